@@ -1,0 +1,213 @@
+"""SQLite behind one small Database: whole transactions, numbered migrations, typed errors.
+
+WAL, `BEGIN IMMEDIATE` for whatever writes, a long busy wait, one connection per process behind
+a lock. A file that is not ours, is newer than we are, or is damaged is refused before anything
+is written into it. It holds no SQL of any room: tables belong to the service that owns them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from self_coding.adapters.places import hide
+from self_coding.errors import (
+    StorageBusyError,
+    StorageDamagedError,
+    StorageError,
+    StorageVersionError,
+)
+
+_BUSY_SECONDS = 30.0
+
+
+class Database:
+    """One SQLite file of ours, opened when first used and closed with its owner.
+
+    Args:
+        path: the file; its folder is made when missing. ":memory:" is a private one.
+        application: SQLite's application_id, the mark by which the file is known to be ours.
+        migrations: SQL scripts; script number n brings the schema from version n to n + 1.
+        durable: True waits for the disk at each commit (a record); False may lose the last
+            commits at a power loss, never the file (a cache).
+    """
+
+    def __init__(
+        self, path: Path | str, *, application: int, migrations: Sequence[str], durable: bool = True
+    ) -> None:
+        self.path = str(path)
+        self._application = application
+        self._migrations = tuple(migrations)
+        self._durable = durable
+        self._lock = threading.RLock()
+        self._held = _Held()
+        weakref.finalize(self, self._held.close)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read from; several statements see one state of the file."""
+        with self._lock, self._translated():
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                with suppress(sqlite3.Error):
+                    connection.execute("COMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes: all of the block is stored, or none of it."""
+        with self._lock, self._translated():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again."""
+        with self._lock:
+            self._held.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        """The open connection; a new one after a fork or when the file was replaced."""
+        identity = _identity(self.path)
+        if self._held.connection is None or self._held.identity != (os.getpid(), identity):
+            self._held.close()
+            connection = self._open()
+            self._held.connection = connection
+            self._held.identity = (os.getpid(), _identity(self.path))
+        assert self._held.connection is not None
+        return self._held.connection
+
+    def _open(self) -> sqlite3.Connection:
+        if self.path != ":memory:":
+            self._prepare_folder()
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._check(connection)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+            connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare_folder(self) -> None:
+        try:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            hide(Path(self.path))
+        except OSError as error:
+            raise StorageError(
+                f"cannot make the folder of {self.path}: {error}",
+                path=self.path,
+                hint="give another db_path, or make the folder writable",
+            ) from error
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file that is not ours, or that a newer version has written."""
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        used = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if used and application != self._application:
+            raise StorageVersionError(
+                f"{self.path} is a database of another program",
+                path=self.path,
+                hint="give another db_path; nothing was written into this one",
+            )
+        if version > len(self._migrations):
+            raise StorageVersionError(
+                f"{self.path} was written by a newer version (schema {version})",
+                path=self.path,
+                hint="upgrade self-coding; nothing was written into this file",
+            )
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        if self._version(connection) == len(self._migrations):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for number in range(self._version(connection), len(self._migrations)):
+                for statement in _statements(self._migrations[number]):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={self._application}")
+            connection.execute(f"PRAGMA user_version={len(self._migrations)}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn sqlite's errors into ours; a lock is never taken for damage."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise _typed(error, self.path) from error
+
+
+class _Held:
+    """The connection, kept apart so that closing it needs no Database alive."""
+
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection | None = None
+        self.identity: tuple[int, tuple[int, int] | None] = (0, None)
+
+    def close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of the file, so that a replaced file is noticed."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a path may be ":memory:"
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The single statements of a script, so that they run inside one transaction."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+    if pending.strip():
+        yield pending
+
+
+def _typed(error: sqlite3.DatabaseError, path: str) -> StorageError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    text = f"{path}: {error}"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StorageBusyError(text, path=path, hint="another process writes; try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StorageDamagedError(text, path=path, hint="move the file away, then try again")
+    if code == sqlite3.SQLITE_READONLY:
+        return StorageError(text, path=path, hint="the file or its folder is read-only")
+    if code == sqlite3.SQLITE_FULL:
+        return StorageError(text, path=path, hint="the disk is full; nothing was stored")
+    return StorageError(text, path=path, hint="see `self-coding doctor`")

@@ -1,0 +1,45 @@
+"""Pure text retrieval shared by the index and the journal: words, budgets, fusion.
+
+It knows nothing of files, databases or tasks: text in, words and numbers out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+CHARACTERS_PER_TOKEN = 4  # the founding API's bound where no tokenizer is at hand
+
+_WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*", re.UNICODE)
+_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+", re.UNICODE)
+
+
+def split_identifier(name: str) -> list[str]:
+    """The lower-case words of an identifier: `getUserName`, `get_user_name` -> get user name."""
+    return [part.lower() for part in _PART.findall(name)]
+
+
+def words(text: str) -> Iterator[str]:
+    """The words of a text in order, lower-case: each identifier's parts, then itself if compound."""
+    for name in _WORD.findall(text):
+        parts = split_identifier(name)
+        yield from parts
+        if len(parts) > 1:
+            yield name.replace("_", "").lower()
+
+
+def estimate_tokens(text: str) -> int:
+    """How many tokens a text counts as when no tokenizer is at hand (a rounded-up bound)."""
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def fit(
+    lines: Iterable[str], budget: int, count: Callable[[str], int] = estimate_tokens
+) -> list[str]:
+    """The first lines whose joined text counts at most `budget` tokens; a line that is too long
+    is skipped, the shorter ones after it may still fit."""
+    kept: list[str] = []
+    for line in lines:
+        if count("\n".join([*kept, line])) <= budget:
+            kept.append(line)
+    return kept

@@ -1,0 +1,131 @@
+"""What the journal remembers: attempts, their events, similar ones, lessons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended; the value is what is stored."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ROLLBACK = "rollback"
+
+
+@dataclass
+class ModificationAttempt:
+    """One try at a task, as the founding API hands it in and out.
+
+    `id` and `timestamp` (aware, UTC) are set by the journal. `embedding` is a vector of the
+    task, where an embedder is configured.
+    """
+
+    task_description: str
+    approach: str = ""
+    files_modified: list[str] = field(default_factory=list)
+    diff: str = ""
+    test_results: str = ""
+    outcome: Outcome = Outcome.FAILURE
+    failure_analysis: str = ""
+    reflection: str = ""
+    retry_count: int = 0
+    id: int | None = None
+    timestamp: datetime | None = None
+    embedding: list[float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One immutable line of the journal: what happened to an attempt, and the facts of it.
+
+    `kind` is a stage of the self-edit's lifecycle ("planned", "isolated", ...); `data` holds
+    JSON values only; `at` is aware, UTC.
+    """
+
+    attempt: int
+    sequence: int
+    kind: str
+    at: datetime
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarAttempt:
+    """An earlier attempt, how alike it is (higher is more) and what made it so."""
+
+    attempt: ModificationAttempt
+    score: float
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What test output says about a failing run; empty text and None where it says nothing.
+
+    `location` is "path:line" of the last frame inside the repository; `related` is whether the
+    change caused it; `signature` is the same for the same failure on another day.
+    """
+
+    failing_tests: tuple[str, ...] = ()
+    exception: str = ""
+    message: str = ""
+    location: str = ""
+    assertion: str = ""
+    root_cause_file: str = ""
+    root_cause_function: str = ""
+    related: bool | None = None
+    signature: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One reusable sentence with its trigger, its evidence and what came of using it.
+
+    `freshness` is "fresh", "drifted" (the code it speaks of has changed) or "orphaned" (it is
+    gone), checked when the lesson is read.
+    """
+
+    text: str
+    id: int | None = None
+    files: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    exception: str = ""
+    tests: tuple[str, ...] = ()
+    evidence: tuple[int, ...] = ()
+    anchors: tuple[tuple[str, str], ...] = ()
+    freshness: str = "fresh"
+    uses: int = 0
+    successes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadEnd:
+    """A warning: this, or something very like it, was tried and failed."""
+
+    attempt: int
+    task: str
+    because: str
+    score: float
+    at: str = "plan"
+
+    def __str__(self) -> str:
+        tried = f"this was tried: attempt {self.attempt} ({self.task!r})"
+        return f"{tried}, it failed because {self.because}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A success rate with its 95 % Wilson interval."""
+
+    successes: int
+    total: int
+    rate: float
+    low: float
+    high: float

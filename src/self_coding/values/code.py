@@ -1,0 +1,85 @@
+"""What the index knows about code: modules, dependents, impact, relevance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class FunctionInfo:
+    """A function or method: `args` and `returns` are source text, `line_number` is 1-based."""
+
+    name: str
+    args: list[str] = field(default_factory=list)
+    returns: str | None = None
+    docstring: str | None = None
+    line_number: int = 0
+    is_async: bool = False
+    is_method: bool = False
+
+
+@dataclass
+class ClassInfo:
+    """A class with its own methods; `bases` are source text."""
+
+    name: str
+    methods: list[FunctionInfo] = field(default_factory=list)
+    docstring: str | None = None
+    line_number: int = 0
+    bases: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ModuleInfo:
+    """One Python file: its top-level classes and functions, and the dotted names it imports."""
+
+    file_path: str
+    module_name: str
+    classes: list[ClassInfo] = field(default_factory=list)
+    functions: list[FunctionInfo] = field(default_factory=list)
+    imports: list[str] = field(default_factory=list)
+    docstring: str | None = None
+    test_coverage: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependent:
+    """A file that depends on a changed one, `distance` imports away (1 is a direct importer)."""
+
+    path: str
+    distance: int
+    through: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindSpot:
+    """Something static analysis cannot follow: a dynamic import, a data file, a subprocess."""
+
+    path: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impact:
+    """What a change can break: dependents nearest first, the tests that reach it, and the rest.
+
+    `risk` lies between 0 (nothing depends on it and tests cover it) and 1. `complete` is False
+    when `blind_spots` could hide a dependent: then only the full suite is safe.
+    """
+
+    paths: tuple[str, ...]
+    dependents: tuple[Dependent, ...] = ()
+    tests: tuple[str, ...] = ()
+    blind_spots: tuple[BlindSpot, ...] = ()
+    risk: float = 0.0
+    complete: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevantFile:
+    """A file that a task seems to concern, its score, and what spoke for it, strongest first."""
+
+    path: str
+    score: float
+    reasons: tuple[str, ...] = ()
