@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 CHARACTERS_PER_TOKEN = 4  # the founding API's bound where no tokenizer is at hand
 
-_WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*", re.UNICODE)
-_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_A-Za-z]+", re.UNICODE)
+_WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
+_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_FOREIGN_PART = re.compile(r"[^\W\d_]+|\d+")  # outside ASCII, letter case marks no border
 
 
 def split_identifier(name: str) -> list[str]:
     """The lower-case words of an identifier: `getUserName`, `get_user_name` -> get user name."""
-    return [part.lower() for part in _PART.findall(name)]
+    pattern = _PART if name.isascii() else _FOREIGN_PART
+    return [part.lower() for part in pattern.findall(name)]
 
 
 def words(text: str) -> Iterator[str]:
