@@ -1,0 +1,201 @@
+"""What a self-edit passes on: the task, what an editor is shown, what it answers, the result.
+
+Values only. Who makes an edit and in which order things happen is the business of `self_edit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from self_coding.values.attempts import DeadEnd, Lesson, SimilarAttempt
+from self_coding.values.code import BlindSpot, Dependent, RelevantFile
+from self_coding.values.repository import Worktree
+from self_coding.values.verdicts import Finding
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked, in words; `id` is the same for all attempts of one self-edit."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Where a self-edit stops by itself.
+
+    `tries` attempts one after the other, `best_of` side by side in each try; `edit_seconds` of
+    wall time for one edit; `cost` in the editor's own currency over all attempts (None: no
+    bound); `moves` how often a candidate is made anew because main has moved; `task_characters`
+    and `context_tokens` bound what an editor is given.
+    """
+
+    tries: int = 1
+    best_of: int = 1
+    edit_seconds: float = 1800.0
+    cost: float | None = None
+    moves: int = 5
+    task_characters: int = 32_000
+    context_tokens: int = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feedback:
+    """What an editor is told about an earlier try at the same task.
+
+    `by` says who refused it ("editor", "empty", "policy", "conflict", "gate", "approval", ...);
+    `output` is the telling part of the test output, shortened.
+    """
+
+    attempt: int
+    by: str
+    reason: str
+    failing_tests: tuple[str, ...] = ()
+    output: str = ""
+    lesson: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One section of a context: its heading, its text, and where the text comes from."""
+
+    heading: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """All an editor is shown: code, dependents, tests, what was tried before, what was learnt.
+
+    `parts` is what fitted into the token budget, most important first; `text` is the whole of
+    it. The other fields hold the same facts as values, whole.
+    """
+
+    files: tuple[RelevantFile, ...] = ()
+    summary: str = ""
+    dependents: tuple[Dependent, ...] = ()
+    tests: tuple[str, ...] = ()
+    blind_spots: tuple[BlindSpot, ...] = ()
+    similar: tuple[SimilarAttempt, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
+    warning: DeadEnd | None = None
+    feedback: tuple[Feedback, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The parts as one Markdown text, each under its heading with its source."""
+        return "\n\n".join(
+            f"## {part.heading}\n({part.source})\n\n{part.text}" for part in self.parts
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Something happened in a self-edit: the `step` it is in and one line about it."""
+
+    attempt: int
+    step: str
+    message: str = ""
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What an editor is given: change the files under `worktree.path` so that `task` is done.
+
+    `say` takes one line of progress; `seconds` is the wall time that it may take.
+    """
+
+    task: Task
+    worktree: Worktree
+    context: Context
+    attempt: int = 0
+    seconds: float = 1800.0
+    say: Callable[[str], None] = field(default=lambda line: None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditReport:
+    """What an editor says about its edit; what it really changed is read from the worktree.
+
+    `summary` is the approach in words, `output` what it printed (capped). `cost`, `tokens` and
+    `model` are None or empty where the editor does not know them.
+    """
+
+    summary: str = ""
+    output: str = ""
+    seconds: float = 0.0
+    cost: float | None = None
+    tokens: int | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked before a landing: the attempt, its task, and what would land.
+
+    `findings` are broken rules of a policy that asks instead of refusing.
+    """
+
+    attempt: int
+    task: str
+    paths: tuple[str, ...] = ()
+    added: int = 0
+    removed: int = 0
+    tests: str = ""
+    findings: tuple[Finding, ...] = ()
+    diff: str = ""
+
+    @property
+    def text(self) -> str:
+        """The question in one line."""
+        files = f"{len(self.paths)} file{'' if len(self.paths) == 1 else 's'}"
+        size = f"+{self.added} -{self.removed}"
+        rules = f", {len(self.findings)} broken rules" if self.findings else ""
+        return f"Land attempt {self.attempt}: {files}, {size}, {self.tests}{rules}?"
+
+
+Answer: TypeAlias = "bool | str"
+"""True: land it. False, or a text with the reason: do not."""
+
+Ask: TypeAlias = Callable[[Question], "Answer | Awaitable[Answer]"]
+
+
+@dataclass(frozen=True)
+class SelfEditResult:
+    """How a self-edit ended: the founding seven fields, then what was learnt on the way.
+
+    `commit_hash` is the commit main was moved to, None where nothing landed. `stage` is "landed",
+    "refused", "stopped", "held" (a dry run that would have landed), "passed over" (best of N) or
+    "waiting"; then `waiting` says for what: "submit" (the caller's edit) or "approval".
+    `by` says who refused. `attempts` are the ids of all attempts of the self-edit.
+    """
+
+    success: bool
+    message: str
+    attempt_id: int | None = None
+    files_modified: list[str] = field(default_factory=list)
+    commit_hash: str | None = None
+    test_results: str = ""
+    diff: str = ""
+    stage: str = ""
+    by: str = ""
+    waiting: str = ""
+    hint: str = ""
+    attempts: tuple[int, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    failing_tests: tuple[str, ...] = ()
+    branch: str = ""
+    checkout: str = ""
+    sandbox: str = ""
+    warning: str = ""
+    lesson: str = ""
+    reflection: str = ""
+    cost: float | None = None
