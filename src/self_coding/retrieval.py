@@ -22,7 +22,7 @@ def split_identifier(name: str) -> list[str]:
 
 
 def words(text: str) -> Iterator[str]:
-    """The words of a text in order, lower-case: each identifier's parts, then itself if compound."""
+    """The words of a text in order, lower-case: an identifier gives its parts, then itself."""
     for name in _WORD.findall(text):
         parts = split_identifier(name)
         yield from parts
