@@ -81,3 +81,78 @@ class GateReport:
     seconds: float = 0.0
     cached: bool = False
     limits: str = ""
+    hung: tuple[str, ...] = ()
+    import_errors: tuple[str, ...] = ()
+    quarantined: tuple[str, ...] = ()
+    base_tree: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """How the gate tests a tree: the command, its limits and how much isolation is required.
+
+    Attributes:
+        command: a shell command, run at the top of the tree; its exit status counts.
+        timeout: wall seconds for the whole command.
+        cpu_seconds: CPU seconds for one process; 0 takes no limit.
+        memory_bytes: address space of one process; 0 takes no limit.
+        processes: processes at one time (does not bind root); 0 takes no limit.
+        file_bytes: size of one file written, and of the private tmp; 0 takes no limit.
+        output_bytes: bytes of output kept, head and tail; the cut between them is marked.
+        require_sandbox: the least isolation accepted: "bwrap", "landlock", "limits" or "none".
+        network: True lets the command reach the network.
+        loopback: True lets it use 127.0.0.1 (bwrap: a private one, which is always there).
+        carry: repository-relative paths that git ignores and tests need; read-only.
+        setup_command: prepares a tree once per change of its dependency files.
+        setup_network: True lets the setup command reach the network.
+        baseline: compare with the base commit's result, so that only *new* failures count.
+        retries: how often a new failure is run again before it counts; 0 never.
+        environment: names of variables handed on beside the standard few.
+    """
+
+    command: str = "python -m pytest --tb=short -q"
+    timeout: float = 600.0
+    cpu_seconds: int = 0
+    memory_bytes: int = 4 << 30
+    processes: int = 512
+    file_bytes: int = 1 << 30
+    output_bytes: int = 1 << 20
+    require_sandbox: str = "none"
+    network: bool = False
+    loopback: bool = False
+    carry: tuple[str, ...] = ()
+    setup_command: str = ""
+    setup_network: bool = False
+    baseline: bool = True
+    retries: int = 2
+    environment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """The evidence of one landing: which tree was tested, how, and that it is what landed.
+
+    `number` counts from 1; `previous` is the hash of the receipt before it ("" for the first)
+    and `hash` covers every other field, so that nothing can be changed or left out unseen.
+    """
+
+    number: int
+    previous: str
+    hash: str
+    at: str
+    commit: str
+    tree: str
+    onto: str
+    landed: str
+    command: str
+    exit_status: int | None
+    passed: bool
+    reason: str
+    sandbox: str
+    limits: str
+    understood: bool
+    outcomes: tuple[tuple[str, int], ...]
+    tests_hash: str
+    output_hash: str
+    failures: tuple[str, ...] = ()
+    attempt: str = ""

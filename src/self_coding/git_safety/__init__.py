@@ -1,0 +1,1 @@
+"""GitSafety: snapshots, isolation, the gate and landing."""
