@@ -23,13 +23,15 @@ from self_coding.errors import ProcessError
 
 _CHUNK = 1 << 16
 _GRACE = 0.2  # seconds a finished command's pipes are still read when a stray child holds them
+_STUBBORN = 1.5  # seconds that a gentle `kill` gets before the group is ended by force
 
 
 @dataclass(frozen=True)
 class Completed:
     """A command that has ended: `returncode` is negative for a signal, `seconds` is wall time.
 
-    `truncated` says that output beyond the limit was read and dropped.
+    `truncated` says that output beyond the limit was read and dropped; `extra` holds what was
+    read from each of `readers`.
     """
 
     argv: tuple[str, ...]
@@ -39,6 +41,7 @@ class Completed:
     seconds: float = 0.0
     timed_out: bool = False
     truncated: bool = False
+    extra: tuple[bytes, ...] = ()
 
 
 class Scope:
@@ -92,7 +95,12 @@ def run(
     stdin: bytes = b"",
     timeout: float | None = 30.0,
     limit: int | None = None,
+    tail: int = 0,
+    merged: bool = False,
     pass_fds: Sequence[int] = (),
+    handed: Sequence[int] = (),
+    readers: Mapping[int, int] | None = None,
+    kill: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run `argv` to its end, or end its whole process group at the time limit.
 
@@ -103,20 +111,32 @@ def run(
         stdin: bytes fed to it; nothing else can be read by it.
         timeout: wall seconds; None waits for ever.
         limit: bytes kept of each stream; what comes after is read and dropped.
-        pass_fds: file descriptors that stay open in it.
+        tail: bytes of `limit` that are kept of the end; the cut before them is marked.
+        merged: True sends its standard error where its standard output goes.
+        pass_fds: file descriptors that stay open in it, and here.
+        handed: descriptors that go over to it: they are closed here as soon as it runs.
+        readers: descriptors to read while it runs, each with the bytes kept of it.
+        kill: ends the command, given its process id; by default its process group is killed.
 
     Raises:
         ProcessError: the command does not exist or may not be run.
     """
     started = time.monotonic()
-    child = _start(argv, cwd, env, pass_fds, piped=bool(stdin))
+    end = kill or kill_group
+    try:
+        child = _start(argv, cwd, env, (*pass_fds, *handed), piped=bool(stdin), merged=merged)
+    finally:
+        for fd in handed:
+            os.close(fd)
     current = _current.get()
     if current is not None:
-        current.add(child.pid, lambda: kill_group(child.pid))
+        current.add(child.pid, lambda: end(child.pid))
+    kept = {"out": Kept(limit, tail), "err": Kept(limit, tail)}
+    extra = {str(fd): Kept(room) for fd, room in (readers or {}).items()}
     try:
-        stdout, stderr, truncated, timed_out = _talk(child, stdin, timeout, limit)
+        timed_out = _talk(child, stdin, timeout, kept | extra, end)
     except BaseException:
-        kill_group(child.pid)
+        _end(child, end)
         raise
     finally:
         if current is not None:
@@ -125,12 +145,49 @@ def run(
     return Completed(
         argv=tuple(argv),
         returncode=child.wait(),
-        stdout=stdout,
-        stderr=stderr,
+        stdout=kept["out"].content(),
+        stderr=kept["err"].content(),
         seconds=time.monotonic() - started,
         timed_out=timed_out,
-        truncated=truncated,
+        truncated=any(one.dropped for one in kept.values()),
+        extra=tuple(one.content() for one in extra.values()),
     )
+
+
+class Kept:
+    """The head and the tail of a stream, in memory that does not grow with the stream."""
+
+    def __init__(self, limit: int | None, tail: int = 0) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._room = None if limit is None else max(0, limit - tail)
+        self._keep = tail
+        self.dropped = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Take in the next bytes of the stream."""
+        if self._room is None:
+            self._head += chunk
+            return
+        split = max(0, self._room - len(self._head))
+        self._head += chunk[:split]
+        self._tail += chunk[split:]
+        if len(self._tail) > 2 * self._keep:
+            self._trim()
+
+    def content(self) -> bytes:
+        """What was kept; a cut between head and tail is marked with the bytes it took."""
+        self._trim()
+        if not self.dropped or not self._keep:
+            return bytes(self._head + self._tail)
+        mark = b"\n[... %d bytes left out ...]\n" % self.dropped
+        return bytes(self._head) + mark + bytes(self._tail)
+
+    def _trim(self) -> None:
+        surplus = len(self._tail) - self._keep
+        if surplus > 0 and self._room is not None:
+            del self._tail[:surplus]
+            self.dropped += surplus
 
 
 def kill_group(pid: int) -> None:
@@ -146,6 +203,7 @@ def _start(
     pass_fds: Sequence[int],
     *,
     piped: bool,
+    merged: bool,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -154,7 +212,7 @@ def _start(
             env=env,
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             start_new_session=True,
             pass_fds=tuple(pass_fds),
         )
@@ -167,46 +225,54 @@ def _start(
 
 
 def _talk(
-    child: subprocess.Popen[bytes], stdin: bytes, timeout: float | None, limit: int | None
-) -> tuple[bytes, bytes, bool, bool]:
-    """Feed and read all three pipes until they close, the time is up, or the child has gone."""
+    child: subprocess.Popen[bytes],
+    stdin: bytes,
+    timeout: float | None,
+    kept: Mapping[str, Kept],
+    end: Callable[[int], None],
+) -> bool:
+    """Feed and read all pipes until they close, the time is up, or the child has gone; True when
+    it was ended at the time limit."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    kept: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
-    truncated = timed_out = False
+    timed_out = False
     with selectors.DefaultSelector() as selector:
-        _register(selector, child, stdin)
+        _register(selector, child, stdin, kept)
         view = memoryview(stdin)
         ended_at: float | None = None
         while selector.get_map():
             ready = selector.select(_wait(deadline, ended_at))
             for key, _ in ready:
-                pipe = cast("IO[bytes]", key.fileobj)
                 if key.data == "in":
-                    view = _feed(selector, pipe, view)
+                    view = _feed(selector, cast("IO[bytes]", key.fileobj), view)
                 else:
-                    truncated |= _drain(selector, pipe, kept[key.data], limit)
+                    _drain(selector, key.fd, key.fileobj, kept[key.data])
             now = time.monotonic()
             if deadline is not None and now >= deadline and not timed_out:
                 timed_out, deadline = True, None
-                kill_group(child.pid)
-                ended_at = now
+                _end(child, end)
+                ended_at = time.monotonic()
             if not ready and ended_at is None and child.poll() is not None:
                 ended_at = now
-            if ended_at is not None and now - ended_at > _GRACE:
+            if ended_at is not None and time.monotonic() - ended_at > _GRACE:
                 break
     if child.poll() is None:
-        timed_out |= _reap(child, deadline)
-    return bytes(kept["out"]), bytes(kept["err"]), truncated, timed_out
+        timed_out |= _reap(child, deadline, end)
+    return timed_out
 
 
 def _register(
-    selector: selectors.BaseSelector, child: subprocess.Popen[bytes], stdin: bytes
+    selector: selectors.BaseSelector,
+    child: subprocess.Popen[bytes],
+    stdin: bytes,
+    kept: Mapping[str, Kept],
 ) -> None:
-    pipes = (("out", child.stdout), ("err", child.stderr))
-    for name, pipe in pipes:
-        assert pipe is not None
-        os.set_blocking(pipe.fileno(), False)
-        selector.register(pipe, selectors.EVENT_READ, name)
+    pipes = {"out": child.stdout, "err": child.stderr}
+    for name in kept:
+        source = pipes.get(name) if name in pipes else int(name)
+        if source is None:  # merged: there is no second pipe
+            continue
+        os.set_blocking(source if isinstance(source, int) else source.fileno(), False)
+        selector.register(source, selectors.EVENT_READ, name)
     if stdin:
         assert child.stdin is not None
         os.set_blocking(child.stdin.fileno(), False)
@@ -233,29 +299,35 @@ def _feed(selector: selectors.BaseSelector, pipe: IO[bytes], view: memoryview) -
     return view
 
 
-def _drain(
-    selector: selectors.BaseSelector, pipe: IO[bytes], kept: bytearray, limit: int | None
-) -> bool:
-    """Read what is there; True when some of it went over the limit and was dropped."""
+def _drain(selector: selectors.BaseSelector, fd: int, source: object, kept: Kept) -> None:
     try:
-        chunk = os.read(pipe.fileno(), _CHUNK)
+        chunk = os.read(fd, _CHUNK)
     except BlockingIOError:
-        return False
-    if not chunk:
-        selector.unregister(pipe)
-        return False
-    room = len(chunk) if limit is None else max(0, limit - len(kept))
-    kept += chunk[:room]
-    return room < len(chunk)
+        return
+    if chunk:
+        kept.add(chunk)
+    else:
+        selector.unregister(cast("IO[bytes]", source))
 
 
-def _reap(child: subprocess.Popen[bytes], deadline: float | None) -> bool:
+def _end(child: subprocess.Popen[bytes], end: Callable[[int], None]) -> None:
+    """End the command the asked way, and by force when that does not help soon."""
+    end(child.pid)
+    try:
+        child.wait(_STUBBORN)
+    except subprocess.TimeoutExpired:
+        kill_group(child.pid)
+        child.wait()
+
+
+def _reap(
+    child: subprocess.Popen[bytes], deadline: float | None, end: Callable[[int], None]
+) -> bool:
     """Wait for a child that closed its pipes; True when it had to be ended at the deadline."""
     try:
         child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        kill_group(child.pid)
-        child.wait()
+        _end(child, end)
         return True
     return False
 
