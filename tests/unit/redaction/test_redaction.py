@@ -248,12 +248,25 @@ def test_a_megabyte_is_quick(unit: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        ".env", "app/.env.production", ".ENV", "id_rsa", "keys/id_ed25519", "tls/server.PEM",
-        "a.p12", "home/.aws/credentials", ".netrc", "config/secrets.yml", 
-        "secrets.prod.json",        "client_secret_12.json", "infra/terraform.tfstate", "dir\\id_rsa", "service-account.json",
-        ".env.local", ".env.test.local",
+        ".env",
+        "app/.env.production",
+        ".ENV",
+        "id_rsa",
+        "keys/id_ed25519",
+        "tls/server.PEM",
+        "a.p12",
+        "home/.aws/credentials",
+        ".netrc",
+        "config/secrets.yml",
+        "secrets.prod.json",
+        "client_secret_12.json",
+        "infra/terraform.tfstate",
+        "dir\\id_rsa",
+        "service-account.json",
+        ".env.local",
+        ".env.test.local",
     ],
-)  # fmt: skip
+)
 def test_secret_files_are_known_by_name(path: str) -> None:
     """A file that holds secrets by custom is named one, in any case and folder."""
     assert is_secret_path(path)
@@ -262,12 +275,20 @@ def test_secret_files_are_known_by_name(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        ".env.example", "conf/.env.sample", ".env.test", "id_rsa.pub", "environment.py",
-        "secrets.py", "src/credentials.py", "tokens.json", "tests/test_env.py", "docker/config.json",
-       "a/keys.py",
+        ".env.example",
+        "conf/.env.sample",
+        ".env.test",
+        "id_rsa.pub",
+        "environment.py",
+        "secrets.py",
+        "src/credentials.py",
+        "tokens.json",
+        "tests/test_env.py",
+        "docker/config.json",
+        "a/keys.py",
         "monkey.py",
     ],
-)  # fmt: skip
+)
 def test_ordinary_files_are_not(path: str) -> None:
     """Templates, public halves and source files are no secret files."""
     assert not is_secret_path(path)
