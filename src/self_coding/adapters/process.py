@@ -101,6 +101,7 @@ def run(
     handed: Sequence[int] = (),
     readers: Mapping[int, int] | None = None,
     kill: Callable[[int], None] | None = None,
+    watch: Callable[[bytes], None] | None = None,
 ) -> Completed:
     """Run `argv` to its end, or end its whole process group at the time limit.
 
@@ -117,6 +118,7 @@ def run(
         handed: descriptors that go over to it: they are closed here as soon as it runs.
         readers: descriptors to read while it runs, each with the bytes kept of it.
         kill: ends the command, given its process id; by default its process group is killed.
+        watch: is told each piece of its standard output when it comes.
 
     Raises:
         ProcessError: the command does not exist or may not be run.
@@ -131,7 +133,7 @@ def run(
     current = _current.get()
     if current is not None:
         current.add(child.pid, lambda: end(child.pid))
-    kept = {"out": Kept(limit, tail), "err": Kept(limit, tail)}
+    kept = {"out": Kept(limit, tail, watch), "err": Kept(limit, tail)}
     extra = {str(fd): Kept(room) for fd, room in (readers or {}).items()}
     try:
         timed_out = _talk(child, stdin, timeout, kept | extra, end)
@@ -157,7 +159,10 @@ def run(
 class Kept:
     """The head and the tail of a stream, in memory that does not grow with the stream."""
 
-    def __init__(self, limit: int | None, tail: int = 0) -> None:
+    def __init__(
+        self, limit: int | None, tail: int = 0, watch: Callable[[bytes], None] | None = None
+    ) -> None:
+        self._watch = watch
         self._head = bytearray()
         self._tail = bytearray()
         self._room = None if limit is None else max(0, limit - tail)
@@ -166,6 +171,8 @@ class Kept:
 
     def add(self, chunk: bytes) -> None:
         """Take in the next bytes of the stream."""
+        if self._watch is not None:
+            self._watch(chunk)
         if self._room is None:
             self._head += chunk
             return

@@ -138,6 +138,16 @@ class EditReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Begun:
+    """An edit handed out to its caller: change the files under `worktree.path`, then submit
+    `attempt`. `context` is what any editor would be shown."""
+
+    attempt: int
+    worktree: Worktree
+    context: Context
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """What is asked before a landing: the attempt, its task, and what would land.
 
