@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from self_coding.adapters.places import hide
 from self_coding.errors import (
@@ -23,6 +24,7 @@ from self_coding.errors import (
     StorageVersionError,
 )
 
+Connection: TypeAlias = sqlite3.Connection  # what a transaction hands to the rooms' SQL
 _BUSY_SECONDS = 30.0
 
 

@@ -1,0 +1,56 @@
+"""The inverted index over attempts: which rows hold a term, newest first, bounded.
+
+Contentless FTS5: it keeps postings and nothing else, and a term's newest rows are read without
+touching the rest. The features of a row, for scoring it exactly, stand in a table of their own.
+This is the one module of the room whose SQL is SQLite's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from self_coding.adapters.db import Connection
+from self_coding.modification_journal.features import Features, pack, terms, unpack
+
+
+def add(connection: Connection, attempt: int, outcome: str, found: Features) -> None:
+    """Make an ended attempt findable."""
+    connection.execute(
+        "INSERT INTO feature (attempt, outcome, words) VALUES (?, ?, ?)",
+        (attempt, outcome, pack(found)),
+    )
+    connection.execute(
+        "INSERT INTO word (rowid, terms) VALUES (?, ?)", (attempt, " ".join(terms(found)))
+    )
+
+
+def relabel(connection: Connection, attempt: int, outcome: str) -> None:
+    """Correct the outcome that searching sees."""
+    connection.execute("UPDATE feature SET outcome = ? WHERE attempt = ?", (outcome, attempt))
+
+
+def newest(connection: Connection, term: str, limit: int) -> list[int]:
+    """The newest rows that hold a term, newest first."""
+    rows = connection.execute(
+        "SELECT rowid FROM word WHERE word MATCH ? ORDER BY rowid DESC LIMIT ?",
+        ('"' + term.replace('"', '""') + '"', limit),
+    )
+    return [row[0] for row in rows]
+
+
+def last(connection: Connection) -> int:
+    """The newest findable attempt; 0 where there is none."""
+    row = connection.execute("SELECT max(attempt) FROM feature").fetchone()
+    return int(row[0] or 0)
+
+
+def load(connection: Connection, attempts: Iterable[int]) -> dict[int, tuple[str, Features]]:
+    """The outcome and the features of these attempts; a damaged row is left out."""
+    found: dict[int, tuple[str, Features]] = {}
+    for attempt in attempts:
+        row = connection.execute(
+            "SELECT outcome, words FROM feature WHERE attempt = ?", (attempt,)
+        ).fetchone()
+        if row and isinstance(row[1], str):
+            found[attempt] = (str(row[0]), unpack(row[1]))
+    return found
