@@ -1,0 +1,95 @@
+"""Commands that ask the index: relevant, impact, summary, context."""
+
+from __future__ import annotations
+
+import click
+
+from self_coding.cli.session import Session, table
+from self_coding.values.code import Impact, RelevantFile
+
+
+@click.command("relevant")
+@click.argument("task")
+@click.option("--limit", "-n", default=5, show_default=True, help="How many files at the most.")
+@click.option("--explain", is_flag=True, help="Say why each file was chosen.")
+@click.pass_obj
+def relevant_command(session: Session, task: str, limit: int, *, explain: bool) -> None:
+    """The files that a task concerns, best first.
+
+    TASK is text: a sentence, a bug report, a traceback.
+    """
+    from self_coding.config import open_layer
+
+    found = session.run(open_layer(session.repo).indexer.relevant(task, limit=limit))
+    session.emit(found, _relevant_text(found, explain=explain))
+
+
+def _relevant_text(found: list[RelevantFile], *, explain: bool) -> str:
+    if not found:
+        return "nothing in the code matches these words"
+    if not explain:
+        return "\n".join(file.path for file in found)
+    return table([[f"{file.score:.2f}", file.path, "; ".join(file.reasons)] for file in found])
+
+
+@click.command("impact")
+@click.argument("paths", nargs=-1)
+@click.option("--diff", type=click.File("r"), help="Take the paths from a diff ('-' for stdin).")
+@click.pass_obj
+def impact_command(session: Session, paths: tuple[str, ...], diff: click.utils.LazyFile) -> None:
+    """What a change of PATHS can break: dependents, tests, blind spots.
+
+    Without PATHS and --diff: what is uncommitted now.
+    """
+    from self_coding.config import open_layer
+
+    layer = open_layer(session.repo)
+
+    async def ask() -> Impact:
+        if diff:
+            return await layer.indexer.impact(diff=diff.read())
+        chosen = list(paths) or await layer.git.get_modified_files()
+        return await layer.indexer.impact(paths=chosen)
+
+    impact = session.run(ask())
+    session.emit(impact, _impact_text(impact))
+
+
+def _impact_text(impact: Impact) -> str:
+    if not impact.paths:
+        return "nothing is changed"
+    lines = [f"risk {impact.risk:.2f}: {', '.join(impact.paths)}"]
+    lines.append(f"\ndependents ({len(impact.dependents)}):")
+    lines += [f"  {one.distance}  {one.path}" for one in impact.dependents]
+    lines.append(f"\ntests to run ({len(impact.tests)}):")
+    lines += [f"  {path}" for path in impact.tests]
+    if impact.blind_spots:
+        lines.append(f"\nblind spots ({len(impact.blind_spots)}): static analysis cannot see past")
+        lines += [f"  {spot.path}:{spot.line}  {spot.reason}" for spot in impact.blind_spots]
+    if not impact.complete:
+        lines.append("\nonly the full suite is safe")
+    return "\n".join(lines)
+
+
+@click.command("summary")
+@click.option("--tokens", default=4000, show_default=True, help="The most tokens it may count.")
+@click.option("--task", help="Rank by what this task concerns.")
+@click.pass_obj
+def summary_command(session: Session, tokens: int, task: str | None) -> None:
+    """The code in a few thousand tokens: modules, classes, functions."""
+    from self_coding.config import open_layer
+
+    text = session.run(open_layer(session.repo).indexer.get_summary(tokens, task=task))
+    session.emit({"summary": text}, text)
+
+
+@click.command("context")
+@click.argument("task")
+@click.option("--tokens", default=4000, show_default=True, help="The most tokens it may count.")
+@click.pass_obj
+def context_command(session: Session, task: str, tokens: int) -> None:
+    """All that an editor would be shown for TASK: code, past attempts, lessons."""
+    from self_coding.config import open_layer
+
+    context = session.run(open_layer(session.repo).context(task, max_tokens=tokens))
+    session.emit(context, context.text)

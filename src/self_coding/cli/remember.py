@@ -1,0 +1,182 @@
+"""Commands that look back: log, show, similar, stats, lessons, export, import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from self_coding.cli.restore import when
+from self_coding.cli.session import Session, first_line, table
+from self_coding.modification_journal import ModificationJournal
+from self_coding.values.attempts import (
+    DeadEnd,
+    Event,
+    Lesson,
+    ModificationAttempt,
+    Outcome,
+    Rate,
+    SimilarAttempt,
+)
+
+
+def _journal(session: Session) -> ModificationJournal:
+    from self_coding.config import open_layer
+
+    return open_layer(session.repo).journal
+
+
+@click.command("log")
+@click.option("--limit", "-n", default=20, show_default=True, help="How many at the most.")
+@click.option(
+    "--outcome",
+    type=click.Choice([outcome.value for outcome in Outcome]),
+    multiple=True,
+    help="Only these.",
+)
+@click.pass_obj
+def log_command(session: Session, limit: int, outcome: tuple[str, ...]) -> None:
+    """The attempts, newest first."""
+    wanted = [Outcome(value) for value in outcome] or None
+    found = session.run(_journal(session).recent(limit, outcomes=wanted))
+    rows = [
+        [str(one.id), when(one.timestamp), one.outcome.value, first_line(one.task_description)]
+        for one in found
+    ]
+    session.emit(found, table(rows) or "no attempts yet")
+
+
+@click.command("show")
+@click.argument("attempt", type=int)
+@click.option("--diff", "part", flag_value="diff", help="Only its diff.")
+@click.option("--output", "part", flag_value="output", help="Only its test output.")
+@click.pass_obj
+def show_command(session: Session, attempt: int, part: str | None) -> None:
+    """All that is known of one attempt: its events, its change, what failed and why."""
+    journal = _journal(session)
+
+    async def both() -> tuple[ModificationAttempt | None, list[Event]]:
+        found = await journal.get_by_id(attempt)
+        return found, await journal.events(attempt) if found else []
+
+    found, events = session.run(both())
+    if found is None:
+        raise click.ClickException(f"there is no attempt {attempt}; see `self-coding log`")
+    if part is not None:
+        text = found.diff if part == "diff" else found.test_results
+        session.emit({part: text}, text)
+        return
+    session.emit({"attempt": found, "events": events}, _attempt_text(found, events))
+
+
+def _attempt_text(one: ModificationAttempt, events: list[Event]) -> str:
+    lines = [
+        f"attempt {one.id}: {first_line(one.task_description)}",
+        f"{one.outcome.value}, {when(one.timestamp)}, try {one.retry_count + 1}",
+    ]
+    sections = (
+        ("approach", one.approach),
+        ("files", "\n".join(one.files_modified)),
+        ("what failed", one.failure_analysis),
+        ("reflection", one.reflection),
+    )
+    for heading, text in sections:
+        if text:
+            lines += ["", f"{heading}:", *(f"  {line}" for line in text.splitlines())]
+    if events:
+        lines += ["", "events:"]
+        lines += [f"  {when(event.at)}  {event.kind}" for event in events]
+    if one.diff:
+        lines += ["", f"`self-coding show {one.id} --diff` and `--output` show the rest"]
+    return "\n".join(lines)
+
+
+@click.command("similar")
+@click.argument("task")
+@click.option("--limit", "-n", default=5, show_default=True, help="How many at the most.")
+@click.option("--explain", is_flag=True, help="Say what makes each one alike.")
+@click.pass_obj
+def similar_command(session: Session, task: str, limit: int, *, explain: bool) -> None:
+    """Earlier attempts at something like TASK, and whether it is a known dead end."""
+    journal = _journal(session)
+
+    async def both() -> tuple[list[SimilarAttempt], DeadEnd | None]:
+        return await journal.similar(task, limit=limit), await journal.dead_end(task)
+
+    found, dead_end = session.run(both())
+    told = {"similar": found, "dead_end": dead_end}
+    session.emit(told, _similar_text(found, dead_end, explain=explain))
+
+
+def _similar_text(found: list[SimilarAttempt], dead_end: DeadEnd | None, *, explain: bool) -> str:
+    rows = []
+    for one in found:
+        attempt = one.attempt
+        row = [str(attempt.id), attempt.outcome.value, first_line(attempt.task_description)]
+        rows.append([*row, f"{one.score:.2f}: {'; '.join(one.reasons)}"] if explain else row)
+    lines = [f"warning: {dead_end}"] if dead_end else []
+    lines.append(table(rows) or "nothing alike was tried")
+    return "\n".join(lines)
+
+
+@click.command("stats")
+@click.option(
+    "--by", type=click.Choice(["area", "editor", "model", "period"]), help="Rates for each."
+)
+@click.pass_obj
+def stats_command(session: Session, by: str | None) -> None:
+    """Success rates with their 95 % intervals, and how good the memory itself is."""
+    journal = _journal(session)
+
+    async def both() -> tuple[dict[str, Rate], dict[str, float]]:
+        return await journal.rates(by), dict(await journal.quality())
+
+    rates, quality = session.run(both())
+    rows = [
+        [name, f"{r.rate:.0%}", f"[{r.low:.0%}, {r.high:.0%}]", f"{r.successes} of {r.total}"]
+        for name, r in rates.items()
+    ]
+    memory = ", ".join(f"{name} {value:.2f}" for name, value in quality.items())
+    text = f"{table(rows) or 'no attempts yet'}\nmemory: {memory}"
+    session.emit({"rates": rates, "quality": quality}, text)
+
+
+@click.command("lessons")
+@click.argument("task", default="")
+@click.option("--limit", "-n", default=3, show_default=True, help="How many at the most.")
+@click.pass_obj
+def lessons_command(session: Session, task: str, limit: int) -> None:
+    """What was learnt that bears on TASK."""
+    found: list[Lesson] = session.run(_journal(session).lessons(task=task, limit=limit))
+    lines = [
+        f"{one.text}\n  {one.freshness}; from attempts {', '.join(map(str, one.evidence))}; "
+        f"used {one.uses} times, {one.successes} of them well"
+        for one in found
+    ]
+    session.emit(found, "\n".join(lines) or "no lesson yet")
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@click.pass_obj
+def export_command(session: Session, file: Path) -> None:
+    """Write the whole journal as JSON lines to FILE ('-': standard output)."""
+    lines = session.run(_journal(session).export_lines())
+    with click.open_file(str(file), "w", encoding="utf-8", atomic=str(file) != "-") as target:
+        for line in lines:
+            target.write(f"{line}\n")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, allow_dash=True))
+@click.option("--founding", is_flag=True, help="FILE is a database of the founding version.")
+@click.pass_obj
+def import_command(session: Session, file: Path, *, founding: bool) -> None:
+    """Add attempts from FILE: JSON lines of `export`, or a founding database."""
+    journal = _journal(session)
+    if founding:
+        count = session.run(journal.import_founding(file))
+    else:
+        with click.open_file(str(file), encoding="utf-8") as source:
+            count = session.run(journal.import_lines(source))
+    session.emit({"imported": count}, f"{count} attempts imported")

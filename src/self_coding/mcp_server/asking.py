@@ -1,0 +1,120 @@
+"""Tools that a person confirms: approve_edit, rollback, undo.
+
+The question is asked before the tool runs, in whatever way the client can; a client that cannot
+ask its person declines, and is told so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from mcp.server.mcpserver import (
+    AcceptedElicitation,
+    Elicit,
+    ElicitationResult,
+    Resolve,
+)
+from pydantic import BaseModel, Field
+
+from self_coding.config import Layer
+from self_coding.mcp_server.replies import Done, Edited, Plan
+from self_coding.mcp_server.tools import LANDS, RESTORES, Asked, told
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+UNASKED = "declined: this client cannot ask its person; use the command line instead"
+
+
+class Confirm(BaseModel):
+    """The person's answer."""
+
+    go_ahead: bool = Field(description="Do it?")
+
+
+def _question(context: Asked, message: str) -> Confirm | Elicit[Confirm]:
+    """Ask where the client can ask; decline where it cannot."""
+    capabilities = context.client_capabilities
+    if capabilities is None or capabilities.elicitation is None:
+        return Confirm(go_ahead=False)
+    return Elicit(message, Confirm)
+
+
+def _agreed(answer: ElicitationResult[Confirm]) -> bool:
+    return isinstance(answer, AcceptedElicitation) and answer.data.go_ahead
+
+
+def _declined(context: Asked) -> str:
+    capabilities = context.client_capabilities
+    asked = capabilities is not None and capabilities.elicitation is not None
+    return "declined by the person" if asked else UNASKED
+
+
+def register(server: MCPServer[object], layer: Layer) -> None:
+    """Add the tools."""
+    _register_approval(server, layer)
+    _register_restores(server, layer)
+
+
+def _register_approval(server: MCPServer[object], layer: Layer) -> None:
+    async def may_land(context: Asked, attempt: int) -> Confirm | Elicit[Confirm]:
+        found = await layer.journal.get_by_id(attempt)
+        task = found.task_description[:200] if found else "unknown"
+        return _question(context, f"Land attempt {attempt} on main? Task: {task}")
+
+    @server.tool(annotations=LANDS)
+    @told
+    async def approve_edit(
+        attempt: int,
+        context: Asked,
+        answer: Annotated[ElicitationResult[Confirm], Resolve(may_land)],
+    ) -> Edited:
+        """Land an attempt that waits for approval, once the person says yes.
+
+        The tree that lands is the one that was tested; if main has moved it is tested anew.
+        """
+        verdict = True if _agreed(answer) else _declined(context)
+        if verdict == UNASKED:
+            return Edited(
+                success=False, message=UNASKED, attempt=attempt, stage="waiting", waiting="approval"
+            )
+        return Edited.of(await layer.approve_edit(attempt, verdict))
+
+
+def _register_restores(server: MCPServer[object], layer: Layer) -> None:
+    async def may_rollback(context: Asked, target: str) -> Confirm | Elicit[Confirm]:
+        plan = await layer.git.plan_rollback(target)
+        touched = sum(one.action in ("write", "delete") for one in plan.paths)
+        return _question(context, f"Roll back to {target}: {touched} paths change. Go ahead?")
+
+    async def may_undo(context: Asked, steps: int = 1) -> Confirm | Elicit[Confirm]:
+        return _question(context, f"Take back the last {steps} operation(s) of self-coding?")
+
+    @server.tool(annotations=RESTORES)
+    @told
+    async def rollback(
+        target: str,
+        context: Asked,
+        answer: Annotated[ElicitationResult[Confirm], Resolve(may_rollback)],
+    ) -> Plan:
+        """Go back to TARGET, a snapshot's ref or a commit; `undo` takes it back.
+
+        The person is shown the plan and asked first; what is there now is captured.
+        """
+        plan = await layer.git.plan_rollback(target)
+        if not _agreed(answer):
+            return Plan.of(plan, message=_declined(context))
+        commit = await layer.git.rollback(target)
+        return Plan.of(plan, done=True, message=f"at {commit}")
+
+    @server.tool(annotations=RESTORES)
+    @told
+    async def undo(
+        context: Asked,
+        answer: Annotated[ElicitationResult[Confirm], Resolve(may_undo)],
+        steps: int = 1,
+    ) -> Done:
+        """Take back what self-coding last did here: a rollback, a landing."""
+        if not _agreed(answer):
+            return Done(done=False, message=_declined(context))
+        return Done.of(await layer.git.undo(steps), "undone")

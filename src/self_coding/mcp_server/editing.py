@@ -1,0 +1,83 @@
+"""Tools that change code: self_edit, begin_edit, submit_edit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from self_coding.config import Layer, choose_editor
+from self_coding.mcp_server.replies import Begun, Edited, bounded
+from self_coding.mcp_server.tools import ADDS, LANDS, Asked, progress_to, told
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+
+def register(server: MCPServer[object], layer: Layer) -> None:
+    """Add the tools."""
+    _register_self_edit(server, layer)
+    _register_own_edit(server, layer)
+
+
+def _register_self_edit(server: MCPServer[object], layer: Layer) -> None:
+    @server.tool(annotations=LANDS)
+    @told
+    async def self_edit(
+        task: str,
+        context: Asked,
+        patch: str = "",
+        editor: str = "",
+        tries: int = 1,
+        best_of: int = 1,
+        propose: bool = False,
+    ) -> Edited:
+        """Attempt TASK in isolation; it lands when its tests pass and no rule is broken.
+
+        The edit is `patch`, a unified diff, or is made by `editor`: a configured one or a preset
+        (aider, claude, codex, gemini, opencode, goose, model). With `propose` it stops before
+        landing and waits for `approve_edit`.
+        """
+        made_by = choose_editor(
+            layer.settings, patch=patch.encode() if patch else None, name=editor or None
+        )
+        async with progress_to(context) as progress:
+            result = await layer.self_edit(
+                task,
+                editor=made_by,
+                tries=tries,
+                best_of=best_of,
+                propose=propose,
+                on_progress=progress,
+            )
+        return Edited.of(result)
+
+
+def _register_own_edit(server: MCPServer[object], layer: Layer) -> None:
+    @server.tool(annotations=ADDS)
+    @told
+    async def begin_edit(task: str) -> Begun:
+        """Hand out a worktree for TASK: edit in it with your own tools, then `submit_edit`."""
+        begun = await layer.begin_edit(task)
+        return Begun(
+            attempt=begun.attempt,
+            worktree=str(begun.worktree.path),
+            branch=begun.worktree.branch,
+            base=begun.worktree.base,
+            context=bounded(begun.context.text),
+            warning=str(begun.context.warning or ""),
+            next=f"edit files under the worktree only, then submit_edit(attempt={begun.attempt})",
+        )
+
+    @server.tool(annotations=LANDS)
+    @told
+    async def submit_edit(
+        attempt: int,
+        context: Asked,
+        propose: bool = False,
+    ) -> Edited:
+        """Judge, test and land what was edited in the worktree of ATTEMPT.
+
+        With `propose` it stops before landing and waits for `approve_edit`.
+        """
+        async with progress_to(context) as progress:
+            result = await layer.submit_edit(attempt, propose=propose, on_progress=progress)
+        return Edited.of(result)

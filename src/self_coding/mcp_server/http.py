@@ -1,0 +1,74 @@
+"""Streamable HTTP on loopback: every request carries the token, or is turned away.
+
+Refused on purpose: any address but 127.0.0.1. Who needs more puts a real proxy in front.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING
+
+from self_coding.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+HOST = "127.0.0.1"
+
+Scope = MutableMapping[str, object]
+Message = MutableMapping[str, object]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def serve(
+    server: MCPServer[object], *, port: int, token: str | None, say: Callable[[str], None]
+) -> None:
+    """Serve until interrupted; the address and a token made here are told through `say`.
+
+    Raises:
+        ConfigError: a given token is too short to be one.
+    """
+    import uvicorn
+
+    key = secrets.token_urlsafe(32) if token is None else token
+    say(f"serving http://{HOST}:{port}/mcp")
+    if token is None:
+        say(f"clients send:  Authorization: Bearer {key}")
+    config = uvicorn.Config(application(server, key), host=HOST, port=port, log_level="warning")
+    uvicorn.Server(config).run()
+
+
+def application(server: MCPServer[object], token: str) -> Application:
+    """The server as an ASGI application behind its token.
+
+    Raises:
+        ConfigError: the token has fewer than 16 characters.
+    """
+    if len(token) < 16:
+        raise ConfigError("the token is too short", hint="use at least 16 random characters")
+    inner = server.streamable_http_app(host=HOST)
+    expected = f"Bearer {token}".encode()
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not hmac.compare_digest(_authorization(scope), expected):
+            await _turn_away(send)
+            return
+        await inner(scope, receive, send)
+
+    return guarded
+
+
+def _authorization(scope: Scope) -> bytes:
+    headers = scope["headers"]
+    assert isinstance(headers, list)
+    return next((value for name, value in headers if name == b"authorization"), b"")
+
+
+async def _turn_away(send: Send) -> None:
+    headers = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": b"a bearer token is needed\n"})

@@ -1,0 +1,50 @@
+"""Tools that ask the index: relevant_files, impact, summary, context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from self_coding.config import Layer
+from self_coding.mcp_server.replies import Blast, File, Files, Text
+from self_coding.mcp_server.tools import READS, told
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+
+def register(server: MCPServer[object], layer: Layer) -> None:
+    """Add the tools."""
+
+    @server.tool(annotations=READS)
+    @told
+    async def relevant_files(task: str, limit: int = 5) -> Files:
+        """The files that a task concerns, best first.
+
+        `task` is text: a sentence, a bug report, a traceback.
+        """
+        found = await layer.indexer.relevant(task, limit=limit)
+        return Files(files=[File.of(file) for file in found])
+
+    @server.tool(annotations=READS)
+    @told
+    async def impact(paths: list[str] | None = None, diff: str = "") -> Blast:
+        """What a change of PATHS can break: dependents, tests, blind spots.
+
+        Give `paths`, or the `diff`; with neither, what is uncommitted now.
+        """
+        if diff:
+            return Blast.of(await layer.indexer.impact(diff=diff))
+        chosen = paths or await layer.git.get_modified_files()
+        return Blast.of(await layer.indexer.impact(paths=chosen))
+
+    @server.tool(annotations=READS)
+    @told
+    async def summary(max_tokens: int = 4000, task: str = "") -> Text:
+        """The code in a few thousand tokens: modules, classes, functions."""
+        return Text(text=await layer.indexer.get_summary(max_tokens, task=task or None))
+
+    @server.tool(annotations=READS)
+    @told
+    async def context(task: str, max_tokens: int = 4000) -> Text:
+        """All that an editor would be shown for TASK: code, past attempts, lessons."""
+        return Text(text=(await layer.context(task, max_tokens=max_tokens)).text)
