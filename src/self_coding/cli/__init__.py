@@ -21,6 +21,8 @@ COMMANDS = {
     "try": ("edit", "Change code"),
     "begin": ("edit", "Change code"),
     "submit": ("edit", "Change code"),
+    "land": ("edit", "Change code"),
+    "drop": ("edit", "Change code"),
     "resume": ("edit", "Change code"),
     "log": ("remember", "Look back"),
     "show": ("remember", "Look back"),

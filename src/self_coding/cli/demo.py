@@ -88,7 +88,7 @@ async def _attempt(layer: Layer, task: str, edit: tuple[str, str], say: Say) -> 
     def progress(step: Progress) -> None:
         say(f"   {step.step}: {step.message}" if step.message else f"   {step.step}")
 
-    result = await layer.self_edit(task, editor=CallableEditor(replace), on_progress=progress)
+    result = await layer.edit.self_edit(task, editor=CallableEditor(replace), on_progress=progress)
     say(f"   -> {'landed' if result.success else 'refused'}: {result.message}")
     for test in result.failing_tests[:3]:
         say(f"      failing: {test}")

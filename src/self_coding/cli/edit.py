@@ -8,7 +8,7 @@ import click
 
 from self_coding.cli.session import NOT_LANDED, Session, printable
 from self_coding.errors import ConfigError
-from self_coding.values.edits import Progress, Question, SelfEditResult
+from self_coding.values.edits import OnProgress, Progress, Question, SelfEditResult
 
 
 @click.command("try")
@@ -23,6 +23,7 @@ from self_coding.values.edits import Progress, Question, SelfEditResult
 @click.option("--tries", type=click.IntRange(1, 20), help="Try again with what was learnt.")
 @click.option("--best-of", type=click.IntRange(1, 8), help="Side by side; the smallest lands.")
 @click.option("--ask", is_flag=True, help="Show the change and ask before it lands.")
+@click.option("--propose", is_flag=True, help="Stop green before landing; `land` lands it.")
 @click.option("--dry-run", is_flag=True, help="Do everything but land.")
 @click.option("--test-command", help="The gate's command, instead of the configured one.")
 @click.option("--main-branch", help="The branch to land on, instead of the configured one.")
@@ -39,6 +40,7 @@ def try_command(
     main_branch: str | None,
     *,
     ask: bool,
+    propose: bool,
     dry_run: bool,
 ) -> None:
     """Attempt TASK in isolation; it lands when its tests pass and no rule is broken.
@@ -51,12 +53,13 @@ def try_command(
     layer = open_layer(session.repo, test_command=test_command, main_branch=main_branch)
     made_by = choose_editor(layer.settings, patch=_patch_text(patch), command=command, name=editor)
     result = session.run(
-        layer.self_edit(
+        layer.edit.self_edit(
             task,
             editor=made_by,
             tries=tries,
             best_of=best_of,
             ask=_ask if ask else None,
+            hold=propose,
             dry_run=dry_run,
             on_progress=_progress(session),
         )
@@ -83,7 +86,7 @@ def _ask(question: Question) -> bool:
     return click.confirm(printable(question.text), default=False, err=True)
 
 
-def _progress(session: Session):  # type: ignore[no-untyped-def]
+def _progress(session: Session) -> OnProgress:
     def show(progress: Progress) -> None:
         line = f"[{progress.attempt}] {progress.step}"
         session.say(f"{line}: {progress.message}" if progress.message else line)
@@ -116,12 +119,13 @@ def _result_text(result: SelfEditResult) -> str:
 
 @click.command("begin")
 @click.argument("task")
+@click.option("--propose", is_flag=True, help="Stop green before landing; `land` lands it.")
 @click.pass_obj
-def begin_command(session: Session, task: str) -> None:
+def begin_command(session: Session, task: str, *, propose: bool) -> None:
     """Hand out a worktree for TASK: edit in it with your own tools, then `submit`."""
     from self_coding.config import open_layer
 
-    begun = session.run(open_layer(session.repo).begin_edit(task))
+    begun = session.run(open_layer(session.repo).edit.begin_edit(task, ask=propose))
     text = (
         f"attempt {begun.attempt}: edit in {begun.worktree.path}\n"
         f"then: self-coding submit {begun.attempt}"
@@ -139,9 +143,32 @@ def submit_command(session: Session, attempt: int, *, ask: bool) -> None:
 
     layer = open_layer(session.repo)
     result = session.run(
-        layer.submit_edit(attempt, ask=_ask if ask else None, on_progress=_progress(session))
+        layer.edit.submit_edit(attempt, ask=_ask if ask else None, on_progress=_progress(session))
     )
     _finish(session, result)
+
+
+@click.command("land")
+@click.argument("attempt", type=int)
+@click.pass_obj
+def land_command(session: Session, attempt: int) -> None:
+    """Land an ATTEMPT that waits green for approval."""
+    from self_coding.config import open_layer
+
+    layer = open_layer(session.repo)
+    _finish(session, session.run(layer.edit.land_edit(attempt, on_progress=_progress(session))))
+
+
+@click.command("drop")
+@click.argument("attempt", type=int)
+@click.option("--reason", default="", help="Why, for the journal.")
+@click.pass_obj
+def drop_command(session: Session, attempt: int, reason: str) -> None:
+    """End an ATTEMPT that waits, for approval or for its edit; its commits are kept."""
+    from self_coding.config import open_layer
+
+    result = session.run(open_layer(session.repo).edit.drop_edit(attempt, reason))
+    session.emit(result, _result_text(result))
 
 
 @click.command("resume")
@@ -150,5 +177,5 @@ def resume_command(session: Session) -> None:
     """Go on with the attempts that a crash interrupted."""
     from self_coding.config import open_layer
 
-    results = session.run(open_layer(session.repo).resume())
+    results = session.run(open_layer(session.repo).edit.resume())
     session.emit(results, "\n".join(_result_text(one) for one in results) or "nothing to resume")

@@ -91,5 +91,5 @@ def context_command(session: Session, task: str, tokens: int) -> None:
     """All that an editor would be shown for TASK: code, past attempts, lessons."""
     from self_coding.config import open_layer
 
-    context = session.run(open_layer(session.repo).context(task, max_tokens=tokens))
+    context = session.run(open_layer(session.repo).edit.context(task, max_tokens=tokens))
     session.emit(context, context.text)

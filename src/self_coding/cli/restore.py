@@ -129,7 +129,7 @@ def recover_command(session: Session) -> None:
 
     async def both() -> list[str]:
         repaired = list(await layer.git.recover())
-        return repaired + [str(line) for line in await layer.recover()]
+        return repaired + [str(line) for line in await layer.edit.recover()]
 
     done = session.run(both())
     session.emit(done, "\n".join(done) or "nothing to repair")

@@ -1,4 +1,4 @@
-"""Tools that a person confirms: approve_edit, rollback, undo.
+"""Tools that a person confirms: land_edit, rollback, undo.
 
 The question is asked before the tool runs, in whatever way the client can; a client that cannot
 ask its person declines, and is told so.
@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from self_coding.config import Layer
 from self_coding.mcp_server.replies import Done, Edited, Plan
-from self_coding.mcp_server.tools import LANDS, RESTORES, Asked, told
+from self_coding.mcp_server.tools import LANDS, RESTORES, Asked, progress_to, told
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -64,21 +64,26 @@ def _register_approval(server: MCPServer[object], layer: Layer) -> None:
 
     @server.tool(annotations=LANDS)
     @told
-    async def approve_edit(
+    async def land_edit(
         attempt: int,
         context: Asked,
         answer: Annotated[ElicitationResult[Confirm], Resolve(may_land)],
     ) -> Edited:
-        """Land an attempt that waits for approval, once the person says yes.
+        """Land an attempt that waits green for approval, once the person says yes.
 
         The tree that lands is the one that was tested; if main has moved it is tested anew.
         """
-        verdict = True if _agreed(answer) else _declined(context)
-        if verdict == UNASKED:
+        if not _agreed(answer):
             return Edited(
-                success=False, message=UNASKED, attempt=attempt, stage="waiting", waiting="approval"
+                success=False,
+                message=_declined(context),
+                attempt=attempt,
+                stage="waiting",
+                waiting="approval",
+                hint="it still waits: `land_edit` asks again, `drop_edit` ends it",
             )
-        return Edited.of(await layer.approve_edit(attempt, verdict))
+        async with progress_to(context) as progress:
+            return Edited.of(await layer.edit.land_edit(attempt, on_progress=progress))
 
 
 def _register_restores(server: MCPServer[object], layer: Layer) -> None:

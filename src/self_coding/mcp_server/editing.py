@@ -34,18 +34,18 @@ def _register_self_edit(server: MCPServer[object], layer: Layer) -> None:
 
         The edit is `patch`, a unified diff, or is made by `editor`: a configured one or a preset
         (aider, claude, codex, gemini, opencode, goose, model). With `propose` it stops before
-        landing and waits for `approve_edit`.
+        landing and waits for `land_edit`.
         """
         made_by = choose_editor(
             layer.settings, patch=patch.encode() if patch else None, name=editor or None
         )
         async with progress_to(context) as progress:
-            result = await layer.self_edit(
+            result = await layer.edit.self_edit(
                 task,
                 editor=made_by,
                 tries=tries,
                 best_of=best_of,
-                propose=propose,
+                hold=propose,
                 on_progress=progress,
             )
         return Edited.of(result)
@@ -54,9 +54,12 @@ def _register_self_edit(server: MCPServer[object], layer: Layer) -> None:
 def _register_own_edit(server: MCPServer[object], layer: Layer) -> None:
     @server.tool(annotations=ADDS)
     @told
-    async def begin_edit(task: str) -> Begun:
-        """Hand out a worktree for TASK: edit in it with your own tools, then `submit_edit`."""
-        begun = await layer.begin_edit(task)
+    async def begin_edit(task: str, propose: bool = False) -> Begun:
+        """Hand out a worktree for TASK: edit in it with your own tools, then `submit_edit`.
+
+        With `propose` a green change stops before landing and waits for `land_edit`.
+        """
+        begun = await layer.edit.begin_edit(task, ask=propose)
         return Begun(
             attempt=begun.attempt,
             worktree=str(begun.worktree.path),
@@ -69,15 +72,17 @@ def _register_own_edit(server: MCPServer[object], layer: Layer) -> None:
 
     @server.tool(annotations=LANDS)
     @told
-    async def submit_edit(
-        attempt: int,
-        context: Asked,
-        propose: bool = False,
-    ) -> Edited:
+    async def submit_edit(attempt: int, context: Asked, summary: str = "") -> Edited:
         """Judge, test and land what was edited in the worktree of ATTEMPT.
 
-        With `propose` it stops before landing and waits for `approve_edit`.
+        `summary` says in words what was done, for the journal.
         """
         async with progress_to(context) as progress:
-            result = await layer.submit_edit(attempt, propose=propose, on_progress=progress)
+            result = await layer.edit.submit_edit(attempt, summary=summary, on_progress=progress)
         return Edited.of(result)
+
+    @server.tool(annotations=ADDS)
+    @told
+    async def drop_edit(attempt: int, reason: str = "") -> Edited:
+        """End an attempt that waits, for approval or for its edit; its commits are kept."""
+        return Edited.of(await layer.edit.drop_edit(attempt, reason))

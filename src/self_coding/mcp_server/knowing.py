@@ -47,4 +47,4 @@ def register(server: MCPServer[object], layer: Layer) -> None:
     @told
     async def context(task: str, max_tokens: int = 4000) -> Text:
         """All that an editor would be shown for TASK: code, past attempts, lessons."""
-        return Text(text=(await layer.context(task, max_tokens=max_tokens)).text)
+        return Text(text=(await layer.edit.context(task, max_tokens=max_tokens)).text)
