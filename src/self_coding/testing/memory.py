@@ -1,0 +1,366 @@
+"""The rooms of a self-edit in memory, on a disk that outlives crashes.
+
+For tests of the lifecycle and of editors: no git, no process, no file. `Disk.crash_at` names the
+points at which the process dies; from then on nothing has an effect until `restart`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from self_coding.self_edit.rooms import Files, Rooms
+from self_coding.values.attempts import (
+    DeadEnd,
+    Event,
+    Failure,
+    Json,
+    Lesson,
+    ModificationAttempt,
+    Outcome,
+    SimilarAttempt,
+)
+from self_coding.values.code import Impact, RelevantFile
+from self_coding.values.edits import Assignment, EditReport
+from self_coding.values.repository import (
+    Candidate,
+    Change,
+    Conflict,
+    ConflictFile,
+    FileChange,
+    Landed,
+    Moved,
+    Worktree,
+)
+from self_coding.values.verdicts import Finding, GateReport, Verdict
+
+Tree = dict[str, str]
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Crash(BaseException):
+    """The process died here; nothing after it happened."""
+
+
+@dataclass
+class Disk:
+    """What outlives the process, and the points at which it dies."""
+
+    trees: dict[str, Tree] = field(default_factory=lambda: {"c0": {"a.py": "1"}})
+    main: list[str] = field(default_factory=lambda: ["c0"])
+    worktrees: dict[str, Tree] = field(default_factory=dict)
+    bases: dict[str, str] = field(default_factory=dict)
+    events: dict[int, list[Event]] = field(default_factory=dict)
+    ended: dict[int, tuple[Outcome, str]] = field(default_factory=dict)
+    lessons: list[Lesson] = field(default_factory=list)
+    landings: list[str] = field(default_factory=list)
+    crash_at: Collection[int] = ()
+    points: int = 0
+    dead: bool = False
+    strangers: int = 0  # how many landings of others come before ours
+    broken: Callable[[Tree], bool] = field(default=lambda tree: "bug" in "".join(tree.values()))
+
+    def point(self) -> None:
+        """A place where the process may die."""
+        if self.dead:
+            raise Crash
+        self.points += 1
+        if self.points in self.crash_at:
+            self.dead = True
+            raise Crash
+
+    def restart(self, crash_at: Collection[int] = ()) -> None:
+        """A new process on the same disk."""
+        self.dead, self.points, self.crash_at = False, 0, crash_at
+
+    def store(self, tree: Tree) -> str:
+        """The commit that holds this tree."""
+        name = hashlib.sha256(repr(sorted(tree.items())).encode()).hexdigest()[:12]
+        self.trees[name] = dict(tree)
+        return name
+
+
+@dataclass
+class MemoryRepository:
+    """A repository of commits that are named after their content."""
+
+    disk: Disk
+
+    async def isolate(self, attempt: str, base: str | None = None) -> Worktree:
+        """A worktree on main; the one of that name, where there is one."""
+        self.disk.point()
+        if attempt not in self.disk.worktrees:
+            start = base or self.disk.main[-1]
+            self.disk.worktrees[attempt] = dict(self.disk.trees[start])
+            self.disk.bases[attempt] = start
+        self.disk.point()
+        start = self.disk.bases[attempt]
+        return Worktree(Path(attempt), f"self-edit/{attempt}", start, attempt)
+
+    async def record(self, worktree: Worktree, message: str) -> Change:
+        """What stands in the worktree, as a commit."""
+        self.disk.point()
+        head = self.disk.store(self.disk.worktrees[worktree.attempt])
+        self.disk.point()
+        return await self.change(worktree.base, head)
+
+    async def change(self, base: str, head: str) -> Change:
+        """The files that differ between two commits."""
+        old, new = self.disk.trees[base], self.disk.trees[head]
+        paths = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
+        files = tuple(FileChange(path=path, status="M", added=1) for path in paths)
+        diff = "".join(f"+{path}: {new.get(path)}\n" for path in paths)
+        return Change(base=base, head=head, files=files, diff=diff)
+
+    async def read(self, commit: str, paths: Sequence[str]) -> dict[str, bytes | None]:
+        """Files of a commit."""
+        tree = self.disk.trees[commit]
+        return {path: tree[path].encode() if path in tree else None for path in paths}
+
+    async def candidate(self, change: Change) -> Candidate | Conflict:
+        """The change upon main as it is now; the same path changed twice is a conflict."""
+        self.disk.point()
+        onto = self.disk.main[-1]
+        base, mine = self.disk.trees[change.base], self.disk.trees[change.head]
+        theirs = self.disk.trees[onto]
+        clash = [p for p in change.paths if theirs.get(p) != base.get(p) and theirs != mine]
+        if clash:
+            files = tuple(ConflictFile(path=path) for path in clash)
+            return Conflict(onto=onto, head=change.head, files=files)
+        merged = theirs | {path: mine[path] for path in change.paths if path in mine}
+        commit = self.disk.store(merged | {".merge": f"{onto} {change.head}"})
+        self.disk.point()
+        return Candidate(commit=commit, tree=f"tree-{commit}", onto=onto, head=change.head)
+
+    async def test(self, candidate: Candidate, *, first: Sequence[str] = ()) -> GateReport:
+        """Red for a broken tree."""
+        self.disk.point()
+        broken = self.disk.broken(self.disk.trees[candidate.commit])
+        self.disk.point()
+        return GateReport(
+            passed=not broken,
+            commit=candidate.commit,
+            tree=candidate.tree,
+            command="memory",
+            exit_status=int(broken),
+            new_failures=("test_a",) if broken else (),
+            output="FAILED test_a" if broken else "1 passed",
+        )
+
+    async def land(
+        self, candidate: Candidate, *, attempt: str = "", reason: str = ""
+    ) -> Landed | Moved:
+        """Main moves to the candidate, if it is where the candidate expects it."""
+        self.disk.point()
+        if self.disk.strangers:
+            self.disk.strangers -= 1
+            other = {**self.disk.trees[self.disk.main[-1]], "z.py": str(self.disk.strangers)}
+            self.disk.main.append(self.disk.store(other))
+        now = self.disk.main[-1]
+        if now != candidate.onto:
+            return Moved(expected=candidate.onto, actual=now)
+        self.disk.main.append(candidate.commit)
+        self.disk.landings.append(attempt)
+        self.disk.point()
+        return Landed(old=now, new=candidate.commit)
+
+    async def contains(self, commit: str) -> bool:
+        """Whether main holds the commit."""
+        self.disk.point()
+        return commit in self.disk.main
+
+    async def release(self, worktree: Worktree) -> None:
+        """The worktree goes, if it is still there."""
+        self.disk.point()
+        self.disk.worktrees.pop(worktree.attempt, None)
+        self.disk.point()
+
+
+@dataclass
+class MemoryIndex:
+    """Knows one file, which two tests reach."""
+
+    async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
+        """Always the same file."""
+        return [RelevantFile(path="a.py", score=1.0, reasons=("word",))]
+
+    async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
+        """One line."""
+        return "Codebase Summary\nTotal modules: 1"
+
+    async def impact(self, paths: Sequence[str] | None = None, diff: str | None = None) -> Impact:
+        """One test reaches everything."""
+        return Impact(paths=tuple(paths or ()), tests=("test_a.py",))
+
+    async def has_test_coverage(self, path: str) -> bool:
+        """Everything is covered."""
+        return True
+
+
+@dataclass
+class MemoryJournal:
+    """Events in a list; each append may be the last thing the process does."""
+
+    disk: Disk
+
+    async def begin(
+        self,
+        task: str,
+        *,
+        edit: str = "",
+        retry_count: int = 0,
+        facts: Mapping[str, Json] | None = None,
+    ) -> int:
+        """The next id; its first event is stored with it."""
+        self.disk.point()
+        attempt = len(self.disk.events) + 1
+        self.disk.events[attempt] = []
+        self._store(attempt, "planned", {"task": task, "edit": edit, "facts": dict(facts or {})})
+        self.disk.point()
+        return attempt
+
+    async def append(
+        self, attempt: int, kind: str, data: Mapping[str, Json] | None = None
+    ) -> Event:
+        """One more event."""
+        self.disk.point()
+        event = self._store(attempt, kind, data or {})
+        self.disk.point()
+        return event
+
+    async def events(self, attempt: int) -> list[Event]:
+        """The events so far."""
+        return list(self.disk.events.get(attempt, []))
+
+    async def finish(
+        self,
+        attempt: int,
+        outcome: Outcome,
+        *,
+        approach: str = "",
+        files_modified: Sequence[str] = (),
+        diff: str = "",
+        test_results: str = "",
+        failure_analysis: str = "",
+        reflection: str = "",
+        stage: str = "ended",
+        editor: str = "",
+        model: str = "",
+        commit: str = "",
+    ) -> None:
+        """The last event."""
+        self.disk.point()
+        self._store(attempt, "ended", {"outcome": outcome.value, "stage": stage})
+        self.disk.ended[attempt] = (outcome, stage)
+        self.disk.point()
+
+    async def unfinished(self) -> list[int]:
+        """The attempts without a last event."""
+        return [attempt for attempt in self.disk.events if attempt not in self.disk.ended]
+
+    async def similar(self, task: str, *, limit: int = 5, diff: str = "") -> list[SimilarAttempt]:
+        """Nothing is alike."""
+        return []
+
+    async def dead_end(
+        self, task: str = "", *, diff: str = "", files: Sequence[str] = (), at: str = "plan"
+    ) -> DeadEnd | None:
+        """No warning."""
+        return None
+
+    async def lessons(self, *, task: str = "", files: Sequence[str] = ()) -> list[Lesson]:
+        """What was learnt."""
+        return list(self.disk.lessons)
+
+    async def learn(self, lesson: Lesson) -> Lesson:
+        """Stored once."""
+        self.disk.point()
+        if lesson not in self.disk.lessons:
+            self.disk.lessons.append(lesson)
+        return lesson
+
+    async def used(self, lesson: int, attempt: int, outcome: Outcome) -> None:
+        """Not counted here."""
+
+    def _store(self, attempt: int, kind: str, data: Mapping[str, Json]) -> Event:
+        events = self.disk.events[attempt]
+        at = _START + timedelta(seconds=len(events))
+        event = Event(attempt=attempt, sequence=len(events) + 1, kind=kind, at=at, data=dict(data))
+        events.append(event)
+        return event
+
+
+@dataclass
+class MemoryReflection:
+    """Says the same of every failure."""
+
+    async def analyse(
+        self, attempt: ModificationAttempt, importers: Mapping[str, Sequence[str]] | None = None
+    ) -> Failure:
+        """The failing test, with a mark of its own for each edit."""
+        return Failure(failing_tests=("test_a",), signature=f"bug in {attempt.diff.strip()}")
+
+    async def lesson(self, attempt: ModificationAttempt, failure: Failure) -> Lesson | None:
+        """One sentence."""
+        return Lesson(text="do not write bugs")
+
+    async def reflect_with_context(
+        self, attempt: ModificationAttempt, similar_attempts: list[ModificationAttempt]
+    ) -> str:
+        """One line."""
+        return "What could be improved: everything"
+
+
+@dataclass(frozen=True)
+class MemoryRules:
+    """Refuses whatever holds the word `forbidden`."""
+
+    asks: bool = False
+    files: tuple[str, ...] = ("settings",)
+
+    def read(self, files: Files) -> MemoryRules:
+        """The same rules for every commit."""
+        return self
+
+    def judge(
+        self, change: Change, *, before: Files, after: Files, covered: frozenset[str]
+    ) -> Verdict:
+        """One finding for each forbidden file."""
+        bad = [path for path, text in after.items() if text is not None and b"forbidden" in text]
+        return Verdict(findings=tuple(Finding(rule="forbidden", path=path) for path in bad))
+
+
+@dataclass
+class MemoryEditor:
+    """Writes `acts[n]` (path to text) for the n-th try of attempts in order; may die after each."""
+
+    disk: Disk
+    acts: Mapping[int, Mapping[str, str]]
+    name: str = "memory"
+
+    def spec(self) -> Mapping[str, Json] | None:
+        """It can always be had again."""
+        return {"kind": "memory"}
+
+    async def edit(self, assignment: Assignment) -> EditReport:
+        """Write the files of the attempt's act, one after the other."""
+        act = self.acts.get(assignment.attempt, self.acts[max(self.acts)])
+        for path, text in act.items():
+            self.disk.point()
+            self.disk.worktrees[assignment.worktree.attempt][path] = text
+        self.disk.point()
+        return EditReport(summary=f"wrote {', '.join(act)}")
+
+
+def memory_rooms(disk: Disk, rules: MemoryRules | None = None) -> Rooms:
+    """All rooms over one disk."""
+    return Rooms(
+        repository=MemoryRepository(disk),
+        index=MemoryIndex(),
+        journal=MemoryJournal(disk),
+        reflection=MemoryReflection(),
+        rules=rules or MemoryRules(),
+    )

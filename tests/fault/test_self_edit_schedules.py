@@ -1,0 +1,180 @@
+"""A self-edit dies at every point, up to twice, and each time ends as the one that did not die."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from self_coding.errors import SelfCodingError
+from self_coding.self_edit import SelfEdit
+from self_coding.testing import Crash, Disk, MemoryEditor, MemoryRules, memory_rooms
+from self_coding.values.edits import Ask, Limits
+
+GOOD, BUG, BAD = {"a.py": "2"}, {"a.py": "bug"}, {"a.py": "forbidden"}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One self-edit: what the editor writes in each attempt, and how it should end."""
+
+    acts: dict[int, dict[str, str]]
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    ask: Ask | None = None
+    dry_run: bool = False
+    strangers: int = 0
+    caller: bool = False
+    landings: int = 1
+    disk: Callable[[], Disk] = field(default=Disk)
+
+
+SCENARIOS = {
+    "good": Scenario({1: GOOD}),
+    "red": Scenario({1: BUG}, landings=0),
+    "refused": Scenario({1: BAD}, landings=0),
+    "empty": Scenario({1: {}}, landings=0),
+    "dry run": Scenario({1: GOOD}, dry_run=True, landings=0),
+    "approved": Scenario({1: GOOD}, ask=lambda question: True),
+    "declined": Scenario({1: GOOD}, ask=lambda question: "no", landings=0),
+    "moved": Scenario({1: GOOD}, strangers=1),
+    "keeps moving": Scenario({1: GOOD}, limits=Limits(moves=1), strangers=9, landings=0),
+    "second try": Scenario({1: BUG, 2: GOOD}, limits=Limits(tries=3)),
+    "same failure": Scenario({1: BUG, 2: BUG}, limits=Limits(tries=9), landings=0),
+    "best of two": Scenario({1: {"a.py": "2", "b.py": "2"}, 2: GOOD}, limits=Limits(best_of=2)),
+    "caller": Scenario({1: GOOD}, caller=True),
+}
+PAIRED = ["good", "moved", "second try", "best of two", "refused"]
+
+
+class World:
+    """A self-edit over one disk, started again until nothing is open."""
+
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        self.scenario = scenario
+        self.disk = scenario.disk()
+        self.disk.strangers = scenario.strangers
+        self.folder = folder
+
+    def _process(self) -> tuple[SelfEdit, MemoryEditor]:
+        editor = MemoryEditor(self.disk, self.scenario.acts)
+        layer = SelfEdit(
+            memory_rooms(self.disk, MemoryRules()),
+            leases=self.folder,
+            limits=self.scenario.limits,
+            restore=lambda spec: editor,
+        )
+        return layer, editor
+
+    async def first(self) -> None:
+        """The call itself; a user whose process died before anything was stored asks again."""
+        layer, editor = self._process()
+        scenario = self.scenario
+        if scenario.caller:
+            await self._as_caller(layer, editor)
+            return
+        await layer.self_edit("a task", editor=editor, ask=scenario.ask, dry_run=scenario.dry_run)
+
+    async def _as_caller(self, layer: SelfEdit, editor: MemoryEditor) -> None:
+        if not self.disk.events:
+            await layer.begin_edit("a task")
+        if self._kinds()[-1] in ("isolated", "shown"):
+            self.disk.worktrees["1"] |= self.scenario.acts[1]
+            await layer.submit_edit(1)
+        else:
+            await layer.resume()
+
+    async def again(self) -> None:
+        """A later process: it repairs, goes on with what is open, and asks again if need be."""
+        layer, _ = self._process()
+        if not self.disk.events:
+            await self.first()
+        elif self.scenario.caller:
+            await layer.resume()
+            if 1 not in self.disk.ended:
+                await self._as_caller(*self._process())
+        else:
+            await layer.resume(ask=self.scenario.ask)
+
+    def _kinds(self) -> list[str]:
+        return [event.kind for event in self.disk.events[1]]
+
+    def end(self) -> tuple[object, ...]:
+        """What is left when all is over, without what a crash may rightly change."""
+        main = self.disk.trees[self.disk.main[-1]]
+        stages = sorted(str(end) for end in self.disk.ended.values())
+        content = {path: text for path, text in main.items() if path not in (".merge", "z.py")}
+        return content, stages, len(self.disk.landings), dict(self.disk.worktrees)
+
+
+async def run(scenario: Scenario, folder: Path, schedule: Collection[Collection[int]]) -> World:
+    """Play a scenario; process n dies at the points of `schedule[n]`, the last one does not."""
+    world = World(scenario, folder)
+    calls = [world.first, *[world.again for _ in schedule]]
+    for call, points in zip(calls, [*schedule, ()], strict=True):
+        world.disk.restart(points)
+        try:
+            await call()
+        except Crash:
+            continue
+    world.disk.restart()
+    await world.again()  # nothing is left to do
+    return world
+
+
+async def points_of(scenario: Scenario, folder: Path, before: Collection[Collection[int]]) -> int:
+    """How many points the process has that comes after the crashes `before`."""
+    world = World(scenario, folder)
+    for call, points in zip([world.first, *[world.again for _ in before]], [*before, ()]):  # noqa: B905
+        world.disk.restart(points)
+        try:
+            await call()
+        except Crash:
+            continue
+    return world.disk.points
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_any_one_crash_ends_as_none(name: str, tmp_path: Path) -> None:
+    """Whatever point a self-edit dies at, resumed it ends as if it had not died."""
+    scenario = SCENARIOS[name]
+    wanted = (await run(scenario, tmp_path, [])).end()
+    assert wanted[2] == scenario.landings
+    for point in range(1, await points_of(scenario, tmp_path, []) + 1):
+        world = await run(scenario, tmp_path, [[point]])
+        assert world.end() == wanted, f"crash at point {point}"
+
+
+@pytest.mark.parametrize("name", PAIRED)
+async def test_any_two_crashes_end_as_none(name: str, tmp_path: Path) -> None:
+    """A self-edit that dies, is resumed and dies again still ends as if it had not died."""
+    scenario = SCENARIOS[name]
+    wanted = (await run(scenario, tmp_path, [])).end()
+    firsts = range(1, await points_of(scenario, tmp_path, []) + 1)
+    for first in firsts:
+        seconds = range(1, await points_of(scenario, tmp_path, [[first]]) + 1)
+        for second in seconds:
+            world = await run(scenario, tmp_path, [[first], [second]])
+            assert world.end() == wanted, f"crashes at points {first} and {second}"
+
+
+async def test_no_two_processes_drive_one_self_edit(tmp_path: Path) -> None:
+    """While a process is at a self-edit, `resume` in another leaves it alone."""
+    world = World(SCENARIOS["good"], tmp_path)
+    layer, _ = world._process()
+    seen = []
+
+    async def ask(question: object) -> bool:
+        other, _ = world._process()
+        seen.append(await other.resume(ask=lambda q: True))
+        with pytest.raises(SelfCodingError, match="another process"):
+            await other.land_edit(1)
+        return True
+
+    editor = MemoryEditor(world.disk, SCENARIOS["good"].acts)
+    result = await layer.self_edit("a task", editor=editor, ask=ask)
+    assert result.success
+    assert seen == [[]]
+    assert list(itertools.chain(world.disk.landings)) == ["1"]
