@@ -1,0 +1,178 @@
+"""The tables of git's history: past commits, the Python files they touched, their messages.
+
+Reads and writes rows, nothing else; `history` fills them. Only live commits, those that can be
+reached from HEAD, are ever read. Numbers grow with time: a higher one is a newer commit.
+
+    commits   id, hash, time, live      live: 1 while HEAD descends from it
+    touched   commit_id, path           the .py files, under the name they had then
+    renames   commit_id, old, new
+    messages  title, body               full text without its content; rowid is commits.id
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+SCHEMA = """
+CREATE TABLE commits (
+    id INTEGER PRIMARY KEY, hash TEXT UNIQUE, time INTEGER, live INTEGER NOT NULL
+);
+CREATE TABLE touched (commit_id INTEGER, path TEXT, PRIMARY KEY (commit_id, path)) WITHOUT ROWID;
+CREATE TABLE renames (
+    old TEXT, commit_id INTEGER, new TEXT, PRIMARY KEY (old, commit_id)
+) WITHOUT ROWID;
+CREATE VIRTUAL TABLE messages USING fts5 (
+    title, body, content='', tokenize='porter unicode61'
+);
+"""
+_HEAD, _CUT = "history_head", "history_cut"
+_HOPS = 8  # renames followed from a file's old name to its present one
+
+
+class Commit(NamedTuple):
+    """One past commit; `paths` are its .py files, `renames` pairs of (old, new)."""
+
+    hash: str
+    time: int
+    message: str
+    paths: tuple[str, ...]
+    renames: tuple[tuple[str, str], ...]
+
+
+class Vote(NamedTuple):
+    """A past commit whose message is like a task: how alike, how many commits ago, its files."""
+
+    score: float
+    age: int
+    paths: tuple[str, ...]
+    title: str = ""
+
+
+def head(connection: sqlite3.Connection) -> str:
+    """The commit up to which history was read; empty before the first reading."""
+    return _meta(connection, _HEAD)
+
+
+def is_cut(connection: sqlite3.Connection) -> bool:
+    """Whether older commits exist that were not read."""
+    return _meta(connection, _CUT) == "1"
+
+
+def _meta(connection: sqlite3.Connection, key: str) -> str:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def note_head(connection: sqlite3.Connection, commit: str, *, cut: bool) -> None:
+    """Remember how far history was read."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_HEAD, commit), (_CUT, "1" if cut else "")]
+    )
+
+
+def clear(connection: sqlite3.Connection) -> None:
+    """Forget every commit."""
+    for table in ("commits", "touched", "renames"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - three names of ours
+    connection.execute("INSERT INTO messages (messages) VALUES ('delete-all')")
+
+
+def count_live(connection: sqlite3.Connection) -> int:
+    """How many commits may vote."""
+    return int(connection.execute("SELECT count(*) FROM commits WHERE live").fetchone()[0])
+
+
+def bury(connection: sqlite3.Connection, hashes: Iterable[str]) -> None:
+    """These commits are no ancestors of HEAD any more."""
+    connection.executemany("UPDATE commits SET live = 0 WHERE hash = ?", ((h,) for h in hashes))
+
+
+def add(connection: sqlite3.Connection, commits: Sequence[Commit]) -> None:
+    """Store commits, given newest first; a known one becomes live again.
+
+    One that touched no Python file is left out, one that only has renames gets no message.
+    """
+    for commit in reversed(commits):
+        if not commit.paths and not commit.renames:
+            continue
+        row = connection.execute("SELECT id FROM commits WHERE hash = ?", (commit.hash,)).fetchone()
+        if row:
+            connection.execute("UPDATE commits SET live = 1 WHERE id = ?", row)
+            continue
+        number = connection.execute(
+            "INSERT INTO commits (hash, time, live) VALUES (?, ?, 1)", (commit.hash, commit.time)
+        ).lastrowid
+        if commit.paths:
+            title, _, body = commit.message.partition("\n")
+            connection.execute(
+                "INSERT INTO messages (rowid, title, body) VALUES (?, ?, ?)", (number, title, body)
+            )
+        connection.executemany(
+            "INSERT OR IGNORE INTO touched VALUES (?, ?)", [(number, p) for p in commit.paths]
+        )
+        connection.executemany(
+            "INSERT OR REPLACE INTO renames VALUES (?, ?, ?)",
+            [(old, number, new) for old, new in commit.renames],
+        )
+
+
+def alike(
+    connection: sqlite3.Connection, words: Sequence[str], *, limit: int
+) -> list[tuple[int, float]]:
+    """The live commits whose messages are most like these words: (number, BM25), best first."""
+    if not words:
+        return []
+    match = " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
+    rows = connection.execute(
+        "SELECT c.id, -bm25(messages, 1.0, 0.5) AS score FROM messages"
+        " JOIN commits c ON c.id = messages.rowid AND c.live"
+        " WHERE messages MATCH ? ORDER BY score DESC, c.id DESC LIMIT ?",
+        (match, limit),
+    )
+    return [(number, score) for number, score in rows]
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """The number of the newest live commit, 0 for none."""
+    return int(
+        connection.execute("SELECT coalesce(max(id), 0) FROM commits WHERE live").fetchone()[0]
+    )
+
+
+def paths_of(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, list[str]]:
+    """The .py files of commits, under the names they had then."""
+    return {
+        number: [
+            path
+            for (path,) in connection.execute(
+                "SELECT path FROM touched WHERE commit_id = ?", (number,)
+            )
+        ]
+        for number in numbers
+    }
+
+
+def recent(connection: sqlite3.Connection, *, commits: int) -> list[tuple[str, int]]:
+    """(path, commit number) of what the newest live commits touched."""
+    return connection.execute(
+        "SELECT t.path, t.commit_id FROM touched t JOIN commits c ON c.id = t.commit_id AND c.live"
+        " WHERE t.commit_id > (SELECT coalesce(max(id), 0) FROM commits WHERE live) - ?",
+        (commits,),
+    ).fetchall()
+
+
+def renamed(connection: sqlite3.Connection, path: str, since: int) -> str | None:
+    """The name that live commits newer than `since` gave a file last; None when they gave none."""
+    now: str | None = None
+    for _ in range(_HOPS):
+        row = connection.execute(
+            "SELECT r.new, r.commit_id FROM renames r JOIN commits c ON c.id = r.commit_id AND c.live"
+            " WHERE r.old = ? AND r.commit_id > ? ORDER BY r.commit_id LIMIT 1",
+            (now or path, since),
+        ).fetchone()
+        if not row:
+            break
+        now, since = row
+    return now

@@ -1,0 +1,195 @@
+"""Git's history, read incrementally into the index: what was changed for which reason.
+
+One `git log` reads what is new since the last HEAD; what HEAD no longer descends from is marked
+and never votes. The newest `DEPTH` commits are enough (more adds nothing measurable), so the
+first reading is bounded however long the history is. No hook, pager, filter, replacement of
+ours or network is used; a repository without git, or whose git fails, simply has no history.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from self_coding.adapters import process
+from self_coding.adapters.db import Database
+from self_coding.adapters.places import git_directories
+from self_coding.codebase_indexer import commits
+from self_coding.codebase_indexer.commits import Commit
+from self_coding.errors import ProcessError
+
+DEPTH = 5_000  # commits without merges; chosen on the development set
+WIDEST = 50  # a commit that touches more Python files tells nothing about any of them
+_BYTES = 48 << 20
+_SECONDS = 20.0
+_MESSAGE = 4_000  # characters kept of one message
+_STATUS = re.compile(r"\n?([ACDMRTUXB])\d*\Z")
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_FORMAT = "--format=%x00%H%x00%ct%x00%B%x00"
+_GIT = (
+    "git", "--no-pager", "--no-optional-locks", "--literal-pathspecs",
+    "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never",
+    "-c", "log.showSignature=false", "-c", "diff.renameLimit=200", "-c", "log.follow=false",
+)  # fmt: skip
+_LOG = (
+    "log", "--no-merges", "--no-color", "--no-ext-diff", "--no-textconv", "--no-show-signature",
+    "-z", "--name-status", "-M", "--relative", "--encoding=UTF-8", _FORMAT,
+)  # fmt: skip
+
+log = logging.getLogger(__name__)
+
+
+def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH) -> None:
+    """Bring the stored history up to the present HEAD; no work when it has not moved."""
+    now = head(repo_path)
+    with database.read() as connection:
+        then, cut = commits.head(connection), commits.is_cut(connection)
+    if now == then:
+        return
+    gone = _hashes(repo_path, f"{now}..{then}") if now and then else None
+    if not now or gone is None:
+        _read_anew(database, repo_path, now, depth)
+        return
+    new = _commits(repo_path, f"{then}..{now}", depth)
+    with database.write() as connection:
+        if commits.head(connection) != then:
+            return  # another process was quicker, and read the same
+        commits.bury(connection, gone)
+        commits.add(connection, new)
+        commits.note_head(connection, now, cut=cut)
+        left = commits.count_live(connection)
+    if cut and left < depth // 2:
+        _read_anew(database, repo_path, now, depth)
+
+
+def _read_anew(database: Database, repo_path: Path, now: str, depth: int) -> None:
+    found = _commits(repo_path, now, depth) if now else []
+    with database.write() as connection:
+        commits.clear(connection)
+        commits.add(connection, found)
+        commits.note_head(connection, now, cut=len(found) >= depth)
+
+
+def head(repo_path: Path) -> str:
+    """The commit that HEAD stands at; empty outside a repository and before the first commit.
+
+    Read from git's files where they tell, by git itself where they do not.
+    """
+    found = git_directories(repo_path)
+    if found is None:
+        return ""
+    top, common = found
+    try:
+        directory = _git_directory(top)
+        text = (directory / "HEAD").read_text("utf-8", "replace").strip()
+        for place in (directory, common):
+            if not text.startswith("ref: "):
+                break
+            target = place / text[5:]
+            if target.is_file():
+                text = target.read_text("utf-8", "replace").strip()
+    except OSError:
+        text = ""
+    if _HASH.match(text):
+        return text
+    out = _git(repo_path, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
+    return out.decode("ascii", "replace").strip() if out else ""
+
+
+def _git_directory(top: Path) -> Path:
+    """The directory that holds this working tree's HEAD (a linked tree has its own)."""
+    git = top / ".git"
+    if not git.is_file():
+        return git
+    return (top / git.read_text("utf-8", "replace").strip().removeprefix("gitdir: ")).resolve()
+
+
+def _hashes(repo_path: Path, span: str) -> list[str] | None:
+    """The commits of a span; None when git cannot tell (the old HEAD was collected)."""
+    out = _git(repo_path, "rev-list", "--no-merges", span, "--")
+    return None if out is None else out.decode("ascii", "replace").split()
+
+
+def _commits(repo_path: Path, span: str, depth: int) -> list[Commit]:
+    out = _git(repo_path, *_LOG, "-n", str(depth), span, "--")
+    return list(parse(out.decode("utf-8", "replace"))) if out else []
+
+
+def parse(text: str) -> Iterator[Commit]:
+    """The commits, with their Python files, out of what `git log -z` printed, newest first.
+
+    A message may hold anything but NUL, a path as well, so the NULs alone carry the structure.
+    An end that was cut off is left out.
+    """
+    tokens = text.split("\0")
+    at, end = 0, len(tokens)
+    while at + 4 < end:
+        if tokens[at] or not _HASH.match(tokens[at + 1]):
+            at += 1
+            continue
+        commit_hash, time, message = tokens[at + 1 : at + 4]
+        changes, at = _changes(tokens, at + 5)
+        paths, renames = _python(changes)
+        seconds = int(time) if time.isdigit() else 0
+        yield Commit(commit_hash, seconds, message[:_MESSAGE].strip(), paths, renames)
+
+
+def _changes(tokens: Sequence[str], at: int) -> tuple[list[tuple[str, str]], int]:
+    """(old name or "", name) of each changed file, and where the next commit begins."""
+    changes: list[tuple[str, str]] = []
+    while at + 1 < len(tokens):
+        status = _STATUS.match(tokens[at])
+        if not status:
+            break
+        if status[1] in "RC" and at + 2 < len(tokens):
+            changes.append((tokens[at + 1] if status[1] == "R" else "", tokens[at + 2]))
+            at += 3
+        else:
+            changes.append(("", tokens[at + 1]))
+            at += 2
+    return changes, at
+
+
+def _python(
+    changes: Sequence[tuple[str, str]],
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The .py files among changes; a sweep over too many keeps its renames alone."""
+    paths = tuple(name for _, name in changes if name.endswith(".py"))
+    renames = tuple((old, new) for old, new in changes if old and new.endswith(".py"))
+    if len(paths) > WIDEST:
+        return (), renames
+    return paths, renames
+
+
+def _git(repo_path: Path, *arguments: str) -> bytes | None:
+    """What git printed; None when it failed, which costs the ranking a signal and no more."""
+    try:
+        done = process.run(
+            [*_GIT, *arguments],
+            cwd=repo_path,
+            env=_environment(),
+            timeout=_SECONDS,
+            limit=_BYTES,
+        )
+    except ProcessError as error:
+        log.debug("history cannot be read: %s", error)
+        return None
+    if done.returncode and not done.timed_out:
+        log.debug("history cannot be read: %s", done.stderr[:300])
+        return None
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would point git elsewhere or make it ask, page or fetch."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {
+        **kept,
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "LC_ALL": "C",
+    }

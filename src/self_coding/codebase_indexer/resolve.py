@@ -1,0 +1,231 @@
+"""Which file an import means: source roots discovered, names resolved.
+
+Pure: it knows the repository's paths and nothing else. Installed packages and the standard
+library resolve to nothing, which is right: they are no files of the repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+_TEST_FOLDERS = frozenset(("test", "tests", "testing"))
+_PLAIN_ROOTS = ("", "src", "lib", "python")
+
+
+def is_test(path: str) -> bool:
+    """Whether a file is a test, a conftest, or lies below a folder of tests."""
+    folder, _, name = path.rpartition("/")
+    if name.startswith("test_") or name.endswith("_test.py"):
+        return True
+    if name in ("conftest.py", "tests.py", "test.py"):
+        return True
+    return any(part in ("test", "tests") for part in folder.split("/"))
+
+
+class _Candidate(NamedTuple):
+    root: str
+    file: int
+
+
+class Layout:
+    """The import names under which the files of a repository can be reached.
+
+    Args:
+        files: repository-relative path -> file id, Python files only.
+        declared: source roots that the project's configuration names.
+    """
+
+    def __init__(self, files: Mapping[str, int], declared: Iterable[str] = ()) -> None:
+        self.files = files
+        self._packages = {_folder(path) for path in files if _name(path) == "__init__.py"}
+        self._declared = set(declared) | set(_PLAIN_ROOTS)
+        self._roots = self._global_roots()
+        self._names: dict[str, list[_Candidate]] = {}
+        self._by_name: dict[str, list[str]] | None = None
+        for path, file in files.items():
+            for root, dotted in self._dotted(path):
+                self._names.setdefault(dotted, []).append(_Candidate(root, file))
+        self._everywhere = {
+            dotted: found[0].file
+            for dotted, found in self._names.items()
+            if len(found) == 1 and self._visible_everywhere(found[0].root)
+        }
+        self._tops = {dotted.partition(".")[0] for dotted in self._names}
+        self._cached = lru_cache(maxsize=20_000)(self._absolute)
+
+    def module(self, path: str) -> str:
+        """The dotted name of a file: below its nearest plain or declared source root."""
+        names = list(self._dotted(path))
+        best = max(names, key=lambda found: (found[0] in self._declared, len(found[0])))
+        if best[0] not in self._declared:
+            best = names[0]
+        return best[1] or _name(path).removesuffix(".py")
+
+    def roots(self) -> frozenset[str]:
+        """The source roots that were discovered."""
+        return frozenset(self._roots)
+
+    def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        """The files that `from module import names` (or `import module`) in `path` runs.
+
+        The parents that an import runs on the way are not listed; `graph` adds them.
+        """
+        if module.startswith("."):
+            return self._relative(path, module, names)
+        if module.partition(".")[0] not in self._tops:
+            return ()
+        if names:
+            inside = [self._everywhere.get(f"{module}.{name}") for name in names]
+            known = [file for file in (self._everywhere.get(module), *inside) if file is not None]
+            if known and module in self._everywhere and not self._ambiguous(module, names):
+                return tuple(known)
+        elif module in self._everywhere:
+            return (self._everywhere[module],)
+        return self._cached(_folder(path), module, names)
+
+    def _ambiguous(self, module: str, names: tuple[str, ...]) -> bool:
+        return any(
+            len(self._names.get(f"{module}.{name}", ())) > 1 for name in names
+        )
+
+    def literal(self, path: str, text: str) -> tuple[int, ...]:
+        """The files that a string names: a dotted name, or the path of a script."""
+        if text.endswith(".py"):
+            return self._script(path, text)
+        if text.startswith("."):
+            return self._relative(path, text, ())
+        found = self._longest(_folder(path), text)
+        return (found,) if found is not None else ()
+
+    def _absolute(self, folder: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        found: dict[int, None] = {}
+        target = self._lookup(folder, module)
+        if target is not None:
+            found[target] = None
+        for name in names:
+            inside = self._lookup(folder, f"{module}.{name}")
+            if inside is not None:
+                found[inside] = None
+        if not found:
+            prefix = self._longest(folder, module)
+            if prefix is not None:
+                found[prefix] = None
+        return tuple(found)
+
+    def _longest(self, folder: str, dotted: str) -> int | None:
+        """The file of the longest prefix of a dotted name that is one."""
+        while dotted:
+            found = self._lookup(folder, dotted)
+            if found is not None:
+                return found
+            dotted = dotted.rpartition(".")[0]
+        return None
+
+    def _lookup(self, folder: str, dotted: str) -> int | None:
+        """The file of exactly this dotted name as an importer in `folder` sees it."""
+        candidates = self._names.get(dotted)
+        if not candidates:
+            return None
+        inside = folder + "/"
+        seen = [each for each in candidates if self._visible(each.root, inside)]
+        if not seen:
+            return None
+        return max(seen, key=lambda each: (_shared(each.root, folder), -len(each.root))).file
+
+    def _relative(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        bare = module.lstrip(".")
+        folder = _folder(path)
+        for _ in range(len(module) - len(bare) - 1):
+            folder = _folder(folder)
+        place = "/".join(filter(None, (folder, *bare.split("."))))
+        found: dict[int, None] = {}
+        target = self._at(place)
+        while target is None and bare and place != folder:
+            place = _folder(place)
+            target = self._at(place)
+        if target is not None:
+            found[target] = None
+        for name in names:
+            inside = self._at(f"{place}/{name}" if place else name)
+            if inside is not None:
+                found[inside] = None
+        return tuple(found)
+
+    def _at(self, place: str) -> int | None:
+        """The package or module at a path without its suffix."""
+        prefix = place + "/" if place else ""
+        found = self.files.get(prefix + "__init__.py")
+        return found if found is not None else self.files.get(place + ".py")
+
+    def _script(self, path: str, text: str) -> tuple[int, ...]:
+        wanted = text.replace("\\", "/").removeprefix("./").lstrip("/")
+        for place in (f"{_folder(path)}/{wanted}", wanted):
+            if place in self.files:
+                return (self.files[place],)
+        if self._by_name is None:
+            self._by_name = {}
+            for known in self.files:
+                self._by_name.setdefault(_name(known), []).append(known)
+        tail = wanted.replace("../", "")
+        near = self._by_name.get(_name(tail), [])
+        return tuple(self.files[each] for each in near if ("/" + each).endswith("/" + tail))
+
+    def _global_roots(self) -> set[str]:
+        roots = set(self._declared)
+        for package in self._packages:
+            if _folder(package) not in self._packages or not package:
+                roots.add(_folder(package))
+        return roots
+
+    def _dotted(self, path: str) -> Iterable[tuple[str, str]]:
+        """(root, dotted name) for every root that the path can be imported from, nearest first."""
+        folder, name = _folder(path), _name(path).removesuffix(".py")
+        parts = [] if name == "__init__" else [name]
+        while folder in self._packages and folder:
+            parts.insert(0, _name(folder))
+            folder = _folder(folder)
+        if parts:
+            yield folder, ".".join(parts)
+        while folder:
+            parts.insert(0, _name(folder))
+            folder = _folder(folder)
+            yield folder, ".".join(parts)
+
+    def _visible_everywhere(self, root: str) -> bool:
+        return root in self._roots and _test_folder(root) is None
+
+    def _visible(self, root: str, inside: str) -> bool:
+        """Whether an importer in folder `inside` (ending in "/") can have `root` on its path."""
+        if root in self._roots:
+            around = _test_folder(root)
+            return around is None or inside.startswith(around + "/")
+        return not root or inside.startswith(root + "/")
+
+
+def _test_folder(root: str) -> str | None:
+    """The outermost folder of tests that a root lies strictly below or is."""
+    parts = root.split("/")
+    for number, part in enumerate(parts):
+        if part in _TEST_FOLDERS:
+            return "/".join(parts[: number + 1])
+    return None
+
+
+def _shared(root: str, folder: str) -> int:
+    """How many leading parts two folders share."""
+    count = 0
+    for one, other in zip(root.split("/"), folder.split("/"), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,0 +1,229 @@
+"""The index's tables, and the small functions that read and write them.
+
+One SQLite file, a cache: rebuilt from the working tree whenever it is missing, damaged or of an
+older schema. Nothing here reads the working tree or decides what is out of date.
+
+    meta      key, value            "view": what the file list was read from; "roots"; "next_doc"
+    files     id, path, module      path is repository-relative with "/"
+              hash, mtime_ns, ctime_ns, size      mtime_ns -1: to be hashed again (git's racy rule)
+              doc                   the row of `words` that holds this version's text
+              lines, is_test        is_test: a test, a conftest, or a helper below a tests folder
+              parsed, error         tier 2's verdict: 1, 0 with the reason, NULL for not asked yet
+              imports               the import statements as text (scan.pack_imports)
+    symbols   file, line, kind, name, parent    kind: class, def, async def; parent "" at the top
+    edges     source, target, scope             file ids; scope: a number, its word in SCOPES
+    blind     file, line, reason                what no static analysis can follow
+    words     path, names, refs, docs, body     full text (FTS5, contentless), rowid = files.doc
+              names: what the file defines; refs: what it imports; both split into words.
+              body is the text itself: FTS5 splits at "_" but not inside camelCase
+    terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
+    folders   path, stamp           where a new file would show
+    coverage  test, path, hash      which test file ran which version of which file, as recorded
+
+Rows of `words` are never changed: a changed file gets a new row, and rows that are no longer in
+`files.doc` are dead. Every reader joins through `files.doc`; when many are dead all are rewritten.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+APPLICATION = 0x5C1DE8
+SCOPES = ("top", "conditional", "function", "typing", "string", "data")
+FIELDS = ("path", "names", "refs", "docs", "body")
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, path UNIQUE, module TEXT, hash BLOB, mtime_ns INTEGER,
+    ctime_ns INTEGER, size INTEGER, doc INTEGER, lines INTEGER, is_test INTEGER,
+    parsed INTEGER, error TEXT, imports TEXT
+);
+CREATE TABLE symbols (file INTEGER, line INTEGER, kind TEXT, name TEXT, parent TEXT);
+CREATE INDEX symbols_file ON symbols (file);
+CREATE INDEX symbols_name ON symbols (name);
+CREATE TABLE edges (
+    source INTEGER, target INTEGER, scope INTEGER, PRIMARY KEY (source, target, scope)
+) WITHOUT ROWID;
+CREATE TABLE blind (file INTEGER, line INTEGER, reason TEXT);
+CREATE INDEX blind_file ON blind (file);
+CREATE VIRTUAL TABLE words USING fts5(
+    path, names, refs, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
+);
+CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
+CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
+CREATE TABLE coverage (test TEXT, path TEXT, hash BLOB, PRIMARY KEY (path, test)) WITHOUT ROWID;
+"""
+MIGRATIONS = (SCHEMA,)
+
+
+class File(NamedTuple):
+    """One indexed file; `parsed` is None where tier 2 has not looked yet."""
+
+    id: int
+    path: str
+    module: str
+    is_test: bool
+    lines: int
+    parsed: bool | None
+
+
+class SymbolRow(NamedTuple):
+    """One class or function head of a file."""
+
+    file: int
+    line: int
+    kind: str
+    name: str
+    parent: str
+
+
+class Edge(NamedTuple):
+    """File `source` imports file `target`; `scope` is a word of `SCOPES`."""
+
+    source: int
+    target: int
+    scope: str
+
+
+class Blind(NamedTuple):
+    """A line of a file that no static analysis can follow."""
+
+    file: int
+    line: int
+    reason: str
+
+
+def files(connection: sqlite3.Connection) -> list[File]:
+    """Every indexed file, by path."""
+    rows = connection.execute("SELECT id, path, module, is_test, lines, parsed FROM files")
+    found = [
+        File(id, shown(path), module, bool(is_test), lines, None if ok is None else bool(ok))
+        for id, path, module, is_test, lines, ok in rows
+    ]
+    return sorted(found, key=lambda file: file.path)
+
+
+def file_id(connection: sqlite3.Connection, path: str) -> int | None:
+    """The id of one file, None when it is not in the index."""
+    row = connection.execute("SELECT id FROM files WHERE path = ?", (stored(path),)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def edges(connection: sqlite3.Connection) -> list[Edge]:
+    """Every import edge between files, as resolved (`graph` adds the packages' parents)."""
+    rows = connection.execute("SELECT source, target, scope FROM edges")
+    return [Edge(source, target, SCOPES[scope]) for source, target, scope in rows]
+
+
+def symbols(connection: sqlite3.Connection, file: int | None = None) -> list[SymbolRow]:
+    """The heads of one file, or of all, in order of files and lines."""
+    if file is None:
+        rows = connection.execute("SELECT * FROM symbols ORDER BY file, line")
+    else:
+        rows = connection.execute("SELECT * FROM symbols WHERE file = ? ORDER BY line", (file,))
+    return [SymbolRow(*row) for row in rows]
+
+
+def definitions(connection: sqlite3.Connection, name: str) -> list[SymbolRow]:
+    """Every class or function of exactly this name."""
+    rows = connection.execute("SELECT * FROM symbols WHERE name = ?", (name,))
+    return [SymbolRow(*row) for row in rows]
+
+
+def blind_lines(connection: sqlite3.Connection) -> list[Blind]:
+    """Every line that no static analysis can follow."""
+    return [Blind(*row) for row in connection.execute("SELECT * FROM blind ORDER BY file, line")]
+
+
+def versions(connection: sqlite3.Connection) -> dict[int, int]:
+    """The live rows of the full text: rowid of `words` -> file id."""
+    return dict(connection.execute("SELECT doc, id FROM files").fetchall())
+
+
+def postings(
+    connection: sqlite3.Connection, term: str, live: Mapping[int, int]
+) -> dict[str, dict[int, int]]:
+    """Where one lower-case word stands: field -> file id -> how often.
+
+    `live` is `versions()`, read once a query.
+    """
+    found: dict[str, dict[int, int]] = {field: {} for field in FIELDS}
+    rows = connection.execute(
+        "SELECT doc, col, count(*) FROM terms WHERE term = ? GROUP BY doc, col", (term,)
+    )
+    for doc, field, count in rows:
+        file = live.get(doc)
+        if file is not None:
+            found[field][file] = count
+    return found
+
+
+def lengths(connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
+    """How many words each file has, per field in the order of `FIELDS`."""
+    rows = connection.execute(
+        "SELECT files.id, words_docsize.sz FROM files JOIN words_docsize ON words_docsize.id = doc"
+    )
+    return {file: tuple(_varints(sizes)) for file, sizes in rows}
+
+
+def _varints(packed: bytes) -> Iterable[int]:
+    """SQLite's variable-length integers, as FTS5 stores a row's sizes."""
+    value = 0
+    for byte in packed:
+        value = value << 7 | byte & 127
+        if byte < 128:
+            yield value
+            value = 0
+
+
+def matches(
+    connection: sqlite3.Connection,
+    terms: Sequence[str],
+    weights: Sequence[float] = (4.0, 2.0, 1.0, 1.5, 1.0),
+) -> dict[int, float]:
+    """SQLite's BM25 over the fields, weighted, of the files that hold any of the words.
+
+    A term may be several words: they are looked for side by side (`get user name`).
+    """
+    query = " OR ".join(quoted(term) for term in terms)
+    if not query:
+        return {}
+    score = f"-bm25(words, {', '.join(str(float(weight)) for weight in weights)})"
+    rows = connection.execute(
+        f"SELECT files.id, {score} FROM words JOIN files ON files.doc = words.rowid"  # noqa: S608
+        " WHERE words MATCH ?",
+        (query,),
+    )
+    return dict(rows.fetchall())
+
+
+def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[int]:
+    """The files whose text (or one field of it) holds a word, or several side by side."""
+    query = f"{field} : {quoted(term)}" if field else quoted(term)
+    rows = connection.execute(
+        "SELECT files.id FROM words JOIN files ON files.doc = words.rowid WHERE words MATCH ?",
+        (query,),
+    )
+    return [row[0] for row in rows]
+
+
+def quoted(term: str) -> str:
+    """A term as an FTS5 string, whatever characters it holds."""
+    return '"' + term.replace('"', '""').replace("\0", " ") + '"'
+
+
+def shown(path: str | bytes) -> str:
+    """A stored path as text."""
+    return path if isinstance(path, str) else os.fsdecode(path)
+
+
+def stored(path: str) -> str | bytes:
+    """A path as it is stored: text, or bytes where its name is no UTF-8."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path

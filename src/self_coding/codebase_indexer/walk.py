@@ -1,0 +1,231 @@
+"""Which Python files the repository has right now, at the price of `git status`.
+
+Git's view: tracked files, and untracked ones that are not ignored. Git is asked only when
+something that could change its answer has changed: its index, an ignore file, or a folder in
+which a file appeared or vanished. Without git, every folder is walked. Files are never read here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from self_coding.adapters import process
+from self_coding.adapters.places import git_directories
+from self_coding.errors import IndexerError
+
+_RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see _settled
+_SKIPPED = frozenset(
+    ("__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist", "__pypackages__")
+)
+_LISTING_SECONDS = 120.0
+
+
+class Stamp(NamedTuple):
+    """What tells that a file was changed; `mtime_ns` is -1 where it cannot tell yet."""
+
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+
+
+class Look(NamedTuple):
+    """The files as they are: `folders` and `view` are to be stored and handed in next time."""
+
+    files: dict[str, Stamp]
+    folders: dict[str, str]
+    view: str
+    relisted: bool
+
+
+def look(
+    root: Path,
+    src_dirs: Sequence[str] | None,
+    known: Iterable[str],
+    folders: Mapping[str, str],
+    view: str,
+) -> Look:
+    """The Python files below `root`, each with its stamp.
+
+    Args:
+        root: the folder whose files are meant; paths are relative to it.
+        src_dirs: only files below these folders; None for all.
+        known, folders, view: what the last look found, empty for the first.
+    """
+    top = str(root)
+    git = git_directories(root)
+    if git is None:
+        found = [path for path in _walk(top, src_dirs)]
+        return Look(_stamps(top, found), {}, "", relisted=True)
+    now = _view_key(git[0], git[1], src_dirs)
+    if view == now and folders and _same_folders(top, folders):
+        return Look(_stamps(top, known), dict(folders), view, relisted=False)
+    started = time.time_ns()
+    listed = _listed(top, src_dirs)
+    fresh = _folders(top, listed, started)
+    files = [path for path in listed if path.endswith(".py")]
+    return Look(_stamps(top, files), fresh, _view_key(git[0], git[1], src_dirs), relisted=True)
+
+
+def stamp(path: str) -> Stamp | None:
+    """The stamp of one file, None when it is not there or no regular file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - called for every file
+    except FileNotFoundError:
+        return Stamp(-1, -1, -1) if os.path.islink(path) else None  # noqa: PTH114
+    except OSError:
+        return Stamp(-1, -1, -1)  # it is there, and cannot be read: that is for the reader to say
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+
+def settled(found: Stamp, read_at: int) -> Stamp:
+    """The stamp to store for a file that was read at `read_at` (nanoseconds of the wall clock).
+
+    Git's racy rule: a file as young as the read may change again without its times changing, so
+    it is stored as unknown and hashed again next time.
+    """
+    newest = max(found.mtime_ns, found.ctime_ns)
+    slack = _RACY_NS if newest % 1_000_000_000 else 2_000_000_000
+    return found if newest + slack < read_at else Stamp(-1, found.ctime_ns, found.size)
+
+
+def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
+    found = {}
+    prefix = top + "/"
+    status, regular = os.stat, stat.S_ISREG
+    for path in paths:
+        try:
+            seen = status(prefix + path)
+        except OSError:
+            odd = stamp(prefix + path)
+            if odd is not None:
+                found[path] = odd
+            continue
+        if regular(seen.st_mode):
+            found[path] = Stamp(seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
+    return found
+
+
+def _view_key(top: Path, common: Path, src_dirs: Sequence[str] | None) -> str:
+    """What the list of files depends on besides the folders themselves."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    git = top / ".git"
+    index = (git if git.is_dir() else _private(git)) / "index"
+    places = (index, common / "info" / "exclude", common / "config", Path(home) / "git" / "ignore")
+    parts = [str(top), repr(None if src_dirs is None else list(src_dirs))]
+    for place in places:
+        try:
+            found = os.stat(place)
+        except OSError:
+            parts.append("-")
+            continue
+        parts.append(f"{found.st_mtime_ns}.{found.st_size}.{found.st_ino}")
+    return " ".join(parts)
+
+
+def _private(git_file: Path) -> Path:
+    """The git directory of a linked working tree."""
+    try:
+        text = git_file.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    except OSError:
+        return git_file
+    return (git_file.parent / text.removeprefix("gitdir: ")).resolve()
+
+
+def _git(top: str, *arguments: str) -> list[str]:
+    done = process.run(
+        ["git", "-C", top, "--literal-pathspecs", "ls-files", "-z", *arguments],
+        timeout=_LISTING_SECONDS,
+    )
+    if done.returncode or done.timed_out:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        raise IndexerError(
+            f"git cannot list the files of {top}: {said or 'time limit'}",
+            hint="run `git ls-files` there to see why",
+        )
+    return os.fsdecode(done.stdout).split("\0")[:-1]
+
+
+def _listed(top: str, src_dirs: Sequence[str] | None) -> set[str]:
+    """Every file git sees, of any kind; a path ending in "/" is a folder that git shows empty."""
+    below = [] if src_dirs is None else ["--", *src_dirs]
+    if src_dirs is not None and not src_dirs:
+        return set()
+    tracked = _git(top, "-c", *below)
+    others = _git(top, "-o", "--exclude-standard", "--directory", *below)
+    whole = [path for path in others if path.endswith("/")]
+    inside = _git(top, "-o", "--exclude-standard", "--", *whole) if whole else []
+    return {*tracked, *others, *inside}
+
+
+def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
+    """The folders in which a visible file could appear, with their stamps."""
+    found = {""}
+    for path in listed:
+        folder = path.rpartition("/")[0]
+        while folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    for folder in [path[:-1] for path in listed if path.endswith("/")]:
+        found.update(_empty_folders(top, folder, depth=8))
+    return {folder: _folder_stamp(f"{top}/{folder}", started) for folder in found}
+
+
+def _empty_folders(top: str, folder: str, depth: int) -> list[str]:
+    """The folders below one that git shows as a whole, as far as they hold no files."""
+    try:
+        with os.scandir(f"{top}/{folder}") as entries:
+            inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except OSError:
+        return []
+    found = [folder]
+    for name, is_folder in inside if depth else ():
+        if is_folder and name != ".git":
+            found += _empty_folders(top, f"{folder}/{name}", depth - 1)
+    return found
+
+
+def _same_folders(top: str, folders: Mapping[str, str]) -> bool:
+    return all(
+        known != "?" and _folder_stamp(f"{top}/{folder}", 0) == known
+        for folder, known in folders.items()
+    )
+
+
+def _folder_stamp(path: str, started: int) -> str:
+    """A folder's time and that of its ignore file; "?" while too young to trust (0: trust it)."""
+    try:
+        seen = os.stat(path)  # noqa: PTH116 - called for every folder
+    except OSError:
+        return "gone"
+    if started and seen.st_mtime_ns + _RACY_NS >= started:
+        return "?"
+    try:
+        ignore = os.stat(path + "/.gitignore")  # noqa: PTH116
+    except OSError:
+        return str(seen.st_mtime_ns)
+    return f"{seen.st_mtime_ns} {ignore.st_mtime_ns} {ignore.st_size}"
+
+
+def _walk(top: str, src_dirs: Sequence[str] | None) -> Iterable[str]:
+    """Every Python file below a folder that git does not keep."""
+    starts = [""] if src_dirs is None else [each.strip("/") for each in src_dirs]
+    for start in starts:
+        for folder, inside, names in os.walk(f"{top}/{start}" if start else top):
+            inside[:] = [
+                name
+                for name in sorted(inside)
+                if name not in _SKIPPED
+                and not name.startswith(".")
+                and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")  # noqa: PTH110
+            ]
+            prefix = folder[len(top) + 1 :]
+            for name in names:
+                if name.endswith(".py"):
+                    yield f"{prefix}/{name}" if prefix else name
