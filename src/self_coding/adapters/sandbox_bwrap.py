@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ADDRESS_SPACE = 4  # address space per byte of data: interpreters reserve far more than they use
@@ -27,6 +27,7 @@ class Box:
         mount: where `tree` appears, if the level can move it.
         readable: (source, place) pairs that are bound back, read-only.
         files: (place, content) pairs that appear read-only over what lies there.
+        hidden: folders, where there are any, that appear empty.
         env: its whole environment.
         network: True leaves the network open; loopback: True leaves 127.0.0.1 open where the
             level has no private one.
@@ -37,7 +38,8 @@ class Box:
     mount: Path
     env: Mapping[str, str]
     readable: tuple[tuple[Path, Path], ...] = ()
-    files: tuple[tuple[Path, bytes], ...] = field(default=())
+    files: tuple[tuple[Path, bytes], ...] = ()
+    hidden: tuple[Path, ...] = ()
     network: bool = False
     loopback: bool = False
     cpu_seconds: int = 0
@@ -79,6 +81,10 @@ def arguments(box: Box, binary: str, command: str) -> tuple[list[str], list[int]
         argv += ["--ro-bind-try", str(names), str(names)]
     for source, place in box.readable:
         argv += ["--ro-bind", str(source), str(place)]
+    for source, place in box.readable:
+        for empty in box.hidden:
+            if empty.is_relative_to(place) and (source / empty.relative_to(place)).is_dir():
+                argv += ["--tmpfs", str(empty)]
     for place, content in box.files:
         handed.append(_readable_end(content))
         argv += ["--ro-bind-data", str(handed[-1]), str(place)]

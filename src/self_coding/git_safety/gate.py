@@ -6,14 +6,27 @@ itself is not taken. This module orders the steps; it judges nothing itself and 
 
 from __future__ import annotations
 
-import os
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from self_coding.adapters import process
+from self_coding.adapters import places, sandbox
+from self_coding.errors import GateError, GitOperationError
+from self_coding.git_safety import gate_judge, gate_roots, git
+from self_coding.git_safety.gate_evidence import Evidence
+from self_coding.git_safety.gate_judge import Judgement, Sides
+from self_coding.git_safety.gate_run import PLUGIN, Runner, environment
+from self_coding.git_safety.gate_setup import prepared
+from self_coding.git_safety.gate_store import GateStore
 from self_coding.values.verdicts import GateReport, GateSettings
+
+VERSION = 1  # a new one makes every kept verdict stale
+_GIT_SECONDS = 60.0
+Checkout = Callable[[str], AbstractContextManager[Path]]
 
 
 class Gate:
@@ -28,22 +41,17 @@ class Gate:
     """
 
     def __init__(
-        self,
-        top: Path,
-        settings: GateSettings,
-        checkout: Callable[[str], AbstractContextManager[Path]],
-        *,
-        store: Path | None = None,
+        self, top: Path, settings: GateSettings, checkout: Checkout, *, store: Path | None = None
     ) -> None:
-        self.top = top
+        self.top = top.resolve()
         self.settings = settings
         self.checkout = checkout
-        self.store = store
+        self.memory = GateStore(store or places.database_path(self.top, "gate").parent)
 
     def run(
         self, commit: str, *, tree: str, base: str | None = None, first: Sequence[str] = ()
     ) -> GateReport:
-        """Test `commit`, whose tree is `tree`.
+        """Test `commit`, whose tree is `tree`; a tree that was tested before runs nothing.
 
         Args:
             commit: what is tested.
@@ -53,25 +61,228 @@ class Gate:
 
         Raises:
             GateError: the gate could not run, so there is no verdict.
+            SandboxUnavailableError: less isolation to be had than the settings require.
         """
+        at = sandbox.level(self.settings.require_sandbox, outside=self.top)
+        onto = base if self.settings.baseline else None
+        return _Trial(self, commit, tree, onto, tuple(first), at).report()
+
+    def level(self) -> str:
+        """The isolation that a run would have here.
+
+        Raises:
+            SandboxUnavailableError: less than the settings require.
+        """
+        return sandbox.level(self.settings.require_sandbox, outside=self.top)
+
+    def tree_of(self, commit: str) -> str:
+        """The tree of a commit."""
+        revision = f"{commit}^{{tree}}"
+        return self._git("rev-parse", "--verify", "--end-of-options", revision).strip()
+
+    def text_of(self, commit: str, path: str) -> str | None:
+        """A file of a commit as text, unfiltered; None where the commit has none."""
+        try:
+            return self._git("cat-file", "blob", f"{commit}:{path}")
+        except GitOperationError:
+            return None
+
+    def _git(self, *args: str) -> str:
+        done = git.plain(self.top, args, git.Settings(), check=True, timeout=_GIT_SECONDS)
+        return git.decode(done.stdout)
+
+
+@dataclass
+class _Trial:
+    """One call of the gate: which runs it needs, in which order."""
+
+    gate: Gate
+    commit: str
+    tree: str
+    onto: str | None
+    first: tuple[str, ...]
+    at: str
+    ran: int = 0
+
+    def report(self) -> GateReport:
         started = time.monotonic()
-        with self.checkout(commit) as path:
-            done = process.run(
-                ["sh", "-c", self.settings.command],
-                cwd=path,
-                env=dict(os.environ),
-                timeout=self.settings.timeout,
-                limit=self.settings.output_bytes,
+        evidence, base, judgement = self._decide(self.first)
+        if not evidence.whole and judgement.passed:  # the fast no was a flaky one
+            evidence, base, judgement = self._decide(())
+        return self._report(evidence, base, judgement, time.monotonic() - started)
+
+    def _decide(self, first: tuple[str, ...]) -> tuple[Evidence, Evidence | None, Judgement]:
+        """Gather evidence of both sides, judge it, and run new failures again before they count."""
+        key = self._key(self.tree)
+        evidence = self.gate.memory.load(key) or self._test(key, first)
+        base = self._base(evidence)
+        judgement = self._judge(evidence, base)
+        again = self._worth_a_retry(evidence, judgement)
+        if again:
+            evidence = self._retry(evidence, again)
+            self._keep(key, evidence)
+            judgement = self._judge(evidence, base)
+        return evidence, base, judgement
+
+    @cached_property
+    def runner(self) -> Runner:
+        return Runner(top=self.gate.top, settings=self.gate.settings, at=self.at)
+
+    def _test(self, key: str, first: tuple[str, ...]) -> Evidence:
+        """Run the affected tests, and unless they say no, everything."""
+        with self.gate.checkout(self.commit) as path:
+            if first:
+                quick = self._run(path, self.tree, select=first)
+                base = self._known_base()
+                if self._says_no(quick, base):
+                    return quick
+            evidence = self._run(path, self.tree)
+        self._keep(key, evidence)
+        return evidence
+
+    def _says_no(self, quick: Evidence, base: Evidence | None) -> bool:
+        """Whether the affected tests alone decide; only where the base's failures are known."""
+        if quick.timed_out or not quick.census.ended or (self.onto and base is None):
+            return quick.timed_out
+        return bool(gate_judge.new_failures(quick, base, self.gate.memory.quarantined()))
+
+    def _run(
+        self,
+        path: Path,
+        tree: str,
+        *,
+        select: tuple[str, ...] | None = None,
+        collect_only: bool = False,
+    ) -> Evidence:
+        self.ran += 1
+        setup = prepared(self.runner, path, self.gate.memory.folder / "setup")
+        evidence = self.runner.run(
+            path, tree=tree, select=select, collect_only=collect_only, setup=setup
+        )
+        if evidence.foreign:
+            raise GateError(
+                f"the tests import {', '.join(evidence.foreign)}, not the candidate's own code",
+                hint="install bubblewrap, or remove the install that points elsewhere",
             )
-        passed = done.returncode == 0 and not done.timed_out
+        return evidence
+
+    def _keep(self, key: str, evidence: Evidence) -> None:
+        """Keep what is worth keeping: a run that came to its own end and was not meddled with."""
+        meddled = evidence.planted or evidence.census.tampered
+        if evidence.whole and not evidence.timed_out and not meddled:
+            self.gate.memory.keep(key, evidence)
+
+    def _known_base(self) -> Evidence | None:
+        return self.gate.memory.load(self._key(self._base_tree)) if self.onto else None
+
+    @cached_property
+    def _base_tree(self) -> str:
+        return self.gate.tree_of(self.onto) if self.onto else ""
+
+    def _base(self, evidence: Evidence) -> Evidence | None:
+        """As much of the base's result as this candidate's calls for."""
+        if not self.onto or self._base_tree == self.tree:
+            return None
+        known = self._known_base()
+        if known is not None or not evidence.understood or evidence.timed_out:
+            return known
+        if evidence.census.failures or not evidence.census.ended:
+            return self._run_base(self._key(self._base_tree))
+        left_out = tuple(
+            one.id for one in evidence.census.results if one.outcome in ("skipped", "xfailed")
+        )
+        key = self._key(self._base_tree, "left-out" if left_out else "collected", *left_out)
+        known = self.gate.memory.load(key)
+        return known or self._run_base(key, left_out)
+
+    def _run_base(self, key: str, left_out: tuple[str, ...] | None = None) -> Evidence:
+        """Run the base: all of it, or its collection with just the tests that are now left out."""
+        assert self.onto
+        with self.gate.checkout(self.onto) as path:
+            if left_out is None:
+                evidence = self._run(path, self._base_tree)
+            else:
+                evidence = self._run(path, self._base_tree, collect_only=True)
+                if left_out:
+                    some = self._run(path, self._base_tree, select=left_out)
+                    census = replace(evidence.census, results=some.census.results)
+                    evidence = replace(evidence, census=census)
+        if not evidence.timed_out:
+            self.gate.memory.keep(key, evidence)
+        return evidence
+
+    def _worth_a_retry(self, evidence: Evidence, judgement: Judgement) -> tuple[str, ...]:
+        """The new failures that were not run again yet; without a base red is simply red."""
+        done = dict(evidence.retried)
+        if not self.onto or not self.gate.settings.retries or evidence.timed_out:
+            return ()
+        return tuple(node for node in judgement.new_failures if node not in done)
+
+    def _retry(self, evidence: Evidence, nodes: tuple[str, ...]) -> Evidence:
+        """Run failures again, until they pass or the retries are used up."""
+        outcomes = dict.fromkeys(nodes, "failed")
+        with self.gate.checkout(self.commit) as path:
+            for _ in range(self.gate.settings.retries):
+                left = tuple(node for node, outcome in outcomes.items() if outcome != "passed")
+                if not left:
+                    break
+                again = self._run(path, self.tree, select=left).census
+                outcomes |= {n: o for n, o in again.outcomes.items() if n in outcomes}
+        return replace(evidence, retried=evidence.retried + tuple(outcomes.items()))
+
+    def _judge(self, evidence: Evidence, base: Evidence | None) -> Judgement:
+        sides = None
+        if self.onto and base is not None and evidence.whole:
+            onto, text_of = self.onto, self.gate.text_of
+            sides = Sides(
+                base=lru_cache(lambda path: text_of(onto, path)),
+                candidate=lru_cache(lambda path: text_of(self.commit, path)),
+            )
+        return gate_judge.judge(
+            evidence,
+            base,
+            command=self.gate.settings.command,
+            quarantine=self.gate.memory.quarantined(),
+            sides=sides,
+        )
+
+    def _key(self, tree: str, *more: str) -> str:
+        """Verdicts are kept by everything that can change them."""
+        settings = self.gate.settings
+        python = gate_roots.interpreter(self.gate.top, settings.command)
+        parts = [
+            *(VERSION, tree, self.at, repr(settings), self.gate.top, python, *more),
+            *sorted(environment(settings).items()),
+            *gate_roots.stamps(python),
+            hashlib.sha256(PLUGIN.read_bytes()).hexdigest(),
+        ]
+        return hashlib.sha256("\0".join(map(str, parts)).encode(errors="replace")).hexdigest()
+
+    def _report(
+        self, evidence: Evidence, base: Evidence | None, judgement: Judgement, seconds: float
+    ) -> GateReport:
+        census = evidence.census
         return GateReport(
-            passed=passed,
-            commit=commit,
-            tree=tree,
-            command=self.settings.command,
-            exit_status=done.returncode,
-            reason="" if passed else f"exit status {done.returncode}",
-            output=(done.stdout + done.stderr).decode(errors="replace"),
-            timed_out=done.timed_out,
-            seconds=time.monotonic() - started,
+            passed=judgement.passed,
+            commit=self.commit,
+            tree=self.tree,
+            command=self.gate.settings.command,
+            exit_status=evidence.exit_status,
+            reason=judgement.reason,
+            output=evidence.output,
+            tests=census.results,
+            understood=evidence.understood,
+            findings=judgement.findings,
+            new_failures=judgement.new_failures,
+            known_failures=judgement.known_failures,
+            flaky=judgement.flaky,
+            sandbox=evidence.sandbox,
+            timed_out=evidence.timed_out,
+            seconds=seconds,
+            cached=self.ran == 0,
+            limits=evidence.limits,
+            hung=census.unfinished if evidence.timed_out else (),
+            import_errors=gate_judge.import_errors(census),
+            quarantined=judgement.quarantined,
+            base_tree=base.tree if base else "",
         )

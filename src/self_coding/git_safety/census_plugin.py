@@ -1,0 +1,297 @@
+"""A pytest plugin that reports every test to the gate; it is loaded from outside the tested tree.
+
+It imports the standard library and pytest alone. Each line of its report carries a keyed
+checksum over its place in the report, so that a line that is forged, lost or repeated shows; the
+key is read once from a pipe before any file of the tested tree is imported, and the way back is a
+descriptor that child processes do not inherit. Code in the same process can defeat any such
+scheme with enough effort: the audit of the change is the other half.
+"""
+# ruff: noqa: D103, PTH100, PTH109, PTH113, PTH116 - pytest documents hooks; os is loaded anyway
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+import unittest
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from typing import Protocol
+
+    class _Node(Protocol):
+        """A worker as pytest-xdist's controller sees it."""
+
+        workerinput: dict[str, object]
+        workeroutput: dict[str, str]
+
+
+ENVIRONMENT = "SELF_CODING_CENSUS"
+_WORKER = "self_coding_census_observer"
+_KEY_BYTES = 32
+_MESSAGE = 600
+_CHUNK = 200
+_WATCHED = (
+    "pytest_runtest_protocol",
+    "pytest_runtest_makereport",
+    "pytest_runtest_call",
+    "pytest_runtest_logreport",
+    "pytest_pyfunc_call",
+    "pytest_collection_modifyitems",
+    "pytest_collection",
+    "pytest_ignore_collect",
+    "pytest_sessionfinish",
+    "pytest_report_teststatus",
+    "pytest_unconfigure",
+    "pytest_cmdline_main",
+)
+
+
+def _asserts() -> dict[str, object]:
+    """The functions by which tests fail; replaced ones are cheats."""
+    case = unittest.TestCase
+    found = {
+        f"TestCase.{n}": getattr(case, n) for n in dir(case) if n.startswith(("assert", "fail"))
+    }
+    return found | {"pytest.raises": pytest.raises, "pytest.fail": pytest.fail}
+
+
+class _Channel:
+    """The way to the gate: lines of JSON, numbered and signed."""
+
+    def __init__(self, reading: int, writing: int) -> None:
+        self._key = os.read(reading, _KEY_BYTES)
+        os.close(reading)
+        self._fd = os.dup(writing)  # not inherited by children, as the original is
+        os.close(writing)
+        self._write, self._dumps, self._getpid = os.write, json.dumps, os.getpid
+        self._blake, self._owner, self._number = hashlib.blake2b, os.getpid(), 0
+
+    def send(self, kind: str, value: object) -> None:
+        if self._getpid() != self._owner:
+            return  # a fork of the test process is not the test process
+        body = self._dumps([self._number, kind, value], separators=(",", ":")).encode()
+        self._number += 1
+        mac = self._blake(body, digest_size=8, key=self._key).hexdigest().encode()
+        head = self._key[:4].hex().encode()
+        line = head + b" " + mac + b" " + body + b"\n"
+        while line:
+            line = line[self._write(self._fd, line) :]
+
+
+def _open() -> tuple[_Channel | None, dict[str, object]]:
+    """The channel and the settings of this process; None where the gate started something else."""
+    value = os.environ.pop(ENVIRONMENT, "")
+    if not value:
+        return None, {}
+    reading, writing, path = value.split(",", 2)
+    try:
+        channel = _Channel(int(reading), int(writing))
+        with open(path, encoding="utf-8") as file:
+            settings = json.load(file)
+    except (OSError, ValueError):
+        return None, {}
+    channel.send("hello", {"pytest": pytest.__version__})
+    return channel, settings
+
+
+_ORIGINAL = _asserts()
+_CHANNEL, _SETTINGS = _open()
+_TAKEN: list[pytest.Config] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", {}).get(_WORKER)
+    if given is not None:
+        config.pluginmanager.register(_Worker(given), _WORKER)
+    elif _CHANNEL is not None and not _TAKEN and not hasattr(config, "workerinput"):
+        _TAKEN.append(config)
+        config.option.maxfail = 0
+        config.option.continue_on_collection_errors = True
+        config.option.collectonly = config.option.collectonly or _SETTINGS.get(
+            "collect_only", False
+        )
+        config.pluginmanager.register(_Recorder(_SETTINGS, _CHANNEL), _WORKER)
+
+
+class _Selection:
+    """Keeps only the asked tests, by node id or by file."""
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        self.settings = settings
+        chosen = cast("list[str] | None", settings.get("select"))
+        self.chosen = None if chosen is None else frozenset(chosen)
+        self.files = {os.path.abspath(name.split("::")[0]) for name in chosen or ()}
+        self.whole = {os.path.abspath(name) for name in chosen or () if "::" not in name}
+
+    def pytest_ignore_collect(
+        self, collection_path: os.PathLike[str], config: pytest.Config
+    ) -> bool | None:
+        if self.chosen is None or not os.path.isfile(collection_path):
+            return None
+        by_id = str(config.rootpath) != os.getcwd()  # ids do not name files from here
+        return None if by_id or os.path.abspath(collection_path) in self.files else True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        if self.chosen is not None:
+            kept = [item for item in items if self._wants(item)]
+            dropped = [item for item in items if not self._wants(item)]
+            items[:] = kept
+            if dropped:
+                config.hook.pytest_deselected(items=dropped)
+
+    def _wants(self, item: pytest.Item) -> bool:
+        chosen = self.chosen or ()
+        return item.nodeid in chosen or str(getattr(item, "path", "")) in self.whole
+
+
+class _Observer(_Selection):
+    """Sees what tests raise before any other plugin can turn it into something else."""
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        super().__init__(settings)
+        self.raised: set[str] = set()
+        self.rewritten: list[str] = []
+
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, None]:
+        self.raised.discard(item.nodeid)
+        outcome = yield
+        found = getattr(outcome, "excinfo", None)
+        if found and not isinstance(found[1], pytest.skip.Exception):
+            self.raised.add(item.nodeid)
+
+    def note(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed and report.nodeid in self.raised:
+            self.rewritten.append(report.nodeid)
+
+    def state(self, config: pytest.Config) -> dict[str, object]:
+        return {
+            "probe": _probe(cast("list[str]", self.settings.get("names", []))),
+            "hooks": _hooks(config),
+            "patched": [name for name, was in _asserts().items() if _ORIGINAL.get(name) is not was],
+            "rewritten": self.rewritten,
+        }
+
+
+class _Worker(_Observer):
+    """In a worker of pytest-xdist: observes, and tells the controller at the end."""
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        super().__init__(settings)
+        self.early: dict[str, object] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.early = self.state(session.config)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.note(report)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        late = self.state(session.config)
+        cast("_Node", session.config).workeroutput[_WORKER] = json.dumps([self.early, late])
+
+
+class _Recorder(_Observer):
+    """In the one process that speaks to the gate."""
+
+    def __init__(self, settings: dict[str, object], channel: _Channel) -> None:
+        super().__init__(settings)
+        self.send = channel.send
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: _Node) -> None:
+        node.workerinput[_WORKER] = self.settings
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Iterable[str]) -> None:
+        self._collected(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: _Node) -> None:
+        told = getattr(node, "workeroutput", {}).get(_WORKER)
+        for state in json.loads(told) if told else ():
+            self.send("state", state)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.items or not session.config.pluginmanager.hasplugin("dsession"):
+            self._collected([item.nodeid for item in session.items])
+            self.send("state", self.state(session.config))
+
+    def _collected(self, ids: Iterable[str]) -> None:
+        names = list(ids)
+        for start in range(0, len(names), _CHUNK):
+            self.send("collected", names[start : start + _CHUNK])
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            text = getattr(report, "longreprtext", "")
+            self.send("result", [report.nodeid, "collect", "failed", 0.0, text[-_MESSAGE:]])
+        elif report.skipped:
+            self.send("result", [report.nodeid, "collect", "skipped", 0.0, ""])
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.send("start", nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.passed:
+            return
+        self.note(report)
+        outcome: str = report.outcome
+        if hasattr(report, "wasxfail"):
+            outcome = "xpassed" if report.passed else "xfailed"
+        text = "" if report.passed else getattr(report, "longreprtext", "")[-_MESSAGE:]
+        seconds = round(report.duration, 4)
+        self.send("result", [report.nodeid, report.when, outcome, seconds, text])
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        yield
+        if not session.config.pluginmanager.hasplugin("dsession"):
+            self.send("state", self.state(session.config))
+        failed = getattr(session, "testsfailed", 0)
+        self.send("end", {"status": int(session.exitstatus), "failed": failed})
+
+
+def _probe(names: Iterable[str]) -> dict[str, list[object]]:
+    """Where each name is imported from: device and inode of the file, and its path."""
+    found: dict[str, list[object]] = {}
+    for name in names:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path is None and name not in sys.modules:
+            try:
+                path = getattr(importlib.util.find_spec(name), "origin", None)
+            except (ImportError, ValueError, AttributeError):
+                path = None
+        try:
+            status = os.stat(path or "")
+        except (OSError, TypeError, ValueError):
+            continue
+        found[name] = [status.st_dev, status.st_ino, str(path)]
+    return found
+
+
+def _hooks(config: pytest.Config) -> list[str]:
+    """Which files of the tested tree implement hooks that decide what a test run reports."""
+    top = os.getcwd() + os.sep
+    found: set[str] = set()
+    for name in _WATCHED:
+        for implementation in getattr(config.hook, name).get_hookimpls():
+            module: object = implementation.plugin
+            if not hasattr(module, "__file__"):
+                module = sys.modules.get(getattr(type(module), "__module__", ""))
+            path = os.path.abspath(getattr(module, "__file__", None) or "")
+            if path.startswith(top) and "site-packages" not in path:
+                found.add(f"{name} in {path[len(top) :]}")
+    return sorted(found)

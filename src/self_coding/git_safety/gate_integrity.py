@@ -1,0 +1,76 @@
+"""What the tested code must not have touched: the files that make git run something.
+
+Configuration, attributes, hooks, and the pointer of the checkout itself, before and after a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+from self_coding.adapters import places
+
+_FILES = ("config", "config.worktree", "info/attributes", "info/exclude", "objects/info/alternates")
+Fingerprint = dict[str, tuple[str, bytes]]
+
+
+def fingerprint(checkout: Path) -> Fingerprint:
+    """Each guarded file by name: a hash of its mode and content (and the pointer's own bytes)."""
+    found: Fingerprint = {}
+    pointer = checkout / ".git"
+    if pointer.is_file() and not pointer.is_symlink():
+        found[".git"] = (_hash(pointer), pointer.read_bytes())
+    directories = places.git_directories(checkout)
+    if directories is None or directories[0] != checkout.resolve():
+        return found
+    common = directories[1]
+    guarded = [common / name for name in _FILES]
+    guarded += sorted((common / "hooks").glob("*"))
+    if ".git" in found:
+        own = checkout / found[".git"][1][8:].decode(errors="surrogateescape").strip()
+        guarded += [own / "config.worktree", own / "commondir", own / "gitdir"]
+    for path in guarded:
+        value = _hash(path)
+        if value:
+            found[str(path)] = (value, b"")
+    return found
+
+
+def restore_and_compare(checkout: Path, before: Fingerprint, *, trusted: bool) -> tuple[str, ...]:
+    """The names of guarded files that changed; the checkout's pointer is put back at once.
+
+    Args:
+        checkout: where the tests ran.
+        before: its fingerprint before they ran.
+        trusted: the sandbox kept all of this out of reach, so that only somebody else can have
+            changed it, which is no reason to refuse.
+    """
+    changed = []
+    if ".git" in before:
+        pointer = checkout / ".git"
+        if pointer.is_symlink() or not pointer.is_file() or _hash(pointer) != before[".git"][0]:
+            changed.append(".git")
+            _put_back(pointer, before[".git"][1])
+    if trusted:
+        return tuple(changed)
+    after = fingerprint(checkout)
+    names = sorted(before.keys() | after.keys())
+    return tuple(changed) + tuple(name for name in names if before.get(name) != after.get(name))
+
+
+def _put_back(pointer: Path, content: bytes) -> None:
+    if pointer.is_dir() and not pointer.is_symlink():
+        pointer.rename(pointer.with_name(".git.planted"))
+    with suppress(FileNotFoundError):
+        pointer.unlink()
+    pointer.write_bytes(content)
+
+
+def _hash(path: Path) -> str:
+    try:
+        mode = path.lstat().st_mode
+        target = str(path.readlink()).encode() if path.is_symlink() else b""
+        return f"{mode:o} {hashlib.sha256(target + path.read_bytes()).hexdigest()}"
+    except OSError:
+        return ""
