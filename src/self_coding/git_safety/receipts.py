@@ -1,0 +1,223 @@
+"""A receipt for every landing, chained by hash, and the offline check of the whole chain.
+
+Each receipt is one JSON file that is written once and never changed. The check needs the files
+and the repository, no network and no trust in whoever wrote them: what was tested is what landed.
+It cannot see that the newest receipts were cut off together with their landings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from self_coding.errors import GateError
+from self_coding.git_safety import git
+from self_coding.git_safety.gate_store import Clock, now
+from self_coding.values.verdicts import Finding, GateReport, Receipt
+
+_FOLDER = "receipts"
+_TRIES = 100
+_GIT_SECONDS = 120.0
+
+
+def write_receipt(
+    store: Path,
+    report: GateReport,
+    *,
+    onto: str,
+    landed: str,
+    attempt: str = "",
+    clock: Clock = now,
+) -> Receipt:
+    """Add the receipt of one landing to the chain, and return it once it is on the disk.
+
+    Args:
+        store: the folder of the gate's memory.
+        report: what the gate saw.
+        onto: main before.
+        landed: main after.
+        attempt: whose change it was.
+
+    Raises:
+        GateError: the chain could not be written.
+    """
+    folder = store / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for _ in range(_TRIES):
+        last = _last(folder)
+        receipt = _sealed(
+            Receipt(
+                number=last.number + 1 if last else 1,
+                previous=last.hash if last else "",
+                hash="",
+                at=clock().isoformat(),
+                commit=report.commit,
+                tree=report.tree,
+                onto=onto,
+                landed=landed,
+                command=report.command,
+                exit_status=report.exit_status,
+                passed=report.passed,
+                reason=report.reason,
+                sandbox=report.sandbox,
+                limits=report.limits,
+                understood=report.understood,
+                outcomes=tuple(sorted(Counter(test.outcome for test in report.tests).items())),
+                tests_hash=_digest([[test.id, test.outcome] for test in report.tests]),
+                output_hash=_digest(report.output),
+                failures=report.known_failures + report.flaky + report.quarantined,
+                attempt=attempt,
+            )
+        )
+        if _added(folder, receipt):
+            return receipt
+    raise GateError("the chain of receipts could not be written", hint="try again")
+
+
+def read_receipts(store: Path) -> tuple[Receipt, ...]:
+    """The receipts in order; a file that is none is left out (`verify` names it)."""
+    found = (_read(path) for path in _files(store / _FOLDER))
+    return tuple(receipt for receipt in found if receipt is not None)
+
+
+def verify(store: Path, repo: Path) -> list[Finding]:
+    """Check every receipt: whole, chained, and its tested tree is the tree that landed.
+
+    Returns what is wrong, nothing when all is well. Works offline.
+    """
+    findings = []
+    previous, expected = "", 1
+    receipts = []
+    for path in _files(store / _FOLDER):
+        receipt = _read(path)
+        if receipt is None or path.name != _name(receipt.number):
+            findings.append(_finding("receipt-damaged", path.name, "is not a receipt any more"))
+            expected += 1
+            previous = ""
+            continue
+        if receipt.number != expected:
+            text = f"receipt {expected} is missing before it"
+            findings.append(_finding("receipt-missing", path.name, text))
+        elif receipt.previous != previous and (previous or expected == 1):
+            findings.append(_finding("receipt-chain", path.name, "does not follow its predecessor"))
+        if _sealed(receipt).hash != receipt.hash:
+            findings.append(_finding("receipt-changed", path.name, "was changed afterwards"))
+        if not receipt.passed:
+            findings.append(_finding("receipt-not-passed", path.name, "its tests did not pass"))
+        previous, expected = receipt.hash, receipt.number + 1
+        receipts.append((path.name, receipt))
+    return findings + list(_wrong_trees(receipts, repo))
+
+
+def _wrong_trees(receipts: list[tuple[str, Receipt]], repo: Path) -> Iterator[Finding]:
+    """Ask the repository, once, for the tree of every tested and every landed commit."""
+    asked = [commit for _, one in receipts for commit in (one.commit, one.landed)]
+    trees = _trees(repo, asked)
+    for name, receipt in receipts:
+        for what, commit in (("tested", receipt.commit), ("landed", receipt.landed)):
+            tree = trees.get(commit, "")
+            if not tree:
+                text = f"the {what} commit {commit} is not in the repository"
+                yield _finding("receipt-commit-missing", name, text)
+            elif tree != receipt.tree:
+                text = f"the {what} commit {commit} has tree {tree}, tested was {receipt.tree}"
+                yield _finding("receipt-tree", name, text)
+
+
+def _trees(repo: Path, commits: list[str]) -> dict[str, str]:
+    asked = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
+    if not asked:
+        return {}
+    argv = ["git", "-c", "core.fsmonitor=false", "cat-file", "--batch-check"]
+    done = git.checked(
+        git.start(
+            argv,
+            cwd=repo,
+            env=git.environment() | {"GIT_NO_REPLACE_OBJECTS": "1"},
+            stdin="".join(f"{commit}^{{tree}}\n" for commit in asked).encode(),
+            timeout=_GIT_SECONDS,
+            limit=None,
+        ),
+        (0,),
+        argv[3:],
+    )
+    answers = git.decode(done.stdout).splitlines()
+    parts = [answer.split() for answer in answers]
+    return {
+        commit: part[0]
+        for commit, part in zip(asked, parts, strict=True)
+        if len(part) == 3 and part[1] == "tree"
+    }
+
+
+def _sealed(receipt: Receipt) -> Receipt:
+    """The receipt with the hash over everything else in it."""
+    content = {name: value for name, value in asdict(receipt).items() if name != "hash"}
+    return Receipt(**(asdict(receipt) | {"hash": _digest(content)}))
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _added(folder: Path, receipt: Receipt) -> bool:
+    """Write the file whole under its number; False when that number is taken by now."""
+    part = folder / f"{secrets.token_hex(8)}.part"
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(receipt), indent=1, sort_keys=True))
+            file.flush()
+            os.fsync(file.fileno())
+        (folder / _name(receipt.number)).hardlink_to(part)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise GateError(f"cannot write a receipt: {error}", hint="see the folder") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return True
+
+
+def _last(folder: Path) -> Receipt | None:
+    files = _files(folder)
+    last = _read(files[-1]) if files else None
+    if files and last is None:
+        raise GateError(
+            f"the newest receipt {files[-1].name} is damaged",
+            hint="check the chain with `verify`, then move the damaged file away",
+        )
+    return last
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.json"))
+
+
+def _name(number: int) -> str:
+    return f"{number:08d}.json"
+
+
+def _read(path: Path) -> Receipt | None:
+    names = {one.name for one in fields(Receipt)}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict) or data.keys() != names:
+            return None
+        data["outcomes"] = tuple((str(name), int(count)) for name, count in data["outcomes"])
+        data["failures"] = tuple(map(str, data["failures"]))
+        return Receipt(**data)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _finding(rule: str, path: str, message: str) -> Finding:
+    return Finding(rule=rule, path=path, message=message)
