@@ -70,7 +70,8 @@ class Failure:
     """What test output says about a failing run; empty text and None where it says nothing.
 
     `location` is "path:line" of the last frame inside the repository; `related` is whether the
-    change caused it; `signature` is the same for the same failure on another day.
+    change caused it, `because` what points to the file named as its cause; `signature` is the
+    same for the same failure on another day.
     """
 
     failing_tests: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class Failure:
     root_cause_file: str = ""
     root_cause_function: str = ""
     related: bool | None = None
+    because: str = ""
     signature: str = ""
 
 

@@ -1,0 +1,344 @@
+"""The door to language models: one small protocol, and clients of it for the common services.
+
+`ChatModel` is all that callers need and all that a foreign adapter must offer. Our own clients
+go through pydantic-ai (extra `llm` or `anthropic`), loaded when first asked, and can also answer
+in a typed form: checked, retried once with the objection, else refused. This module holds no
+prompt, reads no setting and no environment, and never retries a transport on its own account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from self_coding.adapters import threads
+from self_coding.errors import (
+    ConfigError,
+    MissingExtraError,
+    ModelReplyError,
+    ModelUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from pydantic_ai.agent import AgentRunResult
+    from pydantic_ai.models import Model
+    from pydantic_ai.output import OutputSpec
+    from pydantic_ai.settings import ModelSettings
+
+T = TypeVar("T")
+Opener = Callable[[], "AbstractAsyncContextManager[Model]"]
+
+_OLLAMA = "http://127.0.0.1:11434/v1"
+_RETRIES = 1  # a reply in the wrong form is asked for once more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What calls took: tokens and requests as the service counts them, cost in US dollars.
+
+    `cost` is None where the price of the model is not known; `seconds` is wall time.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    requests: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out together."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        costs = [cost for cost in (self.cost, other.cost) if cost is not None]
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            requests=self.requests + other.requests,
+            cost=sum(costs) if costs else None,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A model's text, who gave it and what it took."""
+
+    content: str
+    provider_used: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Generic[T]):
+    """A model's reply in the asked form, who gave it and what it took."""
+
+    value: T
+    provider_used: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+class HasContent(Protocol):
+    """What a reply must have: its text."""
+
+    @property
+    def content(self) -> str:
+        """The text of the reply."""
+
+
+class ChatModel(Protocol):
+    """Anything that answers a message; foreign adapters need no more than this."""
+
+    async def chat(self, *, message: str, context: str) -> HasContent:
+        """The reply to `message`; `context` says in what role to give it."""
+
+
+class TypedModel(ABC):
+    """A ChatModel that can also answer in a given form.
+
+    A class and not a protocol, so that a foreign adapter is never taken for one by accident.
+    """
+
+    @abstractmethod
+    async def chat(self, *, message: str, context: str = "") -> Reply:
+        """The reply to `message` as text."""
+
+    @abstractmethod
+    async def ask(
+        self,
+        *,
+        message: str,
+        form: type[T],
+        context: str = "",
+        check: Callable[[T], str] | None = None,
+    ) -> Answer[T]:
+        """The reply to `message` as a value of type `form`.
+
+        Args:
+            message: what is asked.
+            form: a dataclass or another type that pydantic can validate.
+            context: the role in which to answer.
+            check: what is wrong with a value, in words; empty when nothing is.
+
+        Raises:
+            ModelReplyError: no reply had the form and passed the check, not even at the second try.
+            ModelUnavailableError: the model does not answer in time, or at all.
+        """
+
+
+class LanguageModel(TypedModel):
+    """A model behind pydantic-ai.
+
+    Args:
+        opener: makes the pydantic-ai model for one call and closes what it opened.
+        name: how replies call it, "provider:model".
+        timeout: wall seconds for one call, its retry included.
+        max_tokens: the most tokens a reply may have; None leaves it to the service.
+    """
+
+    def __init__(
+        self, opener: Opener, *, name: str, timeout: float = 120.0, max_tokens: int | None = None
+    ) -> None:
+        self.name = name
+        self.timeout = timeout
+        self.max_tokens = max_tokens
+        self._opener = opener
+
+    async def chat(self, *, message: str, context: str = "") -> Reply:
+        """The reply to `message` as text."""
+        value, usage = await self._run(message, context, str, str, None)
+        return Reply(content=value, provider_used=self.name, usage=usage)
+
+    async def ask(
+        self,
+        *,
+        message: str,
+        form: type[T],
+        context: str = "",
+        check: Callable[[T], str] | None = None,
+    ) -> Answer[T]:
+        """The reply to `message` as a value of type `form`, as `TypedModel.ask` promises."""
+        await self._ready()
+        from pydantic_ai import PromptedOutput
+
+        value, usage = await self._run(message, context, form, PromptedOutput(form), check)
+        return Answer(value=value, provider_used=self.name, usage=usage)
+
+    async def _ready(self) -> None:
+        """Load the library, which takes seconds, without blocking the event loop."""
+        await threads.in_thread(_library, "pydantic_ai", "llm", "a language model")
+
+    async def _run(
+        self,
+        message: str,
+        context: str,
+        form: type[T],
+        output: OutputSpec[T],
+        check: Callable[[T], str] | None,
+    ) -> tuple[T, Usage]:
+        """One run within the time limit, its errors in our words."""
+        await self._ready()
+        from pydantic_ai.exceptions import AgentRunError, UnexpectedModelBehavior, UserError
+
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.timeout), self._opener() as model:
+                result = await _agent_run(model, message, context, output, check, self.max_tokens)
+        except TimeoutError as error:
+            raise ModelUnavailableError(
+                f"{self.name} gave no answer within {self.timeout:g} s",
+                hint="give it more time, or choose a faster model",
+            ) from error
+        except UnexpectedModelBehavior as error:
+            raise ModelReplyError(
+                f"{self.name} did not reply in the asked form: {error}",
+                hint="try a larger model, or work without one",
+            ) from error
+        except (AgentRunError, UserError) as error:
+            raise ModelUnavailableError(
+                f"{self.name} does not answer: {_first_line(error)}",
+                hint="check the address, the model's name and the key",
+            ) from error
+        return result.output, _usage(result, time.monotonic() - started)
+
+
+def open_model(
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    timeout: float = 120.0,
+    max_tokens: int | None = None,
+) -> LanguageModel:
+    """The model called `name`: "openai:NAME", "anthropic:NAME" or "ollama:NAME".
+
+    Args:
+        name: provider and model; "openai:" stands for every service that speaks its protocol.
+        base_url: the service's address; None is the provider's own (Ollama: this machine).
+        api_key: the key; None lets the provider's library look for its usual variable.
+        timeout: wall seconds for one call.
+        max_tokens: the most tokens a reply may have.
+
+    Raises:
+        ConfigError: the provider is unknown or the name is empty.
+        MissingExtraError: the extra that the provider needs is not installed.
+    """
+    provider, _, model = name.partition(":")
+    if not model:
+        raise ConfigError(
+            f"{name!r} names no model", hint='use "PROVIDER:NAME", such as "ollama:qwen3"'
+        )
+    if provider == "anthropic":
+        opener = _anthropic(model, base_url, api_key)
+    elif provider in ("openai", "ollama"):
+        url = base_url or (_OLLAMA if provider == "ollama" else None)
+        opener = _openai(model, url, api_key or ("ollama" if provider == "ollama" else None))
+    else:
+        raise ConfigError(
+            f"the model provider {provider!r} is unknown", hint="use openai, anthropic or ollama"
+        )
+    return LanguageModel(opener, name=name, timeout=timeout, max_tokens=max_tokens)
+
+
+async def _agent_run(
+    model: Model,
+    message: str,
+    context: str,
+    output: OutputSpec[T],
+    check: Callable[[T], str] | None,
+    max_tokens: int | None,
+) -> AgentRunResult[T]:
+    from pydantic_ai import Agent, ModelRetry
+
+    settings: ModelSettings = {} if max_tokens is None else {"max_tokens": max_tokens}
+    agent = Agent(
+        model,
+        output_type=output,
+        instructions=context or None,
+        retries=_RETRIES,
+        model_settings=settings,
+    )
+    if check is not None:
+
+        @agent.output_validator
+        def _checked(value: T) -> T:
+            wrong = check(value)
+            if wrong:
+                raise ModelRetry(wrong)
+            return value
+
+    return await agent.run(message)
+
+
+def _openai(model: str, base_url: str | None, api_key: str | None) -> Opener:
+    _present("openai", "llm")
+    # A local server needs no key, but the client insists on one.
+    key = api_key or ("none" if base_url else None)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Model]:
+        from openai import AsyncOpenAI, OpenAIError
+        from pydantic_ai.models.openai import OpenAIChatModel
+        from pydantic_ai.providers.openai import OpenAIProvider
+
+        try:
+            client = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=1)
+        except OpenAIError as error:
+            raise ModelUnavailableError(str(error), hint="give an API key") from error
+        async with client:
+            yield OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
+
+    return opened
+
+
+def _anthropic(model: str, base_url: str | None, api_key: str | None) -> Opener:
+    _present("anthropic", "anthropic")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Model]:
+        from anthropic import AsyncAnthropic  # type: ignore[import-not-found, unused-ignore]
+        from pydantic_ai.models.anthropic import AnthropicModel
+        from pydantic_ai.providers.anthropic import AnthropicProvider
+
+        async with AsyncAnthropic(base_url=base_url, api_key=api_key, max_retries=1) as client:
+            yield AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client))
+
+    return opened
+
+
+def _present(module: str, extra: str) -> None:
+    """Refuse early, without loading anything, when the extra is missing."""
+    from importlib.util import find_spec
+
+    for name in (module, "pydantic_ai"):
+        if find_spec(name) is None:
+            raise MissingExtraError(extra, f"the {module} client")
+
+
+def _library(module: str, extra: str, feature: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(extra, feature) from error
+
+
+def _usage(result: AgentRunResult[T], seconds: float) -> Usage:
+    used = result.usage
+    return Usage(
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        requests=used.requests,
+        cost=None if used.cost is None else float(used.cost),
+        seconds=seconds,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300] or type(error).__name__

@@ -1,0 +1,251 @@
+"""Turns the output of a failed run into a Failure: what failed, how, where, and whose fault.
+
+Pure: text in, value out, whichever program wrote the text. It refuses to invent: what the
+text does not say stays empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from self_coding.reflection.blame import Blame, find_cause
+from self_coding.reflection.pytest_output import is_pytest, read_pytest
+from self_coding.reflection.reports import FailedTest, Frame, Raised
+from self_coding.reflection.tracebacks import read_raised
+from self_coding.reflection.unittest_output import is_unittest, read_unittest
+from self_coding.values.attempts import Failure
+
+_LONGEST = 2_000_000  # characters read; of a longer text the head and the tail
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_ROOT = re.compile(r"(?m)^rootdir: (?P<path>/[^\n,]*)")
+_FATAL = re.compile(r"(?m)^Fatal Python error: (?P<what>[^\n]+)")
+_STACK = re.compile(r"(?m)^(?:Current thread|Thread) 0x[0-9a-f]+[^\n]*\(most recent call first\):$")
+_TIMEOUT = re.compile(r"(?m)^\++ Timeout \++$")
+_KILLED = re.compile(
+    r"(?m)^(?:Killed|Terminated|Aborted|Segmentation fault)(?: \(core dumped\))?$"
+    r"|\btimed out after [\d.]+ ?s|\b(?:received|signal) SIG(?:KILL|TERM|SEGV|ABRT)\b"
+)
+_RUNNING = re.compile(r"(?m)^(?P<id>\S+\.py::\S.*?) *\Z")
+_LONGEST_ASSERTION = 1_500
+
+
+def read_failure(
+    output: str,
+    *,
+    files_modified: Sequence[str] = (),
+    diff: str = "",
+    importers: Mapping[str, Collection[str]] | None = None,
+    root: str = "",
+) -> Failure:
+    """What a failing run's output says, and what of the change it points to.
+
+    Args:
+        output: the text of a test run (pytest, unittest) or of any Python program.
+        files_modified: the paths the change touched.
+        diff: the change itself, where it is known.
+        importers: for each path, the paths that import it; tells what a change can reach.
+        root: the repository's directory, to make absolute paths relative.
+
+    Returns:
+        The failure; empty where the text shows none.
+    """
+    failed = failed_tests(output, files_modified=files_modified, root=root)
+    cause = find_cause(failed, files_modified=files_modified, diff=diff, importers=importers)
+    main = principal(failed)
+    if main is None:
+        return Failure()
+    raised = main.raised
+    location = _location(failed, raised.exception) or _location(failed, "")
+    return Failure(
+        failing_tests=tuple(dict.fromkeys(test.id for test in failed if test.id)),
+        exception=raised.exception,
+        message=_first_lines(raised.message, 500),
+        location=location,
+        assertion=_assertion(raised),
+        root_cause_file=cause.file,
+        root_cause_function=cause.function,
+        related=cause.related,
+        because=cause.because,
+        signature=_signature(raised, cause),
+    )
+
+
+def failed_tests(
+    output: str, *, files_modified: Sequence[str] = (), root: str = ""
+) -> list[FailedTest]:
+    """The failing tests of a run in order, with paths relative to the repository."""
+    text = _ANSI.sub("", _capped(output)).replace("\r\n", "\n")
+    if is_unittest(text):
+        failed = read_unittest(text)
+    elif is_pytest(text):
+        failed = read_pytest(text)
+    else:
+        failed = []
+    failed = failed or _crash(text) or _program(text)
+    roots = _roots(text, root, failed, files_modified)
+    paths = {frame.path for test in failed for frame in test.raised.inside}
+    known = bool(roots) or any(not path.startswith("/") for path in paths)
+    return [
+        FailedTest(id=_inside(test.id, roots), raised=_relative(test.raised, roots, known=known))
+        for test in failed
+    ]
+
+
+def principal(failed: Sequence[FailedTest]) -> FailedTest | None:
+    """The failure that stands for the run: of the commonest exception, the one that says most."""
+    named = [test for test in failed if test.raised.exception]
+    if not named:
+        return failed[0] if failed else None
+    counts = Counter(test.raised.exception for test in named)
+    most = max(counts.values())
+    top = next(test.raised.exception for test in named if counts[test.raised.exception] == most)
+    same = [test for test in named if test.raised.exception == top]
+    place = _location(failed, top)
+    at_place = [test for test in same if _place(test.raised) == place]
+    return max(at_place or same, key=lambda test: bool(test.raised.details) + bool(test.id))
+
+
+def _location(failed: Sequence[FailedTest], exception: str) -> str:
+    """The last frame inside the repository that most failures (of this exception) share."""
+    same = [test.raised for test in failed if exception in ("", test.raised.exception)]
+    places = [_place(raised) for raised in same]
+    counts = Counter(place for place in places if place)
+    return max(counts, key=lambda place: counts[place]) if counts else ""
+
+
+def _place(raised: Raised) -> str:
+    """`path:line` of the last frame inside the repository; a cause's where it has none."""
+    for one in (raised, *reversed(raised.causes)):
+        if one.inside:
+            return f"{one.inside[-1].path}:{one.inside[-1].line}"
+    syntax = raised.syntax
+    return f"{syntax.path}:{syntax.line}" if syntax is not None and syntax.inside else ""
+
+
+def _assertion(raised: Raised) -> str:
+    """The failed assertion with its values; empty for any other exception."""
+    if raised.exception not in ("AssertionError", "Failed", "DocTestFailure"):
+        return ""
+    code = raised.inside[-1].code if raised.inside else ""
+    body = "\n".join(raised.details) or raised.message
+    if code and code not in body:
+        body = f"{code}\n{body}"
+    return _first_lines(body.strip(), _LONGEST_ASSERTION)
+
+
+def _first_lines(text: str, limit: int) -> str:
+    """`text` cut at a line end where it is too long, with the cut marked."""
+    if len(text) <= limit:
+        return text
+    return (
+        text[: limit - 4].rpartition("\n")[0] + "\n..."
+        if "\n" in text[: limit - 4]
+        else (text[: limit - 4] + " ...")
+    )
+
+
+def _signature(raised: Raised, cause: Blame) -> str:
+    """A name for this failure that is the same on another day, line or machine."""
+    if not raised.exception:
+        return ""
+    frame = raised.inside[-1] if raised.inside else None
+    path = frame.path if frame else cause.file
+    function = frame.function if frame else cause.function
+    told = normalised(raised.message)
+    digest = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{raised.exception}@{path}:{function}#{digest}"
+
+
+def normalised(text: str) -> str:
+    """`text` without what differs from run to run: numbers, addresses, temporary paths."""
+    text = text.split("\n", 1)[0][:300]
+    text = re.sub(r"0x[0-9a-fA-F]+", "0x", text)
+    text = re.sub(r"(?:/[\w.+\-]+){2,}", "/", text)
+    text = re.sub(r"\d+(?:\.\d+)*", "0", text)
+    return " ".join(text.split())
+
+
+def _capped(output: str) -> str:
+    if len(output) <= _LONGEST:
+        return output
+    half = _LONGEST // 2
+    return f"{output[:half]}\n... [cut] ...\n{output[-half:]}"
+
+
+def _program(text: str) -> list[FailedTest]:
+    """The last traceback of a program that is no test runner."""
+    if "Traceback (most recent call last):" not in text and 'File "' not in text:
+        return []
+    found = [raised for raised in read_raised(text.split("\n")) if raised.exception]
+    return [FailedTest(id="", raised=found[-1])] if found else []
+
+
+def _crash(text: str) -> list[FailedTest]:
+    """A run that was ended from outside, and the test that was running then."""
+    fatal, timeout = _FATAL.search(text), _TIMEOUT.search(text)
+    killed = _KILLED.search(text)
+    if not (fatal or timeout or killed):
+        return []
+    running = _RUNNING.findall(text[: (fatal or timeout or killed).start()].rstrip())  # type: ignore[union-attr]
+    if fatal:
+        stack = _STACK.search(text, fatal.end())
+        frames = read_raised(text[stack.end() if stack else fatal.end() :].split("\n"))
+        raised = Raised(exception="FatalError", message=fatal["what"], frames=_reversed(frames))
+    elif timeout:
+        frames = read_raised(text[timeout.end() :].split("\n"))
+        raised = Raised(exception="Timeout", message="the run timed out", frames=_all(frames))
+    else:
+        assert killed is not None
+        raised = Raised(exception="Killed", message=killed[0].strip())
+    return [FailedTest(id=running[-1] if running else "", raised=raised)]
+
+
+def _all(found: Sequence[Raised]) -> tuple[Frame, ...]:
+    return tuple(frame for raised in found for frame in raised.frames)
+
+
+def _reversed(found: Sequence[Raised]) -> tuple[Frame, ...]:
+    """faulthandler prints the innermost frame first."""
+    return _all(found)[::-1]
+
+
+def _roots(
+    text: str, root: str, failed: Sequence[FailedTest], files_modified: Sequence[str]
+) -> tuple[str, ...]:
+    """Directories whose absolute paths are the repository's: given, printed, or recognised."""
+    given = [root.rstrip("/")] if root else []
+    printed = [found["path"].strip() for found in _ROOT.finditer(text)]
+    paths = {frame.path for test in failed for frame in test.raised.frames}
+    seen = [
+        path[: -len(file) - 1]
+        for path in sorted(paths)
+        for file in files_modified
+        if path.startswith("/") and path.endswith(f"/{file}")
+    ]
+    return tuple(dict.fromkeys(one for one in [*given, *printed, *seen] if one))
+
+
+def _relative(raised: Raised, roots: Sequence[str], *, known: bool) -> Raised:
+    """`raised` with the repository's paths relative, and those outside it marked."""
+    return replace(
+        raised,
+        frames=tuple(_shortened(frame, roots, known=known) for frame in raised.frames),
+        syntax=_shortened(raised.syntax, roots, known=known) if raised.syntax else None,
+        causes=tuple(_relative(cause, roots, known=known) for cause in raised.causes),
+    )
+
+
+def _inside(path: str, roots: Sequence[str]) -> str:
+    """`path` from the repository's directory on, where it lies in it."""
+    path = path.replace("\\", "/").removeprefix("./") if "::" not in path else path
+    root = next((root for root in roots if path.startswith(f"{root}/")), "")
+    return path[len(root) + 1 :] if root else path
+
+
+def _shortened(frame: Frame, roots: Sequence[str], *, known: bool) -> Frame:
+    path = _inside(frame.path, roots)
+    return replace(frame, path=path, foreign=known and path.startswith("/"))

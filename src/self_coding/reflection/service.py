@@ -1,0 +1,124 @@
+"""ReflectionService: the async face of the room; a model's words where one answers, ours else.
+
+Reading evidence is pure and happens in a thread; the only waiting here is for a model. It
+refuses to fail: whatever the adapter does, a reflection comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from self_coding.adapters import threads
+from self_coding.adapters.llm import ChatModel, TypedModel
+from self_coding.reflection import lessons, prompt, replies, wording
+from self_coding.reflection.evidence import failed_tests, read_failure
+from self_coding.reflection.reports import FailedTest
+from self_coding.values.attempts import Failure, Lesson, ModificationAttempt, Outcome
+
+_log = logging.getLogger(__name__)
+_CONTEXT = "You review attempts to change a code base. Be brief and cite evidence."
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One attempt with everything that was read from it."""
+
+    attempt: ModificationAttempt
+    failure: Failure
+    failed: tuple[FailedTest, ...]
+    similar: tuple[ModificationAttempt, ...] = ()
+    seen: tuple[ModificationAttempt, ...] = ()
+
+
+class ReflectionService:
+    """Reflects on attempts: what went well, what failed and why, what to do otherwise.
+
+    Args:
+        llm_adapter: an object with `async chat(message=..., context=...)` whose result has
+            `.content`; None works without a model.
+        model_preference: handed on to who chooses among models ("fast" or "best").
+    """
+
+    def __init__(
+        self, llm_adapter: ChatModel | None = None, model_preference: str = "fast"
+    ) -> None:
+        self.llm_adapter = llm_adapter
+        self.model_preference = model_preference
+
+    async def reflect_on_attempt(self, attempt: ModificationAttempt) -> str:
+        """The reflection on one attempt, as text; never empty, never an exception."""
+        return await self.reflect_with_context(attempt, [])
+
+    async def reflect_with_context(
+        self, attempt: ModificationAttempt, similar_attempts: Sequence[ModificationAttempt]
+    ) -> str:
+        """The reflection on one attempt in the light of earlier ones at alike tasks."""
+        case = await threads.in_thread(_study, attempt, tuple(similar_attempts))
+        said = await self._asked(case) if self.llm_adapter is not None else ""
+        return said or wording.reflection(attempt, case.failure, case.seen)
+
+    async def analyse(
+        self,
+        attempt: ModificationAttempt,
+        *,
+        importers: Mapping[str, Collection[str]] | None = None,
+    ) -> Failure:
+        """What the attempt's test output says, against its diff and the import graph."""
+        return await threads.in_thread(_failure, attempt, importers)
+
+    async def lesson(self, attempt: ModificationAttempt, failure: Failure) -> Lesson | None:
+        """One sentence for the next attempt with its evidence; None where there is none."""
+        return lessons.lesson(attempt, failure)
+
+    async def _asked(self, case: _Case) -> str:
+        """The model's reflection; empty when it does not answer, or not in a usable way."""
+        assert self.llm_adapter is not None
+        message = prompt.message(case.attempt, case.failure, case.failed, case.similar)
+        try:
+            if isinstance(self.llm_adapter, TypedModel):
+                return await _typed(self.llm_adapter, case, message)
+            reply = await self.llm_adapter.chat(message=message, context=_CONTEXT)
+            return reply.content.strip() if isinstance(reply.content, str) else ""
+        except Exception as error:  # noqa: BLE001 - an adapter is foreign code: whatever it
+            # raises, the contract promises the text made from the attempt alone.
+            _log.warning("no reflection from the model, using the evidence alone: %s", error)
+            return ""
+
+
+async def _typed(model: TypedModel, case: _Case, message: str) -> str:
+    """A reply in the asked form that cites what it was shown, as text."""
+    outcome = Outcome(case.attempt.outcome)
+    answer = await model.ask(
+        message=message,
+        context=_CONTEXT,
+        form=replies.Analysis,
+        check=lambda said: replies.objection(said, message, outcome),
+    )
+    return replies.rendered(case.attempt, case.failure, answer.value)
+
+
+def _study(attempt: ModificationAttempt, similar: tuple[ModificationAttempt, ...]) -> _Case:
+    failed = tuple(failed_tests(attempt.test_results, files_modified=attempt.files_modified))
+    failure = _failure(attempt, None)
+    if attempt.outcome is Outcome.SUCCESS:
+        failure = Failure()
+    seen = tuple(past for past in similar if _same(past, failure))
+    return _Case(attempt, failure, failed, similar, seen)
+
+
+def _same(past: ModificationAttempt, failure: Failure) -> bool:
+    """Whether an earlier attempt failed in the same way."""
+    return bool(failure.signature) and _failure(past, None).signature == failure.signature
+
+
+def _failure(
+    attempt: ModificationAttempt, importers: Mapping[str, Collection[str]] | None
+) -> Failure:
+    return read_failure(
+        attempt.test_results,
+        files_modified=attempt.files_modified,
+        diff=attempt.diff,
+        importers=importers,
+    )
