@@ -1,0 +1,259 @@
+"""The MCP server through the official SDK's own client, over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from mcp import StdioServerParameters
+from mcp.client import Client
+from mcp_types import ElicitRequestParams, ElicitResult
+
+from self_coding.testing import sample_repo
+
+TOOLS = {
+    "self_edit", "begin_edit", "submit_edit", "land_edit", "drop_edit", "context",
+    "relevant_files", "impact", "summary", "find_similar", "attempts", "show", "stats",
+    "snapshot", "plan_rollback", "rollback", "undo",
+}  # fmt: skip
+READ_ONLY = {
+    "context", "relevant_files", "impact", "summary", "find_similar", "attempts", "show",
+    "stats", "plan_rollback",
+}  # fmt: skip
+EDIT = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
+BREAK = "raise RuntimeError('broken on purpose')\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return sample_repo(tmp_path / "repository")
+
+
+def _server(repository: Path) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=sys.executable, args=["-m", "self_coding", "--repo", str(repository), "mcp"]
+    )
+
+
+async def _yes(context: object, params: ElicitRequestParams) -> ElicitResult:
+    return ElicitResult(action="accept", content={"go_ahead": True})
+
+
+async def _no(context: object, params: ElicitRequestParams) -> ElicitResult:
+    return ElicitResult(action="decline")
+
+
+@pytest.fixture(params=["auto", "legacy"])
+async def client(request: pytest.FixtureRequest, repository: Path) -> AsyncIterator[Client]:
+    async with Client(_server(repository), mode=request.param, elicitation_callback=_yes) as made:
+        yield made
+
+
+async def _call(client: Client, tool: str, **arguments: object) -> dict[str, object]:
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    assert isinstance(result.structured_content, dict)
+    return result.structured_content
+
+
+def _source(repository: Path) -> Path:
+    return next(path for path in sorted(repository.rglob("*.py")) if "test" not in path.name)
+
+
+async def test_the_tools_are_typed_and_hinted(client: Client) -> None:
+    """Every promised tool is there with an output schema; those that only read say so."""
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(tools) == TOOLS
+    assert all(tool.output_schema and tool.description for tool in tools.values())
+    hinted = {name for name, t in tools.items() if t.annotations and t.annotations.read_only_hint}
+    assert hinted == READ_ONLY
+
+
+async def test_the_caller_edits_and_it_lands(client: Client, repository: Path) -> None:
+    """begin_edit, an edit in the worktree, submit_edit: main has it, the checkout was not used."""
+    begun = await _call(client, "begin_edit", task="Add a function that triples a number")
+    relative = _source(repository).relative_to(repository)
+    file = Path(str(begun["worktree"])) / relative
+    file.write_text(file.read_text() + EDIT)
+    assert "triple" not in (repository / relative).read_text()
+    edited = await _call(client, "submit_edit", attempt=begun["attempt"], summary="one function")
+    assert edited["success"], edited
+    shown = subprocess.run(
+        ["git", "show", f"main:{relative}"], cwd=repository, capture_output=True, text=True
+    )
+    assert "triple" in shown.stdout
+
+
+async def test_a_breaking_edit_is_refused_and_remembered(client: Client, repository: Path) -> None:
+    """A red change does not land; the next one at the same task is warned."""
+    begun = await _call(client, "begin_edit", task="Make the import of the package fail")
+    relative = _source(repository).relative_to(repository)
+    (Path(str(begun["worktree"])) / relative).write_text(BREAK)
+    edited = await _call(client, "submit_edit", attempt=begun["attempt"])
+    assert (edited["success"], edited["refused_by"]) == (False, "gate")
+    similar = await _call(client, "find_similar", task="Make the import of the package fail")
+    assert similar["warning"]
+    shown = await _call(client, "show", attempt=begun["attempt"])
+    assert "broken on purpose" in str(shown["diff"])
+
+
+async def test_a_patch_is_proposed_then_landed(client: Client, repository: Path) -> None:
+    """With propose, a green patch waits; land_edit asks the person and lands it."""
+    patch = _patch(repository)
+    edited = await _call(client, "self_edit", task="Add triple", patch=patch, propose=True)
+    assert edited["waiting"] == "approval", edited
+    landed = await _call(client, "land_edit", attempt=edited["attempt"])
+    assert landed["success"], landed
+
+
+def _patch(repository: Path) -> str:
+    source = _source(repository)
+    before = source.read_text()
+    source.write_text(before + EDIT)
+    diff = subprocess.run(
+        ["git", "diff"], cwd=repository, capture_output=True, text=True, check=True
+    ).stdout
+    source.write_text(before)
+    return diff
+
+
+async def test_progress_arrives(client: Client, repository: Path) -> None:
+    """The steps of a self-edit reach the client while it runs."""
+    steps: list[str] = []
+
+    async def on_progress(done: float, total: float | None, message: str | None) -> None:
+        steps.append(message or "")
+
+    arguments = {"task": "Add triple", "patch": _patch(repository)}
+    await client.call_tool("self_edit", arguments, progress_callback=on_progress)
+    assert any("test" in step for step in steps)
+
+
+async def test_reading_tools_answer(client: Client, repository: Path) -> None:
+    """Index, journal and plan answer with what stands in the repository."""
+    relative = _source(repository).relative_to(repository).as_posix()
+    assert (await _call(client, "impact", paths=[relative]))["paths"] == [relative]
+    assert "Codebase Summary" in str((await _call(client, "summary"))["text"])
+    assert await _call(client, "context", task=f"change {relative}")
+    assert (await _call(client, "attempts"))["attempts"] == []
+    assert "rates" in await _call(client, "stats")
+    assert "files" in await _call(client, "relevant_files", task=relative)
+
+
+async def test_a_snapshot_can_be_gone_back_to(client: Client, repository: Path) -> None:
+    """snapshot, an edit, rollback with the person's yes, undo with the person's yes."""
+    taken = await _call(client, "snapshot")
+    source = _source(repository)
+    before = source.read_text()
+    source.write_text(before + EDIT)
+    plan = await _call(client, "plan_rollback", target=taken["ref"])
+    assert [step["action"] for step in plan["paths"]] == ["write"]
+    assert (await _call(client, "rollback", target=taken["ref"]))["done"]
+    assert source.read_text() == before
+    assert (await _call(client, "undo"))["done"]
+    assert source.read_text() == before + EDIT
+
+
+@pytest.mark.parametrize("answer", [_no, None])
+async def test_without_a_yes_nothing_is_rolled_back(repository: Path, answer: object) -> None:
+    """A person who declines, and a client that cannot ask, both leave everything as it is."""
+    async with Client(_server(repository), elicitation_callback=answer) as client:
+        taken = await _call(client, "snapshot")
+        source = _source(repository)
+        source.write_text(source.read_text() + EDIT)
+        after = source.read_text()
+        done = await _call(client, "rollback", target=taken["ref"])
+        assert not done["done"]
+        assert "declined" in str(done["message"])
+        assert source.read_text() == after
+
+
+async def test_an_error_names_the_next_step(client: Client) -> None:
+    """A refusal of the layer is a tool error in words, with its hint."""
+    result = await client.call_tool("begin_edit", {"task": "   "})
+    assert result.is_error
+    assert "hint:" in str(result.content)
+
+
+async def test_attempts_are_resources(client: Client, repository: Path) -> None:
+    """An attempt and its diff can be read as resources; an unknown one is not found."""
+    edited = await _call(client, "self_edit", task="Add triple", patch=_patch(repository))
+    number = edited["attempt"]
+    told = (await client.read_resource(f"attempt://{number}")).contents[0]
+    assert json.loads(told.text)["id"] == number
+    diff = (await client.read_resource(f"attempt://{number}/diff")).contents[0]
+    assert "triple" in diff.text
+    assert "modules" in (await client.read_resource("repository://summary")).contents[0].text
+    with pytest.raises(Exception, match="no attempt"):
+        await client.read_resource("attempt://999")
+
+
+async def test_prompts_are_offered(client: Client) -> None:
+    """The prompts carry the task into a sequence of tool calls."""
+    prompt = await client.get_prompt("safe_edit", {"task": "fix it"})
+    assert "begin_edit" in str(prompt.messages[0].content)
+
+
+async def test_cancelling_kills_the_command(repository: Path, tmp_path: Path) -> None:
+    """A cancelled call ends what it started; the attempt is on record and main did not move."""
+    mark = tmp_path / "started"
+    (repository / "self-coding.toml").write_text(
+        f"[editors]\nslow = \"sh -c 'touch {mark}; sleep 60; touch {tmp_path}/survived'\"\n"
+    )
+    async with Client(_server(repository), mode="legacy") as client:
+        call = asyncio.create_task(client.call_tool("self_edit", {"task": "x", "editor": "slow"}))
+        async with asyncio.timeout(30):
+            while not mark.exists():
+                await asyncio.sleep(0.05)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await asyncio.sleep(2)
+        found = await _call(client, "attempts")
+    assert len(found["attempts"]) == 1
+    assert not (tmp_path / "survived").exists()
+    left = subprocess.run(["pgrep", "-f", str(mark)], capture_output=True, text=True)
+    assert left.stdout == ""
+
+
+@pytest.fixture
+def http(repository: Path) -> Iterator[str]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "mcp", "--http"]
+    argv += ["--port", str(port), "--token", "a-token-for-this-test"]
+    server = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        asyncio.run(asyncio.sleep(0.05))
+    yield f"http://127.0.0.1:{port}/mcp"
+    server.terminate()
+    server.communicate(timeout=20)
+
+
+async def test_http_answers_those_who_have_the_token(http: str) -> None:
+    """Over streamable HTTP the same tools are there, with the token."""
+    from mcp.client.streamable_http import streamable_http_client
+
+    headers = {"Authorization": "Bearer a-token-for-this-test"}
+    async with (
+        httpx.AsyncClient(headers=headers) as web,
+        Client(streamable_http_client(http, http_client=web)) as client,
+    ):
+        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}])
+async def test_http_turns_others_away(http: str, header: dict[str, str]) -> None:
+    """Without the token, or with a wrong one, there is no answer but 401."""
+    async with httpx.AsyncClient(headers=header) as web:
+        assert (await web.post(http, json={})).status_code == 401
