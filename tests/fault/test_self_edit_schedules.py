@@ -81,7 +81,8 @@ class World:
         if not self.disk.events:
             await layer.begin_edit("a task")
         if self._kinds()[-1] in ("isolated", "shown"):
-            self.disk.worktrees["1"] |= self.scenario.acts[1]
+            (worktree,) = self.disk.worktrees.values()
+            worktree.update(self.scenario.acts[1])
             await layer.submit_edit(1)
         else:
             await layer.resume()

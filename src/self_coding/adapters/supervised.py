@@ -49,7 +49,7 @@ def run(
     }
     try:
         return process.run(
-            [sys.executable, "-I", "-S", str(_GUARD), json.dumps(plan)],
+            [sys.executable, "-I", "-S", str(_GUARD), json.dumps(plan, ensure_ascii=False)],
             cwd=cwd,
             env={**env, MARK: mark},
             stdin=stdin,

@@ -42,12 +42,11 @@ def cut(words: str, limit: int) -> str:
     return f"{words[:head]}\n[... {dropped} characters cut ...]\n{words[-(limit - head) :]}"
 
 
-def commit_message(history: History, *, unfinished: bool = False) -> str:
+def commit_message(history: History) -> str:
     """The message of the commit that holds the edit."""
     task = history.task
     rest = "" if task.strip() == subject(task) else f"\n\n{cut(task, 2000)}"
-    state = "unfinished self-edit" if unfinished else "Self-edit"
-    return f"{subject(task)}{rest}\n\n{state}: attempt {history.attempt}\n"
+    return f"{subject(task)}{rest}\n\nSelf-edit: attempt {history.attempt}\n"
 
 
 def finding_facts(findings: Sequence[Finding]) -> list[Json]:

@@ -70,17 +70,8 @@ class Ending:
         }
         return Kind.FOLLOWED, {"attempt": await self.begin(Task(mine.edit, mine.task), plan)}
 
-    async def save(self, mine: History) -> tuple[str, Facts]:
-        """Commit what stands in worktrees whose edit was never recorded, so nothing is lost."""
-        message = account.commit_message(mine, unfinished=True)
-        heads: list[Json] = []
-        for worktree in mine.unsaved:
-            change = await self._rooms.repository.record(worktree, message)
-            heads.append(change.head)
-        return Kind.SAVED, {"heads": heads}
-
     async def clean(self, mine: History) -> tuple[str, Facts]:
-        """Give the worktrees back; their branches and commits stay."""
+        """Give the worktrees back; whatever stands in them is kept under a ref."""
         for worktree in mine.worktrees:
             await self._rooms.repository.release(worktree)
         return Kind.CLEANED, {}

@@ -34,7 +34,6 @@ class Kind(StrEnum):
     LANDED = "landed"
     REFUSED = "refused"
     STOPPED = "stopped"
-    SAVED = "saved"
     CLEANED = "cleaned"
     REFLECTED = "reflected"
     FOLLOWED = "followed"
@@ -134,12 +133,12 @@ class History:
         )
 
     @property
-    def unsaved(self) -> tuple[Worktree, ...]:
-        """The worktrees whose content no commit is known to hold."""
-        if self.has(Kind.SAVED):
-            return ()
-        recorded = self.has(Kind.EDITED) or text(self.data(Kind.REFUSED), "by") == By.EMPTY
-        return self.worktrees[:-1] if recorded else self.worktrees
+    def next_worktree(self) -> str:
+        """What the attempt's next worktree is called: when it began, its id, which one it is."""
+        began = self.events[0].at if self.events else None
+        stamp = f"{began:%Y%m%d-%H%M%S}-" if began else ""
+        again = len(self.worktrees)
+        return f"{stamp}{self.attempt}" + (f".{again}" if again else "")
 
     @property
     def candidate(self) -> Candidate | None:

@@ -33,7 +33,6 @@ class Step(StrEnum):
     SWAP = "swap"  # move main
     SETTLE = "settle"  # stopped in the middle of landing: did it land?
     GIVE_UP = "give up"  # main keeps moving
-    SAVE = "save"  # commit what an unfinished edit left
     CLEAN = "clean"
     REFLECT = "reflect"
     FOLLOW = "follow"  # begin the next try
@@ -135,11 +134,7 @@ def _moved(mine: History, beside: Sequence[History]) -> Step:
 
 
 def _stopped(mine: History, beside: Sequence[History]) -> Step:
-    return Step.SETTLE if mine.landing_open else _over(mine, beside)
-
-
-def _over(mine: History, beside: Sequence[History]) -> Step:
-    return Step.SAVE if mine.unsaved else Step.CLEAN
+    return Step.SETTLE if mine.landing_open else Step.CLEAN
 
 
 def _reflected(mine: History, beside: Sequence[History]) -> Step:
@@ -165,11 +160,10 @@ _TABLE: dict[str, Step | _Rule | None] = {
     Kind.APPROVED: Step.INTEND,
     Kind.LANDING: Step.SWAP,
     Kind.MOVED: _moved,
-    Kind.LANDED: _over,
-    Kind.HELD: _over,
-    Kind.REFUSED: _over,
+    Kind.LANDED: Step.CLEAN,
+    Kind.HELD: Step.CLEAN,
+    Kind.REFUSED: Step.CLEAN,
     Kind.STOPPED: _stopped,
-    Kind.SAVED: Step.CLEAN,
     Kind.CLEANED: Step.REFLECT,
     Kind.REFLECTED: _reflected,
     Kind.FOLLOWED: Step.END,

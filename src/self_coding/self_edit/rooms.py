@@ -7,7 +7,7 @@ run on. Nothing is implemented here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,7 +102,10 @@ class Reflection(Protocol):
     """Explains an attempt from its evidence."""
 
     async def analyse(
-        self, attempt: ModificationAttempt, importers: Mapping[str, Sequence[str]] | None = None
+        self,
+        attempt: ModificationAttempt,
+        *,
+        importers: Mapping[str, Collection[str]] | None = None,
     ) -> Failure: ...
     async def lesson(self, attempt: ModificationAttempt, failure: Failure) -> Lesson | None: ...
     async def reflect_with_context(

@@ -72,7 +72,6 @@ class Steps:
             Step.SWAP: self._swap,
             Step.SETTLE: self._settle,
             Step.GIVE_UP: _give_up,
-            Step.SAVE: ending.save,
             Step.CLEAN: ending.clean,
             Step.REFLECT: ending.reflect,
         }
@@ -85,8 +84,7 @@ class Steps:
         self._means.on_progress(Progress(attempt=attempt, step=step, message=message))
 
     async def _isolate(self, mine: History) -> Told:
-        again = len(mine.worktrees)
-        name = f"{mine.attempt}.{again}" if again else str(mine.attempt)
+        name = mine.next_worktree
         worktree = await self._rooms.repository.isolate(name)
         return Kind.ISOLATED, {
             "path": str(worktree.path),

@@ -298,7 +298,10 @@ class MemoryReflection:
     """Says the same of every failure."""
 
     async def analyse(
-        self, attempt: ModificationAttempt, importers: Mapping[str, Sequence[str]] | None = None
+        self,
+        attempt: ModificationAttempt,
+        *,
+        importers: Mapping[str, Collection[str]] | None = None,
     ) -> Failure:
         """The failing test, with a mark of its own for each edit."""
         return Failure(failing_tests=("test_a",), signature=f"bug in {attempt.diff.strip()}")

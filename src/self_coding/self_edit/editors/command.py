@@ -25,7 +25,7 @@ from self_coding.values.edits import Assignment, EditReport
 
 CONTEXT_VARIABLE = "SELF_CODING_CONTEXT"
 OUTPUT_BYTES = 1 << 20
-ARGUMENT_BYTES = 60_000  # of a prompt as one argument; the kernel allows 128 KiB a word
+ARGUMENT_BYTES = 40_000  # of a prompt as one argument; the kernel allows 128 KiB in all
 _TICK = 0.5  # seconds between two lines of progress
 
 #: Well-known agents, each told to edit files here without asking and not to commit.

@@ -20,15 +20,17 @@ from self_coding.values.edits import Assignment, EditReport
 
 PATCH_BYTES = 20 << 20
 STORED_BYTES = 1 << 20  # a larger patch is not stored in the journal a second time
-_SWITCHES = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.quotePath=false",
-    "core.pager=cat",
-    "apply.whitespace=nowarn",
-    "core.symlinks=true",
-    "core.protectHFS=true",
-    "core.protectNTFS=true",
+#: Git reads the patch as if in no repository: no configuration, no filter and no hook of it runs.
+_NOWHERE = {
+    "GIT_DIR": "/dev/null/none",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C.UTF-8",
+}
+_ARGV = (
+    *("git", "-c", "core.quotePath=false", "-c", "core.protectHFS=true"),
+    *("-c", "core.protectNTFS=true", "apply", "--whitespace=nowarn", "-"),
 )
 
 
@@ -74,11 +76,7 @@ class PatchEditor:
 
     def _apply(self, assignment: Assignment) -> EditReport:
         started = time.monotonic()
-        argv = ["git"]
-        for switch in _SWITCHES:
-            argv += ["-c", switch]
-        argv += ["apply", "--whitespace=nowarn", "-"]
-        done = _run(argv, assignment.worktree.path, self._patch, assignment.seconds)
+        done = _run(assignment.worktree.path, self._patch, assignment.seconds)
         if done.timed_out:
             raise EditError(f"git apply took longer than {assignment.seconds:g} s")
         said = (done.stderr + done.stdout).decode("utf-8", "replace").strip()
@@ -89,10 +87,10 @@ class PatchEditor:
         )
 
 
-def _run(argv: list[str], cwd: Path, patch: bytes, seconds: float) -> process.Completed:
-    env = environment() | {"LC_ALL": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"}
+def _run(cwd: Path, patch: bytes, seconds: float) -> process.Completed:
+    env = environment() | _NOWHERE
     try:
-        return process.run(argv, cwd=cwd, env=env, stdin=patch, timeout=seconds, limit=1 << 16)
+        return process.run(_ARGV, cwd=cwd, env=env, stdin=patch, timeout=seconds, limit=1 << 16)
     except ProcessError as error:
         raise EditError(error.message, hint="install git") from error
 
