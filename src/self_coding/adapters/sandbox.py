@@ -42,27 +42,31 @@ class Allowance:
     readers: Mapping[int, int] | None = None
 
 
-def level(required: str = "none", outside: Path | None = None) -> str:
-    """The best level this machine offers, `required` or better.
+def level(required: str = "none", outside: Path | None = None, wanted: str = "best") -> str:
+    """The level to run at: the best this machine offers, or `wanted`; `required` or better.
 
     Args:
         required: the least isolation accepted.
         outside: a `bwrap` below this folder is not trusted: it could be the tested code's.
+        wanted: a level to use although there may be a better one.
 
     Raises:
-        SandboxUnavailableError: the machine offers less than `required`.
+        SandboxUnavailableError: the machine offers less than that.
     """
-    if required not in LEVELS:
+    if required not in LEVELS or wanted not in ("best", *LEVELS):
         raise SandboxUnavailableError(
-            f"there is no sandbox level {required!r}", hint=f"one of {', '.join(LEVELS)}"
+            f"there is no sandbox level {required!r} or {wanted!r}",
+            hint=f"one of {', '.join(LEVELS)}",
         )
-    found = "bwrap" if bubblewrap(outside) else _without_bubblewrap()
-    if LEVELS.index(found) > LEVELS.index(required):
+    best = "bwrap" if bubblewrap(outside) else _without_bubblewrap()
+    chosen = best if wanted == "best" else wanted
+    if LEVELS.index(best) > LEVELS.index(chosen) or LEVELS.index(chosen) > LEVELS.index(required):
         raise SandboxUnavailableError(
-            f"this machine offers the sandbox level {found!r}, {required!r} is required",
+            f"this machine offers the sandbox level {best!r}; wanted is {wanted!r} and at least "
+            f"{required!r} is required",
             hint="install bubblewrap, or the extra 'sandbox', or lower require_sandbox",
         )
-    return found
+    return chosen
 
 
 def bubblewrap(outside: Path | None = None) -> Path | None:

@@ -63,7 +63,7 @@ class Gate:
             GateError: the gate could not run, so there is no verdict.
             SandboxUnavailableError: less isolation to be had than the settings require.
         """
-        at = sandbox.level(self.settings.require_sandbox, outside=self.top)
+        at = self.level()
         onto = base if self.settings.baseline else None
         return _Trial(self, commit, tree, onto, tuple(first), at).report()
 
@@ -73,7 +73,8 @@ class Gate:
         Raises:
             SandboxUnavailableError: less than the settings require.
         """
-        return sandbox.level(self.settings.require_sandbox, outside=self.top)
+        settings = self.settings
+        return sandbox.level(settings.require_sandbox, self.top, settings.sandbox)
 
     def tree_of(self, commit: str) -> str:
         """The tree of a commit."""

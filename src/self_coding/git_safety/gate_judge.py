@@ -190,7 +190,6 @@ def _compare(
     shown += [
         Finding(rule="hooks-grew", path=name.rpartition(" in ")[2], message=name)
         for name in sorted(grown)
-        if base.whole or base.census.hooks
     ]
     return shown, silent
 

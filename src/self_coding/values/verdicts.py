@@ -100,6 +100,7 @@ class GateSettings:
         file_bytes: size of one file written, and of the private tmp; 0 takes no limit.
         output_bytes: bytes of output kept, head and tail; the cut between them is marked.
         require_sandbox: the least isolation accepted: "bwrap", "landlock", "limits" or "none".
+        sandbox: the level to use where there is a better one; "best" takes what is there.
         network: True lets the command reach the network.
         loopback: True lets it use 127.0.0.1 (bwrap: a private one, which is always there).
         carry: repository-relative paths that git ignores and tests need; read-only.
@@ -118,6 +119,7 @@ class GateSettings:
     file_bytes: int = 1 << 30
     output_bytes: int = 1 << 20
     require_sandbox: str = "none"
+    sandbox: str = "best"
     network: bool = False
     loopback: bool = False
     carry: tuple[str, ...] = ()

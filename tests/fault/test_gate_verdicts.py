@@ -1,0 +1,271 @@
+"""The gate on real repositories: what passes, what does not, and what it says of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from gate_repo import PYTEST, Repo
+
+from self_coding.git_safety.gate_store import now
+
+CODE = "def add(a, b):\n    return a + b\n"
+TEST = "from calc import add\n\ndef test_add():\n    assert add(1, 2) == 3\n"
+OLD_RED = "def test_old():\n    assert False, 'has been red for ever'\n"
+FILES = {"calc.py": CODE, "tests/test_calc.py": TEST}
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return Repo(tmp_path / "repo")
+
+
+def test_a_green_tree_passes_and_names_its_tests(repo):
+    """A green suite passes, with every test by id, and pytest is understood."""
+    report = repo.run(repo.commit(FILES))
+    assert report.passed, report.output
+    assert report.understood
+    assert [(test.id, test.outcome) for test in report.tests] == [
+        ("tests/test_calc.py::test_add", "passed")
+    ]
+    assert report.reason == ""
+
+
+def test_a_bare_command_with_paths_works_without_any_install(repo):
+    """`python -m pytest tests/ -v` runs in a repository that installs nothing."""
+    report = repo.run(repo.commit(FILES), command="python -m pytest tests/ -v")
+    assert report.passed, report.output
+
+
+def test_the_same_tree_twice_runs_nothing(repo):
+    """The second verdict of a tree comes from memory: no checkout, no process."""
+    commit = repo.commit(FILES)
+    gate = repo.gate()
+    first = gate.run(commit, tree=repo.tree(commit))
+    before = repo.checkouts
+    again = gate.run(repo.commit({}), tree=repo.tree(commit))
+    assert (first.passed, again.passed) == (True, True)
+    assert (first.cached, again.cached) == (False, True)
+    assert repo.checkouts == before
+    assert again.tests == first.tests
+
+
+def test_another_command_is_another_verdict(repo):
+    """A kept verdict is not used for other settings."""
+    commit = repo.commit(FILES)
+    assert repo.run(commit).passed
+    assert not repo.run(commit, command="exit 3").passed
+
+
+@pytest.mark.parametrize(
+    ("command", "passed"), [("true", True), ("exit 1", False), ("no-such", False)]
+)
+def test_other_commands_count_by_their_exit_status(repo, command, passed):
+    """What is not pytest is judged by its exit status, and the report says so."""
+    report = repo.run(repo.commit(FILES), command=command)
+    assert (report.passed, report.understood) == (passed, False)
+    assert "exit status" in report.reason
+
+
+def test_a_red_base_lets_a_good_change_land_and_stops_a_bad_one(repo):
+    """On a red base only new failures count, by test id."""
+    base = repo.commit(FILES | {"tests/test_old.py": OLD_RED})
+    good = repo.commit({"calc.py": CODE + "\ndef sub(a, b):\n    return a - b\n"})
+    report = repo.run(good, base)
+    assert report.passed, report.reason
+    assert report.known_failures == ("tests/test_old.py::test_old",)
+    assert "no new failures: 1 known" in report.reason
+    bad = repo.commit({"calc.py": CODE.replace("+", "-")})
+    report = repo.run(bad, good)
+    assert not report.passed
+    assert report.new_failures == ("tests/test_calc.py::test_add",)
+    assert "tests failed" in report.reason
+    assert not repo.run(base).passed, "without a base red is red"
+
+
+def test_a_red_base_that_stops_at_its_first_failure_hides_nothing(repo):
+    """`-x` in the configuration does not keep new failures behind an old one."""
+    base = repo.commit(
+        FILES | {"tests/test_a_old.py": OLD_RED, "pytest.ini": "[pytest]\naddopts=-x\n"}
+    )
+    bad = repo.commit({"calc.py": CODE.replace("+", "-")})
+    assert repo.run(bad, base).new_failures == ("tests/test_calc.py::test_add",)
+
+
+def test_an_old_import_error_does_not_hide_new_failures(repo):
+    """A module that cannot be imported on the base is known; the others still run."""
+    base = repo.commit(FILES | {"tests/test_gone.py": "import no_such_module_here\n"})
+    good = repo.commit({"README": "x"})
+    report = repo.run(good, base)
+    assert report.passed, report.reason
+    assert report.import_errors == ("tests/test_gone.py",)
+    bad = repo.commit({"calc.py": CODE.replace("+", "-")})
+    assert not repo.run(bad, base).passed
+
+
+def test_no_tests_is_not_green(repo):
+    """A run that collects nothing proves nothing."""
+    base = repo.commit(FILES)
+    gone = repo.commit({"tests/test_calc.py": None})
+    report = repo.run(gone, base)
+    assert not report.passed
+    assert "no test was collected" in report.reason
+
+
+def test_a_flaky_old_test_does_not_block(repo, tmp_path):
+    """A test of the base that fails and then passes on one tree is flaky, and said so."""
+    flaky = (
+        "import os\n\ndef test_flaky():\n"
+        "    seen = os.path.exists('seen')\n    open('seen', 'w').close()\n"
+        "    assert seen or os.path.exists('fine')\n"
+    )
+    base = repo.commit(FILES | {"test_flaky.py": flaky, "fine": ""})
+    change = repo.commit({"fine": None})
+    report = repo.gate(retries=2).run(change, tree=repo.tree(change), base=base)
+    assert report.passed, report.reason
+    assert report.flaky == ("test_flaky.py::test_flaky",)
+
+
+def test_a_new_flaky_test_blocks(repo):
+    """A test that is new with the change has no excuse to fail even once."""
+    flaky = (
+        "import os\n\ndef test_flaky():\n"
+        "    seen = os.path.exists('seen')\n    open('seen', 'w').close()\n    assert seen\n"
+    )
+    base = repo.commit(FILES)
+    change = repo.commit({"test_flaky.py": flaky})
+    report = repo.gate(retries=2).run(change, tree=repo.tree(change), base=base)
+    assert not report.passed
+    assert report.new_failures == ("test_flaky.py::test_flaky",)
+
+
+def test_quarantine_ends_on_its_day(repo):
+    """A test set aside does not count until its day, and counts again afterwards."""
+    base = repo.commit(FILES)
+    bad = repo.commit({"calc.py": CODE.replace("+", "-")})
+    gate = repo.gate()
+    test = "tests/test_calc.py::test_add"
+    gate.memory.quarantine(test, until=now() + timedelta(days=1), reason="known to be slow")
+    report = gate.run(bad, tree=repo.tree(bad), base=base)
+    assert report.passed
+    assert report.quarantined == (test,)
+    gate.memory.quarantine(test, until=now() - timedelta(seconds=1), reason="over")
+    assert not gate.run(bad, tree=repo.tree(bad), base=base).passed
+
+
+def test_affected_tests_say_no_first(repo):
+    """With the affected tests named, a break shows before the rest has run."""
+    slow = "import time\n\ndef test_slow():\n    time.sleep(20)\n"
+    base = repo.commit(FILES | {"tests/test_slow.py": slow})
+    bad = repo.commit({"calc.py": CODE.replace("+", "-")})
+    gate = repo.gate(retries=0, baseline=False)
+    report = gate.run(bad, tree=repo.tree(bad), base=base, first=["tests/test_calc.py"])
+    assert not report.passed
+    assert report.seconds < 15
+    assert [test.id for test in report.tests] == ["tests/test_calc.py::test_add"]
+
+
+def test_a_skip_that_appears_silently_is_refused(repo):
+    """A test that ran on the base and is skipped now, with its file unchanged, is refused."""
+    base = repo.commit(FILES)
+    hook = (
+        "import pytest\n\ndef pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n        item.add_marker(pytest.mark.skip)\n"
+    )
+    report = repo.run(repo.commit({"conftest.py": hook}), base)
+    assert not report.passed
+    assert {finding.rule for finding in report.findings} == {"skips-grew", "hooks-grew"}
+
+
+def test_a_skip_that_the_change_shows_is_a_finding(repo):
+    """A skip written into the test file is named, and left to the audit to judge."""
+    base = repo.commit(FILES | {"tests/test_more.py": "def test_more():\n    pass\n"})
+    skipped = "import pytest\n\n@pytest.mark.skip\ndef test_more():\n    pass\n"
+    report = repo.run(repo.commit({"tests/test_more.py": skipped}), base)
+    assert report.passed
+    assert [finding.rule for finding in report.findings] == ["skips-grew"]
+
+
+def test_a_census_that_shrinks_silently_is_refused(repo):
+    """Tests that are no longer collected although they are still there are refused."""
+    more = {"tests/test_more.py": "def test_more():\n    pass\n"}
+    base = repo.commit(FILES | more)
+    report = repo.run(repo.commit({"pytest.ini": "[pytest]\naddopts = -k add\n"}), base)
+    assert not report.passed
+    assert [finding.rule for finding in report.findings] == ["census-shrank"]
+
+
+def test_a_deleted_test_is_a_finding(repo):
+    """A test deleted openly is named, and left to the audit to judge."""
+    base = repo.commit(FILES | {"tests/test_more.py": "def test_more():\n    pass\n"})
+    report = repo.run(repo.commit({"tests/test_more.py": None}), base)
+    assert report.passed
+    assert [finding.rule for finding in report.findings] == ["census-shrank"]
+
+
+def test_tests_that_run_git_find_the_repository(repo):
+    """A test that asks git about its own repository gets an answer at every level."""
+    ask = (
+        "import subprocess\n\ndef test_git():\n"
+        "    out = subprocess.run(['git', 'log', '--format=%s'], capture_output=True, text=True)\n"
+        "    assert 'the subject' in out.stdout, out\n"
+    )
+    commit = repo.commit(FILES | {"test_git.py": ask}, "the subject")
+    for level in ("bwrap", "limits"):
+        report = repo.run(commit, sandbox=level)
+        assert report.passed, (level, report.output)
+
+
+def test_what_is_carried_is_there_and_cannot_be_written(repo):
+    """An ignored file named in `carry` is seen by the tests, read-only."""
+    (repo.path / "data").mkdir()
+    (repo.path / "data" / "big.txt").write_text("from the user's tree")
+    read = (
+        "def test_data():\n    assert open('data/big.txt').read().startswith('from')\n"
+        "    try:\n        open('data/big.txt', 'w').write('changed')\n"
+        "    except OSError:\n        pass\n"
+    )
+    commit = repo.commit({".gitignore": "data/\n", "test_data.py": read})
+    for level in ("bwrap", "landlock"):
+        report = repo.run(commit, carry=("data",), sandbox=level)
+        assert report.passed, (level, report.output)
+        assert (repo.path / "data" / "big.txt").read_text() == "from the user's tree"
+
+
+def test_setup_runs_once_per_dependency_change(repo):
+    """What the setup command made is kept and bound back until a dependency file changes."""
+    use = "import made.thing\n\ndef test_it():\n    assert made.thing.n\n"
+    setup = "mkdir made && echo n=1 > made/thing.py && echo ran >> made/count && cat pyproject.toml"
+    commit = repo.commit({"pyproject.toml": "", "test_made.py": use, ".gitignore": "made/\n"})
+    gate = repo.gate(setup_command=setup)
+    report = gate.run(commit, tree=repo.tree(commit))
+    assert report.passed, report.output
+    second = repo.commit({"other.py": ""})
+    assert gate.run(second, tree=repo.tree(second)).passed
+    assert len(list((gate.memory.folder / "setup").iterdir())) == 1
+    third = repo.commit({"pyproject.toml": "[project]\n"})
+    assert gate.run(third, tree=repo.tree(third)).passed
+    assert len(list((gate.memory.folder / "setup").iterdir())) == 2
+
+
+def test_the_users_tree_is_untouched(repo):
+    """A run leaves no file, no worktree entry and no change in the user's tree."""
+    write = "def test_write():\n    open('made-by-test', 'w').close()\n"
+    report = repo.run(repo.commit(FILES | {"test_write.py": write}))
+    assert report.passed
+    assert repo.git("status", "--porcelain") == ""
+    assert not (repo.path / "made-by-test").exists()
+
+
+def test_xdist_is_understood(repo):
+    """Under pytest-xdist the census comes from the controller, complete."""
+    command = PYTEST + " -p xdist -n 2"
+    report = repo.run(
+        repo.commit(FILES | {"test_b.py": "def test_b():\n    assert 0\n"}), command=command
+    )
+    assert report.understood
+    assert {test.id: test.outcome for test in report.tests} == {
+        "tests/test_calc.py::test_add": "passed",
+        "test_b.py::test_b": "failed",
+    }
+    assert not report.passed
