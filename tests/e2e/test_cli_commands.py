@@ -1,0 +1,214 @@
+"""The command line on a real repository, in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from self_coding.testing import sample_repo
+
+GOOD = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
+BROKEN = "raise RuntimeError('broken on purpose')\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return sample_repo(tmp_path / "repository")
+
+
+def run(
+    repository: Path, *words: str, stdin: str = "", status: int = 0
+) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, input=stdin, timeout=120)
+    assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def told(repository: Path, *words: str, stdin: str = "", status: int = 0) -> object:
+    return json.loads(run(repository, "--json", *words, stdin=stdin, status=status).stdout)
+
+
+def source(repository: Path) -> Path:
+    return next(path for path in sorted(repository.rglob("*.py")) if "test" not in path.name)
+
+
+def patch(repository: Path, text: str) -> str:
+    file = source(repository)
+    before = file.read_text()
+    file.write_text(before + text if text == GOOD else text)
+    argv = ["git", "diff"]
+    diff = subprocess.run(argv, cwd=repository, capture_output=True, text=True, check=True).stdout
+    file.write_text(before)
+    return diff
+
+
+def test_a_good_patch_lands(repository: Path) -> None:
+    """`try --patch` lands a green change; log, show and stats know it; undo takes it back."""
+    before = subprocess.check_output(["git", "rev-parse", "main"], cwd=repository)
+    done = run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
+    assert "test" in done.stderr  # progress
+    assert "triple" in source(repository).read_text()  # the clean checkout followed main
+    assert "Add triple" in run(repository, "log").stdout
+    shown = told(repository, "show", "1")
+    assert shown["attempt"]["outcome"] == "success"
+    assert told(repository, "stats")["rates"]["overall"]["successes"] == 1
+    assert run(repository, "verify").stdout
+    run(repository, "undo")
+    assert subprocess.check_output(["git", "rev-parse", "main"], cwd=repository) == before
+
+
+def test_a_breaking_patch_is_refused_and_explained(repository: Path) -> None:
+    """A red change ends with status 1 and a reason; main stays; a second try is warned."""
+    diff = patch(repository, BROKEN)
+    before = subprocess.check_output(["git", "rev-parse", "main"], cwd=repository)
+    done = run(repository, "try", "Rewrite the module", "--patch", "-", stdin=diff, status=1)
+    assert "show 1" in done.stdout
+    assert subprocess.check_output(["git", "rev-parse", "main"], cwd=repository) == before
+    assert "warning" in run(repository, "similar", "Rewrite the module").stdout
+    assert "broken on purpose" in run(repository, "show", "1", "--output").stdout
+    assert "broken on purpose" in run(repository, "show", "1", "--diff").stdout
+
+
+def test_a_command_makes_the_edit(repository: Path) -> None:
+    """`try --with` runs any command in the worktree; the task is handed to it."""
+    relative = source(repository).relative_to(repository)
+    script = f"sh -c 'printf \"\\n\\nTASK = 1\\n\" >> {relative}'"
+    result = told(repository, "try", "Add a constant", "--with", script)
+    assert result["success"], result
+    assert result["files_modified"] == [relative.as_posix()]
+
+
+def test_what_is_uncommitted_stays(repository: Path) -> None:
+    """A landing does not touch a person's uncommitted and untracked files."""
+    (repository / "mine.txt").write_text("untracked")
+    readme = source(repository)
+    readme.write_text(readme.read_text() + "# mine\n")
+    mine = readme.read_text()
+    diff = "--- /dev/null\n+++ b/new_file.txt\n@@ -0,0 +1 @@\n+hello\n"
+    run(repository, "try", "Add a file", "--patch", "-", stdin=diff)
+    assert readme.read_text() == mine
+    assert (repository / "mine.txt").read_text() == "untracked"
+
+
+def test_begin_and_submit(repository: Path) -> None:
+    """begin hands out a worktree; what was edited there lands with submit."""
+    begun = told(repository, "begin", "Add triple")
+    relative = source(repository).relative_to(repository)
+    file = Path(begun["worktree"]["path"]) / relative
+    file.write_text(file.read_text() + GOOD)
+    assert told(repository, "submit", str(begun["attempt"]))["success"]
+
+
+def test_propose_waits_and_land_lands(repository: Path) -> None:
+    """With --propose a green change waits; land lands it; another one is dropped."""
+    diff = patch(repository, GOOD)
+    words = ("try", "Add triple", "--patch", "-", "--propose")
+    first = told(repository, *words, stdin=diff, status=1)
+    assert first["waiting"] == "approval"
+    assert told(repository, "land", str(first["attempt_id"]))["success"]
+    run(repository, "drop", "99", status=3)
+
+
+def test_reading_commands_answer(repository: Path) -> None:
+    """relevant, impact, summary, context, lessons, operations: each answers in text and JSON."""
+    relative = source(repository).relative_to(repository).as_posix()
+    for words in (
+        ("relevant", relative, "--explain"),
+        ("impact", relative),
+        ("summary", "--tokens", "200"),
+        ("context", "change it"),
+        ("lessons",),
+        ("operations",),
+        ("similar", "anything", "--explain"),
+        ("doctor",),
+    ):
+        assert run(repository, *words).stdout
+        assert told(repository, *words) is not None
+
+
+def test_snapshot_and_rollback(repository: Path) -> None:
+    """A snapshot, a change, the plan, the rollback, and its undo."""
+    ref = told(repository, "snapshot")["ref"]
+    file = source(repository)
+    before = file.read_text()
+    file.write_text(before + GOOD)
+    assert file.relative_to(repository).as_posix() in run(repository, "plan-rollback", ref).stdout
+    run(repository, "rollback", ref, "--yes")
+    assert file.read_text() == before
+    run(repository, "undo")
+    assert file.read_text() == before + GOOD
+    run(repository, "redo")
+    assert file.read_text() == before
+
+
+def test_export_and_import(repository: Path, tmp_path: Path) -> None:
+    """What one journal exports, another one imports."""
+    run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
+    lines = tmp_path / "journal.jsonl"
+    run(repository, "export", str(lines))
+    other = sample_repo(tmp_path / "other")
+    run(other, "import", str(lines))
+    assert "Add triple" in run(other, "log").stdout
+
+
+def test_init_then_doctor(repository: Path) -> None:
+    """init writes what it detects; doctor finds everything in order."""
+    run(repository, "init")
+    assert (repository / "self-coding.toml").exists()
+    run(repository, "init", status=3)
+    assert "fail" not in run(repository, "doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "status", "part"),
+    [
+        (("try", "x"), "", 3, "hint"),
+        (("try", "   ", "--patch", "-"), "", 3, "hint"),
+        (("try", "x", "--patch", "-"), "this is no patch", 1, "patch"),
+        (("try", "x", "--patch", "/nowhere/a.diff"), "", 3, "patch"),
+        (("try", "x", "--with", "no-such-command-here {task}"), "", 3, "no-such-command-here"),
+        (("show", "99"), "", 1, "no attempt"),
+        (("rollback", "no-such-thing", "--yes"), "", 3, "hint"),
+        (("explain", "no-such-thing"), "", 3, "hint"),
+        (("try", "x", "--patch", "-", "--main-branch", "nowhere"), "x", 3, "nowhere"),
+        (("frobnicate",), "", 2, "frobnicate"),
+    ],
+)
+def test_bad_input_is_a_sentence(
+    repository: Path, words: tuple[str, ...], stdin: str, status: int, part: str
+) -> None:
+    """Whatever is wrong with a command line is told in words, with a status and no traceback."""
+    done = run(repository, *words, stdin=stdin, status=status)
+    assert part in done.stdout + done.stderr
+
+
+def test_outside_a_repository(tmp_path: Path) -> None:
+    """Every command says that this is no repository, and what to do."""
+    for words in (("log",), ("relevant", "x"), ("try", "x", "--patch", "-")):
+        assert "hint" in run(tmp_path, *words, status=3).stderr
+
+
+def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
+    """Ctrl-C while the editor runs: nothing is left running and the journal says what happened."""
+    mark = tmp_path / "started"
+    command = f"sh -c 'touch {mark}; sleep 60'"
+    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "try", "x"]
+    child = subprocess.Popen([*argv, "--with", command], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(child.pid, signal.SIGINT)
+    _, errors = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "interrupted" in errors
+    assert subprocess.run(["pgrep", "-f", str(mark)], capture_output=True).stdout == b""
+    assert [one["outcome"] for one in told(repository, "log")] == ["failure"]
