@@ -150,13 +150,13 @@ def _by_name(path: str, clue: Clue) -> float:
     named = stem(path)
     if named == "init":
         return _PACKAGE
-    if clue.module == named or (clue.module and clue.module == path.split("/")[-2:][0]):
+    if clue.module == named:
         return _NAMESAKE
     score = 0.0
     module, mine = set(parts(clue.module)), set(parts(named))
     if mine and mine <= module | plural(module):
         score += _NAMESAKE * 0.8
-    elif mine and mine <= clue.parts:
+    elif (mine and mine <= clue.parts) or clue.module in path.split("/")[:-1]:
         score += _MENTIONED
     if named in clue.words or f"_{named}" in clue.words:
         score += _MENTIONED

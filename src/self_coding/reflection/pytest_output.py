@@ -33,11 +33,12 @@ _SUBTEST = re.compile(r"(?: \[[^\]]*\])?(?: \([^)]*\))?$")  # what a subtest add
 _PROGRESS = re.compile(r"(?P<path>\S+\.py) [.FEsxXR]*[FE][.FEsxXR]*(?: +\[ *\d+%\])?$")
 _CRASHED = re.compile(r"worker '(?P<worker>\w+)' crashed while running '(?P<id>[^']+)'")
 _CONFTEST = re.compile(r"\S*Error while loading conftest '(?P<path>[^']+)'")
-_USAGE = re.compile(r"(?:ERROR: |(?:\S*pytest(?:\.py)?|\S*): error: )(?P<message>.+)$")
+_USAGE = re.compile(r"(?:ERROR: |[^:]*pytest[^:]*: error: )(?P<message>.+)$")
 _INTERNAL = "INTERNALERROR> "
 _MARKS = re.compile(
     r"(?m)^(?:=+ (?:test session starts|FAILURES|ERRORS|short test summary info) =+"
-    r"|E   .+|INTERNALERROR> |ERROR: (?:file or directory not found|usage: ).*|.*pytest\S*: error: .*"
+    r"|E   .+|INTERNALERROR> .*|ERROR: (?:file or directory not found|usage: ).*"
+    r"|[^:\n]*pytest[^:\n]*: error: .*"
     r"|.*Error while loading conftest '|(?:FAILED|ERROR) \S+\.py\b.*"
     r"|(?:=+ )?(?:\d+ \w+, )*\d+ (?:passed|failed|errors?)\b.* in [\d.]+s.*)$"
 )
@@ -143,7 +144,7 @@ def _named(lines: list[str], summary: list[str], titles: set[str]) -> list[_Name
             if " " not in name.partition("[")[0]:
                 found.setdefault(name, _Named(name))
         elif (crash := _CRASHED.search(line)) is not None:
-            found.setdefault(crash["id"], _Named(crash["id"], "WorkerCrash: the worker died"))
+            found[crash["id"]] = _Named(crash["id"], "WorkerCrash: the worker died")
     return list(found.values())
 
 
@@ -186,6 +187,8 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
     unnamed: list[Raised] = []
     for block in blocks:
         raised = _read_block(block)
+        if block.torn and not (raised and raised[-1].exception):
+            raised = raised[:-1]  # where it would have ended is not known
         if block.title:
             same = waiting.setdefault(_plain(block.title), [])
             # What failed while it ran says more than what failed around it.

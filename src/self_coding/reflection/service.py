@@ -56,7 +56,7 @@ class ReflectionService:
     ) -> str:
         """The reflection on one attempt in the light of earlier ones at alike tasks."""
         case = await threads.in_thread(_study, attempt, tuple(similar_attempts))
-        said = await self._asked(case) if self.llm_adapter is not None else ""
+        said = await self._asked(case)
         return said or wording.reflection(attempt, case.failure, case.seen)
 
     async def analyse(
@@ -74,13 +74,15 @@ class ReflectionService:
 
     async def _asked(self, case: _Case) -> str:
         """The model's reflection; empty when it does not answer, or not in a usable way."""
-        assert self.llm_adapter is not None
+        adapter = self.llm_adapter
+        if adapter is None:
+            return ""
         message = prompt.message(case.attempt, case.failure, case.failed, case.similar)
         try:
-            if isinstance(self.llm_adapter, TypedModel):
-                return await _typed(self.llm_adapter, case, message)
-            reply = await self.llm_adapter.chat(message=message, context=_CONTEXT)
-            return reply.content.strip() if isinstance(reply.content, str) else ""
+            if isinstance(adapter, TypedModel):
+                return await _typed(adapter, case, message)
+            content: object = (await adapter.chat(message=message, context=_CONTEXT)).content
+            return content.strip() if isinstance(content, str) else ""
         except Exception as error:  # noqa: BLE001 - an adapter is foreign code: whatever it
             # raises, the contract promises the text made from the attempt alone.
             _log.warning("no reflection from the model, using the evidence alone: %s", error)

@@ -49,7 +49,12 @@ def read_raised(lines: Iterable[str]) -> list[Raised]:
 def ends_failure(line: str) -> bool:
     """Whether the line is `path:line: SomeError`, with which pytest ends a failure."""
     found = _PLACE.match(line)
-    return found is not None and split_raised(found["rest"]) is not None
+    return found is not None and _footer(found["rest"]) is not None
+
+
+def _footer(text: str) -> tuple[str, str] | None:
+    """Type and message behind `path:line: `; a bare assertion names no type."""
+    return ("AssertionError", text) if text.startswith("assert") else split_raised(text)
 
 
 def split_raised(text: str) -> tuple[str, str] | None:
@@ -209,7 +214,7 @@ class _Reader:
                 self._end()
             self.open.frames.append(Frame(path, number, rest[3:].strip()))
             return
-        named = split_raised(rest)
+        named = _footer(rest)
         code = next((s[1:].strip() for s in reversed(self.open.source) if s[:1] == ">"), "")
         if rest and named is None:
             return

@@ -40,14 +40,7 @@ def _failure(attempt: ModificationAttempt, failure: Failure, files: str) -> list
     return [
         f"## What went well\n- {_credit(failure)}\n- Files: {files}",
         _what_failed(failure),
-        "\n".join(
-            [
-                "## What could be improved",
-                f"- {attempt.failure_analysis or 'No failure analysis was recorded.'}",
-                f"- {attempt.retry_count} retries so far.",
-                f"- {_advice(failure)}",
-            ]
-        ),
+        _to_improve(attempt, failure, f"{attempt.retry_count} retries so far."),
     ]
 
 
@@ -56,14 +49,13 @@ def _rollback(attempt: ModificationAttempt, failure: Failure, files: str) -> lis
         "## What went well\n- Rollback is preferable to shipping broken code.\n"
         f"- Files restored: {files}",
         _what_failed(failure),
-        "\n".join(
-            [
-                "## What could be improved",
-                f"- {attempt.failure_analysis or 'No failure analysis was recorded.'}",
-                f"- {_advice(failure)}",
-            ]
-        ),
+        _to_improve(attempt, failure, ""),
     ]
+
+
+def _to_improve(attempt: ModificationAttempt, failure: Failure, tries: str) -> str:
+    points = [attempt.failure_analysis, tries, _advice(failure)]
+    return "\n".join(["## What could be improved", *(f"- {point}" for point in points if point)])
 
 
 def _credit(failure: Failure) -> str:
@@ -77,8 +69,8 @@ def _what_failed(failure: Failure) -> str:
     told = facts(failure)
     if not told:
         return ""
-    shown = "\n".join(f"    {line}" for line in failure.assertion.splitlines()[:12])
-    return "\n".join(part for part in ("## What failed", told, shown) if part)
+    shown = [f"    {line}" for line in failure.assertion.splitlines()[:12]]
+    return "\n".join(["## What failed", told, *(["Assertion:", *shown] if shown else [])])
 
 
 def _advice(failure: Failure) -> str:

@@ -1,0 +1,172 @@
+"""The evidence names a file and a function of the change, or acquits the change."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.reflection import read_failure
+from self_coding.reflection.touched import MODULE, touched
+
+HEAD = "=" * 35 + " FAILURES " + "=" * 35
+
+
+def run(title: str, test_id: str, body: str) -> str:
+    return f"""\
+{HEAD}
+___________ {title} ___________
+{body}
+=========================== short test summary info ============================
+FAILED {test_id} - x
+1 failed in 0.01s
+"""
+
+
+THROUGH_CART = run(
+    "test_total",
+    "tests/test_shop.py::test_total",
+    """\
+tests/test_shop.py:4: in test_total
+    total(cart)
+shop/cart.py:20: in total
+    return add(a, b)
+shop/money.py:7: in add
+    return a.amount + b
+E   AttributeError: 'int' object has no attribute 'amount'""",
+)
+ASSERTED = run(
+    "test_total",
+    "tests/test_cart.py::test_total",
+    """\
+tests/test_cart.py:4: in test_total
+    assert total([1]) == 2
+E   assert 1 == 2""",
+)
+
+
+def diff(path: str, head: str, before: str, after: str, line: int = 18) -> str:
+    return (
+        f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n"
+        f"@@ -{line},3 +{line},3 @@ {head}\n     x = 1\n-    {before}\n+    {after}\n     y = 2\n"
+    )
+
+
+def test_the_deepest_changed_file_is_named() -> None:
+    """Of two changed files in the traceback, the one nearer to the failure is the cause."""
+    failure = read_failure(THROUGH_CART, files_modified=["shop/cart.py", "shop/money.py"])
+    assert (failure.root_cause_file, failure.root_cause_function) == ("shop/money.py", "add")
+    assert failure.related is True
+
+
+def test_a_touched_function_outweighs_a_deeper_frame() -> None:
+    """With the diff, the function it changed is the cause, not the innocent one that raised."""
+    both = diff("shop/cart.py", "def total(cart):", "a, b = cart", "b, a = cart")
+    both += diff("shop/money.py", "def other(x):", "pass", "return", line=90)
+    failure = read_failure(
+        THROUGH_CART, files_modified=["shop/cart.py", "shop/money.py"], diff=both
+    )
+    assert (failure.root_cause_file, failure.root_cause_function) == ("shop/cart.py", "total")
+    assert "total" in failure.because
+
+
+def test_a_failure_that_passes_by_the_change_is_not_its_own() -> None:
+    """No frame, no name: the change is not to blame, and the place outside it is named."""
+    failure = read_failure(THROUGH_CART, files_modified=["shop/stock.py"])
+    assert failure.related is False
+    assert failure.root_cause_file == "shop/money.py"
+
+
+def test_a_failing_assertion_points_to_the_tests_namesake() -> None:
+    """An assertion has no source frame; the module that the test is named after is."""
+    failure = read_failure(ASSERTED, files_modified=["shop/stock.py", "shop/cart.py"])
+    assert (failure.root_cause_file, failure.root_cause_function) == ("shop/cart.py", "total")
+
+
+def test_an_assertion_without_a_clue_blames_nobody() -> None:
+    """An unchanged test that fails is not at fault, and neither is a file nothing points to."""
+    failure = read_failure(ASSERTED, files_modified=["shop/stock.py"])
+    assert (failure.related, failure.root_cause_file) == (False, "")
+
+
+def test_a_changed_test_can_be_its_own_cause() -> None:
+    """A test file that the change touched is named when nothing else is."""
+    failure = read_failure(ASSERTED, files_modified=["tests/test_cart.py", "docs/x.py"])
+    assert failure.root_cause_file == "tests/test_cart.py"
+    assert failure.root_cause_function == "test_total"
+
+
+def test_an_operator_names_the_method_it_calls() -> None:
+    """`==` in a failing assertion is evidence against a changed `__eq__`."""
+    change = diff("shop/basket.py", "def __eq__(self, other):", "return True", "return False")
+    failure = read_failure(ASSERTED, files_modified=["shop/basket.py"], diff=change)
+    assert (failure.root_cause_file, failure.root_cause_function) == ("shop/basket.py", "__eq__")
+
+
+def test_the_import_graph_acquits_what_no_test_reaches() -> None:
+    """A namesake that the failing test never imports cannot have caused it."""
+    importers = {"other/cart.py": {"other/main.py"}, "other/main.py": set[str]()}
+    failure = read_failure(ASSERTED, files_modified=["other/cart.py"], importers=importers)
+    assert failure.related is False
+    reaching = {"other/cart.py": {"tests/test_cart.py"}}
+    again = read_failure(ASSERTED, files_modified=["other/cart.py"], importers=reaching)
+    assert again.related is True
+
+
+def test_without_a_change_nobody_says_related() -> None:
+    """No files and no diff: the question is not answered."""
+    assert read_failure(THROUGH_CART).related is None
+
+
+def test_lambdas_and_comprehensions_are_not_functions() -> None:
+    """A frame in a generator expression counts for the function around it."""
+    body = THROUGH_CART.replace("in add", "in <genexpr>").replace(
+        "shop/money.py:7", "shop/money.py:5: in add\n    sum(x)\nshop/money.py:7"
+    )
+    failure = read_failure(body, files_modified=["shop/money.py"])
+    assert failure.root_cause_function == "add"
+
+
+@pytest.mark.parametrize(
+    ("head", "lines", "function"),
+    [
+        ("def total(cart):", [" x", "-    a = 1", "+    a = 2"], "total"),
+        (
+            "class Cart:",
+            ["     def total(self):", "-        return 1", "+        return 2"],
+            "total",
+        ),
+        ("class Cart:", ["-    limit = 1", "+    limit = 2"], "Cart"),
+        ("def total(cart):", [" ", "-LIMIT = 1", "+LIMIT = 2"], MODULE),
+        ("", ["-def total(a):", "+def total(a, b):"], "total"),
+        (
+            "class A:",
+            ["     def one(self):", "         pass", "     def two(self):", "+        x = 1"],
+            "two",
+        ),
+    ],
+)
+def test_a_hunk_lies_in_the_nearest_definition_above(
+    head: str, lines: list[str], function: str
+) -> None:
+    """The enclosing function is found by indentation, else from the hunk's head."""
+    text = f"--- a/p.py\n+++ b/p.py\n@@ -10,3 +10,3 @@ {head}\n" + "\n".join(lines) + "\n"
+    (hunk,) = touched(text)["p.py"]
+    assert hunk.function == function
+
+
+def test_a_diff_gives_new_line_numbers_and_both_names() -> None:
+    """Removed lines do not move the count; a deleted file keeps its old name."""
+    text = (
+        "--- a/gone.py\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-x = 1\n-y = 2\n"
+        "--- a/kept.py\n+++ b/kept.py\n@@ -8,3 +8,4 @@ def f():\n     a\n-    b\n+    c\n+    d\n"
+    )
+    found = touched(text)
+    assert set(found) == {"gone.py", "kept.py"}
+    assert (found["kept.py"][0].first, found["kept.py"][0].last) == (9, 10)
+    assert {"b", "c", "d"}.isdisjoint(found["kept.py"][0].words) is True
+
+
+def test_a_cut_diff_is_read_as_far_as_it_goes() -> None:
+    """A diff that ends in the middle of a line loses nothing before it."""
+    whole = diff("a.py", "def f():", "one()", "two()") + diff("b.py", "def g():", "x()", "y()")
+    assert "a.py" in touched(whole[: len(whole) * 2 // 3])
+    assert touched("not a diff") == {}
