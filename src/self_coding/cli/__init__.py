@@ -77,7 +77,7 @@ class _Commands(click.Group):
             rows = []
             for name in names:
                 command = self.get_command(ctx, name)
-                rows.append((name, command.get_short_help_str(60) if command else ""))
+                rows.append((name, command.get_short_help_str(120) if command else ""))
             with formatter.section(section):
                 formatter.write_dl(rows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TextIO
+
 import click
 
 from self_coding.cli.session import Session, table
@@ -36,7 +38,7 @@ def _relevant_text(found: list[RelevantFile], *, explain: bool) -> str:
 @click.argument("paths", nargs=-1)
 @click.option("--diff", type=click.File("r"), help="Take the paths from a diff ('-' for stdin).")
 @click.pass_obj
-def impact_command(session: Session, paths: tuple[str, ...], diff: click.utils.LazyFile) -> None:
+def impact_command(session: Session, paths: tuple[str, ...], diff: TextIO | None) -> None:
     """What a change of PATHS can break: dependents, tests, blind spots.
 
     Without PATHS and --diff: what is uncommitted now.

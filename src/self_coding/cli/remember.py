@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from self_coding.cli.restore import when
 from self_coding.cli.session import Session, first_line, table
-from self_coding.modification_journal import ModificationJournal
 from self_coding.values.attempts import (
     DeadEnd,
     Event,
@@ -18,6 +18,9 @@ from self_coding.values.attempts import (
     Rate,
     SimilarAttempt,
 )
+
+if TYPE_CHECKING:
+    from self_coding.modification_journal import ModificationJournal
 
 
 def _journal(session: Session) -> ModificationJournal:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from self_coding.cli.session import Session, table
-from self_coding.git_safety import GitSafety
 from self_coding.values.repository import Operation, RollbackPlan
+
+if TYPE_CHECKING:
+    from self_coding.git_safety import GitSafety
 
 
 def _git(session: Session) -> GitSafety:
