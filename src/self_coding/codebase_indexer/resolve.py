@@ -53,6 +53,7 @@ class Layout:
             if len(found) == 1 and self._visible_everywhere(found[0].root)
         }
         self._tops = {dotted.partition(".")[0] for dotted in self._names}
+        self._fixed: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, ...], ...]] = {}
         self._cached = lru_cache(maxsize=20_000)(self._absolute)
 
     def module(self, path: str) -> str:
@@ -74,21 +75,22 @@ class Layout:
         """
         if module.startswith("."):
             return self._relative(path, module, names)
-        if module.partition(".")[0] not in self._tops:
-            return ()
-        if names:
-            inside = [self._everywhere.get(f"{module}.{name}") for name in names]
-            known = [file for file in (self._everywhere.get(module), *inside) if file is not None]
-            if known and module in self._everywhere and not self._ambiguous(module, names):
-                return tuple(known)
-        elif module in self._everywhere:
-            return (self._everywhere[module],)
-        return self._cached(_folder(path), module, names)
+        key = (module, names)
+        known = self._fixed.get(key)
+        if known is None:
+            known = self._fixed[key] = self._fix(module, names)
+        return known[0] if known else self._cached(_folder(path), module, names)
 
-    def _ambiguous(self, module: str, names: tuple[str, ...]) -> bool:
-        return any(
-            len(self._names.get(f"{module}.{name}", ())) > 1 for name in names
-        )
+    def _fix(self, module: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+        """The one answer for importers anywhere, in a tuple; () where it depends on the importer."""
+        if module.partition(".")[0] not in self._tops:
+            return ((),)
+        dotted = [module, *[f"{module}.{name}" for name in names]]
+        if module not in self._everywhere:
+            return ()
+        if any(name in self._names and name not in self._everywhere for name in dotted):
+            return ()
+        return (tuple([self._everywhere[name] for name in dotted if name in self._everywhere]),)
 
     def literal(self, path: str, text: str) -> tuple[int, ...]:
         """The files that a string names: a dotted name, or the path of a script."""

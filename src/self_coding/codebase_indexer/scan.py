@@ -17,6 +17,7 @@ from typing import NamedTuple
 from self_coding.codebase_indexer.dynamic import BlindLine, dynamic_imports
 
 TOP, CONDITIONAL, FUNCTION, TYPING = "top", "conditional", "function", "typing"
+_DEFINITIONS = frozenset(("class", "def", "async def"))
 
 _REST = r"[^\n(\\#;]*(?:\([^)#]*(?:#[^\n]*[^)#]*)*\)|\\\n[^\n(\\#;]*)*"  # of a logical line
 _HEAD = re.compile(
@@ -124,36 +125,57 @@ def _heads(code: str) -> tuple[list[Symbol], list[Import]]:
     for number in range(1, len(parts), 2):
         head = parts[number]
         line += parts[number - 1].count("\n") + 1
-        first = head[1]
-        if first in "fi":
-            imports += _statement(head)
-            line += head.count("\n") - 1
+        if head[1] in "fi":
+            found, more = _statement(head)
+            imports += found
+            line += more
             continue
-        words = head.split()
-        depth = 0 if first in "cda" else len(head[1 : head.index(words[0])].expandtabs())
-        if words[0] in ("from", "import") or words[0].startswith(("from.", "import(")):
+        start, name = _last_word(head)
+        depth, kind = _opening(start)
+        if kind not in _DEFINITIONS:
+            found, more = _statement(head)
             scope = _scope(parts, number, depth)
-            imports += [Import(scope, each.module, each.names) for each in _statement(head)]
-            line += head.count("\n") - 1
+            imports += [Import(scope, module, names) for _, module, names in found]
+            line += more
             continue
-        while stack and stack[-1][0] >= depth:
-            stack.pop()
-        parent = ".".join([name for _, name in stack]) if stack else ""
-        symbols.append(Symbol(line, " ".join(words[:-1]), words[-1], parent))
-        stack.append((depth, words[-1]))
+        if depth:
+            while stack and stack[-1][0] >= depth:
+                stack.pop()
+            parent = stack[-1][1] if stack else ""
+            stack.append((depth, f"{parent}.{name}" if parent else name))
+        else:
+            parent = ""
+            stack = [(0, name)]
+        symbols.append(Symbol(line, kind, name, parent))
     return symbols, imports
 
 
+def _last_word(head: str) -> tuple[str, str]:
+    start, space, name = head.rpartition(" ")
+    if "\t" in name or not space:
+        start, _, name = head.rpartition("\t")
+    return start, name
+
+
+@lru_cache(maxsize=1_000)
+def _opening(start: str) -> tuple[int, str]:
+    """Indentation and first words of a head without its name: few kinds exist."""
+    words = start.split()
+    depth = len(start[1 : start.index(words[0])].expandtabs()) if words else 0
+    return depth, " ".join(words)
+
+
 @lru_cache(maxsize=20_000)
-def _statement(text: str) -> tuple[Import, ...]:
-    """The imports of one statement; most statements stand in many files."""
+def _statement(text: str) -> tuple[tuple[Import, ...], int]:
+    """The imports of one statement and its line breaks; most statements stand in many files."""
     found = _STATEMENT.match(text)
+    more = text.count("\n") - 1
     if not found:
-        return ()
+        return (), more
     names = _names(found[2])
     if found[1] is None:
-        return tuple([Import(TOP, name, ()) for name in names])
-    return (Import(TOP, "".join(found[1].split()), names),) if names else ()
+        return tuple([Import(TOP, name, ()) for name in names]), more
+    return ((Import(TOP, "".join(found[1].split()), names),) if names else ()), more
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -201,7 +223,8 @@ def _inline_imports(code: str) -> list[Import]:
             continue
         top = match[0][0] == ";" and not before[:1].isspace()
         scope = TOP if top else FUNCTION if before.lstrip().startswith("def ") else CONDITIONAL
-        found += [Import(scope, each.module, each.names) for each in _statement(match[1])]
+        imports, _ = _statement(match[1])
+        found += [Import(scope, each.module, each.names) for each in imports]
     return found
 
 
@@ -226,9 +249,13 @@ def _split(text: str, quotes: str) -> tuple[str, str]:
     for number in range(1, len(parts), 2):
         code, string = parts[number - 1], parts[number]
         before = code[code.rfind("\n") + 1 :]
-        if string[-1:] == "\\" or "#" in before or "'" in before or '"' in before:
+        if string[-1:] == "\\":
             return _slowly(text)
-        if not before.strip(" \trRuU"):
+        if before.isspace() or not before:
+            docstrings.append(string)
+        elif "#" in before or "'" in before or '"' in before:
+            return _slowly(text)
+        elif not before.strip(" \trRuU"):
             docstrings.append(string)
         parts[number] = "\n" * string.count("\n")
     return '""'.join(parts), "\n".join(docstrings)

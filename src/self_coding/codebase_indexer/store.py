@@ -11,11 +11,11 @@ older schema. Nothing here reads the working tree or decides what is out of date
               parsed, error         tier 2's verdict: 1, 0 with the reason, NULL for not asked yet
               imports               the import statements as text (scan.pack_imports)
     symbols   file, line, kind, name, parent    kind: class, def, async def; parent "" at the top
-    edges     source, target, scope             file ids; scope: a number, its word in SCOPES
+    edges     source, targets       one row a file: 32-bit target id << 3 | number of the SCOPES word
     blind     file, line, reason                what no static analysis can follow
     words     path, names, refs, docs, body     full text (FTS5, contentless), rowid = files.doc
-              names: what the file defines; refs: what it imports; both split into words.
-              body is the text itself: FTS5 splits at "_" but not inside camelCase
+              names: what the file defines, split into words; refs: the camelCase names that
+              it imports, split; body: the text itself, which FTS5 splits at "_" alone
     terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
     folders   path, stamp           where a new file would show
     coverage  test, path, hash      which test file ran which version of which file, as recorded
@@ -28,8 +28,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from self_coding.codebase_indexer import commits
 
 APPLICATION = 0x5C1DE8
 SCOPES = ("top", "conditional", "function", "typing", "string", "data")
@@ -44,9 +47,7 @@ CREATE TABLE files (
 CREATE TABLE symbols (file INTEGER, line INTEGER, kind TEXT, name TEXT, parent TEXT);
 CREATE INDEX symbols_file ON symbols (file);
 CREATE INDEX symbols_name ON symbols (name);
-CREATE TABLE edges (
-    source INTEGER, target INTEGER, scope INTEGER, PRIMARY KEY (source, target, scope)
-) WITHOUT ROWID;
+CREATE TABLE edges (source INTEGER PRIMARY KEY, targets BLOB);
 CREATE TABLE blind (file INTEGER, line INTEGER, reason TEXT);
 CREATE INDEX blind_file ON blind (file);
 CREATE VIRTUAL TABLE words USING fts5(
@@ -56,7 +57,7 @@ CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
 CREATE TABLE coverage (test TEXT, path TEXT, hash BLOB, PRIMARY KEY (path, test)) WITHOUT ROWID;
 """
-MIGRATIONS = (SCHEMA,)
+MIGRATIONS = (SCHEMA, commits.SCHEMA)  # the second: the history of git
 
 
 class File(NamedTuple):
@@ -114,8 +115,12 @@ def file_id(connection: sqlite3.Connection, path: str) -> int | None:
 
 def edges(connection: sqlite3.Connection) -> list[Edge]:
     """Every import edge between files, as resolved (`graph` adds the packages' parents)."""
-    rows = connection.execute("SELECT source, target, scope FROM edges")
-    return [Edge(source, target, SCOPES[scope]) for source, target, scope in rows]
+    rows = connection.execute("SELECT source, targets FROM edges")
+    return [
+        Edge(source, packed >> 3, SCOPES[packed & 7])
+        for source, targets in rows
+        for packed in array("I", targets)
+    ]
 
 
 def symbols(connection: sqlite3.Connection, file: int | None = None) -> list[SymbolRow]:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,8 +25,10 @@ from self_coding.codebase_indexer.parse import verdict
 from self_coding.codebase_indexer.resolve import Layout, is_test
 from self_coding.codebase_indexer.scan import Import, Scan, pack_imports, scan, unpack_imports
 from self_coding.codebase_indexer.walk import Look, Stamp, look, settled
-from self_coding.retrieval import words
+from self_coding.retrieval import split_identifier
 
+_BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
+_HASH_BYTES = 16 << 20  # of full text gathered in memory before it is written
 _BULK = 400  # from this many changed files on, the name index is built afterwards
 _NUMBERS = {scope: number for number, scope in enumerate(store.SCOPES)}
 _DEAD_SHARE = 0.05
@@ -125,6 +127,15 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
+class _Taken(NamedTuple):
+    """A file whose text is to be stored."""
+
+    path: str
+    file: int
+    doc: int
+    told: Scan
+
+
 class _Update:
     """One update inside one write transaction."""
 
@@ -156,13 +167,20 @@ class _Update:
         self.connection.execute("PRAGMA secure_delete=OFF")
         if bulk:
             self.connection.execute("DROP INDEX symbols_name")
+            self._words_option("automerge", 0)
+        self._words_option("hashsize", _HASH_BYTES)
         self._forget(self.known.keys() - self.seen.files.keys())
-        for path in dirty:
-            self._take(path, self.seen.files[path])
+        for start in range(0, len(dirty), _BATCH):
+            taken = [self._take(path) for path in dirty[start : start + _BATCH]]
+            self._store([each for each in taken if each is not None])
         if bulk:
             self.connection.execute("CREATE INDEX symbols_name ON symbols (name)")
+            self._words_option("automerge", 4)
         self._link()
         self._remember()
+
+    def _words_option(self, name: str, value: int) -> None:
+        self.connection.execute("INSERT INTO words (words, rank) VALUES (?,?)", (name, value))
 
     def counts(self) -> Counts:
         """What was done."""
@@ -189,39 +207,42 @@ class _Update:
         self.connection.execute("DELETE FROM symbols WHERE file = ?", (file,))
         self.connection.execute("DELETE FROM blind WHERE file = ?", (file,))
 
-    def _take(self, path: str, stamp: Stamp) -> None:
-        """Read one file and store what it tells."""
+    def _take(self, path: str) -> _Taken | None:
+        """Read one file; None when what it holds is stored already, or it is gone."""
+        stamp = self.seen.files[path]
         read_at = time.time_ns()
         source, error = _read(self.top + path)
         if source is None and error is None:
-            return  # it vanished between the look and the read: the next look forgets it
+            return None  # it vanished between the look and the read: the next look forgets it
         digest = hashlib.sha256(source).digest() if source is not None else b""
         stored = self.known.get(path)
         keep = settled(stamp, read_at)
         if stored is not None and stored.hash == digest:
             self._touch(stored, keep, source, error)
-            return
+            return None
         parsed, reason = self._verdict(source, error)
         told = scan(source or b"")
+        self.indexed += 1
+        self.failed += parsed == 0
         file = stored.id if stored is not None else None
-        row = (store.stored(path), digest, *keep, self.doc, told.lines, is_test(path))
-        more = (parsed, reason, pack_imports(told.imports))
+        values = (store.stored(path), digest, *keep, self.doc, told.lines, is_test(path), parsed)
+        taken = _Taken(path, self._enter(file, (*values, reason, pack_imports(told.imports))), self.doc, told)
         if file is None:
-            file = self._insert(row + more)
             self.added.add(path)
-        else:
+        self.changed[taken.file] = (path, told.imports)
+        self.doc += 1
+        return taken
+
+    def _enter(self, file: int | None, values: tuple[object, ...]) -> int:
+        """Write one row of `files`, and its id back."""
+        if file is not None:
             self._drop(file)
             self.connection.execute(
                 "UPDATE files SET path=?, hash=?, mtime_ns=?, ctime_ns=?, size=?, doc=?, lines=?,"
                 " is_test=?, parsed=?, error=?, imports=? WHERE id=?",
-                (*row, *more, file),
+                (*values, file),
             )
-        self._store(file, path, told)
-        self.changed[file] = (path, told.imports)
-        self.indexed += 1
-        self.failed += parsed == 0
-
-    def _insert(self, values: tuple[object, ...]) -> int:
+            return file
         cursor = self.connection.execute(
             "INSERT INTO files (path, hash, mtime_ns, ctime_ns, size, doc, lines, is_test, parsed,"
             " error, imports) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
@@ -253,26 +274,21 @@ class _Update:
         reason = verdict(source)
         return (1, None) if reason is None else (0, reason)
 
-    def _store(self, file: int, path: str, told: Scan) -> None:
-        execute = self.connection.execute
-        if told.symbols:
-            self.connection.executemany(
-                "INSERT INTO symbols VALUES (?,?,?,?,?)", [(file, *each) for each in told.symbols]
-            )
-        for line, reason in told.blind:
-            execute("INSERT INTO blind VALUES (?,?,?)", (file, line, reason))
-        names = " ".join([_split_words(each.name) for each in told.symbols])
-        refs = " ".join(
-            [
-                f"{each.module} {' '.join([_split_words(name) for name in each.names])}"
-                for each in told.imports
-            ]
+    def _store(self, taken: Sequence[_Taken]) -> None:
+        """Write what a batch of files told."""
+        many = self.connection.executemany
+        many(
+            "INSERT INTO symbols VALUES (?,?,?,?,?)",
+            [(file, *each) for _, file, _, told in taken for each in told.symbols],
         )
-        execute(
+        many(
+            "INSERT INTO blind VALUES (?,?,?)",
+            [(file, *each) for _, file, _, told in taken for each in told.blind],
+        )
+        many(
             "INSERT INTO words (rowid, path, names, refs, docs, body) VALUES (?,?,?,?,?,?)",
-            (self.doc, _split_words(_plain(path)), names, refs, told.docstrings, told.text),
+            [(doc, *_fields(path, told)) for path, _, doc, told in taken],
         )
-        self.doc += 1
 
     def _link(self) -> None:
         """Resolve the imports of what changed, and of what a new or vanished file may concern."""
@@ -294,22 +310,10 @@ class _Update:
                 "UPDATE files SET module=? WHERE path=?", [(m, p) for p, m in wanted.items()]
             )
             self._put("roots", roots)
-        if len(again) < len(paths):
-            self.connection.executemany(
-                "DELETE FROM edges WHERE source=?", [(file,) for file in again]
-            )
-        else:
-            self.connection.execute("DELETE FROM edges")
-        rows = sorted(
-            {
-                (file, target, _NUMBERS[each.scope])
-                for file, (path, imports) in again.items()
-                for each in imports
-                for target in _targets(layout, path, each)
-                if target != file
-            }
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO edges VALUES (?,?)",
+            [(file, _targets(layout, file, path, found)) for file, (path, found) in again.items()],
         )
-        self.connection.executemany("INSERT INTO edges VALUES (?,?,?)", rows)
 
     def _concerned(self, *, everything: bool) -> dict[int, tuple[str, list[Import]]]:
         """The files whose imports a new or vanished file can change the meaning of."""
@@ -337,10 +341,28 @@ class _Update:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
 
 
-def _targets(layout: Layout, path: str, each: Import) -> tuple[int, ...]:
-    if each.scope == "string":
-        return layout.literal(path, each.module)
-    return layout.resolve(path, each.module, each.names)
+def _targets(layout: Layout, file: int, path: str, imports: Iterable[Import]) -> bytes:
+    """The edges of one file as they are stored."""
+    found: set[int] = set()
+    for scope, module, names in imports:
+        number = _NUMBERS[scope]
+        targets = (
+            layout.literal(path, module)
+            if scope == "string"
+            else layout.resolve(path, module, names)
+        )
+        for target in targets:
+            if target != file:
+                found.add(target << 3 | number)
+    return array("I", sorted(found)).tobytes()
+
+
+def _fields(path: str, told: Scan) -> tuple[str, ...]:
+    """The text of one file as the full text takes it in: one string a field."""
+    names = " ".join([_split_words(name) for _, _, name, _ in told.symbols])
+    camel = [_camel(names) for _, _, names in told.imports if names]
+    refs = " ".join(filter(None, camel))
+    return _plain(path), names, refs, told.docstrings, told.text
 
 
 def _read(path: str) -> tuple[bytes | None, str | None]:
@@ -354,9 +376,20 @@ def _read(path: str) -> tuple[bytes | None, str | None]:
         return None, error.strerror or str(error)
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=50_000)
 def _split_words(name: str) -> str:
-    return " ".join(words(name))
+    """`retrieval.words` of one identifier; the common kind of name needs no pattern."""
+    bare = name.replace("_", "")
+    if bare.islower() and bare.isascii() and bare.isalpha():
+        return name if bare == name else f"{name.replace('_', ' ')} {bare}"
+    parts = split_identifier(name)
+    return " ".join([*parts, bare.lower()] if len(parts) > 1 else parts)
+
+
+@lru_cache(maxsize=50_000)
+def _camel(names: tuple[str, ...]) -> str:
+    """The words of those names that have capitals inside."""
+    return " ".join([_split_words(name) for name in names if not name.islower()])
 
 
 def _plain(path: str) -> str:

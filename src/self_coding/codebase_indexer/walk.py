@@ -174,7 +174,11 @@ def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
             folder = folder.rpartition("/")[0]
     for folder in [path[:-1] for path in listed if path.endswith("/")]:
         found.update(_empty_folders(top, folder, depth=8))
-    return {folder: _folder_stamp(f"{top}/{folder}", started) for folder in found}
+    ignoring = {path[:-11] for path in listed if path.endswith("/.gitignore")}
+    return {
+        folder: _folder_stamp(f"{top}/{folder}", started, ignoring=folder in ignoring)
+        for folder in found
+    }
 
 
 def _empty_folders(top: str, folder: str, depth: int) -> list[str]:
@@ -193,24 +197,23 @@ def _empty_folders(top: str, folder: str, depth: int) -> list[str]:
 
 def _same_folders(top: str, folders: Mapping[str, str]) -> bool:
     return all(
-        known != "?" and _folder_stamp(f"{top}/{folder}", 0) == known
+        known == _folder_stamp(f"{top}/{folder}", 0, ignoring=" " in known)
         for folder, known in folders.items()
     )
 
 
-def _folder_stamp(path: str, started: int) -> str:
+def _folder_stamp(path: str, started: int, *, ignoring: bool) -> str:
     """A folder's time and that of its ignore file; "?" while too young to trust (0: trust it)."""
     try:
-        seen = os.stat(path)  # noqa: PTH116 - called for every folder
-    except OSError:
-        return "gone"
-    if started and seen.st_mtime_ns + _RACY_NS >= started:
-        return "?"
-    try:
+        seen = os.stat(path).st_mtime_ns  # noqa: PTH116 - called for every folder
+        if started and seen + _RACY_NS >= started:
+            return "?"
+        if not ignoring:
+            return str(seen)
         ignore = os.stat(path + "/.gitignore")  # noqa: PTH116
     except OSError:
-        return str(seen.st_mtime_ns)
-    return f"{seen.st_mtime_ns} {ignore.st_mtime_ns} {ignore.st_size}"
+        return "gone"
+    return f"{seen} {ignore.st_mtime_ns} {ignore.st_size}"
 
 
 def _walk(top: str, src_dirs: Sequence[str] | None) -> Iterable[str]:
