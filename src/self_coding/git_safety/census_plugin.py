@@ -160,19 +160,23 @@ class _Observer(_Selection):
     def __init__(self, settings: dict[str, object]) -> None:
         super().__init__(settings)
         self.raised: set[str] = set()
+        self.called: set[str] = set()
         self.rewritten: list[str] = []
 
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, None]:
         self.raised.discard(item.nodeid)
+        self.called.add(item.nodeid)
         outcome = yield
         found = getattr(outcome, "excinfo", None)
         if found and not isinstance(found[1], pytest.skip.Exception):
             self.raised.add(item.nodeid)
 
     def note(self, report: pytest.TestReport) -> None:
-        if report.when == "call" and report.passed and report.nodeid in self.raised:
-            self.rewritten.append(report.nodeid)
+        """Remember a pass that no call led to, or that the call did not mean."""
+        if report.when == "call" and report.passed:
+            if report.nodeid in self.raised or report.nodeid not in self.called:
+                self.rewritten.append(report.nodeid)
 
     def state(self, config: pytest.Config) -> dict[str, object]:
         return {
@@ -208,6 +212,12 @@ class _Recorder(_Observer):
     def __init__(self, settings: dict[str, object], channel: _Channel) -> None:
         super().__init__(settings)
         self.send = channel.send
+        self.elsewhere = False  # whether the tests run in other processes than this one
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        config = session.config
+        forked = getattr(config.option, "forked", False)
+        self.elsewhere = config.pluginmanager.hasplugin("dsession") or bool(forked)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: _Node) -> None:
@@ -224,7 +234,7 @@ class _Recorder(_Observer):
             self.send("state", state)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        if session.items or not session.config.pluginmanager.hasplugin("dsession"):
+        if session.items or not self.elsewhere:
             self._collected([item.nodeid for item in session.items])
             self.send("state", self.state(session.config))
 
@@ -247,7 +257,8 @@ class _Recorder(_Observer):
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
             return
-        self.note(report)
+        if not self.elsewhere:
+            self.note(report)
         outcome: str = report.outcome
         if hasattr(report, "wasxfail"):
             outcome = "xpassed" if report.passed else "xfailed"
@@ -258,7 +269,7 @@ class _Recorder(_Observer):
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         yield
-        if not session.config.pluginmanager.hasplugin("dsession"):
+        if not self.elsewhere:
             self.send("state", self.state(session.config))
         failed = getattr(session, "testsfailed", 0)
         self.send("end", {"status": int(session.exitstatus), "failed": failed})

@@ -1,0 +1,367 @@
+"""Every change to refs, HEAD, an index or a user's files goes through here, journaled.
+
+A plan is prepared unseen, stored as an intent, and carried out in an order in which a crash
+leaves the old or the new: refs by compare-and-swap, files one by one, HEAD, the index. What a
+crash leaves half done, the next operation finishes. It refuses to touch what is not in the plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from self_coding.errors import MainMovedError
+from self_coding.git_safety import swap
+from self_coding.git_safety.capture import discard
+from self_coding.git_safety.git import encode
+from self_coding.git_safety.lock import IndexLock, Intent, drop_if_ours, operation
+from self_coding.git_safety.log import Log, Move
+from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.swap import Step
+
+_logger = logging.getLogger(__name__)
+_STALE_SECONDS = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What changes in one checkout.
+
+    `index` is a prepared index file that replaces the one whose content has the digest
+    `index_before`; `head_to` is a full ref or a commit, "" to leave HEAD alone.
+    """
+
+    top: str
+    directory: str
+    steps: tuple[Step, ...] = ()
+    staging: str = ""
+    index: str = ""
+    index_before: str = ""
+    head_from: str = ""
+    head_to: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One operation: what it changes, and what the log says of it.
+
+    The moves in `after` are made when HEAD has moved, and only where they still apply.
+    """
+
+    kind: str
+    refs: tuple[Move, ...] = ()
+    parts: tuple[Part, ...] = ()
+    after: tuple[Move, ...] = ()
+    reason: str = ""
+    attempt: str = ""
+    undo_ref: str = ""
+    reverses: int | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A plan that was carried out: its number in the log, and the paths that were left alone."""
+
+    operation: int
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+@contextmanager
+def guarded(repo: Repository, kind: str) -> Iterator[None]:
+    """Hold the operation lock, with whatever a crash left behind repaired first."""
+    with operation(repo.folder, kind) as fresh:
+        if fresh and Intent(repo.folder).path.exists():
+            for line in repair(repo):
+                _logger.warning("repaired after a crash: %s", line)
+        yield
+
+
+def log_of(repo: Repository) -> Log:
+    """The repository's operation log."""
+    found = _logs.get(repo.folder)
+    if found is None:
+        found = _logs[repo.folder] = Log(repo.folder)
+    return found
+
+
+_logs: dict[Path, Log] = {}
+
+
+def carry_out(repo: Repository, plan: Plan) -> Done:
+    """Do what the plan says; call it with the operation lock held.
+
+    Raises:
+        MainMovedError: a ref was not where the plan expects it; nothing was changed.
+        GitOperationError: git or the disk refused; `recover` finishes or drops the rest.
+    """
+    intent = Intent(repo.folder)
+    with ExitStack() as stack:
+        locks = [IndexLock(Path(part.directory), repo.folder) for part in plan.parts]
+        parts = tuple(
+            replace(part, token=str(lock.token))
+            for part, lock in zip(plan.parts, locks, strict=True)
+        )
+        plan = replace(plan, parts=parts)
+        intent.write(_stored(plan))
+        try:
+            for part, lock in zip(parts, locks, strict=True):
+                lock.acquire()
+                stack.callback(lock.release)
+                _index_unchanged(part)
+            _move_refs(repo, plan, plan.refs)
+        except BaseException:
+            intent.clear()
+            _tidy(plan)
+            raise
+        return _finish(repo, plan, locks, intent)
+
+
+def _finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Intent) -> Done:
+    """The part after the refs: files, HEAD, index, log. It can be repeated after a crash."""
+    refused: list[tuple[str, str]] = []
+    for part, lock in zip(plan.parts, locks, strict=True):
+        here = repo.at(Path(part.top), Path(part.directory))
+        refused += _swap_files(here, part)
+        _move_head(here, part, plan)
+        _publish(here, part, lock)
+    with suppress(MainMovedError):
+        _move_refs(repo, plan, plan.after)
+    number = log_of(repo).add(
+        plan.kind,
+        actor=repo.actor,
+        session=repo.session,
+        refs=_logged(plan),
+        reason=plan.reason,
+        attempt=plan.attempt,
+        undo_ref=plan.undo_ref,
+        reverses=plan.reverses,
+        data={**plan.data, **({"refused": "\n".join(p for p, _ in refused)} if refused else {})},
+    )
+    intent.clear()
+    _tidy(plan)
+    return Done(number, tuple(refused))
+
+
+def _logged(plan: Plan) -> list[Move]:
+    heads = [("HEAD", part.head_from, part.head_to) for part in plan.parts if part.head_to]
+    return [*plan.refs, *plan.after, *heads]
+
+
+def _index_unchanged(part: Part) -> None:
+    if part.index and digest(Path(part.directory) / "index") != part.index_before:
+        raise MainMovedError(
+            "somebody staged something meanwhile; nothing was changed", hint="try again"
+        )
+
+
+def _move_refs(repo: Repository, plan: Plan, moves: Sequence[Move]) -> None:
+    if not moves:
+        return
+    command = b""
+    for ref, old, new in moves:
+        old, new = old or repo.zero, new or repo.zero  # noqa: PLW2901 - "" is "no such ref"
+        if new == repo.zero:
+            command += b"delete " + encode(ref) + b"\0" + encode(old) + b"\0"
+        else:
+            command += b"update " + encode(f"{ref}\0{new}\0{old}\0")
+    done = repo.git.run(
+        "update-ref", "--no-deref", "-m", note(plan), "-z", "--stdin", stdin=command, ok=(0, 128, 1)
+    )
+    if done.returncode != 0:
+        names = ", ".join(ref.removeprefix("refs/heads/") for ref, _, _ in moves)
+        said = done.stderr.decode("utf-8", "replace").strip()
+        raise MainMovedError(
+            f"{names} could not be moved; nothing was changed ({said})",
+            hint="somebody else moved or holds it; try again",
+        )
+
+
+def note(plan: Plan) -> str:
+    """The reflog line of an operation."""
+    text = f"self-coding: {plan.kind}" + (f" ({plan.reason})" if plan.reason else "")
+    return " ".join(text.split())[:200]
+
+
+def _swap_files(here: Repository, part: Part) -> list[tuple[str, str]]:
+    refused = []
+    deletions_first = sorted(
+        enumerate(part.steps), key=lambda item: (not item[1].deletes, item[1].path)
+    )
+    top = Path(part.top)
+    for number, step in deletions_first:
+        try:
+            problem = swap.perform(top, Path(part.staging), number, step, here.object_format)
+        except OSError as error:
+            problem = str(error)
+        if problem:
+            refused.append((step.path, problem))
+        elif step.deletes:
+            swap.prune(top, iter([step.path]))
+    return refused
+
+
+def _move_head(here: Repository, part: Part, plan: Plan) -> None:
+    if not part.head_to or part.head_to == part.head_from:
+        return
+    if part.head_to.startswith("refs/"):
+        here.git.run("symbolic-ref", "-m", note(plan), "HEAD", part.head_to)
+    else:
+        here.git.run("update-ref", "--no-deref", "-m", note(plan), "HEAD", part.head_to)
+
+
+def _publish(here: Repository, part: Part, lock: IndexLock) -> None:
+    if not part.index or not Path(part.index).exists():
+        return
+    prepared = Path(part.index)
+    if part.steps:
+        replace(here.git, index=prepared).run("update-index", "-q", "--refresh", ok=(0, 1))
+    lock.publish(prepared.read_bytes())
+
+
+def _tidy(plan: Plan) -> None:
+    for part in plan.parts:
+        if part.index:
+            Path(part.index).unlink(missing_ok=True)
+        if part.staging and not _holds_others(part):
+            discard(Path(part.staging))
+
+
+def _holds_others(part: Part) -> bool:
+    """Whether the staging folder is the only place of somebody else's bytes."""
+    for number, step in enumerate(part.steps):
+        staged = Path(part.staging) / f"{number}"
+        with suppress(OSError):
+            staged.lstat()
+            if step.deletes and not _expected(staged, step):
+                return True
+            if not step.deletes and not _expected(staged, step) and not _new(staged, step):
+                return True
+    return False
+
+
+def _expected(path: Path, step: Step) -> bool:
+    return any(swap.matches(path, step.expected, kind) for kind in ("sha1", "sha256"))
+
+
+def _new(path: Path, step: Step) -> bool:
+    return any(swap.fingerprint(path, kind) == step.digest for kind in ("sha1", "sha256"))
+
+
+def digest(path: Path) -> str:
+    """A digest of a file's bytes; "" when there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def repair(repo: Repository) -> list[str]:
+    """Finish or drop what a crash left; say what was done. The operation lock must be held."""
+    intent = Intent(repo.folder)
+    stored = intent.read()
+    if stored is None:
+        return []
+    if not stored:
+        intent.clear()
+        return ["an unreadable intent was dropped; nothing had been changed"]
+    plan = _loaded(stored)
+    said = _drop_locks(repo, plan, intent)
+    tips = dict(zip([ref for ref, _, _ in plan.refs], _tips(repo, plan), strict=True))
+    moved = all(_reached(repo, old, new, tips[ref]) for ref, old, new in plan.refs)
+    if not moved:
+        intent.clear()
+        _tidy(plan)
+        return [*said, f"{plan.kind}: it had not begun; dropped"]
+    said += _redo(repo, plan, intent)
+    return said
+
+
+def _reached(repo: Repository, old: str, new: str, tip: str) -> bool:
+    """Whether a ref has been moved to `new`, by us and before anybody moved it on."""
+    if tip in (old, new, "") or not new:
+        return tip == new
+    return repo.git.run("merge-base", "--is-ancestor", new, tip, ok=()).returncode == 0
+
+
+def _tips(repo: Repository, plan: Plan) -> list[str]:
+    return repo.resolve([ref for ref, _, _ in plan.refs]) if plan.refs else []
+
+
+def _redo(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
+    """Carry on behind the refs; a checkout that somebody has worked in since keeps its index."""
+    parts, locks = [], []
+    with ExitStack() as stack:
+        for part in plan.parts:
+            here = repo.at(Path(part.top), Path(part.directory))
+            lock = IndexLock(Path(part.directory), repo.folder)
+            lock.acquire()
+            stack.callback(lock.release)
+            if part.index and digest(Path(part.directory) / "index") != part.index_before:
+                part = replace(part, index="")  # noqa: PLW2901 - theirs is newer
+            if part.head_to and _head_name(here) != part.head_from:
+                part = replace(part, head_to="")  # noqa: PLW2901 - moved already, or by them
+            parts.append(part)
+            locks.append(lock)
+        done = _finish(repo, replace(plan, parts=tuple(parts)), locks, intent)
+    left = f"; left alone: {', '.join(path for path, _ in done.refused)}" if done.refused else ""
+    return [f"{plan.kind}: finished{left}"]
+
+
+def _head_name(here: Repository) -> str:
+    branch = here.head_branch()
+    return f"refs/heads/{branch}" if branch else here.head().commit
+
+
+def _drop_locks(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
+    """Remove the lock files that our own dead processes have left, and only those."""
+    said = []
+    for part in plan.parts:
+        lock = Path(part.directory) / "index.lock"
+        if part.token and drop_if_ours(lock, Path(part.token)):
+            said.append(f"removed our stale {lock}")
+        if part.token:
+            Path(part.token).unlink(missing_ok=True)
+    since = intent.path.stat().st_mtime
+    moves = (*plan.refs, *plan.after)
+    names = [repo.common / f"{ref}.lock" for ref, _, _ in moves]
+    names += [Path(part.directory) / "HEAD.lock" for part in plan.parts if part.head_to]
+    if any(not new for _, _, new in moves):
+        names += [repo.common / "packed-refs.lock", repo.common / "packed-refs.new"]
+    stale = [lock for lock in names if _since(lock, since)]
+    if stale:
+        time.sleep(_STALE_SECONDS)  # a living git holds a ref's lock for milliseconds
+    for lock in stale:
+        if _since(lock, since):
+            lock.unlink(missing_ok=True)
+            said.append(f"removed our stale {lock}")
+    return said
+
+
+def _since(lock: Path, since: float) -> bool:
+    try:
+        return lock.stat().st_mtime >= since - 0.01
+    except OSError:
+        return False
+
+
+def _stored(plan: Plan) -> dict[str, Any]:
+    return asdict(replace(plan, data=dict(plan.data)))
+
+
+def _loaded(stored: Mapping[str, Any]) -> Plan:
+    parts = tuple(
+        Part(**{**part, "steps": tuple(Step(**step) for step in part["steps"])})
+        for part in stored["parts"]
+    )
+    moves = {
+        name: tuple((ref, old, new) for ref, old, new in stored[name]) for name in ("refs", "after")
+    }
+    return Plan(**{**stored, "parts": parts, **moves})

@@ -1,0 +1,157 @@
+"""What is kept and for how long: snapshots, receipts, the log's answers, recovery, clean-up.
+
+It refuses to delete an object: what no ref holds any more is git's own to collect.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from self_coding.errors import GitOperationError
+from self_coding.git_safety import founding, receipts
+from self_coding.git_safety.capture import discard, load, take
+from self_coding.git_safety.change import Plan, carry_out, guarded, log_of, repair
+from self_coding.git_safety.follow import follow
+from self_coding.git_safety.git import decode
+from self_coding.git_safety.lock import operation
+from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.restore import UNDO, next_number
+from self_coding.git_safety.undo import KEPT
+from self_coding.git_safety.worktrees import find, open_worktree
+from self_coding.values.repository import Landed, Operation, Snapshot
+from self_coding.values.verdicts import GateReport
+
+_DAY = 86_400.0
+
+
+def rollback(repo: Repository, target: Snapshot | str, *, attempt: str | None, limit: int) -> str:
+    """Go back: in the attempt's own worktree where it has one, else in the checkout."""
+    worktree = find(repo, attempt) if attempt else None
+    if worktree is None:
+        return founding.rollback(repo, target, attempt=attempt or "", limit=limit)
+    with guarded(repo, "rollback"):
+        slot = open_worktree(repo, worktree)
+        to = founding.goal(repo, target).commit
+        head = slot.born()
+        number = next_number(repo, UNDO)
+        before = take(slot, f"{UNDO}/{number}", max_untracked_bytes=limit, message="attempt")
+        ref = f"refs/heads/{worktree.branch}"
+        if head.ref != ref:
+            raise GitOperationError(
+                f"the worktree of {attempt!r} is not on its branch {worktree.branch!r}",
+                hint="record() what it did, then go back",
+            )
+        following = follow(slot, head.commit, to, head_from=ref)
+        plan = Plan(
+            kind="rollback",
+            refs=((ref, head.commit, to),) if head.commit != to else (),
+            parts=(following.part,),
+            reason=f"to {to[:12]}",
+            attempt=worktree.attempt,
+            undo_ref=before.ref,
+            data={"way": "follow", "left": "\n".join(path for path, _ in following.left)},
+        )
+        carry_out(repo, plan)
+        return to
+
+
+def receipt(repo: Repository, report: GateReport, landed: Landed, attempt: str) -> None:
+    """Write down that what was tested is what landed."""
+    receipts.write_receipt(repo.folder, report, onto=landed.old, landed=landed.new, attempt=attempt)
+
+
+def has_receipt(repo: Repository, commit: str) -> bool:
+    """Whether a receipt says that `commit` landed after its tests passed."""
+    wanted = repo.commit(commit)
+    return any(one.landed == wanted and one.passed for one in receipts.read_receipts(repo.folder))
+
+
+def contains(repo: Repository, commit: str) -> bool:
+    """Whether main contains `commit`."""
+    ends = repo.commit(commit), repo.branch(repo.main)
+    return repo.git.run("merge-base", "--is-ancestor", *ends, ok=(0, 1)).returncode == 0
+
+
+def explain(repo: Repository, entry: str) -> Operation | None:
+    """The operation that made a commit, or that wrote a reflog entry (`main@{1}`)."""
+    commit = repo.commit(entry)
+    if "@{" in entry:
+        done = repo.git.run("log", "-g", "-1", "--format=%gs", entry, "--", ok=(0, 128))
+        if not decode(done.stdout, errors="replace").startswith("self-coding:"):
+            return None
+    found = log_of(repo).made(commit)
+    return found.operation if found else None
+
+
+def snapshots(repo: Repository, limit: int) -> list[Snapshot]:
+    """The newest snapshots, newest first."""
+    done = repo.git.run(
+        "for-each-ref", "--sort=-refname", f"--count={limit}", "--format=%(refname)",
+        founding.SNAPSHOTS,
+    )  # fmt: skip
+    found = []
+    for ref in decode(done.stdout).split():
+        with suppress(GitOperationError):
+            found.append(founding.as_snapshot(load(repo, ref)))
+    return found
+
+
+def recover(repo: Repository) -> list[str]:
+    """Finish or drop what a crash left, and say so."""
+    with operation(repo.folder, "recover"):
+        return [*repair(repo), *_drop_scratch(repo)]
+
+
+def _drop_scratch(repo: Repository) -> list[str]:
+    """Temporary files of dead processes: the operation lock is ours, so nobody uses them."""
+    removed = 0
+    for folder in ("tmp", "staging"):
+        for path in (repo.folder / folder).glob("*"):
+            removed += 1
+            if path.is_dir() and not path.is_symlink():
+                discard(path)
+            else:
+                path.unlink(missing_ok=True)
+    return [f"removed {removed} temporary files"] if removed else []
+
+
+def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) -> list[str]:
+    """Drop what is beyond its retention; the objects are left to git's own collection."""
+    del max_bytes
+    said = []
+    with guarded(repo, "gc"):
+        oldest = time.time() - keep_days * _DAY
+        for prefix in (founding.SNAPSHOTS, UNDO, KEPT):
+            dropped = _drop_refs(repo, prefix, keep, oldest)
+            if dropped:
+                said.append(f"dropped {dropped} of {prefix}")
+        said += _drop_scratch(repo)
+        said += _drop_lost(repo)
+    return said
+
+
+def _drop_refs(repo: Repository, prefix: str, keep: int, oldest: float) -> int:
+    done = repo.git.run(
+        "for-each-ref", "--sort=-refname", "--format=%(refname) %(objectname) %(creatordate:unix)",
+        prefix,
+    )  # fmt: skip
+    lines = [line.split(" ") for line in decode(done.stdout).splitlines()]
+    gone = [(ref, oid) for ref, oid, at in lines[keep:] if float(at or 0) < oldest]
+    command = b"".join(f"delete {ref}\0{oid}\0".encode() for ref, oid in gone)
+    if command:
+        repo.git.run("update-ref", "-z", "--stdin", stdin=command)
+    return len(gone)
+
+
+def _drop_lost(repo: Repository) -> list[str]:
+    """Registrations of our test worktrees whose folder is gone, such as after a reboot."""
+    said = []
+    for directory in (repo.common / "worktrees").glob("self-coding-*"):
+        with suppress(OSError):
+            top = Path((directory / "gitdir").read_text().strip()).parent
+            if not top.exists():
+                discard(directory)
+                said.append(f"forgot the worktree at {top}")
+    return said

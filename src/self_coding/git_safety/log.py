@@ -1,0 +1,196 @@
+"""The operation log: who did what to which ref, when and why, and whether it was taken back.
+
+Rows are only added, but for the `undone` mark. It refuses to change the repository.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection, Row
+
+from self_coding.adapters.db import Database
+from self_coding.values.repository import Operation
+
+_APPLICATION = 0x5C0D0005
+_MIGRATIONS = (
+    """
+    CREATE TABLE operations (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        session TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        attempt TEXT NOT NULL,
+        undo_ref TEXT NOT NULL,
+        undone INTEGER NOT NULL DEFAULT 0,
+        reverses INTEGER,
+        data TEXT NOT NULL
+    );
+    CREATE TABLE moves (
+        operation INTEGER NOT NULL REFERENCES operations(id) ON DELETE CASCADE,
+        ref TEXT NOT NULL,
+        old TEXT NOT NULL,
+        new TEXT NOT NULL
+    );
+    CREATE INDEX moves_operation ON moves(operation);
+    CREATE INDEX moves_new ON moves(new);
+    CREATE INDEX operations_attempt ON operations(attempt, id);
+    CREATE TABLE worktrees (
+        name TEXT PRIMARY KEY,
+        attempt TEXT UNIQUE,
+        branch TEXT NOT NULL DEFAULT '',
+        base TEXT NOT NULL DEFAULT '',
+        made REAL NOT NULL
+    );
+    CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    """,
+)
+
+_COLUMNS = (
+    "SELECT id, at, kind, actor, session, reason, attempt, undo_ref, undone, reverses, data"
+    " FROM operations"
+)
+
+Move = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An operation as it is stored: the public part, and what undoing it needs."""
+
+    operation: Operation
+    session: str
+    reverses: int | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+class Log:
+    """The operation log of one repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(
+            folder / "operations.db",
+            application=_APPLICATION,
+            migrations=_MIGRATIONS,
+            durable=False,
+        )
+
+    def add(
+        self,
+        kind: str,
+        *,
+        actor: str,
+        session: str,
+        refs: Sequence[Move] = (),
+        reason: str = "",
+        attempt: str = "",
+        undo_ref: str = "",
+        reverses: int | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> int:
+        """Store one operation and return its number."""
+        values = (
+            datetime.now(UTC).timestamp(),
+            kind,
+            actor,
+            session,
+            _storable(reason),
+            attempt,
+            undo_ref,
+            reverses,
+            json.dumps(dict(data or {})),
+        )
+        with self.database.write() as connection:
+            cursor = connection.execute(
+                "INSERT INTO operations"
+                " (at, kind, actor, session, reason, attempt, undo_ref, reverses, data)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            number = int(cursor.lastrowid or 0)
+            connection.executemany(
+                "INSERT INTO moves VALUES (?, ?, ?, ?)",
+                [
+                    (number, _storable(ref), _storable(old), _storable(new))
+                    for ref, old, new in refs
+                ],
+            )
+        return number
+
+    def recent(self, limit: int, *, attempt: str | None = None) -> list[Entry]:
+        """The newest operations, newest first."""
+        where, values = ("", ()) if attempt is None else (" WHERE attempt = ?", (attempt,))
+        return self._entries(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
+
+    def one(self, number: int) -> Entry | None:
+        """The operation `number`."""
+        found = self._entries(" WHERE id = ?", (number,))
+        return found[0] if found else None
+
+    def made(self, commit: str) -> Entry | None:
+        """The operation that first moved a ref to `commit`."""
+        found = self._entries(
+            " WHERE id = (SELECT min(operation) FROM moves WHERE new = ?)", (commit,)
+        )
+        return found[0] if found else None
+
+    def moves(self, ref: str) -> list[tuple[str, str, str, str, str]]:
+        """Old, new, session, actor and kind of each move of `ref`, newest first."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                "SELECT m.old, m.new, o.session, o.actor, o.kind FROM moves m"
+                " JOIN operations o ON o.id = m.operation WHERE m.ref = ? ORDER BY o.id DESC",
+                (_storable(ref),),
+            ).fetchall()
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+    def mark_undone(self, number: int, *, undone: bool) -> None:
+        """Note that an operation was taken back, or done again."""
+        with self.database.write() as connection:
+            connection.execute(
+                "UPDATE operations SET undone = ? WHERE id = ?", (int(undone), number)
+            )
+
+    def mark(self, name: str, value: str) -> None:
+        """Remember one value by name."""
+        with self.database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value))
+
+    def marked(self, name: str) -> str:
+        """The value remembered by name, or ""."""
+        with self.database.read() as connection:
+            row = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def _entries(self, rest: str, values: Sequence[object]) -> list[Entry]:
+        with self.database.read() as connection:
+            rows = connection.execute(_COLUMNS + rest, tuple(values)).fetchall()
+            return [_entry(connection, row) for row in rows]
+
+
+def _entry(connection: Connection, row: Row) -> Entry:
+    refs = connection.execute(
+        "SELECT ref, old, new FROM moves WHERE operation = ?", (row[0],)
+    ).fetchall()
+    operation = Operation(
+        id=row[0],
+        at=datetime.fromtimestamp(row[1], UTC),
+        kind=row[2],
+        actor=row[3],
+        reason=row[5],
+        attempt=row[6],
+        refs=tuple((ref, old, new) for ref, old, new in refs),
+        undo_ref=row[7],
+        undone=bool(row[8]),
+    )
+    return Entry(operation=operation, session=row[4], reverses=row[9], data=json.loads(row[10]))
+
+
+def _storable(text: str) -> str:
+    """Text that SQLite can hold; undecodable bytes are shown, not lost."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,289 @@
+"""GitSafety: snapshots, isolation, landing and rollback of one repository, as async calls.
+
+Each method gathers its arguments, awaits one blocking call in a thread and returns a value.
+Nothing of a person's is ever lost through it, and main moves only by compare-and-swap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from self_coding.adapters.threads import in_thread
+from self_coding.git_safety import commits, describe, founding, gating, keeping, landing, undo
+from self_coding.git_safety import worktrees as trees
+from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES
+from self_coding.git_safety.change import log_of
+from self_coding.git_safety.repository import discover
+from self_coding.values.repository import (
+    Candidate,
+    Change,
+    Conflict,
+    Landed,
+    Moved,
+    Operation,
+    RollbackPlan,
+    Snapshot,
+    Worktree,
+)
+from self_coding.values.verdicts import GateReport, GateSettings
+
+TEST_COMMAND = "python -m pytest --tb=short -q"
+BRANCH_PREFIX = "timmy/self-edit"
+
+
+@dataclass(frozen=True)
+class GitResult:
+    """What a git command of the caller's answered, as text."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class GitSafety:
+    """Safe git operations on the repository around `repo_path`.
+
+    Args:
+        repo_path: a path in the repository; the working directory when None.
+        main_branch: the branch that changes land on.
+        test_command: the shell command that tests a tree.
+        branch_prefix: where the branches of attempts lie.
+        gate: how the gate tests; its command is `test_command`.
+        actor: who acts, for the operation log.
+        max_untracked_bytes: larger untracked files are listed by a snapshot, not captured.
+
+    Raises:
+        GitNotRepositoryError: `repo_path` is in no git repository.
+    """
+
+    def __init__(
+        self,
+        repo_path: str | Path | None = None,
+        main_branch: str = "main",
+        test_command: str = TEST_COMMAND,
+        *,
+        branch_prefix: str = BRANCH_PREFIX,
+        gate: GateSettings | None = None,
+        actor: str = "",
+        max_untracked_bytes: int = MAX_UNTRACKED_BYTES,
+    ) -> None:
+        self._repo = discover(repo_path, main=main_branch, actor=actor)
+        self.repo_path = self._repo.repo_path
+        self.main_branch = main_branch
+        self.test_command = test_command
+        self._prefix = branch_prefix
+        self._gate = gate
+        self._limit = max_untracked_bytes
+        self._reports: dict[str, GateReport] = {}
+
+    @property
+    def gate(self) -> GateSettings:
+        """How the gate tests, with `test_command` as it is now."""
+        return replace(self._gate or GateSettings(), command=self.test_command)
+
+    # -- the founding contract ---------------------------------------------------------------
+
+    async def is_clean(self) -> bool:
+        """Whether nothing is staged, changed or untracked; ignored files do not count."""
+        return await in_thread(describe.is_clean, self._repo)
+
+    async def get_current_branch(self) -> str:
+        """The branch HEAD is on; empty when it is detached."""
+        return await in_thread(self._repo.head_branch)
+
+    async def get_current_commit(self) -> str:
+        """The commit HEAD is at."""
+        return (await in_thread(self._repo.born)).commit
+
+    async def get_main_commit(self) -> str:
+        """The commit the main branch is at."""
+        return await in_thread(self._repo.branch, self.main_branch)
+
+    async def snapshot(self, run_tests: bool = True) -> Snapshot:
+        """Capture working tree, index and HEAD; with `run_tests` their tests' result, too.
+
+        A failing test run is recorded in the snapshot, not raised.
+        """
+        settings = self.gate if run_tests else None
+        return await in_thread(founding.snapshot, self._repo, settings, limit=self._limit)
+
+    async def create_branch(self, name: str, base: str | None = None) -> str:
+        """Create the branch `name` from `base` (default: main), check it out, return its name."""
+        return await in_thread(commits.create_branch, self._repo, name, base)
+
+    async def commit(
+        self,
+        message: str,
+        files: Sequence[str | Path] | None = None,
+        allow_empty: bool = False,
+    ) -> str:
+        """Commit just `files`, or every change when None; the commit HEAD is at afterwards."""
+        return await in_thread(commits.commit, self._repo, message, files, allow_empty=allow_empty)
+
+    async def get_diff(self, from_hash: str, to_hash: str | None = None) -> str:
+        """The patch from one revision to another, or to the working tree when None."""
+        return await in_thread(founding.diff, self._repo, from_hash, to_hash)
+
+    async def get_modified_files(self, since_hash: str | None = None) -> list[str]:
+        """The paths that differ from `since_hash`, or that are uncommitted when None."""
+        return await in_thread(self._modified, since_hash)
+
+    def _modified(self, since: str | None) -> list[str]:
+        commit = self._repo.commit(since) if since is not None else ""
+        return describe.changed_paths(self._repo, commit, untracked=True)
+
+    async def stage_file(self, path: str | Path) -> None:
+        """Put one file's present content into the index."""
+        await in_thread(founding.stage, self._repo, path)
+
+    async def rollback(self, target: Snapshot | str, *, attempt: str | None = None) -> str:
+        """Go back to a snapshot (or its ref), or to a commit; the commit HEAD is at afterwards.
+
+        All there is now is captured first, and `undo` brings it back. With an `attempt` that has
+        a worktree, only what that attempt wrote there goes back.
+        """
+        return await in_thread(
+            keeping.rollback, self._repo, target, attempt=attempt, limit=self._limit
+        )
+
+    async def merge_to_main(self, branch: str, require_tests: bool = True) -> str:
+        """Merge `branch` into main with a merge commit, check main out, delete the branch.
+
+        Raises:
+            GitOperationError: "Cannot merge ...: tests failed"; main is where it was.
+        """
+        settings = self.gate if require_tests else None
+        return await in_thread(founding.merge_to_main, self._repo, branch, settings)
+
+    async def _run_git(self, *args: str, check: bool = True, timeout: float = 30.0) -> GitResult:  # noqa: ASYNC109
+        """Run a git command of the caller's in the repository.
+
+        Raises:
+            GitOperationError: a non-zero exit with `check`, or a timeout.
+        """
+        done = await in_thread(founding.run_git, self._repo, args, check=check, timeout=timeout)
+        return GitResult(
+            done.returncode,
+            done.stdout.decode("utf-8", "replace"),
+            done.stderr.decode("utf-8", "replace"),
+        )
+
+    # -- one attempt -------------------------------------------------------------------------
+
+    async def isolate(self, attempt: str, base: str | None = None) -> Worktree:
+        """A worktree of its own for `attempt`; the same one when asked again."""
+        return await in_thread(trees.isolate, self._repo, attempt, base, self._prefix)
+
+    async def record(self, worktree: Worktree, message: str) -> Change:
+        """Commit everything the attempt wrote in its worktree onto its branch."""
+        return await in_thread(self._record, worktree, message)
+
+    def _record(self, worktree: Worktree, message: str) -> Change:
+        head = trees.record(self._repo, worktree, message)
+        return describe.describe(self._repo, worktree.base, head)
+
+    async def change(self, base: str, head: str, diff_limit: int = describe.DIFF_LIMIT) -> Change:
+        """The change from commit `base` to commit `head`."""
+        return await in_thread(self._change, base, head, diff_limit)
+
+    def _change(self, base: str, head: str, diff_limit: int) -> Change:
+        ends = self._repo.commit(base), self._repo.commit(head)
+        return describe.describe(self._repo, *ends, diff_limit=diff_limit)
+
+    async def read(self, commit: str, paths: Sequence[str]) -> dict[str, bytes | None]:
+        """The contents of files at a commit; None for each that is not there."""
+        return await in_thread(self._read, commit, list(paths))
+
+    def _read(self, commit: str, paths: list[str]) -> dict[str, bytes | None]:
+        return describe.read(self._repo, self._repo.commit(commit), paths)
+
+    async def candidate(self, change: Change | str) -> Candidate | Conflict:
+        """The merge of a change onto main as it is now, made unseen; or why there is none."""
+        head = change.head if isinstance(change, Change) else change
+        return await in_thread(landing.candidate, self._repo, head)
+
+    @asynccontextmanager
+    async def checkout(self, commit: str) -> AsyncIterator[Path]:
+        """A folder that holds exactly `commit`, for as long as the block lasts."""
+        context = trees.checkout(self._repo, commit)
+        path = await in_thread(context.__enter__)
+        try:
+            yield path
+        finally:
+            await in_thread(context.__exit__, None, None, None)
+
+    async def test(self, candidate: Candidate | str, *, first: Sequence[str] = ()) -> GateReport:
+        """Run the gate on a candidate or a commit; the user's checkout is not touched."""
+        report = await in_thread(
+            gating.run_candidate, self._repo, self.gate, candidate, tuple(first)
+        )
+        self._reports[report.commit] = report
+        return report
+
+    async def land(
+        self, candidate: Candidate, *, attempt: str = "", reason: str = ""
+    ) -> Landed | Moved:
+        """Move main to the candidate by compare-and-swap; a checkout on main follows if it can."""
+        landed = await in_thread(
+            landing.land, self._repo, candidate, attempt=attempt, reason=reason
+        )
+        report = self._reports.pop(candidate.commit, None)
+        if isinstance(landed, Landed) and report is not None:
+            await in_thread(keeping.receipt, self._repo, report, landed, attempt)
+        return landed
+
+    async def contains(self, commit: str) -> bool:
+        """Whether main already contains `commit`."""
+        return await in_thread(keeping.contains, self._repo, commit)
+
+    async def has_receipt(self, commit: str) -> bool:
+        """Whether `commit` is a landing that was tested."""
+        return await in_thread(keeping.has_receipt, self._repo, commit)
+
+    async def release(self, worktree: Worktree) -> None:
+        """Pin the attempt's full state under `refs/self-coding/`, then free its worktree."""
+        await in_thread(trees.release, self._repo, worktree, limit=self._limit)
+
+    # -- going back --------------------------------------------------------------------------
+
+    async def plan_rollback(self, target: Snapshot | str) -> RollbackPlan:
+        """Exactly what `rollback` would do now; nothing is changed."""
+        return await in_thread(founding.plan_rollback, self._repo, target, limit=self._limit)
+
+    async def undo(self, steps: int = 1, *, attempt: str | None = None) -> Operation:
+        """Take back the last operations of this actor, or of one attempt."""
+        return await in_thread(undo.undo, self._repo, steps, attempt, limit=self._limit)
+
+    async def redo(self, steps: int = 1, *, attempt: str | None = None) -> Operation:
+        """Do again what the last undos took back."""
+        return await in_thread(undo.redo, self._repo, steps, attempt, limit=self._limit)
+
+    async def operations(self, limit: int = 50) -> list[Operation]:
+        """What was done to this repository through us, newest first."""
+        return await in_thread(self._operations, limit)
+
+    def _operations(self, limit: int) -> list[Operation]:
+        return [entry.operation for entry in log_of(self._repo).recent(limit)]
+
+    async def explain(self, entry: str) -> Operation | None:
+        """The operation of ours that made a commit or a reflog entry; None: it is not ours."""
+        return await in_thread(keeping.explain, self._repo, entry)
+
+    async def snapshots(self, limit: int = 1000) -> list[Snapshot]:
+        """The snapshots that can be gone back to, newest first."""
+        return await in_thread(keeping.snapshots, self._repo, limit)
+
+    async def recover(self) -> list[str]:
+        """Repair what a crash left behind, and say what was repaired."""
+        return await in_thread(keeping.recover, self._repo)
+
+    async def gc(
+        self, *, keep: int = 1000, keep_days: float = 30.0, max_bytes: int | None = None
+    ) -> list[str]:
+        """Drop snapshots beyond the newest `keep` that are older than `keep_days`, and tidy up."""
+        return await in_thread(
+            keeping.gc, self._repo, keep=keep, keep_days=keep_days, max_bytes=max_bytes
+        )

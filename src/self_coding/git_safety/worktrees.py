@@ -1,0 +1,359 @@
+"""Worktrees of attempts and of the gate: kept and reset, not made anew each time.
+
+Nothing here works in the user's checkout. An attempt's full state is pinned before its worktree
+is reset for the next one; what could not be captured keeps its folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from self_coding.errors import GitOperationError
+from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES, discard, exact_git, take
+from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded, log_of
+from self_coding.git_safety.commits import commit_tree
+from self_coding.git_safety.git import Git, decode, encode, fields
+from self_coding.git_safety.names import check_attempt, check_message
+from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.staging import copy_index
+from self_coding.values.repository import Worktree
+
+ATTEMPTS = "refs/self-coding/attempts"
+_KEPT_FREE = 4  # worktrees kept for the next attempts; more are removed
+
+
+def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Worktree:
+    """A worktree of its own for `attempt`, on a branch of its own; the same one when asked again.
+
+    Raises:
+        GitOperationError: the name cannot be one, or there is no such base.
+    """
+    check_attempt(attempt)
+    with guarded(repo, "isolate"):
+        found = _assigned(repo, attempt)
+        if found is not None:
+            _stand(repo, found)
+            return found
+        start = repo.branch(repo.main) if base is None else repo.commit(base)
+        branch = f"{prefix}/{attempt}"
+        [tip] = repo.resolve([f"refs/heads/{branch}"])
+        if any(other.head_branch() == branch for other in repo.checkouts()):
+            raise GitOperationError(
+                f"the branch {branch!r} is checked out elsewhere",
+                hint="choose another name for the attempt",
+            )
+        name = _free(repo)
+        place = _place(repo, name)
+        _assign(repo, name, None, "", "")
+        reset(repo, place, tip or start)
+        refs = [] if tip else [(f"refs/heads/{branch}", "", start)]
+        carry_out(repo, Plan(kind="isolate", refs=tuple(refs), reason=branch, attempt=attempt))
+        _assign(repo, name, attempt, branch, start)
+        _slot(repo, place).git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        return Worktree(path=place, branch=branch, base=start, attempt=attempt)
+
+
+def _stand(repo: Repository, worktree: Worktree) -> None:
+    """Finish an `isolate` that a crash cut off before HEAD was on the branch."""
+    slot = _slot(repo, worktree.path)
+    if not slot.head_branch() and slot.head().commit == worktree.base:
+        slot.git.run("symbolic-ref", "HEAD", f"refs/heads/{worktree.branch}")
+
+
+def _assigned(repo: Repository, attempt: str) -> Worktree | None:
+    with log_of(repo).database.read() as connection:
+        row = connection.execute(
+            "SELECT name, branch, base FROM worktrees WHERE attempt = ?", (attempt,)
+        ).fetchone()
+    if row is None or not (_place(repo, row[0]) / ".git").is_file():
+        return None
+    return Worktree(path=_place(repo, row[0]), branch=row[1], base=row[2], attempt=attempt)
+
+
+def find(repo: Repository, attempt: str) -> Worktree | None:
+    """The worktree that `attempt` has now, if it has one."""
+    return _assigned(repo, attempt)
+
+
+def _assign(repo: Repository, name: str, attempt: str | None, branch: str, base: str) -> None:
+    with log_of(repo).database.write() as connection:
+        connection.execute("DELETE FROM worktrees WHERE attempt = ?", (attempt,))
+        connection.execute(
+            "INSERT OR REPLACE INTO worktrees (name, attempt, branch, base, made)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (name, attempt, branch, base, time.time()),
+        )
+
+
+def _free(repo: Repository) -> str:
+    """The name of a worktree nobody uses: a warm one, else a new one."""
+    with log_of(repo).database.read() as connection:
+        rows = connection.execute("SELECT name, attempt FROM worktrees ORDER BY name").fetchall()
+    for name, attempt in rows:
+        if attempt is None and (_place(repo, name) / ".git").is_file():
+            return str(name)
+    taken = {name for name, _ in rows}
+    folder = repo.folder / "worktrees"
+    if folder.is_dir():
+        taken |= {path.name for path in folder.iterdir()}
+    return next(f"w{number}" for number in range(1, 100_000) if f"w{number}" not in taken)
+
+
+def _place(repo: Repository, name: str) -> Path:
+    return repo.folder / "worktrees" / name
+
+
+def _slot(repo: Repository, place: Path) -> Repository:
+    """The repository seen from one of our worktrees, whatever its `.git` file says now."""
+    directory = repo.common / "worktrees" / admin_name(place)
+    return repo.at(place, directory)
+
+
+def admin_name(place: Path) -> str:
+    """The name of a worktree's folder in the git directory: ours, and nobody else's."""
+    return f"self-coding-{place.parent.name}-{place.name}"
+
+
+def open_worktree(repo: Repository, worktree: Worktree) -> Repository:
+    """The repository seen from an attempt's worktree.
+
+    Raises:
+        GitOperationError: it is not there any more.
+    """
+    slot = _slot(repo, worktree.path)
+    if not slot.directory.is_dir() or not worktree.path.is_dir():
+        raise GitOperationError(
+            f"the worktree of {worktree.attempt!r} is gone", hint="call isolate() again"
+        )
+    return slot
+
+
+def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) -> None:
+    """Make one of our worktrees hold exactly `commit` and nothing else, HEAD detached there.
+
+    Raises:
+        GitOperationError: the disk is full, or git fails.
+    """
+    slot = _slot(repo, place)
+    if not slot.directory.is_dir() or not place.is_dir():
+        _make(repo, place, commit)
+    (slot.directory / "index.lock").unlink(missing_ok=True)
+    for state in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_MSG", "BISECT_LOG"):
+        (slot.directory / state).unlink(missing_ok=True)
+    for state in ("rebase-merge", "rebase-apply", "sequencer"):
+        if (slot.directory / state).exists():
+            discard(slot.directory / state)
+    _write_pointer(place, slot.directory)
+    git = _forced(slot, exact=exact)
+    (slot.directory / "HEAD").write_text(f"{commit}\n")
+    done = git.run("read-tree", "--reset", "-u", commit, ok=())
+    if done.returncode != 0:
+        (slot.directory / "index").unlink(missing_ok=True)
+        git.run("read-tree", "--reset", "-u", commit)
+    _remove_strays(git, place)
+
+
+def _forced(slot: Repository, *, exact: bool) -> Git:
+    config = ["core.sparseCheckout=false"]
+    if exact:
+        git = exact_git(slot)
+        return replace(git, index=slot.directory / "index", config=(*git.config, *config))
+    return replace(slot.git, config=tuple(config))
+
+
+def _write_pointer(place: Path, directory: Path) -> None:
+    pointer = place / ".git"
+    wanted = f"gitdir: {directory}\n"
+    if pointer.is_symlink() or (pointer.is_dir() and not pointer.is_symlink()):
+        discard(pointer) if pointer.is_dir() and not pointer.is_symlink() else pointer.unlink()
+    if not pointer.exists() or pointer.read_text(errors="replace") != wanted:
+        pointer.write_text(wanted)
+
+
+def _make(repo: Repository, place: Path, commit: str) -> None:
+    """Register a new worktree: the few files that `git worktree add --no-checkout` writes."""
+    directory = repo.common / "worktrees" / admin_name(place)
+    if directory.exists():
+        discard(directory)
+    if place.exists():
+        discard(place)
+    try:
+        directory.mkdir(parents=True)
+        place.mkdir(parents=True)
+        (directory / "commondir").write_text("../..\n")
+        (directory / "gitdir").write_text(f"{place / '.git'}\n")
+        (directory / "HEAD").write_text(f"{commit}\n")
+        (directory / "locked").write_text("a worktree of self-coding; see `self-coding doctor`\n")
+        (place / ".git").write_text(f"gitdir: {directory}\n")
+    except OSError as error:
+        raise GitOperationError(
+            f"cannot make a worktree at {place}: {error}", hint="make room on the disk"
+        ) from error
+
+
+def _remove_strays(git: Git, place: Path) -> None:
+    """Remove what is not part of the commit, ignored or not."""
+    for path in fields(git.run("ls-files", "-o", "-z", "--directory").stdout):
+        target = place / path.rstrip("/")
+        if target.is_dir() and not target.is_symlink():
+            discard(target)
+        else:
+            with suppress(FileNotFoundError):
+                target.unlink()
+
+
+def record(repo: Repository, worktree: Worktree, message: str) -> str:
+    """Commit everything the attempt wrote onto its branch; the branch's tip afterwards."""
+    text = check_message(message)
+    with guarded(repo, "record"):
+        slot = open_worktree(repo, worktree)
+        head = slot.head()
+        ref = f"refs/heads/{worktree.branch}"
+        [tip] = repo.resolve([ref])
+        current = head.commit or tip or worktree.base
+        index = copy_index(slot)
+        try:
+            tree = _all_of(slot, index)
+            [before] = repo.resolve([current], "tree")
+            made = current if tree == before else commit_tree(repo, tree, [current], text)
+            part = Part(
+                top=str(slot.top),
+                directory=str(slot.directory),
+                index=str(index),
+                index_before=digest(slot.directory / "index"),
+                head_from=head.ref if head.branch else head.commit,
+                head_to=ref,
+            )
+            if made != tip or head.ref != ref:
+                plan = Plan(
+                    kind="record",
+                    refs=((ref, tip, made),) if made != tip else (),
+                    parts=(part,),
+                    reason=decode(text, errors="replace").splitlines()[0],
+                    attempt=worktree.attempt,
+                )
+                carry_out(repo, plan)
+        finally:
+            index.unlink(missing_ok=True)
+    return made
+
+
+def _all_of(slot: Repository, index: Path) -> str:
+    """Stage every change of the attempt's worktree in `index`; its tree. Nested repositories
+    and special files are left out."""
+    git = replace(slot.git, index=index)
+    done = git.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
+    paths = dict.fromkeys(part[2:] for part in fields(done.stdout) if not part.endswith("/"))
+    wanted = [path for path in paths if not _special(slot.top / path)]
+    if wanted:
+        data = encode("".join(f"{path}\0" for path in wanted))
+        git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
+    return git.text("write-tree")
+
+
+def _special(path: Path) -> bool:
+    return path.exists() and not (path.is_file() or path.is_dir() or path.is_symlink())
+
+
+def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_BYTES) -> str:
+    """Pin the attempt's full state, then give its worktree back; the ref it is kept under."""
+    check_attempt(worktree.attempt)
+    ref = f"{ATTEMPTS}/{worktree.attempt}"
+    with guarded(repo, "release"):
+        found = _assigned(repo, worktree.attempt)
+        if found is None:
+            return ref
+        slot = open_worktree(repo, found)
+        [earlier] = repo.resolve([ref])
+        if earlier:
+            repo.git.run("update-ref", f"{ATTEMPTS}-earlier/{worktree.attempt}/{earlier}", earlier)
+        kept = take(slot, ref, max_untracked_bytes=limit, message=f"attempt {worktree.attempt}")
+        log_of(repo).add(
+            "release",
+            actor=repo.actor,
+            session=repo.session,
+            refs=[(ref, earlier, kept.commit)],
+            reason=found.branch,
+            attempt=found.attempt,
+        )
+        (slot.directory / "HEAD").write_text(f"{kept.head.commit or found.base}\n")
+        _give_back(repo, found, whole=not kept.uncaptured)
+    return ref
+
+
+def _give_back(repo: Repository, worktree: Worktree, *, whole: bool) -> None:
+    """Free the slot; one that holds what no snapshot has is set aside instead."""
+    name = worktree.path.name
+    with log_of(repo).database.write() as connection:
+        if whole:
+            connection.execute(
+                "UPDATE worktrees SET attempt = NULL, branch = '', base = '' WHERE name = ?",
+                (name,),
+            )
+        else:
+            connection.execute("DELETE FROM worktrees WHERE name = ?", (name,))
+    if not whole:
+        aside = repo.folder / "set-aside"
+        aside.mkdir(parents=True, exist_ok=True)
+        target = aside / f"{worktree.attempt}-{time.time_ns()}"
+        worktree.path.rename(target)
+        with suppress(FileNotFoundError):
+            (target / ".git").unlink()
+        discard(repo.common / "worktrees" / admin_name(worktree.path))
+
+
+@contextmanager
+def checkout(repo: Repository, commit: str, *, exact: bool = False) -> Iterator[Path]:
+    """A folder outside of any working tree that holds exactly `commit`, for as long as it is held.
+
+    Args:
+        repo: the repository.
+        commit: what to check out.
+        exact: byte for byte as captured, without line-end conversion.
+    """
+    root = _test_root(repo)
+    descriptor, place = _claim(root)
+    try:
+        with guarded(repo, "checkout"):
+            reset(repo, place, repo.commit(commit), exact=exact)
+        yield place
+    finally:
+        os.close(descriptor)
+
+
+def _test_root(repo: Repository) -> Path:
+    """The folder of the gate's worktrees: outside the user's tree, whose settings tools find."""
+    note = repo.folder / "tests-at"
+    with suppress(OSError):
+        root = Path(note.read_text(encoding="utf-8").strip())
+        if root.is_dir() and root.stat().st_uid == os.getuid():
+            return root
+    try:
+        repo.folder.mkdir(parents=True, exist_ok=True)
+        root = Path(tempfile.mkdtemp(prefix="self-coding-"))
+        note.write_text(str(root), encoding="utf-8")
+    except OSError as error:
+        raise GitOperationError(
+            f"cannot make a folder for test worktrees: {error}", hint="make room on the disk"
+        ) from error
+    return root
+
+
+def _claim(root: Path) -> tuple[int, Path]:
+    """The first of the gate's worktrees that nobody uses, locked."""
+    for number in range(1, 1000):
+        descriptor = os.open(root / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        return descriptor, root / f"t{number}"
+    raise GitOperationError("too many tests run at once", hint="wait for some of them")
