@@ -18,7 +18,7 @@ def find(
 ) -> DeadEnd | None:
     """The failed attempt that this task or diff repeats; None when none is alike enough."""
     found = search.find(
-        database, task, limit=1, diff=diff, files=files, outcomes=_FAILED, outcome_weight=1.0
+        database, task, limit=1, diff=diff, files=files, outcomes=_FAILED, outcome_weight=0.0
     )
     if not found or found[0].score < _THRESHOLD:
         return None

@@ -28,6 +28,7 @@ class Features:
     head: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
+    title: str = ""
 
 
 def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str = "") -> Features:
@@ -43,6 +44,7 @@ def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str
         head=_words(diffs.head(diff)),
         files=tuple(path.replace(" ", "?") for path in touched[:60]),
         symbols=tuple(symbols[:60]),
+        title=" ".join(subject.split())[:200],
     )
 
 
@@ -83,13 +85,17 @@ def pack(found: Features) -> str:
         found.files,
         found.symbols,
     )
-    return "\n".join(" ".join(field) for field in fields)
+    return "\n".join([*(" ".join(field) for field in fields), found.title])
 
 
 def unpack(stored: str) -> Features:
     """The features that `pack` stored; what is missing is empty."""
-    fields = [tuple(line.split(" ")) if line else () for line in stored.split("\n")]
-    return Features(*fields[:7])
+    lines = stored.split("\n")
+    lines += [""] * (8 - len(lines))
+    body, subject, places, names, head, files, symbols = (
+        tuple(line.split(" ")) if line else () for line in lines[:7]
+    )
+    return Features(body, subject, places, names, head, files, symbols, lines[7])
 
 
 def _words(text: str) -> tuple[str, ...]:

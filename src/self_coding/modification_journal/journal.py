@@ -39,7 +39,7 @@ from self_coding.values.attempts import (
     SimilarAttempt,
 )
 
-OUTCOME_WEIGHT = 2.0  # how much more a failure counts than a success when looking for alike ones
+OUTCOME_WEIGHT = 8.0  # how much more a failure of the very same task counts than a success
 _RESERVED = ("planned", "ended", "relabelled")
 
 
@@ -206,7 +206,8 @@ class ModificationJournal:
     ) -> list[SimilarAttempt]:
         """The attempts most like a task, or like a diff, best first, each with its reasons.
 
-        `outcome_weight` is how much more a failure counts than a success; 1 ignores outcomes.
+        `outcome_weight` is how much more a failure of the same task counts than a success; 0
+        ignores outcomes.
         """
         wanted = _outcomes(outcomes)
         return await in_thread(

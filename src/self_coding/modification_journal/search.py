@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from self_coding.adapters.db import Connection, Database
 from self_coding.modification_journal import similar, store, words
 from self_coding.modification_journal.features import Features, features, terms
+from self_coding.modification_journal.feedback import Rarity, rare
 from self_coding.values.attempts import Outcome, SimilarAttempt
 
 _TERMS = 40  # terms of a query that are looked up
@@ -28,19 +30,17 @@ def find(
     diff: str = "",
     files: Sequence[str] = (),
     outcomes: Sequence[Outcome] | None = None,
-    outcome_weight: float = 2.0,
+    outcome_weight: float = similar.DEFAULT.outcome,
 ) -> list[SimilarAttempt]:
     """The attempts most like this one, best first, with the reasons."""
     query = features(task, files=files, diff=diff)
     with database.read() as connection:
-        hits = ranked(connection, query, outcomes=outcomes, outcome_weight=outcome_weight)[:limit]
+        hits = ranked(
+            connection, query, limit=limit, outcomes=outcomes, outcome_weight=outcome_weight
+        )
         attempts = store.read(connection, [hit.row for hit in hits])
     return [
-        SimilarAttempt(
-            attempt=attempts[hit.row],
-            score=hit.score,
-            reasons=tuple(f"{name} ({share:.0%})" for name, share in hit.reasons),
-        )
+        SimilarAttempt(attempt=attempts[hit.row], score=hit.score, reasons=hit.reasons)
         for hit in hits
         if hit.row in attempts
     ]
@@ -50,31 +50,56 @@ def ranked(
     connection: Connection,
     query: Features,
     *,
+    limit: int,
     outcomes: Sequence[Outcome] | None = None,
-    outcome_weight: float = 2.0,
+    outcome_weight: float = similar.DEFAULT.outcome,
 ) -> list[similar.Hit]:
     """The hits of a query, best first."""
     newest = words.last(connection)
-    if not newest:
+    if not newest or limit <= 0:
         return []
     wanted = None if outcomes is None else {outcome.value for outcome in outcomes}
-    weights: dict[int, float] = defaultdict(float)
-    idf: dict[str, float] = {}
+    candidates, rarity = gather(connection, query, newest, wanted)
+    weights = replace(similar.DEFAULT, outcome=outcome_weight)
+    return similar.rank(query, candidates, rarity, newest=newest, weights=weights, limit=limit)
+
+
+def gather(
+    connection: Connection, query: Features, newest: int, wanted: Collection[str] | None
+) -> tuple[list[similar.Candidate], Rarity]:
+    """The most promising rows, and how rare the query's words and their files are."""
+    promise: dict[int, float] = defaultdict(float)
+    rarity: dict[str, float] = {}
     for term in sorted(terms(query), key=lambda term: (-len(term), term))[:_TERMS]:
         rows = words.newest(connection, term, _PER_TERM)
         if not rows:
+            rarity[term] = rare(0, newest)
             continue
         frequency = float(len(rows))
         if len(rows) == _PER_TERM:
             frequency *= newest / max(1, newest - rows[-1] + 1)
-        idf[term] = math.log(1 + (newest - frequency + 0.5) / (frequency + 0.5))
+        rarity[term] = math.log(1 + (newest - frequency + 0.5) / (frequency + 0.5))
         for row in rows:
-            weights[row] += idf[term]
-    best = sorted(weights, key=lambda row: (-weights[row], -row))[
-        : _SCORED * (1 if wanted is None else 5)
-    ]
-    loaded = words.load(connection, best)
+            promise[row] += rarity[term]
+    for row in promise:
+        promise[row] *= 1 + math.exp((row - newest) / 300)
+    best = sorted(promise, key=lambda row: (-promise[row], -row))
+    wide = _SCORED if wanted is None else 5 * _SCORED
+    loaded = words.load(connection, sorted(best[:wide], reverse=True))
     if wanted is not None:
-        loaded = {row: item for row, item in loaded.items() if item[0] in wanted}
-    chosen = similar.Weights(outcome=outcome_weight)
-    return similar.rank(query, loaded, idf, newest=newest, weights=chosen)
+        loaded = [item for item in loaded if item.outcome in wanted]
+    known = _file_rarity(connection, loaded, newest)
+    return loaded, Rarity(rows=newest, words=rarity, files=known)
+
+
+def _file_rarity(
+    connection: Connection, candidates: Sequence[similar.Candidate], rows: int
+) -> Mapping[str, float]:
+    """How rare the files of the candidates are among all attempts."""
+    paths = {path for item in candidates for path in item.found.files}
+    known = {}
+    for path in paths:
+        row = connection.execute("SELECT attempts FROM file WHERE path = ?", (path,)).fetchone()
+        if row:
+            known[path] = rare(int(row[0]), rows)
+    return known

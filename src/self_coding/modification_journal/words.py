@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from self_coding.adapters.db import Connection
 from self_coding.modification_journal.features import Features, pack, terms, unpack
+from self_coding.modification_journal.similar import Candidate
 
 
 def add(connection: Connection, attempt: int, outcome: str, found: Features) -> None:
@@ -44,13 +45,13 @@ def last(connection: Connection) -> int:
     return int(row[0] or 0)
 
 
-def load(connection: Connection, attempts: Iterable[int]) -> dict[int, tuple[str, Features]]:
+def load(connection: Connection, attempts: Iterable[int]) -> list[Candidate]:
     """The outcome and the features of these attempts; a damaged row is left out."""
-    found: dict[int, tuple[str, Features]] = {}
+    found = []
     for attempt in attempts:
         row = connection.execute(
             "SELECT outcome, words FROM feature WHERE attempt = ?", (attempt,)
         ).fetchone()
         if row and isinstance(row[1], str):
-            found[attempt] = (str(row[0]), unpack(row[1]))
+            found.append(Candidate(attempt, str(row[0]), unpack(row[1])))
     return found
