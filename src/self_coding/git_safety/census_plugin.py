@@ -174,9 +174,9 @@ class _Observer(_Selection):
 
     def note(self, report: pytest.TestReport) -> None:
         """Remember a pass that no call led to, or that the call did not mean."""
-        if report.when == "call" and report.passed:
-            if report.nodeid in self.raised or report.nodeid not in self.called:
-                self.rewritten.append(report.nodeid)
+        meant = report.nodeid in self.called and report.nodeid not in self.raised
+        if report.when == "call" and report.passed and not meant:
+            self.rewritten.append(report.nodeid)
 
     def state(self, config: pytest.Config) -> dict[str, object]:
         return {

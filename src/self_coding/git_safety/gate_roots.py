@@ -16,7 +16,7 @@ from pathlib import Path
 _VENVS = (".venv", "venv", "env")
 _NOT_CODE = frozenset(
     """tests test testing docs doc examples example scripts tools benchmarks bench build dist setup
-    conftest noxfile tasks fabfile versioneer manage""".split()  # noqa: SIM905 - read as prose
+    conftest noxfile tasks fabfile versioneer manage sitecustomize usercustomize""".split()  # noqa: SIM905 - read as prose
 )
 _SMALL = 1 << 20  # bytes of a configuration or path file that is read
 

@@ -29,6 +29,9 @@ MODULE = "self_coding_census"  # the plugin's name inside the test run
 CHANNEL = "SELF_CODING_CENSUS"  # where the plugin finds its descriptors
 _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
+_NO_CUSTOM = (
+    "# stands before a file of this name in the tested tree, which would run first of all\n"
+)
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "TERM", "SSL_CERT_FILE")
 
 
@@ -126,6 +129,8 @@ class Runner:
         try:
             (kit / f"{MODULE}.py").write_bytes(PLUGIN.read_bytes())
             (kit / "settings.json").write_text(json.dumps(wanted), encoding="utf-8")
+            (kit / "sitecustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")
+            (kit / "usercustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")
             (kit / "git").mkdir()
             (kit / "bin").mkdir()
             if not (python.parent / "python").exists():
