@@ -24,13 +24,13 @@ from self_coding.git_safety import GitSafety
 from self_coding.modification_journal import ModificationJournal
 from self_coding.reflection import ReflectionService
 from self_coding.self_edit import SelfEdit, editors
+from self_coding.self_edit.audit import SETTING_FILES
 from self_coding.self_edit.editors import CommandEditor, Editor, PatchEditor
-from self_coding.self_edit.policy import Policy, judge
+from self_coding.self_edit.policy import Policy
 from self_coding.self_edit.rooms import Files, Rooms
 from self_coding.values.attempts import Json
 from self_coding.values.edits import Limits
-from self_coding.values.repository import Change
-from self_coding.values.verdicts import GateSettings, Verdict
+from self_coding.values.verdicts import GateSettings
 
 if TYPE_CHECKING:
     from self_coding.adapters.llm import ChatModel, LanguageModel
@@ -73,7 +73,6 @@ class Settings(BaseModel):
     moves: int = Field(default=5, ge=0, le=100)
     task_characters: int = Field(default=32_000, ge=1)
     context_tokens: int = Field(default=4000, ge=0)
-    ask_on_findings: bool = False
     gate: GateSettings = GateSettings()
     policy: Policy = Policy()
     model: ModelSettings = ModelSettings()
@@ -113,27 +112,11 @@ class Layer:
 class BaseRules:
     """Reads the policy out of a commit's own settings files; arguments cannot loosen it."""
 
-    files = FILES
+    files = tuple(dict.fromkeys((*FILES, *SETTING_FILES)))
 
-    def read(self, files: Files) -> BaseJudge:
+    def read(self, files: Files) -> Policy:
         """The policy of the commit that holds these files; the default where it states none."""
-        texts = {name: data for name, data in files.items() if data is not None}
-        settings = settings_of(_table(texts))
-        return BaseJudge(settings.policy, asks=settings.ask_on_findings)
-
-
-@dataclass(frozen=True)
-class BaseJudge:
-    """One policy, ready to judge; `asks` makes broken rules a question to a person."""
-
-    policy: Policy
-    asks: bool = False
-
-    def judge(
-        self, change: Change, *, before: Files, after: Files, covered: frozenset[str]
-    ) -> Verdict:
-        """What the rules say about a change, without running anything."""
-        return judge(change, self.policy, before=before, after=after, covered=covered)
+        return settings_of(_table({n: files[n] or b"" for n in FILES if n in files})).policy
 
 
 def open_layer(
@@ -278,8 +261,12 @@ def model_editor(settings: Settings, llm_adapter: ChatModel | None = None) -> Ed
     Raises:
         ConfigError: no model is configured.
     """
+    from self_coding.adapters.llm import TypedModel
     from self_coding.self_edit.editors.model import ModelEditor
+    from self_coding.self_edit.editors.spoken import SpokenModel
 
+    if llm_adapter is not None and not isinstance(llm_adapter, TypedModel):
+        return ModelEditor(SpokenModel(llm_adapter))
     model = llm_adapter or chat_model(settings)
     if model is None:
         raise ConfigError(

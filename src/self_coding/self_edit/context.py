@@ -6,16 +6,17 @@ as quoted data with its origin, never as an instruction. Gathering reads; it cha
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
 from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
+from self_coding.self_edit.abreast import both
 from self_coding.self_edit.rooms import Rooms
 from self_coding.values.attempts import DeadEnd, Lesson, SimilarAttempt
 from self_coding.values.code import Impact, RelevantFile
 from self_coding.values.edits import Context, Feedback, Part
 
 FILES = 8
+CHANGED = 3  # how many of them are taken to be edited, for what depends on them
 SIMILAR = 3
 LESSONS = 3
 _QUOTED = 600  # characters of one remembered text
@@ -26,26 +27,34 @@ async def gather(
     rooms: Rooms, task: str, *, max_tokens: int = 4000, feedback: Sequence[Feedback] = ()
 ) -> Context:
     """All that is known about a task before anybody edits, within `max_tokens`."""
-    async with asyncio.TaskGroup() as group:
-        relevant = group.create_task(rooms.index.relevant(task, limit=FILES))
-        similar = group.create_task(rooms.journal.similar(task, limit=SIMILAR))
-        warning = group.create_task(rooms.journal.dead_end(task=task, at="plan"))
-    files = relevant.result()
-    paths = [file.path for file in files]
-    async with asyncio.TaskGroup() as group:
-        impact = group.create_task(rooms.index.impact(paths=paths[:3])) if paths else None
-        lessons = group.create_task(rooms.journal.lessons(task=task, files=paths))
-        summary = group.create_task(rooms.index.get_summary(max_tokens, task=task))
+    code, past = await both(_of_code(rooms, task, max_tokens), _of_the_past(rooms, task))
+    files, impact, summary = code
+    similar, warning = past
+    lessons = await rooms.journal.lessons(task=task, files=[file.path for file in files])
     return compose(
         files=files,
-        impact=impact.result() if impact else Impact(paths=()),
-        similar=similar.result(),
-        lessons=lessons.result()[:LESSONS],
-        warning=warning.result(),
+        impact=impact,
+        similar=similar,
+        lessons=lessons[:LESSONS],
+        warning=warning,
         feedback=feedback,
-        summary=summary.result(),
+        summary=summary,
         max_tokens=max_tokens,
     )
+
+
+async def _of_code(
+    rooms: Rooms, task: str, max_tokens: int
+) -> tuple[list[RelevantFile], Impact, str]:
+    files = await rooms.index.relevant(task, limit=FILES)
+    paths = [file.path for file in files[:CHANGED]]
+    impact = await rooms.index.impact(paths=paths) if paths else Impact(paths=())
+    return files, impact, await rooms.index.get_summary(max_tokens, task=task)
+
+
+async def _of_the_past(rooms: Rooms, task: str) -> tuple[list[SimilarAttempt], DeadEnd | None]:
+    similar = await rooms.journal.similar(task, limit=SIMILAR)
+    return similar, await rooms.journal.dead_end(task, at="plan")
 
 
 def compose(

@@ -125,8 +125,11 @@ def _at_rest(other: History) -> bool:
 def _green(mine: History, beside: Sequence[History]) -> Step:
     if flag(mine.plan, "dry_run"):
         return Step.HOLD
-    asks = flag(mine.plan, "ask") or flag(mine.data(Kind.JUDGED), "ask")
+    asks = any(flag(told, "ask") for told in (mine.plan, *map(mine.data, _ASKING)))
     return Step.APPROVE if asks and not mine.has(Kind.APPROVED) else Step.INTEND
+
+
+_ASKING = (Kind.WRITTEN, Kind.JUDGED)  # who submits may ask, and so may the policy
 
 
 def _moved(mine: History, beside: Sequence[History]) -> Step:

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
-from self_coding.errors import SelfCodingError, StorageError
+from self_coding.errors import StorageError
 from self_coding.self_edit import account
+from self_coding.self_edit.abreast import abreast
 from self_coding.self_edit.ending import Ending, Facts
 from self_coding.self_edit.history import By, History, Kind, number, numbers
 from self_coding.self_edit.lifecycle import Step, decide
@@ -92,19 +93,8 @@ class Runner:
                 if not following:
                     return leader
                 leader = following
-            elif len(ready) == 1:
-                await self._advance(ready[0].attempt, leader)
             else:
-                await self._advance_all(ready, leader)
-
-    async def _advance_all(self, ready: Sequence[History], leader: int) -> None:
-        """Side by side; when one fails, the others are cancelled and its error goes on."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for one in ready:
-                    group.create_task(self._advance(one.attempt, leader))
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+                await abreast(*(self._advance(one.attempt, leader) for one in ready))
 
     async def _advance(self, attempt: int, leader: int) -> None:
         """Perform this attempt's steps until it has ended or has to wait."""
@@ -167,11 +157,3 @@ async def _to_the_end(work: Coroutine[object, object, T]) -> T:
         except asyncio.CancelledError:
             continue
     return task.result()
-
-
-def _first(error: BaseException) -> BaseException:
-    """The error that mattered: the first of ours in a group, or the first."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    found = [_first(one) for one in error.exceptions]
-    return next((one for one in found if isinstance(one, SelfCodingError)), found[0])

@@ -19,7 +19,7 @@ from self_coding.self_edit import account, editors
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors import CallerEditor, Editor
 from self_coding.self_edit.ending import Facts, shown_facts
-from self_coding.self_edit.history import By, History, Kind
+from self_coding.self_edit.history import By, History, Kind, text
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.rooms import Rooms
 from self_coding.self_edit.runner import Runner
@@ -147,13 +147,11 @@ class SelfEdit:
         Raises:
             EditError: no such attempt waits for a submission.
         """
-        written: Facts = {"summary": summary}
+        written: Facts = {"summary": summary, "ask": ask is not None}
 
         async def go_on(runner: Runner, mine: History) -> None:
             if decide(mine.events) is not Step.SUBMIT:
                 raise _not_waiting(mine, "a submission", "begin_edit hands out a new worktree")
-            if ask is not None:
-                await self.rooms.journal.append(attempt, "asked", {})
             await self.rooms.journal.append(attempt, Kind.WRITTEN, written)
             await runner.drive(attempt)
 
@@ -350,7 +348,7 @@ def _plan(editor: Editor, limits: Limits, *, ask: bool, dry_run: bool) -> Facts:
 
 def _spec(history: History) -> Mapping[str, Json]:
     spec = history.plan.get("spec")
-    return spec if isinstance(spec, dict) else {}
+    return spec if isinstance(spec, dict) else {"kind": text(history.plan, "editor")}
 
 
 def _waits_for_somebody(history: History, *, asking: bool) -> bool:

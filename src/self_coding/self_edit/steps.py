@@ -159,10 +159,9 @@ class Steps:
         if dead_end is not None and dead_end.attempt != mine.attempt:
             self.say(mine.attempt, "warning", str(dead_end))
             await rooms.journal.append(mine.attempt, "warned", {"text": str(dead_end)})
-        settings = await rooms.repository.read(change.base, list(rooms.rules.files))
-        judge = rooms.rules.read(settings)
         paths = list(change.paths)
-        before = await rooms.repository.read(change.base, paths)
+        before = await rooms.repository.read(change.base, [*rooms.rules.files, *paths])
+        judge = rooms.rules.read(before)
         after = await rooms.repository.read(change.head, paths)
         covered = {path for path in paths if await rooms.index.has_test_coverage(path)}
         verdict = judge.judge(change, before=before, after=after, covered=frozenset(covered))

@@ -95,7 +95,8 @@ class FakeClock:
 SAMPLE: Mapping[str, str] = {
     "src/calc/__init__.py": '"""A small package to practise on."""\n',
     "src/calc/core.py": (
-        '"""Sums."""\n\n\ndef add(a: int, b: int) -> int:\n    """The sum."""\n    return a + b\n\n\n'
+        '"""Sums."""\n\n\ndef add(a: int, b: int) -> int:\n    """The sum."""\n'
+        "    return a + b\n\n\n"
         'def double(a: int) -> int:\n    """Twice a."""\n    return add(a, a)\n'
     ),
     "src/calc/report.py": (

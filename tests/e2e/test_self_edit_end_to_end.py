@@ -1,0 +1,273 @@
+"""Whole self-edits on a real repository: git, SQLite, the gate, the index, the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from self_coding.config import Layer, open_layer
+from self_coding.errors import EditError, GitNotRepositoryError, SelfCodingError
+from self_coding.self_edit.editors import CallableEditor, CommandEditor, PatchEditor
+from self_coding.testing import ScriptedEditor, git, sample_repo, write_files
+
+TESTS = f"{sys.executable} -m pytest -q -p no:cacheprovider tests"
+CORE = "src/calc/core.py"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return sample_repo(tmp_path / "repo")
+
+
+def layer(repo: Path, **settings: object) -> Layer:
+    return open_layer(repo, environ={}, test_command=TESTS, **settings)
+
+
+def replaced(repo: Path, old: str, new: str, file: str = CORE) -> dict[str, str]:
+    text = git(repo, "show", f"main:{file}") + "\n"
+    assert old in text
+    return {file: text.replace(old, new)}
+
+
+def state(repo: Path) -> tuple[str, ...]:
+    """What a user would notice: files, index, HEAD, branches but main, stash, config."""
+    return (
+        git(repo, "status", "--porcelain", "--untracked-files=all"),
+        git(repo, "symbolic-ref", "HEAD"),
+        git(repo, "stash", "list"),
+        (repo / ".git/config").read_text(),
+    )
+
+
+async def test_a_good_change_lands_and_the_checkout_follows(repo: Path) -> None:
+    """A patch that keeps the tests green is merged to main; a clean checkout on main follows."""
+    before = state(repo)
+    good = replaced(repo, '"""The sum."""', '"""The sum of a and b."""')
+    write_files(repo, good)
+    patch = git(repo, "diff") + "\n"
+    git(repo, "checkout", "--quiet", "--", ".")
+    room = layer(repo)
+    result = await room.edit.self_edit("Say what add adds", editor=PatchEditor(patch))
+    assert result.success, result
+    assert git(repo, "rev-parse", "main") == result.commit_hash
+    assert len(git(repo, "rev-list", "--parents", "-n1", "main").split()) == 3, "a merge commit"
+    assert "The sum of a and b." in (repo / CORE).read_text()
+    assert state(repo) == before
+    assert result.checkout == "followed"
+    stored = await room.journal.get_by_id(result.attempt_id or 0)
+    assert stored is not None
+    assert (stored.outcome.value, stored.files_modified) == ("success", [CORE])
+    assert result.branch.startswith("timmy/self-edit/")
+    assert git(repo, "rev-parse", f"{result.branch}^0")
+
+
+async def test_a_breaking_change_is_refused_explained_and_remembered(repo: Path) -> None:
+    """A change that breaks a distant module is refused with the test, a lesson and a warning."""
+    room = layer(repo)
+    bad = replaced(repo, "return a + b", "return a - b")
+    main = git(repo, "rev-parse", "main")
+    result = await room.edit.self_edit("Make add faster", editor=ScriptedEditor(bad))
+    assert (result.success, result.by) == (False, "gate")
+    assert any("test_line" in test for test in result.failing_tests)
+    assert git(repo, "rev-parse", "main") == main
+    assert state(repo)[0] == ""
+    assert result.reflection
+    stored = await room.journal.get_by_id(result.attempt_id or 0)
+    assert stored is not None
+    assert "test_add" in stored.test_results
+    assert "-    return a + b" in stored.diff
+    again = await room.edit.context("Make add faster")
+    assert again.warning is not None
+    assert again.warning.attempt == result.attempt_id
+    second = await room.edit.self_edit("Make add faster", editor=ScriptedEditor(bad))
+    assert f"attempt {result.attempt_id}" in second.warning
+
+
+async def test_the_users_work_is_not_touched(repo: Path) -> None:
+    """While and after a self-edit the user's files, index and branch are as they were."""
+    git(repo, "checkout", "--quiet", "-b", "mine")
+    (repo / CORE).write_text("# half an idea\n")
+    (repo / "notes.txt").write_text("mine")
+    git(repo, "add", "notes.txt")
+    before = state(repo)
+    seen: list[tuple[str, ...]] = []
+
+    def edit(path: Path) -> None:
+        assert path != repo
+        seen.append(state(repo))
+        write_files(path, {"src/calc/more.py": "X = 1\n"})
+
+    result = await layer(repo).edit.self_edit("Add X", editor=CallableEditor(edit))
+    assert result.success, result
+    assert seen == [before]
+    assert state(repo) == before
+    assert (repo / CORE).read_text() == "# half an idea\n"
+    assert git(repo, "show", "main:src/calc/more.py") == "X = 1"
+
+
+async def test_the_second_try_knows_the_first(repo: Path) -> None:
+    """A retry starts from main, is shown what failed, and lands."""
+    bad = replaced(repo, "return a + b", "return a - b")
+    good = replaced(repo, "return a + b", "return b + a")
+    editor = ScriptedEditor(bad, good)
+    result = await layer(repo).edit.self_edit("Turn add around", editor=editor, tries=3)
+    assert result.success, result
+    assert len(result.attempts) == 2
+    feedback = editor.assignments[1].context.feedback
+    assert any("test_add" in test for test in feedback[0].failing_tests)
+    assert "test_add" in editor.assignments[1].context.text
+    assert editor.assignments[1].worktree.base == editor.assignments[0].worktree.base
+
+
+async def test_side_by_side_the_smallest_lands(repo: Path) -> None:
+    """Two attempts run in worktrees of their own; the smaller green one is on main."""
+    small = replaced(repo, "return a + b", "return b + a")
+    large = {**small, "src/calc/extra.py": "A = 1\nB = 2\n"}
+    editor = ScriptedEditor(large, small)
+    result = await layer(repo).edit.self_edit("Turn add", editor=editor, best_of=2)
+    assert result.success, result
+    assert result.files_modified == [CORE]
+    paths = {one.worktree.path for one in editor.assignments}
+    assert len(paths) == 2
+    assert "extra" not in git(repo, "ls-tree", "-r", "--name-only", "main")
+
+
+async def test_weakened_tests_are_refused(repo: Path) -> None:
+    """An edit that makes its tests say less is refused before it is tested."""
+    cheat = {
+        **replaced(repo, "return a + b", "return a - b"),
+        **replaced(repo, "assert add(2, 3) == 5", "assert True", "tests/test_core.py"),
+    }
+    result = await layer(repo).edit.self_edit("Make add faster", editor=ScriptedEditor(cheat))
+    assert (result.success, result.by) == (False, "policy")
+    assert result.findings
+
+
+async def test_the_policy_is_the_bases(repo: Path) -> None:
+    """A change that loosens the policy is judged by the policy that stands on main."""
+    settings = '[tool.self_coding]\npolicy = { protected = ["src/calc/report.py"] }\n'
+    write_files(repo, {"pyproject.toml": settings})
+    git(repo, "add", "pyproject.toml")
+    git(repo, "commit", "--quiet", "-m", "protect report")
+    loosened = {
+        "pyproject.toml": "[tool.self_coding]\npolicy = { protected = [] }\n",
+        "src/calc/report.py": "LINE = 1\n",
+    }
+    result = await layer(repo).edit.self_edit("Rewrite report", editor=ScriptedEditor(loosened))
+    assert result.by == "policy"
+    assert "src/calc/report.py" in {finding.path for finding in result.findings}
+
+
+async def test_two_self_edits_at_once_both_land_green(repo: Path) -> None:
+    """Whoever lands second is merged with the first and tested again."""
+    one = ScriptedEditor({"src/calc/one.py": "ONE = 1\n"})
+    two = ScriptedEditor({"src/calc/two.py": "TWO = 2\n"})
+    first, second = await asyncio.gather(
+        layer(repo).edit.self_edit("Add one", editor=one),
+        layer(repo).edit.self_edit("Add two", editor=two),
+    )
+    assert first.success, first
+    assert second.success, second
+    names = git(repo, "ls-tree", "-r", "--name-only", "main")
+    assert "src/calc/one.py" in names
+    assert "src/calc/two.py" in names
+
+
+async def test_a_conflict_is_an_outcome(repo: Path) -> None:
+    """An edit that no longer merges is refused with its path, and nothing is left mid-merge."""
+
+    def edit(path: Path) -> None:
+        write_files(path, replaced(repo, "return a + b", "return b + a"))
+        write_files(repo, replaced(repo, "return a + b", "return sum((a, b))"))
+        git(repo, "commit", "--quiet", "--all", "-m", "meanwhile")
+
+    result = await layer(repo).edit.self_edit("Turn add", editor=CallableEditor(edit))
+    assert (result.by, CORE in result.message) == ("conflict", True)
+    assert not (repo / ".git/MERGE_HEAD").exists()
+    assert state(repo)[0] == ""
+
+
+async def test_a_caller_edits_with_its_own_tools(repo: Path) -> None:
+    """begin_edit hands out a worktree, submit_edit judges, tests and lands what stands in it."""
+    room = layer(repo)
+    begun = await room.edit.begin_edit("Add a constant")
+    assert begun.context.text
+    write_files(begun.worktree.path, {"src/calc/two.py": "TWO = 2\n"})
+    result = await layer(repo).edit.submit_edit(begun.attempt, summary="one file")
+    assert result.success, result
+    assert git(repo, "show", "main:src/calc/two.py") == "TWO = 2"
+
+
+async def test_a_held_attempt_lands_later(repo: Path) -> None:
+    """An attempt held for approval lands when somebody says so, main moved or not."""
+    room = layer(repo)
+    editor = ScriptedEditor({"src/calc/two.py": "TWO = 2\n"})
+    held = await room.edit.self_edit("Add two", editor=editor, hold=True)
+    assert held.waiting == "approval"
+    write_files(repo, {"README.md": "hello\n"})
+    git(repo, "add", "README.md")
+    git(repo, "commit", "--quiet", "-m", "meanwhile")
+    result = await layer(repo).edit.land_edit(held.attempt_id or 0)
+    assert result.success, result
+    assert "README.md" in git(repo, "ls-tree", "-r", "--name-only", "main")
+
+
+async def test_an_agent_that_commits_by_itself(repo: Path) -> None:
+    """An agent that commits in its worktree has edited as well as one that does not."""
+    line = (
+        "echo 'TWO = 2' > src/calc/two.py && git add -A && "
+        "git -c user.name=a -c user.email=a@example.invalid commit -qm mine && "
+        "echo 'THREE = 3' > src/calc/three.py"
+    )
+    editor = CommandEditor(line, shell=True, name="agent")
+    result = await layer(repo).edit.self_edit("Add numbers", editor=editor)
+    assert result.success, result
+    assert result.files_modified == ["src/calc/three.py", "src/calc/two.py"]
+
+
+async def test_a_patch_that_does_not_fit_is_an_outcome(repo: Path) -> None:
+    """A patch that does not apply is refused with a hint, and the repository is as it was."""
+    patch = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
+    before = git(repo, "for-each-ref", "refs/heads/main"), state(repo)
+    result = await layer(repo).edit.self_edit("Change x", editor=PatchEditor(patch))
+    assert (result.success, result.by) == (False, "editor")
+    assert "does not apply" in result.message
+    assert result.hint
+    assert (git(repo, "for-each-ref", "refs/heads/main"), state(repo)) == before
+
+
+async def test_cancelling_kills_and_records(repo: Path) -> None:
+    """Called off while an agent works, it is killed, and the attempt ends as cancelled."""
+    room = layer(repo)
+    editor = CommandEditor("touch begun; sleep 34.25", shell=True)
+    task = asyncio.create_task(room.edit.self_edit("Wait", editor=editor, tries=3))
+    worktrees = repo / ".git/self_coding/worktrees"
+    while not list(worktrees.glob("*/begun")):
+        await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await room.journal.unfinished() == []
+    assert await room.journal.stage(1) == "cancelled"
+    assert state(repo)[0] == ""
+
+
+async def test_no_repository_and_no_branch(tmp_path: Path, repo: Path) -> None:
+    """Outside a repository, and without the main branch, the refusal is typed and hints."""
+    with pytest.raises(GitNotRepositoryError):
+        open_layer(tmp_path, environ={})
+    room = layer(repo, main_branch="trunk")
+    with pytest.raises(SelfCodingError) as caught:
+        await room.edit.self_edit("Add", editor=ScriptedEditor({"a.py": "A = 1\n"}))
+    assert "trunk" in str(caught.value)
+    assert await room.journal.unfinished() == []
+
+
+async def test_an_unknown_command_begins_nothing(repo: Path) -> None:
+    """A command that is not installed is refused before an attempt begins."""
+    with pytest.raises(EditError, match="no command"):
+        CommandEditor("no-such-agent {task}")
+    assert await layer(repo).journal.recent() == []

@@ -1,0 +1,453 @@
+"""What a self-edit does from task to result, over rooms in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from self_coding.errors import EditError, GateError, JournalError, SelfCodingError
+from self_coding.self_edit import SelfEdit
+from self_coding.testing import Disk, MemoryEditor, MemoryRules, memory_rooms
+from self_coding.values.attempts import Json, Outcome
+from self_coding.values.edits import Assignment, EditReport, Limits, Progress, Question
+
+GOOD, BUG, BAD = {"a.py": "2"}, {"a.py": "bug"}, {"a.py": "forbidden"}
+
+
+class World:
+    """A disk, and self-edits over it."""
+
+    def __init__(self, folder: Path, rules: MemoryRules | None = None) -> None:
+        self.disk = Disk()
+        self.folder = folder
+        self.rules = rules
+
+    def layer(self, **limits: float) -> SelfEdit:
+        rooms = memory_rooms(self.disk, self.rules)
+        return SelfEdit(rooms, leases=self.folder, limits=Limits(**limits))
+
+    def editor(self, *acts: dict[str, str]) -> MemoryEditor:
+        return MemoryEditor(self.disk, dict(enumerate(acts, start=1)))
+
+    @property
+    def main(self) -> Mapping[str, str]:
+        return self.disk.trees[self.disk.main[-1]]
+
+    def kinds(self, attempt: int = 1) -> list[str]:
+        return [event.kind for event in self.disk.events[attempt]]
+
+    def refusal(self, attempt: int = 1) -> Mapping[str, Json]:
+        told = [e.data for e in self.disk.events[attempt] if e.kind in ("refused", "stopped")]
+        return told[-1]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_a_good_change_lands(world: World) -> None:
+    """A green change is on main afterwards, and its result says what happened."""
+    result = await world.layer().self_edit("make it two", editor=world.editor(GOOD))
+    assert result.success
+    assert result.stage == "landed"
+    assert result.commit_hash == world.disk.main[-1]
+    assert result.files_modified == ["a.py"]
+    assert result.diff == "+a.py: 2\n"
+    assert world.main["a.py"] == "2"
+    assert world.disk.ended == {1: (Outcome.SUCCESS, "landed")}
+    assert world.disk.worktrees == {}
+
+
+async def test_a_breaking_change_is_refused_and_explained(world: World) -> None:
+    """A red change leaves main alone; the result names the test and the lesson."""
+    result = await world.layer().self_edit("break it", editor=world.editor(BUG))
+    assert not result.success
+    assert (result.stage, result.by) == ("refused", "gate")
+    assert result.failing_tests == ("test_a",)
+    assert result.lesson == "do not write bugs"
+    assert "FAILED" in result.test_results
+    assert result.commit_hash is None
+    assert world.main["a.py"] == "1"
+    assert world.disk.ended == {1: (Outcome.FAILURE, "refused")}
+
+
+async def test_a_broken_rule_is_refused_before_any_test(world: World) -> None:
+    """What the policy forbids is never tested; the finding is in the result."""
+    result = await world.layer().self_edit("edit", editor=world.editor(BAD))
+    assert result.by == "policy"
+    assert [finding.rule for finding in result.findings] == ["forbidden"]
+    assert "tested" not in world.kinds()
+
+
+async def test_a_policy_may_ask(world: World) -> None:
+    """Where the policy asks, a broken rule is a question, and the answer decides."""
+    world.rules = MemoryRules(asks=True)
+    asked: list[Question] = []
+
+    async def ask(question: Question) -> bool:
+        asked.append(question)
+        return True
+
+    result = await world.layer().self_edit("edit", editor=world.editor(BAD), ask=ask)
+    assert result.success
+    assert [finding.rule for finding in asked[0].findings] == ["forbidden"]
+    assert "1 broken rule" in asked[0].text
+
+
+async def test_a_policy_that_asks_nobody_waits(world: World) -> None:
+    """Where the policy asks and nobody can be asked, nothing lands; it waits for an answer."""
+    world.rules = MemoryRules(asks=True)
+    result = await world.layer().self_edit("edit", editor=world.editor(BAD))
+    assert (result.stage, result.waiting) == ("waiting", "approval")
+    assert world.main["a.py"] == "1"
+    assert (await world.layer().land_edit(1)).success
+
+
+async def test_an_empty_edit_is_an_outcome(world: World) -> None:
+    """An editor that changes nothing is told so, and nothing lands."""
+    result = await world.layer().self_edit("edit", editor=world.editor({}))
+    assert (result.success, result.by) == (False, "empty")
+    assert "nothing was changed" in result.message
+
+
+async def test_the_next_try_is_told_why(world: World) -> None:
+    """A further try begins from a fresh base, with the failure and the lesson in its context."""
+    seen: list[Assignment] = []
+
+    class Editor(MemoryEditor):
+        async def edit(self, assignment: Assignment) -> EditReport:
+            seen.append(assignment)
+            return await super().edit(assignment)
+
+    editor = Editor(world.disk, {1: BUG, 2: GOOD})
+    result = await world.layer().self_edit("edit", editor=editor, tries=3)
+    assert result.success
+    assert result.attempts == (1, 2)
+    told = seen[1].context
+    assert seen[0].context.feedback == ()
+    assert told.feedback[0].failing_tests == ("test_a",)
+    assert "do not write bugs" in told.text
+    assert "> FAILED test_a" in told.text
+    assert world.disk.ended[1][0] is Outcome.FAILURE
+
+
+async def test_the_same_failure_twice_is_enough(world: World) -> None:
+    """Tries end when one fails exactly as an earlier one did."""
+    result = await world.layer().self_edit("edit", editor=world.editor(BUG), tries=9)
+    assert not result.success
+    assert result.attempts == (1, 2)
+
+
+async def test_tries_are_bounded(world: World) -> None:
+    """Different failures are tried as often as asked, and no more."""
+    acts = [{"a.py": f"bug {number}"} for number in range(9)]
+    result = await world.layer().self_edit("edit", editor=world.editor(*acts), tries=3)
+    assert result.attempts == (1, 2, 3)
+
+
+async def test_the_budget_ends_the_tries(world: World) -> None:
+    """When the tries have cost as much as they may, no further one begins."""
+
+    class Dear(MemoryEditor):
+        async def edit(self, assignment: Assignment) -> EditReport:
+            await super().edit(assignment)
+            return EditReport(summary="dear", cost=0.6)
+
+    acts = {number: {"a.py": f"bug {number}"} for number in range(1, 9)}
+    editor = Dear(world.disk, acts)
+    result = await world.layer(cost=1.0).self_edit("edit", editor=editor, tries=9)
+    assert result.attempts == (1, 2)
+
+
+async def test_the_smallest_of_several_lands(world: World) -> None:
+    """Of attempts side by side the smallest green one lands; all are journaled."""
+    acts = ({"a.py": "2", "b.py": "2"}, GOOD, BUG)
+    result = await world.layer().self_edit("edit", editor=world.editor(*acts), best_of=3)
+    assert result.success
+    assert result.attempt_id == 2
+    assert result.attempts == (1, 2, 3)
+    assert "b.py" not in world.main
+    assert [world.disk.ended[n][1] for n in (1, 2, 3)] == ["passed over", "landed", "refused"]
+    assert len(world.disk.landings) == 1
+
+
+async def test_best_of_tries_again_when_all_fail(world: World) -> None:
+    """When a whole round fails, the next one is told of all of it."""
+    acts = (BUG, {"a.py": "bug 2"}, GOOD, GOOD)
+    layer = world.layer()
+    result = await layer.self_edit("edit", editor=world.editor(*acts), best_of=2, tries=2)
+    assert result.success
+    assert result.attempts == (1, 2, 3, 4)
+    facts = world.disk.events[3][0].data["facts"]
+    assert isinstance(facts, dict)
+    feedback = facts["feedback"]
+    assert isinstance(feedback, list)
+    assert len(feedback) == 2
+
+
+async def test_a_refusal_is_an_outcome_with_its_reason(world: World) -> None:
+    """A person's no lands nothing and is remembered with its words."""
+    asked: list[str] = []
+
+    def ask(question: Question) -> str:
+        asked.append(question.text)
+        return "use a dict"
+
+    layer = world.layer()
+    result = await layer.self_edit("edit", editor=world.editor(GOOD, GOOD), ask=ask, tries=2)
+    assert (result.success, result.by) == (False, "approval")
+    assert "use a dict" in result.message
+    assert result.attempts == (1, 2), "a reason can be bettered by another try"
+    assert asked[0].startswith("Land attempt 1: 1 file, +1 -0")
+
+
+async def test_a_plain_no_ends_it(world: World) -> None:
+    """A no without a reason is not asked again."""
+    layer = world.layer()
+    result = await layer.self_edit(
+        "edit", editor=world.editor(GOOD), ask=lambda question: False, tries=5
+    )
+    assert result.attempts == (1,)
+
+
+async def test_a_dry_run_moves_nothing(world: World) -> None:
+    """A dry run does everything but land, and says that it would have."""
+    result = await world.layer().self_edit("edit", editor=world.editor(GOOD), dry_run=True)
+    assert (result.success, result.stage, result.commit_hash) == (True, "held", None)
+    assert world.main["a.py"] == "1"
+
+
+async def test_a_moved_main_is_tested_anew(world: World) -> None:
+    """When main moves between test and landing, the new merge is tested before it lands."""
+    world.disk.strangers = 2
+    result = await world.layer().self_edit("edit", editor=world.editor(GOOD))
+    assert result.success
+    assert world.kinds().count("tested") == 3
+    assert world.main["a.py"] == "2"
+    assert world.main["z.py"] == "0"
+
+
+async def test_a_main_that_keeps_moving_is_given_up(world: World) -> None:
+    """A candidate is made anew a bounded number of times."""
+    world.disk.strangers = 99
+    result = await world.layer(moves=2).self_edit("edit", editor=world.editor(GOOD), tries=3)
+    assert (result.by, result.attempts) == ("moved", (1,))
+    assert world.kinds().count("moved") == 3
+
+
+async def test_a_conflict_is_data(world: World) -> None:
+    """A change that does not merge is refused with its paths, and another try may follow."""
+
+    class Late(MemoryEditor):
+        async def edit(self, assignment: Assignment) -> EditReport:
+            if assignment.attempt == 1:
+                other = {**self.disk.trees[self.disk.main[-1]], "a.py": "other"}
+                self.disk.main.append(self.disk.store(other))
+            return await super().edit(assignment)
+
+    result = await world.layer().self_edit("edit", editor=Late(world.disk, {1: GOOD}))
+    assert result.by == "conflict"
+    assert "a.py" in result.message
+    assert world.refusal()["paths"] == ["a.py"]
+
+
+@pytest.mark.parametrize(
+    ("task", "hint"), [("", "in words"), (" \n\t", "in words"), ("x" * 1_000_000, "a file")]
+)
+async def test_an_impossible_task_is_refused(world: World, task: str, hint: str) -> None:
+    """An empty task and one of a megabyte are refused with a hint, before anything is stored."""
+    layer = world.layer()
+    for call in (layer.self_edit(task, editor=world.editor(GOOD)), layer.begin_edit(task)):
+        with pytest.raises(EditError) as caught:
+            await call
+        assert hint in caught.value.hint
+    assert world.disk.events == {}
+
+
+@pytest.mark.parametrize("wrong", [{"tries": 0}, {"best_of": 17}, {"tries": 51}])
+async def test_numbers_out_of_range_are_refused(world: World, wrong: dict[str, int]) -> None:
+    """Tries and side-by-side attempts have their bounds."""
+    with pytest.raises(EditError, match="lies between"):
+        await world.layer().self_edit("t", editor=world.editor(GOOD), **wrong)
+    assert world.disk.events == {}
+
+
+async def test_the_caller_edits_and_submits(world: World) -> None:
+    """A caller gets a worktree with context, edits with its own tools, and submits."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    assert begun.context.files[0].path == "a.py"
+    world.disk.worktrees[begun.worktree.attempt]["a.py"] = "2"
+    result = await layer.submit_edit(begun.attempt, summary="by hand")
+    assert result.success
+    assert world.main["a.py"] == "2"
+    with pytest.raises(EditError, match="it is landed"):
+        await layer.submit_edit(begun.attempt)
+
+
+async def test_a_caller_may_be_approved(world: World) -> None:
+    """A caller's edit waits for approval where that was asked for, and lands with it."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit", ask=True)
+    world.disk.worktrees[begun.worktree.attempt]["a.py"] = "2"
+    result = await layer.submit_edit(begun.attempt)
+    assert (result.success, result.waiting) == (False, "approval")
+    assert world.main["a.py"] == "1"
+    assert (await layer.land_edit(begun.attempt)).success
+
+
+async def test_a_caller_may_be_asked_at_once(world: World) -> None:
+    """Who submits with somebody to ask has them asked, whatever was said at the beginning."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    world.disk.worktrees[begun.worktree.attempt]["a.py"] = "2"
+    result = await layer.submit_edit(begun.attempt, ask=lambda question: "no")
+    assert result.by == "approval"
+
+
+async def test_holding_and_dropping(world: World) -> None:
+    """A held attempt waits green; dropped, it ends with the reason and nothing has moved."""
+    layer = world.layer()
+    held = await layer.self_edit("edit", editor=world.editor(GOOD), hold=True)
+    assert held.waiting == "approval"
+    assert await layer.resume() == []
+    dropped = await layer.drop_edit(1, "not now")
+    assert (dropped.by, "not now" in dropped.message) == ("approval", True)
+    assert world.disk.worktrees == {}
+    with pytest.raises(EditError):
+        await layer.land_edit(1)
+
+
+async def test_a_caller_may_give_up(world: World) -> None:
+    """A worktree that was handed out can be given back unsubmitted."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    dropped = await layer.drop_edit(begun.attempt)
+    assert dropped.stage == "cancelled"
+    assert world.disk.worktrees == {}
+
+
+@pytest.mark.parametrize("attempt", [0, 7, -1])
+async def test_an_unknown_attempt_is_an_error(world: World, attempt: int) -> None:
+    """Ids that name no self-edit are refused with a hint."""
+    layer = world.layer()
+    for call in (layer.submit_edit, layer.land_edit, layer.drop_edit):
+        with pytest.raises(EditError, match="no self-edit attempt"):
+            await call(attempt)
+
+
+async def test_cancelling_ends_it_cleanly(world: World) -> None:
+    """Cancelled in the middle, an attempt is closed as cancelled and its worktree given back."""
+    begun = asyncio.Event()
+
+    class Slow(MemoryEditor):
+        async def edit(self, assignment: Assignment) -> EditReport:
+            begun.set()
+            await asyncio.sleep(60)
+            return EditReport()
+
+    work = world.layer().self_edit("edit", editor=Slow(world.disk, {1: GOOD}), tries=4, best_of=2)
+    task = asyncio.create_task(work)
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [stage for _, stage in world.disk.ended.values()] == ["cancelled", "cancelled"]
+    assert world.disk.worktrees == {}
+    assert len(world.disk.events) == 2, "no further try begins"
+
+
+async def test_an_editor_that_never_ends_is_ended(world: World) -> None:
+    """An edit is bounded even where its editor does not look at its limit."""
+
+    class Slow(MemoryEditor):
+        async def edit(self, assignment: Assignment) -> EditReport:
+            await asyncio.sleep(60)
+            return EditReport()
+
+    layer = world.layer(edit_seconds=-9.95)
+    result = await layer.self_edit("edit", editor=Slow(world.disk, {1: GOOD}))
+    assert (result.by, "longer than its limit" in result.message) == ("editor", True)
+
+
+async def test_a_room_that_fails_ends_the_attempt(world: World) -> None:
+    """When the gate cannot run, the error reaches the caller and the attempt is closed."""
+
+    def broken(tree: Mapping[str, str]) -> bool:
+        raise GateError("no sandbox", hint="install one")
+
+    world.disk.broken = broken
+    with pytest.raises(GateError, match="no sandbox"):
+        await world.layer().self_edit("edit", editor=world.editor(GOOD), tries=3, best_of=2)
+    assert {stage for _, stage in world.disk.ended.values()} == {"stopped"}
+    assert "no sandbox" in str(world.refusal())
+    assert world.disk.worktrees == {}
+
+
+async def test_a_lesson_that_cannot_be_stored_does_not_undo_a_landing(world: World) -> None:
+    """What has landed is told as landed, even when nothing can be learnt from it."""
+    rooms = memory_rooms(world.disk)
+
+    class Mute(type(rooms.reflection)):  # type: ignore[misc]
+        async def reflect_with_context(self, attempt: object, similar_attempts: object) -> str:
+            raise JournalError("cannot")
+
+    broken = type(rooms)(rooms.repository, rooms.index, rooms.journal, Mute(), rooms.rules)
+    layer = SelfEdit(broken, leases=world.folder)
+    result = await layer.self_edit("edit", editor=world.editor(GOOD))
+    assert result.success
+
+
+async def test_progress_tells_the_story(world: World) -> None:
+    """Whoever watches is told each step, as it happens, with what it came to."""
+    told: list[Progress] = []
+    await world.layer().self_edit("edit", editor=world.editor(GOOD), on_progress=told.append)
+    steps = [one.step for one in told]
+    assert steps[:4] == ["planned", "isolated", "edit", "written"]
+    assert steps[-4:] == ["landing", "landed", "cleaned", "reflected"]
+    assert {one.attempt for one in told} == {1}
+    assert "a.py, +1 -0" in [one.message for one in told]
+
+
+async def test_an_interrupted_function_ends_as_crashed(world: World) -> None:
+    """An edit whose editor cannot be had again is closed, not left open for ever."""
+    layer = world.layer()
+    runner_plan = {"of": 1, "tries": 3, "try": 0, "index": 0}
+    await layer.rooms.journal.begin("t", edit="abc", facts=runner_plan)
+    assert "interrupted after 'planned'" in (await layer.recover())[0]
+    [result] = await layer.resume()
+    assert result.stage == "crashed"
+    assert world.disk.ended[1] == (Outcome.FAILURE, "crashed")
+    assert await layer.resume() == []
+
+
+async def test_attempts_of_others_are_left_alone(world: World) -> None:
+    """An attempt that was only logged, and belongs to no self-edit, is not resumed."""
+    layer = world.layer()
+    await layer.rooms.journal.begin("somebody's own")
+    assert await layer.resume() == []
+    assert await layer.recover() == []
+
+
+async def test_a_landing_is_recorded_at_the_next_start(world: World) -> None:
+    """A landing that a crash kept from being written down is written down before anything new."""
+    layer = world.layer()
+    await layer.self_edit("edit", editor=world.editor(GOOD))
+    events = world.disk.events[1]
+    cut = next(n for n, event in enumerate(events) if event.kind == "landed")
+    del events[cut:]
+    del world.disk.ended[1]
+    second = {"a.py": "2", "c.py": "3"}
+    result = await layer.self_edit("more", editor=world.editor(GOOD, second))
+    assert result.success
+    assert world.disk.ended[1] == (Outcome.SUCCESS, "landed")
+    assert len(world.disk.landings) == 2
+
+
+def test_errors_are_ours() -> None:
+    """Everything a self-edit refuses is an error with a hint."""
+    assert issubclass(EditError, SelfCodingError)
