@@ -1,0 +1,177 @@
+"""How many commits of people do policy and audit refuse? Replays histories, commit by commit.
+
+    python bench/refusals.py HISTORY.bundle... [--each N] [--list] [--all]
+
+Every commit with one parent is judged as a change from its parent. Without `--all`, only those
+that touch a Python file, a test or a test setting are: the others cannot be refused by the
+audit and would make the rate look better. Prints the rates, and with `--list` each refusal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from self_coding.self_edit.audit import SETTING_FILES, Kind, effective, kind_of
+from self_coding.self_edit.policy import Policy, judge
+from self_coding.values.repository import Change, FileChange
+from self_coding.values.verdicts import Finding
+
+NO_OBJECT = {"0" * 40, "0" * 64}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit with a parent: what it changed, and the two sides of it."""
+
+    id: str
+    subject: str
+    change: Change
+    before: dict[str, bytes | None]
+    after: dict[str, bytes | None]
+
+
+class History:
+    """A bare clone of a bundle, read through one `git cat-file`."""
+
+    def __init__(self, bundle: Path, folder: Path) -> None:
+        self.name = bundle.stem
+        self.path = folder / bundle.stem
+        subprocess.run(
+            ["git", "clone", "-q", "--mirror", str(bundle), str(self.path)],
+            check=True, capture_output=True, timeout=300,
+        )  # fmt: skip
+        self.reader = subprocess.Popen(
+            ["git", "-C", str(self.path), "cat-file", "--batch"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        assert self.reader.stdin and self.reader.stdout
+        self.reader.stdin.close()
+        self.reader.wait(timeout=10)
+        self.reader.stdout.close()
+
+    def git(self, *args: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(self.path), *args], check=True, capture_output=True, timeout=300
+        )
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    def read(self, name: str) -> bytes | None:
+        assert self.reader.stdin and self.reader.stdout
+        self.reader.stdin.write(name.encode("utf-8", "surrogateescape") + b"\n")
+        self.reader.stdin.flush()
+        header = self.reader.stdout.readline().split()
+        if header[-1] in {b"missing", b"ambiguous"} or len(header) != 3:
+            return None
+        body = self.reader.stdout.read(int(header[2]))
+        self.reader.stdout.read(1)
+        return body if header[1] == b"blob" else None
+
+    def commits(self, limit: int) -> Iterator[Commit]:
+        lines = self.git("log", "--all", "--no-merges", "--format=%H %P%x00%s").splitlines()
+        taken = 0
+        for line in lines:
+            ids, _, subject = line.partition("\0")
+            if len(ids.split()) == 2 and (not limit or taken < limit):
+                taken += 1
+                yield self.commit(*ids.split(), subject)
+
+    def commit(self, head: str, base: str, subject: str) -> Commit:
+        rows = self.git("diff-tree", "-r", "-z", "--no-renames", base, head).split("\0")
+        counts = self.git("diff-tree", "-r", "-z", "--no-renames", "--numstat", base, head)
+        lines = {
+            path: (added, removed)
+            for added, removed, path in (row.split("\t", 2) for row in counts.split("\0") if row)
+        }
+        files = []
+        before = {path: self.read(f"{base}:{path}") for path in SETTING_FILES}
+        after = {path: self.read(f"{head}:{path}") for path in SETTING_FILES}
+        for meta, path in zip(rows[::2], rows[1::2], strict=False):
+            old_mode, mode, old, new, status = meta.lstrip(":").split()
+            added, removed = lines.get(path, ("0", "0"))
+            files.append(
+                FileChange(
+                    path=path, status=status[0], old_mode=old_mode, mode=mode, binary=added == "-",
+                    added=int(added.replace("-", "0")), removed=int(removed.replace("-", "0")),
+                )
+            )  # fmt: skip
+            before[path] = None if old in NO_OBJECT else self.read(old)
+            after[path] = None if new in NO_OBJECT else self.read(new)
+        change = Change(base=base, head=head, files=tuple(files))
+        return Commit(head, subject, change, before, after)
+
+
+def concerns_tests(commit: Commit) -> bool:
+    """Whether the audit can say anything about it."""
+    settings = effective(
+        {p: (commit.before.get(p) or b"").decode("utf-8", "replace") for p in SETTING_FILES}
+    )
+    kinds = {kind_of(path, settings) for path in commit.change.paths}
+    return bool(kinds - {Kind.PROSE, Kind.OTHER})
+
+
+def show(title: str, part: int, whole: int) -> None:
+    print(f"{title:<58} {part:>5} of {whole:>5}  {100 * part / max(whole, 1):6.2f} %")
+
+
+def report(name: str, judged: list[tuple[Commit, tuple[Finding, ...]]], listing: bool) -> None:
+    refused = [(commit, findings) for commit, findings in judged if findings]
+    audited = [
+        (commit, findings) for commit, findings in refused
+        if any(f.rule not in {"protected-path", "guard-settings"} for f in findings)
+    ]  # fmt: skip
+    show(f"{name}: refused by the audit and the policy's other rules", len(audited), len(judged))
+    show(
+        f"{name}: refused because a protected path is edited",
+        len(refused) - len(audited),
+        len(judged),
+    )
+    rules = Counter(rule for _, findings in audited for rule in {f.rule for f in findings})
+    for rule, count in rules.most_common():
+        print(f"    {rule:<28} {count:>5}")
+    if listing:
+        for commit, findings in audited:
+            print(f"\n{name} {commit.id[:10]} {commit.subject[:90]}")
+            for finding in findings[:8]:
+                if finding.rule != "protected-path":
+                    print(f"    {finding}"[:230])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundles", nargs="+", type=Path)
+    parser.add_argument("--each", type=int, default=0, help="newest N commits of each history")
+    parser.add_argument("--list", action="store_true", help="print every refusal")
+    parser.add_argument("--all", action="store_true", help="count commits without code too")
+    arguments = parser.parse_args()
+    start = time.process_time()
+    whole: list[tuple[Commit, tuple[Finding, ...]]] = []
+    # size is a setting of taste: people's commits are not bound by it
+    policy = Policy(max_files=100_000, max_lines=10_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        for bundle in arguments.bundles:
+            history = History(bundle, Path(folder))
+            judged = []
+            for commit in history.commits(arguments.each):
+                if arguments.all or concerns_tests(commit):
+                    verdict = judge(commit.change, policy, before=commit.before, after=commit.after)
+                    slim = Commit(commit.id, commit.subject, Change(base="", head=""), {}, {})
+                    judged.append((slim, verdict.findings))
+            history.close()
+            report(history.name, judged, arguments.list)
+            whole += judged
+    print()
+    report("all", whole, listing=False)
+    print(f"{time.process_time() - start:.0f} s of processor time")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What runs the tests: CI, Makefile, tox, nox, scripts; and the coverage and guard settings.
+
+Pure, on text: these files have many languages, and what matters in them is a word on a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from self_coding.self_edit.audit.files import File, Files, Kind
+from self_coding.self_edit.audit.settings import (
+    compare_settings,
+    is_narrowing,
+    options,
+    read_ini,
+    read_toml,
+)
+from self_coding.values.verdicts import Finding
+
+_RUNNER = re.compile(
+    r"\b(?:py\.?test|unittest|nosetests|tox|nox|trial|stestr|make\s+(?:test|check)|setup\.py\s+test|"
+    r"hatch\s+(?:run\s+\S*test\S*|test)|coverage\s+run|uv\s+run\s+\S*test\S*|poetry\s+run\s+\S*test\S*)\b"
+)
+_PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")
+_MASKED = re.compile(
+    r"\|\|\s*(?:true|:|exit\s+0|echo\b|/bin/true|cd\b)|;\s*(?:true|exit\s+0)\b|^\s*set\s+\+e\b|"
+    r"\bexit\s+0\b|\bcontinue-on-error\s*:\s*true|\ballow_failure\s*:\s*true|--exit-zero\b|"
+    r"\bignore_outcome\s*=\s*true|\bignore_errors\s*=\s*true|\bsuccess_codes\s*=|"
+    r"^\s*if\s*:\s*(?:false|\$\{\{\s*false\s*\}\})|\|\s*(?:tee|cat|tail|head|grep)\b|2>&1\s*\|",
+    re.IGNORECASE | re.MULTILINE,
+)
+_VARIABLE = re.compile(
+    r"\b(?:PYTEST_ADDOPTS|PYTEST_PLUGINS|PYTEST_DISABLE_PLUGIN_AUTOLOAD|PYTHONOPTIMIZE|"
+    r"PYTHONSTARTUP|PYTHONBREAKPOINT|COVERAGE_PROCESS_START|PYTHONINSPECT)\b|"
+    r"\bpython[\d.]*\s+-[A-Za-z]*O{1,2}[A-Za-z]*\s"
+)
+_SECTIONS = ("testenv", "testenv:test", "testenv:tests")
+
+
+def audit_commands(files: Files) -> Iterator[Finding]:
+    """Every way in which the tests are run less, or their failure is not told."""
+    if files.of(Kind.SETTING):
+        yield from compare_settings(files.settings, files.new_settings)
+    for file in files.changed:
+        if file.kind in {Kind.PROSE, Kind.DATA}:
+            continue
+        yield from _variables(file)
+        if file.kind is Kind.COMMAND or file.name == "tox.ini":
+            yield from _masks(file)
+        if file.kind is Kind.SETTING:
+            yield from _coverage(file)
+            yield from _plugins(file)
+    yield from _removed(files)
+
+
+def _variables(file: File) -> Iterator[Finding]:
+    for number, line in file.added_lines:
+        if _VARIABLE.search(line) and not line.lstrip().startswith("#"):
+            if file.kind is Kind.TEST and re.search(r"delenv|pop\(", line):
+                continue
+            message = f"sets what a test run obeys: `{line.strip()[:80]}`"
+            yield Finding(rule="test-environment", path=file.path, line=number, message=message)
+
+
+def _masks(file: File) -> Iterator[Finding]:
+    recipe = file.name.lower() in {"makefile", "gnumakefile"} or file.name.endswith(".mk")
+    old_tests = _test_lines(file.old)
+    for number, line in file.added_lines:
+        if line.lstrip().startswith(("#", "//")):
+            continue
+        runs = bool(_RUNNER.search(line))
+        ignored = (recipe and re.match(r"\t[@+]*-", line)) or (
+            file.name == "tox.ini" and re.match(r"\s*(?:commands\s*=\s*)?-\s*\S", line)
+        )
+        block = re.search(
+            r"(?i)continue-on-error|allow_failure|ignore_|success_codes|^\s*if\s*:", line
+        )
+        if (runs and (ignored or _MASKED.search(line))) or (block and _MASKED.search(line)):
+            message = f"hides a failure: `{line.strip()[:80]}`"
+            yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
+        elif re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line) and old_tests:
+            message = f"hides a failure: `{line.strip()[:80]}`"
+            yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
+        yield from _narrowed(file, number, line)
+
+
+def _narrowed(file: File, number: int, line: str) -> Iterator[Finding]:
+    """Options of a pytest command that the old file's commands did not have."""
+    match = _PYTEST.search(line)
+    if not match:
+        return
+    known = set(re.split(r"[\s\"',\[\]]+", file.old or ""))
+    for option in options(re.sub(r"[\"',\[\]]", " ", match["rest"])):
+        word = option.split(" ")[0]
+        if is_narrowing(option) and not {word, word.split("=")[0]} & known:
+            message = f"the test command gains {option!r}"
+            yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
+        elif re.search(r"test\w*\.py|::", option) and option not in known and _test_lines(file.old):
+            message = f"the test command names only {option!r}"
+            yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
+
+
+def _removed(files: Files) -> Iterator[Finding]:
+    """A file that ran the tests, and no changed file runs them any more."""
+    places = [f for f in files.changed if f.kind is Kind.COMMAND or f.kind is Kind.SETTING]
+    if any(_test_lines(f.new) for f in places):
+        return
+    for file in places:
+        if _test_lines(file.old):
+            number, line = _test_lines(file.old)[0]
+            message = f"no test command is left of `{line.strip()[:80]}`"
+            yield Finding(rule="test-command-removed", path=file.path, line=number, message=message)
+
+
+def _test_lines(text: str | None) -> list[tuple[int, str]]:
+    lines = enumerate((text or "").splitlines(), 1)
+    return [
+        (number, line)
+        for number, line in lines
+        if _RUNNER.search(line)
+        and not re.match(
+            r"\s*(?:#|//|\[|name:|-?\s*name:|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)",
+            line,
+        )
+        and not re.search(r"[=<>~]=\s*\d|::\s*$", line)
+        and re.search(r"\s", line.strip().lstrip("-"))
+    ]
+
+
+def _coverage(file: File) -> Iterator[Finding]:
+    before, after = _fail_under(file.old, file.name), _fail_under(file.new, file.name)
+    if before is not None and file.new is not None and (after is None or after < before):
+        message = f"coverage fail_under falls from {before:g} to {after if after is not None else 'nothing'}"
+        yield Finding(rule="coverage-lowered", path=file.path, message=message)
+
+
+def _fail_under(text: str | None, name: str) -> float | None:
+    found = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?([\d.]+)", text or "")
+    return float(found[1]) if found else None
+
+
+def _plugins(file: File) -> Iterator[Finding]:
+    """A plugin of pytest that the project gives itself (entry point `pytest11`)."""
+    was, now = (_pytest11(text, file.name) for text in (file.old, file.new))
+    for name in sorted(now - was):
+        yield Finding(rule="plugin-added", path=file.path, message=f"entry point pytest11: {name}")
+
+
+def _pytest11(text: str | None, name: str) -> set[str]:
+    if name.endswith(".toml"):
+        node: object = read_toml(text or "")
+        for key in ("project", "entry-points", "pytest11"):
+            node = node.get(key, {}) if isinstance(node, dict) else {}
+        return set(map(str, node)) if isinstance(node, dict) else set()
+    return set(read_ini(text or "").get("options.entry_points", {}).get("pytest11", "").split())

@@ -1,0 +1,251 @@
+"""Code that changes how tests are run or judged: hooks, plugins, start-up files, patches.
+
+Pure. New code of these kinds is a finding wherever it stands; what was there before may stay
+and may go, but may not grow.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from self_coding.self_edit.audit import strength as says
+from self_coding.self_edit.audit.files import File, Files, Kind
+from self_coding.self_edit.audit.reading import parse
+from self_coding.values.verdicts import Finding
+
+OUTCOME_HOOKS = frozenset(
+    f"pytest_{name}"
+    for name in (
+        *("runtest_makereport", "collection_modifyitems", "sessionfinish", "ignore_collect"),
+        *("collect_file", "collect_directory", "pycollect_makemodule", "pycollect_makeitem"),
+        *("runtest_protocol", "runtest_call", "runtest_setup", "runtest_logreport", "runtestloop"),
+        *(
+            "pyfunc_call",
+            "report_teststatus",
+            "exception_interact",
+            "cmdline_main",
+            "cmdline_parse",
+        ),
+        *(
+            "cmdline_preparse",
+            "load_initial_conftests",
+            "unconfigure",
+            "deselected",
+            "itemcollected",
+        ),
+        *("fixture_setup", "generate_tests", "collection_finish", "collection", "warning_recorded"),
+        *("make_collect_report", "report_collectionfinish", "sessionstart", "plugin_registered"),
+    )
+)
+"""Hooks of pytest by which a plugin can drop tests or change their outcome."""
+
+_QUIET_HOOKS = frozenset({"pytest_configure", "pytest_addoption", "pytest_report_header"})
+_STARTUP = re.compile(
+    r"(?:.*/)?(?:sitecustomize|usercustomize)(?:\.py|/__init__\.py)|.*\.(?:pth|egg-link|start)"
+)
+_SHADOWED = frozenset(
+    "pytest _pytest pluggy unittest doctest coverage hypothesis xdist pytest_cov mock assertpy "
+    "nose tox nox iniconfig py builtins importlib traceback sys os".split()
+)
+_EXITS = frozenset(
+    {"os._exit", "os.abort", "os.kill", "os.execv", "os.execve", "os.execl", "posix._exit"}
+)
+_SOFT_EXITS = frozenset({"sys.exit", "exit", "quit", "pytest.exit", "atexit.register"})
+_JUDGES = re.compile(
+    r"^(?:pytest|_pytest|unittest|builtins|pluggy|doctest)\b|^(?:TestCase|Session|TestReport|CallInfo|Item|Function)\."
+    r"|^(?:sys\.(?:exit|excepthook|exitfunc)|os\._exit)$"
+)
+_PATCHERS = frozenset({"setattr", "patch", "object", "multiple", "setitem", "dict"})
+
+
+def audit_framework(files: Files) -> Iterator[Finding]:
+    """Every new way in which the change takes part in the judging of its own tests."""
+    for file in files.changed:
+        if file.new is None:
+            continue
+        yield from _by_name(file)
+        if file.is_python:
+            tree, old = parse(file.new), parse(file.old)
+            if tree is not None:
+                known = _texts(old)
+                yield from _plugin(file, tree, old, known)
+                yield from _exits(file, tree, known)
+                yield from _patches(file, tree, known)
+
+
+def _by_name(file: File) -> Iterator[Finding]:
+    if _STARTUP.fullmatch(file.path):
+        yield _finding("startup-file", file, 0, "is run by Python before anything else")
+    stem = file.path.split("/")[-1 if file.path.count("/") == 0 else 0].removesuffix(".py")
+    at_root = file.path.endswith(".py") and (
+        file.path.count("/") == 0 or (file.path.count("/") == 1 and file.name == "__init__.py")
+    )
+    beside = file.kind in {Kind.TEST, Kind.SUPPORT} and file.name.removesuffix(".py") in _SHADOWED
+    if file.old is None and ((at_root and stem in _SHADOWED) or beside):
+        yield _finding("module-shadowed", file, 0, f"takes the place of the module {stem!r}")
+
+
+def _plugin(
+    file: File, tree: ast.Module, old: ast.Module | None, known: set[str]
+) -> Iterator[Finding]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _hook(file, node, known)
+            if file.kind is not Kind.SOURCE and ast.unparse(node) not in known:
+                yield from _autouse(file, node, old)
+        elif isinstance(node, ast.Call) and any(k.arg == "specname" for k in node.keywords):
+            if ast.unparse(node) not in known:
+                yield _finding("outcome-hook", file, node.lineno, "registers a hook by specname")
+        elif isinstance(node, ast.Assign) and ast.unparse(node) not in known:
+            names = {says.name_of(target) for target in node.targets}
+            if names & {"collect_ignore", "collect_ignore_glob"}:
+                yield _finding("collection-narrowed", file, node.lineno, ast.unparse(node))
+            elif "pytest_plugins" in names:
+                yield _finding("plugin-added", file, node.lineno, ast.unparse(node))
+        elif isinstance(node, ast.Call | ast.AugAssign) and ast.unparse(node) not in known:
+            if re.match(
+                r"collect_ignore(?:_glob)?\b|.*pluginmanager\.(?:register|unregister|set_blocked)|"
+                r".*\.register_assert_rewrite",
+                ast.unparse(node),
+            ) and ("assert_rewrite" not in ast.unparse(node)):
+                yield _finding("plugin-added", file, node.lineno, ast.unparse(node)[:100])
+
+
+def _hook(
+    file: File, node: ast.FunctionDef | ast.AsyncFunctionDef, known: set[str]
+) -> Iterator[Finding]:
+    if node.name in OUTCOME_HOOKS and ast.unparse(node) not in known:
+        yield _finding("outcome-hook", file, node.lineno, f"{node.name} can change what tests say")
+    elif node.name in _QUIET_HOOKS and ast.unparse(node) not in known:
+        text = ast.unparse(node)
+        if re.search(
+            r"option\.\w+ =|addopts|keyword|markexpr|deselect|maxfail|exitstatus|inicfg", text
+        ):
+            message = f"{node.name} sets options of the run"
+            yield _finding("outcome-hook", file, node.lineno, message)
+
+
+def _autouse(
+    file: File, node: ast.FunctionDef | ast.AsyncFunctionDef, old: ast.Module | None
+) -> Iterator[Finding]:
+    """A fixture that every test gets unasked, and that replaces code or skips."""
+    automatic = any(
+        "fixture" in (text := ast.unparse(d)) and "autouse=True" in text
+        for d in node.decorator_list
+    )
+    if not automatic:
+        return
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call):
+            name = says.dotted(call.func)
+            patches = says.name_of(call.func) in _PATCHERS and re.match(
+                r"(?:monkeypatch|mock|mocker|unittest|patch|setattr|m|mp)\b", name
+            )
+            if patches or name in {
+                "pytest.skip",
+                "pytest.xfail",
+                "request.applymarker",
+                "request.node.add_marker",
+            }:
+                message = f"{node.name} does `{ast.unparse(call)[:80]}` for every test"
+                yield _finding("autouse-patch", file, call.lineno, message)
+
+
+def _exits(file: File, tree: ast.Module, known: set[str]) -> Iterator[Finding]:
+    """Ways out of the process with a status of one's own choice."""
+    main = _main_guard(tree)
+    soft = _SOFT_EXITS if file.kind in {Kind.TEST, Kind.SUPPORT} else frozenset()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or node in main or ast.unparse(node) in known:
+            continue
+        name = says.dotted(node.func)
+        ends_by_exit = name == "atexit.register" and "exit" in ast.unparse(
+            node.args[0] if node.args else node
+        )
+        if name in _EXITS or ends_by_exit:
+            yield _finding("exit-forced", file, node.lineno, f"`{ast.unparse(node)}` ends the run")
+        elif name in soft and not _inside_raises(tree, node):
+            yield _finding("exit-forced", file, node.lineno, f"`{ast.unparse(node)}` in the tests")
+    for node in ast.walk(tree):
+        raised = isinstance(node, ast.Raise) and node.exc is not None and file.kind is Kind.SUPPORT
+        if raised and "SystemExit" in ast.unparse(node) and ast.unparse(node) not in known:
+            yield _finding("exit-forced", file, node.lineno, "raises SystemExit beside the tests")
+
+
+def _main_guard(tree: ast.Module) -> set[ast.AST]:
+    return {
+        inner
+        for node in tree.body
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+
+
+def _inside_raises(tree: ast.Module, call: ast.Call) -> bool:
+    """Whether a call stands in code that the test runs elsewhere, or expects to leave by."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.With) and "raises" in ast.unparse(node.items[0].context_expr):
+            if any(inner is call for inner in ast.walk(node)):
+                return True
+    return False
+
+
+def _patches(file: File, tree: ast.Module, known: set[str]) -> Iterator[Finding]:
+    """Assignments into pytest, unittest, builtins or the interpreter's exit."""
+    names = _imported(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        elif isinstance(node, ast.Call) and node.args and says.name_of(node.func) in _PATCHERS:
+            targets = [node.args[0]]
+        else:
+            continue
+        for target in targets:
+            whole = _resolved(target, names)
+            into = whole if isinstance(node, ast.Call) else whole.rpartition(".")[0]
+            hit = _JUDGES.search(whole) if "." in whole or isinstance(node, ast.Call) else None
+            if hit and into and ast.unparse(node) not in known:
+                message = f"`{ast.unparse(node)[:100]}` changes what judges the tests"
+                yield _finding("framework-patched", file, node.lineno, message)
+
+
+def _imported(tree: ast.Module) -> dict[str, str]:
+    """Local names of imported modules and objects, in full."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return names
+
+
+def _resolved(target: ast.expr, names: dict[str, str]) -> str:
+    if isinstance(target, ast.Constant) and isinstance(target.value, str):
+        return target.value
+    if isinstance(target, ast.Subscript):
+        target = target.value
+        inner = _resolved(target, names)
+        return f"{inner}.item" if re.match(r"builtins|pytest|unittest|__builtins__", inner) else ""
+    whole = says.dotted(target)
+    first, _, rest = whole.partition(".")
+    full = names.get(first, first)
+    if first == "__builtins__":
+        full = "builtins"
+    return f"{full}.{rest}" if rest else (full if full != first else whole)
+
+
+def _texts(tree: ast.Module | None) -> set[str]:
+    """Every function, statement and call of a module as text."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Assign, ast.AugAssign, ast.AnnAssign,
+             ast.Call, ast.Raise)  # fmt: skip
+    return (
+        {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, kinds)} if tree else set()
+    )
+
+
+def _finding(rule: str, file: File, line: int, message: str) -> Finding:
+    return Finding(rule=rule, path=file.path, line=line, message=message)

@@ -1,0 +1,266 @@
+"""One test before and after a change: does it still say what it said?
+
+Pure. A rewritten test passes when it claims at least as much; an assertion that was dropped,
+cannot fail, is not reached any more, or forgives more than before is a finding.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+from self_coding.self_edit.audit import strength as says
+from self_coding.self_edit.audit.claims import PLATFORM, Claim
+from self_coding.self_edit.audit.reading import Test
+from self_coding.values.verdicts import Finding
+
+_DEFAULT_TOLERANCE = 1e-6  # what `pytest.approx` grants by itself
+_MOST_PAIRED = 60  # assertions of one test that are paired by likeness; more are a table
+
+
+@dataclass(frozen=True)
+class Around:
+    """What else the change does: assertions that it adds elsewhere, names that it takes out of
+    the code, and whether it changes code at all. `strict` accepts no changed expectation."""
+
+    moved: Counter[str] = field(default_factory=Counter)
+    gone: frozenset[str] = frozenset()
+    touches_source: bool = False
+    strict: bool = False
+
+
+def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
+    """Every way in which `new` claims less than `old`."""
+    yield from _reach(old, new)
+    lost, gained = _difference(old, new)
+    pairs, left, spare = _pair(lost, gained)
+    for was, now in pairs:
+        yield from _compare_claims(was, now, new.path, around)
+    left = [claim for claim in left if not _excused(claim, around)]
+    if left:
+        yield from _dropped(old, new, left, spare)
+    yield from _early_return(old, new)
+
+
+def _reach(old: Test, new: Test) -> Iterator[Finding]:
+    """Assertions that are still written down, but no longer reached."""
+    before: dict[str, list[str]] = {}
+    for claim in old.live:
+        before.setdefault(claim.text, []).append(claim.reach)
+    others = {claim.reach for claim in new.live}
+    for claim in new.claims:
+        if claim.text not in before or claim.reach in before[claim.text]:
+            continue
+        if claim.reach == "unreachable":
+            yield _finding("assert-unreachable", new, claim, "is never reached")
+        elif claim.reach == "swallowed":
+            yield _finding("assert-swallowed", new, claim, "is caught where it fails")
+        elif claim.reach and "" in before[claim.text] and not PLATFORM.search(claim.reach):
+            kind, _, condition = claim.reach.partition(" ")
+            opposite = f"{'unless' if kind == 'if' else 'if'} {condition}"
+            if opposite not in others:
+                yield _finding("assert-conditional", new, claim, f"runs only {claim.reach}")
+
+
+def _difference(old: Test, new: Test) -> tuple[list[Claim], list[Claim]]:
+    """The live claims that went and those that came; what is written twice counts twice."""
+    written = Counter(claim.text for claim in new.claims)
+    present = Counter(claim.text for claim in old.live)
+    lost = []
+    for claim in old.live:
+        if written[claim.text]:
+            written[claim.text] -= 1
+        else:
+            lost.append(claim)
+    gained = []
+    for claim in new.live:
+        if present[claim.text]:
+            present[claim.text] -= 1
+        else:
+            gained.append(claim)
+    return lost, gained
+
+
+def _pair(
+    lost: list[Claim], gained: list[Claim]
+) -> tuple[list[tuple[Claim, Claim]], list[Claim], list[Claim]]:
+    """Each lost assertion with the new one that is most like it; then both rests."""
+    if len(lost) > _MOST_PAIRED or len(gained) > _MOST_PAIRED:
+        return [], lost, gained
+    likeness = sorted(
+        (
+            (-_like(was.text, now.text), abs(i - j), i, j)
+            for i, was in enumerate(lost)
+            for j, now in enumerate(gained)
+        ),
+    )
+    taken: dict[int, int] = {}
+    used: set[int] = set()
+    for alike, _, i, j in likeness:
+        if -alike >= 0.5 and i not in taken and j not in used:
+            taken[i] = j
+            used.add(j)
+    pairs = [(lost[i], gained[j]) for i, j in sorted(taken.items())]
+    left = [claim for i, claim in enumerate(lost) if i not in taken]
+    return pairs, left, [claim for j, claim in enumerate(gained) if j not in used]
+
+
+def _like(one: str, two: str) -> float:
+    matcher = SequenceMatcher(None, one[:300], two[:300], autojunk=False)
+    return matcher.ratio() if matcher.real_quick_ratio() > 0.5 else 0.0
+
+
+def _compare_claims(was: Claim, now: Claim, path: str, around: Around) -> Iterator[Finding]:
+    def finding(rule: str, message: str) -> Finding:
+        return Finding(rule=rule, path=path, line=now.line, message=message)
+
+    shown = f"`{_short(was.text)}` became `{_short(now.text)}`"
+    tolerance = says.tolerance(now.node)
+    if tolerance > max(says.tolerance(was.node), _DEFAULT_TOLERANCE):
+        yield finding("tolerance-widened", shown)
+    elif says.loosened(was.node, now.node):
+        yield finding("tolerance-widened", shown)
+    elif _catches_more(was.node, now.node):
+        yield finding("raises-widened", shown)
+    elif now.strength < was.strength and not _same_said(was, now):
+        yield finding("assert-weakened", shown)
+    elif (around.strict or not around.touches_source) and _only_literals(was.node, now.node):
+        yield finding("expectation-changed", f"{shown}, and no code changed")
+
+
+def _same_said(was: Claim, now: Claim) -> bool:
+    """Whether two spellings say the same: `x == True` and `x`, `x == []` and `not x`, a default
+    approx."""
+    if now.strength == says.CLOSE and was.strength == says.EXACT:
+        return says.tolerance(now.node) > 0 or isinstance(now.node, ast.Call)
+    bare = re.sub(r" (?:==|is) True$", "", was.text)
+    if (
+        bare == now.text
+        or bare.replace("assertEqual(", "assertTrue(").replace(", True)", ")") == now.text
+    ):
+        return True
+    empty = re.search(r"(?:==|is|,) (?:False|\[\]|\(\)|\{\}|''|b''|0|None|set\(\))\)?$", was.text)
+    return empty is not None and ("not " in now.text or "assertFalse" in now.text)
+
+
+def _catches_more(was: ast.expr, now: ast.expr) -> bool:
+    """Whether `raises` accepts more kinds of exception, or any message."""
+    if not (isinstance(was, ast.Call) and isinstance(now, ast.Call)):
+        return False
+    names = {"raises", "assertRaises", "assertRaisesRegex", "warns"}
+    if not {says.name_of(was.func), says.name_of(now.func)} <= names or not (was.args and now.args):
+        return False
+    before, after = set(says._names(was.args[0])), set(says._names(now.args[0]))
+    broad = {"Exception", "BaseException"}
+    if (after - before) & broad or before < after:
+        return True
+    matches = [any(k.arg == "match" for k in call.keywords) for call in (was, now)]
+    same = before == after and matches == [True, False]
+    return same or (
+        says.name_of(was.func) == "assertRaisesRegex" and says.name_of(now.func) == "assertRaises"
+    )
+
+
+def _only_literals(was: ast.expr, now: ast.expr) -> bool:
+    """Whether two assertions differ in nothing but literal values."""
+    return _masked(was) == _masked(now) and ast.dump(was) != ast.dump(now)
+
+
+def _masked(node: ast.expr) -> str:
+    return re.sub(
+        r"Constant\(value=(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[^),]*)", "C(", ast.dump(node)
+    )
+
+
+def _excused(claim: Claim, around: Around) -> bool:
+    """Whether an assertion moved to another place, or speaks of what is gone from the code."""
+    if around.moved[claim.text] > 0:
+        return True
+    names = set(re.findall(r"[A-Za-z_]\w*", claim.text))
+    return not around.gone.isdisjoint(names)
+
+
+def _dropped(old: Test, new: Test, left: list[Claim], spare: list[Claim]) -> Iterator[Finding]:
+    """Assertions without a successor, unless the new ones together say as much."""
+    if len(cases(new)) > max(len(cases(old)), 1):
+        return
+    said, says_now = sum(c.strength for c in left), sum(c.strength for c in spare)
+    literals, literals_now = (sum(map(_literals, claims)) for claims in (left, spare))
+    if says_now >= said or (spare and literals_now >= literals and literals):
+        return
+    trivial = [c for c in new.claims if c.strength == says.NOTHING and not _holds(old, c.text)]
+    shown = f"`{_short(left[0].text)}`" + (f" and {len(left) - 1} more" if left[1:] else "")
+    if trivial:
+        message = f"`{_short(trivial[0].text)}` cannot fail; {shown} is gone"
+        yield Finding(rule="assert-trivial", path=new.path, line=trivial[0].line, message=message)
+    elif len(spare) < len(left):
+        message = f"{new.name} no longer asserts {shown}"
+        yield Finding(rule="assert-removed", path=new.path, line=new.line, message=message)
+    else:
+        message = f"{new.name} asserts less than {shown}"
+        yield Finding(rule="assert-weakened", path=new.path, line=spare[0].line, message=message)
+
+
+def _literals(claim: Claim) -> int:
+    return sum(isinstance(node, ast.Constant) for node in ast.walk(claim.node))
+
+
+def _holds(test: Test, text: str) -> bool:
+    return any(claim.text == text for claim in test.claims)
+
+
+def _early_return(old: Test, new: Test) -> Iterator[Finding]:
+    """A new `return` or `skip` on some condition, before an assertion."""
+    if not new.live or _returns(new) <= _returns(old):
+        return
+    first = next(node for node in _own(new.node) if isinstance(node, ast.Return))
+    if any(claim.line > first.lineno for claim in new.live):
+        message = f"{new.name} may return before it asserts"
+        yield Finding(rule="early-return", path=new.path, line=first.lineno, message=message)
+
+
+def _returns(test: Test) -> int:
+    return sum(isinstance(node, ast.Return) for node in _own(test.node)) if test.collected else 0
+
+
+def _own(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function without those of the functions inside it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(
+            child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+        ):
+            yield child
+            yield from _own(child)
+
+
+def cases(test: Test, lists: dict[str, ast.expr] | None = None) -> list[str]:
+    """The parameter sets that a test is run with, as text; `lists` are its module's constants."""
+    found: list[str] = []
+    decorators = [*test.node.decorator_list, *(test.owner.decorator_list if test.owner else [])]
+    for decorator in decorators:
+        if not isinstance(decorator, ast.Call):
+            continue
+        name = says.name_of(decorator.func)
+        if name == "parametrize" and len(decorator.args) > 1:
+            values = decorator.args[1]
+            if isinstance(values, ast.Name) and lists and values.id in lists:
+                values = lists[values.id]
+            if isinstance(values, ast.List | ast.Tuple | ast.Set):
+                found += [ast.unparse(element) for element in values.elts]
+        elif name == "example":
+            found.append(ast.unparse(decorator))
+    return found
+
+
+def _finding(rule: str, test: Test, claim: Claim, message: str) -> Finding:
+    text = f"in {test.name} `{_short(claim.text)}` {message}"
+    return Finding(rule=rule, path=test.path, line=claim.line, message=text)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:77]}..."
