@@ -154,12 +154,10 @@ def paths_of(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int
     }
 
 
-def recent(connection: sqlite3.Connection, *, commits: int) -> list[tuple[str, int]]:
-    """(path, commit number) of what the newest live commits touched."""
+def recent(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+    """(path, commit number) of everything that live commits touched."""
     return connection.execute(
         "SELECT t.path, t.commit_id FROM touched t JOIN commits c ON c.id = t.commit_id AND c.live"
-        " WHERE t.commit_id > (SELECT coalesce(max(id), 0) FROM commits WHERE live) - ?",
-        (commits,),
     ).fetchall()
 
 
@@ -168,8 +166,8 @@ def renamed(connection: sqlite3.Connection, path: str, since: int) -> str | None
     now: str | None = None
     for _ in range(_HOPS):
         row = connection.execute(
-            "SELECT r.new, r.commit_id FROM renames r JOIN commits c ON c.id = r.commit_id AND c.live"
-            " WHERE r.old = ? AND r.commit_id > ? ORDER BY r.commit_id LIMIT 1",
+            "SELECT r.new, r.commit_id FROM renames r JOIN commits c ON c.id = r.commit_id"
+            " WHERE r.old = ? AND r.commit_id > ? AND c.live ORDER BY r.commit_id LIMIT 1",
             (now or path, since),
         ).fetchone()
         if not row:

@@ -13,11 +13,11 @@ from pathlib import Path
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
-from self_coding.codebase_indexer import store, update
+from self_coding.codebase_indexer import answers, store, update
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.update import Counts
 from self_coding.retrieval import words
-from self_coding.values.code import ModuleInfo
+from self_coding.values.code import ModuleInfo, RelevantFile
 
 
 class CodebaseIndexer:
@@ -61,12 +61,32 @@ class CodebaseIndexer:
         """The files that depend on `path`, nearest first, without `path` itself."""
         return await threads.in_thread(self._chain, path)
 
+    async def get_relevant_files(self, task_description: str, limit: int = 5) -> list[str]:
+        """The files that a task concerns, best first; empty when no word of it is in the code."""
+        return [found.path for found in await self.relevant(task_description, limit)]
+
+    async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
+        """The files that a task concerns, best first, with scores and what spoke for each."""
+        return await threads.in_thread(self._relevant, task, limit)
+
+    async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
+        """The code in at most `max_tokens`: all files, then names, what is leaned on first."""
+        return await threads.in_thread(self._summary, max_tokens, task)
+
     def close(self) -> None:
         """Close the index's file; the next question opens it again."""
         self._database.close()
 
     def _refresh(self, *, tier2: bool = False) -> Counts:
         return update.refresh(self._database, self.repo_path, self.src_dirs, tier2=tier2)
+
+    def _relevant(self, task: str, limit: int) -> list[RelevantFile]:
+        self._refresh()
+        return answers.relevant(self._database, self.repo_path, task, limit)
+
+    def _summary(self, max_tokens: int, task: str | None) -> str:
+        self._refresh()
+        return answers.summarise(self._database, self.repo_path, max_tokens, task)
 
     def _chain(self, path: str) -> list[str]:
         self._refresh()

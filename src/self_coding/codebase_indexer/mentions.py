@@ -15,7 +15,9 @@ _HEAD, _TAIL = 24_000, 8_000  # characters read of a long text: its start, and w
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _URL = re.compile(r"\bhttps?://\S+")
 _BLOB_URL = re.compile(r"/(?:blob|tree|raw)/[^/\s]+/([\w./-]+\.py)\b")
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(
+    r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
+)
 _VERSIONS = re.compile(r"(?:INSTALLED VERSIONS|Versions? of |show_versions\(\))", re.IGNORECASE)
 _VERSION_LINE = re.compile(
     r"^[ \t>|]*\W{0,3}[\w.()/ -]{1,40}\W{0,3}(?:[:=]{1,3}|[ \t])[ \t\"]*"
@@ -35,12 +37,13 @@ _CODE_LIKE = re.compile(r"_|[a-z0-9][A-Z]|^[A-Z]{2,}[a-z]")
 _HYPHENED = re.compile(r"(?<![\w-])-{0,2}([A-Za-z]\w*(?:[-_]\w+)+)")
 _WORD = re.compile(r"[^\W_]+")
 
-_COMMON = frozenset(
-    "self cls print return import from def class if else elif for in is not and or none true "
-    "false str int float bool list dict set tuple object type len range open file line the a "
-    "e i x y s f t n os sys re np pd python test tests main name data value args kwargs foo bar "
-    "__init__ __main__ __name__ __file__ module".split()
-)
+_COMMON_NAMES = """
+self cls print return import from def class if else elif for in is not and or none true false str
+int float bool list dict set tuple object type len range open file line the a e i x y s f t n os
+sys re np pd python test tests main name data value args kwargs foo bar __init__ __main__ __name__
+__file__ module
+"""
+_COMMON = frozenset(_COMMON_NAMES.split())  # keywords, built-ins, placeholders: they tell nothing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ older schema. Nothing here reads the working tree or decides what is out of date
               it imports, split; body: the text itself, which FTS5 splits at "_" alone
     terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
     folders   path, stamp           where a new file would show
-    coverage  test, path, hash      which test file ran which version of which file, as recorded
+    coverage  test, path            this test file called functions of this file, as recorded;
+              hash, outline         of the file then (outline.Outline.digest)
 
 Rows of `words` are never changed: a changed file gets a new row, and rows that are no longer in
 `files.doc` are dead. Every reader joins through `files.doc`; when many are dead all are rewritten.
@@ -55,7 +56,9 @@ CREATE VIRTUAL TABLE words USING fts5(
 );
 CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
-CREATE TABLE coverage (test TEXT, path TEXT, hash BLOB, PRIMARY KEY (path, test)) WITHOUT ROWID;
+CREATE TABLE coverage (
+    test, path, hash BLOB, outline BLOB, PRIMARY KEY (path, test)
+) WITHOUT ROWID;
 """
 MIGRATIONS = (SCHEMA, commits.SCHEMA)  # the second: the history of git
 
@@ -121,6 +124,22 @@ def edges(connection: sqlite3.Connection) -> list[Edge]:
         for source, targets in rows
         for packed in array("I", targets)
     ]
+
+
+def pairs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """(source, target) of every import edge."""
+    rows = connection.execute("SELECT source, targets FROM edges")
+    return [(source, packed >> 3) for source, blob in rows for packed in array("I", blob)]
+
+
+def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int, list[int]]:
+    """The files that each of a few files imports, each once."""
+    found: dict[int, list[int]] = {}
+    for source in sources:
+        row = connection.execute("SELECT targets FROM edges WHERE source = ?", (source,)).fetchone()
+        packed = array("I", row[0]) if row else ()
+        found[source] = sorted({each >> 3 for each in packed})
+    return found
 
 
 def symbols(connection: sqlite3.Connection, file: int | None = None) -> list[SymbolRow]:

@@ -1,0 +1,159 @@
+"""What the stored index tells about a task: reads the rows each pure step needs, in order.
+
+Blocking, and only reading: one `Database.read()` of the caller spans a whole answer, so that all
+of it is of one state. Ranking itself is in `relevance` and `evidence`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from self_coding.codebase_indexer import commits, evidence, lexical, mentions, relevance, store
+from self_coding.codebase_indexer.commits import Vote
+from self_coding.codebase_indexer.evidence import Definition
+from self_coding.codebase_indexer.mentions import Mentions
+from self_coding.codebase_indexer.relevance import Ranked
+from self_coding.codebase_indexer.summary import Outline
+
+_VOTERS = 40  # past commits that vote
+_ASKED = 400  # past commits looked at: age and files that are gone leave fewer
+_NAMES = 150  # names of a task whose definitions are looked up
+
+
+def relevant(
+    connection: sqlite3.Connection,
+    task: str,
+    *,
+    weights: Mapping[str, float] = relevance.WEIGHTS,
+) -> list[Ranked]:
+    """The files of the index that a task concerns, best first; empty when no word of it, no name
+    and no path stands in the code."""
+    read = mentions.read(task)
+    files = store.files(connection)
+    code = frozenset(file.id for file in files if not file.is_test)
+    places = evidence.Places(files)
+    signals = _lexical(connection, read)
+    signals["mentions"] = evidence.of_mentions(read, places)
+    if not any(signals.values()):
+        return []
+    signals["definitions"] = evidence.of_definitions(_definitions(connection, read, code))
+    tests = {file.id for file in files if file.is_test}
+    voters = evidence.best_tests(signals["words"], frozenset(tests))
+    signals["tests"] = evidence.of_tests(voters, _imports(connection, voters, code))
+    if weights.get("history"):
+        present = {file.path: file.id for file in files}
+        signals["history"] = evidence.of_votes(_votes(connection, read, present), present)
+    return relevance.rank(files, signals, named=_named(read, places), weights=weights)
+
+
+def _lexical(connection: sqlite3.Connection, task: Mentions) -> dict[str, evidence.Scores]:
+    """What the full text says of the task's words, names and phrases."""
+    asked = lexical.query(task)
+    lookups = {
+        "words": (asked.spoken, lexical.EVERYWHERE, ""),
+        "title": (asked.title, lexical.EVERYWHERE, ""),
+        "names": (asked.spoken, lexical.IN_NAMES, "names"),
+        "references": (asked.names, lexical.IN_BODY, "body"),
+        "phrases": (asked.phrases, lexical.IN_BODY, "body"),
+    }
+    return {
+        signal: _matches(connection, terms, weights, field)
+        for signal, (terms, weights, field) in lookups.items()
+    }
+
+
+def _matches(
+    connection: sqlite3.Connection, terms: Sequence[str], weights: Sequence[float], field: str
+) -> dict[int, float]:
+    """File id -> weighted BM25 of the files that hold any of the terms (in one field, if given)."""
+    if not terms:
+        return {}
+    either = " OR ".join(store.quoted(term) for term in terms)
+    score = f"-bm25(words, {', '.join(str(float(weight)) for weight in weights)})"
+    rows = connection.execute(
+        f"SELECT files.id, {score} FROM words JOIN files ON files.doc = words.rowid"  # noqa: S608
+        " WHERE words MATCH ?",
+        (f"{field} : ({either})" if field else either,),
+    )
+    return dict(rows.fetchall())
+
+
+def _definitions(
+    connection: sqlite3.Connection, task: Mentions, code: frozenset[int]
+) -> Iterable[Definition]:
+    for name, weight in list(task.identifiers.items())[:_NAMES]:
+        found = {row.file for row in store.definitions(connection, name)} & code
+        if found:
+            yield Definition(name, weight, frozenset(found))
+
+
+def _imports(
+    connection: sqlite3.Connection, sources: Iterable[int], code: frozenset[int]
+) -> dict[int, list[int]]:
+    """The files that each of a few files imports."""
+    targets = store.targets(connection, sources)
+    return {
+        source: [target for target in found if target in code] for source, found in targets.items()
+    }
+
+
+def _votes(
+    connection: sqlite3.Connection, task: Mentions, present: Mapping[str, int]
+) -> list[Vote]:
+    """The past commits most like the task, their files under their present names."""
+    newest = commits.newest(connection)
+    found = commits.alike(connection, lexical.message_words(task), limit=_ASKED)
+    alike = [(evidence.aged(score, newest - number), number) for number, score in found]
+    votes: list[Vote] = []
+    for score, number in sorted(alike, reverse=True):
+        paths = tuple(_present_paths(connection, number, present))
+        if paths:
+            votes.append(Vote(score, newest - number, paths))
+        if len(votes) == _VOTERS:
+            break
+    return votes
+
+
+def _present_paths(
+    connection: sqlite3.Connection, number: int, present: Mapping[str, int]
+) -> Iterable[str]:
+    for path in commits.paths_of(connection, [number])[number]:
+        now = path if path in present else commits.renamed(connection, path, number)
+        if now is not None and now in present:
+            yield now
+
+
+def _named(task: Mentions, places: evidence.Places) -> frozenset[int]:
+    """Tests whose path the task gives in so many words."""
+    return frozenset(
+        file.id
+        for path in task.paths
+        if path.endswith(".py")
+        for file in places.of_path(path)[0]
+        if file.is_test
+    )
+
+
+def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Outline]:
+    """Every file with its heads, and how much the repository and the task lean on it."""
+    heads: dict[int, list[store.SymbolRow]] = defaultdict(list)
+    for symbol in store.symbols(connection):
+        heads[symbol.file].append(symbol)
+    importers = Counter(edge.target for edge in store.edges(connection))
+    changes = evidence.changes(commits.recent(connection), commits.newest(connection))
+    ranked = relevant(connection, task) if task and task.strip() else []
+    best = max((each.score for each in ranked), default=0.0)
+    task_share = {each.file.id: max(0.0, each.score) / best for each in ranked if best > 0}
+    return [
+        Outline(
+            path=file.path,
+            is_test=file.is_test,
+            heads=tuple(heads.get(file.id, ())),
+            importers=importers[file.id],
+            changes=changes.get(file.path, 0.0),
+            relevance=task_share.get(file.id, 0.0),
+        )
+        for file in store.files(connection)
+    ]

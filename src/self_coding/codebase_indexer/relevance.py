@@ -1,0 +1,104 @@
+"""Which files a task concerns: many weak signals, each scaled to at most 1, added up.
+
+Pure: facts in, a ranking out. The weights were chosen on the development set of
+`bench/localize.py`, round on purpose and fitted to no repository; `docs/explanation/relevance.md`
+has what each of them is worth. Tests come last, for a task is about the code they test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from self_coding.codebase_indexer.evidence import Scores
+from self_coding.codebase_indexer.store import File
+
+WEIGHTS: Mapping[str, float] = {
+    "words": 0.5,
+    "title": 0.75,
+    "names": 0.35,
+    "definitions": 0.75,
+    "references": 0.35,
+    "mentions": 1.5,
+    "history": 1.0,
+    "tests": 0.5,
+    "phrases": 0.5,
+}
+_REASONS = {
+    "words": "its words are those of the task",
+    "title": "its words are those of the task's title",
+    "names": "names it defines stand in the task",
+    "definitions": "it defines what the task names",
+    "references": "it uses what the task names",
+    "mentions": "the task names it, or shows it in a traceback",
+    "history": "past commits like the task changed it",
+    "tests": "tests like the task import it",
+    "phrases": "it holds whole phrases of the task",
+}
+_ASIDE = 0.5  # what a file beside the product counts: documentation, examples, tools
+_LAST = -1e6  # added to a test's score
+_ASIDE_PATH = re.compile(
+    r"(?:^|/)(?:docs?|documentation|examples?|tools?|scripts?|bench|benchmarks?|asv_bench|ci|"
+    r"demos?|samples?|tutorials?|contrib)/|(?:^|/)setup\.py$"
+)
+
+
+@dataclass
+class Ranked:
+    """One file of a ranking, and what each signal gave for it."""
+
+    file: File
+    score: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def reasons(self) -> tuple[str, ...]:
+        """What spoke for the file, strongest first."""
+        strongest = sorted(self.parts.items(), key=lambda part: (-part[1], part[0]))
+        return tuple(f"{_REASONS[name]} ({value:.2f})" for name, value in strongest if value > 0)
+
+
+def rank(
+    files: Sequence[File],
+    signals: Mapping[str, Scores],
+    *,
+    named: frozenset[int] = frozenset(),
+    weights: Mapping[str, float] = WEIGHTS,
+) -> list[Ranked]:
+    """The files that any signal speaks for, best first.
+
+    Args:
+        files: every file of the index.
+        signals: name of a weight -> its scores.
+        named: tests that the task names itself, which are therefore no afterthought.
+        weights: what each signal counts.
+    """
+    tests = {file.id for file in files if file.is_test and file.id not in named}
+    scaled = {name: dict(_scaled(scores, tests)) for name, scores in signals.items()}
+    found: list[Ranked] = []
+    for file in files:
+        parts = {
+            name: weights.get(name, 0.0) * scores[file.id]
+            for name, scores in scaled.items()
+            if file.id in scores
+        }
+        score = sum(parts.values())
+        if score > 0:
+            found.append(Ranked(file, _placed(file, score, is_last=file.id in tests), parts))
+    found.sort(key=lambda each: (-each.score, each.file.path))
+    return found
+
+
+def _scaled(scores: Scores, tests: set[int]) -> Iterator[tuple[int, float]]:
+    """Scores with the best file that is no test at 1."""
+    most = max((value for number, value in scores.items() if number not in tests), default=0.0)
+    most = most or max(scores.values(), default=0.0)
+    if most > 0:
+        for number, value in scores.items():
+            yield number, min(1.0, value / most)
+
+
+def _placed(file: File, score: float, *, is_last: bool) -> float:
+    if _ASIDE_PATH.search(file.path):
+        score *= _ASIDE
+    return score + _LAST if is_last else score
