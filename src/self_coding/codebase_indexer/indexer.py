@@ -13,7 +13,7 @@ from pathlib import Path
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
-from self_coding.codebase_indexer import answers, store, update
+from self_coding.codebase_indexer import orientation, store, update
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.update import Counts
 from self_coding.retrieval import words
@@ -82,11 +82,11 @@ class CodebaseIndexer:
 
     def _relevant(self, task: str, limit: int) -> list[RelevantFile]:
         self._refresh()
-        return answers.relevant(self._database, self.repo_path, task, limit)
+        return orientation.relevant(self._database, self.repo_path, task, limit)
 
     def _summary(self, max_tokens: int, task: str | None) -> str:
         self._refresh()
-        return answers.summarise(self._database, self.repo_path, max_tokens, task)
+        return orientation.summarise(self._database, self.repo_path, max_tokens, task)
 
     def _chain(self, path: str) -> list[str]:
         self._refresh()
