@@ -16,6 +16,8 @@ from self_coding.values.attempts import Failure, ModificationAttempt, Outcome
 
 LIMIT = 9_500  # characters of a whole message; the promise is 10,000
 _MOST_TESTS = 10
+_DIFF = 60_000  # characters of a diff that are looked at
+_MARGIN = 20_000  # cleaned beyond what is shown, so that no secret is cut in two
 _MOST_PAST = 5
 
 _RULE = (
@@ -47,7 +49,7 @@ def message(
         quoted("failing run, as read from its output", facts(failure), 1_700),
         quoted("last frames and assertion", _frames(failure, failed), 1_500),
         quoted("failure analysis", attempt.failure_analysis, 500),
-        quoted("diff of what was touched", _diff(attempt.diff, failure, failed), 1_700),
+        quoted("diff of what was touched", _diff(attempt.diff[:_DIFF], failure, failed), 1_700),
         quoted("end of the test output", _tail(attempt.test_results, 900), 1_000),
         _past(similar),
         f"Retries so far: {attempt.retry_count}. {_ASK[attempt.outcome]}",
@@ -57,7 +59,7 @@ def message(
 
 def quoted(origin: str, text: str, limit: int) -> str:
     """`text` as data: its origin, then each line behind "> "; empty where there is none."""
-    clean = redact(text).strip()
+    clean = redact(text[: limit + _MARGIN]).strip()
     if not clean:
         return ""
     lines = [f"> {line}" for line in _short(clean, limit).splitlines()]
@@ -108,6 +110,7 @@ def _diff(diff: str, failure: Failure, failed: Sequence[FailedTest]) -> str:
         path, hunk = item
         return path != failure.root_cause_file, hunk.function not in through
 
+    diff = redact(diff)
     hunks = [(path, hunk) for path, many in touched(diff).items() for hunk in many]
     blocks = [f"{path} in {hunk.function}\n{hunk.text}" for path, hunk in sorted(hunks, key=far)]
     return "\n".join(_short(block, 900) for block in blocks[:6]) if blocks else diff
@@ -115,7 +118,7 @@ def _diff(diff: str, failure: Failure, failed: Sequence[FailedTest]) -> str:
 
 def _tail(output: str, limit: int) -> str:
     """The end of the output, from a whole line on."""
-    text = output.rstrip()
+    text = redact(output[-limit - _MARGIN :]).rstrip()
     if len(text) <= limit:
         return text
     return "...\n" + text[-limit:].partition("\n")[2]
@@ -126,7 +129,8 @@ def _past(similar: Sequence[ModificationAttempt]) -> str:
     blocks = []
     for past in similar[:_MOST_PAST]:
         name = f"attempt {past.id}" if past.id is not None else "an earlier attempt"
-        text = f"Task: {_short(past.task_description, 160)}\n{_short(past.reflection, 240)}"
+        said = redact(past.reflection[:_MARGIN])
+        text = f"Task: {_short(past.task_description, 160)}\n{_short(said, 240)}"
         blocks.append(quoted(f"{name}, {past.outcome.value.upper()}", text, 420))
     return "\n\n".join(["Earlier attempts at alike tasks:", *blocks]) if blocks else ""
 

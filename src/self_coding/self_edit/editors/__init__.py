@@ -11,6 +11,7 @@ from self_coding.errors import EditError
 from self_coding.self_edit.editors.caller import CallerEditor
 from self_coding.self_edit.editors.command import PRESETS, CommandEditor, preset
 from self_coding.self_edit.editors.function import CallableEditor
+from self_coding.self_edit.editors.model import ModelEditor
 from self_coding.self_edit.editors.patch import PatchEditor
 from self_coding.self_edit.editors.protocol import Editor
 from self_coding.values.attempts import Json
@@ -21,6 +22,7 @@ __all__ = [
     "CallerEditor",
     "CommandEditor",
     "Editor",
+    "ModelEditor",
     "PatchEditor",
     "preset",
     "restored",
