@@ -239,8 +239,9 @@ def _look(private: Git, repo: Repository, limit: int) -> _Scan:
             uncaptured[path] = reason
         if not path.endswith("/") and (not reason or tag != "?"):
             wanted.append(path)
-    _update(private, [path for path in wanted if path not in uncaptured], uncaptured)
-    _forget(private, [path for path in wanted if path in uncaptured])
+    gone = {path for path in wanted if path in uncaptured or not reachable(repo.top, path)}
+    forget(private, sorted(gone))
+    _update(private, [path for path in wanted if path not in gone], uncaptured)
     return _Scan(
         worktree=private.text("write-tree"),
         fresh=frozenset(path for path, tag in tags.items() if tag == "?"),
@@ -251,15 +252,14 @@ def _look(private: Git, repo: Repository, limit: int) -> _Scan:
 def _seed(private: Git, repo: Repository) -> None:
     """First time: what the user tracks is captured even where it is ignored."""
     tracked = repo.git.run("ls-files", "-z").stdout
-    present = [path for path in fields(tracked) if _is_file(repo.top / path)]
+    present = [path for path in fields(tracked) if _is_file(repo.top, path)]
     _update(private, sorted(set(present)), {})
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
+def _is_file(top: Path, path: str) -> bool:
+    if not reachable(top, path):
         return False
+    mode = (top / path).lstat().st_mode
     return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
 
@@ -301,7 +301,18 @@ def _update(private: Git, paths: Sequence[str], uncaptured: dict[str, str]) -> N
     _update(private, paths[middle:], uncaptured)
 
 
-def _forget(private: Git, paths: Iterable[str]) -> None:
+def reachable(top: Path, path: str) -> bool:
+    """Whether something is at `path`, and not behind a symlink on the way."""
+    place = top
+    for part in path.split("/")[:-1]:
+        place /= part
+        if place.is_symlink() or not place.is_dir():
+            return False
+    return os.path.lexists(top / path)
+
+
+def forget(private: Git, paths: Iterable[str]) -> None:
+    """Take paths out of an index, whatever is on the disk."""
     data = "".join(f"{path}\0" for path in paths)
     if data:
         private.run("update-index", "--force-remove", "-z", "--stdin", stdin=encode(data))
@@ -347,10 +358,14 @@ def _reconcile(repo: Repository, private: Git, scan: _Scan, index: str) -> _Scan
         extra, missing = sorted(ours - theirs), sorted(theirs - ours)
     old = [path for path in extra if path not in scan.fresh]
     gone = _ignored(private, old)
-    back = [p for p in missing if p not in scan.uncaptured and _is_file(repo.top / p)]
+    back = [p for p in missing if p not in scan.uncaptured and _is_file(repo.top, p)]
+    for path in set(missing) - set(back):
+        place = repo.top / path
+        if reachable(repo.top, path) and not place.is_dir():
+            scan.uncaptured.setdefault(path, "not a file")
     if not gone and not back:
         return scan
-    _forget(private, gone)
+    forget(private, gone)
     _update(private, back, scan.uncaptured)
     return replace(scan, worktree=private.text("write-tree"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.capture import ignored, scratch
+from self_coding.git_safety.capture import forget, ignored, reachable, scratch
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded
 from self_coding.git_safety.describe import hidden_paths
 from self_coding.git_safety.follow import follow
@@ -233,7 +233,9 @@ def _add(repo: Repository, git: Git, paths: Sequence[str]) -> None:
     if not paths:
         return
     refuse_filtered(repo, paths, "committing")
-    data = encode("".join(f"{path}\0" for path in paths))
+    forget(git, [path for path in paths if not reachable(repo.top, path)])
+    present = [path for path in paths if reachable(repo.top, path)]
+    data = encode("".join(f"{path}\0" for path in present))
     git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.capture import Capture, exact_git, load, scratch, take
+from self_coding.git_safety.capture import Capture, exact_git, load, reachable, scratch, take
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, log_of
 from self_coding.git_safety.describe import changed_paths, hidden_paths
 from self_coding.git_safety.repository import Repository
@@ -230,18 +230,15 @@ def _guard(repo: Repository, target: Target, hidden: set[str], keep: set[str]) -
         return "a database of this project"
     if target.path in keep:
         return "it could not be captured"
-    if not target.expected and _exists(repo.top / target.path):
+    if not target.expected and _exists(repo.top, target.path):
         return "something that was not captured is there (ignored, or too large)"
     return ""
 
 
-def _exists(path: Path) -> bool:
-    """Whether a file is there; a folder counts when it holds any file."""
-    try:
-        path.lstat()
-    except OSError:
-        return False
-    return path.is_symlink() or not path.is_dir()
+def _exists(top: Path, path: str) -> bool:
+    """Whether a file or symlink is at `path` itself, not behind a symlink on the way."""
+    place = top / path
+    return reachable(top, path) and (place.is_symlink() or not place.is_dir())
 
 
 def _restore_index(repo: Repository, goal: Goal, index: Path) -> None:

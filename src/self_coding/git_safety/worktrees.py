@@ -16,7 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES, discard, exact_git, take
+from self_coding.git_safety.capture import (
+    MAX_UNTRACKED_BYTES,
+    discard,
+    exact_git,
+    forget,
+    reachable,
+    take,
+)
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded, log_of
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.git import Git, decode, encode, fields
@@ -251,7 +258,8 @@ def _all_of(slot: Repository, index: Path) -> str:
     git = replace(slot.git, index=index)
     done = git.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
     paths = dict.fromkeys(part[2:] for part in fields(done.stdout) if not part.endswith("/"))
-    wanted = [path for path in paths if not _special(slot.top / path)]
+    forget(git, [path for path in paths if not reachable(slot.top, path)])
+    wanted = [p for p in paths if reachable(slot.top, p) and not _special(slot.top / p)]
     if wanted:
         data = encode("".join(f"{path}\0" for path in wanted))
         git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
