@@ -71,7 +71,7 @@ def measures(
     ]
 
 
-def rare(seen: int, rows: int) -> float:
+def rare(seen: float, rows: int) -> float:
     """The rarity of something that `seen` of the rows have."""
     return math.log(1 + max(0.0, rows - seen + 0.5) / (seen + 0.5))
 
@@ -132,12 +132,13 @@ def _new_words(
 ) -> dict[str, float]:
     """The words that the teachers have and the query has not, the most telling, weighed."""
     expected = _expected([row.subject + row.places + row.names for row in found], teachers)
-    counts = counted([row.body + row.places + row.names for row in found])
     asked = set(query.body)
+    wanted = frozenset(expected.keys() - asked)
+    counts = counted(wanted.intersection(row.body + row.places + row.names) for row in found)
     weighed = {
         word: weight * rare(counts[word], rows)
         for word, weight in expected.items()
-        if word not in asked
+        if word in wanted
     }
     return dict(sorted(weighed.items(), key=lambda item: (-item[1], item[0]))[:_NEW_WORDS])
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from self_coding.adapters.db import Connection, Database
 from self_coding.modification_journal import similar, store, words
@@ -17,9 +17,12 @@ from self_coding.modification_journal.features import Features, features, terms
 from self_coding.modification_journal.feedback import Rarity, rare
 from self_coding.values.attempts import Outcome, SimilarAttempt
 
-_TERMS = 40  # terms of a query that are looked up
+_TERMS = 60  # terms of a query that are looked up, the longest first
+_PROBE = 64  # newest rows of each, by which its rarity is judged
+_READ = 8000  # rows that are read for the rarest terms
 _PER_TERM = 1500  # newest rows of one term
-_SCORED = 300  # candidates that are scored with all their fields
+_SCORED = 300  # candidates whose words are scored
+_RECENT = 20  # newest rows that are candidates whatever they say
 
 
 def find(
@@ -68,38 +71,59 @@ def gather(
     connection: Connection, query: Features, newest: int, wanted: Collection[str] | None
 ) -> tuple[list[similar.Candidate], Rarity]:
     """The most promising rows, and how rare the query's words and their files are."""
+    probed = sorted(_probe(connection, query, newest), key=lambda term: -term.rarity)
     promise: dict[int, float] = defaultdict(float)
-    rarity: dict[str, float] = {}
-    for term in sorted(terms(query), key=lambda term: (-len(term), term))[:_TERMS]:
-        rows = words.newest(connection, term, _PER_TERM)
-        if not rows:
-            rarity[term] = rare(0, newest)
-            continue
-        frequency = float(len(rows))
-        if len(rows) == _PER_TERM:
-            frequency *= newest / max(1, newest - rows[-1] + 1)
-        rarity[term] = math.log(1 + (newest - frequency + 0.5) / (frequency + 0.5))
+    room = _READ
+    for term in probed:
+        rows = term.rows
+        if room > 0 and len(rows) == _PROBE:
+            rows = words.newest(connection, term.word, min(room, _PER_TERM))
+        room -= len(rows)
         for row in rows:
-            promise[row] += rarity[term]
+            promise[row] += term.rarity
+    for row in range(max(1, newest - _RECENT), newest + 1):
+        promise[row] += 0.0
     for row in promise:
-        promise[row] *= 1 + math.exp((row - newest) / 300)
+        age = newest - row
+        promise[row] *= 1 + math.exp(-age / 200) + math.exp(-age / 8)
     best = sorted(promise, key=lambda row: (-promise[row], -row))
     wide = _SCORED if wanted is None else 5 * _SCORED
-    loaded = words.load(connection, sorted(best[:wide], reverse=True))
+    loaded = words.load(connection, best[:wide])
     if wanted is not None:
         loaded = [item for item in loaded if item.outcome in wanted]
     known = _file_rarity(connection, loaded, newest)
-    return loaded, Rarity(rows=newest, words=rarity, files=known)
+    return loaded, Rarity(
+        rows=newest, words={term.word: term.rarity for term in probed}, files=known
+    )
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A term of the query: its newest rows, and how rare it is."""
+
+    word: str
+    rows: Sequence[int]
+    rarity: float
+
+
+def _probe(connection: Connection, query: Features, newest: int) -> Iterator[_Term]:
+    """The query's terms; a common one's frequency is judged by how close its newest rows lie."""
+    for word in sorted(terms(query), key=lambda word: (-len(word), word))[:_TERMS]:
+        rows = words.newest(connection, word, _PROBE)
+        frequency = float(len(rows))
+        if len(rows) == _PROBE:
+            frequency *= newest / max(1, newest - rows[-1] + 1)
+        yield _Term(word, rows, rare(frequency, newest))
 
 
 def _file_rarity(
     connection: Connection, candidates: Sequence[similar.Candidate], rows: int
 ) -> Mapping[str, float]:
     """How rare the files of the candidates are among all attempts."""
-    paths = {path for item in candidates for path in item.found.files}
-    known = {}
-    for path in paths:
-        row = connection.execute("SELECT attempts FROM file WHERE path = ?", (path,)).fetchone()
-        if row:
-            known[path] = rare(int(row[0]), rows)
-    return known
+    paths = sorted({path for item in candidates for path in item.found.files})
+    marks = ", ".join("?" * len(paths))
+    seen = connection.execute(
+        f"SELECT path, attempts FROM file WHERE path IN ({marks})",  # noqa: S608 - only marks
+        paths,
+    )
+    return {str(path): rare(int(number), rows) for path, number in seen}

@@ -18,6 +18,7 @@ from self_coding.modification_journal import feedback
 from self_coding.modification_journal.features import Features
 
 _K1, _B = 1.2, 0.6
+_CLOSER = 120  # candidates that are measured in full, of those whose words were
 _LETTERS = re.compile(r"[^\W_]+")
 _TAG = re.compile(r"\W*([\w\- ./]{2,30}?)[\]:]")  # "[float8] ...", "docs: ..."
 
@@ -43,13 +44,13 @@ class Weights:
     title: float = 0.4
     feedback_code: float = 0.25
     row_covered: float = 5.0
-    files: float = 2.0
+    files: float = 4.0
     functions: float = 1.25
     tag: float = 0.6
-    crowd: float = 0.1
+    crowd: float = 0.2
     lately: float = 1.0
     just_now: float = 1.0
-    outcome: float = 8.0
+    outcome: float = 12.0
     rollback: float = 0.8
     given: float = 3.0
 
@@ -108,8 +109,14 @@ def measure(
     newest: int,
     weights: Weights = DEFAULT,
 ) -> list[Measures]:
-    """Every candidate with its measures, those of the feedback included."""
-    first = _first(query, candidates, rarity, newest)
+    """The candidates whose words promise most, with all their measures."""
+    spoken = _spoken(query, candidates, rarity, newest)
+    order = sorted(
+        range(len(candidates)),
+        key=lambda at: -_words_only(spoken[at], weights) * _recency(spoken[at], weights),
+    )
+    candidates = [candidates[at] for at in order[:_CLOSER]]
+    first = _closer(query, candidates, rarity, [spoken[at] for at in order[:_CLOSER]])
     firsts = [_words_only(parts, weights) * _recency(parts, weights) for parts in first]
     given = feedback.Expectation.of(query.files, query.symbols)
     second = feedback.measures(query, [item.found for item in candidates], firsts, rarity, given)
@@ -156,9 +163,10 @@ def _recency(parts: Mapping[str, float], weights: Weights) -> float:
 _FAILED = {"success": 0.0, "failure": 1.0, "rollback": 2.0}
 
 
-def _first(
+def _spoken(
     query: Features, candidates: Sequence[Candidate], rarity: feedback.Rarity, newest: int
 ) -> list[dict[str, float]]:
+    """What the words of each candidate say."""
     found = [item.found for item in candidates]
     body, subject = frozenset(query.body), frozenset(query.subject)
     code = [row.places + row.names for row in found]
@@ -166,16 +174,12 @@ def _first(
     mean_subject = _mean([row.subject for row in found])
     mean_code = _mean(code)
     mean_head = _mean([row.head for row in found])
-    titles = _titles(query, found)
-    others = feedback.counted([row.subject for row in found])
-    tag = _tag(query.title)
     measured = []
-    for item, row, place, title in zip(candidates, found, code, titles, strict=True):
+    for item, row, place in zip(candidates, found, code, strict=True):
         in_body, subject_body = _bm25(body, subject, rarity.words, row.body, mean_body)
         in_code, subject_code = _bm25(body, subject, rarity.words, place, mean_code)
         in_head, _ = _bm25(body, subject, rarity.words, row.head, mean_head)
         in_subject, _ = _bm25(subject, subject, rarity.words, row.subject, mean_subject)
-        alike, covered = _titles_shared(subject, body, row, rarity, others)
         measured.append(
             {
                 "body": in_body,
@@ -184,15 +188,38 @@ def _first(
                 "code": in_code,
                 "subject_code": subject_code,
                 "head": in_head,
-                "title": title,
-                "alike": alike,
-                "row_covered": covered,
-                "tag": 1.0 if tag and _tag(row.title) == tag else 0.0,
+                "title": 0.0,
                 "age": float(max(1, newest + 1 - item.row)),
-                "crowd": float(len(row.files)),
-                "failed": _FAILED.get(item.outcome, 1.0),
             }
         )
+    return measured
+
+
+def _closer(
+    query: Features,
+    candidates: Sequence[Candidate],
+    rarity: feedback.Rarity,
+    spoken: Sequence[Mapping[str, float]],
+) -> list[dict[str, float]]:
+    """What the titles of the best candidates say, and how those ended."""
+    found = [item.found for item in candidates]
+    body, subject = frozenset(query.body), frozenset(query.subject)
+    titles = _titles(query, found)
+    others = feedback.counted([row.subject for row in found])
+    tag = _tag(query.title)
+    measured = []
+    for item, parts, title in zip(candidates, spoken, titles, strict=True):
+        row = item.found
+        alike, covered = _titles_shared(subject, body, row, rarity, others)
+        more = {
+            "title": title,
+            "alike": alike,
+            "row_covered": covered,
+            "tag": 1.0 if tag and _tag(row.title) == tag else 0.0,
+            "crowd": float(len(row.files)),
+            "failed": _FAILED.get(item.outcome, 1.0),
+        }
+        measured.append({**parts, **more})
     return measured
 
 

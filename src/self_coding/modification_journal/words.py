@@ -7,7 +7,7 @@ This is the one module of the room whose SQL is SQLite's alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from self_coding.adapters.db import Connection
 from self_coding.modification_journal.features import Features, pack, terms, unpack
@@ -45,13 +45,14 @@ def last(connection: Connection) -> int:
     return int(row[0] or 0)
 
 
-def load(connection: Connection, attempts: Iterable[int]) -> list[Candidate]:
+def load(connection: Connection, attempts: Sequence[int]) -> list[Candidate]:
     """The outcome and the features of these attempts; a damaged row is left out."""
-    found = []
-    for attempt in attempts:
-        row = connection.execute(
-            "SELECT outcome, words FROM feature WHERE attempt = ?", (attempt,)
-        ).fetchone()
-        if row and isinstance(row[1], str):
-            found.append(Candidate(attempt, str(row[0]), unpack(row[1])))
-    return found
+    marks = ", ".join("?" * len(attempts))
+    rows = connection.execute(
+        f"SELECT attempt, outcome, words FROM feature WHERE attempt IN ({marks}) "  # noqa: S608 - only marks
+        "ORDER BY attempt DESC",
+        tuple(attempts),
+    )
+    return [
+        Candidate(row[0], str(row[1]), unpack(row[2])) for row in rows if isinstance(row[2], str)
+    ]
