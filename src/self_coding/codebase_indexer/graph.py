@@ -1,15 +1,15 @@
-"""The import graph as a value: dependents with distances, layers, tests that reach a change.
+"""The import graph as a value: dependents with distances, nearest first.
 
-Pure: edges in, answers out. Safety questions follow every edge, whatever its scope; who wants
-only what runs at import time says so. Two kinds of edges stand in no import statement and are
-added here: a module needs the `__init__` of every package around it, and a test needs every
+Pure: edges in, answers out. Safety questions follow every edge, whatever its scope. Three kinds
+of edges stand in no import statement and are added here: an import of `a.b.c` runs the
+`__init__` of `a` and `a.b`; a module needs the packages around itself; a test needs every
 conftest.py above it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from self_coding.codebase_indexer.resolve import is_test
 from self_coding.values.code import Dependent
@@ -27,51 +27,72 @@ class Graph:
         self.paths = paths
         self._ids = {path: file for file, path in paths.items()}
         self._importers: dict[int, set[int]] = defaultdict(set)
+        above = {file: self._packages(path) for file, path in paths.items()}
         for source, target in edges:
             self._importers[target].add(source)
-        for path, file in self._ids.items():
-            for above in self._implied(path):
-                if above != file:
-                    self._importers[above].add(file)
+            for package in above.get(target, ()):
+                self._importers[package].add(source)
+        for file, path in paths.items():
+            for needed in (*above[file], *self._conftests(path)):
+                self._importers[needed].add(file)
 
-    def _implied(self, path: str) -> Iterable[int]:
-        """The package and conftest files that take effect wherever `path` does."""
+    def _packages(self, path: str) -> tuple[int, ...]:
+        """The `__init__` files of the packages around a file, innermost first."""
+        found: list[int] = []
         folder = path.rpartition("/")[0]
-        inside_package = True
-        tested = is_test(path)
-        while True:
-            prefix = folder + "/" if folder else ""
-            package = self._ids.get(prefix + "__init__.py")
-            inside_package = inside_package and package is not None
-            if inside_package and package is not None:
-                yield package
-            if tested:
-                conftest = self._ids.get(prefix + "conftest.py")
-                if conftest is not None:
-                    yield conftest
-            if not folder or not (inside_package or tested):
+        while folder:
+            package = self._ids.get(folder + "/__init__.py")
+            if package is None:
+                break
+            found.append(package)
+            folder = folder.rpartition("/")[0]
+        return tuple(found)
+
+    def _conftests(self, path: str) -> Iterable[int]:
+        """The conftest files that take effect for a test."""
+        folder = path.rpartition("/")[0]
+        while is_test(path):
+            conftest = self._ids.get(f"{folder}/conftest.py" if folder else "conftest.py")
+            if conftest is not None:
+                yield conftest
+            if not folder:
                 return
             folder = folder.rpartition("/")[0]
 
-    def dependents(self, paths: Sequence[str]) -> list[Dependent]:
-        """The files that import any of `paths`, directly or not, nearest first, then by path."""
+    def importers(self, path: str) -> list[str]:
+        """The files that import one file directly, by path."""
+        found = self._importers.get(self._ids.get(path, -1), set()) - {self._ids.get(path)}
+        return sorted(self.paths[file] for file in found)
+
+    def dependents(
+        self, paths: Sequence[str], first: Mapping[str, str] | None = None
+    ) -> list[Dependent]:
+        """The files that import any of `paths`, directly or not, nearest first, then by path.
+
+        Args:
+            paths: the changed files; those the graph does not know have no importers.
+            first: further direct dependents and what they depend on (a data file they read).
+        """
         seen = {self._ids[path] for path in paths if path in self._ids}
-        level = sorted(seen, key=lambda file: self.paths[file])
+        level = sorted(seen, key=self._path)
+        near = {self._ids[path]: by for path, by in (first or {}).items() if path in self._ids}
         found: list[Dependent] = []
         distance = 0
-        while level:
+        while level or near:
             distance += 1
-            through: dict[int, int] = {}
+            through = {file: by for file, by in near.items() if file not in seen}
+            near = {}
             for target in level:
                 for source in self._importers.get(target, ()):
                     if source not in seen:
-                        through.setdefault(source, target)
+                        through.setdefault(source, self.paths[target])
             seen.update(through)
-            level = sorted(through, key=lambda file: self.paths[file])
+            level = sorted(through, key=self._path)
             found += [
-                Dependent(
-                    path=self.paths[file], distance=distance, through=self.paths[through[file]]
-                )
+                Dependent(path=self.paths[file], distance=distance, through=through[file])
                 for file in level
             ]
         return found
+
+    def _path(self, file: int) -> str:
+        return self.paths[file]

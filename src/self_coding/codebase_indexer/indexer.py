@@ -1,23 +1,36 @@
 """CodebaseIndexer: what the repository's code is, who needs whom, what a task concerns.
 
 Every question first makes sure that the index speaks of the working tree as it is now. Public
-methods are async and keep the event loop free; the blocking work is in `update` and `store`.
+methods are async and keep the event loop free; the blocking work is in `update`, which writes
+the index, and in `blast`, `module` and `orientation`, which answer from it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
-from self_coding.codebase_indexer import orientation, store, update
-from self_coding.codebase_indexer.graph import Graph
+from self_coding.codebase_indexer import blast, module, orientation, recording, update
+from self_coding.codebase_indexer.blast import Snapshot
+from self_coding.codebase_indexer.impact import changed_paths
+from self_coding.codebase_indexer.opening import Cache
 from self_coding.codebase_indexer.update import Counts
-from self_coding.retrieval import words
-from self_coding.values.code import ModuleInfo, RelevantFile
+from self_coding.errors import IndexerError
+from self_coding.values.code import (
+    BlindSpot,
+    Dependent,
+    Impact,
+    ModuleInfo,
+    RelevantFile,
+    SymbolUsers,
+)
+
+T = TypeVar("T")
 
 
 class CodebaseIndexer:
@@ -38,28 +51,91 @@ class CodebaseIndexer:
         self.repo_path = Path(repo_path or ".").resolve()
         self.db_path = Path(db_path) if db_path is not None else default_path(self.repo_path)
         self.src_dirs = None if src_dirs is None else [str(each) for each in src_dirs]
-        self._database = Database(
-            self.db_path,
-            application=store.APPLICATION,
-            migrations=store.MIGRATIONS,
-            durable=False,
-        )
+        self._cache = Cache(self.db_path, ours=db_path is None)
 
     async def index_all(self) -> dict[str, int]:
         """Index every file with both tiers; unchanged ones are skipped."""
-        return _counted(await threads.in_thread(self._refresh, tier2=True))
+        return _counted(await threads.in_thread(self._ask, _nothing, tier2=True))
 
     async def index_changed(self) -> dict[str, int]:
         """Index what has changed since the last time, with both tiers."""
-        return _counted(await threads.in_thread(self._refresh, tier2=True))
+        return _counted(await threads.in_thread(self._ask, _nothing, tier2=True))
 
     async def refresh(self) -> dict[str, int]:
         """Bring tier 1 up to the working tree, as every question does before it answers."""
-        return _counted(await threads.in_thread(self._refresh))
+        return _counted(await threads.in_thread(self._ask, _nothing))
+
+    async def get_module_info(self, path: str) -> ModuleInfo | None:
+        """What one file holds; None when it is no file of the index."""
+        wanted = self._relative(path)
+        return await threads.in_thread(self._answer, lambda snap: module.info(snap, wanted))
 
     async def get_dependency_chain(self, path: str) -> list[str]:
         """The files that depend on `path`, nearest first, without `path` itself."""
-        return await threads.in_thread(self._chain, path)
+        return [each.path for each in await self.dependents(path)]
+
+    async def dependents(self, path: str) -> list[Dependent]:
+        """The files that depend on `path`, with their distance and what they reach it through."""
+        wanted = self._relative(path)
+        found = await threads.in_thread(self._answer, lambda snap: snap.graph.dependents([wanted]))
+        return [each for each in found if each.path != wanted]
+
+    async def impact(self, paths: Sequence[str] | None = None, diff: str | None = None) -> Impact:
+        """What a change can break: dependents, tests that reach it, blind spots, a risk.
+
+        Args:
+            paths: the changed files, Python or not.
+            diff: a unified diff that names them instead.
+
+        Raises:
+            IndexerError: neither is given.
+        """
+        if paths is None and diff is None:
+            raise IndexerError("impact of what?", hint="give paths, or a diff")
+        named = [self._relative(path) for path in paths or ()]
+        wanted = list(dict.fromkeys([*named, *(changed_paths(diff) if diff else ())]))
+        return await threads.in_thread(self._answer, lambda snap: blast.impact(snap, wanted))
+
+    async def affected_tests(self, paths: Sequence[str]) -> list[str]:
+        """The test files to run after changing `paths`, nearest first."""
+        return list((await self.impact(paths)).tests)
+
+    async def blind_spots(self) -> list[BlindSpot]:
+        """Every line that static analysis cannot follow, by path and line."""
+        return await threads.in_thread(self._answer, lambda snap: snap.blind_spots())
+
+    async def users_of(self, symbol: str, path: str | None = None) -> SymbolUsers:
+        """Who uses a function, class or `Class.method`; what is not certain is said to be unknown.
+
+        Args:
+            symbol: its name.
+            path: the file that defines it, where several do.
+
+        Raises:
+            IndexerError: nothing of this name is defined (there).
+        """
+        home = None if path is None else self._relative(path)
+        return await threads.in_thread(self._answer, lambda snap: module.users(snap, symbol, home))
+
+    async def has_test_coverage(self, path: str) -> bool:
+        """Whether a test covers `path`: by recorded coverage, by import, or by its name."""
+        wanted = self._relative(path)
+        found = await threads.in_thread(
+            self._answer, lambda snap: blast.covering_test(snap, wanted)
+        )
+        return found is not None
+
+    async def record_coverage(self, data: Mapping[str, Iterable[str]] | str | Path) -> int:
+        """Remember what tests ran, so that `impact` can leave out the others; how many facts.
+
+        Args:
+            data: test id or test file -> the paths whose functions it called; or a data file of
+                coverage.py with contexts. What is known of other tests stays.
+
+        Raises:
+            IndexerError: the data file is none, or has no context that names a test.
+        """
+        return await threads.in_thread(self._record, data)
 
     async def get_relevant_files(self, task_description: str, limit: int = 5) -> list[str]:
         """The files that a task concerns, best first; empty when no word of it is in the code."""
@@ -67,33 +143,54 @@ class CodebaseIndexer:
 
     async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
         """The files that a task concerns, best first, with scores and what spoke for each."""
-        return await threads.in_thread(self._relevant, task, limit)
+        return await threads.in_thread(
+            self._ask_database,
+            lambda database: orientation.relevant(database, self.repo_path, task, limit),
+        )
 
     async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
         """The code in at most `max_tokens`: all files, then names, what is leaned on first."""
-        return await threads.in_thread(self._summary, max_tokens, task)
+        return await threads.in_thread(
+            self._ask_database,
+            lambda database: orientation.summarise(database, self.repo_path, max_tokens, task),
+        )
 
     def close(self) -> None:
         """Close the index's file; the next question opens it again."""
-        self._database.close()
+        self._cache.close()
 
-    def _refresh(self, *, tier2: bool = False) -> Counts:
-        return update.refresh(self._database, self.repo_path, self.src_dirs, tier2=tier2)
+    def _ask(self, work: Callable[[Database, Counts], T], *, tier2: bool = False) -> T:
+        """Bring the index up to the tree, then ask it; a broken index is rebuilt and asked."""
 
-    def _relevant(self, task: str, limit: int) -> list[RelevantFile]:
-        self._refresh()
-        return orientation.relevant(self._database, self.repo_path, task, limit)
+        def both(database: Database) -> T:
+            counts = update.refresh(database, self.repo_path, self.src_dirs, tier2=tier2)
+            return work(database, counts)
 
-    def _summary(self, max_tokens: int, task: str | None) -> str:
-        self._refresh()
-        return orientation.summarise(self._database, self.repo_path, max_tokens, task)
+        return self._cache.use(both)
 
-    def _chain(self, path: str) -> list[str]:
-        self._refresh()
-        with self._database.read() as connection:
-            paths = {each.id: each.path for each in store.files(connection)}
-            edges = [(each.source, each.target) for each in store.edges(connection)]
-        return [each.path for each in Graph(paths, edges).dependents([path])]
+    def _ask_database(self, work: Callable[[Database], T]) -> T:
+        return self._ask(lambda database, _: work(database))
+
+    def _answer(self, work: Callable[[Snapshot], T]) -> T:
+        def read(database: Database) -> T:
+            with database.read() as connection:
+                return work(Snapshot(connection, self.repo_path))
+
+        return self._ask_database(read)
+
+    def _record(self, data: Mapping[str, Iterable[str]] | str | Path) -> int:
+        def write(database: Database) -> int:
+            with database.write() as connection:
+                return recording.record(Snapshot(connection, self.repo_path), data)
+
+        return self._ask_database(write)
+
+    def _relative(self, path: str) -> str:
+        """A path as the index names it: relative to the repository, with "/"."""
+        given = Path(path)
+        if given.is_absolute() and given.is_relative_to(self.repo_path):
+            given = given.relative_to(self.repo_path)
+        return given.as_posix()
 
 
 def default_path(repo_path: Path) -> Path:
@@ -103,6 +200,11 @@ def default_path(repo_path: Path) -> Path:
         return database_path(repo_path, "index.db")
     name = hashlib.sha256(str(repo_path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return database_path(repo_path, f"index-{name}.db")
+
+
+def _nothing(database: Database, counts: Counts) -> Counts:
+    del database
+    return counts
 
 
 def _counted(counts: Counts) -> dict[str, int]:

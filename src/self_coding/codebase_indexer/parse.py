@@ -64,7 +64,9 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 def _class(node: ast.ClassDef) -> ClassInfo:
     return ClassInfo(
         name=node.name,
-        methods=[_function(each, is_method=True) for each in node.body if isinstance(each, _FUNCTIONS)],
+        methods=[
+            _function(each, is_method=True) for each in node.body if isinstance(each, _FUNCTIONS)
+        ],
         docstring=ast.get_docstring(node),
         line_number=node.lineno,
         bases=[ast.unparse(each) for each in node.bases],

@@ -58,7 +58,7 @@ class Layout:
 
     def module(self, path: str) -> str:
         """The dotted name of a file: below its nearest plain or declared source root."""
-        names = list(self._dotted(path))
+        names = list(self._dotted(path)) or [("", "")]  # an __init__.py at the very top
         best = max(names, key=lambda found: (found[0] in self._declared, len(found[0])))
         if best[0] not in self._declared:
             best = names[0]
@@ -82,7 +82,7 @@ class Layout:
         return known[0] if known else self._cached(_folder(path), module, names)
 
     def _fix(self, module: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-        """The one answer for importers anywhere, in a tuple; () where it depends on the importer."""
+        """The one answer for all importers, in a tuple; () where it depends on the importer."""
         if module.partition(".")[0] not in self._tops:
             return ((),)
         dotted = [module, *[f"{module}.{name}" for name in names]]

@@ -87,7 +87,7 @@ def _declared(source: bytes) -> str:
         if found:
             name = found[1].decode("ascii", "replace")
             try:
-                b"".decode(name)
+                b" ".decode(name)
             except (LookupError, ValueError):
                 break
             return name

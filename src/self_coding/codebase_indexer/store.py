@@ -11,7 +11,7 @@ older schema. Nothing here reads the working tree or decides what is out of date
               parsed, error         tier 2's verdict: 1, 0 with the reason, NULL for not asked yet
               imports               the import statements as text (scan.pack_imports)
     symbols   file, line, kind, name, parent    kind: class, def, async def; parent "" at the top
-    edges     source, targets       one row a file: 32-bit target id << 3 | number of the SCOPES word
+    edges     source, targets       one row a file: 32-bit target id << 3 | number in SCOPES
     blind     file, line, reason                what no static analysis can follow
     words     path, names, refs, docs, body     full text (FTS5, contentless), rowid = files.doc
               names: what the file defines, split into words; refs: the camelCase names that

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer import project, store
 from self_coding.codebase_indexer.parse import verdict
 from self_coding.codebase_indexer.resolve import Layout, is_test
 from self_coding.codebase_indexer.scan import Import, Scan, pack_imports, scan, unpack_imports
@@ -56,15 +56,14 @@ def refresh(
 ) -> Counts:
     """Make the index say what the working tree says; cheap when nothing has changed."""
     with database.read() as connection:
+        before = _meta(connection, "updates")
         seen, known = _look(connection, root, src_dirs)
-    if not _differs(seen, known) and not (tier2 and _unasked(known)):
-        if not seen.relisted:
-            return _counts(0, known)
-        with database.read() as connection:
-            if _meta(connection, "view") == seen.view and seen.view:
-                return _counts(0, known)
+        same = not seen.relisted or (_meta(connection, "view") == seen.view != "")
+    if same and not _differs(seen, known) and not (tier2 and _unasked(known)):
+        return _counts(0, known)
     with database.write() as connection, _no_collections():
-        seen, known = _look(connection, root, src_dirs)
+        if _meta(connection, "updates") != before:  # somebody else was quicker
+            seen, known = _look(connection, root, src_dirs)
         update = _Update(connection, root, seen, known, tier2=tier2)
         update.run()
         return update.counts()
@@ -80,9 +79,7 @@ def _look(
 
 
 def _known(connection: sqlite3.Connection) -> dict[str, Known]:
-    rows = connection.execute(
-        "SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed FROM files"
-    )
+    rows = connection.execute("SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed FROM files")
     return {
         path if isinstance(path, str) else os.fsdecode(path): Known(
             id, digest, Stamp(mtime, ctime, size), parsed
@@ -226,7 +223,9 @@ class _Update:
         self.failed += parsed == 0
         file = stored.id if stored is not None else None
         values = (store.stored(path), digest, *keep, self.doc, told.lines, is_test(path), parsed)
-        taken = _Taken(path, self._enter(file, (*values, reason, pack_imports(told.imports))), self.doc, told)
+        taken = _Taken(
+            path, self._enter(file, (*values, reason, pack_imports(told.imports))), self.doc, told
+        )
         if file is None:
             self.added.add(path)
         self.changed[taken.file] = (path, told.imports)
@@ -292,24 +291,30 @@ class _Update:
 
     def _link(self) -> None:
         """Resolve the imports of what changed, and of what a new or vanished file may concern."""
-        if not (self.changed or self.added or self.removed):
+        declared = project.read(_text(self.top + "pyproject.toml")).roots
+        known = _meta(self.connection, "declared")
+        if not (self.changed or self.added or self.removed or "\n".join(declared) != known):
             return
         paths = {
             store.shown(path): file
             for path, file in self.connection.execute("SELECT path, id FROM files")
         }
-        layout = Layout(paths)
-        roots = "\n".join(sorted(layout.roots()))
+        layout = Layout(paths, declared)
         again = self.changed
-        if self.added or self.removed:
+        roots = "\n".join(sorted(layout.roots()))
+        if self.added or self.removed or roots != _meta(self.connection, "roots"):
             everything = roots != _meta(self.connection, "roots")
             again = self._concerned(everything=everything)
-            names = {store.stored(path): layout.module(path) for path in paths}
-            wanted = names if everything else {store.stored(path): names[store.stored(path)] for path in self.added}
             self.connection.executemany(
-                "UPDATE files SET module=? WHERE path=?", [(m, p) for p, m in wanted.items()]
+                "UPDATE files SET module=? WHERE id=?",
+                [
+                    (layout.module(path), file)
+                    for path, file in paths.items()
+                    if everything or path in self.added
+                ],
             )
             self._put("roots", roots)
+            self._put("declared", "\n".join(declared))
         self.connection.executemany(
             "INSERT OR REPLACE INTO edges VALUES (?,?)",
             [(file, _targets(layout, file, path, found)) for file, (path, found) in again.items()],
@@ -329,6 +334,7 @@ class _Update:
 
     def _remember(self) -> None:
         self._put("next_doc", self.doc)
+        self._put("updates", int(_meta(self.connection, "updates") or 0) + 1)
         if self.seen.relisted:
             self._put("view", self.seen.view)
             self.connection.execute("DELETE FROM folders")
@@ -355,6 +361,11 @@ def _targets(layout: Layout, file: int, path: str, imports: Iterable[Import]) ->
             if target != file:
                 found.add(target << 3 | number)
     return array("I", sorted(found)).tobytes()
+
+
+def _text(path: str) -> str:
+    source, _ = _read(path)
+    return source.decode("utf-8", "replace") if source is not None else ""
 
 
 def _fields(path: str, told: Scan) -> tuple[str, ...]:

@@ -20,7 +20,16 @@ from self_coding.errors import IndexerError
 
 _RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see _settled
 _SKIPPED = frozenset(
-    ("__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist", "__pypackages__")
+    (
+        "__pycache__",
+        "node_modules",
+        "site-packages",
+        "venv",
+        "env",
+        "build",
+        "dist",
+        "__pypackages__",
+    )
 )
 _LISTING_SECONDS = 120.0
 
@@ -59,16 +68,18 @@ def look(
     top = str(root)
     git = git_directories(root)
     if git is None:
-        found = [path for path in _walk(top, src_dirs)]
+        found = list(_walk(top, src_dirs))
         return Look(_stamps(top, found), {}, "", relisted=True)
-    now = _view_key(git[0], git[1], src_dirs)
+    now = _view_key(root, git[0], git[1], src_dirs)
     if view == now and folders and _same_folders(top, folders):
         return Look(_stamps(top, known), dict(folders), view, relisted=False)
     started = time.time_ns()
     listed = _listed(top, src_dirs)
     fresh = _folders(top, listed, started)
     files = [path for path in listed if path.endswith(".py")]
-    return Look(_stamps(top, files), fresh, _view_key(git[0], git[1], src_dirs), relisted=True)
+    return Look(
+        _stamps(top, files), fresh, _view_key(root, git[0], git[1], src_dirs), relisted=True
+    )
 
 
 def stamp(path: str) -> Stamp | None:
@@ -112,16 +123,22 @@ def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
     return found
 
 
-def _view_key(top: Path, common: Path, src_dirs: Sequence[str] | None) -> str:
+def _view_key(root: Path, top: Path, common: Path, src_dirs: Sequence[str] | None) -> str:
     """What the list of files depends on besides the folders themselves."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
     git = top / ".git"
     index = (git if git.is_dir() else _private(git)) / "index"
-    places = (index, common / "info" / "exclude", common / "config", Path(home) / "git" / "ignore")
-    parts = [str(top), repr(None if src_dirs is None else list(src_dirs))]
+    places = (
+        index,
+        common / "info" / "exclude",
+        common / "config",
+        Path(home) / "git" / "ignore",
+        Path(root) / "pyproject.toml",
+    )
+    parts = [str(root), repr(None if src_dirs is None else list(src_dirs))]
     for place in places:
         try:
-            found = os.stat(place)
+            found = place.stat()
         except OSError:
             parts.append("-")
             continue

@@ -31,7 +31,11 @@ class ClassInfo:
 
 @dataclass
 class ModuleInfo:
-    """One Python file: its top-level classes and functions, and the dotted names it imports."""
+    """One Python file: its top-level classes and functions, and the dotted names it imports.
+
+    `error` says why this interpreter cannot parse it; then names and lines are those of the text
+    scan, and arguments, docstrings and bases are missing.
+    """
 
     file_path: str
     module_name: str
@@ -40,6 +44,7 @@ class ModuleInfo:
     imports: list[str] = field(default_factory=list)
     docstring: str | None = None
     test_coverage: str | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +88,24 @@ class RelevantFile:
     path: str
     score: float
     reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolUse:
+    """One line that uses a function or class; `how` is "import", "name", "attribute", "string"
+    or "unparsed". `certain` is False where only the name is the same: it may be another's."""
+
+    path: str
+    line: int
+    how: str
+    certain: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolUsers:
+    """Who uses a symbol: `definitions` are "path:line"; `uses` are certain, `unknown` may be."""
+
+    symbol: str
+    definitions: tuple[str, ...] = ()
+    uses: tuple[SymbolUse, ...] = ()
+    unknown: tuple[SymbolUse, ...] = ()

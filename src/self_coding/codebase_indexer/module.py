@@ -1,0 +1,111 @@
+"""Answers about one module or one symbol: tier 2 on demand, from the working tree itself.
+
+Blocking, and only reading. What Python's parser refuses is answered from the text scan, and said
+so; a use that cannot be resolved is reported as unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.blast import Snapshot, covering_test
+from self_coding.codebase_indexer.parse import parse, verdict
+from self_coding.codebase_indexer.resolve import Layout
+from self_coding.codebase_indexer.scan import decode, scan
+from self_coding.codebase_indexer.uses import Uses
+from self_coding.errors import IndexerError
+from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo, SymbolUsers
+
+
+def info(snapshot: Snapshot, path: str) -> ModuleInfo | None:
+    """What one file holds; None when it is no file of the index."""
+    file = next((each for each in snapshot.files if each.path == path), None)
+    if file is None:
+        return None
+    source = snapshot.source(path)
+    found = None if source is None else parse(source, path, file.module)
+    if found is None:
+        found = _by_text(path, file.module, source)
+    found.test_coverage = covering_test(snapshot, path)
+    return found
+
+
+def _by_text(path: str, module: str, source: bytes | None) -> ModuleInfo:
+    """What the text scan tells of a file that cannot be parsed: names, lines and imports."""
+    if source is None:
+        return ModuleInfo(file_path=path, module_name=module, error="it cannot be read")
+    told = scan(source)
+    methods: dict[str, list[FunctionInfo]] = {}
+    for each in told.symbols:
+        if each.kind != "class" and each.parent:
+            methods.setdefault(each.parent, []).append(_function(each.name, each.line, each.kind))
+    top = [each for each in told.symbols if not each.parent]
+    return ModuleInfo(
+        file_path=path,
+        module_name=module,
+        classes=[
+            ClassInfo(each.name, methods.get(each.name, []), line_number=each.line)
+            for each in top
+            if each.kind == "class"
+        ],
+        functions=[
+            _function(e.name, e.line, e.kind, method=False) for e in top if e.kind != "class"
+        ],
+        imports=[
+            f"{each.module}.{name}" if name else each.module
+            for each in told.imports
+            for name in each.names or ("",)
+            if each.scope != "string"
+        ],
+        error=verdict(source) or "it cannot be parsed",
+    )
+
+
+def _function(name: str, line: int, kind: str, *, method: bool = True) -> FunctionInfo:
+    return FunctionInfo(name, line_number=line, is_async=kind == "async def", is_method=method)
+
+
+def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
+    """Who uses a symbol.
+
+    Raises:
+        IndexerError: nothing of this name is defined (in `path`).
+    """
+    owner, _, name = symbol.rpartition(".")
+    defined = [
+        each
+        for each in store.definitions(snapshot.connection, name)
+        if each.file in snapshot.paths
+        and (path is None or snapshot.paths[each.file] == path)
+        and (not owner or each.parent == owner)
+    ]
+    if not defined:
+        where = f" in {path}" if path else ""
+        raise IndexerError(
+            f"no class or function {symbol} is defined{where}",
+            hint="names are those of `class` and `def` lines; methods are `Class.method`",
+        )
+    homes = sorted({snapshot.paths[each.file] for each in defined})
+    layout = Layout(snapshot.ids)
+
+    def resolve(importer: str, module: str, names: tuple[str, ...]) -> Sequence[str]:
+        return [snapshot.paths[file] for file in layout.resolve(importer, module, names)]
+
+    found = Uses(symbol, homes, resolve).find(_candidates(snapshot, name, owner, homes))
+    lines = {(snapshot.paths[each.file], each.line) for each in defined}
+    return SymbolUsers(
+        symbol=symbol,
+        definitions=tuple(f"{file}:{line}" for file, line in sorted(lines)),
+        uses=tuple(use for use in found if use.certain),
+        unknown=tuple(use for use in found if not use.certain),
+    )
+
+
+def _candidates(snapshot: Snapshot, name: str, owner: str, homes: Sequence[str]) -> dict[str, str]:
+    """The files whose text holds the name, or that may hand it on under another."""
+    terms = [name, *([owner.partition(".")[0]] if owner else [])]
+    holding = {file for term in terms for file in store.holders(snapshot.connection, term, "body")}
+    paths = {snapshot.paths[file] for file in holding if file in snapshot.paths} | set(homes)
+    sources = {path: snapshot.source(path) for path in sorted(paths)}
+    return {path: decode(source) for path, source in sources.items() if source is not None}
