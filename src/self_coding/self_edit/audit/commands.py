@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from self_coding.self_edit.audit.files import File, Files, Kind
+from self_coding.self_edit.audit.files import File, Files, Kind, kind_of
 from self_coding.self_edit.audit.settings import (
+    Settings,
     compare_settings,
     is_narrowing,
     options,
@@ -30,12 +31,13 @@ _MASKED = re.compile(
     r"^\s*if\s*:\s*(?:false|\$\{\{\s*false\s*\}\})|\|\s*(?:tee|cat|tail|head|grep)\b|2>&1\s*\|",
     re.IGNORECASE | re.MULTILINE,
 )
-_VARIABLE = re.compile(
-    r"\b(?:PYTEST_ADDOPTS|PYTEST_PLUGINS|PYTEST_DISABLE_PLUGIN_AUTOLOAD|PYTHONOPTIMIZE|"
-    r"PYTHONSTARTUP|PYTHONBREAKPOINT|COVERAGE_PROCESS_START|PYTHONINSPECT)\b|"
-    r"\bpython[\d.]*\s+-[A-Za-z]*O{1,2}[A-Za-z]*\s"
+_NAMES = (
+    r"(?:PYTEST_ADDOPTS|PYTEST_PLUGINS|PYTEST_DISABLE_PLUGIN_AUTOLOAD|PYTHONOPTIMIZE|PYTHONSTARTUP|"
+    r"PYTHONBREAKPOINT|PYTHONINSPECT)"
 )
-_SECTIONS = ("testenv", "testenv:test", "testenv:tests")
+_VARIABLE = re.compile(rf"\b{_NAMES}\b")
+_QUOTED = re.compile(rf"[\"']{_NAMES}[\"']|\b{_NAMES}=")
+_OPTIMISED = re.compile(r"\bpython[\d.]*\s+(?:-[A-Za-z]+\s+)*-O")
 
 
 def audit_commands(files: Files) -> Iterator[Finding]:
@@ -55,17 +57,18 @@ def audit_commands(files: Files) -> Iterator[Finding]:
 
 
 def _variables(file: File) -> Iterator[Finding]:
+    name = _QUOTED if file.is_python else _VARIABLE
     for number, line in file.added_lines:
-        if _VARIABLE.search(line) and not line.lstrip().startswith("#"):
-            if file.kind is Kind.TEST and re.search(r"delenv|pop\(", line):
-                continue
+        if line.lstrip().startswith("#") or re.search(r"delenv|\.pop\(|unset\b", line):
+            continue
+        optimised = _OPTIMISED.search(line) and _RUNNER.search(line) and _lost_lines(file)
+        if name.search(line) or (optimised and not file.is_python):
             message = f"sets what a test run obeys: `{line.strip()[:80]}`"
             yield Finding(rule="test-environment", path=file.path, line=number, message=message)
 
 
 def _masks(file: File) -> Iterator[Finding]:
     recipe = file.name.lower() in {"makefile", "gnumakefile"} or file.name.endswith(".mk")
-    old_tests = _test_lines(file.old)
     for number, line in file.added_lines:
         if line.lstrip().startswith(("#", "//")):
             continue
@@ -79,10 +82,23 @@ def _masks(file: File) -> Iterator[Finding]:
         if (runs and (ignored or _MASKED.search(line))) or (block and _MASKED.search(line)):
             message = f"hides a failure: `{line.strip()[:80]}`"
             yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
-        elif re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line) and old_tests:
+        elif re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line) and _near(file, number):
             message = f"hides a failure: `{line.strip()[:80]}`"
             yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
-        yield from _narrowed(file, number, line)
+        if _lost_lines(file):
+            yield from _narrowed(file, number, line)
+
+
+def _near(file: File, number: int) -> bool:
+    """Whether the tests are run within a few lines."""
+    lines = (file.new or "").splitlines()
+    return any(_RUNNER.search(line) for line in lines[max(number - 5, 0) : number + 5])
+
+
+def _lost_lines(file: File) -> bool:
+    """Whether a line that ran tests is not there any more."""
+    now = {line.strip() for line in (file.new or "").splitlines()}
+    return any(line.strip() not in now for _, line in _test_lines(file.old))
 
 
 def _narrowed(file: File, number: int, line: str) -> Iterator[Finding]:
@@ -93,12 +109,24 @@ def _narrowed(file: File, number: int, line: str) -> Iterator[Finding]:
     known = set(re.split(r"[\s\"',\[\]]+", file.old or ""))
     for option in options(re.sub(r"[\"',\[\]]", " ", match["rest"])):
         word = option.split(" ")[0]
+        if _spares_tests(option):
+            continue
         if is_narrowing(option) and not {word, word.split("=")[0]} & known:
             message = f"the test command gains {option!r}"
             yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
         elif re.search(r"test\w*\.py|::", option) and option not in known and _test_lines(file.old):
             message = f"the test command names only {option!r}"
             yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
+
+
+def _spares_tests(option: str) -> bool:
+    """Whether an option leaves out one file that is no test."""
+    name, _, path = option.replace(" ", "=").partition("=")
+    return (
+        name in {"--ignore", "--ignore-glob"}
+        and path.endswith(".py")
+        and kind_of(path, Settings()) is Kind.SOURCE
+    )
 
 
 def _removed(files: Files) -> Iterator[Finding]:

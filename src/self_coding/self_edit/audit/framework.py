@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from self_coding.self_edit.audit import strength as says
+from self_coding.self_edit.audit.claims import PLATFORM
 from self_coding.self_edit.audit.files import File, Files, Kind
 from self_coding.self_edit.audit.reading import parse
 from self_coding.values.verdicts import Finding
@@ -100,17 +101,32 @@ def _plugin(
                 yield _finding("outcome-hook", file, node.lineno, "registers a hook by specname")
         elif isinstance(node, ast.Assign) and ast.unparse(node) not in known:
             names = {says.name_of(target) for target in node.targets}
-            if names & {"collect_ignore", "collect_ignore_glob"}:
+            empty = isinstance(node.value, ast.List) and not node.value.elts
+            if names & {"collect_ignore", "collect_ignore_glob"} and not empty:
                 yield _finding("collection-narrowed", file, node.lineno, ast.unparse(node))
             elif "pytest_plugins" in names:
                 yield _finding("plugin-added", file, node.lineno, ast.unparse(node))
-        elif isinstance(node, ast.Call | ast.AugAssign) and ast.unparse(node) not in known:
+        elif (
+            isinstance(node, ast.Call | ast.AugAssign)
+            and ast.unparse(node) not in known
+            and not _on_platform(tree, node)
+        ):
             if re.match(
                 r"collect_ignore(?:_glob)?\b|.*pluginmanager\.(?:register|unregister|set_blocked)|"
                 r".*\.register_assert_rewrite",
                 ast.unparse(node),
             ) and ("assert_rewrite" not in ast.unparse(node)):
                 yield _finding("plugin-added", file, node.lineno, ast.unparse(node)[:100])
+
+
+def _on_platform(tree: ast.Module, node: ast.AST) -> bool:
+    """Whether a statement stands under a condition on the interpreter or the platform."""
+    return any(
+        isinstance(outer, ast.If)
+        and PLATFORM.search(ast.unparse(outer.test))
+        and any(inner is node for statement in outer.body for inner in ast.walk(statement))
+        for outer in ast.walk(tree)
+    )
 
 
 def _hook(
@@ -169,8 +185,9 @@ def _exits(file: File, tree: ast.Module, known: set[str]) -> Iterator[Finding]:
         elif name in soft and not _inside_raises(tree, node):
             yield _finding("exit-forced", file, node.lineno, f"`{ast.unparse(node)}` in the tests")
     for node in ast.walk(tree):
-        raised = isinstance(node, ast.Raise) and node.exc is not None and file.kind is Kind.SUPPORT
-        if raised and "SystemExit" in ast.unparse(node) and ast.unparse(node) not in known:
+        if not isinstance(node, ast.Raise) or node.exc is None or file.kind is not Kind.SUPPORT:
+            continue
+        if "SystemExit" in ast.unparse(node) and ast.unparse(node) not in known:
             yield _finding("exit-forced", file, node.lineno, "raises SystemExit beside the tests")
 
 

@@ -7,6 +7,7 @@ where the gate runs (Linux, this interpreter), or that nobody can tell, is not.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 
@@ -151,6 +152,8 @@ def evaluate(node: ast.expr, module: Module, depth: int = 0) -> tuple[object] | 
     if plain is not None:
         return plain
     match node:
+        case ast.Compare(left=ast.Attribute(), ops=[op], comparators=[ast.Constant(value=None)]):
+            return (isinstance(op, ast.IsNot),)  # an optional part: here it is there
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             inner = evaluate(operand, module, depth)
             return None if inner is None else (not inner[0],)
@@ -171,7 +174,7 @@ def evaluate(node: ast.expr, module: Module, depth: int = 0) -> tuple[object] | 
         case ast.Call(func=function, args=[]):
             return _FACTS.get(f"{says.dotted(function)}()")
         case ast.Attribute() | ast.Name():
-            fact = _FACTS.get(says.dotted(node))
+            fact = _FACTS.get(says.dotted(node)) or _by_name(says.name_of(node))
             if fact is None and isinstance(node, ast.Name) and depth < 5:
                 return _named(node.id, module, depth)
             return fact
@@ -189,6 +192,13 @@ _FACTS: dict[str, tuple[object]] = {
     "sys.implementation.name": ("cpython",),
     "TYPE_CHECKING": (False,),
 }
+
+
+def _by_name(name: str) -> tuple[object] | None:
+    """What a constant's name tells: `IS_WINDOWS`, `PY2`, `PYPY` are false here, `PY3` is true."""
+    if re.search(r"(?i)windows|is_?win|darwin|mac_?os|is_?mac|pypy|py2|python2|jython", name):
+        return (False,)
+    return (True,) if re.search(r"(?i)py3$|python3|is_?linux|posix|cpython", name) else None
 
 
 def _named(name: str, module: Module, depth: int) -> tuple[object] | None:

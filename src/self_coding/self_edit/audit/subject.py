@@ -28,6 +28,9 @@ _LOADED = re.compile(
 _FRAMES = re.compile(
     r"inspect\.(?:stack|currentframe|getouterframes)|sys\._getframe|traceback\.(?:extract_stack|walk_stack)"
 )
+_AIDS = re.compile(
+    r"(?:^|\.)_?(?:tests?|testing|helpers?|utils?|conftest|fakes?|mocks?|stubs?|pretend|unittest)\b"
+)
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
 
 
@@ -36,14 +39,15 @@ def audit_subject(files: Files) -> Iterator[Finding]:
     for file in files.changed:
         if file.new is None:
             continue
-        for number, line in file.added_lines:
+        binary = "\0" in file.new or re.search("[\udc80-\udcff]", file.new)
+        for number, line in () if binary else file.added_lines:
             if _HIDDEN.search(line):
                 message = "holds characters that reorder or hide text"
                 yield Finding(
                     rule="hidden-characters", path=file.path, line=number, message=message
                 )
                 break
-        if file.kind is Kind.SOURCE:
+        if file.kind is Kind.SOURCE and file.path != "setup.py":
             yield from _looks_for_tests(file)
             yield from _always_equal(file)
     yield from _replaced(files)
@@ -157,10 +161,7 @@ def _from_code(tree: ast.Module) -> dict[str, str]:
     return {
         alias.asname or alias.name: node.module or "."
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        and not re.search(
-            r"(?:^|\.)(?:tests?|helpers?|conftest|fakes?|mocks?|stubs?)\b", node.module or ""
-        )
+        if isinstance(node, ast.ImportFrom) and not _AIDS.search(node.module or "")
         for alias in node.names
     } | {
         (alias.asname or alias.name).split(".")[0]: alias.name
@@ -179,9 +180,7 @@ def _bound(tree: ast.Module) -> dict[str, int]:
         elif isinstance(node, ast.Assign):
             found |= {says.name_of(t): node.lineno for t in node.targets if isinstance(t, ast.Name)}
         elif isinstance(node, ast.ImportFrom):
-            if re.search(
-                r"(?:^|\.)(?:tests?|helpers?|conftest|fakes?|mocks?|stubs?)\b", node.module or ""
-            ):
+            if _AIDS.search(node.module or ""):
                 found |= {alias.asname or alias.name: node.lineno for alias in node.names}
     return found
 

@@ -10,6 +10,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from self_coding.self_edit.audit import strength as says
 from self_coding.self_edit.audit.files import File, Files, Kind, is_collected, kind_of
@@ -37,7 +38,16 @@ def audit_tests(files: Files, *, strict: bool = False) -> Iterator[Finding]:
         after = new.get(path)
         if after is not None:
             yield from compare_module_marks(before, after)
-        yield from _module(before, after, new, pool, used, around)
+        renewed = (
+            files.touches_source
+            and not strict
+            and (
+                (after is not None and _renewed({path: before}, {path: after}, 0.6))
+                or _renewed(old, new, 0.8)
+            )
+        )
+        here = replace(around, renewed=renewed, aids=_aids(before, after))
+        yield from _module(before, after, new, pool, used, here)
 
 
 def _module(
@@ -63,11 +73,39 @@ def _module(
         successor = _successor(test, pool, used)
         if successor is not None:
             yield from _pair(test, successor, before, new[successor.path], around)
-        elif not _accounted(test, pool, new, used, around):
+        elif not around.renewed and not _accounted(test, pool, new, used, around):
             hidden = _hidden(test, new)
             rule = "test-renamed-out" if hidden else "test-removed"
             lost.append((rule, test.line, f"{test.name}{f' is now {hidden}' if hidden else ''}"))
     yield from _lost(before.path, after is None, lost)
+
+
+def _renewed(old: _Modules, new: _Modules, share: float) -> bool:
+    """Whether the tests of some files together claim as much as before, and about `share` of the
+    same names."""
+    was, now = _texts(old), _texts(new)
+    if sum((now - was).values()) < sum((was - now).values()):
+        return False
+    lost = _words(was - now)
+    return len(lost & _words(now - was)) >= share * len(lost)
+
+
+def _aids(before: Module, after: Module | None) -> frozenset[str]:
+    """The classes and functions of a test module, other than tests, that change."""
+    was, now = (
+        {
+            node.name: ast.unparse(node)
+            for node in (module.tree.body if module else [])
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not node.name.lower().startswith("test")
+        }
+        for module in (before, after)
+    )
+    return frozenset(name for name in was if was[name] != now.get(name))
+
+
+def _words(claims: Counter[str]) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", " ".join(claims)))
 
 
 def _lost(path: str, whole: bool, lost: list[tuple[str, int, str]]) -> Iterator[Finding]:
@@ -101,7 +139,7 @@ def _cases(
         return
     rest = re.sub(r"\s+", "", ast.unparse(after.tree))
     kept = [case for case in lost if re.sub(r"\s+", "", case) in rest]
-    names = set(re.findall(r"[A-Za-z_]\w*", " ".join(lost)))
+    names = {name.lower() for name in re.findall(r"[A-Za-z_]\w*", " ".join(lost))}
     if len(kept) < len(lost) and around.gone.isdisjoint(names):
         gone = next(case for case in lost if case not in kept)
         message = f"{new.name} runs {len(was) - len(now)} cases less, without `{gone[:80]}`"
@@ -176,7 +214,8 @@ def _accounted(
 ) -> bool:
     """Whether what a lost test claimed is claimed elsewhere, or its subject is gone."""
     live = test.live
-    if test.body in {"", "pass", "..."} or not around.gone.isdisjoint(test.called):
+    named = {name.lower() for name in test.called}
+    if test.body in {"", "pass", "..."} or not around.gone.isdisjoint(named):
         return True
     if live and sum(around.moved[claim.text] > 0 for claim in live) >= 0.6 * len(live):
         return True
@@ -184,8 +223,9 @@ def _accounted(
         twin = module.by_name.get(test.name)
         if module.path != test.path and twin is not None and twin.body == test.body:
             return True
-        if any(t.collected and t.body == test.body for t in module.tests):
-            return True
+        for other in module.tests:
+            if other.body == test.body and (other.collected or _is_inherited(other, new)):
+                return True
     said = sum(claim.strength for claim in live)
     for candidate in sorted(pool, key=lambda t: -_alike(t, test)):
         if _alike(candidate, test) < 0.4:
@@ -196,6 +236,16 @@ def _accounted(
                 used[id(candidate)] += 1
                 return True
     return False
+
+
+def _is_inherited(test: Test, new: _Modules) -> bool:
+    """Whether a collected module has a class made from the one that this test stands in."""
+    return test.owner is not None and any(
+        isinstance(node, ast.ClassDef)
+        and test.owner.name in {says.name_of(base) for base in node.bases}
+        for module in new.values()
+        for node in module.tree.body
+    )
 
 
 def _alike(one: Test, two: Test) -> float:
@@ -262,19 +312,17 @@ def _added(old: _Modules, new: _Modules) -> list[Test]:
 def _moved(old: _Modules, new: _Modules) -> Counter[str]:
     """Assertions that stand more often in the new tests than in the old ones, anywhere."""
 
-    def texts(modules: _Modules) -> Counter[str]:
-        return Counter(
-            claim.text
-            for module in modules.values()
-            for test in module.tests
-            for claim in test.live
-        )
+    return _texts(new) - _texts(old)
 
-    return texts(new) - texts(old)
+
+def _texts(modules: _Modules) -> Counter[str]:
+    """The live assertions of some modules, counted."""
+    tests = (test for module in modules.values() for test in module.tests)
+    return Counter(claim.text for test in tests for claim in test.live)
 
 
 def _gone(files: Files) -> frozenset[str]:
-    """Names that the code defined before the change and does not after it."""
+    """Names that the code used before the change and does not after it, in lower case."""
     before: set[str] = set()
     after: set[str] = set()
     for file in files.of(Kind.SOURCE):
@@ -282,7 +330,8 @@ def _gone(files: Files) -> frozenset[str]:
         after |= _defined(file.new)
         if file.old is not None and file.new is None:
             before.add(file.name.removesuffix(".py"))
-    return frozenset(name for name in before - after if len(name) > 2 and not name.startswith("__"))
+    names = (name.lower() for name in before - after)
+    return frozenset(name for name in names if len(name) > 3 and not name.startswith("__"))
 
 
 def _defined(text: str | None) -> set[str]:
@@ -291,9 +340,16 @@ def _defined(text: str | None) -> set[str]:
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.arg):
+        elif isinstance(node, ast.arg | ast.keyword) and node.arg:
             names.add(node.arg)
-    for statement in tree.body if tree else ():
-        if isinstance(statement, ast.Assign):
-            names |= {says.name_of(target) for target in statement.targets}
+        elif isinstance(node, ast.Attribute | ast.Name):
+            names.add(says.name_of(node))
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).rpartition(".")[2])
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value.isidentifier()
+        ):
+            names.add(node.value)
     return names
