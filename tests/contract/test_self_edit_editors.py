@@ -319,13 +319,17 @@ def test_editors_can_be_stored_and_had_again() -> None:
     assert CallableEditor(print).spec() is None
     assert PatchEditor(b"\xff").spec() is None
     assert restored({}) is None
-    assert restored({"kind": "command", "words": ["no-such-agent"]}) is None
+    spec = dict(CommandEditor([str(Path(sys.executable)), "-V"]).spec() or {})
+    assert restored({**spec, "words": ["no-such-agent"]}) is None
 
 
-def test_a_patch_that_was_redacted_is_not_applied() -> None:
-    """A stored patch that the journal had to change is not taken for the one that was given."""
+def test_an_editor_that_was_redacted_is_not_used() -> None:
+    """A stored patch or command that the journal had to change is not taken for the given one."""
     spec = dict(PatchEditor(PATCH).spec() or {})
     spec["patch"] = PATCH.replace("both", "[secret]")
+    assert restored(spec) is None
+    spec = dict(CommandEditor("true --key abc").spec() or {})
+    spec["words"] = ["true", "--key", "[secret]"]
     assert restored(spec) is None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
 from self_coding.self_edit.abreast import both
+from self_coding.self_edit.learning import known_lessons
 from self_coding.self_edit.rooms import Rooms
 from self_coding.values.attempts import DeadEnd, Lesson, SimilarAttempt
 from self_coding.values.code import Impact, RelevantFile
@@ -30,12 +31,12 @@ async def gather(
     code, past = await both(_of_code(rooms, task, max_tokens), _of_the_past(rooms, task))
     files, impact, summary = code
     similar, warning = past
-    lessons = await rooms.journal.lessons(task=task, files=[file.path for file in files])
+    lessons = await known_lessons(rooms, task, [file.path for file in files], limit=LESSONS)
     return compose(
         files=files,
         impact=impact,
         similar=similar,
-        lessons=lessons[:LESSONS],
+        lessons=lessons,
         warning=warning,
         feedback=feedback,
         summary=summary,

@@ -141,10 +141,12 @@ class Runner:
 def _rank(one: History) -> tuple[int, int]:
     """Landed first, then held, then waiting, then whoever was tested; then the oldest."""
     order = [Kind.LANDED, Kind.HELD]
-    place = next((n for n, kind in enumerate(order) if one.has(kind)), len(order))
-    if place == len(order) and one.settled:
+    if one.has(Kind.CHOSEN) and not one.settled:
+        return len(order), one.attempt
+    place = next((n for n, kind in enumerate(order) if one.has(kind)), len(order) + 1)
+    if place > len(order) and one.settled:
         choice = one.refusal.get("by") == By.CHOICE
-        place += 3 if choice else 2 if not one.has(Kind.EDITED) else 1
+        place += 4 if choice else 3 if not one.has(Kind.EDITED) else 2
     return place, one.attempt
 
 

@@ -18,8 +18,9 @@ from self_coding.errors import EditError
 from self_coding.self_edit import account, editors
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors import CallerEditor, Editor
-from self_coding.self_edit.ending import Facts, shown_facts
+from self_coding.self_edit.ending import Facts
 from self_coding.self_edit.history import By, History, Kind, text
+from self_coding.self_edit.learning import shown_facts
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.rooms import Rooms
 from self_coding.self_edit.runner import Runner

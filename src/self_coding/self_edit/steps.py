@@ -15,8 +15,9 @@ from self_coding.errors import EditError
 from self_coding.self_edit import account
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors.protocol import Editor
-from self_coding.self_edit.ending import Ending, shown_facts
+from self_coding.self_edit.ending import Ending
 from self_coding.self_edit.history import By, History, Kind, text
+from self_coding.self_edit.learning import reflect, shown_facts
 from self_coding.self_edit.lifecycle import Step
 from self_coding.self_edit.rooms import Rooms
 from self_coding.values.attempts import Json
@@ -73,7 +74,7 @@ class Steps:
             Step.SETTLE: self._settle,
             Step.GIVE_UP: _give_up,
             Step.CLEAN: ending.clean,
-            Step.REFLECT: ending.reflect,
+            Step.REFLECT: self._reflect,
         }
         if step is Step.FOLLOW:
             return await ending.follow(mine, beside)
@@ -225,6 +226,9 @@ class Steps:
             return Kind.LANDED, {"old": candidate.onto, "new": candidate.commit}
         stop = mine.data(Kind.STOPPED)
         return refused(text(stop, "by"), text(stop, "reason"), final=True)
+
+    async def _reflect(self, mine: History) -> Told:
+        return await reflect(self._rooms, mine)
 
     async def _change(self, mine: History) -> Change:
         edited = mine.data(Kind.EDITED)

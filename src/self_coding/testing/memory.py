@@ -89,6 +89,10 @@ class MemoryRepository:
 
     disk: Disk
 
+    async def get_main_commit(self) -> str:
+        """Where main is."""
+        return self.disk.main[-1]
+
     async def isolate(self, attempt: str, base: str | None = None) -> Worktree:
         """A worktree on main; the one of that name, where there is one."""
         self.disk.point()
@@ -271,7 +275,13 @@ class MemoryJournal:
         """No warning."""
         return None
 
-    async def lessons(self, *, task: str = "", files: Sequence[str] = ()) -> list[Lesson]:
+    async def lessons(
+        self,
+        *,
+        task: str = "",
+        files: Sequence[str] = (),
+        contents: Mapping[str, str] | None = None,
+    ) -> list[Lesson]:
         """What was learnt."""
         return list(self.disk.lessons)
 

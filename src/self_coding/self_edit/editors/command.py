@@ -8,6 +8,7 @@ bound. Its exit status decides whether it edited; what it changed is read from t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -72,13 +73,16 @@ class CommandEditor:
             "words": list(self._words),
             "name": self.name,
             "shell": self._shell,
+            "digest": _digest(self._words),
         }
 
     @classmethod
-    def restored(cls, spec: Mapping[str, Json]) -> CommandEditor:
-        """The editor that `spec` was made of."""
+    def restored(cls, spec: Mapping[str, Json]) -> CommandEditor | None:
+        """The editor that `spec` was made of; None if a secret was taken out of its words."""
         words = spec.get("words")
         strings = [str(word) for word in words] if isinstance(words, list) else []
+        if _digest(strings) != spec.get("digest"):
+            return None
         shell = spec.get("shell") is True
         command: str | list[str] = strings[-1] if shell and strings else strings
         return cls(command, name=str(spec.get("name") or ""), shell=shell)
@@ -196,6 +200,10 @@ def _split(command: str | Sequence[str]) -> list[str]:
     if any("\0" in word for word in words):
         raise EditError("the command holds a NUL character", hint="remove it")
     return words
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _find(word: str) -> str:
