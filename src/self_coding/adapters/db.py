@@ -166,6 +166,22 @@ class Database:
             raise _typed(error, self.path) from error
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[Connection]:
+    """Somebody else's SQLite file, to read from; not a byte of it is changed."""
+    if not path.is_file():
+        raise StorageError(f"there is no file {path}", path=str(path), hint="check the path")
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+    )
+    try:
+        yield connection
+    except sqlite3.DatabaseError as error:
+        raise _typed(error, str(path)) from error
+    finally:
+        connection.close()
+
+
 class _Held:
     """The connection, kept apart so that closing it needs no Database alive."""
 

@@ -38,8 +38,7 @@ def fold(events: Iterable[tuple[str, int, Mapping[str, Json]]]) -> Record:
 
 def apply(record: Record, kind: str, at: int, data: Mapping[str, Json]) -> None:
     """Bring a record up to date with one event."""
-    if kind == PLANNED:
-        record.at = at
+    record.at = record.at or at
     if kind in (PLANNED, ENDED):
         _take(record, data)
         record.facts |= cast("dict[str, Json]", data.get("facts") or {})

@@ -17,6 +17,7 @@ from self_coding.errors import JournalError
 from self_coding.modification_journal import (
     dead_ends,
     exchange,
+    founding,
     lessons,
     quality,
     rates,
@@ -39,7 +40,7 @@ from self_coding.values.attempts import (
     SimilarAttempt,
 )
 
-OUTCOME_WEIGHT = 8.0  # how much more a failure of the very same task counts than a success
+OUTCOME_WEIGHT = 16.0  # how much more a failure of the very same task counts than a success
 _RESERVED = ("planned", "ended", "relabelled")
 
 
@@ -304,11 +305,14 @@ class ModificationJournal:
 
     async def import_founding(self, path: Path | str) -> int:
         """Add every attempt of a founding version's database; how many were added."""
-        return await in_thread(exchange.import_founding, self._store, Path(path))
+        return await in_thread(self._import_founding, Path(path))
 
     async def close(self) -> None:
         """Close the database; the next call opens it again."""
         await in_thread(self._database.close)
+
+    def _import_founding(self, path: Path) -> int:
+        return exchange.add(self._store, founding.tales(path))
 
     def _reflect(self, attempt: int, reflection: str) -> bool:
         if self._store.stage(attempt) is None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from self_coding.adapters.db import Connection, Database
 from self_coding.errors import JournalError
 from self_coding.modification_journal import record
-from self_coding.modification_journal.store import now
+from self_coding.modification_journal.rows import now
 from self_coding.retrieval import words as words_of
 from self_coding.values.attempts import Lesson, Outcome
 
@@ -24,22 +25,26 @@ _COLUMNS = "id, text, files, symbols, exception, tests, evidence, anchors"
 
 def learn(database: Database, lesson: Lesson) -> Lesson:
     """Store a lesson, or merge it into the one that says the same; as stored."""
-    fresh = _checked(lesson)
-    keys = _keys(fresh)
+    fresh = checked(lesson)
     with database.write() as connection:
-        twin = _twin(connection, fresh, keys)
-        if twin is None:
-            number = _insert(connection, fresh)
-        else:
-            fresh = _merged(twin, fresh)
-            number = twin.id or 0
-            _update(connection, number, fresh)
-        for key in _keys(fresh):
-            connection.execute(
-                "INSERT INTO lesson_trigger (key, lesson) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                (key, number),
-            )
-        return _read(connection, [number])[0]
+        return put(connection, fresh)
+
+
+def put(connection: Connection, lesson: Lesson) -> Lesson:
+    """Store a checked lesson inside the caller's transaction; as stored."""
+    twin = _twin(connection, lesson, _keys(lesson))
+    if twin is None:
+        number = _insert(connection, lesson)
+    else:
+        lesson = _merged(twin, lesson)
+        number = twin.id or 0
+        _update(connection, number, lesson)
+    for key in _keys(lesson):
+        connection.execute(
+            "INSERT INTO lesson_trigger (key, lesson) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (key, number),
+        )
+    return read(connection, [number])[0]
 
 
 def find(
@@ -61,7 +66,7 @@ def find(
         exception=exception,
         tests=tuple(tests),
     )
-    keys = _keys(asked) | {f"w:{word}" for word in words_of(task)}
+    keys = _keys(asked)
     pulled: dict[int, float] = {}
     with database.read() as connection:
         for key in sorted(keys)[:200]:
@@ -71,7 +76,7 @@ def find(
             ).fetchall()
             for row in rows:
                 pulled[row[0]] = pulled.get(row[0], 0.0) + _PULL.get(key[:2], 1.0)
-        found = _read(connection, sorted(pulled, reverse=True)[:400])
+        found = read(connection, sorted(pulled, reverse=True)[:400])
     anchored = [_anchored(lesson, contents) for lesson in found]
     scored = [(pulled[lesson.id or 0] * worth(lesson), lesson) for lesson in anchored]
     kept = [item for item in scored if item[0] >= _SHOWN and item[1].freshness != "orphaned"]
@@ -92,7 +97,7 @@ def worth(lesson: Lesson) -> float:
 def used(database: Database, lesson: int, attempt: int, outcome: Outcome) -> None:
     """Record that a lesson was shown to an attempt, and how that ended."""
     with database.write() as connection:
-        if not _read(connection, [lesson]):
+        if not read(connection, [lesson]):
             raise JournalError(f"there is no lesson {lesson}", hint="`lessons` lists them")
         connection.execute(
             "INSERT INTO lesson_use (lesson, attempt, outcome, at) VALUES (?, ?, ?, ?) "
@@ -101,7 +106,8 @@ def used(database: Database, lesson: int, attempt: int, outcome: Outcome) -> Non
         )
 
 
-def _checked(lesson: Lesson) -> Lesson:
+def checked(lesson: Lesson) -> Lesson:
+    """The lesson as it may be stored: one clean sentence, with evidence."""
     text = " ".join(record.text(lesson.text, "a lesson").split())
     if not text:
         raise JournalError("a lesson needs a sentence", hint="say what to do or to avoid")
@@ -126,6 +132,7 @@ def _checked(lesson: Lesson) -> Lesson:
 def _keys(lesson: Lesson) -> set[str]:
     keys = {f"f:{path}" for path in lesson.files} | {f"s:{name.lower()}" for name in lesson.symbols}
     keys |= {f"t:{name}" for name in lesson.tests}
+    keys |= {f"w:{word}" for word in words_of(lesson.text) if len(word) > 3}
     return keys | ({f"e:{lesson.exception.rpartition('.')[2]}"} if lesson.exception else set())
 
 
@@ -144,7 +151,7 @@ def _twin(connection: Connection, lesson: Lesson, keys: Iterable[str]) -> Lesson
         row[0] for row in connection.execute("SELECT id FROM lesson WHERE text = ?", (lesson.text,))
     }
     mine = set(words_of(lesson.text))
-    for other in _read(connection, sorted(rows)):
+    for other in read(connection, sorted(rows)):
         theirs = set(words_of(other.text))
         if len(mine & theirs) >= _ALIKE * max(1, len(mine | theirs)):
             return other
@@ -194,7 +201,8 @@ def _update(connection: Connection, number: int, lesson: Lesson) -> None:
     )
 
 
-def _read(connection: Connection, numbers: Sequence[int]) -> list[Lesson]:
+def read(connection: Connection, numbers: Sequence[int]) -> list[Lesson]:
+    """The lessons of these numbers, with what came of their uses."""
     found = []
     for number in numbers:
         row = connection.execute(
@@ -254,10 +262,4 @@ def _anchored(lesson: Lesson, contents: Mapping[str, str] | None) -> Lesson:
         state = "fresh"
     else:
         state = "drifted"
-    return _with(lesson, freshness=state)
-
-
-def _with(lesson: Lesson, *, freshness: str) -> Lesson:
-    from dataclasses import replace
-
-    return replace(lesson, freshness=freshness)
+    return replace(lesson, freshness=state)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from self_coding.adapters.db import Connection, Database
-from self_coding.modification_journal import similar, store, words
+from self_coding.modification_journal import rows, similar, words
 from self_coding.modification_journal.features import Features, features, terms
 from self_coding.modification_journal.feedback import Rarity, rare
 from self_coding.values.attempts import Outcome, SimilarAttempt
@@ -41,7 +41,7 @@ def find(
         hits = ranked(
             connection, query, limit=limit, outcomes=outcomes, outcome_weight=outcome_weight
         )
-        attempts = store.read(connection, [hit.row for hit in hits])
+        attempts = rows.read(connection, [hit.row for hit in hits])
     return [
         SimilarAttempt(attempt=attempts[hit.row], score=hit.score, reasons=hit.reasons)
         for hit in hits
@@ -81,14 +81,16 @@ def gather(
         room -= len(rows)
         for row in rows:
             promise[row] += term.rarity
+    if wanted is not None:
+        allowed = words.with_outcomes(connection, wanted)
+        promise = {row: value for row, value in promise.items() if row in allowed}
     for row in range(max(1, newest - _RECENT), newest + 1):
         promise[row] += 0.0
     for row in promise:
         age = newest - row
         promise[row] *= 1 + math.exp(-age / 200) + math.exp(-age / 8)
     best = sorted(promise, key=lambda row: (-promise[row], -row))
-    wide = _SCORED if wanted is None else 5 * _SCORED
-    loaded = words.load(connection, best[:wide])
+    loaded = words.load(connection, best[:_SCORED])
     if wanted is not None:
         loaded = [item for item in loaded if item.outcome in wanted]
     known = _file_rarity(connection, loaded, newest)

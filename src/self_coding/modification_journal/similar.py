@@ -41,18 +41,19 @@ class Weights:
     code: float = 1.5
     subject_code: float = 1.4
     head: float = 0.65
-    title: float = 0.4
+    title: float = 0.3
     feedback_code: float = 0.25
-    row_covered: float = 5.0
+    row_covered: float = 7.0
     files: float = 4.0
     functions: float = 1.25
     tag: float = 0.6
     crowd: float = 0.2
     lately: float = 1.0
     just_now: float = 1.0
-    outcome: float = 12.0
+    outcome: float = 16.0
     rollback: float = 0.8
-    given: float = 3.0
+    given: float = 20.0
+    diff: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,11 @@ def total(parts: Mapping[str, float], weights: Weights = DEFAULT) -> float:
     """One candidate's score from its measures."""
     score = _words_only(parts, weights) + weights.feedback_code * parts["feedback_code"]
     score += weights.row_covered * parts["row_covered"]
-    if score <= 0 and parts["given"] <= 0:
-        return 0.0
+    score += weights.given * parts["given"]
     score *= _recency(parts, weights) / (1 + weights.crowd * math.log1p(parts["crowd"]))
     score *= 1 + weights.files * parts["files"]
     score *= 1 + weights.functions * parts["functions"]
     score *= 1 + weights.tag * parts["tag"]
-    score *= 1 + weights.given * parts["given"]
     if parts["failed"]:
         score *= 1 + weights.outcome * parts["alike"] ** 2
         score *= weights.rollback if parts["failed"] > 1 else 1.0
@@ -152,6 +151,7 @@ def _words_only(parts: Mapping[str, float], weights: Weights) -> float:
         + weights.subject_code * parts["subject_code"]
         + weights.head * parts["head"]
         + weights.title * parts["title"]
+        + weights.diff * parts["diff"]
     )
 
 
@@ -169,6 +169,7 @@ def _spoken(
     """What the words of each candidate say."""
     found = [item.found for item in candidates]
     body, subject = frozenset(query.body), frozenset(query.subject)
+    changed = frozenset(query.head)
     code = [row.places + row.names for row in found]
     mean_body = _mean([row.body for row in found])
     mean_subject = _mean([row.subject for row in found])
@@ -179,6 +180,7 @@ def _spoken(
         in_body, subject_body = _bm25(body, subject, rarity.words, row.body, mean_body)
         in_code, subject_code = _bm25(body, subject, rarity.words, place, mean_code)
         in_head, _ = _bm25(body, subject, rarity.words, row.head, mean_head)
+        in_diff, _ = _bm25(changed, subject, rarity.words, row.head, mean_head)
         in_subject, _ = _bm25(subject, subject, rarity.words, row.subject, mean_subject)
         measured.append(
             {
@@ -189,6 +191,7 @@ def _spoken(
                 "subject_code": subject_code,
                 "head": in_head,
                 "title": 0.0,
+                "diff": in_diff,
                 "age": float(max(1, newest + 1 - item.row)),
             }
         )

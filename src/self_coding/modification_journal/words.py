@@ -7,11 +7,13 @@ This is the one module of the room whose SQL is SQLite's alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from self_coding.adapters.db import Connection
 from self_coding.modification_journal.features import Features, pack, terms, unpack
 from self_coding.modification_journal.similar import Candidate
+
+_NEWEST = 20_000  # attempts of asked-for outcomes that are considered
 
 
 def add(connection: Connection, attempt: int, outcome: str, found: Features) -> None:
@@ -43,6 +45,17 @@ def last(connection: Connection) -> int:
     """The newest findable attempt; 0 where there is none."""
     row = connection.execute("SELECT max(attempt) FROM feature").fetchone()
     return int(row[0] or 0)
+
+
+def with_outcomes(connection: Connection, outcomes: Collection[str]) -> set[int]:
+    """The newest attempts that ended in one of these ways, bounded."""
+    marks = ", ".join("?" * len(outcomes))
+    rows = connection.execute(
+        f"SELECT id FROM attempt WHERE outcome IN ({marks}) "  # noqa: S608 - only marks
+        "ORDER BY at DESC, id DESC LIMIT ?",
+        (*outcomes, _NEWEST),
+    )
+    return {row[0] for row in rows}
 
 
 def load(connection: Connection, attempts: Sequence[int]) -> list[Candidate]:
