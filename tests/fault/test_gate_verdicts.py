@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from gate_repo import PYTEST, Repo
 
+from self_coding.errors import ConfigError, GateError, SandboxUnavailableError
 from self_coding.git_safety.gate_store import now
 
 CODE = "def add(a, b):\n    return a + b\n"
@@ -246,6 +247,37 @@ def test_setup_runs_once_per_dependency_change(repo):
     third = repo.commit({"pyproject.toml": "[project]\n"})
     assert gate.run(third, tree=repo.tree(third)).passed
     assert len(list((gate.memory.folder / "setup").iterdir())) == 2
+
+
+def test_an_environment_that_setup_made_runs_the_tests(repo):
+    """A virtual environment made by the setup command is the `python` of the test command."""
+    setup = "python -m venv --without-pip --system-site-packages .venv"
+    commit = repo.commit({".gitignore": ".venv\n"})
+    command = "python -c 'import sys; sys.exit(not sys.prefix.endswith(\".venv\"))'"
+    for level in ("bwrap", "limits"):
+        report = repo.run(commit, command=command, setup_command=setup, sandbox=level)
+        assert report.passed, (level, report)
+
+
+def test_a_failing_setup_is_no_verdict(repo):
+    """When the setup command fails the tests could not run, which is an error, not a red."""
+    with pytest.raises(GateError, match="setup command failed"):
+        repo.run(repo.commit(FILES), setup_command="exit 7")
+
+
+def test_a_path_outside_is_not_carried(repo):
+    """A carried path cannot lead out of the repository."""
+    for name in ("../x", "/etc"):
+        with pytest.raises(ConfigError):
+            repo.gate(carry=(name,))
+
+
+def test_a_level_that_is_not_there_is_refused(repo):
+    """With less isolation than required nothing runs."""
+    with pytest.raises(SandboxUnavailableError):
+        repo.gate(sandbox="limits", require_sandbox="bwrap").level()
+    with pytest.raises(SandboxUnavailableError):
+        repo.gate(require_sandbox="a cage").level()
 
 
 def test_the_users_tree_is_untouched(repo):

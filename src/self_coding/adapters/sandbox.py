@@ -71,12 +71,14 @@ def level(required: str = "none", outside: Path | None = None, wanted: str = "be
 
 def bubblewrap(outside: Path | None = None) -> Path | None:
     """A bubblewrap that works here: the one on PATH, else the one of the extra `sandbox`."""
-    path = os.pathsep.join(
-        part
-        for part in os.environ.get("PATH", os.defpath).split(os.pathsep)
-        if Path(part).is_absolute() and not _within(Path(part), outside)
-    )
-    for candidate in (shutil.which("bwrap", path=path), _bundled()):
+    return _found(os.environ.get("PATH", os.defpath), outside)
+
+
+@lru_cache(maxsize=64)
+def _found(path: str, outside: Path | None) -> Path | None:
+    parts = [Path(part) for part in path.split(os.pathsep)]
+    trusted = [str(part) for part in parts if part.is_absolute() and not _within(part, outside)]
+    for candidate in (shutil.which("bwrap", path=os.pathsep.join(trusted)), _bundled()):
         if candidate and not _within(Path(candidate), outside) and _works(candidate):
             return Path(candidate)
     return None

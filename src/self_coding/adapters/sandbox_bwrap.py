@@ -50,7 +50,11 @@ class Box:
 
 def hidden_folders() -> tuple[Path, ...]:
     """Folders of this machine that a contained command does not see, outermost first."""
-    homes = [Path("/home"), Path("/root"), Path.home()]
+    try:
+        own = Path.home()
+    except RuntimeError:  # a user without an entry and without HOME
+        own = Path("/root")
+    homes = [Path("/home"), Path("/root"), own]
     rest = [Path(name) for name in ("/tmp", "/var/tmp", "/run", "/mnt", "/media")]  # noqa: S108
     found: list[Path] = []
     for path in sorted({path.resolve() for path in (*homes, *rest) if path.is_dir()}):

@@ -15,11 +15,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from self_coding.adapters import places, sandbox
-from self_coding.errors import GateError, GitOperationError
+from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.git_safety import gate_judge, gate_roots, git
 from self_coding.git_safety.gate_evidence import Evidence
 from self_coding.git_safety.gate_judge import Judgement, Sides
-from self_coding.git_safety.gate_run import PLUGIN, Runner, environment
+from self_coding.git_safety.gate_layout import PLUGIN, environment
+from self_coding.git_safety.gate_run import Runner
 from self_coding.git_safety.gate_setup import prepared
 from self_coding.git_safety.gate_store import GateStore
 from self_coding.values.verdicts import GateReport, GateSettings
@@ -38,6 +39,9 @@ class Gate:
         checkout: yields a folder that holds exactly the given commit.
         store: the folder of verdicts, baselines, quarantine and receipts; by default
             `self_coding` in the git common directory.
+
+    Raises:
+        ConfigError: a carried path leads out of the repository.
     """
 
     def __init__(
@@ -46,6 +50,12 @@ class Gate:
         self.top = top.resolve()
         self.settings = settings
         self.checkout = checkout
+        for name in settings.carry:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ConfigError(
+                    f"`carry` names {name!r}, which is not inside the repository",
+                    hint="give paths relative to the top of the repository",
+                )
         self.memory = GateStore(store or places.database_path(self.top, "gate").parent)
 
     def run(
@@ -134,8 +144,11 @@ class _Trial:
         with self.gate.checkout(self.commit) as path:
             if first:
                 quick = self._run(path, self.tree, select=first)
-                base = self._known_base()
-                if self._says_no(quick, base):
+                if not quick.understood:  # nothing was selected: that was the whole command
+                    quick = replace(quick, whole=True)
+                    self._keep(key, quick)
+                    return quick
+                if self._says_no(quick, self._known_base()):
                     return quick
             evidence = self._run(path, self.tree)
         self._keep(key, evidence)
@@ -250,7 +263,8 @@ class _Trial:
     def _key(self, tree: str, *more: str) -> str:
         """Verdicts are kept by everything that can change them."""
         settings = self.gate.settings
-        python = gate_roots.interpreter(self.gate.top, settings.command)
+        place = None if settings.setup_command else self.gate.top
+        python = gate_roots.interpreter(place, settings.command)
         parts = [
             *(VERSION, tree, self.at, repr(settings), self.gate.top, python, *more),
             *sorted(environment(settings).items()),

@@ -16,6 +16,7 @@ from self_coding.values.verdicts import TestResult
 KEY_BYTES = 32
 _WORST = ("error", "failed", "xpassed", "passed", "xfailed", "skipped")
 BAD = frozenset({"failed", "error"})
+Probe = tuple[str, int, int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Census:
     results: tuple[TestResult, ...] = ()
     unfinished: tuple[str, ...] = ()
     tampered: str = ""
-    probes: tuple[tuple[str, int, int, str], ...] = ()
+    probes: tuple[Probe, ...] = ()
     hooks: tuple[str, ...] = ()
     patched: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()

@@ -21,15 +21,19 @@ _NOT_CODE = frozenset(
 _SMALL = 1 << 20  # bytes of a configuration or path file that is read
 
 
-def interpreter(top: Path, command: str) -> Path:
-    """The Python that `python` means for this repository.
+def interpreter(place: Path | None, command: str) -> Path:
+    """The Python that `python` means: that of a virtual environment in `place`, else ours.
 
-    Its own virtual environment's where there is one (and, for a pytest command, where pytest is
-    installed in it), else the one that runs us.
+    For a pytest command an environment counts only where pytest is installed in it.
+
+    Args:
+        place: the user's checkout, or what the setup command made.
+        command: the test command.
     """
-    for name in _VENVS:
-        python = top / name / "bin" / "python"
-        has_pytest = any((top / name).glob("lib*/python3*/site-packages/pytest"))
+    for name in _VENVS if place else ():
+        assert place is not None
+        python = place / name / "bin" / "python"
+        has_pytest = any((place / name).glob("lib*/python3*/site-packages/pytest"))
         if python.exists() and (has_pytest or "pytest" not in command):
             return python
     return Path(sys.executable)

@@ -1,7 +1,7 @@
 """One run of the test command on one checkout, contained and observed.
 
-It lays out what the sandbox shows (the candidate at the repository's own path, the interpreter,
-git's data read-only), loads the census plugin, and gathers the evidence. It judges nothing.
+It has the sandbox laid out, loads the census plugin, proves whose code was imported, and gathers
+the evidence. It judges nothing.
 """
 
 from __future__ import annotations
@@ -9,30 +9,34 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from self_coding.adapters import places, sandbox, sandbox_bwrap
+from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import Allowance
 from self_coding.adapters.sandbox_bwrap import Box
 from self_coding.errors import GateError
-from self_coding.git_safety import gate_census, gate_integrity, gate_roots
+from self_coding.git_safety import gate_census, gate_integrity, gate_layout, gate_roots
+from self_coding.git_safety.gate_census import Probe
 from self_coding.git_safety.gate_evidence import Evidence
 from self_coding.values.verdicts import GateSettings
 
-PLUGIN = Path(__file__).with_name("census_plugin.py")
-MODULE = "self_coding_census"  # the plugin's name inside the test run
 CHANNEL = "SELF_CODING_CENSUS"  # where the plugin finds its descriptors
 _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
-_NO_CUSTOM = (
-    "# stands before a file of this name in the tested tree, which would run first of all\n"
-)
-_HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "TERM", "SSL_CERT_FILE")
+_ASK = """
+import importlib.util, json, os, sys
+found = []
+for name in sys.argv[1:]:
+    origin = getattr(importlib.util.find_spec(name), "origin", None)
+    if origin and os.path.exists(origin):
+        status = os.stat(origin)
+        found.append([name, status.st_dev, status.st_ino, origin])
+print(json.dumps(found))
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +62,36 @@ class Runner:
         Raises:
             GateError: the sandbox could not be set up.
         """
-        python = gate_roots.interpreter(self.top, self.settings.command)
+        place = setup if self.settings.setup_command else self.top
+        python = gate_roots.interpreter(place, self.settings.command)
         roots = gate_roots.import_roots(path, self.top, python)
         names = gate_roots.import_names(path, roots)
-        wanted: dict[str, object] = {
-            "select": select,
-            "collect_only": collect_only,
-            "names": sorted(names),
-        }
-        with self._kit(python, wanted) as kit, self._layout(path, python, kit, setup) as box:
-            mount = box.mount if self.at == "bwrap" else path
-            env = dict(box.env) | {
-                "PATH": f"{_command_folder(python, kit)}{os.pathsep}{box.env.get('PATH', '')}",
+        wanted: dict[str, object] = {"select": select, "collect_only": collect_only}
+        wanted["names"] = sorted(names)
+        mount = self.top if self.at == "bwrap" else path
+        inside = python
+        if setup is not None and python.is_relative_to(setup):
+            inside = mount / python.relative_to(setup)
+        with (
+            gate_layout.kit_for(python, wanted) as kit,
+            gate_layout.box_for(
+                self.top, self.settings, self.at, path=path, python=python, kit=kit, setup=setup
+            ) as plain,
+        ):
+            folder = gate_layout.command_folder(python, inside, kit)
+            env = dict(plain.env) | {
+                "PATH": f"{folder}{os.pathsep}{plain.env.get('PATH', os.defpath)}",
                 "PYTHONPATH": os.pathsep.join(map(str, (kit, *(mount / root for root in roots)))),
-                "PYTEST_PLUGINS": MODULE,
+                "PYTEST_PLUGINS": gate_layout.MODULE,
             }
+            box = replace(plain, env=env)
             before = gate_integrity.fingerprint(path)
-            evidence = self._observe(replace(box, env=env), kit, command or self.settings.command)
+            evidence = self._observe(box, kit, command or self.settings.command)
+            probes = evidence.census.probes
+            if self._needs_a_probe(evidence, names):
+                probes = self._probe(box, sorted(names))
             planted = gate_integrity.restore_and_compare(path, before, trusted=self.at == "bwrap")
-            foreign = _foreign(evidence, path, names)
+            foreign = _foreign(probes, path, names)
         partial = select is not None or collect_only
         return replace(evidence, tree=tree, whole=not partial, planted=planted, foreign=foreign)
 
@@ -122,138 +137,28 @@ class Runner:
             census=gate_census.read(done.extra[0], keys, cut=cut),
         )
 
-    @contextmanager
-    def _kit(self, python: Path, wanted: dict[str, object]) -> Iterator[Path]:
-        """A read-only folder of ours beside the tree: the plugin, its settings, a `python`."""
-        kit = Path(tempfile.mkdtemp(prefix="self-coding-kit-"))
+    def _needs_a_probe(self, evidence: Evidence, names: Iterable[str]) -> bool:
+        """Whether a pass rests on imports that nobody has looked at yet."""
+        looked = evidence.understood or evidence.exit_status or self.at == "bwrap"
+        return bool(names) and not looked
+
+    def _probe(self, box: Box, names: Sequence[str]) -> tuple[Probe, ...]:
+        """Ask `python`, where the command ran, from where it would import each name."""
+        argv = ["python", "-c", _ASK, *names]
+        done = sandbox.run(box, shlex.join(argv), Allowance(timeout=60.0), at=self.at)
         try:
-            (kit / f"{MODULE}.py").write_bytes(PLUGIN.read_bytes())
-            (kit / "settings.json").write_text(json.dumps(wanted), encoding="utf-8")
-            (kit / "sitecustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")
-            (kit / "usercustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")
-            (kit / "git").mkdir()
-            (kit / "bin").mkdir()
-            if not (python.parent / "python").exists():
-                starter = kit / "bin" / "python"
-                starter.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n', encoding="utf-8")
-                starter.chmod(0o755)
-            yield kit
-        finally:
-            shutil.rmtree(kit, ignore_errors=True)
-
-    @contextmanager
-    def _layout(self, path: Path, python: Path, kit: Path, setup: Path | None) -> Iterator[Box]:
-        """The box for one checkout; what it had to put into the checkout is taken out again."""
-        s = self.settings
-        bound = [(kit, kit), *_interpreter_binds(python, self.top)]
-        carried = [(self.top / name, Path(name)) for name in s.carry if (self.top / name).exists()]
-        if setup is not None:
-            carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
-        files, git = _git_binds(path, self.top, kit)
-        bound += git + [(source, self.top / inside) for source, inside in carried]
-        box = Box(
-            tree=path,
-            mount=self.top,
-            env=environment(s),
-            readable=tuple(bound),
-            files=files,
-            hidden=(kit / "git" / places.FOLDER,) if git else (),
-            network=s.network,
-            loopback=s.loopback,
-            cpu_seconds=s.cpu_seconds,
-            memory_bytes=s.memory_bytes,
-            processes=s.processes,
-            file_bytes=s.file_bytes,
-        )
-        inside = [p.relative_to(self.top) for _, p in bound if p.is_relative_to(self.top)]
-        new = [path / name for name in inside if not os.path.lexists(path / name)]
-        try:
-            if self.at != "bwrap":
-                _link(path, carried)
-            yield box
-        finally:
-            for place in new:
-                _take_out(place, path)
+            found = json.loads(done.stdout.splitlines()[-1])
+            return tuple((name, int(d), int(i), str(path)) for name, d, i, path in found)
+        except (ValueError, IndexError, TypeError):
+            return ()
 
 
-def environment(settings: GateSettings) -> dict[str, str]:
-    """What of our environment the tested code gets: a few harmless names, and those allowed."""
-    names = {*_HANDED_ON, *settings.environment}
-    return {
-        name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")
-    } | {"PYTHONUNBUFFERED": "1"}
-
-
-def _command_folder(python: Path, kit: Path) -> str:
-    """What stands first on PATH, so that `python` and its scripts are this interpreter's."""
-    own = str(python.parent)
-    return own if (python.parent / "python").exists() else f"{kit / 'bin'}{os.pathsep}{own}"
-
-
-def _interpreter_binds(python: Path, top: Path) -> list[tuple[Path, Path]]:
-    """Those folders of the interpreter that would be hidden or covered otherwise."""
-    covered = (*sandbox_bwrap.hidden_folders(), top)
-    return [
-        (folder, folder)
-        for folder in gate_roots.interpreter_folders(python)
-        if any(folder.is_relative_to(one) for one in covered)
-        and not top.is_relative_to(folder)
-        and not _holds_code(folder, top)
-    ]
-
-
-def _holds_code(folder: Path, top: Path) -> bool:
-    """Whether an interpreter's path leads into the checkout itself, not into an environment."""
-    inside = folder.is_relative_to(top)
-    return inside and not any(
-        (one / "pyvenv.cfg").exists() for one in (folder, *folder.parents) if one != top
-    )
-
-
-def _git_binds(
-    path: Path, top: Path, kit: Path
-) -> tuple[tuple[tuple[Path, bytes], ...], list[tuple[Path, Path]]]:
-    """How git keeps working, read-only, when the checkout stands where the repository stood."""
-    pointer = path / ".git"
-    if pointer.is_dir():
-        return (), [(pointer, top / ".git")]
-    found = places.git_directories(path) if pointer.is_file() else None
-    if found is None:
-        return (), []
-    directory = Path(pointer.read_text(encoding="utf-8", errors="surrogateescape")[8:].strip())
-    try:
-        inside = (path / directory).resolve().relative_to(found[1])
-    except ValueError:
-        return (), []
-    place = kit / "git" / inside
-    return ((top / ".git", os.fsencode(f"gitdir: {place}\n")),), [(found[1], kit / "git")]
-
-
-def _link(path: Path, carried: Sequence[tuple[Path, Path]]) -> None:
-    """Without a mount of its own, what is carried is linked to."""
-    for source, inside in carried:
-        place = path / inside
-        if not os.path.lexists(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(source)
-
-
-def _take_out(place: Path, path: Path) -> None:
-    """Remove an empty mount point or a link of ours, and the empty folders above it."""
-    with suppress(OSError):
-        if place.is_symlink() or (place.is_file() and not place.stat().st_size):
-            place.unlink()
-    for folder in (place, *place.parents):
-        if folder == path or not folder.is_relative_to(path):
-            return
-        with suppress(OSError):
-            folder.rmdir()
-
-
-def _foreign(evidence: Evidence, path: Path, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _foreign(
+    probes: Sequence[Probe], path: Path, names: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
     """The imports of the test run that were not this checkout's files."""
     found = []
-    for name, device, inode, origin in evidence.census.probes:
+    for name, device, inode, origin in probes:
         own = {(s.st_dev, s.st_ino) for s in _stats(path, names.get(name, ()))}
         if own and (device, inode) not in own:
             found.append(f"{name} from {origin}")
