@@ -85,7 +85,7 @@ def gather(
         allowed = words.with_outcomes(connection, wanted)
         promise = {row: value for row, value in promise.items() if row in allowed}
     for row in range(max(1, newest - _RECENT), newest + 1):
-        promise[row] += 0.0
+        promise.setdefault(row, 0.0)
     for row in promise:
         age = newest - row
         promise[row] *= 1 + math.exp(-age / 200) + math.exp(-age / 8)
