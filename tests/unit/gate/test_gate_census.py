@@ -1,0 +1,125 @@
+"""The plugin's report, read line by line: forged, lost and repeated lines show."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from self_coding.git_safety import gate_census
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+
+
+def line(number: int, kind: str, value: object, key: bytes = KEY) -> bytes:
+    body = json.dumps([number, kind, value]).encode()
+    mac = hashlib.blake2b(body, digest_size=8, key=key).hexdigest().encode()
+    return key[:4].hex().encode() + b" " + mac + b" " + body + b"\n"
+
+
+def report(*events: tuple[str, object]) -> bytes:
+    return b"".join(line(number, kind, value) for number, (kind, value) in enumerate(events))
+
+
+HELLO, END = ("hello", {}), ("end", {"status": 0, "failed": 0})
+
+
+def result(node: str, when: str, outcome: str) -> tuple[str, object]:
+    return "result", [node, when, outcome, 0.1, "why"]
+
+
+def test_a_whole_report_is_a_census():
+    """Ids, outcomes and the end are read."""
+    census = gate_census.read(
+        report(HELLO, ("collected", ["a", "b"]), result("a", "call", "passed"), END), [KEY]
+    )
+    assert (census.sessions, census.ended, census.statuses) == (1, True, (0,))
+    assert census.collected == ("a", "b")
+    assert census.outcomes == {"a": "passed"}
+    assert census.tampered == ""
+
+
+def test_an_empty_report_is_no_session():
+    """Where pytest never spoke, there is nothing to judge by."""
+    census = gate_census.read(b"", [KEY])
+    assert (census.sessions, census.ended, census.tampered) == (0, False, "")
+
+
+def test_the_worst_of_a_test_counts():
+    """A test that passes and whose teardown fails is an error; failures are failures."""
+    census = gate_census.read(
+        report(
+            HELLO,
+            result("a", "call", "passed"),
+            result("a", "teardown", "failed"),
+            result("b", "call", "failed"),
+            result("b", "call", "passed"),
+            END,
+        ),
+        [KEY],
+    )
+    assert census.outcomes == {"a": "error", "b": "failed"}
+    assert census.failures == ("a", "b")
+
+
+def test_a_forged_line_shows():
+    """A line that the key did not sign is tampering."""
+    forged = report(HELLO) + line(1, *END, key=OTHER).replace(OTHER[:4].hex().encode(), b"6b6b6b6b")
+    assert "not the plugin's" in gate_census.read(forged, [KEY]).tampered
+
+
+def test_a_line_of_an_unknown_key_shows():
+    """A line under a key that was never handed out is tampering."""
+    forged = report(HELLO) + line(0, *HELLO, key=OTHER)
+    assert gate_census.read(forged, [KEY]).tampered
+
+
+def test_a_lost_a_repeated_and_a_late_line_show():
+    """Lines are numbered, and nothing follows the end."""
+    lost = line(0, *HELLO) + line(2, *END)
+    repeated = line(0, *HELLO) + line(0, *HELLO)
+    late = report(HELLO, END, ("collected", ["x"]))
+    for wrong in (lost, repeated, late):
+        assert "order" in gate_census.read(wrong, [KEY]).tampered
+
+
+def test_a_torn_and_a_cut_report_show():
+    """A last line without its end, and a report that was longer than what was read."""
+    assert "torn" in gate_census.read(report(HELLO, END)[:-1], [KEY]).tampered
+    assert gate_census.read(report(HELLO, END), [KEY], cut=True).tampered
+
+
+def test_nonsense_is_tampering_not_an_error():
+    """A signed line that makes no sense is named, not raised."""
+    for kind, value in (("result", ["a"]), ("state", {}), ("end", {}), ("what", 1)):
+        assert "no sense" in gate_census.read(report(HELLO, (kind, value)), [KEY]).tampered
+
+
+def test_two_sessions_must_both_end():
+    """A command may start pytest twice; one that does not end spoils both."""
+    first = report(HELLO, END)
+    second = line(0, *HELLO, key=OTHER)
+    both = second + line(1, "end", {"status": 1}, key=OTHER)
+    assert not gate_census.read(first + second, [KEY, OTHER]).ended
+    census = gate_census.read(first + both, [KEY, OTHER])
+    assert (census.sessions, census.ended, census.statuses) == (2, True, (0, 1))
+
+
+def test_what_began_and_did_not_finish_is_named():
+    """The test that was running at the end of the report is known."""
+    census = gate_census.read(
+        report(HELLO, ("start", "a"), ("start", "b"), result("a", "call", "passed")), [KEY]
+    )
+    assert census.unfinished == ("b",)
+
+
+def test_states_are_gathered():
+    """What the observers saw is kept, once each."""
+    state = {
+        "probe": {"p": [1, 2, "/p"]},
+        "hooks": ["h in c"],
+        "patched": ["x"],
+        "rewritten": ["a"],
+    }
+    census = gate_census.read(report(HELLO, ("state", state), ("state", state), END), [KEY])
+    assert census.probes == (("p", 1, 2, "/p"),)
+    assert (census.hooks, census.patched, census.rewritten) == (("h in c",), ("x",), ("a",))
