@@ -1,0 +1,95 @@
+"""The corpus: every cheat is refused by the rule that names it, every honest change passes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cheat_corpus import Case, sides, tree
+from cheats import CHEATS
+from honest import HONEST
+
+from self_coding.self_edit.policy import Policy, judge
+
+
+def rules(case: Case) -> dict[str, str]:
+    change, before, after = sides(case)
+    return {f.rule: str(f) for f in judge(change, Policy(), before=before, after=after).findings}
+
+
+def test_the_corpus_is_large_enough() -> None:
+    """At least 40 cheats and 20 honest changes, as the issue asks."""
+    assert len(CHEATS) >= 40
+    assert len(HONEST) >= 20
+
+
+@pytest.mark.parametrize("case", CHEATS, ids=str)
+def test_a_cheat_is_refused(case: Case) -> None:
+    """The rule that was made for it names it."""
+    assert case.rule in rules(case)
+
+
+@pytest.mark.parametrize("case", HONEST, ids=str)
+def test_an_honest_change_passes(case: Case) -> None:
+    """No rule refuses what people do every day."""
+    assert rules(case) == {}
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CHEATS if c.rule not in {"", "protected-path"}], ids=str
+)
+def test_a_finding_names_file_and_line(case: Case) -> None:
+    """A finding says where: a changed path, and a line that exists on one of its two sides."""
+    change, before, after = sides(case)
+    for finding in judge(change, Policy(), before=before, after=after).findings:
+        assert finding.message
+        if finding.path in change.paths:
+            texts = [(side.get(finding.path) or b"").decode() for side in (before, after)]
+            assert 0 <= finding.line <= max(len(text.splitlines()) for text in texts)
+        else:
+            assert finding.path in {"pyproject.toml", "tox.ini", "tests/helpers.py"}
+
+
+def run(files: dict[str, str], folder: Path) -> int:
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:xdist",
+    ]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=50, env=environment)
+    return done.returncode
+
+
+@pytest.mark.slow
+def test_the_bug_is_caught_without_a_cheat(tmp_path: Path) -> None:
+    """The package is green, and with its bug red: there is something to hide."""
+    assert run(tree(), tmp_path / "good") == 0
+    assert run(tree(bug=True), tmp_path / "bad") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CHEATS if case.hides], ids=str)
+def test_a_cheat_really_works(case: Case, tmp_path: Path) -> None:
+    """Pytest says that the buggy package is fine: without the judge it would land."""
+    assert run(tree(*case.edits, bug=True), tmp_path) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", HONEST, ids=str)
+def test_an_honest_change_is_green(case: Case, tmp_path: Path) -> None:
+    """The honest changes keep the package's own suite green."""
+    files = {p: t.replace("-n 2 ", "") for p, t in tree(*case.edits).items()}
+    assert run(files, tmp_path) == 0
