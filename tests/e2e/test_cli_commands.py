@@ -38,7 +38,7 @@ def told(repository: Path, *words: str, stdin: str = "", status: int = 0) -> obj
 
 
 def source(repository: Path) -> Path:
-    return next(path for path in sorted(repository.rglob("*.py")) if "test" not in path.name)
+    return repository / "src" / "calc" / "__init__.py"
 
 
 def patch(repository: Path, text: str) -> str:

@@ -33,6 +33,7 @@ _QUIET = (
 )
 _PLUMBING = (
     *_QUIET,
+    "diff.autoRefreshIndex=false",  # reading must not write the index, not even its stat data
     "core.quotePath=false",
     "core.safecrlf=false",
     "core.trustctime=true",
