@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -61,3 +62,12 @@ def _executor() -> ThreadPoolExecutor:
     if _pool is None:
         _pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="self-coding")
     return _pool
+
+
+def _forget() -> None:
+    """A forked child has no threads: it needs a pool of its own."""
+    global _pool  # noqa: PLW0603
+    _pool = None
+
+
+os.register_at_fork(after_in_child=_forget)
