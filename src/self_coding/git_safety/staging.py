@@ -6,6 +6,7 @@ that the configuration names as filters do not run. It refuses to write into a w
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -99,7 +100,12 @@ def copy_index(repo: Repository) -> Path:
     """A copy of the checkout's index to prepare the next one in."""
     copy = scratch(repo, "next-index")
     try:
-        copy.write_bytes((repo.directory / "index").read_bytes())
+        index = repo.directory / "index"
+        with index.open("rb") as file:
+            made = os.fstat(file.fileno())
+            copy.write_bytes(file.read())
+        # a younger copy would take a file that was changed in the index's own second for clean
+        os.utime(copy, ns=(made.st_atime_ns, made.st_mtime_ns))
     except FileNotFoundError:
         replace(repo.git, index=copy).run("read-tree", "--empty")
     except OSError as error:
