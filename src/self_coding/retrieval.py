@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 CHARACTERS_PER_TOKEN = 4  # the founding API's bound where no tokenizer is at hand
 
@@ -19,6 +20,11 @@ def split_identifier(name: str) -> list[str]:
     """The lower-case words of an identifier: `getUserName`, `get_user_name` -> get user name."""
     pattern = _PART if name.isascii() else _FOREIGN_PART
     return [part.lower() for part in pattern.findall(name)]
+
+
+@lru_cache(maxsize=1 << 14)  # a code base has few names, used again and again
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part.lower() for part in _PART.findall(name))
 
 
 def words(text: str) -> Iterator[str]:

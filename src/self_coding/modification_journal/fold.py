@@ -7,7 +7,6 @@ a test holds that. It refuses no event: an unknown kind only moves the stage.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import cast
 
 from self_coding.modification_journal.record import FOLDED, Record
@@ -69,8 +68,7 @@ def planned(record: Record) -> dict[str, Json]:
 
 def ended(record: Record) -> dict[str, Json]:
     """The data of the event that ends this record."""
-    values = asdict(record)
-    texts: dict[str, Json] = {key: values[name] for key, name in _TEXTS.items()}
+    texts: dict[str, Json] = {key: getattr(record, name) for key, name in _TEXTS.items()}
     rest: dict[str, Json] = {
         "files_modified": list(record.files),
         "retry_count": record.retry_count,

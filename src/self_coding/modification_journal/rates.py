@@ -44,13 +44,12 @@ def area(path: str) -> str:
 
 def count(connection: Connection, entry: Record, step: int) -> None:
     """Count an ended attempt in (+1) or out (-1), under everything it belongs to."""
-    for dimension, value in _labels(entry):
-        connection.execute(
-            "INSERT INTO tally (dimension, value, outcome, attempts) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (dimension, value, outcome) "
-            "DO UPDATE SET attempts = tally.attempts + excluded.attempts",
-            (dimension, value, entry.outcome, step),
-        )
+    connection.executemany(
+        "INSERT INTO tally (dimension, value, outcome, attempts) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (dimension, value, outcome) "
+        "DO UPDATE SET attempts = tally.attempts + excluded.attempts",
+        [(dimension, value, entry.outcome, step) for dimension, value in _labels(entry)],
+    )
 
 
 def totals(database: Database) -> dict[str, float | int]:
@@ -83,7 +82,7 @@ def _labels(entry: Record) -> Iterable[tuple[str, str]]:
     if entry.model:
         yield "model", entry.model
     when = moment(entry.ended if entry.ended is not None else entry.at)
-    yield "period", when.strftime("%Y-%m") if when else "unknown"
+    yield "period", f"{when.year}-{when.month:02}" if when else "unknown"
 
 
 def _counts(database: Database, dimension: str) -> dict[str, dict[str, int]]:

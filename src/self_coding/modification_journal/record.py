@@ -53,6 +53,17 @@ def text(value: object, name: str) -> str:
     return redact(value)
 
 
+def texts(values: Mapping[str, object]) -> dict[str, str]:
+    """Several texts by name, safe to store; looked through once when all are clean."""
+    known: dict[str, str] = {}
+    for name, value in values.items():
+        known[name] = value if isinstance(value, str) else text(value, name)
+    joined = "\n".join(filter(None, known.values()))
+    if redact(joined) == joined:
+        return known
+    return {name: redact(value) for name, value in known.items()}
+
+
 def number(value: object, name: str) -> int:
     """`value` as a number that a row can hold."""
     if not isinstance(value, int) or abs(value) > _LARGEST:
@@ -73,9 +84,7 @@ def outcome(value: object) -> Outcome:
 
 def paths(values: object) -> list[str]:
     """Repository-relative paths with `/`, each once, in their order."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise JournalError("files_modified must be a list of paths", hint="pass a list of str")
-    return list(dict.fromkeys(path(text(value, "a path")) for value in values))
+    return _paths(texts(_named(values)))
 
 
 def path(value: str) -> str:
@@ -139,22 +148,44 @@ def from_attempt(attempt: ModificationAttempt) -> Record:
             f"log_attempt takes a ModificationAttempt, not {type(attempt).__name__}",
             hint="ModificationAttempt(task_description=...)",
         )
+    clean = texts(
+        {
+            "task_description": attempt.task_description,
+            "approach": attempt.approach,
+            "diff": attempt.diff,
+            "test_results": attempt.test_results,
+            "failure_analysis": attempt.failure_analysis,
+            "reflection": attempt.reflection,
+            **_named(attempt.files_modified),
+        }
+    )
     return Record(
-        task=text(attempt.task_description, "task_description"),
+        task=clean["task_description"],
         stage="ended",
         outcome=outcome(attempt.outcome).value,
         at=micros(attempt.timestamp) or 0,
-        approach=text(attempt.approach, "approach"),
-        files=paths(attempt.files_modified),
-        diff=text(attempt.diff, "diff"),
-        tests=text(attempt.test_results, "test_results"),
-        analysis=text(attempt.failure_analysis, "failure_analysis"),
-        reflection=text(attempt.reflection, "reflection"),
+        approach=clean["approach"],
+        files=_paths(clean),
+        diff=clean["diff"],
+        tests=clean["test_results"],
+        analysis=clean["failure_analysis"],
+        reflection=clean["reflection"],
         retry_count=number(attempt.retry_count, "retry_count"),
     )
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _named(values: object) -> dict[str, object]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise JournalError("files_modified must be a list of paths", hint="pass a list of str")
+    return {f"path {at + 1}": value for at, value in enumerate(values)}
+
+
+def _paths(clean: Mapping[str, str]) -> list[str]:
+    named = (path(value) for name, value in clean.items() if name.startswith("path "))
+    return [value for value in dict.fromkeys(named) if value]
 
 
 def _bounded(digits: str) -> int:

@@ -55,17 +55,21 @@ def told(connection: Connection, attempt: int) -> list[tuple[str, int, dict[str,
 def add(
     connection: Connection, entry: Record, events: Sequence[tuple[str, int, Mapping[str, Json]]]
 ) -> int:
-    """Store an attempt from elsewhere with its history, inside the caller's transaction."""
-    attempt = insert(connection, entry)
-    numbers: dict[str, int] = {}
-    for sequence, (kind, at, data) in enumerate(events, 1):
-        numbers |= append(connection, (attempt, sequence), kind, at, data)
-    fill(connection, attempt, entry, numbers)
+    """Store an attempt with its whole history, inside the caller's transaction; its id."""
+    kept = [_keep(connection, data) for _, _, data in events]
+    attempt = insert(connection, entry, {key: value for one in kept for key, value in one.items()})
+    for sequence, ((kind, at, data), numbers) in enumerate(zip(events, kept, strict=True), 1):
+        _append(connection, (attempt, sequence), (kind, at, data), numbers)
     if entry.ended is not None:
-        found = features(entry.task, files=entry.files, diff=entry.diff, notes=entry.approach)
-        words.add(connection, attempt, str(entry.outcome), found)
-        rates.count(connection, entry, +1)
+        index(connection, attempt, entry)
     return attempt
+
+
+def index(connection: Connection, attempt: int, entry: Record) -> None:
+    """Make an attempt that has ended findable, and count it."""
+    found = features(entry.task, files=entry.files, diff=entry.diff, notes=entry.approach)
+    words.add(connection, attempt, str(entry.outcome), found)
+    rates.count(connection, entry, +1)
 
 
 def vector(connection: Connection, attempt: int) -> tuple[list[float], str] | None:
@@ -101,45 +105,50 @@ def marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def insert(connection: Connection, entry: Record) -> int:
-    """A new row for an attempt; its id."""
-    row = connection.execute(
-        "INSERT INTO attempt (at, stage, task) VALUES (?, ?, ?) RETURNING id",
-        (entry.at, entry.stage, entry.task),
-    ).fetchone()
-    return int(row[0])
+_WRITTEN = (
+    "at, ended, stage, outcome, task, approach, files, diff, diff_blob, tests, tests_blob, "
+    "analysis, reflection, retry_count, edit, editor, model, commit_hash, facts"
+)
+_INSERT = f"INSERT INTO attempt ({_WRITTEN}) VALUES ({', '.join('?' * 19)}) RETURNING id"  # noqa: S608 - fixed text
+_UPDATE = (
+    f"UPDATE attempt SET ({_WRITTEN}) = ("  # noqa: S608 - fixed text
+    "?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, diff_blob), ?, coalesce(?, tests_blob), "
+    "?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?"
+)
+
+
+def insert(connection: Connection, entry: Record, numbers: Mapping[str, int]) -> int:
+    """A new row that holds the fold of an attempt; its id."""
+    return int(connection.execute(_INSERT, _values(entry, numbers)).fetchone()[0])
 
 
 def fill(connection: Connection, attempt: int, entry: Record, numbers: Mapping[str, int]) -> None:
-    """Write the fold of an attempt into its row; big texts by the number of their blob."""
-    diff_blob, tests_blob = numbers.get("diff"), numbers.get("test_results")
-    connection.execute(
-        "UPDATE attempt SET at = ?, ended = ?, stage = ?, outcome = ?, task = ?, approach = ?, "
-        "files = ?, diff = ?, diff_blob = coalesce(?, diff_blob), tests = ?, "
-        "tests_blob = coalesce(?, tests_blob), analysis = ?, reflection = ?, retry_count = ?, "
-        "edit = ?, editor = ?, model = ?, commit_hash = ?, facts = ? WHERE id = ?",
-        (
-            entry.at,
-            entry.ended,
-            entry.stage,
-            entry.outcome,
-            entry.task,
-            entry.approach,
-            json.dumps(entry.files),
-            entry.diff if len(entry.diff) <= blobs.INLINE else "",
-            diff_blob,
-            entry.tests if len(entry.tests) <= blobs.INLINE else "",
-            tests_blob,
-            entry.analysis,
-            entry.reflection,
-            entry.retry_count,
-            entry.edit,
-            entry.editor,
-            entry.model,
-            entry.commit,
-            json.dumps(entry.facts),
-            attempt,
-        ),
+    """Bring the row of an attempt up to date; a blob that is not given anew stays."""
+    connection.execute(_UPDATE, (*_values(entry, numbers), attempt))
+
+
+def _values(entry: Record, numbers: Mapping[str, int]) -> tuple[object, ...]:
+    """The columns of a row; big texts by the number of their blob."""
+    return (
+        entry.at,
+        entry.ended,
+        entry.stage,
+        entry.outcome,
+        entry.task,
+        entry.approach,
+        json.dumps(entry.files),
+        entry.diff if len(entry.diff) <= blobs.INLINE else "",
+        numbers.get("diff"),
+        entry.tests if len(entry.tests) <= blobs.INLINE else "",
+        numbers.get("test_results"),
+        entry.analysis,
+        entry.reflection,
+        entry.retry_count,
+        entry.edit,
+        entry.editor,
+        entry.model,
+        entry.commit,
+        json.dumps(entry.facts) if entry.facts else "{}",
     )
 
 
@@ -185,33 +194,37 @@ def advance(
         (attempt,),
     ).fetchone()
     sequence, at = int(row[0]) + 1, max(now(), int(row[1]))
-    numbers = append(connection, (attempt, sequence), kind, at, data)
+    numbers = _keep(connection, data)
+    _append(connection, (attempt, sequence), (kind, at, data), numbers)
     fold.apply(entry, kind, at, data)
     fill(connection, attempt, entry, numbers if kind == fold.ENDED else {})
     return as_event(attempt, sequence, kind, at, data)
 
 
-def append(
-    connection: Connection,
-    key: tuple[int, int],
-    kind: str,
-    at: int,
-    data: Mapping[str, Json],
-) -> dict[str, int]:
-    """Store an event, its big texts as blobs; the numbers of those."""
-    numbers = {
+def _keep(connection: Connection, data: Mapping[str, Json]) -> dict[str, int]:
+    """Store the big texts of an event; the number of each."""
+    return {
         key: blobs.put(connection, value)
         for key, value in data.items()
         if isinstance(value, str) and len(value) > blobs.INLINE
     }
-    small = {key: value for key, value in data.items() if key not in numbers}
+
+
+def _append(
+    connection: Connection,
+    key: tuple[int, int],
+    event: tuple[str, int, Mapping[str, Json]],
+    numbers: Mapping[str, int],
+) -> None:
+    """Store an event, its big texts by their numbers."""
+    kind, at, data = event
+    small = {name: value for name, value in data.items() if name not in numbers}
     connection.execute(
         "INSERT INTO event (attempt, sequence, kind, at, data, blobs) VALUES (?, ?, ?, ?, ?, ?)",
         (*key, kind, at, json.dumps(small), json.dumps(numbers) if numbers else ""),
     )
     if kind == fold.ENDED:
         _touch(connection, key[0], data)
-    return numbers
 
 
 def _touch(connection: Connection, attempt: int, data: Mapping[str, Json]) -> None:

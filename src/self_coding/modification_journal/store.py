@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from self_coding.adapters.db import Database
 from self_coding.errors import JournalError
 from self_coding.modification_journal import fold, rates, rows, words
-from self_coding.modification_journal.features import features
 from self_coding.modification_journal.record import Record
 from self_coding.values.attempts import Event, Json, ModificationAttempt, Outcome
 
@@ -26,13 +25,8 @@ class Store:
         """Store a finished attempt whole; its id."""
         entry.at = entry.at or rows.now()
         entry.ended = entry.at
-        found = features(entry.task, files=entry.files, diff=entry.diff, notes=entry.approach)
         with self.database.write() as connection:
-            attempt = rows.insert(connection, entry)
-            numbers = rows.append(connection, (attempt, 1), fold.ENDED, entry.at, fold.ended(entry))
-            rows.fill(connection, attempt, entry, numbers)
-            words.add(connection, attempt, str(entry.outcome), found)
-            rates.count(connection, entry, +1)
+            attempt = rows.add(connection, entry, [(fold.ENDED, entry.at, fold.ended(entry))])
             if embedding:
                 rows.put_vector(connection, attempt, embedding, model)
         return attempt
@@ -41,12 +35,7 @@ class Store:
         """Store that an attempt begins; its id."""
         entry.at = rows.now()
         with self.database.write() as connection:
-            attempt = rows.insert(connection, entry)
-            numbers = rows.append(
-                connection, (attempt, 1), fold.PLANNED, entry.at, fold.planned(entry)
-            )
-            rows.fill(connection, attempt, entry, numbers)
-        return attempt
+            return rows.add(connection, entry, [(fold.PLANNED, entry.at, fold.planned(entry))])
 
     def append(self, attempt: int, kind: str, data: dict[str, Json]) -> Event:
         """Store one more event of an attempt."""
@@ -75,9 +64,7 @@ class Store:
             for name in ("task", "retry_count"):
                 data.pop(name, None)
             rows.advance(connection, attempt, entry, fold.ENDED, data)
-            found = features(entry.task, files=entry.files, diff=entry.diff, notes=entry.approach)
-            words.add(connection, attempt, str(entry.outcome), found)
-            rates.count(connection, entry, +1)
+            rows.index(connection, attempt, entry)
             if embedding:
                 rows.put_vector(connection, attempt, embedding, model)
 
