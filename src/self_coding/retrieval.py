@@ -18,19 +18,19 @@ _FOREIGN_PART = re.compile(r"[^\W\d_]+|\d+")  # outside ASCII, letter case marks
 
 def split_identifier(name: str) -> list[str]:
     """The lower-case words of an identifier: `getUserName`, `get_user_name` -> get user name."""
-    pattern = _PART if name.isascii() else _FOREIGN_PART
-    return [part.lower() for part in pattern.findall(name)]
+    return list(_parts(name))
 
 
 @lru_cache(maxsize=1 << 14)  # a code base has few names, used again and again
 def _parts(name: str) -> tuple[str, ...]:
-    return tuple(part.lower() for part in _PART.findall(name))
+    pattern = _PART if name.isascii() else _FOREIGN_PART
+    return tuple(part.lower() for part in pattern.findall(name))
 
 
 def words(text: str) -> Iterator[str]:
     """The words of a text in order, lower-case: an identifier gives its parts, then itself."""
     for name in _WORD.findall(text):
-        parts = split_identifier(name)
+        parts = _parts(name)
         yield from parts
         if len(parts) > 1:
             yield name.replace("_", "").lower()
