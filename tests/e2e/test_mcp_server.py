@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx2 as httpx
@@ -50,10 +50,16 @@ async def _no(context: object, params: ElicitRequestParams) -> ElicitResult:
     return ElicitResult(action="decline")
 
 
-@pytest.fixture(params=["auto", "legacy"])
-async def client(request: pytest.FixtureRequest, repository: Path) -> AsyncIterator[Client]:
-    async with Client(_server(repository), mode=request.param, elicitation_callback=_yes) as made:
-        yield made
+def connected(test: Callable[[Client, Path], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Run a test with a client over stdio, once for each generation of the protocol."""
+
+    @pytest.mark.parametrize("mode", ["auto", "legacy"])
+    async def run(repository: Path, mode: str) -> None:
+        async with Client(_server(repository), mode=mode, elicitation_callback=_yes) as client:
+            await test(client, repository)
+
+    run.__doc__ = test.__doc__
+    return run
 
 
 async def _call(client: Client, tool: str, **arguments: object) -> dict[str, object]:
@@ -67,7 +73,8 @@ def _source(repository: Path) -> Path:
     return repository / "src" / "calc" / "__init__.py"
 
 
-async def test_the_tools_are_typed_and_hinted(client: Client) -> None:
+@connected
+async def test_the_tools_are_typed_and_hinted(client: Client, repository: Path) -> None:
     """Every promised tool is there with an output schema; those that only read say so."""
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert set(tools) == TOOLS
@@ -76,6 +83,7 @@ async def test_the_tools_are_typed_and_hinted(client: Client) -> None:
     assert hinted == READ_ONLY
 
 
+@connected
 async def test_the_caller_edits_and_it_lands(client: Client, repository: Path) -> None:
     """begin_edit, an edit in the worktree, submit_edit: main has it, the checkout was not used."""
     begun = await _call(client, "begin_edit", task="Add a function that triples a number")
@@ -91,6 +99,7 @@ async def test_the_caller_edits_and_it_lands(client: Client, repository: Path) -
     assert "triple" in shown.stdout
 
 
+@connected
 async def test_a_breaking_edit_is_refused_and_remembered(client: Client, repository: Path) -> None:
     """A red change does not land; the next one at the same task is warned."""
     begun = await _call(client, "begin_edit", task="Make the import of the package fail")
@@ -104,6 +113,7 @@ async def test_a_breaking_edit_is_refused_and_remembered(client: Client, reposit
     assert "broken on purpose" in str(shown["diff"])
 
 
+@connected
 async def test_a_patch_is_proposed_then_landed(client: Client, repository: Path) -> None:
     """With propose, a green patch waits; land_edit asks the person and lands it."""
     patch = _patch(repository)
@@ -124,6 +134,7 @@ def _patch(repository: Path) -> str:
     return diff
 
 
+@connected
 async def test_progress_arrives(client: Client, repository: Path) -> None:
     """The steps of a self-edit reach the client while it runs."""
     steps: list[str] = []
@@ -136,6 +147,7 @@ async def test_progress_arrives(client: Client, repository: Path) -> None:
     assert any("test" in step for step in steps)
 
 
+@connected
 async def test_reading_tools_answer(client: Client, repository: Path) -> None:
     """Index, journal and plan answer with what stands in the repository."""
     relative = _source(repository).relative_to(repository).as_posix()
@@ -147,6 +159,7 @@ async def test_reading_tools_answer(client: Client, repository: Path) -> None:
     assert "files" in await _call(client, "relevant_files", task=relative)
 
 
+@connected
 async def test_a_snapshot_can_be_gone_back_to(client: Client, repository: Path) -> None:
     """snapshot, an edit, rollback with the person's yes, undo with the person's yes."""
     taken = await _call(client, "snapshot")
@@ -175,13 +188,15 @@ async def test_without_a_yes_nothing_is_rolled_back(repository: Path, answer: ob
         assert source.read_text() == after
 
 
-async def test_an_error_names_the_next_step(client: Client) -> None:
+@connected
+async def test_an_error_names_the_next_step(client: Client, repository: Path) -> None:
     """A refusal of the layer is a tool error in words, with its hint."""
     result = await client.call_tool("begin_edit", {"task": "   "})
     assert result.is_error
     assert "hint:" in str(result.content)
 
 
+@connected
 async def test_attempts_are_resources(client: Client, repository: Path) -> None:
     """An attempt and its diff can be read as resources; an unknown one is not found."""
     edited = await _call(client, "self_edit", task="Add triple", patch=_patch(repository))
@@ -195,7 +210,8 @@ async def test_attempts_are_resources(client: Client, repository: Path) -> None:
         await client.read_resource("attempt://999")
 
 
-async def test_prompts_are_offered(client: Client) -> None:
+@connected
+async def test_prompts_are_offered(client: Client, repository: Path) -> None:
     """The prompts carry the task into a sequence of tool calls."""
     prompt = await client.get_prompt("safe_edit", {"task": "fix it"})
     assert "begin_edit" in str(prompt.messages[0].content)

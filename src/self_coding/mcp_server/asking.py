@@ -4,14 +4,16 @@ The question is asked before the tool runs, in whatever way the client can; a cl
 ask its person declines, and is told so.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: the questions are local functions that the
+# annotations of the tools name, so those must be evaluated where they stand.
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from mcp.server.mcpserver import (
     AcceptedElicitation,
     Elicit,
     ElicitationResult,
+    MCPServer,
     Resolve,
 )
 from pydantic import BaseModel, Field
@@ -19,9 +21,6 @@ from pydantic import BaseModel, Field
 from self_coding.config import Layer
 from self_coding.mcp_server.replies import Done, Edited, Plan
 from self_coding.mcp_server.tools import LANDS, RESTORES, Asked, progress_to, told
-
-if TYPE_CHECKING:
-    from mcp.server.mcpserver import MCPServer
 
 UNASKED = "declined: this client cannot ask its person; use the command line instead"
 
