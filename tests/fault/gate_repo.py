@@ -52,10 +52,7 @@ class Repo:
     @contextmanager
     def checkout(self, commit: str) -> Iterator[Path]:
         self.checkouts += 1
-        common = Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir"))
-        folder = common / "self_coding"
-        folder.mkdir(exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix="w", dir=folder)) / "tree"
+        place = Path(tempfile.mkdtemp(prefix="w", dir=self.path.parent)) / "tree"
         self.git("worktree", "add", "-q", "--detach", str(place), commit)
         try:
             yield place
