@@ -176,9 +176,8 @@ def exact_git(repo: Repository) -> Git:
         "info/exclude": _exclude(repo),
     }
     try:
-        if not (private / "refs").is_dir():
-            for name in ("refs", "objects", "info"):
-                (private / name).mkdir(parents=True, exist_ok=True)
+        for name in ("refs", "objects", "info"):
+            (private / name).mkdir(parents=True, exist_ok=True)
         for name, text in wanted.items():
             path = private / name
             data = encode(text)

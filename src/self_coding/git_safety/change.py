@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from self_coding.errors import MainMovedError
+from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety import swap
 from self_coding.git_safety.capture import discard
 from self_coding.git_safety.git import encode
@@ -77,11 +77,17 @@ class Done:
 @contextmanager
 def guarded(repo: Repository, kind: str) -> Iterator[None]:
     """Hold the operation lock, with whatever a crash left behind repaired first."""
-    with operation(repo.folder, kind) as fresh:
-        if fresh and Intent(repo.folder).path.exists():
-            for line in repair(repo):
-                _logger.warning("repaired after a crash: %s", line)
-        yield
+    try:
+        with operation(repo.folder, kind) as fresh:
+            if fresh and Intent(repo.folder).path.exists():
+                for line in repair(repo):
+                    _logger.warning("repaired after a crash: %s", line)
+            yield
+    except OSError as error:
+        raise GitOperationError(
+            f"{kind}: {error}",
+            hint="make room on the disk, or the folder writable; recover() finishes what began",
+        ) from error
 
 
 def log_of(repo: Repository) -> Log:

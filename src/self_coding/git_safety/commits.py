@@ -6,6 +6,7 @@ the middle of somebody's merge.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_branch, check_message
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.git_safety.staging import copy_index, refuse_filtered
+
+KEPT = "refs/self-coding/kept"
 
 
 def create_branch(repo: Repository, name: str, base: str | None) -> str:
@@ -73,8 +76,12 @@ def commit(
     with guarded(repo, "commit"):
         repo.at_rest("a commit from here")
         head = repo.head()
-        prepared, index = _everything(repo, head) if named is None else _just(repo, head, named)
+        staged = _staged(repo, head)
+        prepared, index = (
+            _everything(repo, head) if named is None else _just(repo, head, named, staged)
+        )
         try:
+            _keep_staged(repo, staged, index)
             tree = replace(repo.git, index=prepared).text("write-tree")
             [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
             if tree == head_tree and not allow_empty:
@@ -149,11 +156,13 @@ def _as_in(repo: Repository, git: Git, head: Head, paths: Sequence[str]) -> None
     git.run("update-index", "-z", "--index-info", stdin=encode(lines))
 
 
-def _just(repo: Repository, head: Head, named: Sequence[str]) -> tuple[Path, Path]:
+def _just(
+    repo: Repository, head: Head, named: Sequence[str], before: Sequence[tuple[str, str, str]]
+) -> tuple[Path, Path]:
     """Indexes in which exactly the named paths differ: from HEAD's, and from the user's."""
     paths = _expanded(repo, head, named)
     index = copy_index(repo)
-    staged = _staged_paths(repo, head) - set(paths)
+    staged = {path for path, _, _ in before} - set(paths)
     _add(repo, replace(repo.git, index=index), paths)
     if not staged:
         return index, _twin(repo, index)
@@ -171,13 +180,35 @@ def _just(repo: Repository, head: Head, named: Sequence[str]) -> tuple[Path, Pat
     return fresh, index
 
 
-def _staged_paths(repo: Repository, head: Head) -> set[str]:
+def _staged(repo: Repository, head: Head) -> list[tuple[str, str, str]]:
+    """Path, mode and object id of what a person has staged; deletions have mode "000000"."""
     if not head.commit:
-        return set(fields(repo.git.run("ls-files", "-z").stdout))
-    done = repo.git.run(
-        "diff-index", "--cached", "--name-only", "-z", "--no-renames", head.commit, "--"
+        found = objects.staged(repo.git)
+        return [(path, mode, oid) for path, (mode, oid, _) in found.items()]
+    done = repo.git.run("diff-index", "--cached", "--raw", "-z", "--no-abbrev", head.commit, "--")
+    return [(change.path, change.mode, change.new) for change in objects.parse_raw(done.stdout)]
+
+
+def _keep_staged(repo: Repository, staged: Sequence[tuple[str, str, str]], index: Path) -> None:
+    """Staged content that is in neither HEAD nor the next index gets a ref before it goes."""
+    blobs = [item for item in staged if item[1] not in ("000000", objects.LINK)]
+    if not blobs:
+        return
+    after = objects.staged(replace(repo.git, index=index), [path for path, _, _ in blobs])
+    lost = [item for item in blobs if after.get(item[0], ("", "", ""))[1] != item[2]]
+    if not lost:
+        return
+    kept = {f"{number:06}": (mode, oid) for number, (_, mode, oid) in enumerate(lost)}
+    store = repo.common / "objects"
+    commit = objects.write_commit(
+        repo.git,
+        repo.object_format,
+        tree=objects.write_tree(store, kept, repo.object_format),
+        parents=[],
+        message="staged before a commit:\n\n" + "\n".join(path for path, _, _ in lost),
+        at=int(time.time()),
     )
-    return set(fields(done.stdout))
+    repo.git.run("update-ref", f"{KEPT}/{commit}", commit)
 
 
 def _expanded(repo: Repository, head: Head, named: Sequence[str]) -> list[str]:

@@ -13,12 +13,12 @@ from self_coding.errors import GitOperationError
 from self_coding.git_safety import founding, receipts
 from self_coding.git_safety.capture import discard, load, take
 from self_coding.git_safety.change import Plan, carry_out, guarded, log_of, repair
+from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.git import decode
 from self_coding.git_safety.lock import operation
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import UNDO, next_number
-from self_coding.git_safety.undo import KEPT
 from self_coding.git_safety.worktrees import find, open_worktree
 from self_coding.values.repository import Landed, Operation, Snapshot
 from self_coding.values.verdicts import GateReport
@@ -100,13 +100,19 @@ def snapshots(repo: Repository, limit: int) -> list[Snapshot]:
 
 def recover(repo: Repository) -> list[str]:
     """Finish or drop what a crash left, and say so."""
-    with operation(repo.folder, "recover"):
-        return [*repair(repo), *_drop_scratch(repo)]
+    try:
+        with operation(repo.folder, "recover"):
+            return [*repair(repo), *_drop_scratch(repo)]
+    except OSError as error:
+        raise GitOperationError(f"cannot recover: {error}", hint="make room on the disk") from error
 
 
 def _drop_scratch(repo: Repository) -> list[str]:
     """Temporary files of dead processes: the operation lock is ours, so nobody uses them."""
     removed = 0
+    for lock in (repo.folder / "capture").glob("*/index.lock"):
+        removed += 1
+        lock.unlink(missing_ok=True)
     for folder in ("tmp", "staging"):
         for path in (repo.folder / folder).glob("*"):
             removed += 1

@@ -14,6 +14,7 @@ from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety import objects
 from self_coding.git_safety.capture import Capture, exact_git, load, scratch, take
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded, log_of
+from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.log import Entry, Move
 from self_coding.git_safety.repository import Repository
@@ -22,7 +23,6 @@ from self_coding.git_safety.staging import GONE, Target, copy_index, prepare, se
 from self_coding.values.repository import Operation
 
 _TAKES_BACK = ("rollback", "commit", "create branch", "merge", "land", "record", "redo")
-KEPT = "refs/self-coding/kept"
 
 
 def undo(repo: Repository, steps: int, attempt: str | None, *, limit: int) -> Operation:
