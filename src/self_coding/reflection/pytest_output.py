@@ -6,6 +6,7 @@ lines stand in where either is missing. It refuses to guess an id that no line s
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -100,6 +101,8 @@ def _divide(lines: Iterable[str]) -> tuple[list[_Block], list[str]]:
         if heading is not None or (_CUT.match(line) and not section.startswith("short")):
             section = heading["name"] if heading else "FAILURES"
             skipping = False
+            if section.startswith("short test summary"):
+                summary.clear()  # only the last one is the run's own, not a printed one
             if heading is None and blocks:
                 blocks[-1].torn = True
             blocks.append(_Block())
@@ -196,11 +199,22 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
         else:
             unnamed.extend(one for one in raised if _explains(one))
     failed = _spread([(one, _claim(one, waiting)) for one in named], unnamed)
-    for title, one in [(title, one) for title, many in waiting.items() for one in many]:
+    left = [(title, one) for title, many in waiting.items() for one in many]
+    if len(named) >= _counted(lines):
+        left = []  # the run says that these were all; the rest was printed by a test
+    for title, one in left:
         test_id = _rebuilt(title, one, lines)
         if not one.is_empty and not any(test_id.endswith(test.id) for test in failed if test.id):
             failed.append(FailedTest(id=test_id, raised=one))
     return [_completed(test, named, failed) for test in failed]
+
+
+def _counted(lines: list[str]) -> float:
+    """How many failures and errors the run's last line counts; endless where it is missing."""
+    totals = [line for line in lines if _TOTAL.match(line.strip("= "))]
+    if not totals:
+        return math.inf
+    return sum(int(number) for number in re.findall(r"(\d+) (?:failed|errors?)\b", totals[-1]))
 
 
 def _plain(title: str) -> str:

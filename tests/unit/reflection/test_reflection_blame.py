@@ -68,6 +68,28 @@ def test_a_touched_function_outweighs_a_deeper_frame() -> None:
     assert "total" in failure.because
 
 
+def test_a_frame_in_a_touched_function_is_worth_more_than_depth() -> None:
+    """A deeper frame in a file whose top level changed does not outweigh the touched function."""
+    both = diff("shop/cart.py", "def total(cart):", "a, b = cart", "b, a = cart")
+    both += "--- a/shop/money.py\n+++ b/shop/money.py\n@@ -90,2 +90,2 @@\n-UNIT = 1\n+UNIT = 2\n"
+    failure = read_failure(
+        THROUGH_CART, files_modified=["shop/cart.py", "shop/money.py"], diff=both
+    )
+    assert failure.root_cause_file == "shop/cart.py"
+
+
+def test_a_far_frame_in_an_untouched_function_is_not_enough() -> None:
+    """The traceback passes far out through a changed file, but not through what was changed."""
+    body = THROUGH_CART.replace("test_shop", "test_buy").replace("total(cart)", "total(c)")
+    body = body.replace(
+        "shop/money.py:7: in add",
+        "core/a.py:1: in one\n    two()\ncore/b.py:2: in two\n    three()\nshop/money.py:7: in add",
+    )
+    elsewhere = diff("shop/cart.py", "def other(x):", "old = 1", "new = 2", line=90)
+    assert read_failure(body, files_modified=["shop/cart.py"]).related is True
+    assert read_failure(body, files_modified=["shop/cart.py"], diff=elsewhere).related is False
+
+
 def test_a_failure_that_passes_by_the_change_is_not_its_own() -> None:
     """No frame, no name: the change is not to blame, and the place outside it is named."""
     failure = read_failure(THROUGH_CART, files_modified=["shop/stock.py"])
@@ -141,6 +163,16 @@ def test_lambdas_and_comprehensions_are_not_functions() -> None:
             "class A:",
             ["     def one(self):", "         pass", "     def two(self):", "+        x = 1"],
             "two",
+        ),
+        (
+            "class A:",
+            [
+                "     def one(self):",
+                "         def inner(): ...",
+                "-        x = 1",
+                "+        x = 2",
+            ],
+            "one",
         ),
     ],
 )

@@ -109,13 +109,25 @@ def test_past_attempts_come_back_as_data_with_their_origin(payload: str) -> None
     assert after and all(line.startswith("> ") for line in after)
 
 
-def test_secrets_never_reach_a_model() -> None:
-    """A key in the output or the diff is taken out of the message."""
-    key = "ghp_" + "Ab3dE5gH7jK9mN1pQ3sT5vW7yZ9bD1fH3jL5"
-    text = message(
-        attempt(test_results=OUTPUT + f"\ntoken={key}\n", diff=DIFF + f'+    k = "{key}"\n')
-    )
-    assert key not in text
+SECRET = "ghp_" + "Ab3dE5gH7jK9mN1pQ3sT5vW7yZ9bD1fH3jL5"
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("task_description", f"use {SECRET}"),
+        ("approach", f"with {SECRET}"),
+        ("failure_analysis", f"because {SECRET}"),
+        ("test_results", f"{OUTPUT}\ntoken={SECRET}\n"),
+        ("test_results", OUTPUT.replace("no // here", f"bad key {SECRET}")),
+        ("diff", f'{DIFF}+    k = "{SECRET}"\n'),
+        ("reflection", f"the key {SECRET} was wrong"),
+    ],
+)
+def test_secrets_never_reach_a_model(field: str, text: str) -> None:
+    """A key in any part of an attempt, or of a past one, is taken out of the message."""
+    of = attempt(**{field: text})
+    assert SECRET not in message(of, of)
 
 
 def test_each_outcome_has_its_founding_words() -> None:
@@ -174,7 +186,12 @@ def test_a_lesson_is_one_sentence_with_its_evidence() -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "output"),
-    [(Outcome.SUCCESS, OUTPUT), (Outcome.FAILURE, ""), (Outcome.FAILURE, "oh no")],
+    [
+        (Outcome.SUCCESS, OUTPUT),
+        (Outcome.FAILURE, ""),
+        (Outcome.FAILURE, "oh no"),
+        (Outcome.FAILURE, "ERROR: file or directory not found: x\n"),
+    ],
 )
 def test_no_lesson_without_evidence(outcome: Outcome, output: str) -> None:
     """A success teaches no failure, and silence teaches nothing."""

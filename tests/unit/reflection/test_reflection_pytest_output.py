@@ -430,3 +430,20 @@ def test_colours_do_not_hide_anything() -> None:
     )
     assert read_failure(coloured).location == "tests/test_shop.py:9"
     assert read_failure(coloured).failing_tests
+
+
+def test_output_quoted_inside_output_is_not_the_runs_own() -> None:
+    """A test that prints pytest's output does not add failing tests to the run."""
+    printed = SHORT.replace("test_shop", "test_printed")
+    output = f"""\
+{RULE} FAILURES {RULE}
+____________________________________ test_a ____________________________________
+tests/test_a.py:8: in test_a
+    assert run() == 0
+E   assert 1 == 0
+----------------------------- Captured stdout call -----------------------------
+{printed}=========================== short test summary info ============================
+FAILED tests/test_a.py::test_a - assert 1 == 0
+1 failed in 0.01s
+"""
+    assert read_failure(output).failing_tests == ("tests/test_a.py::test_a",)
