@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from self_coding.config import Layer, open_layer
 from self_coding.errors import EditError, GitNotRepositoryError, SelfCodingError
+from self_coding.self_edit import SelfEditTool
 from self_coding.self_edit.editors import CallableEditor, CommandEditor, PatchEditor
-from self_coding.testing import ScriptedEditor, git, sample_repo, write_files
+from self_coding.testing import ScriptedEditor, ScriptedModel, git, sample_repo, write_files
 
 TESTS = f"{sys.executable} -m pytest -q -p no:cacheprovider tests"
 CORE = "src/calc/core.py"
@@ -215,6 +218,18 @@ async def test_a_held_attempt_lands_later(repo: Path) -> None:
     assert "README.md" in git(repo, "ls-tree", "-r", "--name-only", "main")
 
 
+async def test_an_edit_of_the_same_size_at_once_is_seen(repo: Path) -> None:
+    """An edit that keeps the size, in the second of the checkout, is not taken for none."""
+    room = layer(repo)
+    for attempt in range(3):
+        time.sleep(1.0 - time.time() % 1.0)
+        worktree = await room.git.isolate(f"racy-{attempt}")
+        write_files(worktree.path, replaced(repo, "return a + b", "return b + a"))
+        time.sleep(1.0 - time.time() % 1.0)
+        assert not (await room.git.record(worktree, "turn it around")).is_empty
+        await room.git.release(worktree)
+
+
 async def test_an_agent_that_commits_by_itself(repo: Path) -> None:
     """An agent that commits in its worktree has edited as well as one that does not."""
     line = (
@@ -271,3 +286,24 @@ async def test_an_unknown_command_begins_nothing(repo: Path) -> None:
     with pytest.raises(EditError, match="no command"):
         CommandEditor("no-such-agent {task}")
     assert await layer(repo).journal.recent() == []
+
+
+async def test_the_founding_tool_edits_with_a_model(repo: Path) -> None:
+    """SelfEditTool takes any chat adapter, and its result has the founding seven fields."""
+    (repo / "self-coding.toml").write_text(f"test_command = {json.dumps(TESTS)}\n")
+    plan = {"approach": "say more", "files": [CORE]}
+    replacement = {
+        "path": CORE,
+        "search": '    """The sum."""',
+        "replace": '    """The sum of a and b."""',
+    }
+    edits = {"summary": "a longer docstring", "edits": [replacement]}
+    model = ScriptedModel([json.dumps(plan), json.dumps(edits), "What went well: all"])
+    tool = SelfEditTool(repo_path=repo, llm_adapter=model)
+    result = await tool.execute("Say what add adds", context={"hint": "the docstring"})
+    assert result.success, result
+    assert result.files_modified == [CORE]
+    assert (result.attempt_id, result.commit_hash) == (1, git(repo, "rev-parse", "main"))
+    assert '+    """The sum of a and b."""' in result.diff
+    assert result.test_results
+    assert "hint: the docstring" in model.messages[0]

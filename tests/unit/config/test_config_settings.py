@@ -1,0 +1,156 @@
+"""Settings: where they come from, which one wins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from self_coding.config import (
+    BaseRules,
+    choose_editor,
+    model_editor,
+    named_editor,
+    open_layer,
+    read_settings,
+    settings_of,
+)
+from self_coding.errors import ConfigError, EditError
+from self_coding.self_edit.editors import CommandEditor, PatchEditor
+from self_coding.testing import sample_repo
+
+PYPROJECT = "[project]\nname = 'x'\n[tool.self_coding]\n"
+
+
+def project(folder: Path, text: str, name: str = "pyproject.toml") -> Path:
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_defaults_without_any_file(tmp_path: Path) -> None:
+    """A repository that sets nothing has the defaults."""
+    settings = read_settings(tmp_path, environ={})
+    assert (settings.main_branch, settings.tries, settings.editor) == ("main", 1, "")
+    assert settings.limits.context_tokens == 4000
+    assert settings.require_sandbox == settings.gate.require_sandbox
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("pyproject.toml", PYPROJECT + "tries = 4\n"), ("self-coding.toml", "tries = 4\n")],
+)
+def test_either_file_sets(tmp_path: Path, name: str, text: str) -> None:
+    """Settings stand in pyproject.toml or in a file of their own."""
+    assert read_settings(project(tmp_path, text, name), environ={}).tries == 4
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    """File, then environment, then arguments; tables are merged key by key."""
+    text = PYPROJECT + "tries = 2\nbest_of = 2\n[tool.self_coding.gate]\ntimeout = 7\nretries = 1\n"
+    environ = {
+        "SELF_CODING_TRIES": "3",
+        "SELF_CODING_GATE__TIMEOUT": "8.5",
+        "SELF_CODING_SRC_DIRS": "src, lib",
+        "SELF_CODING_CONTEXT": "/not/a/setting",
+        "SELF_CODING_REPO": ".",
+        "OTHER": "x",
+    }
+    settings = read_settings(project(tmp_path, text), environ=environ, tries=5, best_of=None)
+    assert (settings.tries, settings.best_of) == (5, 2)
+    assert (settings.gate.timeout, settings.gate.retries) == (8.5, 1)
+    assert settings.src_dirs == ["src", "lib"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tires = 3\n", "tires"),
+        ("tries = 0\n", "tries"),
+        ("tries = 'many'\n", "tries"),
+        ("main_branch = ''\n", "main_branch"),
+        ("[tool.self_coding.gate]\ntimeuot = 3\n", "gate.timeuot"),
+        ("[tool.self_coding.gate]\ncommand = 'x'\n", "gate.command"),
+        ("[tool.self_coding.policy]\nmax_file = 3\n", "policy.max_file"),
+        ("[tool.self_coding.policy]\nmax_files = 'x'\n", "policy.max_files"),
+        ("[tool.self_coding.model]\napi_key = 'secret'\n", "model.api_key"),
+        ("tries = \n", "cannot be read"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """An unknown setting, one out of range and an unreadable file are refused by name."""
+    with pytest.raises(ConfigError) as caught:
+        read_settings(project(tmp_path, PYPROJECT + text), environ={})
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+def test_an_unknown_variable_or_argument_is_refused(tmp_path: Path) -> None:
+    """A misspelt variable or argument is an error, like a misspelt key."""
+    with pytest.raises(ConfigError, match="tires"):
+        read_settings(tmp_path, environ={"SELF_CODING_TIRES": "3"})
+    with pytest.raises(ConfigError, match="tires"):
+        read_settings(tmp_path, environ={}, tires=3)
+
+
+def test_two_files_that_set_are_refused(tmp_path: Path) -> None:
+    """Settings stand in one place; a pyproject.toml without any of ours is none."""
+    project(tmp_path, "tries = 2\n", "self-coding.toml")
+    project(tmp_path, "[project]\nname = 'x'\n")
+    assert read_settings(tmp_path, environ={}).tries == 2
+    project(tmp_path, PYPROJECT + "tries = 3\n")
+    with pytest.raises(ConfigError, match="and in self-coding"):
+        read_settings(tmp_path, environ={})
+
+
+def test_a_table_of_ours_that_is_none_is_refused(tmp_path: Path) -> None:
+    """`tool.self_coding = 3` is no table and says so."""
+    with pytest.raises(ConfigError, match="not a table"):
+        read_settings(project(tmp_path, "[tool]\nself_coding = 3\n"), environ={})
+
+
+def test_the_policy_is_read_from_given_files_alone() -> None:
+    """A commit's files state its policy; where they state none, it is the default."""
+    rules = BaseRules()
+    text = PYPROJECT + "[tool.self_coding.policy]\nmax_files = 2\nprotected = ['a/*']\n"
+    policy = rules.read({"pyproject.toml": text.encode(), "self-coding.toml": None})
+    assert (policy.max_files, policy.protected) == (2, ("a/*",))
+    assert rules.read({}).max_files == settings_of({}).policy.max_files
+    assert {"pyproject.toml", "self-coding.toml"} <= set(rules.files)
+
+
+def test_an_editor_is_chosen_by_what_is_given() -> None:
+    """A patch, a command or a name; without any, the setting; never two at once."""
+    settings = settings_of({"editor": "mine", "editors": {"mine": "true {task}"}})
+    assert isinstance(choose_editor(settings, patch=b"--- a\n"), PatchEditor)
+    assert isinstance(choose_editor(settings, command="true"), CommandEditor)
+    assert choose_editor(settings).name == "mine"
+    with pytest.raises(ConfigError, match="more than one"):
+        choose_editor(settings, patch=b"x", command="true")
+    with pytest.raises(ConfigError, match="nobody was named"):
+        choose_editor(settings_of({}))
+    with pytest.raises(EditError, match="empty"):
+        choose_editor(settings, patch=b"")
+
+
+def test_an_unknown_editor_names_the_known_ones() -> None:
+    """A name that is none of ours is refused with the names there are."""
+    with pytest.raises(ConfigError) as caught:
+        named_editor("nobody", settings_of({"editors": {"mine": "true"}}))
+    assert "mine" in caught.value.hint
+    assert "claude" in caught.value.hint
+
+
+def test_the_model_editor_needs_a_model() -> None:
+    """Without a configured model there is no model editor, and the hint says what to set."""
+    with pytest.raises(ConfigError, match="no language model"):
+        model_editor(settings_of({}))
+
+
+def test_a_layer_is_wired_to_one_repository(tmp_path: Path) -> None:
+    """Everything works on the same repository, and its databases lie in git's directory."""
+    repo = sample_repo(tmp_path / "repo")
+    room = open_layer(repo / "src", environ={}, main_branch="main")
+    assert room.top == repo
+    assert room.git.main_branch == "main"
+    assert room.edit.rooms.repository is room.git
+    assert room.edit.rooms.journal is room.journal
