@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypedDict
 
 from self_coding.adapters.places import hide
 from self_coding.errors import (
@@ -37,15 +38,25 @@ class Database:
         migrations: SQL scripts; script number n brings the schema from version n to n + 1.
         durable: True waits for the disk at each commit (a record); False may lose the last
             commits at a power loss, never the file (a cache).
+        patience: seconds that another process's transaction is waited for.
+
+    A file that may not be written can still be read; writing it is a StorageError.
     """
 
     def __init__(
-        self, path: Path | str, *, application: int, migrations: Sequence[str], durable: bool = True
+        self,
+        path: Path | str,
+        *,
+        application: int,
+        migrations: Sequence[str],
+        durable: bool = True,
+        patience: float = _BUSY_SECONDS,
     ) -> None:
         self.path = str(path)
         self._application = application
         self._migrations = tuple(migrations)
         self._durable = durable
+        self._patience = patience
         self._lock = threading.RLock()
         self._held = _Held()
         weakref.finalize(self, self._held.close)
@@ -70,11 +81,11 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
@@ -93,14 +104,21 @@ class Database:
         return self._held.connection
 
     def _open(self) -> sqlite3.Connection:
-        if self.path != ":memory:":
-            self._prepare_folder()
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        if self.path == ":memory:":
+            return self._ready(sqlite3.connect(self.path, **self._options()))
+        if _may_only_be_read(self.path):
+            return self._open_to_read()
+        self._prepare_folder()
+        return self._ready(sqlite3.connect(self.path, **self._options()))
+
+    def _options(self) -> _Options:
+        return {"timeout": self._patience, "isolation_level": None, "check_same_thread": False}
+
+    def _ready(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         try:
             self._check(connection)
-            connection.execute("PRAGMA journal_mode=WAL")
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
+                self._patiently(connection, "PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys=ON")
             self._migrate(connection)
@@ -108,6 +126,37 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        """A file that may not be written, as it stands; SQLite refuses every write to it."""
+        left = Path(f"{self.path}-wal").exists()
+        uri = f"{Path(self.path).absolute().as_uri()}?mode=ro" + ("" if left else "&immutable=1")
+        connection = sqlite3.connect(uri, uri=True, **self._options())
+        try:
+            self._check(connection)
+            if self._version(connection) < len(self._migrations):
+                raise StorageError(
+                    f"{self.path} must be brought up to date and may not be written",
+                    path=self.path,
+                    hint="make the file and its folder writable once",
+                )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Run what SQLite refuses at once, without waiting, while somebody else holds the file."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                connection.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
 
     def _prepare_folder(self) -> None:
         try:
@@ -182,6 +231,34 @@ def reading(path: Path) -> Iterator[Connection]:
         connection.close()
 
 
+class _Options(TypedDict):
+    timeout: float
+    isolation_level: None
+    check_same_thread: bool
+
+
+class Storage(Protocol):
+    """What the rooms need of a database: whole transactions, and an end.
+
+    `Database` is the one for SQLite; another engine joins by passing the same contract suite.
+    """
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A transaction that sees one state and changes nothing."""
+        ...
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """A transaction whose block is stored whole, or not at all."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database; the next use opens it again."""
+        ...
+
+
+_inherited: list[sqlite3.Connection] = []  # a parent process's: never used here, never closed
+
+
 class _Held:
     """The connection, kept apart so that closing it needs no Database alive."""
 
@@ -191,9 +268,17 @@ class _Held:
 
     def close(self) -> None:
         connection, self.connection = self.connection, None
-        if connection is not None:
+        if connection is not None and self.identity[0] != os.getpid():
+            _inherited.append(connection)  # closing it here would end the parent's locks
+        elif connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _may_only_be_read(path: str) -> bool:
+    """Whether the file is there and this process may not write it (or its side files)."""
+    file = Path(path)
+    return file.is_file() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -220,12 +305,17 @@ def _statements(script: str) -> Iterator[str]:
 def _typed(error: sqlite3.DatabaseError, path: str) -> StorageError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = f"{path}: {error}"
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return StorageBusyError(text, path=path, hint="another process writes; try again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StorageDamagedError(text, path=path, hint="move the file away, then try again")
-    if code == sqlite3.SQLITE_READONLY:
-        return StorageError(text, path=path, hint="the file or its folder is read-only")
-    if code == sqlite3.SQLITE_FULL:
-        return StorageError(text, path=path, hint="the disk is full; nothing was stored")
-    return StorageError(text, path=path, hint="see `self-coding doctor`")
+    return StorageError(text, path=path, hint=_HINTS.get(code, "see `self-coding doctor`"))
+
+
+_HINTS = {
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
+    sqlite3.SQLITE_FULL: "the disk is full; nothing was stored",
+    sqlite3.SQLITE_IOERR: "the disk refused; nothing was stored",
+    sqlite3.SQLITE_CANTOPEN: "check the path and its permissions",
+    sqlite3.SQLITE_PERM: "check the path and its permissions",
+}
