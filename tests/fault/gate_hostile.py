@@ -204,13 +204,13 @@ PROGRAMS = (
     ),
     Program(
         "1.5 GB of memory",
-        "b = bytearray(1500 << 20)\nfor i in range(0, len(b), 4096):\n    b[i] = 1\ndone()",
+        "b = bytearray(1500 << 20)\nfor i in range(0, len(b), 1 << 20):\n    b[i] = 1\ndone()",
         _no_result,
     ),
     Program(
         "a file of 400 MB",
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nf = open('big', 'wb')\n"
-        "for _ in range(400):\n    f.write(bytes(1 << 20))\nf.flush()\ndone()",
+        "f.truncate(400 << 20)\nf.close()\ndone()",
         _no_result,
     ),
     Program(

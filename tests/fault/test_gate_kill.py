@@ -16,6 +16,7 @@ from gate_repo import LEVELS, Repo
 from self_coding.adapters import process, sandbox
 from self_coding.adapters.sandbox import Allowance
 from self_coding.adapters.sandbox_bwrap import Box
+from self_coding.errors import GateError
 
 # three ways out: a double fork with setsid, a child that ignores TERM, a holder of the pipe
 ESCAPES = r"""
@@ -166,6 +167,29 @@ def test_a_hanging_test_is_named(tmp_path):
     assert (report.passed, report.timed_out) == (False, True)
     assert report.hung == ("test_h.py::test_hangs",)
     assert "time limit" in report.reason
+
+
+def test_a_cancelled_gate_keeps_nothing(tmp_path):
+    """A run that is cancelled leaves no verdict behind; the next one is run again."""
+    repo = Repo(tmp_path / "repo")
+    slow = "import pathlib, time\n\ndef test_slow():\n    if not pathlib.Path('fast').exists():\n"
+    commit = repo.commit({"test_s.py": slow + "        time.sleep(99)\n"})
+    gate, scope, raised = repo.gate(), process.Scope(), []
+
+    def work() -> None:
+        with process.scope(scope):
+            try:
+                gate.run(commit, tree=repo.tree(commit))
+            except GateError as error:
+                raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(2)
+    scope.cancel()
+    thread.join(20)
+    assert [error.message for error in raised] == ["the run was cancelled"]
+    assert not list((gate.memory.folder / "verdicts").glob("*"))
 
 
 def test_much_output_takes_little_memory(tmp_path):

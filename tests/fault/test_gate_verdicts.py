@@ -164,6 +164,8 @@ def test_affected_tests_say_no_first(repo):
     assert not report.passed
     assert report.seconds < 15
     assert [test.id for test in report.tests] == ["tests/test_calc.py::test_add"]
+    by_id = gate.run(bad, tree=repo.tree(bad), base=base, first=["tests/test_calc.py::test_add"])
+    assert [test.id for test in by_id.tests] == ["tests/test_calc.py::test_add"]
 
 
 def test_a_skip_that_appears_silently_is_refused(repo):

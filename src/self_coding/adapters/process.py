@@ -87,6 +87,12 @@ def scope(entered: Scope) -> Iterator[Scope]:
         _current.reset(token)
 
 
+def cancelled() -> bool:
+    """Whether the call on whose behalf this runs has been cancelled."""
+    current = _current.get()
+    return current is not None and current.cancelled
+
+
 def run(
     argv: Sequence[str],
     *,

@@ -100,6 +100,7 @@ def _open() -> tuple[_Channel | None, dict[str, object]]:
     return channel, settings
 
 
+_SKIPS_FILES = int(pytest.__version__.split(".", 1)[0]) >= 7  # the hook's arguments changed then
 _ORIGINAL = _asserts()
 _CHANNEL, _SETTINGS = _open()
 _TAKEN: list[pytest.Config] = []
@@ -130,13 +131,15 @@ class _Selection:
         self.files = {os.path.abspath(name.split("::")[0]) for name in chosen or ()}
         self.whole = {os.path.abspath(name) for name in chosen or () if "::" not in name}
 
-    def pytest_ignore_collect(
-        self, collection_path: os.PathLike[str], config: pytest.Config
-    ) -> bool | None:
-        if self.chosen is None or not os.path.isfile(collection_path):
-            return None
-        by_id = str(config.rootpath) != os.getcwd()  # ids do not name files from here
-        return None if by_id or os.path.abspath(collection_path) in self.files else True
+    if _SKIPS_FILES:
+
+        def pytest_ignore_collect(
+            self, collection_path: os.PathLike[str], config: pytest.Config
+        ) -> bool | None:
+            if self.chosen is None or not os.path.isfile(collection_path):
+                return None
+            by_id = str(config.rootpath) != os.getcwd()  # ids do not name files from here
+            return None if by_id or os.path.abspath(collection_path) in self.files else True
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
@@ -151,7 +154,10 @@ class _Selection:
 
     def _wants(self, item: pytest.Item) -> bool:
         chosen = self.chosen or ()
-        return item.nodeid in chosen or str(getattr(item, "path", "")) in self.whole
+        if str(getattr(item, "path", "")) in self.whole or item.nodeid in chosen:
+            return True
+        parts = item.nodeid.split("[", 1)[0].split("::")
+        return any("::".join(parts[:end]) in chosen for end in range(1, len(parts) + 1))
 
 
 class _Observer(_Selection):

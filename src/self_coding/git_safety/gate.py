@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from self_coding.adapters import places, sandbox
+from self_coding.adapters import places, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.git_safety import gate_judge, gate_roots, git
 from self_coding.git_safety.gate_evidence import Evidence
@@ -27,6 +27,7 @@ from self_coding.values.verdicts import GateReport, GateSettings
 
 VERSION = 1  # a new one makes every kept verdict stale
 _GIT_SECONDS = 60.0
+_SIGNALLED = 128  # exit statuses from here on: a signal ended the command
 Checkout = Callable[[str], AbstractContextManager[Path]]
 
 
@@ -173,6 +174,8 @@ class _Trial:
         evidence = self.runner.run(
             path, tree=tree, select=select, collect_only=collect_only, setup=setup
         )
+        if process.cancelled():
+            raise GateError("the run was cancelled", hint="start it again")
         if evidence.foreign:
             raise GateError(
                 f"the tests import {', '.join(evidence.foreign)}, not the candidate's own code",
@@ -181,9 +184,10 @@ class _Trial:
         return evidence
 
     def _keep(self, key: str, evidence: Evidence) -> None:
-        """Keep what is worth keeping: a run that came to its own end and was not meddled with."""
-        meddled = evidence.planted or evidence.census.tampered
-        if evidence.whole and not evidence.timed_out and not meddled:
+        """Keep what is worth keeping: a whole run that came to its own end, untouched."""
+        ended = not evidence.timed_out and 0 <= evidence.exit_status < _SIGNALLED
+        ended = ended and (evidence.census.ended or not evidence.understood)
+        if evidence.whole and ended and not evidence.planted and not evidence.census.tampered:
             self.gate.memory.keep(key, evidence)
 
     def _known_base(self) -> Evidence | None:
@@ -215,12 +219,13 @@ class _Trial:
         with self.gate.checkout(self.onto) as path:
             if left_out is None:
                 evidence = self._run(path, self._base_tree)
-            else:
-                evidence = self._run(path, self._base_tree, collect_only=True)
-                if left_out:
-                    some = self._run(path, self._base_tree, select=left_out)
-                    census = replace(evidence.census, results=some.census.results)
-                    evidence = replace(evidence, census=census)
+                self._keep(key, evidence)
+                return evidence
+            evidence = self._run(path, self._base_tree, collect_only=True)
+            if left_out:
+                some = self._run(path, self._base_tree, select=left_out)
+                census = replace(evidence.census, results=some.census.results)
+                evidence = replace(evidence, census=census)
         if not evidence.timed_out:
             self.gate.memory.keep(key, evidence)
         return evidence

@@ -74,8 +74,10 @@ def test_the_network_is_a_setting():
     assert "--share-net" in sandbox_bwrap.arguments(box, "/bwrap", "x")[0]
 
 
-def test_homes_are_hidden_and_the_system_is_not():
+def test_homes_are_hidden_and_the_system_is_not(monkeypatch):
     """Homes and temporary folders are hidden; a service's odd home hides no system folder."""
+    monkeypatch.setenv("HOME", "/var/lib")
+    assert {Path("/tmp"), Path("/var/lib")} <= set(sandbox_bwrap.hidden_folders())
+    monkeypatch.setenv("HOME", "/usr/sbin")
     hidden = sandbox_bwrap.hidden_folders()
-    assert Path("/tmp") in hidden
     assert not any(path.parts[1] in ("usr", "etc", "bin") for path in hidden)
