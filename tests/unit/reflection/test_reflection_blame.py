@@ -72,9 +72,9 @@ def test_a_frame_in_a_touched_function_is_worth_more_than_depth() -> None:
     """A deeper frame in a file whose top level changed does not outweigh the touched function."""
     both = diff("shop/cart.py", "def total(cart):", "a, b = cart", "b, a = cart")
     both += "--- a/shop/money.py\n+++ b/shop/money.py\n@@ -90,2 +90,2 @@\n-UNIT = 1\n+UNIT = 2\n"
-    failure = read_failure(
-        THROUGH_CART, files_modified=["shop/cart.py", "shop/money.py"], diff=both
-    )
+    unnamed = THROUGH_CART.replace("    total(cart)", "    run(basket)")
+    unnamed = unnamed.replace("test_total", "test_sum")
+    failure = read_failure(unnamed, files_modified=["shop/cart.py", "shop/money.py"], diff=both)
     assert failure.root_cause_file == "shop/cart.py"
 
 
