@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -79,7 +80,9 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     environment = _environment(home)
     for language, block in _blocks(page):
         if language == "python":
-            _run([sys.executable, "-c", block], work, environment)
+            script = f"{shlex.quote(sys.executable)} - <<'END' || echo FAILED\n{block}\nEND"
+            printed = _run(["bash", "-c", script], work, environment)
+            assert "FAILED" not in printed, printed
             continue
         for command, expected in _commands(block):
             # `cd` must outlive its line: the directory is handed on through a file.
