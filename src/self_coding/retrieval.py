@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 
 CHARACTERS_PER_TOKEN = 4  # the founding API's bound where no tokenizer is at hand
 
@@ -29,11 +30,13 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def words(text: str) -> Iterator[str]:
     """The words of a text in order, lower-case: an identifier gives its parts, then itself."""
-    for name in _WORD.findall(text):
-        parts = _parts(name)
-        yield from parts
-        if len(parts) > 1:
-            yield name.replace("_", "").lower()
+    return chain.from_iterable(map(_spoken, _WORD.findall(text)))
+
+
+@lru_cache(maxsize=1 << 14)
+def _spoken(name: str) -> tuple[str, ...]:
+    parts = _parts(name)
+    return (*parts, name.replace("_", "").lower()) if len(parts) > 1 else parts
 
 
 def estimate_tokens(text: str) -> int:

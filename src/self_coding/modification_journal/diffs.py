@@ -10,7 +10,6 @@ import re
 
 _HEADER = re.compile(r'^(?:\+\+\+|---) "?(?:[abciow12]/)?([^\t\n"]+)', re.MULTILINE)
 _GIT = re.compile(r'^diff --git "?a/(.+?)"? "?b/', re.MULTILINE)
-_HUNK = re.compile(r"^@@ [^@\n]*@@ ?(.*)$", re.MULTILINE)
 _CHANGED = re.compile(r"^[-+](?![-+]{2} )[ \t]*(.*)$", re.MULTILINE)
 _NAMED = re.compile(
     r"\b(?:def|class|func|function|fn|interface|struct|trait|enum|impl|module)\s+"
@@ -28,10 +27,11 @@ def paths(diff: str) -> list[str]:
 def symbols(diff: str) -> list[str]:
     """The functions and classes that a diff touches: its hunk headers' and those it defines."""
     found: dict[str, None] = {}
-    for pattern in (_HUNK, _CHANGED):
-        for line in pattern.findall(diff):
-            if match := _NAMED.search(line[:_LONGEST]):
-                found.setdefault(match[1])
+    for match in _NAMED.finditer(diff):
+        begin = diff.rfind("\n", 0, match.start()) + 1
+        near = match.start() - begin < _LONGEST
+        if near and (diff[begin] in "+-" or diff.startswith("@@", begin)):
+            found.setdefault(match[1])
     return list(found)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from self_coding.modification_journal import diffs
 from self_coding.retrieval import split_identifier, words
 
 _TEXT = 4000  # characters of a task that are read; the rest repeats what is said by then
 _WORDS = 400  # words a field may have
+_LONGEST = 40  # characters of a word; what is longer is no word
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,10 @@ def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str
     subject, _, body = task[:_TEXT].strip().partition("\n")
     touched = list(dict.fromkeys([*files, *diffs.paths(diff)]))
     symbols = diffs.symbols(diff)
+    spoken = _words(subject)
     return Features(
-        body=_words(f"{subject}\n{body}\n{notes[:_TEXT]}"),
-        subject=_words(subject),
+        body=(spoken + _words(f"{body}\n{notes[:_TEXT]}"))[:_WORDS],
+        subject=spoken,
         places=tuple(word for path in touched for word in path_words(path))[:_WORDS],
         names=tuple(word for name in symbols for word in split_identifier(name))[:_WORDS],
         head=_words(diffs.head(diff)),
@@ -99,10 +102,4 @@ def unpack(stored: str) -> Features:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    taken: list[str] = []
-    for word in words(text):
-        if len(word) <= 40:
-            taken.append(word)
-        if len(taken) >= _WORDS:
-            break
-    return tuple(taken)
+    return tuple(word for word in islice(words(text), _WORDS) if len(word) <= _LONGEST)
