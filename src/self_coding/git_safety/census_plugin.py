@@ -304,7 +304,7 @@ def _hooks(config: pytest.Config) -> list[str]:
     top = os.getcwd() + os.sep
     found: set[str] = set()
     for name in _WATCHED:
-        for implementation in getattr(config.hook, name).get_hookimpls():
+        for implementation in getattr(config.pluginmanager.hook, name).get_hookimpls():
             module: object = implementation.plugin
             if not hasattr(module, "__file__"):
                 module = sys.modules.get(getattr(type(module), "__module__", ""))
