@@ -34,7 +34,7 @@ def _commands(block: str) -> Iterator[tuple[str, str]]:
             if command:
                 yield command, "\n".join(expected)
             command, expected = line[2:], []
-        elif line.startswith("> ") and not expected:
+        elif (line == ">" or line.startswith("> ")) and not expected:
             command += "\n" + line[2:]
         else:
             expected.append(line)
@@ -50,7 +50,8 @@ def _matches(expected: str, printed: str) -> bool:
             pattern += r"(?:.*\n)*?"
         else:
             pattern += ".*?".join(re.escape(part) for part in line.rstrip().split("...")) + r"\s*\n"
-    return re.fullmatch(pattern, printed.strip("\n") + "\n") is not None
+    text = printed.strip("\n")
+    return re.fullmatch(pattern, f"{text}\n" if text else "") is not None
 
 
 def _environment(home: Path) -> dict[str, str]:

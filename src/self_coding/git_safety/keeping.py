@@ -21,7 +21,7 @@ from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import UNDO, next_number
 from self_coding.git_safety.worktrees import find, open_worktree
 from self_coding.values.repository import Landed, Operation, Snapshot
-from self_coding.values.verdicts import GateReport
+from self_coding.values.verdicts import Finding, GateReport
 
 _DAY = 86_400.0
 
@@ -66,6 +66,11 @@ def has_receipt(repo: Repository, commit: str) -> bool:
     """Whether a receipt says that `commit` landed after its tests passed."""
     wanted = repo.commit(commit)
     return any(one.landed == wanted and one.passed for one in receipts.read_receipts(repo.folder))
+
+
+def verify(repo: Repository) -> list[Finding]:
+    """What is wrong with the receipts, offline."""
+    return receipts.verify(repo.folder, repo.common)
 
 
 def contains(repo: Repository, commit: str) -> bool:

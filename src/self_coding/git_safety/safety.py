@@ -28,7 +28,7 @@ from self_coding.values.repository import (
     Snapshot,
     Worktree,
 )
-from self_coding.values.verdicts import GateReport, GateSettings
+from self_coding.values.verdicts import Finding, GateReport, GateSettings
 
 TEST_COMMAND = "python -m pytest --tb=short -q"
 BRANCH_PREFIX = "timmy/self-edit"
@@ -242,6 +242,10 @@ class GitSafety:
     async def has_receipt(self, commit: str) -> bool:
         """Whether `commit` is a landing that was tested."""
         return await in_thread(keeping.has_receipt, self._repo, commit)
+
+    async def verify(self) -> list[Finding]:
+        """What is wrong with the receipts of all landings; nothing when every one holds."""
+        return await in_thread(keeping.verify, self._repo)
 
     async def release(self, worktree: Worktree) -> None:
         """Pin the attempt's full state under `refs/self-coding/`, then free its worktree."""
