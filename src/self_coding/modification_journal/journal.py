@@ -289,11 +289,18 @@ class ModificationJournal:
 
         `log` is the output of `git log --format=%x1e%H%x1f%B`.
         """
-        return await in_thread(truth.relabel, self._store, truth.reverted(log))
+        return await in_thread(truth.scan, self._store, log)
 
-    async def quality(self) -> dict[str, float]:
-        """What the journal's lessons are worth: junk, duplicate, stale and never-used rates."""
-        return await in_thread(quality.measure, self._database)
+    async def quality(self, contents: Mapping[str, str] | None = None) -> dict[str, float]:
+        """How many lessons there are, and the shares that are junk, duplicate, stale, never used.
+
+        `contents` maps each path to the sha256 of its content now; stale is judged by it.
+        """
+        return await in_thread(quality.measure, self._database, contents)
+
+    async def lesson_worth(self, lesson: int) -> dict[str, Rate]:
+        """How attempts ended "with" a lesson, and "without" it on the same files."""
+        return await in_thread(quality.worth, self._database, _id(lesson))
 
     async def export_lines(self) -> list[str]:
         """Everything in the journal as JSON lines; `import_lines` takes them back."""

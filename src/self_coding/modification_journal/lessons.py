@@ -7,6 +7,7 @@ are shown. A lesson without evidence is refused: it is worse than none.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,8 +78,11 @@ def find(
             for row in rows:
                 pulled[row[0]] = pulled.get(row[0], 0.0) + _PULL.get(key[:2], 1.0)
         found = read(connection, sorted(pulled, reverse=True)[:400])
-    anchored = [_anchored(lesson, contents) for lesson in found]
-    scored = [(pulled[lesson.id or 0] * worth(lesson), lesson) for lesson in anchored]
+        idle = {lesson.id: _idle(connection, lesson) for lesson in found}
+    checked_now = [anchored(lesson, contents) for lesson in found]
+    scored = [
+        (pulled[lesson.id or 0] * worth(lesson, idle[lesson.id]), lesson) for lesson in checked_now
+    ]
     kept = [item for item in scored if item[0] >= _SHOWN and item[1].freshness != "orphaned"]
     kept.sort(key=lambda item: (-item[0], -(item[1].id or 0)))
     return [lesson for _, lesson in kept[: min(limit, 3)]]
@@ -86,12 +90,27 @@ def find(
 
 _PULL = {"f:": 2.0, "s:": 2.0, "e:": 1.5, "t:": 3.0, "w:": 0.5}
 _SHOWN = 0.75
+_FADES = 2000  # attempts after which an unused lesson has lost most of its pull
 
 
-def worth(lesson: Lesson) -> float:
-    """How much a lesson deserves to be shown: by what came of its uses, and by its freshness."""
+def worth(lesson: Lesson, idle: int = 0) -> float:
+    """How much a lesson deserves to be shown, 1 for a new one.
+
+    What came of its uses raises or sinks it; code that has drifted, and attempts that went by
+    without it being learnt anew or used (`idle`), fade it.
+    """
     earned = (lesson.successes + 1.0) / (lesson.uses + 2.0) * 2
-    return earned * (0.5 if lesson.freshness == "drifted" else 1.0)
+    fresh = 0.5 if lesson.freshness == "drifted" else 1.0
+    return earned * fresh * (0.4 + 0.6 * math.exp(-idle / _FADES))
+
+
+def _idle(connection: Connection, lesson: Lesson) -> int:
+    """How many attempts went by since a lesson was taught or used."""
+    last = connection.execute(
+        "SELECT max(attempt) FROM lesson_use WHERE lesson = ?", (lesson.id,)
+    ).fetchone()[0]
+    newest = connection.execute("SELECT max(id) FROM attempt").fetchone()[0]
+    return max(0, int(newest or 0) - max(int(last or 0), *lesson.evidence, 0))
 
 
 def used(database: Database, lesson: int, attempt: int, outcome: Outcome) -> None:
@@ -251,7 +270,7 @@ def _strings(stored: object) -> tuple[str, ...]:
     return tuple(str(item) for item in _items(stored))
 
 
-def _anchored(lesson: Lesson, contents: Mapping[str, str] | None) -> Lesson:
+def anchored(lesson: Lesson, contents: Mapping[str, str] | None) -> Lesson:
     """The lesson with its freshness, checked against the files as they are now."""
     if contents is None or not lesson.anchors:
         return lesson
