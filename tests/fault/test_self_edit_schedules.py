@@ -33,6 +33,7 @@ class Scenario:
 
 SCENARIOS = {
     "good": Scenario({1: GOOD}),
+    "appends": Scenario({1: {"a.py": "+2", "b.py": "+3"}}),
     "red": Scenario({1: BUG}, landings=0),
     "refused": Scenario({1: BAD}, landings=0),
     "empty": Scenario({1: {}}, landings=0),

@@ -22,6 +22,7 @@ from self_coding.self_edit.ending import Facts
 from self_coding.self_edit.history import By, History, Kind, text
 from self_coding.self_edit.learning import shown_facts
 from self_coding.self_edit.lifecycle import Step, decide
+from self_coding.self_edit.recovery import interrupted
 from self_coding.self_edit.rooms import Rooms
 from self_coding.self_edit.runner import Runner
 from self_coding.self_edit.steps import Means, answered
@@ -204,7 +205,7 @@ class SelfEdit:
         cannot be had again (a Python function) ends as crashed.
         """
         results = []
-        for leader in await self._interrupted(asking=ask is not None):
+        for leader in await interrupted(self.rooms.journal, asking=ask is not None):
             history = History(await self.rooms.journal.events(leader))
             with self._claimed(history.edit, wait=False) as ours:
                 if not ours:
@@ -221,7 +222,7 @@ class SelfEdit:
         Nothing is edited, tested or landed by it: `resume` does that.
         """
         told = []
-        for leader in await self._interrupted():
+        for leader in await interrupted(self.rooms.journal):
             history = History(await self.rooms.journal.events(leader))
             landed = await self._settle_one(history)
             state = "had landed, which is now recorded" if landed else "was interrupted"
@@ -231,7 +232,7 @@ class SelfEdit:
 
     async def _settle(self) -> None:
         """Before anything new: no landing stays unrecorded."""
-        for leader in await self._interrupted():
+        for leader in await interrupted(self.rooms.journal):
             await self._settle_one(History(await self.rooms.journal.events(leader)))
 
     async def _settle_one(self, mine: History) -> bool:
@@ -243,15 +244,6 @@ class SelfEdit:
                 return False
             await Runner(self.rooms, _means(self.limits, None, None, None)).drive(mine.leader)
             return True
-
-    async def _interrupted(self, *, asking: bool = False) -> list[int]:
-        """The leaders of open self-edits of which this process knows no driver, oldest first."""
-        leaders: dict[str, int] = {}
-        for attempt in sorted(await self.rooms.journal.unfinished()):
-            history = History(await self.rooms.journal.events(attempt))
-            if history.edit and not _waits_for_somebody(history, asking=asking):
-                leaders.setdefault(history.edit, history.leader)
-        return list(leaders.values())
 
     async def _answer(
         self, attempt: int, answer: bool | str, on_progress: OnProgress | None
@@ -350,14 +342,6 @@ def _plan(editor: Editor, limits: Limits, *, ask: bool, dry_run: bool) -> Facts:
 def _spec(history: History) -> Mapping[str, Json]:
     spec = history.plan.get("spec")
     return spec if isinstance(spec, dict) else {"kind": text(history.plan, "editor")}
-
-
-def _waits_for_somebody(history: History, *, asking: bool) -> bool:
-    """Whether no process has to go on with it: the caller edits, or a person is to answer."""
-    if history.of > 1:
-        return False
-    step = decide(history.events)
-    return step is Step.SUBMIT or (step is Step.APPROVE and not asking)
 
 
 def _not_waiting(mine: History, what: str, hint: str) -> EditError:

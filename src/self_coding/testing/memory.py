@@ -348,7 +348,10 @@ class MemoryRules:
 
 @dataclass
 class MemoryEditor:
-    """Writes `acts[n]` (path to text) for the n-th try of attempts in order; may die after each."""
+    """Writes `acts[n]` (path to text) for attempt n; a text that begins with "+" is appended.
+
+    It may die before and after each file.
+    """
 
     disk: Disk
     acts: Mapping[int, Mapping[str, str]]
@@ -363,7 +366,8 @@ class MemoryEditor:
         act = self.acts.get(assignment.attempt, self.acts[max(self.acts)])
         for path, text in act.items():
             self.disk.point()
-            self.disk.worktrees[assignment.worktree.attempt][path] = text
+            tree = self.disk.worktrees[assignment.worktree.attempt]
+            tree[path] = tree.get(path, "") + text[1:] if text.startswith("+") else text
         self.disk.point()
         return EditReport(summary=f"wrote {', '.join(act)}")
 

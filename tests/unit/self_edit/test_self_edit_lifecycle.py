@@ -38,6 +38,7 @@ GREEN = ("isolated", "editing", "written", "edited", "judged", "tested")
         (GREEN[:4], Step.JUDGE),
         (GREEN[:5], Step.TEST),
         (GREEN, Step.INTEND),
+        ((*GREEN, "approved"), Step.INTEND),
         ((*GREEN, "landing"), Step.SWAP),
         ((*GREEN, "landing", "moved"), Step.GIVE_UP),
         ((*GREEN, "landing", "landed"), Step.CLEAN),

@@ -1,0 +1,32 @@
+"""What a crash left open, as the journal tells it.
+
+Going on with it is the runner's ordinary loop; this module only finds where to begin.
+"""
+
+from __future__ import annotations
+
+from self_coding.self_edit.history import History
+from self_coding.self_edit.lifecycle import Step, decide
+from self_coding.self_edit.rooms import Journal
+
+
+async def interrupted(journal: Journal, *, asking: bool = False) -> list[int]:
+    """The leaders of open self-edits that wait for nobody, oldest first.
+
+    Whether a process is at one of them right now is told by its lease, not by the journal. With
+    `asking`, those that wait for approval are among them, since somebody can be asked.
+    """
+    leaders: dict[str, int] = {}
+    for attempt in sorted(await journal.unfinished()):
+        history = History(await journal.events(attempt))
+        if history.edit and not _waits_for_somebody(history, asking=asking):
+            leaders.setdefault(history.edit, history.leader)
+    return list(leaders.values())
+
+
+def _waits_for_somebody(history: History, *, asking: bool) -> bool:
+    """Whether no process has to go on with it: the caller edits, or a person is to answer."""
+    if history.of > 1:
+        return False
+    step = decide(history.events)
+    return step is Step.SUBMIT or (step is Step.APPROVE and not asking)
