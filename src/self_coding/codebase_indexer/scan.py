@@ -36,6 +36,7 @@ _QUOTED = re.compile(
 _STATEMENT = re.compile(r"\s*(?:from\s*([.\s]*[\w.\s]*?)\s*\bimport\b|import\b)(.*)", re.DOTALL)
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _COMMENT = re.compile(r"#[^\n]*")
+_EITHER = re.compile(r"\b(?:not|or)\b")
 _LINE = re.compile(r"([ \t\f]*)(\w+)([^\n]*)")
 
 
@@ -168,8 +169,8 @@ def _opening(start: str) -> tuple[int, str]:
 @lru_cache(maxsize=20_000)
 def _statement(text: str) -> tuple[tuple[Import, ...], int]:
     """The imports of one statement and its line breaks; most statements stand in many files."""
-    found = _STATEMENT.match(text)
     more = text.count("\n") - 1
+    found = _STATEMENT.match(text.replace("\\\n", " ") if "\\" in text else text)
     if not found:
         return (), more
     names = _names(found[2])
@@ -200,7 +201,7 @@ def _scope(parts: list[str], number: int, depth: int) -> str:
         word, rest = found[2], found[3]
         if word in ("def", "async"):
             return FUNCTION
-        if word in ("if", "elif") and "TYPE_CHECKING" in rest and " not " not in rest:
+        if word in ("if", "elif") and "TYPE_CHECKING" in rest and not _EITHER.search(rest):
             scope = TYPING
         depth = indent
         if not depth:

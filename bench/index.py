@@ -1,0 +1,238 @@
+"""Figures of the index beside its peers: CPU, import graph, affected tests.
+
+    python bench/index.py cost TREE [--ruff PATH] [--python PATH]     a git working tree
+    python bench/index.py graph ROOT EDGES.tsv                        EDGES of bench/import_truth.py
+    python bench/index.py tests ROOT .coverage                        contexts: one a test file
+
+CPU is user + system seconds of whole processes, children included; every row of `cost` is the
+least of three runs, the peers' in between ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SRC = HERE.parent / "src"
+sys.path.insert(0, str(SRC))
+
+_AST = (
+    "import ast,subprocess,sys,warnings;warnings.simplefilter('ignore')\n"
+    "for p in subprocess.run(['git','ls-files','-z','*.py'],stdout=-1).stdout.split(b'\\0')[:-1]:\n"
+    "    try: ast.parse(open(p,'rb').read())\n"
+    "    except (SyntaxError,ValueError): pass\n"
+)
+_OURS = (
+    "import sys;sys.path.insert(0,{src!r})\n"
+    "from pathlib import Path\n"
+    "from self_coding.codebase_indexer.opening import Cache\n"
+    "from self_coding.codebase_indexer import update\n"
+    "print(Cache(Path({db!r}),ours=False).use("
+    "lambda d: update.refresh(d,Path({tree!r}),None,tier2={tier2})))\n"
+)
+_API = (
+    "import sys,asyncio;sys.path.insert(0,{src!r})\n"
+    "from self_coding import CodebaseIndexer\n"
+    "print(asyncio.run(CodebaseIndexer({tree!r},{db!r}).{call}))\n"
+)
+
+
+def cpu(argv: list[str], cwd: Path) -> tuple[float, int]:
+    """CPU seconds of a process with its children, and its peak in MiB."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = subprocess.Popen(argv, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, _, usage = os.wait4(run.pid, 0)
+    run.returncode = 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return spent, usage.ru_maxrss // 1024
+
+
+def cost(tree: Path, ruff: str | None, python: str) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="bench-index-"))
+    files = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=tree, capture_output=True, text=True, check=True
+    ).stdout.split("\n")[:-1]
+    victim = tree / max(files, key=lambda path: path.count("/") * 100 + len(path))
+
+    def ours(db: str, *, tier2: bool = False) -> list[str]:
+        code = _OURS.format(src=str(SRC), db=str(folder / db), tree=str(tree), tier2=tier2)
+        return [python, "-c", code]
+
+    def api(db: str, call: str) -> list[str]:
+        code = _API.format(src=str(SRC), db=str(folder / db), tree=str(tree), call=call)
+        return [python, "-c", code]
+
+    def fresh(db: str) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            (folder / (db + suffix)).unlink(missing_ok=True)
+
+    def touch() -> None:
+        victim.write_text(victim.read_text() + "\n# changed\n")
+
+    rows: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    original = victim.read_bytes()
+    for _ in range(3):
+        if ruff:
+            rows["ruff analyze graph"].append(
+                cpu([ruff, "analyze", "graph", "--isolated", "."], tree)
+            )
+        fresh("one.db")
+        rows["refresh(), first"].append(cpu(ours("one.db"), tree))
+        rows["ast.parse of all"].append(cpu([python, "-c", _AST], tree))
+        fresh("two.db")
+        rows["index_all(), first"].append(cpu(ours("two.db", tier2=True), tree))
+        cpu(ours("one.db"), tree)
+        rows["git status"].append(cpu(["git", "status", "--porcelain"], tree))
+        rows["nothing changed"].append(cpu(ours("one.db"), tree))
+        rows["nothing changed, through the async API"].append(cpu(api("one.db", "refresh()"), tree))
+        touch()
+        rows["git status, one changed"].append(cpu(["git", "status", "--porcelain"], tree))
+        rows["one changed"].append(cpu(ours("one.db"), tree))
+        victim.write_bytes(original)
+        rows["python -c pass"].append(cpu([python, "-c", "pass"], tree))
+        rows["dependents of one file"].append(
+            cpu(api("one.db", f"get_dependency_chain({str(victim.relative_to(tree))!r})"), tree)
+        )
+    for name, runs in rows.items():
+        spent, peak = min(runs)
+        print(f"{name:42} {spent:7.3f} s   {max(p for _, p in runs):4d} MiB   "
+              f"{' '.join(f'{run[0]:.3f}' for run in runs)}")
+    shutil.rmtree(folder)
+
+
+def graph(root: Path, truth_file: Path) -> None:
+    from self_coding.codebase_indexer import store, update
+    from self_coding.codebase_indexer.opening import Cache
+
+    truth: set[tuple[str, str]] = set()
+    ran: set[str] = set()
+    for line in truth_file.read_text().splitlines():
+        importer, _, target = line.partition("\t")
+        ran.add(importer)
+        if target:
+            truth.add((importer, target))
+    folder = Path(tempfile.mkdtemp(prefix="bench-index-"))
+    cache = Cache(folder / "index.db", ours=False)
+    cache.use(lambda database: update.refresh(database, root, None))
+    with cache.use(lambda database: database).read() as connection:
+        paths = {each.id: each.path for each in store.files(connection)}
+        edges = store.edges(connection)
+    shutil.rmtree(folder)
+    known = set(paths.values())
+
+    def with_parents(source: str, target: str) -> set[tuple[str, str]]:
+        found = {(source, target)}
+        place = target.rpartition("/")[0]
+        while place and f"{place}/__init__.py" in known:
+            found.add((source, f"{place}/__init__.py"))
+            place = place.rpartition("/")[0]
+        return {each for each in found if each[0] != each[1]}
+
+    def said(scopes: tuple[str, ...]) -> set[tuple[str, str]]:
+        return {
+            pair
+            for each in edges
+            if each.scope in scopes and paths[each.source] in ran
+            for pair in with_parents(paths[each.source], paths[each.target])
+        }
+
+    for label, scopes in {
+        "all": store.SCOPES,
+        "module level": ("top", "conditional"),
+        "top": ("top",),
+    }.items():
+        found = said(scopes)
+        right = len(found & truth)
+        print(f"{label:14} edges {len(found):6d}  true {len(truth):6d}  "
+              f"precision {right / max(1, len(found)):.4f}  recall {right / max(1, len(truth)):.4f}")
+    for pair in sorted(truth - said(store.SCOPES))[:40]:
+        print("  missed", *pair)
+    wrong = said(("top", "conditional")) - truth
+    for pair in sorted(wrong)[:25]:
+        print("  not run", *pair)
+
+
+def tests(root: Path, data: Path) -> None:
+    """Affected tests against recorded contexts, with the record and without."""
+    from self_coding import CodebaseIndexer
+    from self_coding.codebase_indexer import blast, coverage
+    from self_coding.codebase_indexer.outline import outline
+
+    async def run() -> None:
+        folder = Path(tempfile.mkdtemp(prefix="bench-index-"))
+        indexer = CodebaseIndexer(root, folder / "index.db")
+        await indexer.refresh()
+        everything = await indexer.impact(["pyproject.toml"])
+        suite = set(everything.tests)
+        known = await asyncio.to_thread(indexer._answer, blast.modules)
+        ran = coverage.read_data_file(data, root)
+        any_line: dict[str, set[str]] = defaultdict(set)
+        body: dict[str, set[str]] = defaultdict(set)
+        bodies = {}
+        for context, paths in ran.items():
+            test = coverage.test_file(context, known, set(known.values()))
+            for path, lines in paths.items():
+                if test not in suite or path in suite or not (root / path).exists():
+                    continue
+                if path not in bodies:
+                    seen = outline((root / path).read_bytes())
+                    bodies[path] = seen.bodies if seen else frozenset()
+                any_line[path].add(test)
+                if bodies[path] & lines:
+                    body[path].add(test)
+        print(f"{len(suite)} test files, {len(any_line)} files ran")
+        for recorded in (False, True):
+            if recorded:
+                await indexer.record_coverage(data)
+            for label, truth in (("a body changes", body), ("any line changes", any_line)):
+                rows = []
+                for path in sorted(truth):
+                    source = (root / path).read_bytes()
+                    if label.startswith("any") and recorded:
+                        (root / path).write_bytes(source + b"\nNEW_CONSTANT = 1\n")
+                    chosen = set(await indexer.affected_tests([path]))
+                    (root / path).write_bytes(source)
+                    rows.append((len(chosen & truth[path]), len(truth[path]), len(chosen)))
+                hit, need, took = (sum(column) for column in zip(*rows, strict=True))
+                print(f"record {recorded!s:5}  {label:17} recall {hit / need:.4f}  "
+                      f"share {took / len(rows) / len(suite):.3f}  "
+                      f"needed {need / len(rows) / len(suite):.3f}")
+        shutil.rmtree(folder)
+
+    asyncio.run(run())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("cost")
+    one.add_argument("tree", type=Path)
+    one.add_argument("--ruff", default=shutil.which("ruff"))
+    one.add_argument("--python", default=sys.executable)
+    two = commands.add_parser("graph")
+    two.add_argument("root", type=Path)
+    two.add_argument("truth", type=Path)
+    three = commands.add_parser("tests")
+    three.add_argument("root", type=Path)
+    three.add_argument("data", type=Path)
+    chosen = parser.parse_args()
+    if chosen.command == "cost":
+        cost(chosen.tree.resolve(), chosen.ruff, chosen.python)
+    elif chosen.command == "graph":
+        graph(chosen.root.resolve(), chosen.truth)
+    else:
+        tests(chosen.root.resolve(), chosen.data)
+
+
+if __name__ == "__main__":
+    main()
