@@ -17,6 +17,8 @@ from self_coding.codebase_indexer.store import File
 _SHARED = 0.7  # a name that n files define counts n ** -0.7 for each of them
 _AGE = 1_500.0  # a commit that many commits ago counts half
 _SHARPNESS = 2.5  # how much more the most alike commits say than the rest
+_SPREAD = 0.35  # a commit's vote is shared by its files, though not evenly: files ** -0.35
+_EVERYWHERE = frozenset(("__init__.py", "setup.py", "conftest.py", "main.py", "test.py", "foo.py"))
 _LATELY = 500.0  # a change that many commits ago counts half
 _FADE = 0.8  # each frame further out in a traceback says less
 _FRAMES = 40
@@ -67,6 +69,14 @@ class Places:
                 best.append(file)
         return best, shared
 
+    def named(self, path: str) -> list[File]:
+        """The files that a path in prose means: its name alone is not enough when it has folders,
+        or when every package has a file of that name."""
+        found, shared = self.of_path(path)
+        if shared < 2 and (path in _EVERYWHERE or ("/" in path and _nested(found))):
+            return []
+        return found
+
     def of_folder(self, path: str) -> list[File]:
         """The module that a path without ending means, or the files below that folder."""
         exact = [file for file in self._files if f"/{file.path[:-3]}".endswith(f"/{path}")]
@@ -79,6 +89,10 @@ class Places:
                 return self._by_module[dotted]
             dotted = dotted.rpartition(".")[0]
         return None
+
+
+def _nested(files: Iterable[File]) -> bool:
+    return any("/" in file.path for file in files)
 
 
 def _dotted(path: str) -> str:
@@ -99,7 +113,7 @@ def of_mentions(task: Mentions, places: Places) -> Scores:
     scores: Scores = defaultdict(float)
     for path in task.paths:
         if path.endswith(".py"):
-            found, weight = places.of_path(path)[0], 1.0
+            found, weight = places.named(path), 1.0
         else:
             found, weight = places.of_folder(path), 0.8
         for file in found:
@@ -120,7 +134,7 @@ def _traced(task: Mentions, places: Places) -> Scores:
     for frame in reversed(task.frames[-_FRAMES:]):
         found, shared = places.of_path(frame.path)
         found = [file for file in found if not file.is_test]
-        elsewhere = shared < 2 and "/" in frame.path and any("/" in f.path for f in found)
+        elsewhere = shared < 2 and "/" in frame.path and _nested(found)
         if not 1 <= len(found) <= 2 or elsewhere:
             continue
         for file in found:
@@ -135,7 +149,7 @@ def of_votes(votes: Sequence[Vote], present: Mapping[str, int]) -> Scores:
     for vote in votes:
         files = [present[path] for path in vote.paths if path in present]
         for file in files:
-            scores[file] += vote.score**_SHARPNESS / sqrt(len(files))
+            scores[file] += vote.score**_SHARPNESS * len(files) ** -_SPREAD
     return scores
 
 

@@ -33,11 +33,11 @@ STOP = frozenset(_STOP_WORDS.split())
 
 
 class Query(NamedTuple):
-    """What to look up: words of the title, of title and prose, of all; names and phrases."""
+    """What to look up: words of the title, of title and prose, of pasted code; names, phrases."""
 
     title: tuple[str, ...]
     spoken: tuple[str, ...]
-    everything: tuple[str, ...]
+    code: tuple[str, ...]
     names: tuple[str, ...]
     phrases: tuple[str, ...]
 
@@ -50,11 +50,10 @@ def query(task: Mentions) -> Query:
         code = _words(task.code, _PROSE, stop)
         if title or prose or code:
             break
-    spoken = dict.fromkeys([*title, *prose])
     return Query(
         title=tuple(title),
-        spoken=tuple(spoken),
-        everything=tuple(dict.fromkeys([*spoken, *code])),
+        spoken=tuple(dict.fromkeys([*title, *prose])),
+        code=tuple(code),
         names=tuple(dict.fromkeys(_spaced(name) for name in _first(task.identifiers, _NAMED))),
         phrases=tuple(" ".join(run) for run in task.phrases[:_PHRASED]),
     )

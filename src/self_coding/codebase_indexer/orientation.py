@@ -7,12 +7,16 @@ HEAD here, because nothing else needs it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import history, queries, summary
 from self_coding.retrieval import estimate_tokens
 from self_coding.values.code import RelevantFile
+
+_TOLD = 80  # files whose docstring is looked at for a summary
+_START = 2_000  # bytes of a file that its docstring's first sentence lies in
 
 
 def relevant(database: Database, repo_path: Path, task: str, limit: int) -> list[RelevantFile]:
@@ -39,4 +43,19 @@ def summarise(
     history.refresh(database, repo_path)
     with database.read() as connection:
         modules = queries.outlines(connection, task)
-    return summary.write(modules, max_tokens, count)
+    told = {module.path for module in summary.rank(modules)[:_TOLD]}
+    described = [
+        replace(module, purpose=_purpose(repo_path / module.path) if module.path in told else "")
+        for module in modules
+    ]
+    return summary.write(described, max_tokens, count)
+
+
+def _purpose(path: Path) -> str:
+    """What a file says it is for; empty when it does not or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError:
+        return ""
+    return summary.purpose(start.decode("utf-8", "replace").lstrip("\ufeff").replace("\r", ""))

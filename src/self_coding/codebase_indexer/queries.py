@@ -54,6 +54,7 @@ def _lexical(connection: sqlite3.Connection, task: Mentions) -> dict[str, eviden
     lookups = {
         "words": (asked.spoken, lexical.EVERYWHERE, ""),
         "title": (asked.title, lexical.EVERYWHERE, ""),
+        "code": (asked.code, lexical.EVERYWHERE, ""),
         "names": (asked.spoken, lexical.IN_NAMES, "names"),
         "references": (asked.names, lexical.IN_BODY, "body"),
         "phrases": (asked.phrases, lexical.IN_BODY, "body"),
@@ -150,6 +151,7 @@ def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Ou
         Outline(
             path=file.path,
             is_test=file.is_test,
+            lines=file.lines,
             heads=tuple(heads.get(file.id, ())),
             importers=importers[file.id],
             changes=changes.get(file.path, 0.0),

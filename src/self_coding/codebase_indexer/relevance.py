@@ -16,18 +16,20 @@ from self_coding.codebase_indexer.store import File
 
 WEIGHTS: Mapping[str, float] = {
     "words": 0.5,
-    "title": 0.75,
+    "title": 0.5,
+    "code": 0.25,
     "names": 0.35,
     "definitions": 0.75,
     "references": 0.35,
+    "phrases": 0.5,
     "mentions": 1.5,
     "history": 1.0,
-    "tests": 0.5,
-    "phrases": 0.5,
+    "tests": 0.35,
 }
 _REASONS = {
     "words": "its words are those of the task",
     "title": "its words are those of the task's title",
+    "code": "its words are those of the code in the task",
     "names": "names it defines stand in the task",
     "definitions": "it defines what the task names",
     "references": "it uses what the task names",

@@ -7,40 +7,56 @@ of reading. It holds names, no source text.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import log2
+from math import log2, sqrt
 from typing import NamedTuple
 
 from self_coding.codebase_indexer.store import SymbolRow
 from self_coding.retrieval import estimate_tokens
 
-_PATHS = 0.55  # share of the budget that names of files may take
-_METHODS_AFTER = 2.0  # a file's methods are told when files twice as far down tell their heads
+_PATHS = 0.55  # share of the budget that the names of files may take
+_LEGEND = (
+    "Folders and files that the code leans on most come first. A folder names its files; a file "
+    "its functions, then each class with its methods."
+)
+_PURPOSES = 12  # so many files say what they are for before the others tell their names
+_LEFTOVER = 1e6  # a rank after all names
+_SENTENCE = 100
+_DOCSTRING = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*[rRuU]?(?:\"\"\"|''')\s*([^\"]{8,400})")
+_RUN = 12  # names of one line: a long class is told in several steps
+_IMPORTED = 0.3  # being imported by most, beside being changed most
+_TASK = 1.0  # what a task's own files come before
+_FILE = 40  # characters that a file costs before its first name
+_STEP = 0.06  # each further step of a file comes later, by this share of its rank
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
     """One file as the summary sees it.
 
+    `purpose` is the first sentence of its docstring, where it was read.
     `changes` is how much git's history changed it lately, `importers` how many files import it,
     `relevance` what a task's ranking gave it, at most 1.
     """
 
     path: str
     is_test: bool = False
+    lines: int = 1
     heads: tuple[SymbolRow, ...] = ()
     importers: int = 0
     changes: float = 0.0
     relevance: float = 0.0
+    purpose: str = ""
 
 
 class _Line(NamedTuple):
     """One line and what decides whether it is told: the lower the rank, the sooner."""
 
     rank: float
-    place: tuple[int, int, int]
+    place: tuple[int, ...]
     text: str
 
 
@@ -50,15 +66,30 @@ def write(
     count: Callable[[str], int] = estimate_tokens,
 ) -> str:
     """A text about all modules that counts at most `max_tokens`, however small that is."""
-    tests = sum(module.is_test for module in modules)
-    title = "# Codebase Summary"
-    total = f"Total modules: {len(modules)}" + (f" ({tests} of them tests)" if tests else "")
-    lines = [_Line(-3, (0, 0, 0), title), _Line(-2, (0, 1, 0), total)]
-    ranked = sorted(modules, key=_leaning(modules))
-    lines += _directories(modules, ranked, int(max_tokens * _PATHS), count)
-    lines += _code(ranked)
+    tests = [module for module in modules if module.is_test]
+    total = f"Total modules: {len(modules)}" + (f" ({len(tests)} of them tests)" if tests else "")
+    ranked = rank(modules)
+    lines = [_Line(-9, (0,), "# Codebase Summary"), _Line(-8, (1,), total)]
+    if ranked:
+        lines.append(_Line(-2, (2,), _LEGEND))
+    lines += _tests(tests)
+    lines += _folders(ranked, int(max_tokens * _PATHS), count)
     lines.sort()
     return _longest(lines, max_tokens, count)
+
+
+def rank(modules: Sequence[Outline]) -> list[Outline]:
+    """The files that are no tests, in the order in which they are worth telling."""
+    return sorted((module for module in modules if not module.is_test), key=_leaning(modules))
+
+
+def purpose(source: str) -> str:
+    """What a file says it is for: the first sentence of its docstring, empty for none."""
+    found = _DOCSTRING.match(source)
+    if not found:
+        return ""
+    sentence = " ".join(found[1].split()).partition(". ")[0].rstrip(".")
+    return sentence if len(sentence) <= _SENTENCE else ""
 
 
 def _longest(lines: Sequence[_Line], budget: int, count: Callable[[str], int]) -> str:
@@ -83,122 +114,88 @@ def _cut(text: str, budget: int, count: Callable[[str], int]) -> str:
     return text
 
 
-def _leaning(modules: Sequence[Outline]) -> Callable[[Outline], tuple[bool, float, str]]:
-    """The order of telling: code before tests, the task's files, then what is leaned on."""
-    most = {
-        "changes": max((module.changes for module in modules), default=0) or 1,
-        "importers": max((module.importers for module in modules), default=0) or 1,
-    }
+def _leaning(modules: Sequence[Outline]) -> Callable[[Outline], tuple[float, str]]:
+    """The order of telling: the task's files, then those often changed and often imported.
 
-    def key(module: Outline) -> tuple[bool, float, str]:
-        weight = module.changes / most["changes"]
-        weight += 0.3 * log2(1 + module.importers) / log2(1 + most["importers"])
-        weight += 3 * module.relevance
-        return module.is_test, -weight, module.path
+    What a long file says is spread over many names, so that it counts less for each.
+    """
+    changes = max((module.changes for module in modules), default=0.0) or 1.0
+    importers = log2(2 + max((module.importers for module in modules), default=0))
+
+    def key(module: Outline) -> tuple[float, str]:
+        leaned_on = log2(1 + module.importers) / importers
+        weight = module.changes / changes + _IMPORTED * leaned_on
+        names = sum(len(head.name) + 1 for head in module.heads)
+        return -(weight / sqrt(names + _FILE) + _TASK * module.relevance), module.path
 
     return key
 
 
-def _split(path: str) -> tuple[str, str]:
-    folder, _, name = path.rpartition("/")
-    return folder, name.removesuffix(".py")
+def _folders(ranked: Sequence[Outline], budget: int, count: Callable[[str], int]) -> list[_Line]:
+    """A line for each folder with the names of its files, and below it what the files define.
 
-
-def _directories(
-    modules: Sequence[Outline],
-    ranked: Sequence[Outline],
-    budget: int,
-    count: Callable[[str], int],
-) -> list[_Line]:
-    """A line for each directory with the names of its files, tests only counted.
-
-    Where not every name fits, the directories leaned on least say how many files they have.
+    Where not every name fits, the folders leaned on least only say how many files they have.
     """
-    folders: dict[str, list[str]] = defaultdict(list)
-    order: dict[str, None] = {}
-    for module in ranked:
-        if not module.is_test:
-            order[_split(module.path)[0]] = None
-    for module in modules:
-        if not module.is_test and (module.heads or not module.path.endswith("/__init__.py")):
-            folder, name = _split(module.path)
-            folders[folder].append(name)
-    full = {folder: _named(folder, sorted(names)) for folder, names in folders.items()}
-    shown = _fitting([(f, full[f]) for f in order if f in full], budget, count)
-    lines = [_Line(-1.5, (1, 0, 0), "\n## Files")]
-    for place, folder in enumerate(sorted(full)):
-        text = full[folder] if folder in shown else _counted(folder, len(folders[folder]))
-        lines.append(_Line(-1 if folder in shown else 1e5, (1, 1, place), text))
-    tested = _test_folders(module.path for module in modules if module.is_test)
-    if tested:
-        lines.append(_Line(-0.5, (1, 2, 0), "tests: " + ", ".join(tested)))
+    folders: dict[str, list[tuple[int, Outline]]] = defaultdict(list)
+    for number, module in enumerate(ranked, 1):
+        folders[module.path.rpartition("/")[0]].append((number, module))
+    lines: list[_Line] = []
+    used = 0
+    for place, (folder, files) in enumerate(folders.items()):
+        names = " ".join(sorted(_stem(module.path) for _, module in files if module.lines))
+        text = f"\n{folder or '.'}/: {names or '__init__'}"
+        used += count(text)
+        if used > budget:
+            text = f"\n{folder or '.'}/: {len(files)} module{'s' if len(files) > 1 else ''}"
+        lines.append(_Line(-1 if used <= budget else 2 * _LEFTOVER, (4, place, 0), text))
+        for number, module in files:
+            lines += _file(number, module, (4, place, number))
     return lines
 
 
-def _fitting(
-    lines: Sequence[tuple[str, str]], budget: int, count: Callable[[str], int]
-) -> set[str]:
-    """The folders whose lines fit together, first ones first."""
-    shown: set[str] = set()
-    used = 0
-    for folder, text in lines:
-        used += count(text + "\n")
-        if used > budget:
-            break
-        shown.add(folder)
-    return shown
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".py")
 
 
-def _named(folder: str, names: Sequence[str]) -> str:
-    return f"{folder}/: {' '.join(names)}" if folder else f"./: {' '.join(names)}"
-
-
-def _counted(folder: str, files: int) -> str:
-    return f"{folder or '.'}/: {files} module{'s' if files > 1 else ''}"
-
-
-def _test_folders(paths: Iterable[str]) -> list[str]:
+def _tests(tests: Sequence[Outline]) -> list[_Line]:
     """Where the tests lie and how many there are: the highest folder of tests stands for all."""
     folders: dict[str, int] = defaultdict(int)
-    for path in paths:
-        parts = path.split("/")[:-1]
+    for module in tests:
+        parts = module.path.split("/")[:-1]
         end = next((i for i, part in enumerate(parts, 1) if "test" in part), len(parts))
         folders["/".join(parts[:end]) or "."] += 1
     most = sorted(folders.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{folder}/ ({files})" for folder, files in most[:12]]
-    return told + ([f"{len(most) - 12} more folders"] if len(most) > 12 else [])
+    if len(most) > 12:
+        told.append(f"{len(most) - 12} more folders")
+    return [_Line(-0.5, (3,), "Tests: " + ", ".join(told))] if told else []
 
 
-def _code(ranked: Sequence[Outline]) -> list[_Line]:
-    """The heads of each file: a line for the file, one for each class, one for the functions."""
-    lines: list[_Line] = []
-    told = [module for module in ranked if module.heads and not module.is_test]
-    for rank, module in enumerate(told, 1):
-        lines += _heads(module, rank)
-    if lines:
-        lines.append(_Line(0, (2, 0, 0), "\n## Classes and functions, most leaned on first"))
-    return lines
-
-
-def _heads(module: Outline, rank: int) -> list[_Line]:
-    methods = _methods(module.heads)
-    lines = [_Line(rank, (2, rank, 0), module.path)]
+def _file(number: int, module: Outline, place: tuple[int, ...]) -> list[_Line]:
+    """What a file is for and defines: its functions in one line, then a line for each class."""
     functions = [h.name for h in module.heads if not h.parent and h.kind != "class"]
-    classes = [head for head in module.heads if not head.parent and head.kind == "class"]
-    for place, head in enumerate(classes, 1):
-        own = methods.get(head.name, ())
-        text = f"  class {head.name}" + (f": {' '.join(own)}" if own else "")
-        lines.append(_Line(rank + 0.2, (2, rank, place), text))
-    if functions:
-        text = f"  def {' '.join(dict.fromkeys(functions))}"
-        lines.append(_Line(rank + 0.1, (2, rank, len(classes) + 1), text))
+    classes = [h.name for h in module.heads if not h.parent and h.kind == "class"]
+    methods = _methods(module.heads)
+    rows = [(f" {_stem(module.path)}:", functions)] if functions or classes else []
+    rows += [(f"  {name}:", methods.get(name, [])) for name in dict.fromkeys(classes)]
+    lines: list[_Line] = []
+    if module.purpose and rows:
+        soon = number if number <= _PURPOSES else _LEFTOVER + number
+        lines.append(_Line(soon, (*place, 0), f" # {module.purpose}"))
+    for start, names in rows:
+        different = list(dict.fromkeys(names))
+        for at in range(0, len(different) or 1, _RUN):
+            step = len(lines) + 1
+            text = " ".join([start if not at else "   ", *different[at : at + _RUN]])
+            when = number * (1 + _STEP * (step - 1)) + 0.001 * step
+            lines.append(_Line(when, (*place, step), text.removesuffix(":") if not names else text))
     return lines
 
 
-def _methods(heads: Iterable[SymbolRow]) -> Mapping[str, list[str]]:
-    """The methods of each class at the top level, special ones left out."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+def _methods(heads: Iterable[SymbolRow]) -> dict[str, list[str]]:
+    """The methods of each class at the top level."""
+    found: dict[str, list[str]] = defaultdict(list)
     for head in heads:
-        if head.parent and "." not in head.parent and not head.name.startswith("__"):
-            found[head.parent][head.name] = None
-    return {name: list(methods) for name, methods in found.items()}
+        if head.parent and "." not in head.parent:
+            found[head.parent].append(head.name)
+    return found
