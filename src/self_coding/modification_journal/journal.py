@@ -6,14 +6,16 @@ and several `asyncio.run` calls may use one journal. The constructor touches not
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from self_coding.adapters.db import Database
+from self_coding.adapters.embedders import Embedder
 from self_coding.adapters.places import database_path
 from self_coding.adapters.threads import in_thread
-from self_coding.errors import JournalError
+from self_coding.errors import JournalError, ModelError
 from self_coding.modification_journal import (
     dead_ends,
     exchange,
@@ -29,6 +31,7 @@ from self_coding.modification_journal.fold import ENDED
 from self_coding.modification_journal.record import Record
 from self_coding.modification_journal.schema import APPLICATION, MIGRATIONS
 from self_coding.modification_journal.store import Store
+from self_coding.modification_journal.vectors import Nearest
 from self_coding.values.attempts import (
     DeadEnd,
     Event,
@@ -40,6 +43,7 @@ from self_coding.values.attempts import (
     SimilarAttempt,
 )
 
+_log = logging.getLogger(__name__)
 OUTCOME_WEIGHT = 16.0  # how much more a failure of the very same task counts than a success
 _RESERVED = ("planned", "ended", "relabelled")
 
@@ -50,19 +54,26 @@ class ModificationJournal:
     Args:
         db_path: the database file; None: the one in the git common directory of the repository
             around the working directory, or outside any repository one in the user's data home.
+        embedder: makes a vector of each task, which search then fuses with the words; None (the
+            default) needs no model, and does as well on the benchmark.
     """
 
-    def __init__(self, db_path: Path | str | None = None) -> None:
+    def __init__(
+        self, db_path: Path | str | None = None, *, embedder: Embedder | None = None
+    ) -> None:
         self.db_path = Path(db_path) if db_path else database_path(Path.cwd(), "journal.db")
         self._database = Database(
             self.db_path, application=APPLICATION, migrations=MIGRATIONS, durable=True
         )
         self._store = Store(self._database)
+        self._embedder = embedder
+        self._nearest = Nearest(embedder.name, embedder.dimension) if embedder else None
 
     async def log_attempt(self, attempt: ModificationAttempt) -> int:
         """Store a finished attempt; its id, once it is on the disk."""
         entry = record.from_attempt(attempt)
-        return await in_thread(self._store.log, entry, record.vector(attempt.embedding))
+        vector, model = await self._vector(entry.task, record.vector(attempt.embedding))
+        return await in_thread(self._store.log, entry, vector, model)
 
     async def get_by_id(self, id: int) -> ModificationAttempt | None:
         """The attempt of that id, or None."""
@@ -170,9 +181,13 @@ class ModificationJournal:
             model=record.text(model, "model"),
             commit=record.text(commit, "commit"),
         )
-        await in_thread(
-            self._store.finish, _id(attempt), _noted(entry, facts), record.vector(embedding)
-        )
+        entry = _noted(entry, facts)
+        vector, model = record.vector(embedding), ""
+        if self._embedder is not None:
+            known = await in_thread(self._store.get, [_id(attempt)])
+            if attempt in known:
+                vector, model = await self._vector(known[attempt].task_description, vector)
+        await in_thread(self._store.finish, _id(attempt), entry, vector, model)
 
     async def mark_crashed(self, attempt: int, why: str) -> None:
         """End an attempt whose process is gone: a failure, at stage "crashed"."""
@@ -211,15 +226,17 @@ class ModificationJournal:
         ignores outcomes.
         """
         wanted = _outcomes(outcomes)
+        asked = record.text(task, "task")
         return await in_thread(
             search.find,
             self._database,
-            record.text(task, "task"),
+            asked,
             limit=_limit(limit),
             diff=record.text(diff, "diff"),
             files=record.paths(files),
             outcomes=wanted,
             outcome_weight=outcome_weight,
+            meaning=await self._meaning(asked),
         )
 
     async def dead_end(
@@ -317,6 +334,24 @@ class ModificationJournal:
     async def close(self) -> None:
         """Close the database; the next call opens it again."""
         await in_thread(self._database.close)
+
+    async def _vector(self, task: str, given: list[float] | None) -> tuple[list[float] | None, str]:
+        """The vector to store and the model that made it; a model that fails is no reason to
+        lose the attempt."""
+        if given is not None or self._embedder is None or not task.strip():
+            return given, ""
+        try:
+            made = await self._embedder.embed([task])
+        except ModelError as error:
+            _log.warning("no vector for an attempt: %s", error)
+            return None, ""
+        return record.vector(made[0]), self._embedder.name
+
+    async def _meaning(self, task: str) -> search.Meaning | None:
+        if self._nearest is None:
+            return None
+        vector, _ = await self._vector(task, None)
+        return search.Meaning(vector, self._nearest) if vector else None
 
     def _import_founding(self, path: Path) -> int:
         return exchange.add(self._store, founding.tales(path))

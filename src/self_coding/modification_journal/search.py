@@ -15,6 +15,7 @@ from self_coding.adapters.db import Connection, Database
 from self_coding.modification_journal import rows, similar, words
 from self_coding.modification_journal.features import Features, features, terms
 from self_coding.modification_journal.feedback import Rarity, rare
+from self_coding.modification_journal.vectors import Nearest
 from self_coding.values.attempts import Outcome, SimilarAttempt
 
 _TERMS = 60  # terms of a query that are looked up, the longest first
@@ -22,6 +23,8 @@ _PROBE = 64  # newest rows of each, by which its rarity is judged
 _READ = 8000  # rows that are read for the rarest terms
 _PER_TERM = 1500  # newest rows of one term
 _SCORED = 300  # candidates whose words are scored
+_NEAR = 100  # rows that are taken by their vectors
+_MEANS_SOMETHING = 0.3  # cosine below which two texts have nothing to do with each other
 _RECENT = 20  # newest rows that are candidates whatever they say
 
 
@@ -34,12 +37,18 @@ def find(
     files: Sequence[str] = (),
     outcomes: Sequence[Outcome] | None = None,
     outcome_weight: float = similar.DEFAULT.outcome,
+    meaning: Meaning | None = None,
 ) -> list[SimilarAttempt]:
     """The attempts most like this one, best first, with the reasons."""
     query = features(task, files=files, diff=diff)
     with database.read() as connection:
         hits = ranked(
-            connection, query, limit=limit, outcomes=outcomes, outcome_weight=outcome_weight
+            connection,
+            query,
+            limit=limit,
+            outcomes=outcomes,
+            outcome_weight=outcome_weight,
+            meaning=meaning,
         )
         attempts = rows.read(connection, [hit.row for hit in hits])
     return [
@@ -56,6 +65,7 @@ def ranked(
     limit: int,
     outcomes: Sequence[Outcome] | None = None,
     outcome_weight: float = similar.DEFAULT.outcome,
+    meaning: Meaning | None = None,
 ) -> list[similar.Hit]:
     """The hits of a query, best first."""
     newest = words.last(connection)
@@ -64,7 +74,42 @@ def ranked(
     wanted = None if outcomes is None else {outcome.value for outcome in outcomes}
     candidates, rarity = gather(connection, query, newest, wanted)
     weights = replace(similar.DEFAULT, outcome=outcome_weight)
-    return similar.rank(query, candidates, rarity, newest=newest, weights=weights, limit=limit)
+    if meaning is None:
+        return similar.rank(query, candidates, rarity, newest=newest, weights=weights, limit=limit)
+    hits = similar.rank(query, candidates, rarity, newest=newest, weights=weights)
+    return _fused(connection, hits, meaning, wanted)[:limit]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A query's vector, where to compare it, and how much the cosine counts."""
+
+    vector: Sequence[float]
+    nearest: Nearest
+    share: float = 0.25
+
+
+def _fused(
+    connection: Connection,
+    hits: Sequence[similar.Hit],
+    meaning: Meaning,
+    wanted: Collection[str] | None,
+) -> list[similar.Hit]:
+    """The hits raised by their cosines, and below them what is near in meaning alone."""
+    cosines = meaning.nearest.search(connection, meaning.vector, _NEAR)
+    raised = [
+        replace(hit, score=hit.score * (1 + meaning.share * max(0.0, cosines.get(hit.row, 0.0))))
+        for hit in hits
+    ]
+    spoken = {hit.row for hit in hits}
+    silent = words.load(connection, [row for row in cosines if row not in spoken])
+    lowest = min((hit.score for hit in raised), default=1.0)
+    near = [
+        similar.Hit(item.row, lowest * cosines[item.row], reasons=("near in meaning",))
+        for item in silent
+        if cosines[item.row] > _MEANS_SOMETHING and (wanted is None or item.outcome in wanted)
+    ]
+    return sorted([*raised, *near], key=lambda hit: (-hit.score, -hit.row))
 
 
 def gather(
