@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
@@ -37,6 +38,7 @@ def told(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             hint = f"\nhint: {error.hint}" if error.hint else ""
             raise ToolError(f"{error.message}{hint}") from error
 
+    wrapped.__doc__ = inspect.getdoc(tool)  # clients read it as it stands: no indentation
     return wrapped
 
 
