@@ -282,6 +282,16 @@ def test_a_level_that_is_not_there_is_refused(repo):
         repo.gate(require_sandbox="a cage").level()
 
 
+@pytest.mark.parametrize("level", ["bwrap", "landlock"])
+def test_only_allowed_variables_are_handed_on(repo, monkeypatch, level):
+    """A variable of ours reaches the tests only where the settings name it."""
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    commit = repo.commit(FILES)
+    assert repo.run(commit, command='test -z "$MY_TOKEN"', sandbox=level).passed
+    seen = 'test "$MY_TOKEN" = secret'
+    assert repo.run(commit, command=seen, sandbox=level, environment=("MY_TOKEN",)).passed
+
+
 def test_the_users_tree_is_untouched(repo):
     """A run leaves no file, no worktree entry and no change in the user's tree."""
     write = "def test_write():\n    open('made-by-test', 'w').close()\n"
