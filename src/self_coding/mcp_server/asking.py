@@ -68,9 +68,9 @@ def _register_approval(server: MCPServer[object], layer: Layer) -> None:
         context: Asked,
         answer: Annotated[ElicitationResult[Confirm], Resolve(may_land)],
     ) -> Edited:
-        """Land an attempt that waits green for approval, once the person says yes.
+        """Land an attempt that waits green for approval.
 
-        The tree that lands is the one that was tested; if main has moved it is tested anew.
+        The person is asked first. The tree that lands is the one that was tested; if main has moved it is tested anew.
         """
         if not _agreed(answer):
             return Edited(
