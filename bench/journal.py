@@ -1,4 +1,4 @@
-"""Measures the journal: `python bench/journal.py WHAT` gives docs/explanation/journal.md its figures.
+"""Measures the journal; each figure of docs/explanation/journal.md: `python bench/journal.py WHAT`.
 
     retrieval DATA [--without WEIGHT] [--mixed] [--no-outcome]   nDCG@5 over a replayed history
     ablation DATA                            the same, with each idea taken out

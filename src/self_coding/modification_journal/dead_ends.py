@@ -20,7 +20,7 @@ SAME_TITLE = 0.3
 SAME_DIFF = 0.7
 _FAILED = (Outcome.FAILURE, Outcome.ROLLBACK)
 _LOOKED_AT = 10  # most alike failures that are looked at
-_TELLING = 4  # changed words below which a diff says too little
+_TELLING = 3  # changed words below which a diff says too little
 _LONGEST = 240
 
 
