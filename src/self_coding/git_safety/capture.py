@@ -22,6 +22,7 @@ from pathlib import Path
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.git import Git, decode, encode, fields
+from self_coding.git_safety.objects import Difference
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.values.repository import Uncaptured
 
@@ -41,7 +42,8 @@ class Capture:
     """A captured state: `ref` names `commit`, whose tree holds `worktree` and `index`.
 
     `index` is "" when the index held conflicts. `indexed` is the blob of the raw index, "" when
-    there was none. `state` marks an unfinished merge or the like.
+    there was none. `state` marks an unfinished merge or the like. `digest` is that of the raw
+    index, and is not stored.
     """
 
     ref: str
@@ -54,6 +56,7 @@ class Capture:
     clean: bool
     uncaptured: tuple[Uncaptured, ...] = ()
     state: str = ""
+    digest: str = ""
 
 
 @dataclass
@@ -63,6 +66,7 @@ class _Scan:
     worktree: str
     fresh: frozenset[str]
     uncaptured: dict[str, str]
+    changes: tuple[Difference, ...] = ()
 
 
 def take(
@@ -91,8 +95,7 @@ def take(
     index, raw = _index_tree(repo)
     scan = _reconcile(repo, private, scan, index)
     now = datetime.now(UTC)
-    [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
-    clean = _is_clean(repo, scan.worktree, index, head_tree)
+    clean = _is_clean(repo, scan, index, head)
     uncaptured = tuple(Uncaptured(path, why) for path, why in sorted(scan.uncaptured.items()))
     store = repo.common / "objects"
     blob = objects.write(store, "blob", raw, repo.object_format) if raw else ""
@@ -107,6 +110,7 @@ def take(
         clean=clean,
         uncaptured=uncaptured,
         state=repo.state_mark(),
+        digest=hashlib.sha256(raw).hexdigest() if raw else "",
     )
     parts = {"worktree": (objects.TREE, scan.worktree)}
     parts |= {name: (objects.TREE, tree) for name, tree in (more or {}).items()}
@@ -347,8 +351,9 @@ def _reconcile(repo: Repository, private: Git, scan: _Scan, index: str) -> _Scan
     git = repo.git
     if index == scan.worktree:
         return scan
+    changes: tuple[Difference, ...] = ()
     if index:
-        changes = objects.differences(git, index, scan.worktree)
+        changes = tuple(objects.differences(git, index, scan.worktree))
         extra = [change.path for change in changes if change.status == "A"]
         missing = [change.path for change in changes if change.status == "D" and not change.is_link]
     else:
@@ -363,10 +368,12 @@ def _reconcile(repo: Repository, private: Git, scan: _Scan, index: str) -> _Scan
         if reachable(repo.top, path) and not place.is_dir():
             scan.uncaptured.setdefault(path, "not a file")
     if not gone and not back:
-        return scan
+        return replace(scan, changes=changes)
     forget(private, gone)
     _update(private, back, scan.uncaptured)
-    return replace(scan, worktree=private.text("write-tree"))
+    worktree = private.text("write-tree")
+    changes = tuple(objects.differences(git, index, worktree)) if index else ()
+    return replace(scan, worktree=worktree, changes=changes)
 
 
 def _ignored(private: Git, paths: Sequence[str]) -> list[str]:
@@ -383,15 +390,15 @@ def ignored(git: Git, paths: Sequence[str], *flags: str) -> list[str]:
     return [path[2:] for path in fields(done.stdout)]
 
 
-def _is_clean(repo: Repository, worktree: str, index: str, head_tree: str) -> bool:
+def _is_clean(repo: Repository, scan: _Scan, index: str, head: Head) -> bool:
     """Whether nothing is staged, changed or untracked; ignored files do not count."""
-    if not index or index != head_tree:
+    if not index or any(c.status != "M" and not c.is_link for c in scan.changes):
         return False
-    if worktree == index:
+    [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
+    if index != head_tree:
+        return False
+    if scan.worktree == index:
         return True
-    changes = objects.differences(repo.git, index, worktree)
-    if any(change.status != "M" and not change.is_link for change in changes):
-        return False
     done = repo.git.run("status", "--porcelain", "-z", "--untracked-files=all")
     return not done.stdout
 

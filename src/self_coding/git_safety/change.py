@@ -10,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety import swap
 from self_coding.git_safety.capture import discard
-from self_coding.git_safety.git import encode
-from self_coding.git_safety.lock import IndexLock, Intent, drop_if_ours, operation
+from self_coding.git_safety.git import encode, fields
+from self_coding.git_safety.lock import IndexLock, Intent, operation, tokens
 from self_coding.git_safety.log import Log, Move
+from self_coding.git_safety.objects import few
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.swap import Step
 
 _logger = logging.getLogger(__name__)
 _STALE_SECONDS = 1.5
+_TRIES = 12
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def guarded(repo: Repository, kind: str) -> Iterator[None]:
     """Hold the operation lock, with whatever a crash left behind repaired first."""
     try:
         with operation(repo.folder, kind) as fresh:
-            if fresh and Intent(repo.folder).path.exists():
+            if fresh and (Intent(repo.folder).path.exists() or tokens(repo.folder)):
                 for line in repair(repo):
                     _logger.warning("repaired after a crash: %s", line)
             yield
@@ -88,6 +91,18 @@ def guarded(repo: Repository, kind: str) -> Iterator[None]:
             f"{kind}: {error}",
             hint="make room on the disk, or the folder writable; recover() finishes what began",
         ) from error
+
+
+def insist(work: Callable[[], T]) -> T:
+    """Do `work` again when somebody was quicker: nothing had been changed."""
+    for number in range(_TRIES):
+        try:
+            return work()
+        except MainMovedError:
+            if number == _TRIES - 1:
+                raise
+            time.sleep(0.01 * (number + 1))
+    raise AssertionError("unreachable")
 
 
 def log_of(repo: Repository) -> Log:
@@ -121,7 +136,7 @@ def carry_out(repo: Repository, plan: Plan) -> Done:
             for part, lock in zip(parts, locks, strict=True):
                 lock.acquire()
                 stack.callback(lock.release)
-                _index_unchanged(part)
+                _unchanged(repo, part)
             _move_refs(repo, plan, plan.refs)
         except BaseException:
             intent.clear()
@@ -161,7 +176,11 @@ def _logged(plan: Plan) -> list[Move]:
     return [*plan.refs, *plan.after, *heads]
 
 
-def _index_unchanged(part: Part) -> None:
+def _unchanged(repo: Repository, part: Part) -> None:
+    """With the index locked: it and HEAD are as they were when the plan was made."""
+    name = _head_name(repo.at(Path(part.top), Path(part.directory)))
+    if part.head_to and part.head_from and name != part.head_from:
+        raise MainMovedError("somebody moved HEAD meanwhile; nothing was changed", hint="try again")
     if part.index and digest(Path(part.directory) / "index") != part.index_before:
         raise MainMovedError(
             "somebody staged something meanwhile; nothing was changed", hint="try again"
@@ -228,8 +247,22 @@ def _publish(here: Repository, part: Part, lock: IndexLock) -> None:
         return
     prepared = Path(part.index)
     if part.steps:
-        replace(here.git, index=prepared).run("update-index", "-q", "--refresh", ok=(0, 1))
+        _refresh(here, prepared, part)
     lock.publish(prepared.read_bytes())
+
+
+def _refresh(here: Repository, index: Path, part: Part) -> None:
+    """Note the new files' times in the prepared index, so that git need not read them again."""
+    present = [step.path for step in part.steps if not step.deletes]
+    if not present:
+        return
+    git = replace(here.git, index=index)
+    known = git.run("ls-files", "-z", "--", *few(present)).stdout
+    wanted = set(present) & set(fields(known))
+    data = encode("".join(f"{path}\0" for path in sorted(wanted)))
+    if data:
+        flags = ("--pathspec-from-file=-", "--pathspec-file-nul")
+        git.run("add", "--refresh", *flags, stdin=data, ok=())
 
 
 def _tidy(plan: Plan) -> None:
@@ -274,7 +307,7 @@ def repair(repo: Repository) -> list[str]:
     intent = Intent(repo.folder)
     stored = intent.read()
     if stored is None:
-        return []
+        return _sweep(repo)
     if not stored:
         intent.clear()
         return ["an unreadable intent was dropped; nothing had been changed"]
@@ -328,13 +361,7 @@ def _head_name(here: Repository) -> str:
 
 def _drop_locks(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
     """Remove the lock files that our own dead processes have left, and only those."""
-    said = []
-    for part in plan.parts:
-        lock = Path(part.directory) / "index.lock"
-        if part.token and drop_if_ours(lock, Path(part.token)):
-            said.append(f"removed our stale {lock}")
-        if part.token:
-            Path(part.token).unlink(missing_ok=True)
+    said = _sweep(repo)
     since = intent.path.stat().st_mtime
     moves = (*plan.refs, *plan.after)
     names = [repo.common / f"{ref}.lock" for ref, _, _ in moves]
@@ -348,6 +375,22 @@ def _drop_locks(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
         if _since(lock, since):
             lock.unlink(missing_ok=True)
             said.append(f"removed our stale {lock}")
+    return said
+
+
+def _sweep(repo: Repository) -> list[str]:
+    """Give back every index.lock of ours that a crash has left."""
+    said = []
+    left = tokens(repo.folder)
+    for lock in (
+        [checkout.directory / "index.lock" for checkout in repo.checkouts()] if left else []
+    ):
+        for token in left:
+            if lock.exists() and token.exists() and lock.samefile(token):
+                lock.unlink()
+                said.append(f"removed our stale {lock}")
+    for token in left:
+        token.unlink(missing_ok=True)
     return said
 
 

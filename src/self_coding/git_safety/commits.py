@@ -14,7 +14,7 @@ from pathlib import Path
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.capture import forget, ignored, reachable, scratch
-from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded
+from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded, insist
 from self_coding.git_safety.describe import hidden_paths
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.git import Git, decode, encode, fields
@@ -34,28 +34,32 @@ def create_branch(repo: Repository, name: str, base: str | None) -> str:
     """
     check_branch(name)
     with guarded(repo, "create branch"):
-        repo.at_rest("switching branches")
-        head = repo.born()
-        start = repo.branch(repo.main) if base is None else repo.commit(base)
-        [taken] = repo.resolve([f"refs/heads/{name}"])
-        if taken:
-            raise GitOperationError(
-                f"a branch called {name!r} exists already", hint="choose another name"
-            )
-        move = (f"refs/heads/{name}", "", start)
-        came = head.ref if head.branch else head.commit
-        following = follow(repo, head.commit, start, head_from=came, head_to=move[0], strict=True)
-        carry_out(
-            repo,
-            Plan(
-                kind="create branch",
-                refs=(move,),
-                parts=(following.part,),
-                reason=name,
-                data={"way": "follow"},
-            ),
-        )
+        insist(lambda: _create_branch(repo, name, base))
     return name
+
+
+def _create_branch(repo: Repository, name: str, base: str | None) -> None:
+    repo.at_rest("switching branches")
+    head = repo.born()
+    start = repo.branch(repo.main) if base is None else repo.commit(base)
+    [taken] = repo.tips([f"refs/heads/{name}"])
+    if taken:
+        raise GitOperationError(
+            f"a branch called {name!r} exists already", hint="choose another name"
+        )
+    move = (f"refs/heads/{name}", "", start)
+    came = head.ref if head.branch else head.commit
+    following = follow(repo, head.commit, start, head_from=came, head_to=move[0], strict=True)
+    carry_out(
+        repo,
+        Plan(
+            kind="create branch",
+            refs=(move,),
+            parts=(following.part,),
+            reason=name,
+            data={"way": "follow"},
+        ),
+    )
 
 
 def commit(
@@ -74,49 +78,65 @@ def commit(
     text = check_message(message)
     named = None if files is None else [repo.path(file) for file in files]
     with guarded(repo, "commit"):
-        repo.at_rest("a commit from here")
-        head = repo.head()
-        staged = _staged(repo, head)
-        prepared, index = (
-            _everything(repo, head) if named is None else _just(repo, head, named, staged)
+        return insist(lambda: _commit(repo, text, named, allow_empty=allow_empty, attempt=attempt))
+
+
+def _commit(
+    repo: Repository,
+    text: bytes,
+    named: Sequence[str] | None,
+    *,
+    allow_empty: bool,
+    attempt: str,
+) -> str:
+    repo.at_rest("a commit from here")
+    head = repo.head()
+    before = digest(repo.directory / "index")
+    staged = _staged(repo, head)
+    prepared, index = _everything(repo, head) if named is None else _just(repo, head, named, staged)
+    try:
+        _keep_staged(repo, staged, index)
+        tree = replace(repo.git, index=prepared).text("write-tree")
+        [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
+        if tree == head_tree and not allow_empty:
+            return head.commit
+        if not head.commit and not allow_empty and not _files(repo, tree):
+            raise GitOperationError("there is nothing to commit", hint="write a file first")
+        parents = [head.commit] if head.commit else []
+        made = commit_tree(repo, tree, parents, text)
+        part = Part(
+            top=str(repo.top),
+            directory=str(repo.directory),
+            index=str(index),
+            index_before=before,
+            head_from=head.ref if head.branch else head.commit,
         )
-        try:
-            _keep_staged(repo, staged, index)
-            tree = replace(repo.git, index=prepared).text("write-tree")
-            [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
-            if tree == head_tree and not allow_empty:
-                return head.commit
-            if not head.commit and not allow_empty and not _files(repo, tree):
-                raise GitOperationError("there is nothing to commit", hint="write a file first")
-            parents = [head.commit] if head.commit else []
-            made = commit_tree(repo, tree, parents, text)
-            part = Part(
-                top=str(repo.top),
-                directory=str(repo.directory),
-                index=str(index),
-                index_before=digest(repo.directory / "index"),
-                head_from=head.ref if head.branch else head.commit,
-            )
-            carry_out(
-                repo,
-                Plan(
-                    kind="commit",
-                    refs=((head.ref, head.commit, made),),
-                    parts=(part,),
-                    reason=decode(text, errors="replace").splitlines()[0],
-                    attempt=attempt,
-                ),
-            )
-        finally:
-            prepared.unlink(missing_ok=True)
-            index.unlink(missing_ok=True)
+        carry_out(
+            repo,
+            Plan(
+                kind="commit",
+                refs=((head.ref, head.commit, made),),
+                parts=(part,),
+                reason=decode(text, errors="replace").splitlines()[0],
+                attempt=attempt,
+            ),
+        )
+    finally:
+        prepared.unlink(missing_ok=True)
+        index.unlink(missing_ok=True)
     return made
 
 
 def commit_tree(repo: Repository, tree: str, parents: Iterable[str], message: bytes) -> str:
     """A commit that no ref names yet."""
-    flags = [part for parent in parents for part in ("-p", parent)]
-    return repo.git.text("commit-tree", tree, *flags, "-F", "-", stdin=message)
+    return objects.write_commit(
+        repo.git,
+        repo.object_format,
+        tree=tree,
+        parents=parents,
+        message=decode(message).rstrip("\n"),
+        at=int(time.time()),
+    )
 
 
 def _files(repo: Repository, tree: str) -> bool:
@@ -274,13 +294,14 @@ def stage_paths(repo: Repository, paths: Sequence[str]) -> None:
     """Put the present content of paths into the user's index; call it with the lock held."""
     head = repo.head()
     wanted = _expanded(repo, head, paths)
+    before = digest(repo.directory / "index")
     index = copy_index(repo)
     _add(repo, replace(repo.git, index=index), wanted)
     part = Part(
         top=str(repo.top),
         directory=str(repo.directory),
         index=str(index),
-        index_before=digest(repo.directory / "index"),
+        index_before=before,
         head_from=head.ref if head.branch else head.commit,
     )
     carry_out(repo, Plan(kind="stage", parts=(part,), reason=", ".join(paths)[:200]))

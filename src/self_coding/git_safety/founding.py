@@ -13,7 +13,7 @@ from self_coding.adapters.process import Completed
 from self_coding.errors import GitOperationError, MainMovedError, MergeConflictError
 from self_coding.git_safety import gating, git, landing
 from self_coding.git_safety.capture import Capture, take
-from self_coding.git_safety.change import guarded, log_of
+from self_coding.git_safety.change import guarded, insist, log_of
 from self_coding.git_safety.describe import patch
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import (
@@ -94,7 +94,11 @@ def rollback(repo: Repository, target: Snapshot | str, *, attempt: str, limit: i
     """Go back to a snapshot or a commit; the commit that HEAD is at afterwards."""
     with guarded(repo, "rollback"):
         to = goal(repo, target)
-        carry_out_rollback(repo, prepare_rollback(repo, to, limit=limit), attempt=attempt)
+
+        def once() -> None:
+            carry_out_rollback(repo, prepare_rollback(repo, to, limit=limit), attempt=attempt)
+
+        insist(once)
         return to.commit
 
 

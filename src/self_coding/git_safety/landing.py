@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.change import Plan, carry_out, guarded
+from self_coding.git_safety.change import Plan, carry_out, guarded, insist
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.follow import Following, follow
 from self_coding.git_safety.git import decode, encode
@@ -25,7 +25,7 @@ def candidate(repo: Repository, head: str, message: str = "") -> Candidate | Con
         GitOperationError: there is no main branch, or git cannot merge the two.
     """
     onto = repo.branch(repo.main)
-    head = repo.commit(head)
+    head = head if len(head) == len(repo.zero) else repo.commit(head)
     done = repo.git.run("merge-tree", "--write-tree", "--messages", "-z", onto, head, ok=(0, 1))
     tree, _, rest = done.stdout.partition(b"\0")
     if done.returncode == 1:
@@ -95,19 +95,23 @@ def land(
         GitOperationError: somebody is in the middle of a merge on main.
     """
     with guarded(repo, "land"):
-        actual = repo.branch(repo.main)
-        if actual != what.onto:
-            return Moved(expected=what.onto, actual=actual)
-        followings = _followings(repo, what)
-        plan = Plan(
-            kind="land",
-            refs=((repo.main_ref, what.onto, what.commit),),
-            parts=tuple(following.part for following in followings),
-            reason=reason or what.head[:12],
-            attempt=attempt,
-            data={"way": "follow"},
-        )
-        done = carry_out(repo, plan)
+        return insist(lambda: _land(repo, what, attempt, reason))
+
+
+def _land(repo: Repository, what: Candidate, attempt: str, reason: str) -> Landed | Moved:
+    actual = repo.branch(repo.main)
+    if actual != what.onto:
+        return Moved(expected=what.onto, actual=actual)
+    followings = _followings(repo, what)
+    plan = Plan(
+        kind="land",
+        refs=((repo.main_ref, what.onto, what.commit),),
+        parts=tuple(following.part for following in followings),
+        reason=reason or what.head[:12],
+        attempt=attempt,
+        data={"way": "follow"},
+    )
+    done = carry_out(repo, plan)
     left = [following.reason for following in followings if following.left]
     left += [f"{path} ({why})" for path, why in done.refused if not left]
     said = "followed" if followings else "not on main"
@@ -141,34 +145,38 @@ def merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Moved
         GitOperationError: main is checked out elsewhere, or somebody is mid-merge.
     """
     with guarded(repo, "merge"):
-        repo.at_rest("a merge from here")
-        actual = repo.branch(repo.main)
-        tip = repo.branch(branch)
-        if actual != what.onto:
-            return Moved(expected=what.onto, actual=actual)
-        if tip != what.head:
-            return Moved(expected=what.head, actual=tip)
-        head = repo.born()
-        for other in repo.checkouts():
-            _not_rebasing(other, repo.main_ref)
-            if other.directory != repo.directory and other.head_branch() == repo.main:
-                raise GitOperationError(
-                    f"{repo.main!r} is already checked out at {other.top}",
-                    hint="merge there, or use candidate() and land()",
-                )
-        came = head.ref if head.branch else head.commit
-        following = follow(
-            repo, head.commit, what.commit, head_from=came, head_to=repo.main_ref, strict=True
-        )
-        plan = Plan(
-            kind="merge",
-            refs=((repo.main_ref, what.onto, what.commit),),
-            parts=(following.part,),
-            after=_deletion(repo, branch, tip),
-            reason=branch,
-            data={"way": "follow"},
-        )
-        carry_out(repo, plan)
+        return insist(lambda: _merge_here(repo, branch, what))
+
+
+def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Moved:
+    repo.at_rest("a merge from here")
+    actual = repo.branch(repo.main)
+    tip = repo.branch(branch)
+    if actual != what.onto:
+        return Moved(expected=what.onto, actual=actual)
+    if tip != what.head:
+        return Moved(expected=what.head, actual=tip)
+    head = repo.born()
+    for other in repo.checkouts():
+        _not_rebasing(other, repo.main_ref)
+        if other.directory != repo.directory and other.head_branch() == repo.main:
+            raise GitOperationError(
+                f"{repo.main!r} is already checked out at {other.top}",
+                hint="merge there, or use candidate() and land()",
+            )
+    came = head.ref if head.branch else head.commit
+    following = follow(
+        repo, head.commit, what.commit, head_from=came, head_to=repo.main_ref, strict=True
+    )
+    plan = Plan(
+        kind="merge",
+        refs=((repo.main_ref, what.onto, what.commit),),
+        parts=(following.part,),
+        after=_deletion(repo, branch, tip),
+        reason=branch,
+        data={"way": "follow"},
+    )
+    carry_out(repo, plan)
     return Landed(old=what.onto, new=what.commit, checkout="followed")
 
 

@@ -181,17 +181,25 @@ class IndexLock:
 
     def release(self) -> None:
         """Give the lock back with the index as it was."""
-        drop_if_ours(self.lock, self.token)
-        self.token.unlink(missing_ok=True)
+        if drop_if_ours(self.lock, self.token):
+            self.token.unlink(missing_ok=True)
+
+
+def tokens(folder: Path) -> list[Path]:
+    """The tokens of index locks that were not given back."""
+    return sorted(folder.glob("index-lock-*"))
 
 
 def drop_if_ours(lock: Path, token: Path) -> bool:
-    """Remove `lock` when it is the very file `token`, that is: ours."""
-    with suppress(OSError):
+    """Remove `lock` when it is the very file `token`, that is: ours; False when that fails."""
+    try:
         if lock.samefile(token):
             lock.unlink()
-            return True
-    return False
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _index_busy(lock: Path) -> GitOperationError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def write_commit(
     """Store a commit of ours."""
     who = identity(git.settings)
     name = _line(who["GIT_COMMITTER_NAME"])
-    signature = f"{name} <{_line(who['GIT_COMMITTER_EMAIL'])}> {at} +0000"
+    zone = time.strftime("%z", time.localtime(at))
+    signature = f"{name} <{_line(who['GIT_COMMITTER_EMAIL'])}> {at} {zone}"
     lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents if parent)]
     lines += [f"author {signature}", f"committer {signature}", "", message]
     return write(git.common / "objects", "commit", encode("\n".join(lines) + "\n"), object_format)

@@ -132,8 +132,9 @@ class Repository:
     def head(self) -> Head:
         """Where HEAD is now."""
         branch = self.head_branch()
-        [commit] = self.resolve([f"refs/heads/{branch}" if branch else "HEAD"])
-        return Head(commit, branch)
+        if branch:
+            return Head(self.tips([f"refs/heads/{branch}"])[0], branch)
+        return Head(self.resolve(["HEAD"])[0], "")
 
     def head_branch(self) -> str:
         """The branch HEAD names, born or not; empty when detached."""
@@ -146,6 +147,31 @@ class Repository:
             return ""
         done = self._git.run("symbolic-ref", "-q", "HEAD", ok=(0, 1))
         return decode(done.stdout).strip().removeprefix("refs/heads/")
+
+    def tips(self, refs: Sequence[str]) -> list[str]:
+        """The ids that full refs hold, "" for each that does not exist.
+
+        Read as git stores them, which costs no process; anything unusual is left to git.
+        """
+        if (self.common / "reftable").exists():
+            return self.resolve(refs)
+        packed: dict[str, str] | None = None
+        found = []
+        for ref in refs:
+            text = self._loose(ref)
+            if text is None:
+                packed = _packed(self.common / "packed-refs") if packed is None else packed
+                text = packed.get(ref, "")
+            if text and len(text) != len(self.zero):
+                return self.resolve(refs)
+            found.append(text)
+        return found
+
+    def _loose(self, ref: str) -> str | None:
+        try:
+            return decode((self.common / ref).read_bytes()).strip()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
 
     def born(self) -> Head:
         """Where HEAD is, for what needs a commit there.
@@ -190,7 +216,7 @@ class Repository:
         Raises:
             GitOperationError: there is no such branch.
         """
-        [tip] = self.resolve([f"refs/heads/{check_branch(name)}"])
+        [tip] = self.tips([f"refs/heads/{check_branch(name)}"])
         if not tip:
             raise GitOperationError(
                 f"there is no branch called {name!r}", hint="see `git branch` for those there are"
@@ -312,6 +338,16 @@ def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Rep
         actor=actor,
         session=uuid.uuid4().hex,
     )
+
+
+def _packed(path: Path) -> dict[str, str]:
+    """The refs in git's packed-refs file."""
+    try:
+        lines = decode(path.read_bytes()).splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.split(" ", 1) for line in lines if line and line[0] not in "#^")
+    return {name: oid for oid, name in pairs}
 
 
 def _stamps(git: Git) -> object:

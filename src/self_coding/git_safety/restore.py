@@ -14,7 +14,7 @@ from pathlib import Path
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.capture import Capture, exact_git, load, reachable, scratch, take
-from self_coding.git_safety.change import Part, Plan, carry_out, digest, log_of
+from self_coding.git_safety.change import Part, Plan, carry_out, log_of
 from self_coding.git_safety.describe import changed_paths, hidden_paths
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.staging import GONE, Target, prepare, refuse_filtered
@@ -103,7 +103,7 @@ def carry_out_rollback(repo: Repository, ready: Prepared, *, attempt: str = "") 
         steps=steps,
         staging=staging,
         index=str(index),
-        index_before=digest(repo.directory / "index"),
+        index_before=now.digest,
         head_from=now.head.ref if now.head.branch else now.head.commit,
         head_to=f"refs/heads/{goal.branch}" if goal.branch else goal.commit,
     )

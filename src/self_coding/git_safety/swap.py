@@ -139,14 +139,24 @@ def _write(
         return _verify_displaced(parent, name, place, staged, step, object_format, ready=ready)
     if not ready:
         return "changed by somebody else since"
-    if not present:
-        if step.expected:
-            return "deleted by somebody else since"
-        return _rename(place, staged, parent, name, into=False)
-    if not step.expected:
-        if not _emptied(place):
-            return "something that was not captured is in the way"
-        return _rename(place, staged, parent, name, into=False)
+    if not present or not step.expected:
+        return _write_new(parent, name, place, staged, step)
+    return _write_over(parent, name, place, staged, step, object_format)
+
+
+def _write_new(parent: int, name: str, place: Path, staged: Path, step: Step) -> str:
+    """Put a file where nothing is, or only folders that hold nothing."""
+    if step.expected:
+        return "deleted by somebody else since"
+    if os.path.lexists(place) and not _emptied(place):
+        return "something that was not captured is in the way"
+    return _rename(place, staged, parent, name, into=False)
+
+
+def _write_over(
+    parent: int, name: str, place: Path, staged: Path, step: Step, object_format: str
+) -> str:
+    """Put a file where the expected one is."""
     if not matches(place, step.expected, object_format):
         return "changed by somebody else since"
     _keep_permissions(place, staged, step)

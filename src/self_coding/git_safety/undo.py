@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety import objects
 from self_coding.git_safety.capture import Capture, exact_git, load, scratch, take
-from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded, log_of
+from self_coding.git_safety.change import Part, Plan, carry_out, guarded, insist, log_of
 from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.log import Entry, Move
@@ -85,6 +85,13 @@ def _reverse(repo: Repository, entry: Entry, kind: str, limit: int) -> Operation
     operation = entry.operation
     refs = tuple((ref, new, old) for ref, old, new in operation.refs if ref != "HEAD")
     _still_there(repo, refs)
+    return insist(lambda: _reverse_once(repo, entry, kind, limit, refs))
+
+
+def _reverse_once(
+    repo: Repository, entry: Entry, kind: str, limit: int, refs: tuple[Move, ...]
+) -> Operation:
+    operation = entry.operation
     head_move = next((move for move in operation.refs if move[0] == "HEAD"), None)
     now = take(
         repo,
@@ -202,7 +209,7 @@ def _files_back(
         steps=steps,
         staging=staging,
         index=_index_back(repo, entry, earlier, now),
-        index_before=digest(repo.directory / "index"),
+        index_before=now.digest,
         head_from=name,
         head_to=head_to,
     )

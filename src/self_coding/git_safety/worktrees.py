@@ -7,6 +7,7 @@ is reset for the next one; what could not be captured keeps its folder.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import tempfile
 import time
@@ -33,7 +34,7 @@ from self_coding.git_safety.staging import copy_index
 from self_coding.values.repository import Worktree
 
 ATTEMPTS = "refs/self-coding/attempts"
-_KEPT_FREE = 4  # worktrees kept for the next attempts; more are removed
+_FOLDERS = "self-coding-folders"
 
 
 def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Worktree:
@@ -50,7 +51,7 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
             return found
         start = repo.branch(repo.main) if base is None else repo.commit(base)
         branch = f"{prefix}/{attempt}"
-        [tip] = repo.resolve([f"refs/heads/{branch}"])
+        [tip] = repo.tips([f"refs/heads/{branch}"])
         if any(other.head_branch() == branch for other in repo.checkouts()):
             raise GitOperationError(
                 f"the branch {branch!r} is checked out elsewhere",
@@ -159,12 +160,38 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
             discard(slot.directory / state)
     _write_pointer(place, slot.directory)
     git = _forced(slot, exact=exact)
+    bare = _nothing_added(slot)
+    (slot.directory / _FOLDERS).unlink(missing_ok=True)
     (slot.directory / "HEAD").write_text(f"{commit}\n")
     done = git.run("read-tree", "--reset", "-u", commit, ok=())
     if done.returncode != 0:
         (slot.directory / "index").unlink(missing_ok=True)
         git.run("read-tree", "--reset", "-u", commit)
-    _remove_strays(git, place)
+        bare = False
+    if not bare:
+        _remove_strays(git, place)
+
+
+def _note_folders(slot: Repository) -> None:
+    """Note the times of a cleaned worktree's folders: they change when a name comes or goes."""
+    time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
+    times = {}
+    for folder, names, _ in os.walk(slot.top):
+        names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
+        times[folder] = Path(folder).lstat().st_mtime_ns
+    note = {os.fsencode(folder).hex(): at for folder, at in times.items()}
+    (slot.directory / _FOLDERS).write_text(json.dumps(note))
+
+
+def _nothing_added(slot: Repository) -> bool:
+    """Whether every folder is as it was when the worktree was cleaned."""
+    try:
+        note = json.loads((slot.directory / _FOLDERS).read_text())
+        return bool(note) and all(
+            os.lstat(bytes.fromhex(folder)).st_mtime_ns == at for folder, at in note.items()
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _forced(slot: Repository, *, exact: bool) -> Git:
@@ -223,8 +250,9 @@ def record(repo: Repository, worktree: Worktree, message: str) -> str:
         slot = open_worktree(repo, worktree)
         head = slot.head()
         ref = f"refs/heads/{worktree.branch}"
-        [tip] = repo.resolve([ref])
+        [tip] = repo.tips([ref])
         current = head.commit or tip or worktree.base
+        before_add = digest(slot.directory / "index")
         index = copy_index(slot)
         try:
             tree = _all_of(slot, index)
@@ -234,7 +262,7 @@ def record(repo: Repository, worktree: Worktree, message: str) -> str:
                 top=str(slot.top),
                 directory=str(slot.directory),
                 index=str(index),
-                index_before=digest(slot.directory / "index"),
+                index_before=before_add,
                 head_from=head.ref if head.branch else head.commit,
                 head_to=ref,
             )
@@ -291,7 +319,11 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
             reason=found.branch,
             attempt=found.attempt,
         )
-        (slot.directory / "HEAD").write_text(f"{kept.head.commit or found.base}\n")
+        commit = kept.head.commit or found.base
+        (slot.directory / "HEAD").write_text(f"{commit}\n")
+        if not kept.uncaptured:
+            reset(repo, found.path, commit)
+            _note_folders(slot)
         _give_back(repo, found, whole=not kept.uncaptured)
     return ref
 
