@@ -88,7 +88,7 @@ def purpose(source: str) -> str:
     found = _DOCSTRING.match(source)
     if not found:
         return ""
-    sentence = " ".join(found[1].split()).partition(". ")[0].rstrip(".")
+    sentence = " ".join(found[1].partition("'''")[0].split()).partition(". ")[0].rstrip(".")
     return sentence if len(sentence) <= _SENTENCE else ""
 
 
@@ -147,7 +147,7 @@ def _folders(ranked: Sequence[Outline], budget: int, count: Callable[[str], int]
         used += count(text)
         if used > budget:
             text = f"\n{folder or '.'}/: {len(files)} module{'s' if len(files) > 1 else ''}"
-        lines.append(_Line(-1 if used <= budget else 2 * _LEFTOVER, (4, place, 0), text))
+        lines.append(_Line(-1 if used <= budget else files[0][0] - 0.5, (4, place, 0), text))
         for number, module in files:
             lines += _file(number, module, (4, place, number))
     return lines

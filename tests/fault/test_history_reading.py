@@ -1,0 +1,174 @@
+"""Git's history in the index: incremental, of HEAD's ancestors only, bounded, never in the way."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from self_coding.adapters.db import Database
+from self_coding.codebase_indexer import commits, history, store
+
+Git = Callable[..., str]
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Git:
+    """A repository with one commit, driven by git itself."""
+    root = tmp_path / "repo"
+    root.mkdir()
+
+    def run(*arguments: str) -> str:
+        argv = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+        done = subprocess.run([*argv, *arguments], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    run("init", "-q", "-b", "main")
+    _commit(root, run, "a.py", "start of parsing")
+    return run
+
+
+@pytest.fixture
+def root(git: Git, tmp_path: Path) -> Path:
+    return tmp_path / "repo"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(
+        tmp_path / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
+    )
+
+
+def _commit(root: Path, git: Git, name: str, message: str) -> None:
+    path = root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(path.read_text() + "#\n" if path.exists() else "x = 1\n" * 20)
+    git("add", "-A")
+    git("commit", "-q", "-m", message)
+
+
+def _found(database: Database, *words: str) -> list[list[str]]:
+    with database.read() as connection:
+        alike = commits.alike(connection, words, limit=10)
+        paths = commits.paths_of(connection, [number for number, _ in alike])
+    return [paths[number] for number, _ in alike]
+
+
+def test_reads_what_is_new_and_no_more(
+    database: Database, root: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second reading asks git for the new commits alone, a third for nothing."""
+    history.refresh(database, root)
+    _commit(root, git, "b.py", "printing of reports")
+    asked: list[tuple[str, ...]] = []
+    real = history._git
+    monkeypatch.setattr(history, "_git", lambda r, *a: (asked.append(a), real(r, *a))[1])
+    history.refresh(database, root)
+    assert [arguments[0] for arguments in asked] == ["rev-list", "log"]
+    assert ".." in asked[1][-2]
+    assert _found(database, "reports") == [["b.py"]] and _found(database, "parsing") == [["a.py"]]
+    history.refresh(database, root)
+    assert len(asked) == 2
+
+
+def test_only_ancestors_of_head_vote(database: Database, root: Path, git: Git) -> None:
+    """After a switch, commits of the other branch are silent; back again, they speak again."""
+    git("checkout", "-q", "-b", "other")
+    _commit(root, git, "b.py", "printing of reports")
+    history.refresh(database, root)
+    assert _found(database, "reports") == [["b.py"]]
+    git("checkout", "-q", "main")
+    history.refresh(database, root)
+    assert _found(database, "reports") == [] and _found(database, "parsing") == [["a.py"]]
+    git("checkout", "-q", "--detach", "other")
+    history.refresh(database, root)
+    assert _found(database, "reports") == [["b.py"]]
+
+
+def test_amended_and_collected_history(database: Database, root: Path, git: Git) -> None:
+    """When the old HEAD is gone for good, history is read anew."""
+    _commit(root, git, "b.py", "printing of reports")
+    history.refresh(database, root)
+    git("commit", "-q", "--amend", "-m", "drawing of charts")
+    git("reflog", "expire", "--expire=now", "--all")
+    git("gc", "-q", "--prune=now")
+    history.refresh(database, root)
+    assert _found(database, "reports") == [] and _found(database, "charts") == [["b.py"]]
+
+
+def test_renames_are_followed(database: Database, root: Path, git: Git) -> None:
+    """A file that was renamed twice keeps the votes it got under its first name."""
+    git("mv", "a.py", "b.py")
+    git("commit", "-q", "-m", "rename")
+    git("mv", "b.py", "c.py")
+    git("commit", "-q", "-m", "rename again")
+    history.refresh(database, root)
+    with database.read() as connection:
+        ((number, _),) = commits.alike(connection, ["parsing"], limit=5)
+        assert commits.renamed(connection, "a.py", number) == "c.py"
+        assert commits.renamed(connection, "c.py", number) is None
+
+
+def test_first_reading_is_bounded(database: Database, root: Path, git: Git) -> None:
+    """Of a long history the newest commits are read, and more when a switch leaves few of them."""
+    for number in range(6):
+        _commit(root, git, "a.py", f"step{number} of many")
+    history.refresh(database, root, depth=4)
+    assert _found(database, "step0") == [] and _found(database, "step5") == [["a.py"]]
+    git("checkout", "-q", "--detach", "HEAD~4")
+    history.refresh(database, root, depth=4)
+    assert _found(database, "step1") == [["a.py"]] and _found(database, "step5") == []
+
+
+def test_no_repository_and_no_commit(database: Database, tmp_path: Path) -> None:
+    """Outside a repository, and before the first commit, there is simply no history."""
+    history.refresh(database, tmp_path)
+    subprocess.run(["git", "init", "-q", str(tmp_path / "empty")], check=True)
+    history.refresh(database, tmp_path / "empty")
+    assert history.head(tmp_path / "empty") == "" and _found(database, "anything") == []
+
+
+def test_head_is_read_in_every_layout(root: Path, git: Git, tmp_path: Path) -> None:
+    """HEAD is found when detached, packed, and in a linked working tree with its own."""
+    tip = git("rev-parse", "HEAD")
+    assert history.head(root) == tip
+    git("pack-refs", "--all")
+    assert history.head(root) == tip
+    git("worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
+    _commit(tmp_path / "side", lambda *a: git("-C", str(tmp_path / "side"), *a), "z.py", "aside")
+    assert history.head(tmp_path / "side") != tip == history.head(root)
+    git("checkout", "-q", "--detach")
+    assert history.head(root) == tip
+
+
+def test_hooks_and_settings_of_the_user_change_nothing(
+    database: Database, root: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pager, signature, date or rename setting of the user reaches what is read."""
+    for key, value in (
+        ("log.showSignature", "true"),
+        ("log.showRoot", "false"),
+        ("diff.renames", "false"),
+        ("core.pager", "false"),
+        ("color.ui", "always"),
+        ("format.pretty", "oneline"),
+        ("diff.noprefix", "true"),
+        ("status.relativePaths", "false"),
+    ):
+        git("config", key, value)
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("GIT_PAGER", "false")
+    history.refresh(database, root)
+    assert _found(database, "parsing") == [["a.py"]]
+
+
+def test_messages_of_any_characters(database: Database, root: Path, git: Git) -> None:
+    """Quotes, operators, control characters and odd file names neither break nor leak."""
+    _commit(root, git, "o dd\x01é'.py", 'weird "quoted" AND NOT* (x) \x01\x02 ünï: -col:y')
+    history.refresh(database, root)
+    for word in ('"quoted"', "AND", "NOT*", "(x)", "ünï", "col:y", '"', "^x", "-"):
+        _found(database, word)
+    assert _found(database, "ünï") == [["o dd\x01é'.py"]]

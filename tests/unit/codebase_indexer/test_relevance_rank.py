@@ -1,0 +1,119 @@
+"""How evidence is weighed: pure functions over plain data."""
+
+from __future__ import annotations
+
+from self_coding.codebase_indexer import evidence, mentions, relevance
+from self_coding.codebase_indexer.commits import Vote
+from self_coding.codebase_indexer.evidence import Definition, Places
+from self_coding.codebase_indexer.store import File
+
+
+def _file(number: int, path: str, *, is_test: bool = False) -> File:
+    module = path.removesuffix(".py").replace("/", ".")
+    return File(number, path, module, is_test, 10, None)
+
+
+FILES = [
+    _file(1, "pkg/models.py"),
+    _file(2, "pkg/sub/models.py"),
+    _file(3, "pkg/__init__.py"),
+    _file(4, "docs/conf.py"),
+    _file(5, "tests/test_models.py", is_test=True),
+]
+PLACES = Places(FILES)
+
+
+def test_best_file_first_and_ties_by_path() -> None:
+    """Files are ordered by their weighted sum, equal ones by path."""
+    ranked = relevance.rank(FILES, {"words": {1: 2.0, 2: 4.0, 3: 2.0}})
+    assert [each.file.id for each in ranked] == [2, 3, 1]
+
+
+def test_tests_come_last_unless_named() -> None:
+    """A test follows every other file, but not when the task gives its path."""
+    signals = {"words": {1: 0.1, 5: 9.0}}
+    assert [e.file.id for e in relevance.rank(FILES, signals)] == [1, 5]
+    named = relevance.rank(FILES, signals, named=frozenset((5,)))
+    assert [e.file.id for e in named] == [5, 1]
+
+
+def test_documentation_counts_half() -> None:
+    """With the same evidence, a file beside the product comes after one of the product."""
+    ranked = relevance.rank(FILES, {"words": {1: 1.0, 4: 1.0}})
+    assert [(e.file.id, e.score) for e in ranked] == [(1, 0.5), (4, 0.25)]
+
+
+def test_signals_are_scaled_before_they_are_added() -> None:
+    """A signal's size does not matter, only its weight does."""
+    small = relevance.rank(FILES, {"words": {1: 1.0}, "title": {2: 0.001}})
+    large = relevance.rank(FILES, {"words": {1: 1.0}, "title": {2: 1000.0}})
+    assert [e.score for e in small] == [e.score for e in large]
+
+
+def test_reasons_strongest_first() -> None:
+    """What spoke for a file is said in words, the strongest first."""
+    (only,) = relevance.rank(FILES, {"history": {1: 1.0}, "names": {1: 1.0}})
+    assert [reason.split(" (")[0] for reason in only.reasons()] == [
+        "past commits like the task changed it",
+        "names it defines stand in the task",
+    ]
+
+
+def test_rare_definitions_say_more() -> None:
+    """A name that one file defines counts more than one that three define."""
+    scores = evidence.of_definitions(
+        [Definition("run", 1.0, frozenset((1, 2, 3))), Definition("only", 1.0, frozenset((4,)))]
+    )
+    assert scores[4] == 1.0 and scores[1] < 0.5
+
+
+def test_longest_common_end_of_a_path_wins() -> None:
+    """A path printed elsewhere means the file that shares most of its end."""
+    found, shared = PLACES.of_path("/usr/lib/site-packages/pkg/sub/models.py")
+    assert ([file.id for file in found], shared) == ([2], 3)
+
+
+def test_a_file_name_that_every_package_has_means_nothing() -> None:
+    """`a/__init__.py` of an example names no `__init__.py` of ours."""
+    assert PLACES.named("a/__init__.py") == [] == PLACES.named("__init__.py")
+    assert [file.id for file in PLACES.named("sub/models.py")] == [2]
+
+
+def test_modules_by_longest_prefix() -> None:
+    """`pkg.sub.models.Model.save` means the module it starts with, `os.path` nothing."""
+    assert PLACES.of_module("pkg.sub.models.Model.save") == 2
+    assert PLACES.of_module("os.path") is None
+
+
+def test_innermost_frame_counts_most() -> None:
+    """The last frame of a traceback that lies in the repository says most; tests say nothing."""
+    task = mentions.read(
+        'It fails\n  File "/x/pkg/sub/models.py", line 1, in a\n'
+        '  File "/x/tests/test_models.py", line 1, in b\n'
+        '  File "/x/pkg/models.py", line 1, in c\n  File "/usr/lib/json/decoder.py", line 3, in d\n'
+    )
+    scores = evidence.of_mentions(task, PLACES)
+    assert scores[1] > scores[2] > 0 and 5 not in scores
+
+
+def test_votes_of_many_files_are_shared() -> None:
+    """A commit that touched one file says more for it than one that touched two, and a file that
+    is gone gets no vote."""
+    present = {"pkg/models.py": 1, "pkg/sub/models.py": 2}
+    one = evidence.of_votes([Vote(2.0, 0, ("pkg/models.py", "gone.py"))], present)
+    two = evidence.of_votes([Vote(2.0, 0, tuple(present))], present)
+    assert one[1] > two[1] == two[2]
+
+
+def test_old_votes_fade() -> None:
+    """The same likeness counts less, the longer ago the commit was."""
+    assert evidence.aged(1.0, 0) == 1.0 > evidence.aged(1.0, 1500) == 0.5
+
+
+def test_tests_vote_for_what_they_import() -> None:
+    """The tests most like the task speak for the files they import, and only so many of them."""
+    best = evidence.best_tests({5: 3.0, 1: 9.0}, frozenset((5,)))
+    assert best == {5: 3.0}
+    assert evidence.of_tests(best, {5: [1, 3]}).keys() == {1, 3}
+    many = dict.fromkeys(range(99), 1.0)
+    assert len(evidence.best_tests(many, frozenset(many))) == 10

@@ -1,0 +1,107 @@
+"""The summary's text: complete, ranked, readable, and never over budget."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.codebase_indexer import summary
+from self_coding.codebase_indexer.store import SymbolRow
+from self_coding.codebase_indexer.summary import Outline
+from self_coding.retrieval import estimate_tokens
+
+
+def _outline(path: str, *names: str, **more: float) -> Outline:
+    heads = [SymbolRow(1, 1, "class", "Thing", ""), SymbolRow(1, 2, "def", "method", "Thing")]
+    heads += [SymbolRow(1, 3, "def", name, "") for name in names]
+    return Outline(
+        path=path,
+        is_test="test" in path,
+        heads=tuple(heads),
+        changes=more.get("changes", 0.0),
+        importers=int(more.get("importers", 0)),
+        relevance=more.get("relevance", 0.0),
+    )
+
+
+MODULES = [
+    _outline("pkg/a.py", "first"),
+    _outline("pkg/b.py", "second", changes=5.0),
+    _outline("pkg/sub/c.py", "third", importers=9),
+    _outline("tests/test_a.py", "test_first"),
+]
+
+
+def test_names_everything_when_there_is_room() -> None:
+    """Title, count, every folder with its files, functions, classes and methods are there."""
+    text = summary.write(MODULES, 4000)
+    assert text.startswith("# Codebase Summary\nTotal modules: 4 (1 of them tests)")
+    assert "pkg/: a b" in text and "pkg/sub/: c" in text and "tests/ (1)" in text
+    assert " a: first" in text and "  Thing: method" in text
+    assert "test_first" not in text
+
+
+def test_what_is_changed_or_imported_most_comes_first() -> None:
+    """The order is that of use, not of the alphabet."""
+    text = summary.write(MODULES, 4000)
+    assert text.index("b: second") < text.index("a: first")
+    assert [module.path for module in summary.rank(MODULES)] == [
+        "pkg/b.py",
+        "pkg/sub/c.py",
+        "pkg/a.py",
+    ]
+
+
+def test_a_task_moves_its_files_to_the_front() -> None:
+    """With a task's ranking, its files come before what the repository leans on."""
+    modules = [*MODULES, _outline("pkg/z.py", "wanted", relevance=1.0)]
+    assert summary.rank(modules)[0].path == "pkg/z.py"
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2, 5, 9, 20, 33, 60, 100, 4000])
+def test_never_over_budget(budget: int) -> None:
+    """However small the budget is, the text counts no more."""
+    assert estimate_tokens(summary.write(MODULES, budget)) <= budget
+    by_words = summary.write(MODULES, budget, lambda text: len(text.split()))
+    assert len(by_words.split()) <= budget
+
+
+def test_paths_before_names() -> None:
+    """With little room, all files are named before any function is."""
+    text = summary.write(MODULES, 60)
+    assert "pkg/: a b" in text and "pkg/sub/: c" in text and "second" not in text
+
+
+def test_folders_that_do_not_fit_are_counted() -> None:
+    """Where not even all files fit, the folders leaned on least say how many they have."""
+    long = "module_with_a_long_name"
+    modules = [Outline(path=f"pkg{n}/{long}_{m}.py") for n in range(9) for m in range(9)]
+    text = summary.write(modules, 500)
+    assert f"pkg0/: {long}_0 {long}_1" in text and "pkg8/: 9 modules" in text
+    assert estimate_tokens(text) <= 500
+
+
+def test_long_classes_are_told_in_steps() -> None:
+    """A class of hundreds of methods does not keep the other files out."""
+    heads = [SymbolRow(1, 1, "class", "Huge", "")]
+    heads += [SymbolRow(1, n, "def", f"method_number_{n}", "Huge") for n in range(400)]
+    huge = Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)
+    text = summary.write([huge, *MODULES], 600)
+    assert "method_number_1" in text and "method_number_399" not in text and "second" in text
+
+
+def test_the_same_text_every_time() -> None:
+    """Order of the input does not matter."""
+    assert summary.write(MODULES, 90) == summary.write(MODULES[::-1], 90)
+
+
+def test_no_modules_is_said() -> None:
+    """An empty repository has a summary, too."""
+    assert summary.write([], 4000) == "# Codebase Summary\nTotal modules: 0"
+
+
+def test_purpose_is_the_first_sentence() -> None:
+    """A module's docstring tells what it is for in its first sentence; code tells nothing."""
+    assert summary.purpose('#!/usr/bin/python\n\n"""Reads maps. Slowly."""') == "Reads maps"
+    assert summary.purpose("r'''Reads\nmaps'''\n") == "Reads maps"
+    assert summary.purpose("import os\n") == ""
+    assert summary.purpose('"""' + "long " * 60 + '"""') == ""
