@@ -11,6 +11,7 @@ has what the packages need.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib
 import os
 import sys
@@ -27,7 +28,11 @@ def modules(root: Path, packages: list[str]) -> list[str]:
         parts = list(path.relative_to(root).with_suffix("").parts)
         if parts[-1] == "__init__":
             parts.pop()
-        if parts[-1:] == ["__main__"] or not all(part.isidentifier() for part in parts) or not parts:
+        if (
+            parts[-1:] == ["__main__"]
+            or not all(part.isidentifier() for part in parts)
+            or not parts
+        ):
             continue
         if "." in packages or parts[0] in packages:
             found.append(".".join(parts))
@@ -59,7 +64,7 @@ class Watch:
                 self.seen.add((importer, target))
             name = name.rpartition(".")[0]
 
-    def __call__(self, name, globals=None, locals=None, fromlist=(), level=0):  # noqa: A002, ANN001, ANN204
+    def __call__(self, name, globals=None, locals=None, fromlist=(), level=0):
         result = self.real(name, globals, locals, fromlist, level)
         importer = self.inside((globals or {}).get("__file__") or "")
         if importer is None:
@@ -74,7 +79,7 @@ class Watch:
             self.note(importer, f"{name}.{item}") if f"{name}.{item}" in sys.modules else None
         return result
 
-    def import_module(self, name: str, package: str | None = None):  # noqa: ANN201
+    def import_module(self, name: str, package: str | None = None):
         result = self.original(name, package)
         importer = self.inside(sys._getframe(1).f_globals.get("__file__") or "")
         if importer is not None:
@@ -90,10 +95,8 @@ def child(watch: Watch, name: str, out: int) -> None:
     watch.original = importlib.import_module
     importlib.import_module = watch.import_module
     builtins.__import__ = watch
-    try:
+    with contextlib.suppress(BaseException):  # what cannot be imported has run as far as it ran
         watch.original(name)
-    except BaseException:  # noqa: BLE001, S110 - a module that cannot be imported has run as far as it ran
-        pass
     text = "".join(f"{one}\t{two}\n" for one, two in watch.seen)
     os.write(out, text.encode()) if text else None
     os._exit(0)
@@ -110,7 +113,7 @@ def main() -> None:
         settings.configure(INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"])
     seen: set[str] = set()
     for name in modules(root, sys.argv[2:]):
-        path = f"/tmp/import-truth-{os.getpid()}"  # noqa: S108
+        path = f"/tmp/import-truth-{os.getpid()}"
         out = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600)
         pid = os.fork()
         if not pid:

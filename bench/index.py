@@ -104,9 +104,11 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
             cpu(api("one.db", f"get_dependency_chain({str(victim.relative_to(tree))!r})"), tree)
         )
     for name, runs in rows.items():
-        spent, peak = min(runs)
-        print(f"{name:42} {spent:7.3f} s   {max(p for _, p in runs):4d} MiB   "
-              f"{' '.join(f'{run[0]:.3f}' for run in runs)}")
+        spent, _ = min(runs)
+        print(
+            f"{name:42} {spent:7.3f} s   {max(p for _, p in runs):4d} MiB   "
+            f"{' '.join(f'{run[0]:.3f}' for run in runs)}"
+        )
     shutil.rmtree(folder)
 
 
@@ -153,8 +155,10 @@ def graph(root: Path, truth_file: Path) -> None:
     }.items():
         found = said(scopes)
         right = len(found & truth)
-        print(f"{label:14} edges {len(found):6d}  true {len(truth):6d}  "
-              f"precision {right / max(1, len(found)):.4f}  recall {right / max(1, len(truth)):.4f}")
+        print(
+            f"{label:14} edges {len(found):6d}  true {len(truth):6d}  "
+            f"precision {right / max(1, len(found)):.4f}  recall {right / max(1, len(truth)):.4f}"
+        )
     for pair in sorted(truth - said(store.SCOPES))[:40]:
         print("  missed", *pair)
     wrong = said(("top", "conditional")) - truth
@@ -204,9 +208,11 @@ def tests(root: Path, data: Path) -> None:
                     (root / path).write_bytes(source)
                     rows.append((len(chosen & truth[path]), len(truth[path]), len(chosen)))
                 hit, need, took = (sum(column) for column in zip(*rows, strict=True))
-                print(f"record {recorded!s:5}  {label:17} recall {hit / need:.4f}  "
-                      f"share {took / len(rows) / len(suite):.3f}  "
-                      f"needed {need / len(rows) / len(suite):.3f}")
+                print(
+                    f"record {recorded!s:5}  {label:17} recall {hit / need:.4f}  "
+                    f"share {took / len(rows) / len(suite):.3f}  "
+                    f"needed {need / len(rows) / len(suite):.3f}"
+                )
         shutil.rmtree(folder)
 
     asyncio.run(run())

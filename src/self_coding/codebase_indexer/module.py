@@ -6,7 +6,7 @@ so; a use that cannot be resolved is reported as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.blast import Snapshot, covering_test
@@ -92,7 +92,14 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
     def resolve(importer: str, module: str, names: tuple[str, ...]) -> Sequence[str]:
         return [snapshot.paths[file] for file in layout.resolve(importer, module, names)]
 
-    found = Uses(symbol, homes, resolve).find(_candidates(snapshot, name, owner, homes))
+    uses = Uses(symbol, homes, resolve)
+    sources = _sources(snapshot, {name, uses.outer}, homes)
+    while more := uses.aliases(sources) - {name, uses.outer, ""}:
+        known = len(sources)
+        sources |= _sources(snapshot, more, homes)
+        if len(sources) == known:
+            break
+    found = uses.find(sources)
     lines = {(snapshot.paths[each.file], each.line) for each in defined}
     return SymbolUsers(
         symbol=symbol,
@@ -102,10 +109,11 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
     )
 
 
-def _candidates(snapshot: Snapshot, name: str, owner: str, homes: Sequence[str]) -> dict[str, str]:
-    """The files whose text holds the name, or that may hand it on under another."""
-    terms = [name, *([owner.partition(".")[0]] if owner else [])]
-    holding = {file for term in terms for file in store.holders(snapshot.connection, term, "body")}
+def _sources(snapshot: Snapshot, names: Set[str], homes: Sequence[str]) -> dict[str, str]:
+    """The text of the files that hold one of the names, or hand on all names of a module."""
+    holding = {file for name in names for file in store.holders(snapshot.connection, name, "body")}
+    stars = snapshot.connection.execute("SELECT id FROM files WHERE instr(imports, char(9) || '*')")
+    holding |= {file for (file,) in stars}
     paths = {snapshot.paths[file] for file in holding if file in snapshot.paths} | set(homes)
     sources = {path: snapshot.source(path) for path in sorted(paths)}
     return {path: decode(source) for path, source in sources.items() if source is not None}

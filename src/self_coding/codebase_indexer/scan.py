@@ -79,7 +79,8 @@ def decode(source: bytes) -> str:
     try:
         return source.decode("utf-8")
     except UnicodeDecodeError:
-        return source.decode(_declared(source), "replace")
+        text = source.decode(_declared(source), "replace")
+    return text.encode("utf-8", "replace").decode("utf-8")  # some encodings make half characters
 
 
 def _declared(source: bytes) -> str:

@@ -153,7 +153,7 @@ def symbols(connection: sqlite3.Connection, file: int | None = None) -> list[Sym
 
 def definitions(connection: sqlite3.Connection, name: str) -> list[SymbolRow]:
     """Every class or function of exactly this name."""
-    rows = connection.execute("SELECT * FROM symbols WHERE name = ?", (name,))
+    rows = connection.execute("SELECT * FROM symbols WHERE name = ?", (readable(name),))
     return [SymbolRow(*row) for row in rows]
 
 
@@ -236,7 +236,12 @@ def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[
 
 def quoted(term: str) -> str:
     """A term as an FTS5 string, whatever characters it holds."""
-    return '"' + term.replace('"', '""').replace("\0", " ") + '"'
+    return '"' + readable(term).replace('"', '""').replace("\0", " ") + '"'
+
+
+def readable(text: str) -> str:
+    """A text without the halves of characters that a file name may hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def shown(path: str | bytes) -> str:

@@ -301,14 +301,14 @@ class _Update:
         }
         layout = Layout(paths, declared)
         again = self.changed
-        roots = "\n".join(sorted(layout.roots()))
+        roots = store.readable("\n".join(sorted(layout.roots())))
         if self.added or self.removed or roots != _meta(self.connection, "roots"):
             everything = roots != _meta(self.connection, "roots")
             again = self._concerned(everything=everything)
             self.connection.executemany(
                 "UPDATE files SET module=? WHERE id=?",
                 [
-                    (layout.module(path), file)
+                    (store.readable(layout.module(path)), file)
                     for path, file in paths.items()
                     if everything or path in self.added
                 ],

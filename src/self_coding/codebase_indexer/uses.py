@@ -29,11 +29,14 @@ class Uses:
     def __init__(self, symbol: str, homes: Sequence[str], resolve: Resolver) -> None:
         self.owner, _, self.name = symbol.rpartition(".")
         self._resolve = resolve
-        self._exported: dict[str, set[str]] = {home: {self._outer()} for home in homes}
+        self.outer = self.owner.partition(".")[0] or self.name  # the name that imports bind
+        self._exported: dict[str, set[str]] = {home: {self.outer} for home in homes}
 
-    def _outer(self) -> str:
-        """The name that imports bind: the class of a method, else the symbol itself."""
-        return self.owner.partition(".")[0] or self.name
+    def aliases(self, sources: Mapping[str, str]) -> set[str]:
+        """Every name under which these files import the symbol."""
+        trees = {path: tree for path, text in sources.items() if (tree := _parsed(text))}
+        self._follow(trees)
+        return {name for names in self._exported.values() for name in names}
 
     def find(self, sources: Mapping[str, str]) -> list[SymbolUse]:
         """The uses in these files (path -> text), by path and line."""

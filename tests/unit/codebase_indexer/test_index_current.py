@@ -1,0 +1,330 @@
+"""The index is never stale: edits, new and vanished files, ignore rules, branches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import coverage
+import pytest
+
+from self_coding import CodebaseIndexer
+from self_coding.errors import IndexerError
+from self_coding.values.code import Impact
+
+PKG = {
+    "pkg/__init__.py": "",
+    "pkg/a.py": "def one(): return 1\n",
+    "pkg/b.py": "from pkg.a import one\n",
+    "tests/test_b.py": "import pkg.b\ndef test_b(): pass\n",
+}
+
+
+@pytest.fixture
+def indexer(tree: Path, tmp_path: Path) -> CodebaseIndexer:
+    return CodebaseIndexer(tree, tmp_path / "index.db")
+
+
+async def names(indexer: CodebaseIndexer, path: str) -> list[str]:
+    info = await indexer.get_module_info(path)
+    return [] if info is None else [each.name for each in info.functions]
+
+
+async def test_an_edit_shows_at_once(tree: Path, write, indexer) -> None:
+    """A question after an edit is answered of the tree as it is, same size and second or not."""
+    write(**PKG)
+    assert await indexer.get_dependency_chain("pkg/a.py") == ["pkg/b.py", "tests/test_b.py"]
+    write(**{"pkg/b.py": "from pkg.z import one\n"})
+    assert await indexer.get_dependency_chain("pkg/a.py") == []
+    write(**{"pkg/b.py": "from pkg.a import one\n"})
+    assert "pkg/b.py" in await indexer.get_dependency_chain("pkg/a.py")
+
+
+async def test_an_edit_with_old_times_shows(tree: Path, write, indexer) -> None:
+    """A file whose modification time was put back is read again all the same."""
+    write(**PKG)
+    old = (tree / "pkg/b.py").stat()
+    os.utime(tree / "pkg/b.py", ns=(10**18, 10**18))
+    await indexer.refresh()
+    write(**{"pkg/b.py": "from pkg.z import one\n"})
+    os.utime(tree / "pkg/b.py", ns=(10**18, 10**18))
+    assert (tree / "pkg/b.py").stat().st_size == old.st_size
+    assert await indexer.get_dependency_chain("pkg/a.py") == []
+
+
+async def test_a_new_file_satisfies_old_imports(write, indexer) -> None:
+    """An import that resolved to nothing means a file once it is there, and no longer when gone."""
+    write(**{"app.py": "import late.thing\n"})
+    assert await indexer.get_dependency_chain("late/thing.py") == []
+    write(**{"late/thing.py": ""})
+    assert await indexer.get_dependency_chain("late/thing.py") == ["app.py"]
+
+
+async def test_a_package_replaces_a_module(tree: Path, write, indexer) -> None:
+    """When `m.py` becomes `m/__init__.py`, the edges follow."""
+    write(**{"app.py": "import m\n", "m.py": ""})
+    assert await indexer.get_dependency_chain("m.py") == ["app.py"]
+    (tree / "m.py").unlink()
+    write(**{"m/__init__.py": ""})
+    assert await indexer.get_dependency_chain("m/__init__.py") == ["app.py"]
+
+
+async def test_deleted_files_are_forgotten(tree: Path, write, git, indexer) -> None:
+    """A deleted file is in no answer, whether git knows of the deletion or not."""
+    write(**PKG)
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    await indexer.refresh()
+    (tree / "pkg/b.py").unlink()
+    assert await indexer.get_module_info("pkg/b.py") is None
+    assert await indexer.get_dependency_chain("pkg/a.py") == []
+
+
+async def test_branch_switch(write, git, indexer) -> None:
+    """After a checkout the answers are those of the other branch."""
+    write(**PKG)
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    git("checkout", "-qb", "other")
+    write(**{"pkg/a.py": "def two(): return 2\n", "pkg/c.py": "import pkg.a\n"})
+    git("add", "-A")
+    git("commit", "-qm", "two")
+    assert await names(indexer, "pkg/a.py") == ["two"]
+    git("checkout", "-q", "main")
+    assert await names(indexer, "pkg/a.py") == ["one"]
+    assert "pkg/c.py" not in await indexer.get_dependency_chain("pkg/a.py")
+    git("checkout", "-q", "other")
+    assert "pkg/c.py" in await indexer.get_dependency_chain("pkg/a.py")
+
+
+async def test_ignore_rules_are_followed(tree: Path, write, indexer) -> None:
+    """Ignored files are not indexed; a changed rule counts at once, in any ignore file."""
+    write(**{"a.py": "", "deep/b.py": "", "deep/.gitignore": "", ".gitignore": ""})
+    assert sum((await indexer.refresh()).values()) == 2
+    write(**{"deep/.gitignore": "b.py\n"})
+    assert sum((await indexer.refresh()).values()) == 1
+    write(**{"deep/.gitignore": "", ".git/info/exclude": "a.py\n"})
+    assert await indexer.get_module_info("a.py") is None
+    assert await indexer.get_module_info("deep/b.py") is not None
+
+
+async def test_files_in_new_and_empty_folders(tree: Path, write, indexer) -> None:
+    """A file that appears in a folder git did not show before is found."""
+    write(**{"a.py": ""})
+    (tree / "empty/inner").mkdir(parents=True)
+    await indexer.refresh()
+    await indexer.refresh()
+    write(**{"empty/inner/b.py": ""})
+    assert await indexer.get_module_info("empty/inner/b.py") is not None
+    write(**{"x/y/z.py": ""})
+    assert await indexer.get_module_info("x/y/z.py") is not None
+
+
+async def test_a_new_pyproject_changes_the_roots(write, indexer) -> None:
+    """Source roots that the project declares later count from then on."""
+    write(**{"code/ns/mod.py": "", "run.py": "import ns.mod\n", "code/ns/x.txt": ""})
+    assert await indexer.get_dependency_chain("code/ns/mod.py") == []
+    write(**{"pyproject.toml": "[tool.pytest.ini_options]\npythonpath = ['code']\n"})
+    assert await indexer.get_dependency_chain("code/ns/mod.py") == ["run.py"]
+
+
+async def test_counts_of_both_tiers(write, indexer) -> None:
+    """What a question has scanned is still indexed, once, by index_all."""
+    write(**PKG)
+    assert (await indexer.refresh())["indexed"] == 4
+    assert await indexer.index_all() == {"indexed": 4, "failed": 0, "skipped": 0}
+    assert await indexer.index_changed() == {"indexed": 0, "failed": 0, "skipped": 4}
+
+
+async def test_rewritten_but_equal_is_skipped(write, indexer) -> None:
+    """A file written again with the same bytes is not indexed again."""
+    write(**PKG)
+    await indexer.index_all()
+    write(**PKG)
+    assert await indexer.index_changed() == {"indexed": 0, "failed": 0, "skipped": 4}
+
+
+async def test_without_git(tmp_path: Path) -> None:
+    """A folder without git is walked; caches, virtual environments and hidden folders are not."""
+    top = tmp_path / "plain"
+    for path in ("a.py", "pkg/b.py", ".hidden/c.py", "node_modules/d.py", "my/bin/e.py"):
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_text("import a\n")
+    (top / "my/pyvenv.cfg").write_text("")
+    indexer = CodebaseIndexer(top, tmp_path / "index.db")
+    assert (await indexer.index_all())["indexed"] == 2
+    assert await indexer.get_dependency_chain("a.py") == ["pkg/b.py"]
+    (top / "pkg/b.py").unlink()
+    assert await indexer.get_dependency_chain("a.py") == []
+
+
+async def test_src_dirs_narrow(write, tree: Path, tmp_path: Path) -> None:
+    """Only files below src_dirs are in the index; none means none."""
+    write(**PKG)
+    some = CodebaseIndexer(tree, tmp_path / "some.db", ["pkg"])
+    assert (await some.index_all())["indexed"] == 3
+    none = CodebaseIndexer(tree, tmp_path / "none.db", [])
+    assert sum((await none.index_all()).values()) == 0
+
+
+async def test_linked_worktrees_have_their_own(tree: Path, write, git, tmp_path: Path) -> None:
+    """Two working trees of one repository do not share an index."""
+    write(**PKG)
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    git("worktree", "add", "-q", str(tmp_path / "linked"), "-b", "side")
+    (tmp_path / "linked/pkg/b.py").write_text("")
+    main, side = CodebaseIndexer(tree), CodebaseIndexer(tmp_path / "linked")
+    assert main.db_path != side.db_path
+    assert await side.get_dependency_chain("pkg/a.py") == []
+    assert "pkg/b.py" in await main.get_dependency_chain("pkg/a.py")
+    (tmp_path / "linked/pkg/new.py").write_text("import pkg.a\n")
+    assert await side.get_dependency_chain("pkg/a.py") == ["pkg/new.py"]
+
+
+async def test_impact_end_to_end(write, indexer) -> None:
+    """Dependents, tests, data files and deleted files, from the tree itself."""
+    write(**PKG, **{"pkg/table.json": "{}", "pkg/c.py": "open('table.json')\n"})
+    write(**{"tests/test_c.py": "from pkg.c import x\ndef test_c(): pass\n"})
+    found = await indexer.impact(["pkg/a.py"])
+    assert isinstance(found, Impact)
+    assert found.tests == ("tests/test_b.py",)
+    data = await indexer.impact(["pkg/table.json"])
+    assert [each.path for each in data.dependents] == ["pkg/c.py", "tests/test_c.py"]
+    assert not data.complete
+    by_diff = await indexer.impact(diff="--- a/pkg/a.py\n+++ b/pkg/a.py\n")
+    assert by_diff.paths == ("pkg/a.py",)
+    assert by_diff.tests == found.tests
+    assert await indexer.affected_tests(["pkg/b.py"]) == ["tests/test_b.py"]
+
+
+async def test_impact_of_a_deleted_file(tree: Path, write, indexer) -> None:
+    """The importers of a file that is gone are its dependents."""
+    write(**PKG)
+    await indexer.refresh()
+    (tree / "pkg/a.py").unlink()
+    found = await indexer.impact(["pkg/a.py"])
+    assert [each.path for each in found.dependents] == ["pkg/b.py", "tests/test_b.py"]
+
+
+async def test_recorded_coverage_narrows(tree: Path, write, indexer) -> None:
+    """After a record, a changed body runs only the tests that call it; a constant runs all."""
+    write(**PKG, **{"tests/test_a.py": "import pkg.a\ndef test_a(): pkg.a.one()\n"})
+    write(**{"pkg/a.py": "def one():\n    return 1\n"})
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py", "tests/test_b.py"]
+    await indexer.record_coverage(
+        {"tests/test_a.py::test_a": [str(tree / "pkg/a.py")], "tests/test_b.py": []}
+    )
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
+    write(**{"pkg/a.py": "def one():\n    return 2 + 0\n"})
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
+    write(**{"pkg/a.py": "LIMIT = 3\ndef one(): return 1\n"})
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py", "tests/test_b.py"]
+
+
+async def test_a_stale_record_is_not_believed(write, indexer) -> None:
+    """When something else that a test ran has changed since, its imports decide again."""
+    write(**PKG, **{"pkg/d.py": "def d():\n    return 1\n", "tests/test_x.py": "def test_x(): 1\n"})
+    await indexer.record_coverage(
+        {"tests/test_b.py": ["pkg/d.py"], "tests/test_x.py": ["pkg/a.py"]}
+    )
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_x.py"]
+    write(**{"pkg/d.py": "def d():\n    return 2\n"})
+    assert "tests/test_b.py" in await indexer.affected_tests(["pkg/a.py"])
+
+
+async def test_coverage_counts_as_test_coverage(write, indexer) -> None:
+    """A file that no test imports is covered when a record says that a test ran it."""
+    write(**PKG)
+    assert not await indexer.has_test_coverage("pkg/a.py")
+    await indexer.record_coverage({"tests/test_b.py": ["pkg/a.py"]})
+    assert await indexer.has_test_coverage("pkg/a.py")
+
+
+async def test_coverage_by_name(write, indexer) -> None:
+    """A test of the file's name covers it, where neither record nor import says more."""
+    write(**PKG, **{"tests/test_a.py": "def test_a(): pass\n"})
+    info = await indexer.get_module_info("pkg/a.py")
+    assert info is not None
+    assert info.test_coverage == "tests/test_a.py"
+
+
+async def test_unparsable_files_stay(write, indexer) -> None:
+    """A file that ast refuses keeps its names and edges, and says why it has no more."""
+    write(
+        **PKG, **{"pkg/new.py": "import pkg.a\nclass A[T]:\n    def m(self): pass\ndef f(: pass\n"}
+    )
+    info = await indexer.get_module_info("pkg/new.py")
+    assert info is not None
+    assert info.error
+    assert [each.name for each in info.classes] == ["A"]
+    assert [each.name for each in info.classes[0].methods] == ["m"]
+    assert info.imports == ["pkg.a"]
+    assert "pkg/new.py" in await indexer.get_dependency_chain("pkg/a.py")
+
+
+async def test_users_of(write, indexer) -> None:
+    """Uses that resolve are certain, also through a re-export; the rest is said to be unknown."""
+    write(
+        **{
+            "pkg/__init__.py": "from .a import one as first\n",
+            "pkg/a.py": "def one(): return 1\nclass K:\n    def m(self): one()\n",
+            "b.py": "import pkg\nfrom pkg.a import K\npkg.first()\nK.m\nother.m()\n",
+            "c.py": "def one(): pass\none()\nx.one\n",
+        }
+    )
+    found = await indexer.users_of("one", "pkg/a.py")
+    assert found.definitions == ("pkg/a.py:1",)
+    assert {(use.path, use.line) for use in found.uses} == {
+        ("pkg/__init__.py", 1),
+        ("pkg/a.py", 3),
+    } | {("b.py", 3)}
+    assert {(use.path, use.line) for use in found.unknown} == {("c.py", 3)}
+    method = await indexer.users_of("K.m")
+    assert {(use.path, use.line) for use in method.uses} == {("b.py", 4)}
+    assert ("b.py", 5) in {(use.path, use.line) for use in method.unknown}
+
+
+async def test_users_through_stars(write, indexer) -> None:
+    """A star import hands a name on."""
+    write(
+        **{
+            "pkg/__init__.py": "from .a import *\n",
+            "pkg/a.py": "def one(): return 1\n",
+            "b.py": "from pkg import one\none()\n",
+        }
+    )
+    found = await indexer.users_of("one")
+    assert [(use.path, use.line) for use in found.uses] == [
+        ("b.py", 1),
+        ("b.py", 2),
+        ("pkg/__init__.py", 1),
+    ]
+
+
+async def test_users_of_nothing(write, indexer) -> None:
+    """A name that nothing defines is an error with a hint."""
+    write(**PKG)
+    with pytest.raises(IndexerError, match="no class or function"):
+        await indexer.users_of("nothing")
+    with pytest.raises(IndexerError):
+        await indexer.impact()
+
+
+async def test_a_coverage_data_file(tree: Path, write, indexer) -> None:
+    """A data file of coverage.py with contexts is read; one that is none is refused."""
+    write(**PKG | {"pkg/a.py": "def one():\n    return 1\n\ndef two():\n    return 2\n"})
+    write(**{"tests/test_a.py": "from pkg.a import one\ndef test_a():\n    assert one() == 1\n"})
+    data = coverage.CoverageData(str(tree / ".git/cov"))
+    data.set_context("tests/test_a.py::test_a|run")
+    data.add_lines({str(tree / "pkg/a.py"): [1, 2, 4], str(tree / "tests/test_a.py"): [3]})
+    data.set_context("tests.test_b.test_b")
+    data.add_lines({str(tree / "pkg/a.py"): [1, 4], "/elsewhere.py": [1]})
+    data.write()
+    await indexer.record_coverage(tree / ".git/cov")
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
+    write(**{"no.db": "x"})
+    with pytest.raises(IndexerError, match="no coverage data file"):
+        await indexer.record_coverage(tree / "no.db")
+    with pytest.raises(IndexerError, match="names no test"):
+        await indexer.record_coverage({"what": ["pkg/a.py"]})

@@ -1,0 +1,98 @@
+"""Incremental updates equal a full rebuild, over random sequences of edits."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from self_coding.codebase_indexer import store, update
+from self_coding.codebase_indexer.opening import Cache
+
+PATHS = ("a.py", "pkg/__init__.py", "pkg/b.py", "pkg/c.py", "pkg/sub/d.py", "src/e/f.py",
+         "pkg.py", "tests/conftest.py", "tests/test_b.py", "tests/a.py")  # fmt: skip
+TEXTS = ("", "import a\n", "from pkg import b, c\ndef one(): pass\n", "from . import c\n",
+         "import pkg.sub.d as x\nclass K:\n    def m(self): pass\n", "from e.f import *\n",
+         "import importlib\nimportlib.import_module(x)\n", "def broken(:\n",
+         "from pkg.sub import d\n", "import tests.a\n")  # fmt: skip
+EDITS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.sampled_from(PATHS), st.sampled_from(TEXTS)),
+        st.tuples(st.just("delete"), st.sampled_from(PATHS), st.just("")),
+        st.tuples(st.just("move"), st.sampled_from(PATHS), st.sampled_from(PATHS)),
+        st.tuples(st.just("look"), st.just(""), st.sampled_from(("", "2"))),
+        st.tuples(st.just("ignore"), st.sampled_from(PATHS), st.just("")),
+        st.tuples(st.just("commit"), st.just(""), st.just("")),
+    ),
+    min_size=3,
+    max_size=14,
+)
+
+
+def apply(top: Path, kind: str, path: str, more: str) -> None:
+    target = top / path
+    if kind == "write":
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(more)
+    elif kind == "delete":
+        target.unlink(missing_ok=True)
+    elif kind == "move" and target.exists():
+        (top / more).parent.mkdir(parents=True, exist_ok=True)
+        target.rename(top / more)
+    elif kind == "ignore":
+        (top / ".gitignore").write_text(f"/{path}\n")
+    elif kind == "commit":
+        name = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+        subprocess.run(["git", "add", "-A"], cwd=top, check=True)
+        subprocess.run(["git", *name, "commit", "-qm", "x", "--allow-empty"], cwd=top, check=True)
+
+
+def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
+    """Everything that is stored, by path instead of by number."""
+    cache.use(lambda database: update.refresh(database, top, None, tier2=tier2))
+    with cache.use(lambda database: database).read() as connection:
+        paths = {each.id: each.path for each in store.files(connection)}
+        live = store.versions(connection)
+        words = {
+            term: {
+                field: {paths[file]: count for file, count in found.items()}
+                for field, found in store.postings(connection, term, live).items()
+            }
+            for term in ("import", "pkg", "one", "k", "m", "broken", "sub", "a")
+        }
+        return (
+            [(each.path, each.module, each.is_test, each.lines, each.parsed)
+             for each in store.files(connection)],
+            sorted((paths[e.source], paths[e.target], e.scope) for e in store.edges(connection)),
+            sorted((paths[s.file], *s[1:]) for s in store.symbols(connection)),
+            sorted((paths[b.file], b.line, b.reason) for b in store.blind_lines(connection)),
+            words,
+            {paths[f]: sizes for f, sizes in store.lengths(connection).items()},
+        )  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(edits=EDITS)
+def test_incremental_equals_rebuilt(edits: list[tuple[str, str, str]]) -> None:
+    """However the tree came to be, the index says what a new one says."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        top = folder / "tree"
+        top.mkdir()
+        subprocess.run(["git", "init", "-q"], cwd=top, check=True)
+        grown = Cache(folder / "grown.db", ours=False)
+        for kind, path, more in edits:
+            if kind == "look":
+                grown.use(lambda db, tier=bool(more): update.refresh(db, top, None, tier2=tier))
+            else:
+                apply(top, kind, path, more)
+        fresh = Cache(folder / "fresh.db", ours=False)
+        assert facts(grown, top, tier2=True) == facts(fresh, top, tier2=True)
+        grown.close()
+        fresh.close()
+    finally:
+        shutil.rmtree(folder)
