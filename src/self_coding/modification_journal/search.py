@@ -25,6 +25,7 @@ _PER_TERM = 1500  # newest rows of one term
 _SCORED = 300  # candidates whose words are scored
 _NEAR = 100  # rows that are taken by their vectors
 _MEANS_SOMETHING = 0.3  # cosine below which two texts have nothing to do with each other
+_FILTERED = 2000  # most promising rows of which those with an asked-for outcome are taken
 _RECENT = 20  # newest rows that are candidates whatever they say
 
 
@@ -126,18 +127,15 @@ def gather(
         room -= len(rows)
         for row in rows:
             promise[row] += term.rarity
-    if wanted is not None:
-        allowed = words.with_outcomes(connection, wanted)
-        promise = {row: value for row, value in promise.items() if row in allowed}
     for row in range(max(1, newest - _RECENT), newest + 1):
         promise.setdefault(row, 0.0)
     for row in promise:
         age = newest - row
         promise[row] *= 1 + math.exp(-age / 200) + math.exp(-age / 8)
     best = sorted(promise, key=lambda row: (-promise[row], -row))
-    loaded = words.load(connection, best[:_SCORED])
     if wanted is not None:
-        loaded = [item for item in loaded if item.outcome in wanted]
+        best = words.with_outcomes(connection, best[:_FILTERED], wanted)
+    loaded = words.load(connection, best[:_SCORED])
     known = _file_rarity(connection, loaded, newest)
     return loaded, Rarity(
         rows=newest, words={term.word: term.rarity for term in probed}, files=known

@@ -13,8 +13,6 @@ from self_coding.adapters.db import Connection
 from self_coding.modification_journal.features import Features, pack, terms, unpack
 from self_coding.modification_journal.similar import Candidate
 
-_NEWEST = 20_000  # attempts of asked-for outcomes that are considered
-
 
 def add(connection: Connection, attempt: int, outcome: str, found: Features) -> None:
     """Make an ended attempt findable."""
@@ -47,15 +45,17 @@ def last(connection: Connection) -> int:
     return int(row[0] or 0)
 
 
-def with_outcomes(connection: Connection, outcomes: Collection[str]) -> set[int]:
-    """The newest attempts that ended in one of these ways, bounded."""
-    marks = ", ".join("?" * len(outcomes))
+def with_outcomes(
+    connection: Connection, attempts: Sequence[int], outcomes: Collection[str]
+) -> list[int]:
+    """Those of these attempts that ended in one of these ways, in the order given."""
+    these, ways = (", ".join("?" * len(values)) for values in (attempts, outcomes))
     rows = connection.execute(
-        f"SELECT id FROM attempt WHERE outcome IN ({marks}) "  # noqa: S608 - only marks
-        "ORDER BY at DESC, id DESC LIMIT ?",
-        (*outcomes, _NEWEST),
+        f"SELECT id FROM attempt WHERE id IN ({these}) AND outcome IN ({ways})",  # noqa: S608 - only marks
+        (*attempts, *outcomes),
     )
-    return {row[0] for row in rows}
+    kept = {row[0] for row in rows}
+    return [attempt for attempt in attempts if attempt in kept]
 
 
 def load(connection: Connection, attempts: Sequence[int]) -> list[Candidate]:
