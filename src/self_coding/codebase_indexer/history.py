@@ -32,7 +32,8 @@ _FORMAT = "--format=%x00%H%x00%ct%x00%B%x00"
 _GIT = (
     "git", "--no-pager", "--no-optional-locks", "--literal-pathspecs",
     "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never",
-    "-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "diff.renameLimit=200", "-c", "log.follow=false",
+    "-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "log.follow=false",
+    "-c", "diff.renameLimit=200",
 )  # fmt: skip
 _LOG = (
     "log", "--no-merges", "--no-color", "--no-ext-diff", "--no-textconv", "--no-show-signature",

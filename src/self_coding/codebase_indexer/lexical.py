@@ -15,6 +15,7 @@ from self_coding.retrieval import split_identifier
 
 # what one occurrence counts in path, names, refs (what is imported), docstrings, body
 EVERYWHERE = (4.0, 2.0, 0.0, 1.5, 1.0)
+IN_PATH = (1.0, 0.0, 0.0, 0.0, 0.0)
 IN_NAMES = (0.0, 1.0, 0.0, 0.0, 0.0)
 IN_BODY = (0.0, 0.0, 0.0, 0.0, 1.0)
 

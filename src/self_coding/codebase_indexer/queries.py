@@ -56,6 +56,7 @@ def _lexical(connection: sqlite3.Connection, task: Mentions) -> dict[str, eviden
         "title": (asked.title, lexical.EVERYWHERE, ""),
         "code": (asked.code, lexical.EVERYWHERE, ""),
         "names": (asked.spoken, lexical.IN_NAMES, "names"),
+        "paths": (asked.title, lexical.IN_PATH, "path"),
         "references": (asked.names, lexical.IN_BODY, "body"),
         "phrases": (asked.phrases, lexical.IN_BODY, "body"),
     }
