@@ -11,11 +11,10 @@ import pytest
 CAMPAIGN = Path(__file__).parents[2] / "bench" / "kills.py"
 
 
-@pytest.mark.parametrize("scenario", ["good", "moved"])
 @pytest.mark.timeout(240)
-def test_killed_and_resumed_nothing_is_lost(scenario: str) -> None:
+def test_killed_and_resumed_nothing_is_lost() -> None:
     """A process killed with SIGKILL loses nothing and lands at most once; the next one ends it."""
-    argv = [sys.executable, str(CAMPAIGN), "--kills", "3", "--jobs", "1", "--only", scenario]
+    argv = [sys.executable, str(CAMPAIGN), "--kills", "3", "--jobs", "1", "--only", "moved"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=230)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 lost, 0 half-landed, 0 twice, 0 stuck" in done.stdout
