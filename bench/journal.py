@@ -117,23 +117,25 @@ def replay(data: Path, only: str, mixed: bool, ask):
             store.database.close()
 
 
-def retrieval(data: Path, only: str = "", weights=similar.DEFAULT, mixed: bool = False):
-    scores = collections.defaultdict(list)
+def retrieval(data: Path, only: str, variants: dict[str, similar.Weights], mixed: bool = False):
+    """The scores of each variant by query set, and the CPU time of the first."""
+    scores = {name: collections.defaultdict(list) for name in variants}
 
     def ask(store, text, query, name, ids):
-        begun = cpu()
         with store.database.read() as connection:
+            begun = cpu()
             newest = words.last(connection)
             if not newest:
                 return
             asked = features(text)
             found, rarity = search.gather(connection, asked, newest, None)
-            hits = similar.rank(asked, found, rarity, newest=newest, weights=weights, limit=5)
-        scores["cpu"].append(cpu() - begun)
-        ranked = [ids[hit.row] for hit in hits]
-        scores[query["set"]].append(
-            ndcg([row if repo == name else "" for repo, row in ranked], query["rel"])
-        )
+            for at, (variant, weights) in enumerate(variants.items()):
+                hits = similar.rank(asked, found, rarity, newest=newest, weights=weights, limit=5)
+                if not at:
+                    scores[variant]["cpu"].append(cpu() - begun)
+                ranked = [ids[hit.row] for hit in hits]
+                mine = [row if repo == name else "" for repo, row in ranked]
+                scores[variant][query["set"]].append(ndcg(mine, query["rel"]))
 
     replay(data, only, mixed, ask)
     return scores
@@ -146,12 +148,15 @@ def told(name: str, scores) -> None:
 
 
 def ablation(data: Path, only: str) -> None:
-    told("everything", retrieval(data, only))
-    told("outcomes ignored", retrieval(data, only, replace(similar.DEFAULT, outcome=0.0)))
+    whole = similar.DEFAULT
+    variants = {"everything": whole, "outcomes ignored": replace(whole, outcome=0.0, rollback=1.0)}
     for field in fields(similar.Weights):
         if field.name not in ("rollback", "given", "diff", "outcome"):
-            weights = replace(similar.DEFAULT, **{field.name: 0.0})
-            told(f"without {field.name}", retrieval(data, only, weights))
+            variants[f"without {field.name}"] = replace(whole, **{field.name: 0.0})
+    feedback = ("files", "functions", "feedback_code")
+    variants["without all feedback"] = replace(whole, **dict.fromkeys(feedback, 0.0))
+    for name, scores in retrieval(data, only, variants).items():
+        told(name, scores)
 
 
 def warnings(data: Path, only: str) -> None:
@@ -432,11 +437,13 @@ def main() -> None:
     if given.what == "retrieval":
         changed = {given.without: 0.0} if given.without else {}
         if given.no_outcome:
-            changed["outcome"] = 0.0
-        weights = replace(similar.DEFAULT, **changed)
-        scores = retrieval(data, given.repos, weights, given.mixed)
+            changed |= {"outcome": 0.0, "rollback": 1.0}
+        weights = {"find_similar": replace(similar.DEFAULT, **changed)}
+        scores = retrieval(data, given.repos, weights, given.mixed)["find_similar"]
         told("find_similar", scores)
-        print(f"{1000 * statistics.mean(scores['cpu']):.1f} CPU ms a query")
+        spent = sorted(1000 * one for one in scores["cpu"])
+        p95 = spent[len(spent) * 19 // 20]
+        print(f"CPU ms a query: p50 {statistics.median(spent):.1f}, p95 {p95:.1f}")
     elif given.what == "ablation":
         ablation(data, given.repos)
     elif given.what == "dead-ends":

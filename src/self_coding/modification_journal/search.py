@@ -87,7 +87,7 @@ class Meaning:
 
     vector: Sequence[float]
     nearest: Nearest
-    share: float = 0.25
+    share: float = 0.1
 
 
 def _fused(
