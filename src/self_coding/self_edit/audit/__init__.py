@@ -15,7 +15,7 @@ from self_coding.self_edit.audit.files import Contents, Files, Kind, kind_of, re
 from self_coding.self_edit.audit.framework import audit_framework
 from self_coding.self_edit.audit.settings import SETTING_FILES, Settings, effective
 from self_coding.self_edit.audit.subject import audit_subject
-from self_coding.self_edit.audit.tests import audit_tests
+from self_coding.self_edit.audit.tests import audit_tests, read_side
 from self_coding.values.verdicts import Finding
 
 __all__ = [
@@ -44,10 +44,11 @@ def audit(
         strict: accept no changed expectation, even where the code changes too.
     """
     files = read_files(paths, before, after)
+    old, new = read_side(files, new=False), read_side(files, new=True)
     found = [
-        *audit_tests(files, strict=strict),
+        *audit_tests(files, old, new, strict=strict),
         *audit_framework(files),
-        *audit_subject(files),
+        *audit_subject(files, old, new),
         *audit_commands(files),
         *audit_data(files, strict=strict),
     ]

@@ -47,15 +47,21 @@ class Claim:
         return self.strength > says.NOTHING and self.reach not in {"unreachable", "swallowed"}
 
 
-def claims_of(function: Function, helpers: Iterable[str] = ()) -> tuple[Claim, ...]:
-    """The assertions of a function in order; `helpers` are names of functions that assert."""
-    reader = _Reader(frozenset(helpers), _bound_once(function), _names_used(function))
+def claims_of(
+    function: Function, helpers: Iterable[str] = (), idle: Iterable[str] = ()
+) -> tuple[Claim, ...]:
+    """The assertions of a function in order; `helpers` are names of functions that assert, `idle`
+    of functions that do not, whatever they are called."""
+    reader = _Reader(
+        frozenset(helpers), frozenset(idle), _bound_once(function), _names_used(function)
+    )
     return tuple(reader.body(function.body, ""))
 
 
 @dataclass(frozen=True)
 class _Reader:
     helpers: frozenset[str]
+    idle: frozenset[str]
     known: says.Known
     used: frozenset[str]
 
@@ -128,7 +134,8 @@ class _Reader:
         for call in ast.walk(node):
             if isinstance(call, ast.Call):
                 name = says.name_of(call.func)
-                if name in self.helpers or _CLAIMING.fullmatch(name):
+                named = _CLAIMING.fullmatch(name) and name not in self.idle
+                if name in self.helpers or named:
                     said = says.call_strength(call, self.known)
                     yield Claim(_normal(call), call.lineno, said, reach, call)
 

@@ -69,6 +69,7 @@ def _variables(file: File) -> Iterator[Finding]:
 
 def _masks(file: File) -> Iterator[Finding]:
     recipe = file.name.lower() in {"makefile", "gnumakefile"} or file.name.endswith(".mk")
+    lost = _lost_lines(file)
     for number, line in file.added_lines:
         if line.lstrip().startswith(("#", "//")):
             continue
@@ -85,7 +86,7 @@ def _masks(file: File) -> Iterator[Finding]:
         elif re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line) and _near(file, number):
             message = f"hides a failure: `{line.strip()[:80]}`"
             yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
-        if _lost_lines(file):
+        if lost:
             yield from _narrowed(file, number, line)
 
 
@@ -132,11 +133,9 @@ def _spares_tests(option: str) -> bool:
 def _removed(files: Files) -> Iterator[Finding]:
     """A file that ran the tests, and no changed file runs them any more."""
     places = [f for f in files.changed if f.kind is Kind.COMMAND or f.kind is Kind.SETTING]
-    if any(_test_lines(f.new) for f in places):
-        return
-    for file in places:
-        if _test_lines(file.old):
-            number, line = _test_lines(file.old)[0]
+    lost = [(file, lines[0]) for file in places if (lines := _test_lines(file.old))]
+    if lost and not any(_test_lines(file.new) for file in places):
+        for file, (number, line) in lost:
             message = f"no test command is left of `{line.strip()[:80]}`"
             yield Finding(rule="test-command-removed", path=file.path, line=number, message=message)
 
@@ -152,7 +151,7 @@ def _test_lines(text: str | None) -> list[tuple[int, str]]:
             line,
         )
         and not re.search(r"[=<>~]=\s*\d|::\s*$", line)
-        and re.search(r"\s", line.strip().lstrip("-"))
+        and (line.startswith("\t") or re.search(r"\s", line.strip().lstrip("-")))
     ]
 
 

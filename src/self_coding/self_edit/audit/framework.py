@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 from self_coding.self_edit.audit import strength as says
 from self_coding.self_edit.audit.claims import PLATFORM
@@ -58,6 +59,15 @@ _JUDGES = re.compile(
     r"^(?:pytest|_pytest|unittest|builtins|pluggy|doctest)\b|^(?:TestCase|Session|TestReport|CallInfo|Item|Function)\."
     r"|^(?:sys\.(?:exit|excepthook|exitfunc)|os\._exit)$"
 )
+_KINDS = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.Assign,
+    ast.AugAssign,
+    ast.AnnAssign,
+    ast.Call,
+    ast.Raise,
+)
 _PATCHERS = frozenset({"setattr", "patch", "object", "multiple", "setitem", "dict"})
 
 
@@ -70,8 +80,8 @@ def audit_framework(files: Files) -> Iterator[Finding]:
         if file.is_python:
             tree, old = parse(file.new), parse(file.old)
             if tree is not None:
-                known = _texts(old)
-                yield from _plugin(file, tree, old, known)
+                known = _Known(old)
+                yield from _plugin(file, tree, known)
                 yield from _exits(file, tree, known)
                 yield from _patches(file, tree, known)
 
@@ -88,35 +98,41 @@ def _by_name(file: File) -> Iterator[Finding]:
         yield _finding("module-shadowed", file, 0, f"takes the place of the module {stem!r}")
 
 
-def _plugin(
-    file: File, tree: ast.Module, old: ast.Module | None, known: set[str]
-) -> Iterator[Finding]:
+def _plugin(file: File, tree: ast.Module, known: _Known) -> Iterator[Finding]:
+    """Hooks, fixtures that nobody asked for, and what is collected or loaded besides."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from _hook(file, node, known)
-            if file.kind is not Kind.SOURCE and ast.unparse(node) not in known:
-                yield from _autouse(file, node, old)
-        elif isinstance(node, ast.Call) and any(k.arg == "specname" for k in node.keywords):
-            if ast.unparse(node) not in known:
-                yield _finding("outcome-hook", file, node.lineno, "registers a hook by specname")
-        elif isinstance(node, ast.Assign) and ast.unparse(node) not in known:
-            names = {says.name_of(target) for target in node.targets}
-            empty = isinstance(node.value, ast.List) and not node.value.elts
-            if names & {"collect_ignore", "collect_ignore_glob"} and not empty:
-                yield _finding("collection-narrowed", file, node.lineno, ast.unparse(node))
-            elif "pytest_plugins" in names:
-                yield _finding("plugin-added", file, node.lineno, ast.unparse(node))
-        elif (
-            isinstance(node, ast.Call | ast.AugAssign)
-            and ast.unparse(node) not in known
-            and not _on_platform(tree, node)
-        ):
-            if re.match(
-                r"collect_ignore(?:_glob)?\b|.*pluginmanager\.(?:register|unregister|set_blocked)|"
-                r".*\.register_assert_rewrite",
-                ast.unparse(node),
-            ) and ("assert_rewrite" not in ast.unparse(node)):
-                yield _finding("plugin-added", file, node.lineno, ast.unparse(node)[:100])
+            if file.kind is not Kind.SOURCE:
+                yield from _autouse(file, node, known)
+        elif isinstance(node, ast.Assign):
+            yield from _plugin_name(file, node, known)
+        elif isinstance(node, ast.Call | ast.AugAssign):
+            yield from _plugin_call(file, tree, node, known)
+
+
+def _plugin_name(file: File, node: ast.Assign, known: _Known) -> Iterator[Finding]:
+    names = {says.name_of(target) for target in node.targets}
+    empty = isinstance(node.value, ast.List) and not node.value.elts
+    if names & {"collect_ignore", "collect_ignore_glob"} and not empty and node not in known:
+        yield _finding("collection-narrowed", file, node.lineno, ast.unparse(node))
+    elif "pytest_plugins" in names and node not in known:
+        yield _finding("plugin-added", file, node.lineno, ast.unparse(node))
+
+
+def _plugin_call(
+    file: File, tree: ast.Module, node: ast.Call | ast.AugAssign, known: _Known
+) -> Iterator[Finding]:
+    if isinstance(node, ast.Call) and any(k.arg == "specname" for k in node.keywords):
+        if node not in known:
+            yield _finding("outcome-hook", file, node.lineno, "registers a hook by another name")
+        return
+    whole = says.dotted(node.func if isinstance(node, ast.Call) else node.target)
+    ignores = whole.split(".")[0] in {"collect_ignore", "collect_ignore_glob"}
+    registers = re.search(r"pluginmanager\.(?:register|unregister|set_blocked)$", whole)
+    if (ignores or registers) and node not in known and not _on_platform(tree, node):
+        rule = "collection-narrowed" if ignores else "plugin-added"
+        yield _finding(rule, file, node.lineno, ast.unparse(node)[:100])
 
 
 def _on_platform(tree: ast.Module, node: ast.AST) -> bool:
@@ -130,11 +146,11 @@ def _on_platform(tree: ast.Module, node: ast.AST) -> bool:
 
 
 def _hook(
-    file: File, node: ast.FunctionDef | ast.AsyncFunctionDef, known: set[str]
+    file: File, node: ast.FunctionDef | ast.AsyncFunctionDef, known: _Known
 ) -> Iterator[Finding]:
-    if node.name in OUTCOME_HOOKS and ast.unparse(node) not in known:
+    if node.name in OUTCOME_HOOKS and node not in known:
         yield _finding("outcome-hook", file, node.lineno, f"{node.name} can change what tests say")
-    elif node.name in _QUIET_HOOKS and ast.unparse(node) not in known:
+    elif node.name in _QUIET_HOOKS and node not in known:
         text = ast.unparse(node)
         if re.search(
             r"option\.\w+ =|addopts|keyword|markexpr|deselect|maxfail|exitstatus|inicfg", text
@@ -144,14 +160,14 @@ def _hook(
 
 
 def _autouse(
-    file: File, node: ast.FunctionDef | ast.AsyncFunctionDef, old: ast.Module | None
+    file: File, node: ast.FunctionDef | ast.AsyncFunctionDef, known: _Known
 ) -> Iterator[Finding]:
     """A fixture that every test gets unasked, and that replaces code or skips."""
     automatic = any(
         "fixture" in (text := ast.unparse(d)) and "autouse=True" in text
         for d in node.decorator_list
     )
-    if not automatic:
+    if not automatic or node in known:
         return
     for call in ast.walk(node):
         if isinstance(call, ast.Call):
@@ -169,25 +185,28 @@ def _autouse(
                 yield _finding("autouse-patch", file, call.lineno, message)
 
 
-def _exits(file: File, tree: ast.Module, known: set[str]) -> Iterator[Finding]:
+def _exits(file: File, tree: ast.Module, known: _Known) -> Iterator[Finding]:
     """Ways out of the process with a status of one's own choice."""
     main = _main_guard(tree)
     soft = _SOFT_EXITS if file.kind in {Kind.TEST, Kind.SUPPORT} else frozenset()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or node in main or ast.unparse(node) in known:
+        if not isinstance(node, ast.Call) or node in main:
             continue
         name = says.dotted(node.func)
         ends_by_exit = name == "atexit.register" and "exit" in ast.unparse(
             node.args[0] if node.args else node
         )
-        if name in _EXITS or ends_by_exit:
+        hard = name in _EXITS or ends_by_exit
+        if not (hard or name in soft) or node in known:
+            continue
+        if hard:
             yield _finding("exit-forced", file, node.lineno, f"`{ast.unparse(node)}` ends the run")
-        elif name in soft and not _inside_raises(tree, node):
+        elif not _inside_raises(tree, node):
             yield _finding("exit-forced", file, node.lineno, f"`{ast.unparse(node)}` in the tests")
     for node in ast.walk(tree):
         if not isinstance(node, ast.Raise) or node.exc is None or file.kind is not Kind.SUPPORT:
             continue
-        if "SystemExit" in ast.unparse(node) and ast.unparse(node) not in known:
+        if "SystemExit" in ast.unparse(node) and node not in known:
             yield _finding("exit-forced", file, node.lineno, "raises SystemExit beside the tests")
 
 
@@ -209,7 +228,7 @@ def _inside_raises(tree: ast.Module, call: ast.Call) -> bool:
     return False
 
 
-def _patches(file: File, tree: ast.Module, known: set[str]) -> Iterator[Finding]:
+def _patches(file: File, tree: ast.Module, known: _Known) -> Iterator[Finding]:
     """Assignments into pytest, unittest, builtins or the interpreter's exit."""
     names = _imported(tree)
     for node in ast.walk(tree):
@@ -223,7 +242,7 @@ def _patches(file: File, tree: ast.Module, known: set[str]) -> Iterator[Finding]
             whole = _resolved(target, names)
             into = whole if isinstance(node, ast.Call) else whole.rpartition(".")[0]
             hit = _JUDGES.search(whole) if "." in whole or isinstance(node, ast.Call) else None
-            if hit and into and ast.unparse(node) not in known:
+            if hit and into and node not in known:
                 message = f"`{ast.unparse(node)[:100]}` changes what judges the tests"
                 yield _finding("framework-patched", file, node.lineno, message)
 
@@ -255,13 +274,19 @@ def _resolved(target: ast.expr, names: dict[str, str]) -> str:
     return f"{full}.{rest}" if rest else (full if full != first else whole)
 
 
-def _texts(tree: ast.Module | None) -> set[str]:
-    """Every function, statement and call of a module as text."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Assign, ast.AugAssign, ast.AnnAssign,
-             ast.Call, ast.Raise)  # fmt: skip
-    return (
-        {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, kinds)} if tree else set()
-    )
+class _Known:
+    """The functions, statements and calls of the old module; read when first asked."""
+
+    def __init__(self, tree: ast.Module | None) -> None:
+        self._tree = tree
+
+    @cached_property
+    def _texts(self) -> frozenset[str]:
+        nodes = ast.walk(self._tree) if self._tree else ()
+        return frozenset(ast.unparse(node) for node in nodes if isinstance(node, _KINDS))
+
+    def __contains__(self, node: ast.AST) -> bool:
+        return ast.unparse(node) in self._texts
 
 
 def _finding(rule: str, file: File, line: int, message: str) -> Finding:

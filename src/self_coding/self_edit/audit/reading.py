@@ -9,7 +9,7 @@ import ast
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from self_coding.self_edit.audit import strength as says
 from self_coding.self_edit.audit.claims import Claim, Function, claims_of
@@ -28,7 +28,14 @@ class Test:
     node: Function
     owner: ast.ClassDef | None
     collected: bool
-    claims: tuple[Claim, ...]
+    source: str
+    helpers: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """Its assertions, in order."""
+        return claims_of(self.node, self.helpers, self.idle)
 
     @property
     def short(self) -> str:
@@ -64,7 +71,7 @@ class Test:
                     names.add(node.value)
         return frozenset(names - _EVERYWHERE)
 
-    @property
+    @cached_property
     def live(self) -> tuple[Claim, ...]:
         """The claims that are reached and can fail."""
         return tuple(claim for claim in self.claims if claim.counts)
@@ -77,11 +84,12 @@ _EVERYWHERE = frozenset(
 
 @dataclass(frozen=True)
 class Module:
-    """One parsed test module."""
+    """One parsed test module; `frame` is its text without the functions."""
 
     path: str
     tree: ast.Module
     tests: tuple[Test, ...]
+    frame: str
 
     @cached_property
     def by_name(self) -> dict[str, Test]:
@@ -96,7 +104,9 @@ def read_module(
     tree = parse(text)
     if tree is None:
         return None
-    helpers = _asserting(tree)
+    helpers, idle = _asserting(tree)
+    lines = (text or "").split("\n")
+    outside = dict(enumerate(lines, 1))
     functions = []
     for owner, node in _functions(tree.body):
         name = f"{owner.name}.{node.name}" if owner else node.name
@@ -106,10 +116,14 @@ def read_module(
             and (owner is None or is_test_class(owner, tree, settings))
             and not _is_fixture(node)
         )
-        functions.append(Test(path, name, node, owner, collected, claims_of(node, helpers)))
-    return Module(path, tree, tuple(functions))
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        own = range(first, (node.end_lineno or node.lineno) + 1)
+        source = "\n".join(outside.pop(number, "") for number in own)
+        functions.append(Test(path, name, node, owner, collected, source, helpers, idle))
+    return Module(path, tree, tuple(functions), "\n".join(outside.values()))
 
 
+@lru_cache(maxsize=64)
 def parse(text: str | None) -> ast.Module | None:
     """The syntax tree of a source text; None where Python refuses it."""
     if text is None:
@@ -168,20 +182,21 @@ def _is_fixture(node: Function) -> bool:
     return any(says.name_of(name) == "fixture" for name in names)
 
 
-def _asserting(tree: ast.Module) -> frozenset[str]:
-    """Functions of the module that hold assertions, or call one that does."""
-    functions = {node.name: node for _, node in _functions(tree.body)}
+def _asserting(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """Functions of the module that hold assertions or call one that does; then the others."""
+    functions = {
+        node.name: node for _, node in _functions(tree.body) if not node.name.startswith("test")
+    }
     asserting: set[str] = set()
     while True:
+        idle = functions.keys() - asserting
         found = {
             name
-            for name, node in functions.items()
-            if name not in asserting
-            and not name.startswith("test")
-            and any(claim.counts for claim in claims_of(node, asserting))
+            for name in idle
+            if any(claim.counts for claim in claims_of(functions[name], asserting, idle))
         }
         if not found:
-            return frozenset(asserting)
+            return frozenset(asserting), frozenset(idle)
         asserting |= found
 
 

@@ -53,6 +53,13 @@ def marks(test: Test, module: Module) -> list[Mark]:
             if isinstance(statement, ast.Assign)
             and says.name_of(statement.targets[0]) == "pytestmark"
         ]
+    decorators += [
+        value
+        for decorator in decorators
+        if isinstance(decorator, ast.Call)
+        for name in decorator.args
+        if isinstance(name, ast.Name) and (value := module_value(module, name.id)) is not None
+    ]
     found = [mark for decorator in decorators for mark in _marks_in(decorator, module)]
     for node in _own(test.node):
         if isinstance(node, ast.Call) and node not in decorators:

@@ -66,9 +66,10 @@ def call_strength(call: ast.Call, known: Known) -> int:
         return LOOSE if caught & _BROAD else EXACT
     if name in {"assertEqual", "assertIs", "assertEquals"} and len(call.args) >= 2:
         left, right = (_substitute(arg, known) for arg in call.args[:2])
-        same = ast.dump(left) == ast.dump(right)
-        return NOTHING if same and not _calls(left) else EXACT
-    return _UNITTEST.get(name, CLOSE)
+        if ast.dump(left) == ast.dump(right):
+            return EXISTS if _calls(left) else NOTHING
+        return EXACT
+    return _UNITTEST.get(name, EXACT)
 
 
 def cannot_fail(test: ast.expr) -> bool:
@@ -207,6 +208,8 @@ def dotted(node: ast.expr) -> str:
 
 def _of_comparison(op: ast.cmpop, test: ast.Compare) -> int:
     right = test.comparators[-1]
+    if ast.dump(test.left) == ast.dump(right):
+        return EXISTS  # twice the same call: only that it is steady
     if isinstance(op, ast.Eq):
         if re.search(r"\b(?:approx|isclose|round|ANY)\b", ast.unparse(test)):
             return CLOSE

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from self_coding.self_edit.audit import strength as says
 from self_coding.self_edit.audit.files import File, Files, Kind
-from self_coding.self_edit.audit.reading import Test, parse, read_module
+from self_coding.self_edit.audit.reading import Module, Test, parse
 from self_coding.values.verdicts import Finding
 
 _ENVIRONMENT = re.compile(
@@ -34,7 +34,9 @@ _AIDS = re.compile(
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
 
 
-def audit_subject(files: Files) -> Iterator[Finding]:
+def audit_subject(
+    files: Files, old: dict[str, Module], new: dict[str, Module]
+) -> Iterator[Finding]:
     """Every sign that code under test knows that it is tested, or is not what is tested."""
     for file in files.changed:
         if file.new is None:
@@ -50,7 +52,7 @@ def audit_subject(files: Files) -> Iterator[Finding]:
         if file.kind is Kind.SOURCE and file.path != "setup.py":
             yield from _looks_for_tests(file)
             yield from _always_equal(file)
-    yield from _replaced(files)
+    yield from _replaced(files, old, new)
 
 
 def _looks_for_tests(file: File) -> Iterator[Finding]:
@@ -125,13 +127,10 @@ def _methods(tree: ast.Module | None) -> set[str]:
     )
 
 
-def _replaced(files: Files) -> Iterator[Finding]:
+def _replaced(files: Files, old: dict[str, Module], new: dict[str, Module]) -> Iterator[Finding]:
     """Tests that now judge something else than before under the same name."""
     for file in files.of(Kind.TEST):
-        if file.old is None or file.new is None:
-            continue
-        before = read_module(file.path, file.old, files.settings)
-        after = read_module(file.path, file.new, files.new_settings)
+        before, after = old.get(file.path), new.get(file.path)
         if before is None or after is None:
             continue
         asserted = {
@@ -151,9 +150,9 @@ def _replaced(files: Files) -> Iterator[Finding]:
                 )
         yield from _attributes(file, before.tree, after.tree, asserted)
         for test in after.by_name.values():
-            old = before.by_name.get(test.name)
-            if old is not None and test.collected:
-                yield from _mocked(old, test)
+            was = before.by_name.get(test.name)
+            if was is not None and test.collected and was.source != test.source:
+                yield from _mocked(was, test)
 
 
 def _from_code(tree: ast.Module) -> dict[str, str]:
@@ -193,6 +192,11 @@ def _attributes(
     for node in new.body:
         if isinstance(node, ast.Assign) and ast.unparse(node) not in known:
             for target in node.targets:
+                if isinstance(target, ast.Name) and target.id in _defined(old):
+                    message = f"{target.id} is bound to something else"
+                    yield Finding(
+                        rule="test-uncollected", path=file.path, line=node.lineno, message=message
+                    )
                 root = says.dotted(target).split(".")[0]
                 if isinstance(target, ast.Attribute) and root in {*_from_code(new), *asserted}:
                     message = f"`{ast.unparse(node)[:80]}` replaces what is tested"
@@ -208,6 +212,11 @@ def _attributes(
                 yield Finding(
                     rule="test-uncollected", path=file.path, line=node.lineno, message=message
                 )
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return {n.name for n in tree.body if isinstance(n, kinds) and n.name.lower().startswith("test")}
 
 
 def _mocked(old: Test, new: Test) -> Iterator[Finding]:

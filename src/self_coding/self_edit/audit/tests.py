@@ -22,11 +22,13 @@ from self_coding.values.verdicts import Finding
 _Modules = dict[str, Module]
 
 
-def audit_tests(files: Files, *, strict: bool = False) -> Iterator[Finding]:
-    """Every test and helper that went, or says less than before."""
-    old, new = _read(files, new=False), _read(files, new=True)
+def audit_tests(
+    files: Files, old: _Modules, new: _Modules, *, strict: bool = False
+) -> Iterator[Finding]:
+    """Every test and helper that went, or says less than before, given both sides' modules."""
     around = Around(
         moved=_moved(old, new),
+        cases=_new_cases(old, new),
         gone=_gone(files),
         touches_source=files.touches_source,
         strict=strict,
@@ -83,7 +85,7 @@ def _module(
 def _renewed(old: _Modules, new: _Modules, share: float) -> bool:
     """Whether the tests of some files together claim as much as before, and about `share` of the
     same names."""
-    was, now = _texts(old), _texts(new)
+    was, now = _texts(old, new), _texts(new, old)
     if sum((now - was).values()) < sum((was - now).values()):
         return False
     lost = _words(was - now)
@@ -91,17 +93,14 @@ def _renewed(old: _Modules, new: _Modules, share: float) -> bool:
 
 
 def _aids(before: Module, after: Module | None) -> frozenset[str]:
-    """The classes and functions of a test module, other than tests, that change."""
+    """The functions of a test module, other than tests, that change, and their classes."""
     was, now = (
-        {
-            node.name: ast.unparse(node)
-            for node in (module.tree.body if module else [])
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            and not node.name.lower().startswith("test")
-        }
+        {test.name: test for test in (module.tests if module else ()) if not test.collected}
         for module in (before, after)
     )
-    return frozenset(name for name in was if was[name] != now.get(name))
+    changed = [test for name, test in was.items() if not _is_same(test, now.get(name))]
+    owners = (test.owner.name for test in changed if test.owner)
+    return frozenset([*(test.short for test in changed), *owners])
 
 
 def _words(claims: Counter[str]) -> set[str]:
@@ -121,7 +120,10 @@ def _lost(path: str, whole: bool, lost: list[tuple[str, int, str]]) -> Iterator[
 
 def _pair(old: Test, new: Test, before: Module, after: Module, around: Around) -> Iterator[Finding]:
     """One function before and after: what it claims, its marks, its parameters, its form."""
-    if old.body != new.body:
+    same = old.source == new.source
+    if same and before.frame == after.frame:
+        return
+    if not same and old.body != new.body:
         yield from compare(old, new, around)
     yield from compare_marks(old, new, before, after)
     if not (old.collected and new.collected):
@@ -219,10 +221,9 @@ def _accounted(
         return True
     if live and sum(around.moved[claim.text] > 0 for claim in live) >= 0.6 * len(live):
         return True
+    if live and all(_is_a_case(claim.node, around.cases) for claim in live):
+        return True
     for module in new.values():
-        twin = module.by_name.get(test.name)
-        if module.path != test.path and twin is not None and twin.body == test.body:
-            return True
         for other in module.tests:
             if other.body == test.body and (other.collected or _is_inherited(other, new)):
                 return True
@@ -236,6 +237,16 @@ def _accounted(
                 used[id(candidate)] += 1
                 return True
     return False
+
+
+def _is_a_case(claim: ast.expr, gained: tuple[str, ...]) -> bool:
+    """Whether some new parameter set holds every literal of an assertion."""
+    literals = {ast.unparse(n) for n in ast.walk(claim) if isinstance(n, ast.Constant)}
+    return bool(literals) and any(
+        literals
+        <= {ast.unparse(n) for n in ast.walk(ast.parse(case)) if isinstance(n, ast.Constant)}
+        for case in gained
+    )
 
 
 def _is_inherited(test: Test, new: _Modules) -> bool:
@@ -262,7 +273,7 @@ def _hidden(test: Test, new: _Modules) -> str:
     return ""
 
 
-def _read(files: Files, *, new: bool) -> _Modules:
+def read_side(files: Files, *, new: bool) -> _Modules:
     """The test modules and helpers of one side."""
     settings = files.new_settings if new else files.settings
     found: _Modules = {}
@@ -310,15 +321,48 @@ def _added(old: _Modules, new: _Modules) -> list[Test]:
 
 
 def _moved(old: _Modules, new: _Modules) -> Counter[str]:
-    """Assertions that stand more often in the new tests than in the old ones, anywhere."""
+    """Assertions that a test, or a helper that a test calls, has now and did not have before."""
+    called: set[str] = set()
+    for module in new.values():
+        for test in module.tests:
+            called |= test.called if test.collected else frozenset()
+    gained: Counter[str] = Counter()
+    for path, module in new.items():
+        for name, test in module.by_name.items():
+            before = old[path].by_name.get(name) if path in old else None
+            if before is not None and before.source == test.source:
+                continue
+            if test.collected or (test.short in called and not test.short.startswith("test")):
+                was = Counter(claim.text for claim in before.live) if before else Counter[str]()
+                gained += Counter(claim.text for claim in test.live) - was
+    return gained
 
-    return _texts(new) - _texts(old)
+
+def _new_cases(old: _Modules, new: _Modules) -> tuple[str, ...]:
+    """The parameter sets that collected tests have now and did not have before."""
+    found: list[str] = []
+    for path, module in new.items():
+        for name, test in module.by_name.items():
+            before = old[path].by_name.get(name) if path in old else None
+            was = cases(before, _lists(old[path])) if before else []
+            if test.collected:
+                found += [case for case in cases(test, _lists(module)) if case not in was]
+    return tuple(found)
 
 
-def _texts(modules: _Modules) -> Counter[str]:
-    """The live assertions of some modules, counted."""
-    tests = (test for module in modules.values() for test in module.tests)
-    return Counter(claim.text for test in tests for claim in test.live)
+def _texts(modules: _Modules, others: _Modules) -> Counter[str]:
+    """The live assertions of the functions that are not the same in `others`, counted."""
+    return Counter(
+        claim.text
+        for path, module in modules.items()
+        for name, test in module.by_name.items()
+        if not _is_same(test, others[path].by_name.get(name) if path in others else None)
+        for claim in test.live
+    )
+
+
+def _is_same(test: Test, other: Test | None) -> bool:
+    return other is not None and other.source == test.source
 
 
 def _gone(files: Files) -> frozenset[str]:

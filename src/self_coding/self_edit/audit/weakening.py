@@ -19,6 +19,10 @@ from self_coding.self_edit.audit.reading import Test
 from self_coding.values.verdicts import Finding
 
 _DEFAULT_TOLERANCE = 1e-6  # what `pytest.approx` grants by itself
+_NEUTRAL = frozenset(
+    {"pytest", "approx", "round", "math", "isclose", "abs", "rel", "self", "not", "is", "in", "None",
+     "assertEqual", "assertTrue", "assertAlmostEqual", "isinstance", "len", "or", "and", "True"}
+)  # fmt: skip
 _MOST_PAIRED = 60  # assertions of one test that are paired by likeness; more are a table
 
 
@@ -27,13 +31,14 @@ class Around:
     """What else the change does: assertions that it adds elsewhere, names that it takes out of
     the code, and whether it changes code at all. `renewed`: code changes, and the tests of this
     file together claim at least as much as before. `aids` are the helpers of the tests' own that
-    change. `strict` accepts no changed expectation."""
+    change, `cases` the parameter sets that are new. `strict` accepts no changed expectation."""
 
     moved: Counter[str] = field(default_factory=Counter)
     gone: frozenset[str] = frozenset()
     touches_source: bool = False
     renewed: bool = False
     aids: frozenset[str] = frozenset()
+    cases: tuple[str, ...] = ()
     strict: bool = False
 
 
@@ -122,6 +127,9 @@ def _pair(
 def _like(one: str, two: str) -> float:
     if one.partition(",")[0].rstrip(")") == two.partition(",")[0].rstrip(")"):
         return 0.9  # the same call with the same first argument
+    names, others = (set(re.findall(r"[A-Za-z_]\w+", text)) - _NEUTRAL for text in (one, two))
+    if names and names == others:
+        return 0.8  # about the same thing, said in another way
     matcher = SequenceMatcher(None, one[:300], two[:300], autojunk=False)
     return matcher.ratio() if matcher.real_quick_ratio() > 0.5 else 0.0
 
@@ -138,6 +146,8 @@ def _compare_claims(was: Claim, now: Claim, path: str, around: Around) -> Iterat
         yield finding("tolerance-widened", shown)
     elif _catches_more(was.node, now.node):
         yield finding("raises-widened", shown)
+    elif tolerance < says.tolerance(was.node) or says.loosened(now.node, was.node):
+        return
     elif now.strength < was.strength and not _same_said(was, now):
         yield finding("assert-weakened", shown)
     elif (around.strict or not around.touches_source) and _only_literals(was.node, now.node):
@@ -156,8 +166,11 @@ def _same_said(was: Claim, now: Claim) -> bool:
         or bare.replace("assertEqual(", "assertTrue(").replace(", True)", ")") == now.text
     ):
         return True
-    empty = re.search(r"(?:==|is|,) (?:False|\[\]|\(\)|\{\}|''|b''|0|None|set\(\))\)?$", was.text)
-    return empty is not None and ("not " in now.text or "assertFalse" in now.text)
+    empty = re.search(
+        r"(?:assert\w+\()?(.+?)(?: ==| is|,) (?:False|\[\]|\(\)|\{\}|''|b''|0|None|set\(\))\)?$",
+        was.text,
+    )
+    return empty is not None and now.text in {f"not {empty[1]}", f"self.assertFalse({empty[1]})"}
 
 
 def _catches_more(was: ast.expr, now: ast.expr) -> bool:
