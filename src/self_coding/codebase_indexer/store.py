@@ -100,6 +100,17 @@ class Blind(NamedTuple):
     reason: str
 
 
+def meta(connection: sqlite3.Connection, key: str) -> str:
+    """One fact about the index itself, empty when it was never stored."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def put_meta(connection: sqlite3.Connection, key: str, value: object) -> None:
+    """Store one fact about the index itself."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
+
+
 def files(connection: sqlite3.Connection) -> list[File]:
     """Every indexed file, by path."""
     rows = connection.execute("SELECT id, path, module, is_test, lines, parsed FROM files")

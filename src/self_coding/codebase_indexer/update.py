@@ -12,26 +12,27 @@ import hashlib
 import os
 import sqlite3
 import time
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import project, store
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.fields import fields
+from self_coding.codebase_indexer.linking import link
 from self_coding.codebase_indexer.parse import verdict
-from self_coding.codebase_indexer.resolve import Layout, is_test
-from self_coding.codebase_indexer.scan import Import, Scan, pack_imports, scan, unpack_imports
+from self_coding.codebase_indexer.resolve import is_test
+from self_coding.codebase_indexer.scan import Import, Scan, pack_imports, scan
 from self_coding.codebase_indexer.walk import Look, Stamp, look, settled
-from self_coding.retrieval import split_identifier
 
 _BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
 _HASH_BYTES = 16 << 20  # of full text gathered in memory before it is written
 _BULK = 400  # from this many changed files on, the name index is built afterwards
-_NUMBERS = {scope: number for number, scope in enumerate(store.SCOPES)}
-_DEAD_SHARE = 0.05
+_DEAD_FILES = 50  # dead rows of the full text that never matter
+_DEAD_SHARE = 0.05  # of the live ones, from which index_all writes it anew
+_DEAD_SHARE_ASKED = 0.3  # the same for a question, which is to be quick
+_NEW_WORDS = "INSERT INTO words (rowid, path, names, refs, docs, body) VALUES (?,?,?,?,?,?)"
 
 
 class Known(NamedTuple):
@@ -56,13 +57,13 @@ def refresh(
 ) -> Counts:
     """Make the index say what the working tree says; cheap when nothing has changed."""
     with database.read() as connection:
-        before = _meta(connection, "updates")
+        before = store.meta(connection, "updates")
         seen, known = _look(connection, root, src_dirs)
-        same = not seen.relisted or (_meta(connection, "view") == seen.view != "")
+        same = not seen.relisted or (store.meta(connection, "view") == seen.view != "")
     if same and not _differs(seen, known) and not (tier2 and _unasked(known)):
         return _counts(0, known)
     with database.write() as connection, _no_collections():
-        if _meta(connection, "updates") != before:  # somebody else was quicker
+        if store.meta(connection, "updates") != before:  # somebody else was quicker
             seen, known = _look(connection, root, src_dirs)
         update = _Update(connection, root, seen, known, tier2=tier2)
         update.run()
@@ -75,7 +76,7 @@ def _look(
     known = _known(connection)
     folders = dict(connection.execute("SELECT path, stamp FROM folders").fetchall())
     folders = {store.shown(path): stamp for path, stamp in folders.items()}
-    return look(root, src_dirs, known, folders, _meta(connection, "view")), known
+    return look(root, src_dirs, known, folders, store.meta(connection, "view")), known
 
 
 def _known(connection: sqlite3.Connection) -> dict[str, Known]:
@@ -105,11 +106,6 @@ def _unasked(known: Mapping[str, Known]) -> bool:
 def _counts(indexed: int, known: Mapping[str, Known]) -> Counts:
     failed = sum(each.parsed == 0 for each in known.values())
     return Counts(indexed, failed, len(known) - failed - indexed)
-
-
-def _meta(connection: sqlite3.Connection, key: str) -> str:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return "" if row is None else str(row[0])
 
 
 @contextmanager
@@ -150,7 +146,7 @@ class _Update:
         self.seen = seen
         self.known = known
         self.tier2 = tier2
-        self.doc = int(_meta(connection, "next_doc") or 1)
+        self.doc = int(store.meta(connection, "next_doc") or 1)
         self.indexed = 0
         self.failed = 0
         self.changed: dict[int, tuple[str, list[Import]]] = {}
@@ -173,7 +169,9 @@ class _Update:
         if bulk:
             self.connection.execute("CREATE INDEX symbols_name ON symbols (name)")
             self._words_option("automerge", 4)
-        self._link()
+        pyproject = _text(self.top + "pyproject.toml")
+        link(self.connection, self.changed, self.added, self.removed, pyproject)
+        self._sweep()
         self._remember()
 
     def _words_option(self, name: str, value: int) -> None:
@@ -285,95 +283,52 @@ class _Update:
             [(file, *each) for _, file, _, told in taken for each in told.blind],
         )
         many(
-            "INSERT INTO words (rowid, path, names, refs, docs, body) VALUES (?,?,?,?,?,?)",
-            [(doc, *_fields(path, told)) for path, _, doc, told in taken],
+            _NEW_WORDS,
+            [(doc, *fields(path, told)) for path, _, doc, told in taken],
         )
 
-    def _link(self) -> None:
-        """Resolve the imports of what changed, and of what a new or vanished file may concern."""
-        declared = project.read(_text(self.top + "pyproject.toml")).roots
-        known = _meta(self.connection, "declared")
-        if not (self.changed or self.added or self.removed or "\n".join(declared) != known):
+    def _sweep(self) -> None:
+        """Write the full text anew when too much of it is dead: rows of files as they were.
+
+        Dead rows match nothing, but count in how rare a word is. A question tolerates more of
+        them than `index_all`, which has the time.
+        """
+        live = len(self.seen.files)
+        dead = self.doc - 1 - live
+        if dead <= max(_DEAD_FILES, live * (_DEAD_SHARE if self.tier2 else _DEAD_SHARE_ASKED)):
             return
-        paths = {
-            store.shown(path): file
-            for path, file in self.connection.execute("SELECT path, id FROM files")
-        }
-        layout = Layout(paths, declared)
-        again = self.changed
-        roots = store.readable("\n".join(sorted(layout.roots())))
-        if self.added or self.removed or roots != _meta(self.connection, "roots"):
-            everything = roots != _meta(self.connection, "roots")
-            again = self._concerned(everything=everything)
+        self.connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
+        self.doc = 1
+        rows = self.connection.execute("SELECT id, path FROM files").fetchall()
+        for start in range(0, len(rows), _BATCH):
+            batch = []
+            for file, stored in rows[start : start + _BATCH]:
+                path = store.shown(stored)
+                source, _ = _read(self.top + path)
+                batch.append((self.doc, file, *fields(path, scan(source or b""))))
+                self.doc += 1
             self.connection.executemany(
-                "UPDATE files SET module=? WHERE id=?",
-                [
-                    (store.readable(layout.module(path)), file)
-                    for path, file in paths.items()
-                    if everything or path in self.added
-                ],
+                "UPDATE files SET doc=? WHERE id=?", [(doc, file) for doc, file, *_ in batch]
             )
-            self._put("roots", roots)
-            self._put("declared", "\n".join(declared))
-        self.connection.executemany(
-            "INSERT OR REPLACE INTO edges VALUES (?,?)",
-            [(file, _targets(layout, file, path, found)) for file, (path, found) in again.items()],
-        )
-
-    def _concerned(self, *, everything: bool) -> dict[int, tuple[str, list[Import]]]:
-        """The files whose imports a new or vanished file can change the meaning of."""
-        if everything and len(self.changed) == len(self.seen.files):
-            return self.changed
-        stems = {_stem(path) for path in self.added | self.removed}
-        found = dict(self.changed)
-        rows = self.connection.execute("SELECT id, path, imports FROM files")
-        for file, path, imports in rows:
-            if file not in found and (everything or any(stem in imports for stem in stems)):
-                found[file] = (store.shown(path), unpack_imports(imports))
-        return found
+            self.connection.executemany(_NEW_WORDS, [(doc, *texts) for doc, _, *texts in batch])
 
     def _remember(self) -> None:
-        self._put("next_doc", self.doc)
-        self._put("updates", int(_meta(self.connection, "updates") or 0) + 1)
+        store.put_meta(self.connection, "next_doc", self.doc)
+        store.put_meta(
+            self.connection, "updates", int(store.meta(self.connection, "updates") or 0) + 1
+        )
         if self.seen.relisted:
-            self._put("view", self.seen.view)
+            store.put_meta(self.connection, "view", self.seen.view)
             self.connection.execute("DELETE FROM folders")
             self.connection.executemany(
                 "INSERT INTO folders VALUES (?,?)",
                 [(store.stored(path), stamp) for path, stamp in self.seen.folders.items()],
             )
 
-    def _put(self, key: str, value: object) -> None:
-        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
-
-
-def _targets(layout: Layout, file: int, path: str, imports: Iterable[Import]) -> bytes:
-    """The edges of one file as they are stored."""
-    found: set[int] = set()
-    for scope, module, names in imports:
-        number = _NUMBERS[scope]
-        targets = (
-            layout.literal(path, module)
-            if scope == "string"
-            else layout.resolve(path, module, names)
-        )
-        for target in targets:
-            if target != file:
-                found.add(target << 3 | number)
-    return array("I", sorted(found)).tobytes()
-
 
 def _text(path: str) -> str:
     source, _ = _read(path)
     return source.decode("utf-8", "replace") if source is not None else ""
-
-
-def _fields(path: str, told: Scan) -> tuple[str, ...]:
-    """The text of one file as the full text takes it in: one string a field."""
-    names = " ".join([_split_words(name) for _, _, name, _ in told.symbols])
-    camel = [_camel(names) for _, _, names in told.imports if names]
-    refs = " ".join(filter(None, camel))
-    return _plain(path), names, refs, told.docstrings, told.text
 
 
 def _read(path: str) -> tuple[bytes | None, str | None]:
@@ -385,29 +340,3 @@ def _read(path: str) -> tuple[bytes | None, str | None]:
         return (None, "a link to nothing") if os.path.islink(path) else (None, None)  # noqa: PTH114
     except OSError as error:
         return None, error.strerror or str(error)
-
-
-@lru_cache(maxsize=50_000)
-def _split_words(name: str) -> str:
-    """`retrieval.words` of one identifier; the common kind of name needs no pattern."""
-    bare = name.replace("_", "")
-    if bare.islower() and bare.isascii() and bare.isalpha():
-        return name if bare == name else f"{name.replace('_', ' ')} {bare}"
-    parts = split_identifier(name)
-    return " ".join([*parts, bare.lower()] if len(parts) > 1 else parts)
-
-
-@lru_cache(maxsize=50_000)
-def _camel(names: tuple[str, ...]) -> str:
-    """The words of those names that have capitals inside."""
-    return " ".join([_split_words(name) for name in names if not name.islower()])
-
-
-def _plain(path: str) -> str:
-    """A path as text that can be encoded."""
-    return path.removesuffix(".py").encode("utf-8", "replace").decode("utf-8")
-
-
-def _stem(path: str) -> str:
-    folder, _, name = path.removesuffix(".py").rpartition("/")
-    return folder.rpartition("/")[2] if name == "__init__" else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import coverage
@@ -328,3 +329,19 @@ async def test_a_coverage_data_file(tree: Path, write, indexer) -> None:
         await indexer.record_coverage(tree / "no.db")
     with pytest.raises(IndexerError, match="names no test"):
         await indexer.record_coverage({"what": ["pkg/a.py"]})
+
+
+async def test_dead_text_is_swept(tree: Path, write, tmp_path: Path) -> None:
+    """However often a file changes, the full text stays that of the files as they are."""
+    write(**{"a.py": "first = 1\n"})
+    path = tmp_path / "swept.db"
+    indexer = CodebaseIndexer(tree, path)
+    for number in range(60):
+        write(**{"a.py": f"value{number} = 1\n"})
+        await indexer.index_changed()
+    assert await indexer.get_relevant_files("value59") == ["a.py"]
+    assert await indexer.get_relevant_files("value3") == []
+    indexer.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0] < 55
+    connection.close()

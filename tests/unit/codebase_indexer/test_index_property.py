@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -75,15 +76,12 @@ def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
         )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(edits=EDITS)
-def test_incremental_equals_rebuilt(edits: list[tuple[str, str, str]]) -> None:
-    """However the tree came to be, the index says what a new one says."""
+def check(edits: list[tuple[str, str, str]]) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         top = folder / "tree"
-        top.mkdir()
-        subprocess.run(["git", "init", "-q"], cwd=top, check=True)
+        subprocess.run(["git", "init", "-q", "--template=", str(top)], check=True)
+        (top / ".git/info").mkdir(exist_ok=True)
         grown = Cache(folder / "grown.db", ours=False)
         for kind, path, more in edits:
             if kind == "look":
@@ -96,3 +94,34 @@ def test_incremental_equals_rebuilt(edits: list[tuple[str, str, str]]) -> None:
         fresh.close()
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(edits=EDITS)
+def test_incremental_equals_rebuilt(edits: list[tuple[str, str, str]]) -> None:
+    """However the tree came to be, the index says what a new one says."""
+    check(edits)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(edits=EDITS)
+def test_incremental_equals_rebuilt_at_length(edits: list[tuple[str, str, str]]) -> None:
+    """The same, over many more sequences."""
+    check(edits)
+
+
+def test_a_package_that_appears_late() -> None:
+    """A relative import gains its package's `__init__` when that file appears."""
+    check(
+        [
+            ("write", "a.py", "import a\n"),
+            ("write", "pkg/b.py", "from . import c\n"),
+            ("look", "", ""),
+            ("write", "pkg/__init__.py", ""),
+            ("look", "", ""),
+            ("move", "pkg/__init__.py", "pkg/c.py"),
+        ]
+    )
