@@ -59,7 +59,7 @@ def _run(
     def place(wanted: str) -> AbstractContextManager[Path]:
         return checkout(repo, wanted, exact=exact)
 
-    gate = Gate(_top(repo), settings, place)
+    gate = Gate(_top(repo), settings, place, store=repo.folder)
     return gate.run(commit, tree=tree, base=base, first=first)
 
 
