@@ -10,24 +10,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from self_coding.errors import GitOperationError, MainMovedError
+from self_coding.errors import MainMovedError
 from self_coding.git_safety import swap
-from self_coding.git_safety.capture import discard
 from self_coding.git_safety.git import encode, fields
-from self_coding.git_safety.lock import IndexLock, Intent, operation, tokens
+from self_coding.git_safety.lock import IndexLock, Intent
 from self_coding.git_safety.log import Log, Move
 from self_coding.git_safety.objects import few
 from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.scan import discard
 from self_coding.git_safety.swap import Step
 
 _logger = logging.getLogger(__name__)
-_STALE_SECONDS = 1.5
 _TRIES = 12
 T = TypeVar("T")
 
@@ -77,22 +76,6 @@ class Done:
     refused: tuple[tuple[str, str], ...] = ()
 
 
-@contextmanager
-def guarded(repo: Repository, kind: str) -> Iterator[None]:
-    """Hold the operation lock, with whatever a crash left behind repaired first."""
-    try:
-        with operation(repo.folder, kind) as fresh:
-            if fresh and (Intent(repo.folder).path.exists() or tokens(repo.folder)):
-                for line in repair(repo):
-                    _logger.warning("repaired after a crash: %s", line)
-            yield
-    except OSError as error:
-        raise GitOperationError(
-            f"{kind}: {error}",
-            hint="make room on the disk, or the folder writable; recover() finishes what began",
-        ) from error
-
-
 def insist(work: Callable[[], T]) -> T:
     """Do `work` again when somebody was quicker: nothing had been changed."""
     for number in range(_TRIES):
@@ -140,12 +123,12 @@ def carry_out(repo: Repository, plan: Plan) -> Done:
             _move_refs(repo, plan, plan.refs)
         except BaseException:
             intent.clear()
-            _tidy(plan)
+            tidy(plan)
             raise
-        return _finish(repo, plan, locks, intent)
+        return finish(repo, plan, locks, intent)
 
 
-def _finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Intent) -> Done:
+def finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Intent) -> Done:
     """The part after the refs: files, HEAD, index, log. It can be repeated after a crash."""
     refused: list[tuple[str, str]] = []
     for part, lock in zip(plan.parts, locks, strict=True):
@@ -167,7 +150,7 @@ def _finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: In
         data={**plan.data, **({"refused": "\n".join(p for p, _ in refused)} if refused else {})},
     )
     intent.clear()
-    _tidy(plan)
+    tidy(plan)
     return Done(number, tuple(refused))
 
 
@@ -178,7 +161,7 @@ def _logged(plan: Plan) -> list[Move]:
 
 def _unchanged(repo: Repository, part: Part) -> None:
     """With the index locked: it and HEAD are as they were when the plan was made."""
-    name = _head_name(repo.at(Path(part.top), Path(part.directory)))
+    name = head_name(repo.at(Path(part.top), Path(part.directory)))
     if part.head_to and part.head_from and name != part.head_from:
         raise MainMovedError("somebody moved HEAD meanwhile; nothing was changed", hint="try again")
     if part.index and digest(Path(part.directory) / "index") != part.index_before:
@@ -265,7 +248,8 @@ def _refresh(here: Repository, index: Path, part: Part) -> None:
         git.run("add", "--refresh", *flags, stdin=data, ok=())
 
 
-def _tidy(plan: Plan) -> None:
+def tidy(plan: Plan) -> None:
+    """Remove the files that a plan was prepared in, unless they hold somebody's bytes."""
     for part in plan.parts:
         if part.index:
             Path(part.index).unlink(missing_ok=True)
@@ -302,115 +286,11 @@ def digest(path: Path) -> str:
         return ""
 
 
-def repair(repo: Repository) -> list[str]:
-    """Finish or drop what a crash left; say what was done. The operation lock must be held."""
-    intent = Intent(repo.folder)
-    stored = intent.read()
-    if stored is None:
-        return _sweep(repo)
-    if not stored:
-        intent.clear()
-        return ["an unreadable intent was dropped; nothing had been changed"]
-    plan = _loaded(stored)
-    said = _drop_locks(repo, plan, intent)
-    tips = dict(zip([ref for ref, _, _ in plan.refs], _tips(repo, plan), strict=True))
-    moved = all(_reached(repo, old, new, tips[ref]) for ref, old, new in plan.refs)
-    if not moved:
-        intent.clear()
-        _tidy(plan)
-        return [*said, f"{plan.kind}: it had not begun; dropped"]
-    said += _redo(repo, plan, intent)
-    return said
-
-
-def _reached(repo: Repository, old: str, new: str, tip: str) -> bool:
-    """Whether a ref has been moved to `new`, by us and before anybody moved it on."""
-    if tip in (old, new, "") or not new:
-        return tip == new
-    return repo.git.run("merge-base", "--is-ancestor", new, tip, ok=()).returncode == 0
-
-
-def _tips(repo: Repository, plan: Plan) -> list[str]:
-    return repo.resolve([ref for ref, _, _ in plan.refs]) if plan.refs else []
-
-
-def _redo(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
-    """Carry on behind the refs; a checkout that somebody has worked in since keeps its index."""
-    parts, locks = [], []
-    with ExitStack() as stack:
-        for part in plan.parts:
-            here = repo.at(Path(part.top), Path(part.directory))
-            lock = IndexLock(Path(part.directory), repo.folder)
-            lock.acquire()
-            stack.callback(lock.release)
-            if part.index and digest(Path(part.directory) / "index") != part.index_before:
-                part = replace(part, index="")  # noqa: PLW2901 - theirs is newer
-            if part.head_to and _head_name(here) != part.head_from:
-                part = replace(part, head_to="")  # noqa: PLW2901 - moved already, or by them
-            parts.append(part)
-            locks.append(lock)
-        done = _finish(repo, replace(plan, parts=tuple(parts)), locks, intent)
-    left = f"; left alone: {', '.join(path for path, _ in done.refused)}" if done.refused else ""
-    return [f"{plan.kind}: finished{left}"]
-
-
-def _head_name(here: Repository) -> str:
+def head_name(here: Repository) -> str:
+    """What HEAD names: a full ref, or a commit."""
     branch = here.head_branch()
     return f"refs/heads/{branch}" if branch else here.head().commit
 
 
-def _drop_locks(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
-    """Remove the lock files that our own dead processes have left, and only those."""
-    said = _sweep(repo)
-    since = intent.path.stat().st_mtime
-    moves = (*plan.refs, *plan.after)
-    names = [repo.common / f"{ref}.lock" for ref, _, _ in moves]
-    names += [Path(part.directory) / "HEAD.lock" for part in plan.parts if part.head_to]
-    if any(not new for _, _, new in moves):
-        names += [repo.common / "packed-refs.lock", repo.common / "packed-refs.new"]
-    stale = [lock for lock in names if _since(lock, since)]
-    if stale:
-        time.sleep(_STALE_SECONDS)  # a living git holds a ref's lock for milliseconds
-    for lock in stale:
-        if _since(lock, since):
-            lock.unlink(missing_ok=True)
-            said.append(f"removed our stale {lock}")
-    return said
-
-
-def _sweep(repo: Repository) -> list[str]:
-    """Give back every index.lock of ours that a crash has left."""
-    said = []
-    left = tokens(repo.folder)
-    for lock in (
-        [checkout.directory / "index.lock" for checkout in repo.checkouts()] if left else []
-    ):
-        for token in left:
-            if lock.exists() and token.exists() and lock.samefile(token):
-                lock.unlink()
-                said.append(f"removed our stale {lock}")
-    for token in left:
-        token.unlink(missing_ok=True)
-    return said
-
-
-def _since(lock: Path, since: float) -> bool:
-    try:
-        return lock.stat().st_mtime >= since - 0.01
-    except OSError:
-        return False
-
-
 def _stored(plan: Plan) -> dict[str, Any]:
     return asdict(replace(plan, data=dict(plan.data)))
-
-
-def _loaded(stored: Mapping[str, Any]) -> Plan:
-    parts = tuple(
-        Part(**{**part, "steps": tuple(Step(**step) for step in part["steps"])})
-        for part in stored["parts"]
-    )
-    moves = {
-        name: tuple((ref, old, new) for ref, old, new in stored[name]) for name in ("refs", "after")
-    }
-    return Plan(**{**stored, "parts": parts, **moves})

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.capture import forget, ignored, reachable, scratch
-from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded, insist
+from self_coding.git_safety.change import Part, Plan, carry_out, digest, insist
 from self_coding.git_safety.describe import hidden_paths
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_branch, check_message
+from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Head, Repository
+from self_coding.git_safety.scan import forget, ignored, reachable, scratch
 from self_coding.git_safety.staging import copy_index, refuse_filtered
 
 KEPT = "refs/self-coding/kept"

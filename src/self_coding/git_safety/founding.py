@@ -13,8 +13,9 @@ from self_coding.adapters.process import Completed
 from self_coding.errors import GitOperationError, MainMovedError, MergeConflictError
 from self_coding.git_safety import gating, git, landing
 from self_coding.git_safety.capture import Capture, take
-from self_coding.git_safety.change import guarded, insist, log_of
+from self_coding.git_safety.change import insist, log_of
 from self_coding.git_safety.describe import patch
+from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import (
     Goal,

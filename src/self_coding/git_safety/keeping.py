@@ -11,14 +11,16 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import founding, receipts
-from self_coding.git_safety.capture import discard, load, take
-from self_coding.git_safety.change import Plan, carry_out, guarded, log_of, repair
+from self_coding.git_safety.capture import load, take
+from self_coding.git_safety.change import Plan, carry_out, log_of
 from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.git import decode
 from self_coding.git_safety.lock import operation
+from self_coding.git_safety.recovery import guarded, repair
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import UNDO, next_number
+from self_coding.git_safety.scan import discard
 from self_coding.git_safety.worktrees import find, open_worktree
 from self_coding.values.repository import Landed, Operation, Snapshot
 from self_coding.values.verdicts import Finding, GateReport

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.change import Plan, carry_out, guarded, insist
+from self_coding.git_safety.change import Plan, carry_out, insist
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.follow import Following, follow
 from self_coding.git_safety.git import decode, encode
+from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
 from self_coding.values.repository import Candidate, Conflict, ConflictFile, Landed, Moved
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.capture import Capture, exact_git, load, reachable, scratch, take
+from self_coding.git_safety.capture import Capture, load, take
 from self_coding.git_safety.change import Part, Plan, carry_out, log_of
 from self_coding.git_safety.describe import changed_paths, hidden_paths
 from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.scan import exact_git, reachable, scratch
 from self_coding.git_safety.staging import GONE, Target, prepare, refuse_filtered
 from self_coding.git_safety.swap import Step
 from self_coding.values.repository import PathChange, RollbackPlan

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.capture import scratch
 from self_coding.git_safety.git import Git, encode, fields
 from self_coding.git_safety.objects import LINK
 from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.scan import scratch
 from self_coding.git_safety.swap import Step, fingerprint
 
 GONE = "000000"

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 
 from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety import objects
-from self_coding.git_safety.capture import Capture, exact_git, load, scratch, take
-from self_coding.git_safety.change import Part, Plan, carry_out, guarded, insist, log_of
+from self_coding.git_safety.capture import Capture, load, take
+from self_coding.git_safety.change import Part, Plan, carry_out, insist, log_of
 from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.log import Entry, Move
+from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import UNDO, next_number
+from self_coding.git_safety.scan import exact_git, scratch
 from self_coding.git_safety.staging import GONE, Target, copy_index, prepare, set_entries
 from self_coding.values.repository import Operation
 

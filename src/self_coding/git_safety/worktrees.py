@@ -17,19 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.capture import (
-    MAX_UNTRACKED_BYTES,
-    discard,
-    exact_git,
-    forget,
-    reachable,
-    take,
-)
-from self_coding.git_safety.change import Part, Plan, carry_out, digest, guarded, log_of
+from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES, take
+from self_coding.git_safety.change import Part, Plan, carry_out, digest, log_of
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_attempt, check_message
+from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.scan import discard, exact_git, forget, reachable
 from self_coding.git_safety.staging import copy_index
 from self_coding.values.repository import Worktree
 
