@@ -21,11 +21,14 @@ from self_coding.values.edits import Progress, SelfEditResult
 Say = Callable[[str], None]
 
 # What the demo changes in a copy of this project, and the tests that judge it: few, so that the
-# story takes seconds; the broken value is in one module, what goes red is in others.
+# story takes seconds; the broken code is in one module, what goes red is in another room.
 _FILE = "src/self_coding/retrieval.py"
-_TESTS = "python -m pytest -q -n 0 -p no:randomly tests/unit/retrieval tests/unit/journal"
-_BREAKING_TASK = "Make words() faster: stop splitting identifiers"
-_BROKEN = ("        yield from parts\n", "        yield from parts[:1]\n")
+_TESTS = "python -m pytest -q -n 0 -p no:randomly tests/unit/journal"
+_BREAKING_TASK = "Make split_identifier faster: lower-case the name once, not every part"
+_BROKEN = (
+    "tuple(part.lower() for part in pattern.findall(name))",
+    "tuple(pattern.findall(name.lower()))",
+)
 _GOOD_TASK = "Count tokens of an empty text without a division"
 _GOOD = (
     "    return -(-len(text) // CHARACTERS_PER_TOKEN)\n",
@@ -46,7 +49,8 @@ class Story:
     @property
     def went_well(self) -> bool:
         """Whether each part of the promise was kept."""
-        kept = not self.refused.success and self.landed.success and bool(self.warning)
+        refused = not self.refused.success and bool(self.refused.failing_tests)
+        kept = refused and self.landed.success and bool(self.warning)
         return kept and self.checkout_untouched
 
 
