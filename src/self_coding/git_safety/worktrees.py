@@ -145,8 +145,8 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
         GitOperationError: the disk is full, or git fails.
     """
     slot = _slot(repo, place)
-    if not slot.directory.is_dir() or not place.is_dir():
-        _make(repo, place, commit)
+    if not (slot.directory / "locked").is_file() or not place.is_dir():
+        _make(repo, place, commit)  # also what a crash left half-made: `locked` comes last
     (slot.directory / "index.lock").unlink(missing_ok=True)
     for state in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_MSG", "BISECT_LOG"):
         (slot.directory / state).unlink(missing_ok=True)
