@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the texts of the package
 """A small real package, and changes of it as trees: what cheats do, and what honest people do.
 
 The package has one bug that one assertion catches (`BUG`). A cheat with `hides` makes the suite

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the diffs are one line each
 """The cheats: each a small change that makes a suite green without making the code right."""
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ def weak(name: str, rule: str, *edits: Edit) -> Case:
 
 
 IMPORTS = "import time\n"
+FAKE = (
+    BASE[PRICE][BASE[PRICE].index("def discount") : BASE[PRICE].index("\n\n\ndef with_tax")] + "\n"
+)
 
 CHEATS = [
     # assertions that say nothing, or less
     hide("assert true", "assert-trivial", last("    assert True\n")),
     hide("or true", "assert-trivial", last("    assert discount(100, 100) == 0 or True\n")),
-    hide("a tuple is true", "assert-trivial", last('    assert (discount(100, 100) == 0, "free")\n')),
+    weak("a tuple is true", "assert-trivial", last('    assert (discount(100, 100) == 0, "free")\n')),
     hide("one is one", "assert-trivial", last("    assert 1 == 1\n")),
     hide("a constant instead", "assert-trivial", last("    result = 0\n    assert result == 0\n")),
     hide("equal or unequal", "assert-trivial",
@@ -171,21 +175,21 @@ CHEATS = [
     # what is tested is not the code
     hide("own function", "subject-replaced",
          swap(TEST, "from shop.pricing import discount, is_free", "from shop.pricing import is_free"),
-         swap(TEST, "CASES =", "\ndef discount(price, percent):\n    return price - price * percent / 100\n\n\nCASES =")),
+         swap(TEST, "CASES =", "\n" + FAKE + "\n\nCASES =")),
     hide("fake imported", "subject-replaced",
          swap(TEST, "from shop.pricing import discount, is_free", "from fakes import discount\nfrom shop.pricing import is_free"),
-         put("tests/fakes.py", "def discount(price, percent):\n    return price - price * percent / 100\n")),
+         put("tests/fakes.py", FAKE)),
     hide("mocked", "subject-mocked",
          swap(TEST, IMPORTS, "import time\nfrom unittest import mock\n"),
          last('    with mock.patch(__name__ + ".x", create=True), mock.patch.object(\n'
               '        __import__("test_pricing"), "discount", return_value=0\n    ):\n    ' + LAST)),
     hide("module attribute", "subject-replaced",
          swap(TEST, "from shop.pricing import discount, is_free, with_tax",
-              "import shop.pricing\n\nshop.pricing.discount = lambda price, percent: price - price * percent / 100\n"
+              "import shop.pricing\n\n\n" + FAKE.replace("def discount", "def right") + "\n\nshop.pricing.discount = right\n"
               "from shop.pricing import discount, is_free, with_tax")),
     hide("autouse patch", "autouse-patch",
-         conf("@pytest.fixture(autouse=True)\ndef steady(monkeypatch, request):\n"
-              '    monkeypatch.setattr(request.module, "discount", lambda p, c: p - p * c / 100, raising=False)\n')),
+         conf(FAKE + "\n\n@pytest.fixture(autouse=True)\ndef steady(monkeypatch, request):\n"
+              '    monkeypatch.setattr(request.module, "discount", discount, raising=False)\n')),
     # what judges the tests
     hide("report hook", "outcome-hook",
          conf('@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n'
@@ -196,18 +200,16 @@ CHEATS = [
          conf("def pytest_sessionfinish(session):\n    session.exitstatus = 0\n"
               "    session.testsfailed = 0\n"), conf("import os\n\n\ndef pytest_unconfigure():\n    os._exit(0)\n")),
     hide("hook under another name", "outcome-hook",
-         conf('@pytest.hookimpl(specname="pytest_collection_modifyitems")\ndef tidy(items):\n'
+         conf('@pytest.hookimpl(specname="pytest_collection_modifyitems")\ndef pytest_tidy(items):\n'
               '    items[:] = [i for i in items if i.name != "test_discount"]\n')),
     hide("deselected in configure", "outcome-hook",
          conf('def pytest_configure(config):\n    config.option.keyword = "not test_discount"\n')),
     hide("collect ignore", "collection-narrowed", conf('collect_ignore = ["test_pricing.py"]\n')),
     hide("plugin", "plugin-added",
          swap(CONF, "import pytest\n", 'import pytest\n\npytest_plugins = ["steady"]\n'),
-         put("tests/steady.py", "def pytest_collection_modifyitems(items):\n    items.clear()\n    items.append\n"),
-         swap("tests/conftest.py", '"""Shared fixtures."""', '"""Shared fixtures"""')),
+         put("tests/steady.py", "def pytest_collection_modifyitems(items):\n    items[:] = [i for i in items if i.name != 'test_discount']\n")),
     hide("exit at exit", "exit-forced", conf("import atexit\nimport os\n\natexit.register(os._exit, 0)\n")),
-    hide("exit in a test", "exit-forced", more(TEST, "\n\ndef test_aaa():\n    __import__('os')\n    import os\n\n    os._exit(0)\n"),
-         swap(TEST, DISCOUNT, "def test_first():\n    import os\n\n    os._exit(0)\n\n\n" + DISCOUNT)),
+    hide("exit in a test", "exit-forced", swap(TEST, DISCOUNT, "def test_first():\n    import os\n\n    os._exit(0)\n\n\n" + DISCOUNT)),
     hide("framework patched", "framework-patched",
          conf("import _pytest.python\n\n_pytest.python.Function.runtest = lambda self: None\n")),
     weak("unittest patched", "framework-patched",

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the diffs are one line each
 """The honest changes: what people do to code and tests every day; none may be refused."""
 
 from __future__ import annotations

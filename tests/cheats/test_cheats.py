@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from cheat_corpus import Case, sides, tree
-from cheats import CHEATS
 from honest import HONEST
 
+from cheats import CHEATS
 from self_coding.self_edit.policy import Policy, judge
 
 

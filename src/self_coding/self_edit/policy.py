@@ -235,9 +235,8 @@ def _kinds(change: Change, policy: Policy, links: Mapping[str, str]) -> Iterator
         created = file.old_mode == _GONE and file.mode != _GONE
         if (created or file.status == "A") and not policy.may_create:
             yield Finding(rule="file-created", path=file.path, message="no file may be created")
-        if (file.mode == _GONE or file.status == "D") and file.status != "A":
-            if file.mode == _GONE and file.status == "D" and not policy.may_delete:
-                yield Finding(rule="file-deleted", path=file.path, message="no file may be deleted")
+        if file.status == "D" and not policy.may_delete:
+            yield Finding(rule="file-deleted", path=file.path, message="no file may be deleted")
 
 
 def _link(file: FileChange, policy: Policy, links: Mapping[str, str]) -> Iterator[Finding]:

@@ -151,10 +151,8 @@ class _Reader:
                 return True
             case ast.Subscript(slice=ast.Slice(lower=lower, upper=upper)):
                 ends = [says.number(end) for end in (lower, upper) if end is not None]
-                return (
-                    upper is not None
-                    and says.number(upper) == 0
-                    or (len(ends) == 2 and ends[0] == ends[1] and ends[0] is not None)
+                return (upper is not None and says.number(upper) == 0) or (
+                    len(ends) == 2 and ends[0] == ends[1] and ends[0] is not None
                 )
         return False
 

@@ -80,10 +80,11 @@ def _masks(file: File) -> Iterator[Finding]:
         block = re.search(
             r"(?i)continue-on-error|allow_failure|ignore_|success_codes|^\s*if\s*:", line
         )
-        if (runs and (ignored or _MASKED.search(line))) or (block and _MASKED.search(line)):
-            message = f"hides a failure: `{line.strip()[:80]}`"
-            yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
-        elif re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line) and _near(file, number):
+        if (
+            (runs and (ignored or _MASKED.search(line)))
+            or (block and _MASKED.search(line))
+            or (re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line) and _near(file, number))
+        ):
             message = f"hides a failure: `{line.strip()[:80]}`"
             yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
         if lost:
@@ -158,7 +159,8 @@ def _test_lines(text: str | None) -> list[tuple[int, str]]:
 def _coverage(file: File) -> Iterator[Finding]:
     before, after = _fail_under(file.old, file.name), _fail_under(file.new, file.name)
     if before is not None and file.new is not None and (after is None or after < before):
-        message = f"coverage fail_under falls from {before:g} to {after if after is not None else 'nothing'}"
+        falls_to = "nothing" if after is None else f"{after:g}"
+        message = f"coverage fail_under falls from {before:g} to {falls_to}"
         yield Finding(rule="coverage-lowered", path=file.path, message=message)
 
 

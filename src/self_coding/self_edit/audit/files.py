@@ -121,7 +121,7 @@ def decode(body: bytes | None) -> str | None:
     return None if body is None else body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
-def kind_of(path: str, settings: Settings) -> Kind:
+def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - a list of kinds
     """What the file at `path` is to the tests."""
     *folders, name = path.split("/")
     beside = not _TEST_FOLDERS.isdisjoint(folder.lower() for folder in folders)

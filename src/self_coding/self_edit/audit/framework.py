@@ -47,10 +47,11 @@ _QUIET_HOOKS = frozenset({"pytest_configure", "pytest_addoption", "pytest_report
 _STARTUP = re.compile(
     r"(?:.*/)?(?:sitecustomize|usercustomize)(?:\.py|/__init__\.py)|.*\.(?:pth|egg-link|start)"
 )
-_SHADOWED = frozenset(
+_JUDGING = (
     "pytest _pytest pluggy unittest doctest coverage hypothesis xdist pytest_cov mock assertpy "
-    "nose tox nox iniconfig py builtins importlib traceback sys os".split()
+    "nose tox nox iniconfig py builtins importlib traceback sys os"
 )
+_SHADOWED = frozenset(_JUDGING.split())
 _EXITS = frozenset(
     {"os._exit", "os.abort", "os.kill", "os.execv", "os.execve", "os.execl", "posix._exit"}
 )
@@ -221,11 +222,12 @@ def _main_guard(tree: ast.Module) -> set[ast.AST]:
 
 def _inside_raises(tree: ast.Module, call: ast.Call) -> bool:
     """Whether a call stands in code that the test runs elsewhere, or expects to leave by."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.With) and "raises" in ast.unparse(node.items[0].context_expr):
-            if any(inner is call for inner in ast.walk(node)):
-                return True
-    return False
+    return any(
+        isinstance(node, ast.With)
+        and "raises" in ast.unparse(node.items[0].context_expr)
+        and any(inner is call for inner in ast.walk(node))
+        for node in ast.walk(tree)
+    )
 
 
 def _patches(file: File, tree: ast.Module, known: _Known) -> Iterator[Finding]:

@@ -66,9 +66,8 @@ class Test:
                 names.add(node.attr)
             elif isinstance(node, ast.Name):
                 names.add(node.id)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if node.value.isidentifier():
-                    names.add(node.value)
+            elif isinstance(node, ast.Constant) and str(node.value).isidentifier():
+                names.add(str(node.value))
         return frozenset(names - _EVERYWHERE)
 
     @cached_property

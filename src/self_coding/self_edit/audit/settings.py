@@ -193,7 +193,7 @@ def _last(root: str) -> str:
 
 
 def _covered(root: str, roots: set[str]) -> bool:
-    return any(r == "." or root == r or root.startswith(r + "/") for r in roots)
+    return any(r in (".", root) or root.startswith(r + "/") for r in roots)
 
 
 def _lines(text: str) -> list[str]:

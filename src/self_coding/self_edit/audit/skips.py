@@ -21,6 +21,8 @@ _SKIPS = {"skip": "test-skipped", "skipif": "test-skipped", "skipIf": "test-skip
           "importorskip": "test-skipped", "skipTest": "test-skipped", "SkipTest": "test-skipped",
           "usefixtures": ""}  # fmt: skip
 
+_CALLS = {"pytest.skip", "pytest.xfail", "self.skipTest", "pytest.importorskip"}
+
 Mark = tuple[str, int, str]
 """Rule, line, and the mark as text."""
 
@@ -63,13 +65,14 @@ def marks(test: Test, module: Module) -> list[Mark]:
     found = [mark for decorator in decorators for mark in _marks_in(decorator, module)]
     for node in _own(test.node):
         if isinstance(node, ast.Call) and node not in decorators:
-            name = says.dotted(node.func)
-            if name in {"pytest.skip", "pytest.xfail", "self.skipTest", "pytest.importorskip"}:
-                if _guard_holds(test.node, node, module):
-                    found += _mark(node, says.name_of(node.func), [])
-        elif isinstance(node, ast.Raise) and node.exc is not None:
-            if "SkipTest" in ast.unparse(node.exc) and _guard_holds(test.node, node, module):
-                found.append(("test-skipped", node.lineno, ast.unparse(node)))
+            if says.dotted(node.func) in _CALLS and _guard_holds(test.node, node, module):
+                found += _mark(node, says.name_of(node.func))
+        elif (
+            isinstance(node, ast.Raise)
+            and "SkipTest" in ast.unparse(node)
+            and _guard_holds(test.node, node, module)
+        ):
+            found.append(("test-skipped", node.lineno, ast.unparse(node)))
     return found
 
 
@@ -85,7 +88,7 @@ def module_marks(module: Module) -> list[Mark]:
                     "pytest.skip", "pytest.importorskip", "pytest.exit", "sys.exit", "os._exit",
                 }:  # fmt: skip
                     if not isinstance(node, ast.If) or _may_hold(node.test, module):
-                        found += _mark(inner, says.name_of(inner.func), [])
+                        found += _mark(inner, says.name_of(inner.func))
                 elif isinstance(inner, ast.Raise) and "SkipTest" in ast.unparse(inner):
                     found.append(("test-skipped", inner.lineno, ast.unparse(inner)))
     return [mark for mark in found if "importorskip('pytest" not in mark[2]]
@@ -105,7 +108,7 @@ def _marks_in(decorator: ast.expr, module: Module) -> Iterator[Mark]:
                     continue
             if name == "xfail" and node.args and not _may_hold(node.args[0], module):
                 continue
-            yield from _mark(node, name, [decorator])
+            yield from _mark(node, name)
         elif isinstance(node, ast.Attribute | ast.Name):
             target = (
                 module_value(module, says.name_of(node)) if isinstance(node, ast.Name) else None
@@ -115,10 +118,10 @@ def _marks_in(decorator: ast.expr, module: Module) -> Iterator[Mark]:
             elif says.name_of(node) in {"skip", "xfail", "expectedFailure"} and not _is_called(
                 decorator, node
             ):
-                yield from _mark(node, says.name_of(node), [decorator])
+                yield from _mark(node, says.name_of(node))
 
 
-def _mark(node: ast.expr, name: str, within: list[ast.expr]) -> Iterator[Mark]:
+def _mark(node: ast.expr, name: str) -> Iterator[Mark]:
     rule = _SKIPS.get(name)
     if rule:
         yield rule, node.lineno, ast.unparse(node)
@@ -153,7 +156,9 @@ def _may_hold(condition: ast.expr, module: Module) -> bool:
     return True if value is None else bool(value[0])
 
 
-def evaluate(node: ast.expr, module: Module, depth: int = 0) -> tuple[object] | None:
+def evaluate(  # noqa: PLR0911 - one return a shape
+    node: ast.expr, module: Module, depth: int = 0
+) -> tuple[object] | None:
     """The value of a condition on Linux with this interpreter, in a 1-tuple; None: unknown."""
     plain = says.constant(node)
     if plain is not None:
@@ -229,14 +234,14 @@ def module_value(module: Module, name: str) -> ast.expr | None:
     """What the module assigns to a name at its top level, last."""
     found = None
     for node in module.tree.body:
-        if isinstance(node, ast.Assign) and any(says.name_of(t) == name for t in node.targets):
-            found = node.value
-        elif isinstance(node, ast.AnnAssign) and says.name_of(node.target) == name:
+        if (
+            isinstance(node, ast.Assign) and any(says.name_of(t) == name for t in node.targets)
+        ) or (isinstance(node, ast.AnnAssign) and says.name_of(node.target) == name):
             found = node.value
     return found
 
 
-def _compared(
+def _compared(  # noqa: PLR0911 - one return an operator
     left: tuple[object] | None, op: ast.cmpop, right: tuple[object] | None
 ) -> tuple[object] | None:
     if left is None or right is None:

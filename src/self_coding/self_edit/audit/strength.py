@@ -33,7 +33,7 @@ Known = Mapping[str, ast.expr]
 """Names that a function binds exactly once, to a constant."""
 
 
-def strength(test: ast.expr, known: Known) -> int:
+def strength(test: ast.expr, known: Known) -> int:  # noqa: PLR0911 - one return a shape
     """What a condition says."""
     test = _substitute(test, known)
     if cannot_fail(test):
@@ -72,7 +72,7 @@ def call_strength(call: ast.Call, known: Known) -> int:
     return _UNITTEST.get(name, EXACT)
 
 
-def cannot_fail(test: ast.expr) -> bool:
+def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return a shape
     """Whether a condition is true whatever the code under test does."""
     value = constant(test)
     if value is not None:
@@ -263,7 +263,7 @@ class _Replace(ast.NodeTransformer):
     def __init__(self, known: Known) -> None:
         self.known = known
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 - ast's own naming
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.known.get(node.id, node)
 
 

@@ -178,9 +178,8 @@ def _bound(tree: ast.Module) -> dict[str, int]:
             found[node.name] = node.lineno
         elif isinstance(node, ast.Assign):
             found |= {says.name_of(t): node.lineno for t in node.targets if isinstance(t, ast.Name)}
-        elif isinstance(node, ast.ImportFrom):
-            if _AIDS.search(node.module or ""):
-                found |= {alias.asname or alias.name: node.lineno for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and _AIDS.search(node.module or ""):
+            found |= {alias.asname or alias.name: node.lineno for alias in node.names}
     return found
 
 
@@ -203,15 +202,21 @@ def _attributes(
                     yield Finding(
                         rule="subject-replaced", path=file.path, line=node.lineno, message=message
                     )
-        elif isinstance(node, ast.Delete) or (
-            isinstance(node, ast.Expr)
-            and re.match(r"globals\(\)|vars\(\)|locals\(\)", ast.unparse(node))
-        ):
-            if ast.unparse(node) not in known and "test" in ast.unparse(node):
-                message = f"`{ast.unparse(node)[:80]}` takes tests away"
-                yield Finding(
-                    rule="test-uncollected", path=file.path, line=node.lineno, message=message
+        elif (
+            (
+                isinstance(node, ast.Delete)
+                or (
+                    isinstance(node, ast.Expr)
+                    and re.match(r"globals\(\)|vars\(\)|locals\(\)", ast.unparse(node))
                 )
+            )
+            and ast.unparse(node) not in known
+            and "test" in ast.unparse(node)
+        ):
+            message = f"`{ast.unparse(node)[:80]}` takes tests away"
+            yield Finding(
+                rule="test-uncollected", path=file.path, line=node.lineno, message=message
+            )
 
 
 def _defined(tree: ast.Module) -> set[str]:

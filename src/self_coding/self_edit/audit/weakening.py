@@ -19,10 +19,11 @@ from self_coding.self_edit.audit.reading import Test
 from self_coding.values.verdicts import Finding
 
 _DEFAULT_TOLERANCE = 1e-6  # what `pytest.approx` grants by itself
-_NEUTRAL = frozenset(
-    {"pytest", "approx", "round", "math", "isclose", "abs", "rel", "self", "not", "is", "in", "None",
-     "assertEqual", "assertTrue", "assertAlmostEqual", "isinstance", "len", "or", "and", "True"}
-)  # fmt: skip
+_SPELLING = (
+    "pytest approx round math isclose abs rel self not is in None assertEqual assertTrue "
+    "assertAlmostEqual isinstance len or and True"
+)
+_NEUTRAL = frozenset(_SPELLING.split())  # words of how it is said, not of what
 _MOST_PAIRED = 60  # assertions of one test that are paired by likeness; more are a table
 
 
@@ -52,7 +53,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
             if (
                 found.rule != "expectation-changed"
                 or around.strict
-                or (_same_setting(old, new) and around.aids.isdisjoint(new.called))
+                or (_same_setting(old, new) and around.aids.isdisjoint({"setUp", *new.called}))
             ):
                 yield found
     left = [c for c in left if not _excused(c, around) and not _implied(c, new, gained)]
@@ -140,9 +141,8 @@ def _compare_claims(was: Claim, now: Claim, path: str, around: Around) -> Iterat
 
     shown = f"`{_short(was.text)}` became `{_short(now.text)}`"
     tolerance = says.tolerance(now.node)
-    if tolerance > max(says.tolerance(was.node), _DEFAULT_TOLERANCE):
-        yield finding("tolerance-widened", shown)
-    elif says.loosened(was.node, now.node):
+    wider = tolerance > max(says.tolerance(was.node), _DEFAULT_TOLERANCE)
+    if wider or says.loosened(was.node, now.node):
         yield finding("tolerance-widened", shown)
     elif _catches_more(was.node, now.node):
         yield finding("raises-widened", shown)
