@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from self_coding.adapters.db import Database
@@ -71,7 +70,9 @@ class ModificationJournal:
 
     async def log_attempt(self, attempt: ModificationAttempt) -> int:
         """Store a finished attempt; its id, once it is on the disk."""
-        entry = record.from_attempt(attempt)
+        if self._embedder is None:
+            return await in_thread(self._log, attempt)
+        entry = await in_thread(record.from_attempt, attempt)
         vector, model = await self._vector(entry.task, record.vector(attempt.embedding))
         return await in_thread(self._store.log, entry, vector, model)
 
@@ -82,8 +83,7 @@ class ModificationJournal:
 
     async def update_reflection(self, id: int, text: str) -> bool:
         """Add what was learnt to an attempt; False when there is none of that id."""
-        cleaned = record.text(text, "reflection")
-        return await in_thread(self._reflect, _id(id), cleaned)
+        return await in_thread(self._reflect, _id(id), text)
 
     async def find_similar(
         self,
@@ -120,7 +120,7 @@ class ModificationJournal:
 
         Of `facts`, "editor", "model" and "commit" are what rates and truth go by.
         """
-        entry = _noted(
+        entry = record.noted(
             Record(
                 task=record.text(task, "task"),
                 edit=record.text(edit, "edit"),
@@ -140,7 +140,8 @@ class ModificationJournal:
                 f"an event of kind {kind!r} cannot be appended",
                 hint="begin, finish and relabel make those; any other name will do",
             )
-        return await in_thread(self._store.append, _id(attempt), named, record.facts(data))
+        number = _id(attempt)
+        return await in_thread(lambda: self._store.append(number, named, record.facts(data)))
 
     async def events(self, attempt: int) -> list[Event]:
         """The events of an attempt, in their order; [] where there is no such attempt."""
@@ -168,26 +169,25 @@ class ModificationJournal:
 
         `commit` is what it landed as, by which a later revert is noticed.
         """
-        entry = Record(
-            outcome=record.outcome(outcome).value,
-            approach=record.text(approach, "approach"),
-            files=record.paths(files_modified),
-            diff=record.text(diff, "diff"),
-            tests=record.text(test_results, "test_results"),
-            analysis=record.text(failure_analysis, "failure_analysis"),
-            reflection=record.text(reflection, "reflection"),
-            stage=record.text(stage, "stage") or ENDED,
-            editor=record.text(editor, "editor"),
-            model=record.text(model, "model"),
-            commit=record.text(commit, "commit"),
-        )
-        entry = _noted(entry, facts)
-        vector, model = record.vector(embedding), ""
+        texts = {
+            "approach": approach,
+            "diff": diff,
+            "tests": test_results,
+            "analysis": failure_analysis,
+            "reflection": reflection,
+            "stage": stage,
+            "editor": editor,
+            "model": model,
+            "commit": commit,
+        }
+        number, ended = _id(attempt), record.outcome(outcome)
+        entry = await in_thread(record.ending, ended, texts, files_modified, facts)
+        vector, by = record.vector(embedding), ""
         if self._embedder is not None:
-            known = await in_thread(self._store.get, [_id(attempt)])
-            if attempt in known:
-                vector, model = await self._vector(known[attempt].task_description, vector)
-        await in_thread(self._store.finish, _id(attempt), entry, vector, model)
+            known = await in_thread(self._store.get, [number])
+            if number in known:
+                vector, by = await self._vector(known[number].task_description, vector)
+        await in_thread(self._store.finish, number, entry, vector, by)
 
     async def mark_crashed(self, attempt: int, why: str) -> None:
         """End an attempt whose process is gone: a failure, at stage "crashed"."""
@@ -226,17 +226,18 @@ class ModificationJournal:
         ignores outcomes.
         """
         wanted = _outcomes(outcomes)
-        asked = record.text(task, "task")
+        meaning = await self._meaning(task)
         return await in_thread(
-            search.find,
-            self._database,
-            asked,
-            limit=_limit(limit),
-            diff=record.text(diff, "diff"),
-            files=record.paths(files),
-            outcomes=wanted,
-            outcome_weight=outcome_weight,
-            meaning=await self._meaning(asked),
+            lambda: search.find(
+                self._database,
+                record.text(task, "task"),
+                limit=_limit(limit),
+                diff=record.text(diff, "diff"),
+                files=record.paths(files),
+                outcomes=wanted,
+                outcome_weight=outcome_weight,
+                meaning=meaning,
+            )
         )
 
     async def dead_end(
@@ -244,12 +245,13 @@ class ModificationJournal:
     ) -> DeadEnd | None:
         """The failed attempt that this task or diff is about to repeat; None when there is none."""
         return await in_thread(
-            dead_ends.find,
-            self._database,
-            record.text(task, "task"),
-            diff=record.text(diff, "diff"),
-            files=record.paths(files),
-            at=at,
+            lambda: dead_ends.find(
+                self._database,
+                record.text(task, "task"),
+                diff=record.text(diff, "diff"),
+                files=record.paths(files),
+                at=at,
+            )
         )
 
     async def learn(self, lesson: Lesson) -> Lesson:
@@ -350,8 +352,11 @@ class ModificationJournal:
     async def _meaning(self, task: str) -> search.Meaning | None:
         if self._nearest is None:
             return None
-        vector, _ = await self._vector(task, None)
+        vector, _ = await self._vector(await in_thread(record.text, task, "task"), None)
         return search.Meaning(vector, self._nearest) if vector else None
+
+    def _log(self, attempt: ModificationAttempt) -> int:
+        return self._store.log(record.from_attempt(attempt), record.vector(attempt.embedding))
 
     def _import_founding(self, path: Path) -> int:
         return exchange.add(self._store, founding.tales(path))
@@ -359,15 +364,9 @@ class ModificationJournal:
     def _reflect(self, attempt: int, reflection: str) -> bool:
         if self._store.stage(attempt) is None:
             return False
-        self._store.append(attempt, "reflected", {"reflection": reflection})
+        cleaned = record.text(reflection, "reflection")
+        self._store.append(attempt, "reflected", {"reflection": cleaned})
         return True
-
-
-def _noted(entry: Record, facts: Mapping[str, Json] | None) -> Record:
-    """The record with its facts; those that have a column go there too."""
-    known = record.facts(facts)
-    named = {name: str(known[name]) for name in record.FOLDED if known.get(name)}
-    return replace(entry, facts=known, **named)  # type: ignore[arg-type]
 
 
 def _id(value: int) -> int:

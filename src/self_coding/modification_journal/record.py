@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -172,6 +172,28 @@ def from_attempt(attempt: ModificationAttempt) -> Record:
         reflection=clean["reflection"],
         retry_count=number(attempt.retry_count, "retry_count"),
     )
+
+
+def ending(
+    how: Outcome,
+    said: Mapping[str, object],
+    files: Iterable[str],
+    known: Mapping[str, Json] | None,
+) -> Record:
+    """The record of how an attempt ended, cleaned."""
+    clean = texts(said)
+    entry = Record(outcome=how.value, files=paths(files))
+    for name, value in clean.items():
+        setattr(entry, name, value)
+    entry.stage = entry.stage or "ended"
+    return noted(entry, known)
+
+
+def noted(entry: Record, known: Mapping[str, Json] | None) -> Record:
+    """The record with its facts; those that have a column go there too."""
+    told = facts(known)
+    named = {name: str(told[name]) for name in FOLDED if told.get(name)}
+    return replace(entry, facts=told, **named)  # type: ignore[arg-type]
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
