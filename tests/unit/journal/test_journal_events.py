@@ -195,3 +195,12 @@ async def test_the_loop_goes_on_while_the_journal_waits(journal, tmp_path):
     holder.execute("ROLLBACK")
     assert await waiting == 2
     holder.close()
+
+
+async def test_moments_never_run_backwards(journal):
+    """A clock that was set back does not disorder the events of an attempt."""
+    number = await journal.begin("t")
+    with journal._database.write() as connection:
+        connection.execute("UPDATE event SET at = at + 3600000000")
+    before = (await journal.events(number))[0].at
+    assert (await journal.append(number, "edited")).at >= before

@@ -74,3 +74,10 @@ def test_gits_own_revert_is_read(tmp_path):
     undone, restored = truth.reverted(git("log", f"--format={truth.FORMAT}"))
     assert list(undone) == [commit]
     assert not restored
+
+
+async def test_searching_sees_the_new_outcome(journal):
+    """A re-labelled attempt is found, and explained, as the failure that it is."""
+    assert "did not succeed" not in str((await journal.similar("task a"))[0].reasons)
+    await journal.relabel({A: "it broke"})
+    assert "did not succeed" in str((await journal.similar("task a"))[0].reasons)
