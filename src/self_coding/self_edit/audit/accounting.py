@@ -62,7 +62,11 @@ def is_accounted(
     named = {name.lower() for name in test.called}
     if test.body in {"", "pass", "..."} or not around.gone.isdisjoint(named):
         return True
-    if live and sum(around.moved[claim.text] > 0 for claim in live) >= 0.6 * len(live):
+    here = sum(around.moved[claim.text] > 0 for claim in live)
+    said = sum(claim.strength for claim in live)
+    related = [t for t in pool if _alike(t, test) >= 0.4 or _shares_a_claim(t, test)]
+    as_much = sum(claim.strength for t in related for claim in t.live) >= said
+    if live and (here == len(live) or (here >= 0.6 * len(live) and as_much)):
         return True
     if live and all(_is_a_case(claim.node, around.cases) for claim in live):
         return True
@@ -70,7 +74,6 @@ def is_accounted(
         for other in module.tests:
             if other.body == test.body and (other.collected or _is_inherited(other, new)):
                 return True
-    said = sum(claim.strength for claim in live)
     for candidate in sorted(pool, key=lambda t: -_alike(t, test)):
         if _alike(candidate, test) < 0.4:
             break
@@ -80,6 +83,10 @@ def is_accounted(
             used[id(candidate)] += 1
             return True
     return False
+
+
+def _shares_a_claim(one: Test, two: Test) -> bool:
+    return not {claim.text for claim in one.live}.isdisjoint(claim.text for claim in two.live)
 
 
 def _alike(one: Test, two: Test) -> float:
