@@ -118,7 +118,10 @@ def replay(data: Path, only: str, mixed: bool, ask):
 
 
 def retrieval(data: Path, only: str, variants: dict[str, similar.Weights], mixed: bool = False):
-    """The scores of each variant by query set, and the CPU time of the first."""
+    """The scores of each variant by query set, and the CPU time of the first.
+
+    The measures are taken once, with the weights as they are; a variant weighs them anew.
+    """
     scores = {name: collections.defaultdict(list) for name in variants}
 
     def ask(store, text, query, name, ids):
@@ -129,11 +132,14 @@ def retrieval(data: Path, only: str, variants: dict[str, similar.Weights], mixed
                 return
             asked = features(text)
             found, rarity = search.gather(connection, asked, newest, None)
+            measured = similar.measure(asked, found, rarity, newest=newest)
             for at, (variant, weights) in enumerate(variants.items()):
-                hits = similar.rank(asked, found, rarity, newest=newest, weights=weights, limit=5)
+                best = sorted(
+                    (-similar.total(one.parts, weights), -one.candidate.row) for one in measured
+                )[:5]
                 if not at:
                     scores[variant]["cpu"].append(cpu() - begun)
-                ranked = [ids[hit.row] for hit in hits]
+                ranked = [ids[-row] for score, row in best if score < 0]
                 mine = [row if repo == name else "" for repo, row in ranked]
                 scores[variant][query["set"]].append(ndcg(mine, query["rel"]))
 

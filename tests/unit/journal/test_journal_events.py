@@ -87,6 +87,7 @@ async def test_the_row_is_the_fold_of_the_events(journal, tmp_path):
     await journal.append(number, "cleaned")
     await journal.update_reflection(number, "learnt")
     await journal.relabel({"c" * 40: "it broke"})
+    assert await journal.stage(number) == "ended"
     logged = await journal.log_attempt(ModificationAttempt("u", diff="z" * 3000, retry_count=2))
     with journal._database.read() as connection:
         for attempt in (number, logged):
