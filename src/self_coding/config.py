@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FILES = ("pyproject.toml", "self-coding.toml")
 PREFIX = "SELF_CODING_"
 #: Variables with our prefix that are no settings: handed to editors and tests, or the CLI's own.
-NOT_SETTINGS = frozenset({"CONTEXT", "TASK", "PROMPT", "REPO", "RUN"})
+NOT_SETTINGS = frozenset({"CONTEXT", "TASK", "PROMPT", "REPO", "RUN", "TOKEN"})
 
 
 class ModelSettings(BaseModel):
