@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from math import sqrt
 from typing import NamedTuple
 
@@ -48,13 +49,22 @@ class Places:
     """Finds the files that a path, a dotted module or a traceback's frame means."""
 
     def __init__(self, files: Sequence[File]) -> None:
-        self._by_name: dict[str, list[File]] = defaultdict(list)
-        self._by_module: dict[str, int] = {}
         self._files = files
-        for file in files:
-            self._by_name[file.path.rpartition("/")[2]].append(file)
-            for dotted in {_dotted(file.path), file.module}:
-                self._by_module.setdefault(dotted, file.id)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[File]]:
+        found: dict[str, list[File]] = defaultdict(list)
+        for file in self._files:
+            found[file.path.rpartition("/")[2]].append(file)
+        return found
+
+    @cached_property
+    def _by_module(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for file in self._files:
+            found.setdefault(file.module, file.id)
+            found.setdefault(_dotted(file.path), file.id)
+        return found
 
     def of_path(self, path: str) -> tuple[list[File], int]:
         """The files whose paths share most of their end with this one, and how many parts."""

@@ -50,6 +50,7 @@ def relevant(
 
 def _lexical(connection: sqlite3.Connection, task: Mentions) -> dict[str, evidence.Scores]:
     """What the full text says of the task's words, names and phrases."""
+    live = store.versions(connection)
     asked = lexical.query(task)
     lookups = {
         "words": (asked.spoken, lexical.EVERYWHERE, ""),
@@ -61,25 +62,31 @@ def _lexical(connection: sqlite3.Connection, task: Mentions) -> dict[str, eviden
         "phrases": (asked.phrases, lexical.IN_BODY, "body"),
     }
     return {
-        signal: _matches(connection, terms, weights, field)
+        signal: _matches(connection, live, terms, weights, field)
         for signal, (terms, weights, field) in lookups.items()
     }
 
 
 def _matches(
-    connection: sqlite3.Connection, terms: Sequence[str], weights: Sequence[float], field: str
+    connection: sqlite3.Connection,
+    live: Mapping[int, int],
+    terms: Sequence[str],
+    weights: Sequence[float],
+    field: str,
 ) -> dict[int, float]:
-    """File id -> weighted BM25 of the files that hold any of the terms (in one field, if given)."""
+    """File id -> weighted BM25 of the files that hold any of the terms (in one field, if given).
+
+    Rows are told live from dead here: a join would look through all files for each row.
+    """
     if not terms:
         return {}
     either = " OR ".join(store.quoted(term) for term in terms)
     score = f"-bm25(words, {', '.join(str(float(weight)) for weight in weights)})"
     rows = connection.execute(
-        f"SELECT files.id, {score} FROM words JOIN files ON files.doc = words.rowid"  # noqa: S608
-        " WHERE words MATCH ?",
+        f"SELECT rowid, {score} FROM words WHERE words MATCH ?",  # noqa: S608 - numbers of ours
         (f"{field} : ({either})" if field else either,),
     )
-    return dict(rows.fetchall())
+    return {live[row]: value for row, value in rows if row in live}
 
 
 def _definitions(

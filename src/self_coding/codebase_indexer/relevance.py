@@ -8,7 +8,8 @@ has what each of them is worth. Tests come last, for a task is about the code th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from self_coding.codebase_indexer.evidence import Scores
@@ -78,28 +79,26 @@ def rank(
         weights: what each signal counts.
     """
     tests = {file.id for file in files if file.is_test and file.id not in named}
-    scaled = {name: dict(_scaled(scores, tests)) for name, scores in signals.items()}
-    found: list[Ranked] = []
-    for file in files:
-        parts = {
-            name: weights.get(name, 0.0) * scores[file.id]
-            for name, scores in scaled.items()
-            if file.id in scores
-        }
-        score = sum(parts.values())
-        if score > 0:
-            found.append(Ranked(file, _placed(file, score, is_last=file.id in tests), parts))
+    parts: dict[int, dict[str, float]] = defaultdict(dict)
+    for name, scores in signals.items():
+        weight = weights.get(name, 0.0)
+        if weight and scores:
+            share = weight / _most(scores, tests)
+            for number, value in scores.items():
+                parts[number][name] = min(weight, value * share)
+    found = [
+        Ranked(file, _placed(file, sum(given.values()), is_last=file.id in tests), given)
+        for file in files
+        if (given := parts.get(file.id))
+    ]
     found.sort(key=lambda each: (-each.score, each.file.path))
     return found
 
 
-def _scaled(scores: Scores, tests: set[int]) -> Iterator[tuple[int, float]]:
-    """Scores with the best file that is no test at 1."""
+def _most(scores: Scores, tests: set[int]) -> float:
+    """The score of the best file that is no test, by which all are scaled."""
     most = max((value for number, value in scores.items() if number not in tests), default=0.0)
-    most = most or max(scores.values(), default=0.0)
-    if most > 0:
-        for number, value in scores.items():
-            yield number, min(1.0, value / most)
+    return most or max(scores.values())
 
 
 def _placed(file: File, score: float, *, is_last: bool) -> float:
