@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
+from self_coding.git_safety.describe import is_clean
 from self_coding.git_safety.git import decode
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.git_safety.scan import Scan, exact_git, look, reconcile, scratch
@@ -168,8 +169,7 @@ def _is_clean(repo: Repository, scan: Scan, index: str, head: Head) -> bool:
         return False
     if scan.worktree == index:
         return True
-    done = repo.git.run("status", "--porcelain", "-z", "--untracked-files=all")
-    return not done.stdout
+    return is_clean(repo)
 
 
 def _stages(repo: Repository) -> str:

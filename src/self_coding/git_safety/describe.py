@@ -83,7 +83,7 @@ def changed_paths(repo: Repository, since: str, *, untracked: bool) -> list[str]
 def is_clean(repo: Repository) -> bool:
     """Whether nothing is staged, changed or untracked."""
     done = repo.git.run(
-        "status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none"
+        "status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=dirty"
     )
     return not done.stdout
 

@@ -14,7 +14,7 @@ from self_coding.errors import GitDirtyWorkingDirectoryError
 from self_coding.git_safety import objects
 from self_coding.git_safety.change import Part, digest
 from self_coding.git_safety.describe import hidden_paths
-from self_coding.git_safety.git import fields
+from self_coding.git_safety.git import encode, fields
 from self_coding.git_safety.objects import Difference
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.staging import (
@@ -84,7 +84,9 @@ def follow(
         raise _in_the_way(Following(part, tuple(blocked)))
     steps = tuple(_without(step, blocked) for step in steps)
     index = copy_index(repo)
+    flags = flagged(repo, objects.few(change.path for change in changes))
     set_entries(repo, index, entries)
+    _flag_again(repo, index, {path: flag for path, flag in flags.items() if path in entries})
     part = replace(part, steps=steps, staging=staging, index=str(index), index_before=before)
     return Following(part, (*left, *blocked))
 
@@ -101,6 +103,7 @@ def _sort_out(
     paths = objects.few(change.path for change in changes)
     staged = objects.staged(repo.git, paths)
     dirty = set(_dirty(repo, paths))
+    flags = flagged(repo, paths)
     hidden = hidden_paths(repo)
     targets: list[Target] = []
     entries: dict[str, tuple[str, str]] = {}
@@ -119,7 +122,10 @@ def _sort_out(
         entries[change.path] = (change.mode, change.new)
         if change.is_link:
             continue
-        if change.path in hidden:
+        if change.path in flags:
+            if flags[change.path] != "skip-worktree" or signature(repo.top / change.path):
+                left.append((change.path, flags[change.path]))
+        elif change.path in hidden:
             left.append((change.path, "a database of this project"))
         elif change.path in dirty:
             left.append((change.path, "uncommitted changes"))
@@ -127,6 +133,25 @@ def _sort_out(
             expected = "" if change.status == "A" else signatures[change.path]
             targets.append(Target(change.path, change.mode, change.new, expected))
     return targets, entries, left
+
+
+def flagged(repo: Repository, paths: Sequence[str]) -> dict[str, str]:
+    """The paths whose files a person has told git not to look at."""
+    found = {}
+    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *paths).stdout):
+        if item[0] in "Ss":
+            found[item[2:]] = "skip-worktree"
+        elif item[0].islower():
+            found[item[2:]] = "assume-unchanged"
+    return found
+
+
+def _flag_again(repo: Repository, index: Path, flags: dict[str, str]) -> None:
+    git = replace(repo.git, index=index)
+    for kind in ("skip-worktree", "assume-unchanged"):
+        names = encode("".join(f"{path}\0" for path, flag in flags.items() if flag == kind))
+        if names:
+            git.run("update-index", f"--{kind}", "-z", "--stdin", stdin=names, ok=())
 
 
 def _dirty(repo: Repository, paths: Sequence[str]) -> list[str]:

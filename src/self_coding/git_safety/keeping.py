@@ -26,6 +26,7 @@ from self_coding.values.repository import Landed, Operation, Snapshot
 from self_coding.values.verdicts import Finding, GateReport
 
 _DAY = 86_400.0
+_ALWAYS = 20  # the newest snapshots, which no quota drops
 
 
 def rollback(repo: Repository, target: Snapshot | str, *, attempt: str | None, limit: int) -> str:
@@ -117,7 +118,8 @@ def recover(repo: Repository) -> list[str]:
 def _drop_scratch(repo: Repository) -> list[str]:
     """Temporary files of dead processes: the operation lock is ours, so nobody uses them."""
     removed = 0
-    for lock in (repo.folder / "capture").glob("*/index.lock"):
+    ours = repo.common / "refs" / "self-coding"
+    for lock in [*(repo.folder / "capture").glob("*/index.lock"), *ours.rglob("*.lock")]:
         removed += 1
         lock.unlink(missing_ok=True)
     for folder in ("tmp", "staging"):
@@ -132,7 +134,6 @@ def _drop_scratch(repo: Repository) -> list[str]:
 
 def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) -> list[str]:
     """Drop what is beyond its retention; the objects are left to git's own collection."""
-    del max_bytes
     said = []
     with guarded(repo, "gc"):
         oldest = time.time() - keep_days * _DAY
@@ -140,17 +141,36 @@ def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) 
             dropped = _drop_refs(repo, prefix, keep, oldest)
             if dropped:
                 said.append(f"dropped {dropped} of {prefix}")
+        if max_bytes is not None:
+            said += _shrink(repo, max_bytes)
         said += _drop_scratch(repo)
         said += _drop_lost(repo)
+        founding.pack(repo)
     return said
 
 
-def _drop_refs(repo: Repository, prefix: str, keep: int, oldest: float) -> int:
+def held_bytes(repo: Repository) -> int:
+    """Bytes on the disk that only our refs hold."""
+    theirs = ("--branches", "--tags", "--remotes", "HEAD")
     done = repo.git.run(
-        "for-each-ref", "--sort=-refname", "--format=%(refname) %(objectname) %(creatordate:unix)",
-        prefix,
-    )  # fmt: skip
-    lines = [line.split(" ") for line in decode(done.stdout).splitlines()]
+        "rev-list", "--objects", "--disk-usage", "--glob=refs/self-coding", "--not", *theirs
+    )
+    return int(done.stdout)
+
+
+def _shrink(repo: Repository, most: int) -> list[str]:
+    """Drop the oldest snapshots until ours hold no more than `most` bytes; the newest stay."""
+    dropped = 0
+    keep = len(_listed(repo, founding.SNAPSHOTS)) + len(_listed(repo, UNDO))
+    while held_bytes(repo) > most and keep > _ALWAYS:
+        keep = max(_ALWAYS, keep // 2)
+        for prefix in (founding.SNAPSHOTS, UNDO):
+            dropped += _drop_refs(repo, prefix, keep, time.time() + _DAY)
+    return [f"dropped {dropped} snapshots to stay under {most} bytes"] if dropped else []
+
+
+def _drop_refs(repo: Repository, prefix: str, keep: int, oldest: float) -> int:
+    lines = _listed(repo, prefix)
     gone = [(ref, oid) for ref, oid, at in lines[keep:] if float(at or 0) < oldest]
     command = b"".join(f"delete {ref}\0{oid}\0".encode() for ref, oid in gone)
     if command:
@@ -158,12 +178,19 @@ def _drop_refs(repo: Repository, prefix: str, keep: int, oldest: float) -> int:
     return len(gone)
 
 
+def _listed(repo: Repository, prefix: str) -> list[list[str]]:
+    """Name, commit and time of each of our refs below `prefix`, newest first."""
+    form = "--format=%(refname) %(objectname) %(creatordate:unix)"
+    done = repo.git.run("for-each-ref", "--sort=-refname", form, prefix)
+    return [line.split(" ") for line in decode(done.stdout).splitlines()]
+
+
 def _drop_lost(repo: Repository) -> list[str]:
     """Registrations of our test worktrees whose folder is gone, such as after a reboot."""
     said = []
     for directory in (repo.common / "worktrees").glob("self-coding-*"):
         with suppress(OSError):
-            top = Path((directory / "gitdir").read_text().strip()).parent
+            top = Path(decode((directory / "gitdir").read_bytes()).strip()).parent
             if not top.exists():
                 discard(directory)
                 said.append(f"forgot the worktree at {top}")

@@ -177,6 +177,7 @@ def _entry(connection: Connection, row: Row) -> Entry:
     refs = connection.execute(
         "SELECT ref, old, new FROM moves WHERE operation = ?", (row[0],)
     ).fetchall()
+    data = json.loads(row[10])
     operation = Operation(
         id=row[0],
         at=datetime.fromtimestamp(row[1], UTC),
@@ -187,8 +188,9 @@ def _entry(connection: Connection, row: Row) -> Entry:
         refs=tuple((ref, old, new) for ref, old, new in refs),
         undo_ref=row[7],
         undone=bool(row[8]),
+        left=tuple(filter(None, f"{data.get('refused', '')}\n{data.get('left', '')}".split("\n"))),
     )
-    return Entry(operation=operation, session=row[4], reverses=row[9], data=json.loads(row[10]))
+    return Entry(operation=operation, session=row[4], reverses=row[9], data=data)
 
 
 def _storable(text: str) -> str:

@@ -50,6 +50,9 @@ def repair(repo: Repository) -> list[str]:
         intent.clear()
         return ["an unreadable intent was dropped; nothing had been changed"]
     plan = _loaded(stored)
+    if not _plausible(repo, plan):
+        intent.clear()
+        return ["an intent that names places outside of this repository was dropped"]
     said = _drop_locks(repo, plan, intent)
     tips = dict(zip([ref for ref, _, _ in plan.refs], _tips(repo, plan), strict=True))
     moved = all(_reached(repo, old, new, tips[ref]) for ref, old, new in plan.refs)
@@ -109,6 +112,20 @@ def _drop_locks(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
             lock.unlink(missing_ok=True)
             said.append(f"removed our stale {lock}")
     return said
+
+
+def _plausible(repo: Repository, plan: Plan) -> bool:
+    """Whether every place in the plan is one of this repository's."""
+    known = {(str(here.top), str(here.directory)) for here in repo.checkouts() if here.has_tree}
+    for part in plan.parts:
+        used = [Path(path) for path in (part.staging, part.index) if path]
+        inside = all(
+            path.is_relative_to(repo.folder) or path.parent == Path(part.top) for path in used
+        )
+        stray = any(".." in path.parts for path in used)
+        if (part.top, part.directory) not in known or stray or not inside:
+            return False
+    return True
 
 
 def _sweep(repo: Repository) -> list[str]:

@@ -60,7 +60,9 @@ class Repository:
         self, git: Git, *, repo_path: Path, object_format: str, main: str, actor: str, session: str
     ) -> None:
         self._git = git
-        self._read: tuple[object, Settings] = (None, git.settings)
+        self._settings = git.settings
+        self._files: list[Path] = []
+        self._stamps: list[tuple[int, int, int] | None] = []
         self.repo_path = repo_path
         self.object_format = object_format
         self.main = main
@@ -71,10 +73,10 @@ class Repository:
     @property
     def git(self) -> Git:
         """Git in this checkout, with the configuration as it is now."""
-        key = _stamps(self._git)
-        if self._read[0] != key:
-            self._read = (key, _settings(self._git))
-        return replace(self._git, settings=self._read[1])
+        if not self._files or [_stamp(path) for path in self._files] != self._stamps:
+            self._settings, self._files = _settings(self._git)
+            self._stamps = [_stamp(path) for path in self._files]
+        return replace(self._git, settings=self._settings)
 
     @property
     def top(self) -> Path:
@@ -126,7 +128,7 @@ class Repository:
             actor=self.actor,
             session=self.session,
         )
-        other._read = self._read
+        other._settings, other._files, other._stamps = self._settings, self._files, self._stamps
         return other
 
     def head(self) -> Head:
@@ -350,25 +352,33 @@ def _packed(path: Path) -> dict[str, str]:
     return {name: oid for oid, name in pairs}
 
 
-def _stamps(git: Git) -> object:
-    """What changes when the configuration does."""
-    stamps: list[tuple[int, int, int] | None] = []
-    home = os.environ.get("GIT_CONFIG_GLOBAL") or Path(os.environ.get("HOME", "/")) / ".gitconfig"
-    files = (git.common / "config", git.directory / "config.worktree", Path(home))
-    for path in files:
-        try:
-            status = path.stat()
-        except OSError:
-            stamps.append(None)
-        else:
-            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(stamps)
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _settings(git: Git) -> Settings:
+def _usual_files(git: Git) -> list[Path]:
+    """Where configuration is read from, whether it is there or not."""
+    home = Path(os.environ.get("HOME") or "/")
+    at_home = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "config"
+    given = [os.environ.get(name) for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")]
+    local = [git.common / "config", git.directory / "config.worktree"]
+    return [*local, home / ".gitconfig", at_home, *(Path(name) for name in given if name)]
+
+
+def _settings(git: Git) -> tuple[Settings, list[Path]]:
+    """The effective configuration, and every file that it depends on, missing ones too."""
     values = {}
-    for entry in decode(git.run("config", "--list", "-z").stdout).split("\0"):
+    files = dict.fromkeys(_usual_files(git))
+    parts = decode(git.run("config", "--list", "--show-origin", "-z").stdout).split("\0")
+    for origin, entry in zip(parts[::2], parts[1::2], strict=False):
         key, _, value = entry.partition("\n")
-        if key:
-            values[key] = value
-    return Settings(values)
+        values[key] = value
+        source = (git.top or git.directory) / origin.removeprefix("file:")
+        files[source] = None
+        if key.startswith("include") and key.endswith(".path"):
+            files[source.parent / Path(value).expanduser()] = None
+    return Settings(values), list(files)

@@ -16,10 +16,11 @@ from self_coding.git_safety import objects
 from self_coding.git_safety.capture import Capture, load, take
 from self_coding.git_safety.change import Part, Plan, carry_out, log_of
 from self_coding.git_safety.describe import changed_paths, hidden_paths
+from self_coding.git_safety.git import decode
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import exact_git, reachable, scratch
 from self_coding.git_safety.staging import GONE, Target, prepare, refuse_filtered
-from self_coding.git_safety.swap import Step
+from self_coding.git_safety.swap import Step, fingerprint
 from self_coding.values.repository import PathChange, RollbackPlan
 
 UNDO = "refs/self-coding/undo"
@@ -115,7 +116,12 @@ def carry_out_rollback(repo: Repository, ready: Prepared, *, attempt: str = "") 
         reason=f"to {goal.name}",
         attempt=attempt,
         undo_ref=now.ref,
-        data={"way": "files", "files": _files(ready, steps), "took": _took(ready.plan)},
+        data={
+            "way": "files",
+            "files": _files(ready, steps),
+            "took": _took(ready.plan),
+            "left": _left(ready.plan),
+        },
     )
     carry_out(repo, plan)
     return plan
@@ -125,6 +131,10 @@ def _files(ready: Prepared, steps: Sequence[Step]) -> str:
     """Each path with what was there and what is there now, for `undo`."""
     pairs = zip(ready.targets, steps, strict=True)
     return json.dumps([[target.path, target.expected, step.digest] for target, step in pairs])
+
+
+def _left(plan: RollbackPlan) -> str:
+    return "\n".join([path.path for path in plan.paths if path.action == "keep"][:200])
 
 
 def _took(plan: RollbackPlan) -> str:
@@ -203,7 +213,7 @@ def _decide(repo: Repository, goal: Goal, now: Capture) -> Iterable[tuple[Target
     """Each path that differs from the goal, what it shall become, and why it may not."""
     if goal.capture:
         for change in objects.differences(repo.git, now.worktree, goal.capture.worktree):
-            present = _blob(change.old_mode, change.old)
+            present = _present(repo, change.path, change.old_mode, change.old)
             why = "a nested repository" if change.is_link else ""
             yield Target(change.path, change.mode, change.new, present), why
         return
@@ -215,14 +225,21 @@ def _decide(repo: Repository, goal: Goal, now: Capture) -> Iterable[tuple[Target
     touched |= set(changed_paths(repo, now.head.commit, untracked=False))
     for path in sorted(touched):
         mode, oid = wanted.get(path, (GONE, ""))
-        expected = _blob(*standing[path]) if path in standing else ""
+        expected = _present(repo, path, *standing[path]) if path in standing else ""
         why = "a submodule" if mode == objects.LINK else ""
         if mode != GONE or expected:
             yield Target(path, mode, oid, expected), why
 
 
-def _blob(mode: str, oid: str) -> str:
-    return "" if mode == GONE else f"blob {mode} {oid}"
+def _present(repo: Repository, path: str, mode: str, oid: str) -> str:
+    """What must be at `path` now: the captured blob, with the mode that the disk shows."""
+    if mode == GONE:
+        return ""
+    captured = f"blob {mode} {oid}"
+    if repo.git.settings.values.get("core.filemode") != "false" or mode == "120000":
+        return captured
+    shown = fingerprint(repo.top / path, repo.object_format)
+    return shown if shown.endswith(oid) else captured
 
 
 def _guard(repo: Repository, target: Target, hidden: set[str], keep: set[str]) -> str:
@@ -258,5 +275,9 @@ def next_number(repo: Repository, prefix: str) -> str:
     """A name below `prefix` that sorts by time and is not taken: refs are never reused."""
     log = log_of(repo)
     number = int(log.marked("number") or 0) + 1
+    if repo.tips([f"{prefix}/{number:08d}"]) != [""]:  # the log was lost, the refs were not
+        known = repo.git.run("for-each-ref", "--format=%(refname:lstrip=3)", "refs/self-coding")
+        names = decode(known.stdout).split()
+        number = max((int(name) for name in names if name.isdigit()), default=0) + 1
     log.mark("number", str(number))
     return f"{number:08d}"

@@ -23,6 +23,7 @@ from self_coding.git_safety.objects import Difference
 from self_coding.git_safety.repository import Repository
 
 _EXACT = "* -text -eol -filter -ident -working-tree-encoding -crlf\n"
+_HOME_LIMIT = 2000
 _CARRIED = (
     "core.filemode",
     "core.symlinks",
@@ -103,10 +104,22 @@ def look(private: Git, repo: Repository, limit: int) -> Scan:
     assert private.index is not None
     if not private.index.exists():
         _seed(private, repo)
+    scan = _scanned(private, repo, limit)
+    if scan is None:  # objects that only old snapshots held are gone: look at everything anew
+        private.index.unlink(missing_ok=True)
+        _seed(private, repo)
+        scan = _scanned(private, repo, limit)
+    if scan is None:
+        raise GitOperationError("the captured tree could not be stored", hint="see `git fsck`")
+    return scan
+
+
+def _scanned(private: Git, repo: Repository, limit: int) -> Scan | None:
     done = private.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
     tags: dict[str, str] = {}
     for part in fields(done.stdout):
         tags[part[2:]] = "R" if tags.get(part[2:]) == "R" else part[0]
+    _not_a_home(repo.top, sum(tag == "?" for tag in tags.values()))
     uncaptured: dict[str, str] = {}
     wanted: list[str] = []
     for path, tag in tags.items():
@@ -118,11 +131,27 @@ def look(private: Git, repo: Repository, limit: int) -> Scan:
     gone = {path for path in wanted if path in uncaptured or not reachable(repo.top, path)}
     forget(private, sorted(gone))
     _update(private, [path for path in wanted if path not in gone], uncaptured)
+    done = private.run("write-tree", ok=())
+    if done.returncode != 0:
+        return None
     return Scan(
-        worktree=private.text("write-tree"),
+        worktree=decode(done.stdout).strip(),
         fresh=frozenset(path for path, tag in tags.items() if tag == "?"),
         uncaptured=uncaptured,
     )
+
+
+def _not_a_home(top: Path, untracked: int) -> None:
+    """A repository around a whole home directory or disk is not swallowed.
+
+    Raises:
+        GitOperationError: it is one, and nearly all of it is untracked.
+    """
+    if untracked > _HOME_LIMIT and top in (Path("/"), Path("~").expanduser()):
+        raise GitOperationError(
+            f"{top} holds {untracked} untracked files and is a whole home or disk",
+            hint="ignore what is not the repository's, then try again",
+        )
 
 
 def _seed(private: Git, repo: Repository) -> None:

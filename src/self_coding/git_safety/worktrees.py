@@ -24,7 +24,7 @@ from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_attempt, check_message
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.scan import discard, exact_git, forget, reachable
+from self_coding.git_safety.scan import discard, exact_git, forget, reachable, scratch
 from self_coding.git_safety.staging import copy_index
 from self_coding.values.repository import Worktree
 
@@ -157,7 +157,7 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
     git = _forced(slot, exact=exact)
     bare = _nothing_added(slot)
     (slot.directory / _FOLDERS).unlink(missing_ok=True)
-    (slot.directory / "HEAD").write_text(f"{commit}\n")
+    _detach(slot, commit)
     done = git.run("read-tree", "--reset", "-u", commit, ok=())
     if done.returncode != 0:
         (slot.directory / "index").unlink(missing_ok=True)
@@ -199,32 +199,41 @@ def _forced(slot: Repository, *, exact: bool) -> Git:
 
 def _write_pointer(place: Path, directory: Path) -> None:
     pointer = place / ".git"
-    wanted = f"gitdir: {directory}\n"
+    wanted = os.fsencode(f"gitdir: {directory}\n")
     if pointer.is_symlink() or (pointer.is_dir() and not pointer.is_symlink()):
         discard(pointer) if pointer.is_dir() and not pointer.is_symlink() else pointer.unlink()
-    if not pointer.exists() or pointer.read_text(errors="replace") != wanted:
-        pointer.write_text(wanted)
+    if not pointer.exists() or pointer.read_bytes() != wanted:
+        pointer.write_bytes(wanted)
 
 
 def _make(repo: Repository, place: Path, commit: str) -> None:
     """Register a new worktree: the few files that `git worktree add --no-checkout` writes."""
     directory = repo.common / "worktrees" / admin_name(place)
-    if directory.exists():
-        discard(directory)
-    if place.exists():
-        discard(place)
+    made = scratch(repo, "worktree")
+    for old in (directory, place):
+        if old.exists():
+            discard(old)
     try:
-        directory.mkdir(parents=True)
+        made.mkdir(parents=True)
         place.mkdir(parents=True)
-        (directory / "commondir").write_text("../..\n")
-        (directory / "gitdir").write_text(f"{place / '.git'}\n")
-        (directory / "HEAD").write_text(f"{commit}\n")
-        (directory / "locked").write_text("a worktree of self-coding; see `self-coding doctor`\n")
-        (place / ".git").write_text(f"gitdir: {directory}\n")
+        (made / "commondir").write_text("../..\n")
+        (made / "gitdir").write_bytes(os.fsencode(f"{place / '.git'}\n"))
+        (made / "HEAD").write_text(f"{commit}\n")
+        (made / "locked").write_text("a worktree of self-coding; see `self-coding doctor`\n")
+        (place / ".git").write_bytes(os.fsencode(f"gitdir: {directory}\n"))
+        directory.parent.mkdir(exist_ok=True)
+        made.rename(directory)
     except OSError as error:
         raise GitOperationError(
             f"cannot make a worktree at {place}: {error}", hint="make room on the disk"
         ) from error
+
+
+def _detach(slot: Repository, commit: str) -> None:
+    """Point HEAD of one of our worktrees at a commit, at once."""
+    spare = slot.directory / "HEAD.self-coding"
+    spare.write_text(f"{commit}\n")
+    spare.replace(slot.directory / "HEAD")
 
 
 def _remove_strays(git: Git, place: Path) -> None:
@@ -315,7 +324,7 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
             attempt=found.attempt,
         )
         commit = kept.head.commit or found.base
-        (slot.directory / "HEAD").write_text(f"{commit}\n")
+        _detach(slot, commit)
         if not kept.uncaptured:
             reset(repo, found.path, commit)
             _note_folders(slot)
@@ -367,13 +376,13 @@ def _test_root(repo: Repository) -> Path:
     """The folder of the gate's worktrees: outside the user's tree, whose settings tools find."""
     note = repo.folder / "tests-at"
     with suppress(OSError):
-        root = Path(note.read_text(encoding="utf-8").strip())
+        root = Path(os.fsdecode(note.read_bytes()).strip())
         if root.is_dir() and root.stat().st_uid == os.getuid():
             return root
     try:
         repo.folder.mkdir(parents=True, exist_ok=True)
         root = Path(tempfile.mkdtemp(prefix="self-coding-"))
-        note.write_text(str(root), encoding="utf-8")
+        note.write_bytes(os.fsencode(root))
     except OSError as error:
         raise GitOperationError(
             f"cannot make a folder for test worktrees: {error}", hint="make room on the disk"

@@ -179,7 +179,10 @@ class RollbackPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One line of the operation log: who did what, when, why, and the refs before and after."""
+    """One line of the operation log: who did what, when, why, and the refs before and after.
+
+    `left` names the paths it would have changed and did not, because they were somebody else's.
+    """
 
     id: int
     at: datetime
@@ -190,3 +193,4 @@ class Operation:
     refs: tuple[tuple[str, str, str], ...] = ()
     undo_ref: str = ""
     undone: bool = False
+    left: tuple[str, ...] = ()
