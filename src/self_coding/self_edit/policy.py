@@ -23,7 +23,8 @@ from self_coding.values.verdicts import Finding, Verdict
 PROTECTED = (
     ".git", ".git/**", "**/.git", "**/.git/**",
     ".githooks/**", ".husky/**", "hooks/pre-*", ".pre-commit-config.yaml",
-    ".github/**", ".gitlab/**", ".gitlab-ci.yml", ".circleci/**", ".buildkite/**", ".forgejo/**",
+    ".github/workflows/**", ".github/actions/**", ".gitlab/**", ".gitlab-ci.yml",
+    ".circleci/**", ".buildkite/**", ".forgejo/**",
     ".woodpecker/**", ".travis.yml", ".cirrus.yml", "azure-pipelines.yml", "appveyor.yml",
     ".appveyor.yml", "bitbucket-pipelines.yml", "Jenkinsfile", "CODEOWNERS", "**/CODEOWNERS",
     ".gitmodules", "**/.gitattributes", ".self-coding.toml", "self-coding.toml",
@@ -34,6 +35,7 @@ runs with the project's keys, who must approve, and the guard's settings."""
 _GUARD_TABLES = ("self-coding", "self_coding")
 _LINK, _SUBMODULE = "120000", "160000"
 _GONE = "000000"
+_RUNNABLE = (b"#!", b"\x7fELF")  # what a system runs; the bit alone on other text is harmless
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ def judge(
     findings: list[Finding] = [
         *_size(change, policy),
         *_paths(change, policy, known),
-        *_kinds(change, policy, known),
+        *_kinds(change, policy, known, after),
         *_guard(change, policy, before, after),
         *_coverage(change, policy, before, covered),
         *_secrets(change, policy, before, after),
@@ -222,15 +224,17 @@ def _paths(change: Change, policy: Policy, links: Mapping[str, str]) -> Iterator
                 break
 
 
-def _kinds(change: Change, policy: Policy, links: Mapping[str, str]) -> Iterator[Finding]:
+def _kinds(
+    change: Change, policy: Policy, links: Mapping[str, str], after: Contents
+) -> Iterator[Finding]:
     for file in change.files:
         if file.mode == _LINK:
             yield from _link(file, policy, links)
         if _SUBMODULE in {file.mode, file.old_mode} and not policy.may_submodule:
             message = "is a submodule: its contents cannot be judged"
             yield Finding(rule="submodule", path=file.path, message=message)
-        executable = file.mode == "100755" and file.old_mode not in {"100755", _GONE}
-        if executable and not policy.may_make_executable:
+        executable = file.mode == "100755" != file.old_mode and not policy.may_make_executable
+        if executable and (after.get(file.path) or b"").startswith(_RUNNABLE):
             yield Finding(rule="made-executable", path=file.path, message="becomes executable")
         created = file.old_mode == _GONE and file.mode != _GONE
         if (created or file.status == "A") and not policy.may_create:

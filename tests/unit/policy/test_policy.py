@@ -160,10 +160,11 @@ def test_submodules_and_executables_need_a_yes() -> None:
     module = change("vendor", old_mode="000000", mode="160000", status="A")
     bit = change("src/a.py", old_mode="100644", mode="100755")
     assert rules(module, before=None, after=None) == ["submodule"]
-    assert rules(bit) == ["made-executable"]
+    assert rules(bit) == []
+    assert rules(bit, after=b"#!/bin/sh\n") == ["made-executable"]
     policy = Policy(may_submodule=True, may_make_executable=True)
     assert rules(module, policy, before=None, after=None) == []
-    assert rules(bit, policy) == []
+    assert rules(bit, policy, after=b"#!/bin/sh\n") == []
 
 
 def test_creating_and_deleting_can_be_forbidden() -> None:

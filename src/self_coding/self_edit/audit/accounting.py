@@ -169,7 +169,7 @@ def _is_same(test: Test, other: Test | None) -> bool:
 
 
 def gone(files: Files) -> frozenset[str]:
-    """Names that the code used before the change and does not after it, in lower case."""
+    """Names that the code defined before the change and does not after it, in lower case."""
     before: set[str] = set()
     after: set[str] = set()
     for file in files.of(Kind.SOURCE):
@@ -187,18 +187,13 @@ def _defined(text: str | None) -> set[str]:
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.arg | ast.keyword) and node.arg:
-            names.add(node.arg)
-        elif isinstance(node, ast.Attribute | ast.Name):
-            names.add(says.name_of(node))
-        elif isinstance(node, ast.alias):
-            names.add((node.asname or node.name).rpartition(".")[2])
-        elif (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.value.isidentifier()
-        ):
-            names.add(node.value)
+        elif isinstance(node, ast.arg):
+            names.add(f"{node.arg}=")  # gone for those who pass it by name
+        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            names.add(node.attr)
+    for statement in tree.body if tree else ():
+        if isinstance(statement, ast.Assign):
+            names |= {says.name_of(target) for target in statement.targets}
     return names
 
 

@@ -36,7 +36,7 @@ _NAMES = (
     r"PYTHONBREAKPOINT|PYTHONINSPECT)"
 )
 _VARIABLE = re.compile(rf"\b{_NAMES}\b")
-_QUOTED = re.compile(rf"[\"']{_NAMES}[\"']|\b{_NAMES}=")
+_QUOTED = re.compile(rf"[\"']{_NAMES}[\"']|[\"'][^\"']*\b{_NAMES}=")
 _OPTIMISED = re.compile(r"\bpython[\d.]*\s+(?:-[A-Za-z]+\s+)*-O")
 
 
@@ -61,7 +61,7 @@ def _variables(file: File) -> Iterator[Finding]:
     for number, line in file.added_lines:
         if line.lstrip().startswith("#") or re.search(r"delenv|\.pop\(|unset\b", line):
             continue
-        optimised = _OPTIMISED.search(line) and _RUNNER.search(line) and _lost_lines(file)
+        optimised = _OPTIMISED.search(line) and _RUNNER.search(line) and _runs_less(file)
         if name.search(line) or (optimised and not file.is_python):
             message = f"sets what a test run obeys: `{line.strip()[:80]}`"
             yield Finding(rule="test-environment", path=file.path, line=number, message=message)
@@ -69,7 +69,7 @@ def _variables(file: File) -> Iterator[Finding]:
 
 def _masks(file: File) -> Iterator[Finding]:
     recipe = file.name.lower() in {"makefile", "gnumakefile"} or file.name.endswith(".mk")
-    lost = _lost_lines(file)
+    less = _runs_less(file)
     for number, line in file.added_lines:
         if line.lstrip().startswith(("#", "//")):
             continue
@@ -87,7 +87,7 @@ def _masks(file: File) -> Iterator[Finding]:
         ):
             message = f"hides a failure: `{line.strip()[:80]}`"
             yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
-        if lost:
+        if less:
             yield from _narrowed(file, number, line)
 
 
@@ -97,10 +97,29 @@ def _near(file: File, number: int) -> bool:
     return any(_RUNNER.search(line) for line in lines[max(number - 5, 0) : number + 5])
 
 
-def _lost_lines(file: File) -> bool:
-    """Whether a line that ran tests is not there any more."""
-    now = {line.strip() for line in (file.new or "").splitlines()}
-    return any(line.strip() not in now for _, line in _test_lines(file.old))
+def _runs_less(file: File) -> bool:
+    """Whether fewer lines than before run the whole suite."""
+    was, now = (
+        sum(not any(_restricts(line)) for _, line in _test_lines(text))
+        for text in (file.old, file.new)
+    )
+    return now < was
+
+
+def _restricts(line: str) -> Iterator[bool]:
+    """For each option of a pytest command: whether it leaves tests out."""
+    match = _PYTEST.search(line)
+    for option in _words(match["rest"]) if match else ():
+        yield (is_narrowing(option) and not _spares_tests(option)) or _names_tests(option)
+    yield _OPTIMISED.search(line) is not None
+
+
+def _words(rest: str) -> list[str]:
+    return options(re.sub(r"[\"',\[\]]", " ", rest))
+
+
+def _names_tests(option: str) -> bool:
+    return re.search(r"test\w*\.py|::", option) is not None
 
 
 def _narrowed(file: File, number: int, line: str) -> Iterator[Finding]:
@@ -109,14 +128,12 @@ def _narrowed(file: File, number: int, line: str) -> Iterator[Finding]:
     if not match:
         return
     known = set(re.split(r"[\s\"',\[\]]+", file.old or ""))
-    for option in options(re.sub(r"[\"',\[\]]", " ", match["rest"])):
-        word = option.split(" ")[0]
-        if _spares_tests(option):
-            continue
-        if is_narrowing(option) and not {word, word.split("=")[0]} & known:
+    for option in _words(match["rest"]):
+        name = option.split(" ")[0]
+        if is_narrowing(option) and not {name, name.split("=")[0]} & known:
             message = f"the test command gains {option!r}"
             yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
-        elif re.search(r"test\w*\.py|::", option) and option not in known and _test_lines(file.old):
+        elif _names_tests(option) and option not in known:
             message = f"the test command names only {option!r}"
             yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
 

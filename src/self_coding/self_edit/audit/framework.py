@@ -176,7 +176,8 @@ def _autouse(
             patches = says.name_of(call.func) in _PATCHERS and re.match(
                 r"(?:monkeypatch|mock|mocker|unittest|patch|setattr|m|mp)\b", name
             )
-            if patches or name in {
+            absent = len(call.args) > 2 and says.constant(call.args[2]) == (None,)
+            if (patches and not absent) or name in {
                 "pytest.skip",
                 "pytest.xfail",
                 "request.applymarker",

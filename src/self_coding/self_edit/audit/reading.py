@@ -66,6 +66,8 @@ class Test:
                 names.add(node.attr)
             elif isinstance(node, ast.Name):
                 names.add(node.id)
+            elif isinstance(node, ast.keyword):
+                names.add(f"{node.arg}=")
             elif isinstance(node, ast.Constant) and str(node.value).isidentifier():
                 names.add(str(node.value))
         return frozenset(names - _EVERYWHERE)
@@ -76,6 +78,7 @@ class Test:
         return tuple(claim for claim in self.claims if claim.counts)
 
 
+_DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
 _EVERYWHERE = frozenset(
     {"", "self", "pytest", "raises", "mark", "parametrize", "len", "list", "str"}
 )
@@ -124,15 +127,33 @@ def read_module(
 
 @lru_cache(maxsize=64)
 def parse(text: str | None) -> ast.Module | None:
-    """The syntax tree of a source text; None where Python refuses it."""
+    """The syntax tree of a source text; None where Python refuses it, or only an attack on the
+    reader would write it so."""
     if text is None:
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text.encode("utf-8", "surrogateescape"))
+            tree = ast.parse(text.encode("utf-8", "surrogateescape"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    return tree if _is_workable(tree) else None
+
+
+def _is_workable(tree: ast.Module) -> bool:
+    """Whether a tree is shallow enough to be walked by recursion, and its numbers printable."""
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        if not level:
+            return True
+        if any(isinstance(n, ast.Constant) and _is_huge(n.value) for n in level):
+            return False
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return False
+
+
+def _is_huge(value: object) -> bool:
+    return isinstance(value, int) and value.bit_length() > 4096
 
 
 def is_test_name(name: str, settings: Settings, owner: ast.ClassDef | None = None) -> bool:

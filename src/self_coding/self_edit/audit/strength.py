@@ -7,6 +7,7 @@ assertion says less than before.
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Mapping
 
@@ -27,6 +28,7 @@ _UNITTEST = {
     "assert_called_once": CLOSE, "assert_not_called": EXACT, "assert_any_call": CLOSE,
     "assert_called": LOOSE,
 }  # fmt: skip
+_WIDEST = 300.0  # no exponent beyond, so that nothing overflows
 _BROAD = {"Exception", "BaseException", "AssertionError"}
 
 Known = Mapping[str, ast.expr]
@@ -141,8 +143,13 @@ def tolerance(node: ast.AST) -> float:
             widest = max(widest, *_given(call, name), 1e-6 if not _given(call, name) else 0.0)
         elif name == "round":
             digits = number(call.args[1]) if len(call.args) > 1 else 0.0
-            widest = max(widest, 0.5 * 10.0 ** -(digits or 0.0))
+            widest = max(widest, _half(digits or 0.0))
     return widest
+
+
+def _half(digits: float) -> float:
+    """Half of the last of so many decimal places."""
+    return 0.5 * math.pow(10.0, -max(-_WIDEST, min(_WIDEST, digits)))
 
 
 def _given(call: ast.Call, name: str) -> list[float]:
@@ -154,12 +161,12 @@ def _given(call: ast.Call, name: str) -> list[float]:
         if keyword.arg in {"abs", "rel", "delta", "atol", "rtol", "abs_tol", "rel_tol"}:
             found.append(value)
         elif keyword.arg in {"places", "decimal"}:
-            found.append(0.5 * 10.0**-value)
+            found.append(_half(value))
     at = {"approx": 1, "assertAlmostEqual": 2, "allclose": 2, "assert_allclose": 2}.get(name)
     if at is not None and len(call.args) > at:
         value = number(call.args[at])
         if value is not None:
-            found.append(0.5 * 10.0**-value if name == "assertAlmostEqual" else value)
+            found.append(_half(value) if name == "assertAlmostEqual" else value)
     return found
 
 
@@ -167,7 +174,10 @@ def number(node: ast.expr) -> float | None:
     """The value of a numeric literal."""
     value = constant(node)
     if value is not None and isinstance(value[0], int | float) and not isinstance(value[0], bool):
-        return float(value[0])
+        try:
+            return float(value[0])
+        except OverflowError:
+            return None
     return None
 
 

@@ -128,7 +128,7 @@ def _pair(
 def _like(one: str, two: str) -> float:
     if one.partition(",")[0].rstrip(")") == two.partition(",")[0].rstrip(")"):
         return 0.9  # the same call with the same first argument
-    names, others = (set(re.findall(r"[A-Za-z_]\w+", text)) - _NEUTRAL for text in (one, two))
+    names, others = (set(re.findall(r"\b[A-Za-z_]\w*", text)) - _NEUTRAL for text in (one, two))
     if names and names == others:
         return 0.8  # about the same thing, said in another way
     matcher = SequenceMatcher(None, one[:300], two[:300], autojunk=False)
@@ -249,7 +249,9 @@ def _dropped(old: Test, new: Test, left: list[Claim], spare: list[Claim]) -> Ite
         return
     said, says_now = sum(c.strength for c in left), sum(c.strength for c in spare)
     literals, literals_now = (sum(map(_literals, claims)) for claims in (left, spare))
-    if says_now >= said or (spare and literals_now >= literals and literals):
+    merged = len(spare) < len(left) and literals_now >= literals > 0
+    exact = max((c.strength for c in spare), default=0) >= max(c.strength for c in left)
+    if says_now >= said or (spare and merged and exact):
         return
     trivial = [c for c in new.claims if c.strength == says.NOTHING and not _holds(old, c.text)]
     shown = f"`{_short(left[0].text)}`" + (f" and {len(left) - 1} more" if left[1:] else "")
