@@ -41,15 +41,6 @@ class Commit(NamedTuple):
     renames: tuple[tuple[str, str], ...]
 
 
-class Vote(NamedTuple):
-    """A past commit whose message is like a task: how alike, how many commits ago, its files."""
-
-    score: float
-    age: int
-    paths: tuple[str, ...]
-    title: str = ""
-
-
 def head(connection: sqlite3.Connection) -> str:
     """The commit up to which history was read; empty before the first reading."""
     return _meta(connection, _HEAD)

@@ -9,11 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from math import sqrt
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from self_coding.codebase_indexer.commits import Vote
 from self_coding.codebase_indexer.mentions import Mentions
-from self_coding.codebase_indexer.store import File
 
 _SHARED = 0.7  # a name that n files define counts n ** -0.7 for each of them
 _AGE = 1_500.0  # a commit that many commits ago counts half
@@ -26,6 +24,34 @@ _FRAMES = 40
 _TESTS = 10  # the tests most like the task that vote for what they import
 
 Scores = dict[int, float]
+
+
+class File(Protocol):
+    """What is known of one file of the index."""
+
+    @property
+    def id(self) -> int:
+        """The number that scores are kept under."""
+
+    @property
+    def path(self) -> str:
+        """The repository-relative path, with "/"."""
+
+    @property
+    def module(self) -> str:
+        """The dotted name it is imported by."""
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a test or helps one."""
+
+
+class Vote(NamedTuple):
+    """A past commit whose message is like a task: how alike, how many commits ago, its files."""
+
+    score: float
+    age: int
+    paths: tuple[str, ...]
 
 
 class Definition(NamedTuple):

@@ -11,11 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from self_coding.codebase_indexer import commits, evidence, lexical, mentions, relevance, store
-from self_coding.codebase_indexer.commits import Vote
-from self_coding.codebase_indexer.evidence import Definition
+from self_coding.codebase_indexer.evidence import Definition, Vote
 from self_coding.codebase_indexer.mentions import Mentions
 from self_coding.codebase_indexer.relevance import Ranked
-from self_coding.codebase_indexer.summary import Outline
+from self_coding.codebase_indexer.summary import Head, Outline
 
 _VOTERS = 40  # past commits that vote
 _ASKED = 400  # past commits looked at: age and files that are gone leave fewer
@@ -147,9 +146,9 @@ def _named(task: Mentions, places: evidence.Places) -> frozenset[int]:
 
 def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Outline]:
     """Every file with its heads, and how much the repository and the task lean on it."""
-    heads: dict[int, list[store.SymbolRow]] = defaultdict(list)
-    for symbol in store.symbols(connection):
-        heads[symbol.file].append(symbol)
+    heads: dict[int, list[Head]] = defaultdict(list)
+    for file, _, kind, name, parent in store.symbols(connection):
+        heads[file].append(Head(kind, name, parent))
     importers = Counter(edge.target for edge in store.edges(connection))
     changes = evidence.changes(commits.recent(connection), commits.newest(connection))
     ranked = relevant(connection, task) if task and task.strip() else []
@@ -157,13 +156,13 @@ def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Ou
     task_share = {each.file.id: max(0.0, each.score) / best for each in ranked if best > 0}
     return [
         Outline(
-            path=file.path,
-            is_test=file.is_test,
-            lines=file.lines,
-            heads=tuple(heads.get(file.id, ())),
-            importers=importers[file.id],
-            changes=changes.get(file.path, 0.0),
-            relevance=task_share.get(file.id, 0.0),
+            path=each.path,
+            is_test=each.is_test,
+            lines=each.lines,
+            heads=tuple(heads.get(each.id, ())),
+            importers=importers[each.id],
+            changes=changes.get(each.path, 0.0),
+            relevance=task_share.get(each.id, 0.0),
         )
-        for file in store.files(connection)
+        for each in store.files(connection)
     ]

@@ -12,8 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from self_coding.codebase_indexer.evidence import Scores
-from self_coding.codebase_indexer.store import File
+from self_coding.codebase_indexer.evidence import File, Scores
 
 WEIGHTS: Mapping[str, float] = {
     "words": 0.5,

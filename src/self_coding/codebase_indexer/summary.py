@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from math import log2, sqrt
 from typing import NamedTuple
 
-from self_coding.codebase_indexer.store import SymbolRow
 from self_coding.retrieval import estimate_tokens
 
 _PATHS = 0.55  # share of the budget that the names of files may take
@@ -33,6 +32,15 @@ _FILE = 40  # characters that a file costs before its first name
 _STEP = 0.06  # each further step of a file comes later, by this share of its rank
 
 
+class Head(NamedTuple):
+    """A class or function: `kind` is "class", "def" or "async def", `parent` the dotted names of
+    the heads around it."""
+
+    kind: str
+    name: str
+    parent: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outline:
     """One file as the summary sees it.
@@ -45,7 +53,7 @@ class Outline:
     path: str
     is_test: bool = False
     lines: int = 1
-    heads: tuple[SymbolRow, ...] = ()
+    heads: tuple[Head, ...] = ()
     importers: int = 0
     changes: float = 0.0
     relevance: float = 0.0
@@ -192,7 +200,7 @@ def _file(number: int, module: Outline, place: tuple[int, ...]) -> list[_Line]:
     return lines
 
 
-def _methods(heads: Iterable[SymbolRow]) -> dict[str, list[str]]:
+def _methods(heads: Iterable[Head]) -> dict[str, list[str]]:
     """The methods of each class at the top level."""
     found: dict[str, list[str]] = defaultdict(list)
     for head in heads:

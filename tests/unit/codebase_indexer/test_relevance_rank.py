@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from self_coding.codebase_indexer import evidence, mentions, relevance
-from self_coding.codebase_indexer.commits import Vote
-from self_coding.codebase_indexer.evidence import Definition, Places
+from self_coding.codebase_indexer.evidence import Definition, Places, Vote
 from self_coding.codebase_indexer.store import File
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from self_coding.codebase_indexer import summary
-from self_coding.codebase_indexer.store import SymbolRow
-from self_coding.codebase_indexer.summary import Outline
+from self_coding.codebase_indexer.summary import Head, Outline
 from self_coding.retrieval import estimate_tokens
 
 
 def _outline(path: str, *names: str, **more: float) -> Outline:
-    heads = [SymbolRow(1, 1, "class", "Thing", ""), SymbolRow(1, 2, "def", "method", "Thing")]
-    heads += [SymbolRow(1, 3, "def", name, "") for name in names]
+    heads = [Head("class", "Thing", ""), Head("def", "method", "Thing")]
+    heads += [Head("def", name, "") for name in names]
     return Outline(
         path=path,
         is_test="test" in path,
@@ -82,8 +81,8 @@ def test_folders_that_do_not_fit_are_counted() -> None:
 
 def test_long_classes_are_told_in_steps() -> None:
     """A class of hundreds of methods does not keep the other files out."""
-    heads = [SymbolRow(1, 1, "class", "Huge", "")]
-    heads += [SymbolRow(1, n, "def", f"method_number_{n}", "Huge") for n in range(400)]
+    heads = [Head("class", "Huge", "")]
+    heads += [Head("def", f"method_number_{n}", "Huge") for n in range(400)]
     huge = Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)
     text = summary.write([huge, *MODULES], 600)
     assert "method_number_1" in text and "method_number_399" not in text and "second" in text
