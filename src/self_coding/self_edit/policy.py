@@ -13,7 +13,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
+from self_coding.errors import ConfigError
 from self_coding.redaction import find_secrets, is_secret_path
 from self_coding.self_edit.audit import Contents, Kind, audit, read_files
 from self_coding.self_edit.audit.settings import read_toml
@@ -35,6 +37,7 @@ runs with the project's keys, who must approve, and the guard's settings."""
 _GUARD_TABLES = ("self-coding", "self_coding")
 _LINK, _SUBMODULE = "120000", "160000"
 _GONE = "000000"
+_TESTS, _MODES = ("audited", "added", "no"), ("refuse", "ask")
 _RUNNABLE = (b"#!", b"\x7fELF")  # what a system runs; the bit alone on other text is harmless
 
 
@@ -64,8 +67,23 @@ class Policy:
     may_make_executable: bool = False
     allow_secrets: bool = False
     allow_secret_paths: tuple[str, ...] = ()
-    tests_may_change: str = "audited"
-    mode: str = "refuse"
+    tests_may_change: Literal["audited", "added", "no"] = "audited"
+    mode: Literal["refuse", "ask"] = "refuse"
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be meant.
+
+        Raises:
+            ConfigError: a limit is negative, or a word is none of the known ones.
+        """
+        if self.max_files < 0 or self.max_lines < 0:
+            raise ConfigError("policy.max_files and policy.max_lines cannot be negative")
+        for name, words in (("tests_may_change", _TESTS), ("mode", _MODES)):
+            if getattr(self, name) not in words:
+                raise ConfigError(
+                    f"policy.{name} cannot be {getattr(self, name)!r}",
+                    hint=f"it is one of {', '.join(words)}",
+                )
 
     @property
     def asks(self) -> bool:

@@ -1,7 +1,10 @@
 """The rules for a change: each says no where it should, and nowhere else."""
 
+from typing import Any
+
 import pytest
 
+from self_coding.errors import ConfigError
 from self_coding.self_edit.policy import Policy, fold, judge, matches, resolve
 from self_coding.values.repository import Change, FileChange
 
@@ -255,6 +258,15 @@ def test_the_mode_says_who_decides() -> None:
     """A policy refuses unless it asks."""
     assert not Policy().asks
     assert Policy(mode="ask").asks
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mode": "maybe"}, {"tests_may_change": "yes"}, {"max_files": -1}, {"max_lines": -1}]
+)
+def test_a_policy_that_cannot_be_meant_is_an_error(wrong: dict[str, Any]) -> None:
+    """A misspelt word or a negative limit is refused, and never read as "anything goes"."""
+    with pytest.raises(ConfigError):
+        Policy(**wrong)
 
 
 def test_bytes_that_are_no_text_are_judged_too() -> None:
