@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from self_coding.cli.session import NOT_LANDED, Session, printable
 from self_coding.errors import ConfigError
 from self_coding.values.edits import OnProgress, Progress, Question, SelfEditResult
+
+if TYPE_CHECKING:
+    from self_coding.config import Layer
+
+T = TypeVar("T")
 
 
 @click.command("try")
@@ -53,19 +60,31 @@ def try_command(
 
     layer = open_layer(session.repo, test_command=test_command, main_branch=main_branch)
     made_by = choose_editor(layer.settings, patch=_patch_text(patch), command=command, name=editor)
-    result = session.run(
-        layer.edit.self_edit(
-            task,
-            editor=made_by,
-            tries=tries,
-            best_of=best_of,
-            ask=_ask if ask else None,
-            hold=propose,
-            dry_run=dry_run,
-            on_progress=_progress(session),
-        )
+    work = layer.edit.self_edit(
+        task,
+        editor=made_by,
+        tries=tries,
+        best_of=best_of,
+        ask=_ask if ask else None,
+        hold=propose,
+        dry_run=dry_run,
+        on_progress=_progress(session),
     )
-    _finish(session, result)
+    _finish(session, session.run(_after_noting(session, layer, work)))
+
+
+async def _after_noting(session: Session, layer: Layer, work: Coroutine[object, object, T]) -> T:
+    """Say first, and record, what moved main past the guard since the last landing."""
+    from self_coding.hooks import note_bypass
+
+    try:
+        found = await note_bypass(layer)
+    except BaseException:
+        work.close()
+        raise
+    if found:
+        session.say(f"bypassed: {found}")
+    return await work
 
 
 def _patch_text(path: Path | None) -> bytes | None:
@@ -126,7 +145,8 @@ def begin_command(session: Session, task: str, *, propose: bool) -> None:
     """Hand out a worktree for TASK: edit in it with your own tools, then `submit`."""
     from self_coding.config import open_layer
 
-    begun = session.run(open_layer(session.repo).edit.begin_edit(task, ask=propose))
+    layer = open_layer(session.repo)
+    begun = session.run(_after_noting(session, layer, layer.edit.begin_edit(task, ask=propose)))
     text = (
         f"attempt {begun.attempt}: edit in {begun.worktree.path}\n"
         f"then: self-coding submit {begun.attempt}"

@@ -127,14 +127,16 @@ def explain_command(session: Session, revision: str) -> None:
 def recover_command(session: Session) -> None:
     """Repair what a crash left behind, and go on with what it interrupted."""
     from self_coding.config import open_layer
+    from self_coding.hooks import note_bypass
 
     layer = open_layer(session.repo)
 
-    async def both() -> list[str]:
-        repaired = list(await layer.git.recover())
-        return repaired + [str(line) for line in await layer.edit.recover()]
+    async def everything() -> list[str]:
+        repaired = [*await layer.git.recover(), *await layer.edit.recover()]
+        past = await note_bypass(layer)
+        return [*repaired, f"bypassed: {past}"] if past else repaired
 
-    done = session.run(both())
+    done = session.run(everything())
     session.emit(done, "\n".join(done) or "nothing to repair")
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from self_coding.cli.session import Session, table
 from self_coding.errors import SelfCodingError
+
+if TYPE_CHECKING:
+    from self_coding.config import Layer
 
 CLIENTS = ("claude", "cursor", "vscode", "goose")
 KINDS = ("claude", "git")
@@ -45,13 +49,28 @@ def mcp_command(
     from self_coding.config import open_layer
     from self_coding.mcp_server import build
 
-    server = build(open_layer(session.repo))
+    layer = open_layer(session.repo)
+    server = build(layer)
+    _tell_bypass(session, layer)
     if http:
         from self_coding.mcp_server.http import serve
 
         serve(server, port=port, token=token, say=session.say)
     else:
         server.run("stdio")
+
+
+def _tell_bypass(session: Session, layer: Layer) -> None:
+    """What moved main past the guard is told at the start; a fault of that stops no server."""
+    from self_coding.hooks import note_bypass
+
+    try:
+        found = session.run(note_bypass(layer))
+    except SelfCodingError as error:
+        session.say(f"self-coding: {error}")
+        return
+    if found:
+        session.say(f"bypassed: {found}")
 
 
 @click.command("install-hooks")
@@ -85,8 +104,8 @@ def hook_command(session: Session, event: str, rest: tuple[str, ...]) -> None:
     from self_coding.config import open_layer
     from self_coding.hooks import before_push, on_edit
 
-    given = sys.stdin.read()
     if event == "pre-push":
+        given = sys.stdin.buffer.read().decode("utf-8", "replace")
         verdict = session.run(before_push(open_layer(session.repo), given))
         if not verdict.allowed:
             session.say(f"refused: {verdict.reason}")
@@ -94,8 +113,9 @@ def hook_command(session: Session, event: str, rest: tuple[str, ...]) -> None:
             raise SystemExit(1)
         return
     try:
-        answer = session.run(on_edit(open_layer(session.repo), event, json.loads(given or "{}")))
-    except (SelfCodingError, ValueError) as error:
+        payload = json.loads(sys.stdin.buffer.read() or b"{}")
+        answer = session.run(on_edit(open_layer(session.repo), event, payload))
+    except (SelfCodingError, ValueError, OSError, RecursionError) as error:
         # An agent is never stopped by a fault of ours; it is told on standard error.
         session.say(f"self-coding hook: {error}")
         return

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from self_coding.adapters.places import git_directories
+from self_coding.adapters.threads import in_thread
 from self_coding.config import Layer
 from self_coding.values.attempts import DeadEnd, Json
+
+LONGEST_FILE = 1 << 20  # bytes of a file that is compared with what is to replace it
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ async def on_edit(layer: Layer, event: str, payload: Json) -> dict[str, Json]:
     tool_input = data.get("tool_input")
     edit = tool_input if isinstance(tool_input, dict) else {}
     if event == "pre-edit":
-        path, diff = _proposed(edit, layer.top)
+        path, diff = await in_thread(_proposed, edit, layer.top)
         found = await layer.journal.dead_end("", diff=diff, files=[path] if path else [], at="edit")
         return _warning(found) if found else {}
     taken = await layer.git.snapshot(run_tests=False)
@@ -38,19 +43,50 @@ async def on_edit(layer: Layer, event: str, payload: Json) -> dict[str, Json]:
 
 
 def _proposed(edit: dict[str, Json], top: Path) -> tuple[str, str]:
-    """The path that is about to be edited, and the edit as a small diff."""
-    path = Path(str(edit.get("file_path") or edit.get("notebook_path") or ""))
-    relative = path.relative_to(top).as_posix() if path.is_relative_to(top) else path.as_posix()
+    """The path that is about to be edited, and the edit as a small diff of what really changes."""
+    named = str(edit.get("file_path") or edit.get("notebook_path") or "").replace("\0", "")
+    if not named:
+        return "", ""
+    path = top / named
+    relative = _relative(path, top)
     several = edit.get("edits")
     parts = several if isinstance(several, list) else [edit]
-    lines = [f"diff --git a/{relative} b/{relative}", f"--- a/{relative}", f"+++ b/{relative}"]
+    lines = [f"diff --git a/{relative} b/{relative}"]
     for part in parts:
         if isinstance(part, dict):
-            new = part.get("new_string") or part.get("content") or part.get("new_source") or ""
-            lines.append("@@ -1 +1 @@")
-            lines += [f"-{line}" for line in str(part.get("old_string") or "").splitlines()]
-            lines += [f"+{line}" for line in str(new).splitlines()]
+            old, new = _sides(part, path)
+            files = (f"a/{relative}", f"b/{relative}")
+            lines += difflib.unified_diff(
+                old.splitlines(), new.splitlines(), *files, n=0, lineterm=""
+            )
     return relative, "\n".join(lines) + "\n"
+
+
+def _relative(path: Path, top: Path) -> str:
+    """The path within its repository, be it in the checkout or in an attempt's worktree."""
+    found = git_directories(path.parent)
+    resolved = path.parent.resolve() / path.name
+    inside = found[0] if found and resolved.is_relative_to(found[0]) else top
+    return resolved.relative_to(inside).as_posix() if resolved.is_relative_to(inside) else str(path)
+
+
+def _sides(part: dict[str, Json], path: Path) -> tuple[str, str]:
+    """The text that goes and the text that comes; a whole new file replaces what stands there."""
+    if "content" in part:
+        return _standing(path), str(part["content"])
+    return str(part.get("old_string") or ""), str(
+        part.get("new_string") or part.get("new_source") or ""
+    )
+
+
+def _standing(path: Path) -> str:
+    """The file as it is; empty for none and for one too long to compare."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LONGEST_FILE + 1)
+    except OSError:
+        return ""
+    return data.decode("utf-8", "replace") if len(data) <= LONGEST_FILE else ""
 
 
 def _warning(found: DeadEnd) -> dict[str, Json]:

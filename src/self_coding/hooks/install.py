@@ -21,6 +21,8 @@ from self_coding.values.attempts import Json
 
 MARK = "self-coding hook"  # by which an entry of ours is known
 EDIT_TOOLS = "Edit|MultiEdit|Write|NotebookEdit"
+#: Claude Code names its project to hooks, which may run in any folder that it has gone to.
+_PROJECT = '--repo "${CLAUDE_PROJECT_DIR:-.}" '
 _CLAUDE = {"PreToolUse": "pre-edit", "PostToolUse": "post-edit"}
 _NAMES = {"claude": "Claude Code", "git": "git"}
 
@@ -75,9 +77,18 @@ def _hooks_folder(repo: Path) -> Path:
     return (top / os.fsdecode(done.stdout.rstrip(b"\n"))).resolve()
 
 
-def _call(event: str) -> str:
+def is_guarded(repo: Path) -> bool:
+    """Whether our guard stands before a push of this repository."""
+    return _holds_mark(_hooks_folder(repo) / "pre-push")
+
+
+def _holds_mark(file: Path) -> bool:
+    return file.is_file() and MARK in file.read_text(encoding="utf-8", errors="replace")
+
+
+def _call(event: str, *, where: str = "") -> str:
     """The command line of one hook; it works without a virtual environment being active."""
-    return f"{shlex.quote(sys.executable)} -m self_coding hook {event}  # {MARK}"
+    return f"{shlex.quote(sys.executable)} -m self_coding {where}hook {event}  # {MARK}"
 
 
 def _install_claude(file: Path) -> list[Entered]:
@@ -89,7 +100,7 @@ def _install_claude(file: Path) -> list[Entered]:
         if any(_ours(entry) for entry in entries):
             done.append(Entered(event, str(file), "already there"))
             continue
-        command: Json = {"type": "command", "command": _call(name), "timeout": 60}
+        command: Json = {"type": "command", "command": _call(name, where=_PROJECT), "timeout": 60}
         entries.append({"matcher": EDIT_TOOLS, "hooks": [command]})
         done.append(Entered(event, str(file), "installed"))
     _write(file, settings)
@@ -158,7 +169,7 @@ def _write(file: Path, settings: dict[str, Json]) -> None:
 
 def _install_push(file: Path) -> Entered:
     if file.exists() or file.is_symlink():
-        if MARK in file.read_text(encoding="utf-8", errors="replace"):
+        if _holds_mark(file):
             return Entered("pre-push", str(file), "already there")
         hint = f"add this line to it yourself:  {_call('pre-push')}"
         return Entered("pre-push", str(file), "left alone", hint)
@@ -169,7 +180,7 @@ def _install_push(file: Path) -> Entered:
 
 
 def _remove_push(file: Path) -> Entered:
-    if not file.is_file() or MARK not in file.read_text(encoding="utf-8", errors="replace"):
+    if not _holds_mark(file):
         return Entered("pre-push", str(file), "absent")
     if len(file.read_text(encoding="utf-8").splitlines()) > 2:
         hint = "it holds more than our line; take that one out yourself"

@@ -1,0 +1,268 @@
+"""Hook mode with real processes: what an agent or git calls, and what it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from self_coding.config import Layer, open_layer
+from self_coding.hooks import install, note_bypass
+from self_coding.testing import ScriptedEditor, sample_repo
+
+CORE = "src/calc/core.py"
+SUMMED = "    return a + b\n"
+WRONG = "    difference = a - b\n    return difference * negative_scale\n"
+EDITED = {"src/calc/extra.py": "def triple(n):\n    return 3 * n\n"}
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which attempt 1 landed and attempt 2 was refused by the gate."""
+    top = sample_repo(tmp_path_factory.mktemp("past") / "repository")
+    layer = open_layer(top)
+    bad = (top / CORE).read_text().replace(SUMMED, WRONG)
+    landed = asyncio.run(layer.edit.self_edit("Add triple", editor=ScriptedEditor(EDITED)))
+    editor = ScriptedEditor({CORE: bad})
+    refused = asyncio.run(layer.edit.self_edit("Simplify add", editor=editor))
+    assert (landed.success, refused.success) == (True, False)
+    asyncio.run(layer.journal.close())
+    return top
+
+
+@pytest.fixture
+def repository(past: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(past, tmp_path / "repository", symlinks=True))
+
+
+@pytest.fixture
+def layer(repository: Path) -> Iterator[Layer]:
+    opened = open_layer(repository)
+    yield opened
+    asyncio.run(opened.journal.close())
+
+
+def _hook(
+    repository: Path, event: str, given: str | bytes, *, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Call the hook as Claude Code does: the installed command line, JSON on standard input."""
+    install(repository, ("claude",))
+    settings = json.loads((repository / ".claude" / "settings.local.json").read_text())
+    name = {"pre-edit": "PreToolUse", "post-edit": "PostToolUse"}[event]
+    command = settings["hooks"][name][0]["hooks"][0]["command"]
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=cwd or repository, timeout=50, capture_output=True,
+        input=given if isinstance(given, bytes) else given.encode(),
+        env={**os.environ, "CLAUDE_PROJECT_DIR": str(repository)},
+    )  # fmt: skip
+    text = (done.stdout.decode(), done.stderr.decode())
+    return subprocess.CompletedProcess(done.args, done.returncode, *text)
+
+
+def _asked(tool: str, **tool_input: object) -> str:
+    """What Claude Code sends, with the fields that its documentation names."""
+    return json.dumps(
+        {
+            "session_id": "abc",
+            "transcript_path": "/nowhere.jsonl",
+            "cwd": "/",
+            "permission_mode": "default",
+            "hook_event_name": "PreToolUse",
+            "tool_name": tool,
+            "tool_input": tool_input,
+            "tool_use_id": "toolu_1",
+        }
+    )
+
+
+def _edits(repository: Path, shape: str) -> str:
+    """The refused edit, in the form of each tool."""
+    file = repository / CORE
+    text = file.read_text()
+    head = '    """The sum."""\n'
+    part = {"old_string": head + SUMMED, "new_string": head + WRONG}
+    if shape == "Write":
+        return _asked("Write", file_path=str(file), content=text.replace(SUMMED, WRONG))
+    if shape == "MultiEdit":
+        return _asked("MultiEdit", file_path=str(file), edits=[part])
+    return _asked("Edit", file_path=str(file), **part, replace_all=False)
+
+
+@pytest.mark.parametrize("shape", ["Edit", "Write", "MultiEdit"])
+def test_a_repeated_edit_is_warned_of(repository: Path, shape: str) -> None:
+    """The edit that was refused before is answered with a warning, whichever tool makes it."""
+    done = _hook(repository, "pre-edit", _edits(repository, shape), cwd=repository.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert "Simplify add" in answer["systemMessage"]
+    told = answer["hookSpecificOutput"]
+    assert told == {
+        "hookEventName": "PreToolUse",
+        "additionalContext": answer["systemMessage"],
+    }  # no decision: the warning never answers the person's question of permission
+
+
+def test_another_edit_is_not_warned_of(repository: Path) -> None:
+    """An edit of the same file that was never tried is answered with silence."""
+    part = {"old_string": '"""Sums."""', "new_string": '"""Sums and products of numbers."""'}
+    asked = _asked("Edit", file_path=str(repository / CORE), **part)
+    done = _hook(repository, "pre-edit", asked)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_edit_is_followed_by_a_snapshot(repository: Path, layer: Layer) -> None:
+    """After an edit the whole working tree can be gone back to."""
+    (repository / CORE).write_text("lost = True\n")
+    done = _hook(repository, "post-edit", _asked("Write", file_path=str(repository / CORE)))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    (taken, *_) = asyncio.run(layer.git.snapshots())
+    shown = _git(repository, "log", "-1", "--format=%H", taken.ref)
+    assert shown
+    (repository / CORE).write_text("worse = True\n")
+    asyncio.run(layer.git.rollback(taken.ref))
+    assert (repository / CORE).read_text() == "lost = True\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["{not json", b"\xff\xfe", "[" * 200_000, '{"tool_input": {"file_path": "\\ud800\\u0000"}}'],
+    ids=["not JSON", "not text", "too deep", "not a path"],
+)
+def test_nonsense_never_stops_the_agent(repository: Path, given: str | bytes) -> None:
+    """What cannot be read is told on standard error at the most; the agent goes on."""
+    done = _hook(repository, "pre-edit", given)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_broken_settings_never_stop_the_agent(repository: Path) -> None:
+    """With settings that cannot be read the hook says so and lets the agent go on."""
+    (repository / "self-coding.toml").write_text("no such = setting =")
+    done = _hook(repository, "pre-edit", _edits(repository, "Edit"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "self-coding.toml" in done.stderr
+
+
+def _git(repository: Path, *words: str) -> str:
+    named = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
+    done = subprocess.run(
+        ["git", *named, *words], cwd=repository, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def _plain_commit(repository: Path, name: str = "plain.txt") -> str:
+    (repository / name).write_text("by hand\n")
+    _git(repository, "add", name)
+    _git(repository, "commit", "-q", "-m", "by hand")
+    return _git(repository, "rev-parse", "HEAD")
+
+
+def _push(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", "push", "origin", *words],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+@pytest.fixture
+def pushing(repository: Path, tmp_path: Path) -> Path:
+    """The repository with our guard and a bare remote."""
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "remote")], check=True)
+    _git(repository, "remote", "add", "origin", str(tmp_path / "remote"))
+    install(repository, ("git",))
+    return repository
+
+
+def test_the_guard_lets_landings_and_branches_pass(pushing: Path) -> None:
+    """A landed main is pushed, and so are other branches and the deletion of one."""
+    landed = _push(pushing, "main")
+    assert landed.returncode == 0, landed.stderr
+    _git(pushing, "checkout", "-q", "-b", "other")
+    _plain_commit(pushing)
+    other = _push(pushing, "other")
+    assert other.returncode == 0, other.stderr
+    gone = _push(pushing, "--delete", "other")
+    assert gone.returncode == 0, gone.stderr
+
+
+def test_the_guard_refuses_what_was_not_tested(pushing: Path) -> None:
+    """A plain commit on main is not pushed, whatever it is called locally; a hint says why."""
+    commit = _plain_commit(pushing)
+    for words in (["main"], ["HEAD:main"], [f"{commit}:refs/heads/main"]):
+        refused = _push(pushing, *words)
+        assert refused.returncode, words
+        assert commit[:12] in refused.stderr
+        assert "hint: land it" in refused.stderr
+    assert _git(pushing, "ls-remote", "origin") == ""
+
+
+def _command(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "self_coding", *words],
+        cwd=repository, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+
+
+def test_a_bypass_is_told_and_recorded_once(pushing: Path, layer: Layer) -> None:
+    """Past the guard, the next start says which commit came and records it on the last landing."""
+    rates = asyncio.run(layer.journal.get_success_rate())
+    commit = _plain_commit(pushing)
+    told = _command(pushing, "recover")
+    assert f"bypassed: 1 commit reached main untested since attempt 1 landed: {commit[:12]}" in (
+        told.stdout
+    )
+    assert "bypassed" not in _command(pushing, "recover").stdout
+    events = asyncio.run(layer.journal.events(1))
+    (event,) = [one for one in events if one.kind == "bypassed"]
+    assert event.data == {"tip": commit, "commits": [commit]}
+    assert asyncio.run(layer.journal.get_success_rate()) == rates
+    found = asyncio.run(layer.journal.get_by_id(1))
+    assert found is not None and found.outcome.value == "success"
+    assert asyncio.run(layer.journal.unfinished()) == []
+
+
+def test_a_try_tells_the_bypass_first(pushing: Path) -> None:
+    """`try` says on standard error what moved main, whatever becomes of the try itself."""
+    commit = _plain_commit(pushing)
+    done = _command(pushing, "try", "x", "--with", "false")
+    assert f"bypassed: 1 commit reached main untested since attempt 1 landed: {commit[:12]}" in (
+        done.stderr
+    )
+
+
+async def test_only_new_bypasses_are_told(pushing: Path, layer: Layer) -> None:
+    """A second commit by hand is told alone; what was told before is not told again."""
+    _plain_commit(pushing)
+    assert await note_bypass(layer)
+    second = _plain_commit(pushing, "second.txt")
+    found = await note_bypass(layer)
+    assert found is not None and found.commits == (second,)
+
+
+async def test_our_own_moves_are_no_bypass(pushing: Path, layer: Layer) -> None:
+    """A landing, an undone landing and a founding merge are nobody's bypass."""
+    assert await note_bypass(layer) is None
+    _git(pushing, "checkout", "-q", "-b", "side")
+    _plain_commit(pushing)
+    _git(pushing, "checkout", "-q", "main")
+    await layer.git.merge_to_main("side", require_tests=False)
+    assert await note_bypass(layer) is None
+    await layer.git.undo()
+    assert await note_bypass(layer) is None
+
+
+async def test_without_the_guard_nobody_looks(repository: Path, layer: Layer) -> None:
+    """Who did not ask for the guard commits as ever, unremarked."""
+    _plain_commit(repository)
+    assert await note_bypass(layer) is None
