@@ -66,7 +66,7 @@ def _layer(tmp_path: Path):  # type: ignore[no-untyped-def]
     return open_layer(sample_repo(tmp_path / "repository"), environ={})
 
 
-@pytest.mark.parametrize(("name", "tool", "method"), NAMES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "tool", "method"), NAMES, ids=[name for name, _, _ in NAMES])
 def test_each_is_documented(name: str, tool: str, method: object) -> None:
     """Command and tool stand in the reference, and the method promises something."""
     assert f"## {name}\n" in (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
