@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -66,6 +67,7 @@ class Plan:
     undo_ref: str = ""
     reverses: int | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def carry_out(repo: Repository, plan: Plan) -> Done:
             replace(part, token=str(lock.token))
             for part, lock in zip(plan.parts, locks, strict=True)
         )
-        plan = replace(plan, parts=parts)
+        plan = replace(plan, parts=parts, key=uuid.uuid4().hex)
         intent.write(_stored(plan))
         try:
             for part, lock in zip(parts, locks, strict=True):
@@ -140,6 +142,7 @@ def finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Int
         _move_refs(repo, plan, plan.after)
     number = log_of(repo).add(
         plan.kind,
+        plan=plan.key,
         actor=repo.actor,
         session=repo.session,
         refs=_logged(plan),
@@ -149,8 +152,8 @@ def finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Int
         reverses=plan.reverses,
         data={**plan.data, **({"refused": "\n".join(p for p, _ in refused)} if refused else {})},
     )
-    intent.clear()
     tidy(plan)
+    intent.clear()
     return Done(number, tuple(refused))
 
 
@@ -249,12 +252,26 @@ def _refresh(here: Repository, index: Path, part: Part) -> None:
 
 
 def tidy(plan: Plan) -> None:
-    """Remove the files that a plan was prepared in, unless they hold somebody's bytes."""
+    """Remove the files that a plan was prepared in; somebody's bytes in there are set aside."""
     for part in plan.parts:
         if part.index:
             Path(part.index).unlink(missing_ok=True)
-        if part.staging and not _holds_others(part):
-            discard(Path(part.staging))
+        if part.staging and Path(part.staging).exists():
+            if _holds_others(part):
+                _set_aside(Path(part.staging), plan)
+            else:
+                discard(Path(part.staging))
+
+
+def _set_aside(staging: Path, plan: Plan) -> None:
+    """Keep bytes that could not be put back where they were, for their owner to find."""
+    for part in plan.parts:
+        folder = Path(part.directory) / "self-coding-set-aside"
+        folder.mkdir(exist_ok=True)
+        with suppress(OSError):
+            staging.rename(folder / f"{plan.kind.replace(' ', '-')}-{plan.key}")
+            _logger.warning("bytes of somebody else's are kept in %s", folder)
+            return
 
 
 def _holds_others(part: Part) -> bool:

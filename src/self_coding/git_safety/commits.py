@@ -20,7 +20,7 @@ from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_branch, check_message
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Head, Repository
-from self_coding.git_safety.scan import forget, ignored, reachable, scratch
+from self_coding.git_safety.scan import forget, ignored, is_entry, scratch
 from self_coding.git_safety.staging import copy_index, refuse_filtered
 
 KEPT = "refs/self-coding/kept"
@@ -285,8 +285,8 @@ def _add(repo: Repository, git: Git, paths: Sequence[str]) -> None:
     if not paths:
         return
     refuse_filtered(repo, paths, "committing")
-    forget(git, [path for path in paths if not reachable(repo.top, path)])
-    present = [path for path in paths if reachable(repo.top, path)]
+    forget(git, [path for path in paths if not is_entry(repo.top, path)])
+    present = [path for path in paths if is_entry(repo.top, path)]
     data = encode("".join(f"{path}\0" for path in present))
     git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
 

@@ -49,6 +49,10 @@ _MIGRATIONS = (
     );
     CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE operations ADD COLUMN plan TEXT;
+    CREATE UNIQUE INDEX operations_plan ON operations(plan);
+    """,
 )
 
 _COLUMNS = (
@@ -92,8 +96,9 @@ class Log:
         undo_ref: str = "",
         reverses: int | None = None,
         data: Mapping[str, str] | None = None,
+        plan: str = "",
     ) -> int:
-        """Store one operation and return its number."""
+        """Store one operation and return its number; a plan that is stored already, only once."""
         values = (
             datetime.now(UTC).timestamp(),
             kind,
@@ -104,12 +109,18 @@ class Log:
             undo_ref,
             reverses,
             json.dumps(dict(data or {})),
+            plan or None,
         )
         with self.database.write() as connection:
+            known = connection.execute(
+                "SELECT id FROM operations WHERE plan = ?", (plan,)
+            ).fetchone()
+            if known is not None:
+                return int(known[0])
             cursor = connection.execute(
                 "INSERT INTO operations"
-                " (at, kind, actor, session, reason, attempt, undo_ref, reverses, data)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " (at, kind, actor, session, reason, attempt, undo_ref, reverses, data, plan)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
             number = int(cursor.lastrowid or 0)

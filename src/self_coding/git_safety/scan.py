@@ -128,7 +128,7 @@ def _scanned(private: Git, repo: Repository, limit: int) -> Scan | None:
             uncaptured[path] = reason
         if not path.endswith("/") and (not reason or tag != "?"):
             wanted.append(path)
-    gone = {path for path in wanted if path in uncaptured or not reachable(repo.top, path)}
+    gone = {path for path in wanted if path in uncaptured or not is_entry(repo.top, path)}
     forget(private, sorted(gone))
     _update(private, [path for path in wanted if path not in gone], uncaptured)
     done = private.run("write-tree", ok=())
@@ -214,6 +214,13 @@ def reachable(top: Path, path: str) -> bool:
         if place.is_symlink() or not place.is_dir():
             return False
     return os.path.lexists(top / path)
+
+
+def is_entry(top: Path, path: str) -> bool:
+    """Whether something that an index can hold is at `path`: no folder, but a nested repository."""
+    place = top / path
+    folder = place.is_dir() and not place.is_symlink() and not (place / ".git").exists()
+    return reachable(top, path) and not folder
 
 
 def forget(private: Git, paths: Iterable[str]) -> None:

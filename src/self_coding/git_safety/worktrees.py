@@ -24,7 +24,7 @@ from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_attempt, check_message
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.scan import discard, exact_git, forget, reachable, scratch
+from self_coding.git_safety.scan import discard, exact_git, forget, is_entry, scratch
 from self_coding.git_safety.staging import copy_index
 from self_coding.values.repository import Worktree
 
@@ -64,8 +64,9 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
 
 
 def _stand(repo: Repository, worktree: Worktree) -> None:
-    """Finish an `isolate` that a crash cut off before HEAD was on the branch."""
+    """Finish an `isolate` that a crash cut off, or mend one whose repository was moved."""
     slot = _slot(repo, worktree.path)
+    _write_pointer(worktree.path, slot.directory)
     if not slot.head_branch() and slot.head().commit == worktree.base:
         slot.git.run("symbolic-ref", "HEAD", f"refs/heads/{worktree.branch}")
 
@@ -204,6 +205,9 @@ def _write_pointer(place: Path, directory: Path) -> None:
         discard(pointer) if pointer.is_dir() and not pointer.is_symlink() else pointer.unlink()
     if not pointer.exists() or pointer.read_bytes() != wanted:
         pointer.write_bytes(wanted)
+    back, here = directory / "gitdir", os.fsencode(f"{pointer}\n")
+    if back.read_bytes() != here:  # the repository was copied or moved
+        back.write_bytes(here)
 
 
 def _make(repo: Repository, place: Path, commit: str) -> None:
@@ -290,8 +294,8 @@ def _all_of(slot: Repository, index: Path) -> str:
     git = replace(slot.git, index=index)
     done = git.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
     paths = dict.fromkeys(part[2:] for part in fields(done.stdout) if not part.endswith("/"))
-    forget(git, [path for path in paths if not reachable(slot.top, path)])
-    wanted = [p for p in paths if reachable(slot.top, p) and not _special(slot.top / p)]
+    forget(git, [path for path in paths if not is_entry(slot.top, path)])
+    wanted = [p for p in paths if is_entry(slot.top, p) and not _special(slot.top / p)]
     if wanted:
         data = encode("".join(f"{path}\0" for path in wanted))
         git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
