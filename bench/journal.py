@@ -5,6 +5,7 @@
     dead-ends DATA                           precision and recall of the warning
     vectors DATA                             words alone, and fused with wordllama's vectors
     scale ROWS [--folder F]                  CPU ms of search, rate, failures, file at ROWS rows
+                                             (over 100,000, the rest are variations of the first)
     log [ROWS]                               CPU ms of one durable log_attempt
     writers [PROCESSES ROWS]                 rows lost with many processes writing at once
     kill [TIMES]                             acknowledged rows lost when a writer is killed
@@ -293,6 +294,33 @@ def fill(folder: Path, count: int) -> Store:
     return store
 
 
+def multiply(store: Store, count: int) -> None:
+    """Grow a journal quickly: new rows with the words of old ones, a quarter of them changed.
+
+    Only what searching and counting read is written; the texts of these rows are short.
+    """
+    made = Invented(seed=3)
+    with store.database.read() as connection:
+        have = words.last(connection)
+        old = words.load(connection, range(1, min(have, 5000) + 1))
+    for begin in range(have, count, 5000):
+        with store.database.write() as connection:
+            for row in range(begin + 1, min(begin + 5000, count) + 1):
+                past = made.random.choice(old)
+                body = [*past.found.body]
+                for at in made.random.sample(range(len(body)), len(body) // 4):
+                    body[at] = made.random.choice(made.words)
+                found = replace(past.found, body=tuple(body), title=" ".join(body[:8]))
+                connection.execute(
+                    "INSERT INTO attempt (id, at, ended, stage, outcome, task) "
+                    "VALUES (?, ?, ?, 'ended', ?, ?)",
+                    (row, row, row, past.outcome, " ".join(body)),
+                )
+                words.add(connection, row, past.outcome, found)
+        if begin % 100_000 == 0:
+            print(f"  {begin} rows", file=sys.stderr, flush=True)
+
+
 def timed(name: str, calls) -> None:
     spent = []
     for call in calls:
@@ -306,7 +334,8 @@ def timed(name: str, calls) -> None:
 
 def scale(count: int, folder: str) -> None:
     with scratch() as own:
-        store = fill(Path(folder or own), count)
+        store = fill(Path(folder or own), min(count, 100_000))
+        multiply(store, count)
         made = Invented(seed=2)
         database = store.database
         tasks = [made.task() for _ in range(200)]

@@ -63,6 +63,18 @@ async def test_importing_again_adds_nothing(pair):
     assert (await other.get_by_id(3)).task_description == "B"
 
 
+async def test_twins_are_counted_when_importing(pair):
+    """Two attempts of one moment and task are two, also when one of them is there already."""
+    mine, other = pair
+    moment = datetime(2025, 1, 1, tzinfo=UTC)
+    for _ in range(2):
+        await mine.log_attempt(ModificationAttempt("twin", timestamp=moment))
+    lines = await mine.export_lines()
+    assert await other.import_lines(lines[:1]) == 1
+    assert await other.import_lines(lines) == 1
+    assert (await other.get_success_rate())["total"] == 2
+
+
 @pytest.mark.parametrize(
     "line",
     [
