@@ -1,10 +1,11 @@
 """How many commits of people do policy and audit refuse? Replays histories, commit by commit.
 
-    python bench/refusals.py HISTORY.bundle... [--each N] [--list] [--all]
+    python bench/refusals.py HISTORY.bundle... [--each N] [--list]
 
-Every commit with one parent is judged as a change from its parent. Without `--all`, only those
-that touch a Python file, a test or a test setting are: the others cannot be refused by the
-audit and would make the rate look better. Prints the rates, and with `--list` each refusal.
+Every commit with one parent is judged as a change from its parent. Two rates are printed: of all
+commits, and of those that touch Python, tests or settings (the others can hardly be refused, and
+make the rate look better). Refusals that a project orders by a list of paths are counted apart:
+they are as wrong or right as the list. `--list` prints every refusal with its reasons.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from self_coding.self_edit.policy import Policy, judge
 from self_coding.values.repository import Change, FileChange
 from self_coding.values.verdicts import Finding
 
+ORDERED = {"protected-path", "guard-settings", "submodule"}
 NO_OBJECT = {"0" * 40, "0" * 64}
 
 
@@ -118,31 +120,38 @@ def concerns_tests(commit: Commit) -> bool:
     return bool(kinds - {Kind.PROSE, Kind.OTHER})
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What was said of one commit."""
+
+    id: str
+    subject: str
+    concerned: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def audited(self) -> bool:
+        return any(finding.rule not in ORDERED for finding in self.findings)
+
+
 def show(title: str, part: int, whole: int) -> None:
-    print(f"{title:<58} {part:>5} of {whole:>5}  {100 * part / max(whole, 1):6.2f} %")
+    print(f"    {title:<58} {part:>5} of {whole:>5}  {100 * part / max(whole, 1):6.2f} %")
 
 
-def report(name: str, judged: list[tuple[Commit, tuple[Finding, ...]]], listing: bool) -> None:
-    refused = [(commit, findings) for commit, findings in judged if findings]
-    audited = [
-        (commit, findings) for commit, findings in refused
-        if any(f.rule not in {"protected-path", "guard-settings"} for f in findings)
-    ]  # fmt: skip
-    show(f"{name}: refused by the audit and the policy's other rules", len(audited), len(judged))
-    show(
-        f"{name}: refused because a protected path is edited",
-        len(refused) - len(audited),
-        len(judged),
-    )
-    rules = Counter(rule for _, findings in audited for rule in {f.rule for f in findings})
-    for rule, count in rules.most_common():
-        print(f"    {rule:<28} {count:>5}")
-    if listing:
-        for commit, findings in audited:
-            print(f"\n{name} {commit.id[:10]} {commit.subject[:90]}")
-            for finding in findings[:8]:
-                if finding.rule != "protected-path":
-                    print(f"    {finding}"[:230])
+def report(name: str, judged: list[Judged], *, listing: bool) -> None:
+    audited = [one for one in judged if one.audited]
+    concerned = [one for one in judged if one.concerned]
+    print(name)
+    show("refused, of all commits", len(audited), len(judged))
+    show("refused, of commits with code, tests or settings", len(audited), len(concerned))
+    ordered = sum(bool(one.findings) and not one.audited for one in judged)
+    show("besides: refused only for a path that is off limits", ordered, len(judged))
+    rules = Counter(rule for one in audited for rule in {f.rule for f in one.findings} - ORDERED)
+    print("    " + ", ".join(f"{rule} {count}" for rule, count in rules.most_common()))
+    for one in audited if listing else ():
+        print(f"\n{name} {one.id[:10]} {one.subject[:90]}")
+        for finding in [f for f in one.findings if f.rule not in ORDERED][:8]:
+            print(f"    {finding}"[:230])
 
 
 def main() -> None:
@@ -150,10 +159,9 @@ def main() -> None:
     parser.add_argument("bundles", nargs="+", type=Path)
     parser.add_argument("--each", type=int, default=0, help="newest N commits of each history")
     parser.add_argument("--list", action="store_true", help="print every refusal")
-    parser.add_argument("--all", action="store_true", help="count commits without code too")
     arguments = parser.parse_args()
     start = time.process_time()
-    whole: list[tuple[Commit, tuple[Finding, ...]]] = []
+    whole: list[Judged] = []
     # size is a setting of taste: people's commits are not bound by it
     policy = Policy(max_files=100_000, max_lines=10_000_000)
     with tempfile.TemporaryDirectory() as folder:
@@ -161,12 +169,12 @@ def main() -> None:
             history = History(bundle, Path(folder))
             judged = []
             for commit in history.commits(arguments.each):
-                if arguments.all or concerns_tests(commit):
-                    verdict = judge(commit.change, policy, before=commit.before, after=commit.after)
-                    slim = Commit(commit.id, commit.subject, Change(base="", head=""), {}, {})
-                    judged.append((slim, verdict.findings))
+                verdict = judge(commit.change, policy, before=commit.before, after=commit.after)
+                judged.append(
+                    Judged(commit.id, commit.subject, concerns_tests(commit), verdict.findings)
+                )
             history.close()
-            report(history.name, judged, arguments.list)
+            report(history.name, judged, listing=arguments.list)
             whole += judged
     print()
     report("all", whole, listing=False)

@@ -176,7 +176,7 @@ def gone(files: Files) -> frozenset[str]:
         before |= _defined(file.old)
         after |= _defined(file.new)
         if file.old is not None and file.new is None:
-            before.add(file.name.removesuffix(".py"))
+            before.add(file.name)
     names = (name.lower() for name in before - after)
     return frozenset(name for name in names if len(name) > 3 and not name.startswith("__"))
 

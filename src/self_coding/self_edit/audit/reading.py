@@ -66,6 +66,8 @@ class Test:
                 names.add(node.attr)
             elif isinstance(node, ast.Name):
                 names.add(node.id)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names |= set(_imported(node))
             elif isinstance(node, ast.keyword):
                 names.add(f"{node.arg}=")
             elif isinstance(node, ast.Constant) and str(node.value).isidentifier():
@@ -82,6 +84,15 @@ _DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
 _EVERYWHERE = frozenset(
     {"", "self", "pytest", "raises", "mark", "parametrize", "len", "list", "str"}
 )
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """The names that an import binds, and the files of the modules that it names."""
+    for alias in node.names:
+        yield alias.name.rpartition(".")[2]
+        yield f"{alias.name.rpartition('.')[2]}.py"
+    if isinstance(node, ast.ImportFrom) and node.module:
+        yield f"{node.module.rpartition('.')[2]}.py"
 
 
 @dataclass(frozen=True)

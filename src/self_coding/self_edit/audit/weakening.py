@@ -239,7 +239,7 @@ def _excused(claim: Claim, around: Around) -> bool:
     """Whether an assertion moved to another place, or speaks of what is gone from the code."""
     if around.moved[claim.text] > 0:
         return True
-    names = {name.lower() for name in re.findall(r"[A-Za-z_]\w*", claim.text)}
+    names = {name.lower() for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text)}
     return not around.gone.isdisjoint(names)
 
 
