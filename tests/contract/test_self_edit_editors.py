@@ -240,6 +240,18 @@ async def test_cancelling_ends_the_command(tree: Path) -> None:
     assert not alive("33.25")
 
 
+async def test_what_aider_keeps_for_itself_is_no_edit(tree: Path, tmp_path: Path) -> None:
+    """Its history and cache are gone afterwards; what lay there before, and its edit, stay."""
+    agent = tmp_path / "aider"
+    leave = "echo new > .aider.input.history; echo new > .aider.chat.history.md"
+    cache = "mkdir .aider.tags.cache.v4; echo new > .aider.tags.cache.v4/db; echo new > new.py"
+    agent.write_text(f"#!/bin/sh\n{leave}\n{cache}\n")
+    agent.chmod(0o755)
+    (tree / ".aider.input.history").write_text("old")
+    await CommandEditor(f"{agent} {{task}}").edit(assignment(tree))
+    assert changed(tree).split("\n") == ["?? .aider.input.history", "?? new.py"]
+
+
 async def test_a_flood_of_output_is_bounded(tree: Path) -> None:
     """A command may print without end: what is kept is bounded, its end included."""
     line = "head -c 60000000 /dev/zero | tr '\\0' 'x'; echo; echo the end"

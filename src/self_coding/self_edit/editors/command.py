@@ -14,7 +14,8 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from self_coding.adapters import supervised
@@ -38,6 +39,11 @@ PRESETS: Mapping[str, str] = {
     "gemini": "gemini --approval-mode auto_edit --skip-trust -p {prompt}",
     "opencode": "opencode run {prompt}",
     "goose": "goose run --no-session --text {prompt}",
+}
+
+#: What an agent keeps for itself in the folder where it works: no part of its edit.
+LEAVINGS: Mapping[str, tuple[str, ...]] = {
+    "aider": (".aider.chat.history.md", ".aider.input.history", ".aider.tags.cache.v*"),
 }
 
 
@@ -123,17 +129,34 @@ class CommandEditor:
                 named = {"task": _word(assignment.task.text), "prompt": short}
                 words, used = _filled(self._words, {**named, "context": str(context)})
             try:
-                return supervised.run(
-                    [_find(words[0]), *words[1:]],
-                    cwd=assignment.worktree.path,
-                    env=env,
-                    stdin=b"" if used else prompt.encode("utf-8", "replace"),
-                    timeout=assignment.seconds,
-                    output_bytes=OUTPUT_BYTES,
-                    watch=_Lines(assignment.say).take,
-                )
+                with _without_leavings(Path(words[0]).name, assignment.worktree.path):
+                    return supervised.run(
+                        [_find(words[0]), *words[1:]],
+                        cwd=assignment.worktree.path,
+                        env=env,
+                        stdin=b"" if used else prompt.encode("utf-8", "replace"),
+                        timeout=assignment.seconds,
+                        output_bytes=OUTPUT_BYTES,
+                        watch=_Lines(assignment.say).take,
+                    )
             except ProcessError as error:
                 raise EditError(error.message, hint=error.hint) from error
+
+
+@contextmanager
+def _without_leavings(command: str, folder: Path) -> Iterator[None]:
+    """Take away what the agent left there for itself; what stood there before stays."""
+    patterns = LEAVINGS.get(command, ())
+    before = {path for pattern in patterns for path in folder.glob(pattern)}
+    try:
+        yield
+    finally:
+        after = {path for pattern in patterns for path in folder.glob(pattern)}
+        for path in after - before:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def preset(name: str) -> CommandEditor:
