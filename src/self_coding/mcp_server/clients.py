@@ -11,10 +11,13 @@ from self_coding.values.attempts import Json
 
 _PLACES = {
     "claude": ".mcp.json in the repository, or run:  claude mcp add self-coding -- {line}",
-    "cursor": ".cursor/mcp.json",
-    "vscode": ".vscode/mcp.json",
-    "goose": "~/.config/goose/config.yaml, under `extensions`",
+    "cursor": ".cursor/mcp.json in the repository",
+    "vscode": ".vscode/mcp.json in the repository",
+    "goose": "~/.config/goose/config.yaml; with an `extensions:` already there, add to it",
 }
+#: These start servers in a folder of their own and fill in the one that is open.
+_OPEN_FOLDER = {"cursor": "${workspaceFolder}", "vscode": "${workspaceFolder}"}
+_SECONDS = 1800  # a self-edit lasts as long as its edit and its tests
 
 
 def configuration(client: str, *, portable: bool = False) -> str:
@@ -27,32 +30,33 @@ def configuration(client: str, *, portable: bool = False) -> str:
     """
     if client not in _PLACES:
         raise ConfigError(f"unknown client {client!r}", hint=f"one of {', '.join(_PLACES)}")
-    words = _words(portable=portable)
+    words = _words(_OPEN_FOLDER.get(client, ""), portable=portable)
     place = f"# {_PLACES[client].format(line=shlex.join(words))}"
     if client == "goose":
         return f"{place}\n{_goose(words)}"
     arguments: list[Json] = list(words[1:])
-    entry: dict[str, Json] = {"command": words[0], "args": arguments}
-    key = "mcpServers"
-    if client == "vscode":
-        key, entry = "servers", {"type": "stdio", **entry}
+    entry: dict[str, Json] = {"type": "stdio", "command": words[0], "args": arguments}
+    key = "servers" if client == "vscode" else "mcpServers"
     return f"{place}\n{json.dumps({key: {'self-coding': entry}}, indent=2)}"
 
 
-def _words(*, portable: bool) -> list[str]:
+def _words(folder: str, *, portable: bool) -> list[str]:
+    where = ["--repo", folder] if folder else []
     if portable:
-        return ["uvx", "--from", "self-coding[mcp]", "self-coding", "mcp"]
-    return [sys.executable, "-m", "self_coding", "mcp"]
+        return ["uvx", "--from", "self-coding[mcp]", "self-coding", *where, "mcp"]
+    return [sys.executable, "-m", "self_coding", *where, "mcp"]
 
 
 def _goose(words: list[str]) -> str:
-    arguments = "\n".join(f"    - {json.dumps(word)}" for word in words[1:])
+    arguments = "\n".join(f"      - {json.dumps(word)}" for word in words[1:])
     return (
-        "self-coding:\n"
-        "  name: self-coding\n"
-        "  type: stdio\n"
-        "  enabled: true\n"
-        f"  cmd: {json.dumps(words[0])}\n"
-        f"  args:\n{arguments}\n"
-        "  timeout: 1800"
+        "extensions:\n"
+        "  self-coding:\n"
+        "    name: self-coding\n"
+        "    description: Change code so that only what was tested lands\n"
+        "    type: stdio\n"
+        "    enabled: true\n"
+        f"    cmd: {json.dumps(words[0])}\n"
+        f"    args:\n{arguments}\n"
+        f"    timeout: {_SECONDS}"
     )

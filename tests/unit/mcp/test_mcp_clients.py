@@ -1,8 +1,9 @@
-"""The settings printed for each client are in that client's form."""
+"""The settings printed for each client are in that client's documented form."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 
 import pytest
@@ -10,29 +11,52 @@ import pytest
 from self_coding.errors import ConfigError
 from self_coding.mcp_server.clients import configuration
 
+FOLDER = ["--repo", "${workspaceFolder}"]
+
 
 @pytest.mark.parametrize(
-    ("client", "key"), [("claude", "mcpServers"), ("cursor", "mcpServers"), ("vscode", "servers")]
+    ("client", "file", "key", "where"),
+    [
+        ("claude", ".mcp.json", "mcpServers", []),
+        ("cursor", ".cursor/mcp.json", "mcpServers", FOLDER),
+        ("vscode", ".vscode/mcp.json", "servers", FOLDER),
+    ],
 )
-def test_json_clients_get_one_server(client: str, key: str) -> None:
-    """Below a first line that says where it goes stands JSON with the server's command."""
+def test_json_clients_get_one_server(client: str, file: str, key: str, where: list[str]) -> None:
+    """Below a first line that says where it goes stands JSON with the server's command.
+
+    Claude Code starts servers in its project; the others fill in the folder that is open.
+    """
     place, _, text = configuration(client).partition("\n")
-    assert place.startswith("# ")
-    entry = json.loads(text)[key]["self-coding"]
-    assert [entry["command"], *entry["args"]] == [sys.executable, "-m", "self_coding", "mcp"]
-    assert entry.get("type") == ("stdio" if client == "vscode" else None)
+    assert place.startswith(f"# {file} ")
+    command = {"command": sys.executable, "args": ["-m", "self_coding", *where, "mcp"]}
+    assert json.loads(text) == {key: {"self-coding": {"type": "stdio", **command}}}
+
+
+def test_claude_code_is_told_its_command() -> None:
+    """The one command that installs it stands in the first line."""
+    place = configuration("claude").partition("\n")[0]
+    line = place.partition("run:  ")[2]
+    expected = ["claude", "mcp", "add", "self-coding", "--", sys.executable]
+    assert shlex.split(line) == [*expected, "-m", "self_coding", "mcp"]
 
 
 def test_goose_gets_an_extension() -> None:
-    """Goose reads YAML with the command and its words."""
-    text = configuration("goose", portable=True)
-    assert 'cmd: "uvx"' in text
-    assert '    - "mcp"' in text
+    """Goose reads YAML: an extension with its command, its words and a time limit."""
+    lines = configuration("goose", portable=True).splitlines()
+    assert lines[0].startswith("# ~/.config/goose/config.yaml")
+    assert lines[1:3] == ["extensions:", "  self-coding:"]
+    fields = [line.split(":")[0].strip() for line in lines[3:] if not line.startswith("      ")]
+    assert fields == ["name", "description", "type", "enabled", "cmd", "args", "timeout"]
+    arguments = [json.loads(line.strip()[2:]) for line in lines if line.startswith("      - ")]
+    assert arguments == ["--from", "self-coding[mcp]", "self-coding", "mcp"]
+    assert '    cmd: "uvx"' in lines
 
 
-def test_portable_settings_name_no_path_of_this_machine() -> None:
+@pytest.mark.parametrize("client", ["claude", "cursor", "vscode", "goose"])
+def test_portable_settings_name_no_path_of_this_machine(client: str) -> None:
     """Settings that are meant to be shared start the server through uvx."""
-    assert sys.executable not in configuration("claude", portable=True)
+    assert sys.executable not in configuration(client, portable=True)
 
 
 def test_an_unknown_client_is_refused() -> None:
