@@ -1,6 +1,7 @@
 """The corpus: every cheat is refused by the rule that names it, every honest change passes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,20 @@ def test_an_honest_change_is_green(case: Case, tmp_path: Path) -> None:
     """The honest changes keep the package's own suite green."""
     files = {p: t.replace("-n 2 ", "") for p, t in tree(*case.edits).items()}
     assert run(files, tmp_path) == 0
+
+
+def test_every_rule_has_a_cheat_and_a_line_in_the_docs() -> None:
+    """No rule stands in the code without a change that it refuses and a word to the reader."""
+    root = Path(__file__).parents[2]
+    sources = [
+        *(root / "src/self_coding/self_edit/audit").glob("*.py"),
+        root / "src/self_coding/self_edit/policy.py",
+    ]
+    named = re.compile(r'(?:rule=|rule = |finding\(\s*|_SKIPS = |": )"([a-z]+(?:-[a-z]+)*)"')
+    known = {rule for source in sources for rule in named.findall(source.read_text())}
+    assert len(known) > 50
+    page = (root / "docs/explanation/integrity.md").read_text()
+    assert known - set(re.findall(r"`([a-z-]+)`", page)) == set()
+    bounds = (root / "tests/unit/policy/test_policy.py").read_text()
+    shown = {case.rule for case in CHEATS} | set(re.findall(r'"([a-z-]+)"', bounds))
+    assert known - shown == set()
