@@ -70,7 +70,8 @@ def _register_approval(server: MCPServer[object], layer: Layer) -> None:
     ) -> Edited:
         """Land an attempt that waits green for approval.
 
-        The person is asked first. The tree that lands is the one that was tested; if main has moved it is tested anew.
+        The person is asked first. The tree that lands is the one that was tested; if main has
+        moved, it is tested anew.
         """
         if not _agreed(answer):
             return Edited(
