@@ -384,10 +384,11 @@ def judge(name: str, world: World, code: int) -> list[str]:
             found = sh(place, "rev-parse", f":{path}", check=False).decode().strip()
             if found != oid and name != "commit_all":
                 wrong.append(f"staged content of {path!r} changed")
-    try:
-        asyncio.run(again(place))
-    except SelfCodingError as error:
-        wrong.append(f"the next flow fails: {error}")
+    if code:
+        try:
+            asyncio.run(again(place))
+        except SelfCodingError as error:
+            wrong.append(f"the next flow fails: {error}")
     return wrong
 
 

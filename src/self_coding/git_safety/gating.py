@@ -15,7 +15,7 @@ from self_coding.git_safety.capture import Capture
 from self_coding.git_safety.gate import Gate
 from self_coding.git_safety.objects import write_commit
 from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.worktrees import checkout
+from self_coding.git_safety.slots import checkout
 from self_coding.values.repository import Candidate
 from self_coding.values.verdicts import GateReport, GateSettings
 

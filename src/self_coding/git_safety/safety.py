@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from self_coding.adapters.threads import in_thread
-from self_coding.git_safety import commits, describe, founding, gating, keeping, landing, undo
+from self_coding.git_safety import (
+    commits,
+    describe,
+    founding,
+    gating,
+    keeping,
+    landing,
+    slots,
+    undo,
+)
 from self_coding.git_safety import worktrees as trees
 from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES
 from self_coding.git_safety.change import log_of
@@ -208,7 +217,7 @@ class GitSafety:
     @asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:
         """A folder that holds exactly `commit`, for as long as the block lasts."""
-        context = trees.checkout(self._repo, commit)
+        context = slots.checkout(self._repo, commit)
         path = await in_thread(context.__enter__)
         try:
             yield path

@@ -6,13 +6,8 @@ is reset for the next one; what could not be captured keeps its folder.
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +15,23 @@ from self_coding.errors import GitOperationError
 from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES, take
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, log_of
 from self_coding.git_safety.commits import commit_tree
-from self_coding.git_safety.git import Git, decode, encode, fields
+from self_coding.git_safety.git import decode, encode, fields
 from self_coding.git_safety.names import check_attempt, check_message
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.scan import discard, exact_git, forget, is_entry, scratch
+from self_coding.git_safety.scan import discard, forget, is_entry
+from self_coding.git_safety.slots import (
+    admin_name,
+    detach,
+    note_folders,
+    reset,
+    slot_at,
+    write_pointer,
+)
 from self_coding.git_safety.staging import copy_index
 from self_coding.values.repository import Worktree
 
 ATTEMPTS = "refs/self-coding/attempts"
-_FOLDERS = "self-coding-folders"
 
 
 def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Worktree:
@@ -59,14 +61,14 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
         refs = [] if tip else [(f"refs/heads/{branch}", "", start)]
         carry_out(repo, Plan(kind="isolate", refs=tuple(refs), reason=branch, attempt=attempt))
         _assign(repo, name, attempt, branch, start)
-        _slot(repo, place).git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        slot_at(repo, place).git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
         return Worktree(path=place, branch=branch, base=start, attempt=attempt)
 
 
 def _stand(repo: Repository, worktree: Worktree) -> None:
     """Finish an `isolate` that a crash cut off, or mend one whose repository was moved."""
-    slot = _slot(repo, worktree.path)
-    _write_pointer(worktree.path, slot.directory)
+    slot = slot_at(repo, worktree.path)
+    write_pointer(worktree.path, slot.directory)
     if not slot.head_branch() and slot.head().commit == worktree.base:
         slot.git.run("symbolic-ref", "HEAD", f"refs/heads/{worktree.branch}")
 
@@ -114,141 +116,18 @@ def _place(repo: Repository, name: str) -> Path:
     return repo.folder / "worktrees" / name
 
 
-def _slot(repo: Repository, place: Path) -> Repository:
-    """The repository seen from one of our worktrees, whatever its `.git` file says now."""
-    directory = repo.common / "worktrees" / admin_name(place)
-    return repo.at(place, directory)
-
-
-def admin_name(place: Path) -> str:
-    """The name of a worktree's folder in the git directory: ours, and nobody else's."""
-    return f"self-coding-{place.parent.name}-{place.name}"
-
-
 def open_worktree(repo: Repository, worktree: Worktree) -> Repository:
     """The repository seen from an attempt's worktree.
 
     Raises:
         GitOperationError: it is not there any more.
     """
-    slot = _slot(repo, worktree.path)
+    slot = slot_at(repo, worktree.path)
     if not slot.directory.is_dir() or not worktree.path.is_dir():
         raise GitOperationError(
             f"the worktree of {worktree.attempt!r} is gone", hint="call isolate() again"
         )
     return slot
-
-
-def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) -> None:
-    """Make one of our worktrees hold exactly `commit` and nothing else, HEAD detached there.
-
-    Raises:
-        GitOperationError: the disk is full, or git fails.
-    """
-    slot = _slot(repo, place)
-    if not (slot.directory / "locked").is_file() or not place.is_dir():
-        _make(repo, place, commit)  # also what a crash left half-made: `locked` comes last
-    (slot.directory / "index.lock").unlink(missing_ok=True)
-    for state in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_MSG", "BISECT_LOG"):
-        (slot.directory / state).unlink(missing_ok=True)
-    for state in ("rebase-merge", "rebase-apply", "sequencer"):
-        if (slot.directory / state).exists():
-            discard(slot.directory / state)
-    _write_pointer(place, slot.directory)
-    git = _forced(slot, exact=exact)
-    bare = _nothing_added(slot)
-    (slot.directory / _FOLDERS).unlink(missing_ok=True)
-    _detach(slot, commit)
-    done = git.run("read-tree", "--reset", "-u", commit, ok=())
-    if done.returncode != 0:
-        (slot.directory / "index").unlink(missing_ok=True)
-        git.run("read-tree", "--reset", "-u", commit)
-        bare = False
-    if not bare:
-        _remove_strays(git, place)
-
-
-def _note_folders(slot: Repository) -> None:
-    """Note the times of a cleaned worktree's folders: they change when a name comes or goes."""
-    time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
-    times = {}
-    for folder, names, _ in os.walk(slot.top):
-        names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
-        times[folder] = Path(folder).lstat().st_mtime_ns
-    note = {os.fsencode(folder).hex(): at for folder, at in times.items()}
-    (slot.directory / _FOLDERS).write_text(json.dumps(note))
-
-
-def _nothing_added(slot: Repository) -> bool:
-    """Whether every folder is as it was when the worktree was cleaned."""
-    try:
-        note = json.loads((slot.directory / _FOLDERS).read_text())
-        return bool(note) and all(
-            os.lstat(bytes.fromhex(folder)).st_mtime_ns == at for folder, at in note.items()
-        )
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _forced(slot: Repository, *, exact: bool) -> Git:
-    config = ["core.sparseCheckout=false"]
-    if exact:
-        git = exact_git(slot)
-        return replace(git, index=slot.directory / "index", config=(*git.config, *config))
-    return replace(slot.git, config=tuple(config))
-
-
-def _write_pointer(place: Path, directory: Path) -> None:
-    pointer = place / ".git"
-    wanted = os.fsencode(f"gitdir: {directory}\n")
-    if pointer.is_symlink() or (pointer.is_dir() and not pointer.is_symlink()):
-        discard(pointer) if pointer.is_dir() and not pointer.is_symlink() else pointer.unlink()
-    if not pointer.exists() or pointer.read_bytes() != wanted:
-        pointer.write_bytes(wanted)
-    back, here = directory / "gitdir", os.fsencode(f"{pointer}\n")
-    if back.read_bytes() != here:  # the repository was copied or moved
-        back.write_bytes(here)
-
-
-def _make(repo: Repository, place: Path, commit: str) -> None:
-    """Register a new worktree: the few files that `git worktree add --no-checkout` writes."""
-    directory = repo.common / "worktrees" / admin_name(place)
-    made = scratch(repo, "worktree")
-    for old in (directory, place):
-        if old.exists():
-            discard(old)
-    try:
-        made.mkdir(parents=True)
-        place.mkdir(parents=True)
-        (made / "commondir").write_text("../..\n")
-        (made / "gitdir").write_bytes(os.fsencode(f"{place / '.git'}\n"))
-        (made / "HEAD").write_text(f"{commit}\n")
-        (made / "locked").write_text("a worktree of self-coding; see `self-coding doctor`\n")
-        (place / ".git").write_bytes(os.fsencode(f"gitdir: {directory}\n"))
-        directory.parent.mkdir(exist_ok=True)
-        made.rename(directory)
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot make a worktree at {place}: {error}", hint="make room on the disk"
-        ) from error
-
-
-def _detach(slot: Repository, commit: str) -> None:
-    """Point HEAD of one of our worktrees at a commit, at once."""
-    spare = slot.directory / "HEAD.self-coding"
-    spare.write_text(f"{commit}\n")
-    spare.replace(slot.directory / "HEAD")
-
-
-def _remove_strays(git: Git, place: Path) -> None:
-    """Remove what is not part of the commit, ignored or not."""
-    for path in fields(git.run("ls-files", "-o", "-z", "--directory").stdout):
-        target = place / path.rstrip("/")
-        if target.is_dir() and not target.is_symlink():
-            discard(target)
-        else:
-            with suppress(FileNotFoundError):
-                target.unlink()
 
 
 def record(repo: Repository, worktree: Worktree, message: str) -> str:
@@ -328,10 +207,10 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
             attempt=found.attempt,
         )
         commit = kept.head.commit or found.base
-        _detach(slot, commit)
+        detach(slot, commit)
         if not kept.uncaptured:
             reset(repo, found.path, commit)
-            _note_folders(slot)
+            note_folders(slot)
         _give_back(repo, found, whole=not kept.uncaptured)
     return ref
 
@@ -355,53 +234,3 @@ def _give_back(repo: Repository, worktree: Worktree, *, whole: bool) -> None:
         with suppress(FileNotFoundError):
             (target / ".git").unlink()
         discard(repo.common / "worktrees" / admin_name(worktree.path))
-
-
-@contextmanager
-def checkout(repo: Repository, commit: str, *, exact: bool = False) -> Iterator[Path]:
-    """A folder outside of any working tree that holds exactly `commit`, for as long as it is held.
-
-    Args:
-        repo: the repository.
-        commit: what to check out.
-        exact: byte for byte as captured, without line-end conversion.
-    """
-    root = _test_root(repo)
-    descriptor, place = _claim(root)
-    try:
-        with guarded(repo, "checkout"):
-            reset(repo, place, repo.commit(commit), exact=exact)
-        yield place
-    finally:
-        os.close(descriptor)
-
-
-def _test_root(repo: Repository) -> Path:
-    """The folder of the gate's worktrees: outside the user's tree, whose settings tools find."""
-    note = repo.folder / "tests-at"
-    with suppress(OSError):
-        root = Path(os.fsdecode(note.read_bytes()).strip())
-        if root.is_dir() and root.stat().st_uid == os.getuid():
-            return root
-    try:
-        repo.folder.mkdir(parents=True, exist_ok=True)
-        root = Path(tempfile.mkdtemp(prefix="self-coding-"))
-        note.write_bytes(os.fsencode(root))
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot make a folder for test worktrees: {error}", hint="make room on the disk"
-        ) from error
-    return root
-
-
-def _claim(root: Path) -> tuple[int, Path]:
-    """The first of the gate's worktrees that nobody uses, locked."""
-    for number in range(1, 1000):
-        descriptor = os.open(root / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        return descriptor, root / f"t{number}"
-    raise GitOperationError("too many tests run at once", hint="wait for some of them")

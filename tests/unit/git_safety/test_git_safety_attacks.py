@@ -1,0 +1,162 @@
+"""What was found by trying to make it lose a file, and stays found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import threading
+import time
+
+from self_coding.errors import SelfCodingError
+from self_coding.git_safety import GitSafety
+
+
+def blob(text: str) -> str:
+    data = text.encode()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+async def test_an_editor_that_saves_all_the_time(repo, git) -> None:
+    """Files saved in place and by rename while rollbacks run are never the ones that get lost."""
+    taken = await git.snapshot(run_tests=False)
+    saved, stop = [], threading.Event()
+
+    def editor() -> None:
+        while not stop.is_set():
+            text = f"version {len(saved)}\n"
+            if len(saved) % 2:
+                repo.write("app.py", text)
+            else:
+                repo.write(".saving", text)
+                os.replace(repo.path / ".saving", repo.path / "app.py")
+            saved.append(text)
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=editor)
+    thread.start()
+    try:
+        for _ in range(6):
+            try:
+                await git.rollback(taken)
+            except SelfCodingError:
+                continue
+    finally:
+        stop.set()
+        thread.join()
+    known = repo("rev-list", "--objects", "--all", "--no-object-names").split()
+    aside = [p.read_text() for p in (repo.path / ".git").glob("self-coding-set-aside/*/*")]
+    assert repo.read("app.py") == saved[-1] or blob(saved[-1]) in known or saved[-1] in aside
+
+
+async def test_files_and_folders_change_places(repo, git) -> None:
+    """A folder that became a file, and a file that became a folder, come back, and forth again."""
+    taken = await git.snapshot(run_tests=False)
+    shutil.rmtree(repo.path / "lib")
+    repo.write("lib", "now a file")
+    (repo.path / "app.py").unlink()
+    repo.write("app.py/inside", "x")
+    await git.rollback(taken)
+    assert repo.read("lib/core.py").startswith("def")
+    assert repo.read("app.py") == "one = 1\n"
+    await git.undo()
+    assert (repo.read("lib"), repo.read("app.py/inside")) == ("now a file", "x")
+
+
+async def test_a_commit_where_a_file_became_a_folder(repo, git) -> None:
+    """The same change can be committed."""
+    (repo.path / "app.py").unlink()
+    repo.write("app.py/inside", "x")
+    await git.commit("all")
+    assert repo("ls-files", "app.py") == "app.py/inside"
+    assert repo("status", "--porcelain") == ""
+
+
+async def test_an_ignored_file_inside_a_folder_in_the_way(repo, git) -> None:
+    """A folder with an ignored file in it is not removed to make room."""
+    repo.write(".git/info/exclude", "*.secret\n")
+    taken = await git.snapshot(run_tests=False)
+    (repo.path / "app.py").unlink()
+    repo.write("app.py/k.secret", "key")
+    await git.rollback(taken)
+    assert repo.read("app.py/k.secret") == "key"
+    assert (await git.operations(1))[0].left == ("app.py",)
+
+
+async def test_a_copied_repository(repo, git) -> None:
+    """A copy's worktrees are its own: what happens there does not reach the original."""
+    tree = await git.isolate("a")
+    (tree.path / "n.py").write_text("original")
+    copy = repo.path.parent / "copy"
+    shutil.copytree(repo.path, copy, symlinks=True)
+    other = GitSafety(copy, test_command="true")
+    theirs = await other.isolate("a")
+    assert copy in theirs.path.parents
+    subprocess.run(["git", "add", "-A"], cwd=theirs.path, check=True)
+    subprocess.run(["git", "commit", "-qm", "in the copy"], cwd=theirs.path, check=True)
+    assert repo("rev-parse", tree.branch) == tree.base
+    await other.record(theirs, "x")
+    await other.release(theirs)
+    assert (tree.path / "n.py").read_text() == "original"
+
+
+async def test_intent_to_add_and_split_index(repo, git) -> None:
+    """Unusual indexes come back as they were."""
+    repo.write("n.py", "n")
+    repo("add", "-N", "n.py")
+    repo("update-index", "--split-index")
+    before = repo("status", "--porcelain")
+    taken = await git.snapshot(run_tests=False)
+    repo.write("n.py", "changed")
+    repo("add", "n.py")
+    await git.rollback(taken)
+    assert (repo.read("n.py"), repo("status", "--porcelain")) == ("n", before)
+
+
+async def test_tracked_though_ignored_then_untracked(repo, git) -> None:
+    """A file that git tracks although it is ignored is captured; once untracked it is left."""
+    repo.write(".gitignore", "*.log\n")
+    repo.write("keep.log", "tracked")
+    repo("add", "-f", ".gitignore", "keep.log")
+    repo("commit", "-qm", "keep")
+    repo.write("keep.log", "edited")
+    taken = await git.snapshot(run_tests=False)
+    repo.write("keep.log", "agent")
+    await git.rollback(taken)
+    assert repo.read("keep.log") == "edited"
+    repo("rm", "-q", "--cached", "keep.log")
+    repo("commit", "-qm", "untrack")
+    repo.write("keep.log", "precious")
+    await git.rollback(taken.commit_hash)
+    assert repo.read("keep.log") == "precious"
+
+
+async def test_a_tag_with_the_name_of_main(repo, git) -> None:
+    """`main` is the branch, whatever else has that name."""
+    repo("tag", "main")
+    tip = repo.commit("two", **{"two.py": "2"})
+    await git.create_branch("try")
+    assert repo("rev-parse", "HEAD") == tip
+
+
+async def test_staged_content_that_a_commit_replaces(repo, git) -> None:
+    """A staged version that is not what gets committed stays under a ref."""
+    repo.write("app.py", "staged version\n")
+    repo("add", "app.py")
+    repo.write("app.py", "later version\n")
+    await git.commit("later", ["app.py"])
+    repo("gc", "-q", "--prune=now")
+    known = repo("rev-list", "--objects", "--all", "--no-object-names").split()
+    assert blob("staged version\n") in known
+
+
+async def test_an_attempt_that_worked_on_another_branch(repo, git) -> None:
+    """What an agent did after switching branches in its worktree is recorded on its own branch."""
+    repo("checkout", "-qb", "mine")
+    tree = await git.isolate("a")
+    subprocess.run(["git", "checkout", "-q", "--detach"], cwd=tree.path, check=True)
+    (tree.path / "n.py").write_text("x")
+    change = await git.record(tree, "n")
+    assert change.paths == ("n.py",)
+    assert repo("rev-parse", tree.branch) == change.head
