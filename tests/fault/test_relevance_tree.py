@@ -101,6 +101,27 @@ async def test_past_commits_speak_for_files(indexer: CodebaseIndexer, root: Path
     assert any("past commits" in reason for reason in reasons)
 
 
+async def test_votes_follow_a_rename(indexer: CodebaseIndexer, root: Path) -> None:
+    """What a commit said of a file counts for it under its new name."""
+    (root / "pkg/chunks.py").write_text(FILES["pkg/chunks.py"] + "# more\n")
+    _git(root, "commit", "-q", "-am", "support gzip")
+    _git(root, "mv", "pkg/chunks.py", "pkg/pieces.py")
+    _git(root, "commit", "-q", "-m", "tidy")
+    (best,) = await indexer.relevant("support gzip: jar", limit=1)
+    assert best.path == "pkg/pieces.py"
+    assert any("past commits" in reason for reason in best.reasons)
+
+
+async def test_words_of_the_past_alone_find_nothing(indexer: CodebaseIndexer, root: Path) -> None:
+    """What only a message says, or only an older version of a file said, is not in the code."""
+    (root / "pkg/chunks.py").write_text("zebra = 1\n")
+    _git(root, "commit", "-q", "-am", "support gzip")
+    assert await indexer.get_relevant_files("zebra") == ["pkg/chunks.py"]
+    (root / "pkg/chunks.py").write_text("okapi = 1\n")
+    assert await indexer.get_relevant_files("zebra") == []
+    assert await indexer.get_relevant_files("gzip") == []
+
+
 async def test_summary_follows_the_task(indexer: CodebaseIndexer) -> None:
     """With a task, the summary tells its files first, and names all others that hold anything."""
     text = await indexer.get_summary(task="merging of cookies")
