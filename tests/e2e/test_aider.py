@@ -1,7 +1,7 @@
 """A real agent as the editor: aider, against a server on loopback that plays its model.
 
 Run by hand, with aider installed where it may be and the histories where they lie:
-`SELF_CODING_RUN_AIDER=/path/to/aider SELF_CODING_RUN_HISTORY=/path/to/cachetools.bundle
+`RUN_AIDER=/path/to/aider RUN_HISTORY=/path/to/cachetools.bundle
 python -m pytest tests/e2e/test_aider.py -m slow -n 0`
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from openai_server import Say, serving
 
-AIDER = os.environ.get("SELF_CODING_RUN_AIDER", "")
-HISTORY = os.environ.get("SELF_CODING_RUN_HISTORY", "")
+AIDER = os.environ.get("RUN_AIDER", "")
+HISTORY = os.environ.get("RUN_HISTORY", "")
 KEYS = "src/cachetools/keys.py"
 
 pytestmark = [
