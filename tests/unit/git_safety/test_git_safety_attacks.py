@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -160,3 +161,81 @@ async def test_an_attempt_that_worked_on_another_branch(repo, git) -> None:
     change = await git.record(tree, "n")
     assert change.paths == ("n.py",)
     assert repo("rev-parse", tree.branch) == change.head
+
+
+async def test_staging_at_the_last_moment(repo, git, monkeypatch) -> None:
+    """What a person stages just before we take the index is not written over."""
+    from self_coding.git_safety.lock import IndexLock
+
+    acquire, late = IndexLock.acquire, iter(["late.py"])
+
+    def staged_late(self: IndexLock) -> None:
+        for name in late:
+            repo.write(name, "staged late")
+            repo("add", name)
+        acquire(self)
+
+    monkeypatch.setattr(IndexLock, "acquire", staged_late)
+    repo.write("new.py")
+    commit = await git.commit("new", ["new.py"])
+    assert repo("show", "--name-only", "--format=", commit) == "new.py"
+    assert repo("status", "--porcelain") == "A  late.py"
+
+
+async def test_an_old_foreign_lock_survives_recovery(repo, git) -> None:
+    """A ref's lock that was there before our crashed operation is not ours to remove."""
+    await git.snapshot(run_tests=False)
+    main = repo("rev-parse", "main")
+    lock = repo.write(".git/refs/heads/main.lock", "theirs")
+    os.utime(lock, (1, 1))
+    plan = {
+        "kind": "land", "refs": [["refs/heads/main", main, "1" * 40]], "after": [], "parts": [],
+        "reason": "", "attempt": "", "undo_ref": "", "reverses": None, "data": {}, "key": "k",
+    }  # fmt: skip
+    repo.write(".git/self_coding/intent.json", json.dumps(plan))
+    assert "had not begun" in (await git.recover())[0]
+    assert lock.exists()
+
+
+async def test_a_young_lock_of_a_crashed_operation_goes(repo, git) -> None:
+    """A lock on the very ref that a crashed operation was moving, and not older, is ours."""
+    await git.snapshot(run_tests=False)
+    main = repo("rev-parse", "main")
+    plan = {
+        "kind": "land", "refs": [["refs/heads/main", main, "1" * 40]], "after": [], "parts": [],
+        "reason": "", "attempt": "", "undo_ref": "", "reverses": None, "data": {}, "key": "k",
+    }  # fmt: skip
+    repo.write(".git/self_coding/intent.json", json.dumps(plan))
+    lock = repo.write(".git/refs/heads/main.lock", "ours")
+    await git.recover()
+    assert not lock.exists()
+
+
+def test_swap_puts_a_strangers_bytes_back(tmp_path) -> None:
+    """When the displaced file is not the expected one, the two change back."""
+    from self_coding.git_safety import swap
+
+    top, staging = tmp_path / "top", tmp_path / "staging"
+    top.mkdir()
+    staging.mkdir()
+    (top / "a").write_text("theirs")
+    (staging / "0").write_text("ours")
+    digest = swap.fingerprint(staging / "0", "sha1")
+    real = swap.matches
+    calls = iter([True])  # the look before the exchange is deceived: they were quicker
+
+    def deceived(path, expected, kind):
+        return next(calls, None) or real(path, expected, kind)
+
+    swap.matches = deceived
+    try:
+        expected = f"blob 100644 {blob('earlier')}"
+        step = swap.Step("a", "100644", expected, digest)
+        assert "meanwhile" in swap.perform(top, staging, 0, step, "sha1")
+        assert (top / "a").read_text() == "theirs"
+        calls = iter([True])
+        gone = swap.Step("a", "000000", expected)
+        assert "meanwhile" in swap.perform(top, staging, 1, gone, "sha1")
+        assert (top / "a").read_text() == "theirs"
+    finally:
+        swap.matches = real
