@@ -171,9 +171,11 @@ class Database:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Refuse a file that is not ours, or that a newer version has written."""
+        connection.execute("BEGIN")  # one state: another process may be making the file right now
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         used = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        connection.execute("COMMIT")
         if used and application != self._application:
             raise StorageVersionError(
                 f"{self.path} is a database of another program",

@@ -120,6 +120,22 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
+class _Source(NamedTuple):
+    """A file as it was read just now; `source` is None where it cannot be read."""
+
+    path: str
+    source: bytes | None
+    error: str | None
+    digest: bytes
+    keep: Stamp
+    stored: Known | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether these bytes are not the stored ones."""
+        return self.stored is None or self.stored.hash != self.digest
+
+
 class _Taken(NamedTuple):
     """A file whose text is to be stored."""
 
@@ -127,6 +143,9 @@ class _Taken(NamedTuple):
     file: int
     doc: int
     told: Scan
+
+
+Verdict = tuple[int | None, str | None]
 
 
 class _Update:
@@ -164,8 +183,7 @@ class _Update:
         self._words_option("hashsize", _HASH_BYTES)
         self._forget(self.known.keys() - self.seen.files.keys())
         for start in range(0, len(dirty), _BATCH):
-            taken = [self._take(path) for path in dirty[start : start + _BATCH]]
-            self._store([each for each in taken if each is not None])
+            self._take(dirty[start : start + _BATCH])
         if bulk:
             self.connection.execute("CREATE INDEX symbols_name ON symbols (name)")
             self._words_option("automerge", 4)
@@ -202,44 +220,58 @@ class _Update:
         self.connection.execute("DELETE FROM symbols WHERE file = ?", (file,))
         self.connection.execute("DELETE FROM blind WHERE file = ?", (file,))
 
-    def _take(self, path: str) -> _Taken | None:
-        """Read one file; None when what it holds is stored already, or it is gone."""
-        stamp = self.seen.files[path]
+    def _take(self, paths: Sequence[str]) -> None:
+        """Read a batch of files, each step for all of them, so that it runs from a warm cache."""
+        sources = [source for path in paths if (source := self._read(path)) is not None]
+        asked = [each for each in sources if self.tier2 and self._unasked(each)]
+        verdicts = {each.path: _verdict(each) for each in asked}
+        scans = [scan(each.source or b"") if each.is_new else None for each in sources]
+        taken: list[_Taken] = []
+        for each, told in zip(sources, scans, strict=True):
+            parsed = verdicts.get(each.path, (0, each.error) if each.error else (None, None))
+            if each.path in verdicts or told is not None:
+                self.indexed += 1
+                self.failed += parsed[0] == 0
+            if told is None:
+                self._touch(each, parsed)
+            else:
+                taken.append(self._enter(each, parsed, told))
+        self._store(taken)
+
+    def _read(self, path: str) -> _Source | None:
+        """One file; None when it vanished since the look: the next look forgets it."""
         read_at = time.time_ns()
         source, error = _read(self.top + path)
         if source is None and error is None:
-            return None  # it vanished between the look and the read: the next look forgets it
-        digest = hashlib.sha256(source).digest() if source is not None else b""
-        stored = self.known.get(path)
-        keep = settled(stamp, read_at)
-        if stored is not None and stored.hash == digest:
-            self._touch(stored, keep, source, error)
             return None
-        parsed, reason = self._verdict(source, error)
-        told = scan(source or b"")
-        self.indexed += 1
-        self.failed += parsed == 0
-        file = stored.id if stored is not None else None
-        values = (store.stored(path), digest, *keep, self.doc, told.lines, is_test(path), parsed)
-        taken = _Taken(
-            path, self._enter(file, (*values, reason, pack_imports(told.imports))), self.doc, told
-        )
-        if file is None:
-            self.added.add(path)
-        self.changed[taken.file] = (path, told.imports)
-        self.doc += 1
-        return taken
+        digest = hashlib.sha256(source).digest() if source is not None else b""
+        keep = settled(self.seen.files[path], read_at)
+        return _Source(path, source, error, digest, keep, self.known.get(path))
 
-    def _enter(self, file: int | None, values: tuple[object, ...]) -> int:
+    def _unasked(self, each: _Source) -> bool:
+        return each.is_new or each.stored is None or each.stored.parsed is None
+
+    def _enter(self, each: _Source, parsed: Verdict, told: Scan) -> _Taken:
+        """Write the row of a file whose bytes are new."""
+        path = store.stored(each.path)
+        values = (path, each.digest, *each.keep, self.doc, told.lines, is_test(each.path), *parsed)
+        file = self._write_row(each.stored, (*values, pack_imports(told.imports)))
+        if each.stored is None:
+            self.added.add(each.path)
+        self.changed[file] = (each.path, told.imports)
+        self.doc += 1
+        return _Taken(each.path, file, self.doc - 1, told)
+
+    def _write_row(self, stored: Known | None, values: tuple[object, ...]) -> int:
         """Write one row of `files`, and its id back."""
-        if file is not None:
-            self._drop(file)
+        if stored is not None:
+            self._drop(stored.id)
             self.connection.execute(
                 "UPDATE files SET path=?, hash=?, mtime_ns=?, ctime_ns=?, size=?, doc=?, lines=?,"
                 " is_test=?, parsed=?, error=?, imports=? WHERE id=?",
-                (*values, file),
+                (*values, stored.id),
             )
-            return file
+            return stored.id
         cursor = self.connection.execute(
             "INSERT INTO files (path, hash, mtime_ns, ctime_ns, size, doc, lines, is_test, parsed,"
             " error, imports) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
@@ -248,28 +280,18 @@ class _Update:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _touch(self, stored: Known, keep: Stamp, source: bytes | None, error: str | None) -> None:
-        """The bytes are known: only the stamp, and tier 2 when it was not asked yet."""
-        parsed, reason = stored.parsed, None
-        if self.tier2 and parsed is None:
-            parsed, reason = self._verdict(source, error)
+    def _touch(self, each: _Source, parsed: Verdict) -> None:
+        """The bytes are known: only the stamp, and the verdict when it was asked now."""
+        assert each.stored is not None
+        if parsed[0] is not None:
             self.connection.execute(
-                "UPDATE files SET parsed=?, error=? WHERE id=?", (parsed, reason, stored.id)
+                "UPDATE files SET parsed=?, error=? WHERE id=?", (*parsed, each.stored.id)
             )
-            self.indexed += 1
-            self.failed += parsed == 0
-        if keep != stored.stamp:
+        if each.keep != each.stored.stamp:
             self.connection.execute(
-                "UPDATE files SET mtime_ns=?, ctime_ns=?, size=? WHERE id=?", (*keep, stored.id)
+                "UPDATE files SET mtime_ns=?, ctime_ns=?, size=? WHERE id=?",
+                (*each.keep, each.stored.id),
             )
-
-    def _verdict(self, source: bytes | None, error: str | None) -> tuple[int | None, str | None]:
-        if source is None:
-            return 0, error
-        if not self.tier2:
-            return None, None
-        reason = verdict(source)
-        return (1, None) if reason is None else (0, reason)
 
     def _store(self, taken: Sequence[_Taken]) -> None:
         """Write what a batch of files told."""
@@ -324,6 +346,13 @@ class _Update:
                 "INSERT INTO folders VALUES (?,?)",
                 [(store.stored(path), stamp) for path, stamp in self.seen.folders.items()],
             )
+
+
+def _verdict(each: _Source) -> Verdict:
+    if each.source is None:
+        return 0, each.error
+    reason = verdict(each.source)
+    return (1, None) if reason is None else (0, reason)
 
 
 def _text(path: str) -> str:
