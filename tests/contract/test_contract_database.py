@@ -136,3 +136,14 @@ def test_a_replaced_file_is_noticed(tmp_path):
     put(opened, "b")
     assert names(opened) == ["b"]
     opened.close()
+
+
+def test_a_record_waits_for_the_disk_and_a_cache_does_not(tmp_path):
+    """Durable commits survive a loss of power; SQLite's own setting says so."""
+    for durable, level in ((True, 2), (False, 1)):
+        opened = Database(
+            tmp_path / f"{durable}.db", application=77, migrations=[_TABLE], durable=durable
+        )
+        with opened.read() as connection:
+            assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
+        opened.close()

@@ -207,6 +207,9 @@ async def test_vectors_find_what_no_word_does(tmp_path):
     await opened.finish(other, Outcome.SUCCESS)
     assert [one.id for one in await opened.find_similar("car")] == [number]
     assert (await opened.get_by_id(other)).embedding == [0.0, 1.0]
+    later = await opened.log_attempt(ModificationAttempt("Wash the auto"))
+    assert [one.id for one in await opened.find_similar("car")] == [later, number]
+    assert len(opened._nearest._rows) == 3  # each vector is held once
     await opened.close()
 
 
