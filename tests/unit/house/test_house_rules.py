@@ -55,7 +55,7 @@ def test_importing_loads_the_standard_library_and_ourselves_alone() -> None:
         "for name in self_coding.__all__: getattr(self_coding, name)\n"
         "new = {m.partition('.')[0] for m in set(sys.modules) - before}\n"
         "alien = sorted(new - set(sys.stdlib_module_names) - {'self_coding'})\n"
-        "sys.exit(' '.join(alien))"
+        "sys.exit(' '.join(alien) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -82,14 +82,13 @@ def test_nothing_prints_below_the_entry_points() -> None:
 
 def test_no_git_command_that_destroys() -> None:
     """No source line of ours runs reset --hard, clean, stash or a forced checkout."""
-    wrong = re.compile(r"""["'](reset|stash|clean)["'],|["']--hard["']|["']pull["'],""")
-    allowed = {"git_safety/worktrees.py"}  # our own pooled worktrees, never the user's checkout
+    wrong = re.compile(r"""\w\(\s*["'](reset|stash|clean|pull)["']|["']--hard["']""")
     hits = {
         path.relative_to(SOURCE).as_posix()
         for path in MODULES
         if wrong.search(path.read_text(encoding="utf-8"))
     }
-    assert hits - allowed == set()
+    assert hits == set()
 
 
 @pytest.mark.parametrize("tool", [["ruff", "check"], ["lint-imports"]])
