@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+import pytest
+
 from self_coding.errors import SelfCodingError
 from self_coding.git_safety import GitSafety
 
@@ -239,3 +241,58 @@ def test_swap_puts_a_strangers_bytes_back(tmp_path) -> None:
         assert (top / "a").read_text() == "theirs"
     finally:
         swap.matches = real
+
+
+def test_swap_does_not_follow_symlinks(tmp_path) -> None:
+    """A path behind a symlink is neither written nor deleted."""
+    from self_coding.git_safety import swap
+
+    top, staging, outside = (tmp_path / name for name in ("top", "staging", "outside"))
+    for folder in (top, staging, outside):
+        folder.mkdir()
+    (top / "lib").symlink_to(outside)
+    (outside / "theirs").write_text("theirs")
+    (staging / "0").write_text("ours")
+    digest = swap.fingerprint(staging / "0", "sha1")
+    step = swap.Step("lib/new", "100644", "", digest)
+    assert "symlink" in swap.perform(top, staging, 0, step, "sha1")
+    gone = swap.Step("lib/theirs", "000000", f"blob 100644 {blob('theirs')}")
+    assert "symlink" in swap.perform(top, staging, 1, gone, "sha1")
+    assert [path.name for path in outside.iterdir()] == ["theirs"]
+
+
+async def test_landing_on_a_staged_edit(repo, git) -> None:
+    """A path that a person has staged keeps what they staged, and their file."""
+    repo.write("app.py", "staged\n")
+    repo("add", "app.py")
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("agent\n")
+    landed = await git.land(await git.candidate(await git.record(tree, "x")))
+    assert landed.checkout == "left: app.py (staged)"
+    assert (repo.read("app.py"), repo("show", ":app.py")) == ("staged\n", "staged")
+
+
+async def test_rollback_does_not_take_another_sessions_landing_off_main(repo, git) -> None:
+    """What somebody else landed meanwhile stays landed."""
+    taken = await git.snapshot(run_tests=False)
+    other = repo.safety()
+    tree = await other.isolate("a")
+    (tree.path / "new.py").write_text("x")
+    landed = await other.land(await other.candidate(await other.record(tree, "x")))
+    with pytest.raises(SelfCodingError, match="not made through this"):
+        await git.rollback(taken)
+    assert repo("rev-parse", "main") == landed.new
+    assert repo.has("new.py")
+
+
+async def test_a_database_that_git_tracks(repo, git) -> None:
+    """Even one that was committed before it was hidden is not rewound."""
+    from self_coding.adapters.places import hide
+
+    repo.commit("oops", **{"journal.db": "old rows"})
+    taken = await git.snapshot(run_tests=False)
+    hide(repo.path / "journal.db")
+    repo.write("journal.db", "new rows")
+    assert await git.commit("all") == taken.commit_hash
+    await git.rollback(taken)
+    assert repo.read("journal.db") == "new rows"

@@ -110,6 +110,8 @@ async def test_ignored_file_against_merge(tracked_elsewhere) -> None:
 async def test_ignored_file_against_rollback(tracked_elsewhere) -> None:
     """A rollback to a commit that tracks an ignored file leaves the file."""
     git = tracked_elsewhere.safety()
+    plan = await git.plan_rollback("other")
+    assert [path.action for path in plan.paths if path.path == ".env"] == ["keep"]
     await git.rollback("other")
     assert tracked_elsewhere.read(".env") == "precious"
 
