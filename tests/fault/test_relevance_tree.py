@@ -107,7 +107,7 @@ async def test_votes_follow_a_rename(indexer: CodebaseIndexer, root: Path) -> No
     _git(root, "commit", "-q", "-am", "support gzip")
     _git(root, "mv", "pkg/chunks.py", "pkg/pieces.py")
     _git(root, "commit", "-q", "-m", "tidy")
-    (best,) = await indexer.relevant("support gzip: jar", limit=1)
+    (best,) = await indexer.relevant("support gzip: source", limit=1)
     assert best.path == "pkg/pieces.py"
     assert any("past commits" in reason for reason in best.reasons)
 
