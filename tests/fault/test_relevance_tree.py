@@ -57,6 +57,15 @@ async def test_tests_last_and_each_file_once(indexer: CodebaseIndexer) -> None:
     assert found[-1] == "tests/test_cookies.py" and len(found) == len(set(found))
 
 
+async def test_explained(indexer: CodebaseIndexer) -> None:
+    """With `explain`, the same files come with scores that fall and reasons in words."""
+    plain = await indexer.get_relevant_files("merging of cookies", limit=3)
+    told = await indexer.get_relevant_files("merging of cookies", limit=3, explain=True)
+    assert [each.path for each in told] == plain
+    assert [each.score for each in told] == sorted((each.score for each in told), reverse=True)
+    assert told[0].reasons[0].startswith("its words are those of the task")
+
+
 async def test_nothing_matches(indexer: CodebaseIndexer) -> None:
     """Words that stand nowhere find nothing, and neither do no words."""
     for task in ("xylophone zzz", "", "   ", "???", "\0"):

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, overload
 
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
-from self_coding.codebase_indexer import blast, module, orientation, recording, update
+from self_coding.codebase_indexer import blast, history, module, orientation, recording, update
 from self_coding.codebase_indexer.blast import Snapshot
 from self_coding.codebase_indexer.impact import changed_paths
 from self_coding.codebase_indexer.opening import Cache
@@ -55,11 +55,11 @@ class CodebaseIndexer:
 
     async def index_all(self) -> dict[str, int]:
         """Index every file with both tiers; unchanged ones are skipped."""
-        return _counted(await threads.in_thread(self._ask, _nothing, tier2=True))
+        return _counted(await threads.in_thread(self._ask, self._remembered, tier2=True))
 
     async def index_changed(self) -> dict[str, int]:
         """Index what has changed since the last time, with both tiers."""
-        return _counted(await threads.in_thread(self._ask, _nothing, tier2=True))
+        return _counted(await threads.in_thread(self._ask, self._remembered, tier2=True))
 
     async def refresh(self) -> dict[str, int]:
         """Bring tier 1 up to the working tree, as every question does before it answers."""
@@ -137,9 +137,23 @@ class CodebaseIndexer:
         """
         return await threads.in_thread(self._record, data)
 
-    async def get_relevant_files(self, task_description: str, limit: int = 5) -> list[str]:
-        """The files that a task concerns, best first; empty when no word of it is in the code."""
-        return [found.path for found in await self.relevant(task_description, limit)]
+    @overload
+    async def get_relevant_files(
+        self, task_description: str, limit: int = 5, *, explain: Literal[False] = False
+    ) -> list[str]: ...
+    @overload
+    async def get_relevant_files(
+        self, task_description: str, limit: int = 5, *, explain: Literal[True]
+    ) -> list[RelevantFile]: ...
+    async def get_relevant_files(
+        self, task_description: str, limit: int = 5, *, explain: bool = False
+    ) -> list[str] | list[RelevantFile]:
+        """The files that a task concerns, best first; empty when no word of it is in the code.
+
+        With `explain`, each with its score and what spoke for it, as `relevant` gives them.
+        """
+        found = await self.relevant(task_description, limit)
+        return found if explain else [each.path for each in found]
 
     async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
         """The files that a task concerns, best first, with scores and what spoke for each."""
@@ -167,6 +181,11 @@ class CodebaseIndexer:
             return work(database, counts)
 
         return self._cache.use(both)
+
+    def _remembered(self, database: Database, counts: Counts) -> Counts:
+        """Git's history read while indexing, so that the first question need not."""
+        history.refresh(database, self.repo_path)
+        return counts
 
     def _ask_database(self, work: Callable[[Database], T]) -> T:
         return self._ask(lambda database, _: work(database))
