@@ -108,7 +108,7 @@ def _trees(chosen: argparse.Namespace, scorer: ModuleType) -> Iterator[tuple[Row
             for row in rows[: chosen.each]:
                 scorer.git(root, "checkout", "-q", "-f", "--detach", row["base_commit"])
                 scorer.git(root, "clean", "-q", "-f", "-d")
-                update.refresh(database, root, ["."])
+                update.refresh(database, root, ["."], tier2=True)
                 history.refresh(database, root)
                 yield row, database, root
 
