@@ -44,7 +44,7 @@ _ASIDE = 0.5  # what a file beside the product counts: documentation, examples, 
 _LAST = -1e6  # added to a test's score
 _ASIDE_PATH = re.compile(
     r"(?:^|/)(?:docs?|documentation|examples?|tools?|scripts?|bench|benchmarks?|asv_bench|ci|"
-    r"demos?|samples?|tutorials?|contrib)/|(?:^|/)setup\.py$"
+    r"demos?|samples?|tutorials?|contrib)/|(?:^|/)setup\.py$|^testing/"
 )
 
 
@@ -100,7 +100,12 @@ def _most(scores: Scores, tests: set[int]) -> float:
     return most or max(scores.values())
 
 
+def is_aside(path: str) -> bool:
+    """Whether a file lies beside the product: documentation, examples, tools."""
+    return _ASIDE_PATH.search(path) is not None
+
+
 def _placed(file: File, score: float, *, is_last: bool) -> float:
-    if _ASIDE_PATH.search(file.path):
+    if is_aside(file.path):
         score *= _ASIDE
     return score + _LAST if is_last else score

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import log2, sqrt
 from typing import NamedTuple
 
+from self_coding.codebase_indexer.relevance import is_aside
 from self_coding.retrieval import estimate_tokens
 
 _PATHS = 0.55  # share of the budget that the names of files may take
@@ -25,9 +26,11 @@ _PURPOSES = 12  # so many files say what they are for before the others tell the
 _LEFTOVER = 1e6  # a rank after all names
 _SENTENCE = 100
 _DOCSTRING = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*[rRuU]?(?:\"\"\"|''')\s*([^\"]{8,400})")
+_UNDERLINED = re.compile(r"\A[^\n]*\n[ \t]*([~=*^#-])\1{2,}[ \t]*(?:\n|\Z)")  # a heading
 _RUN = 12  # names of one line: a long class is told in several steps
 _IMPORTED = 0.3  # being imported by most, beside being changed most
 _TASK = 1.0  # what a task's own files come before
+_ASIDE = 0.3  # what a file beside the product counts: documentation, examples, tools
 _FILE = 40  # characters that a file costs before its first name
 _STEP = 0.06  # each further step of a file comes later, by this share of its rank
 
@@ -96,7 +99,9 @@ def purpose(source: str) -> str:
     found = _DOCSTRING.match(source)
     if not found:
         return ""
-    sentence = " ".join(found[1].partition("'''")[0].split()).partition(". ")[0].rstrip(".")
+    text = _UNDERLINED.sub("", found[1].partition("'''")[0].lstrip()).strip()
+    paragraph = text.partition("\n\n")[0]
+    sentence = " ".join(paragraph.split()).partition(". ")[0].rstrip(".")
     return sentence if len(sentence) <= _SENTENCE else ""
 
 
@@ -133,6 +138,8 @@ def _leaning(modules: Sequence[Outline]) -> Callable[[Outline], tuple[float, str
     def key(module: Outline) -> tuple[float, str]:
         leaned_on = log2(1 + module.importers) / importers
         weight = module.changes / changes + _IMPORTED * leaned_on
+        if is_aside(module.path):
+            weight *= _ASIDE
         names = sum(len(head.name) + 1 for head in module.heads)
         return -(weight / sqrt(names + _FILE) + _TASK * module.relevance), module.path
 

@@ -50,6 +50,14 @@ def test_what_is_changed_or_imported_most_comes_first() -> None:
     ]
 
 
+def test_the_product_before_what_lies_beside_it() -> None:
+    """Examples and tools are told after the product, however often they change."""
+    beside = [_outline("tools/a.py", "tool", changes=2.0), _outline("docs/x.py", changes=2.0)]
+    product = [_outline("pkg/b.py", "second", changes=1.0), _outline("pkg/c.py", changes=1.0)]
+    ranked = summary.rank([*beside, *product])
+    assert [module.path[:3] for module in ranked[:2]] == ["pkg", "pkg"]
+
+
 def test_a_task_moves_its_files_to_the_front() -> None:
     """With a task's ranking, its files come before what the repository leans on."""
     modules = [*MODULES, _outline("pkg/z.py", "wanted", relevance=1.0)]
@@ -102,5 +110,7 @@ def test_purpose_is_the_first_sentence() -> None:
     """A module's docstring tells what it is for in its first sentence; code tells nothing."""
     assert summary.purpose('#!/usr/bin/python\n\n"""Reads maps. Slowly."""') == "Reads maps"
     assert summary.purpose("r'''Reads\nmaps'''\n") == "Reads maps"
+    assert summary.purpose('"""\npkg.hooks\n~~~~~~~~~\n\nCalls hooks.\n"""') == "Calls hooks"
+    assert summary.purpose('"""Reads maps\n\nand more"""') == "Reads maps"
     assert summary.purpose("import os\n") == ""
     assert summary.purpose('"""' + "long " * 60 + '"""') == ""
