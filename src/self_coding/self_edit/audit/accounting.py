@@ -13,7 +13,7 @@ from collections import Counter
 from self_coding.self_edit.audit import strength as says
 from self_coding.self_edit.audit.files import Files, Kind
 from self_coding.self_edit.audit.reading import Module, Test, parse
-from self_coding.self_edit.audit.weakening import Around, cases
+from self_coding.self_edit.audit.weakening import Around, bare, cases
 
 Modules = dict[str, Module]
 
@@ -62,7 +62,7 @@ def is_accounted(
     named = {name.lower() for name in test.called}
     if test.body in {"", "pass", "..."} or not around.gone.isdisjoint(named):
         return True
-    here = sum(around.moved[claim.text] > 0 for claim in live)
+    here = sum(around.moved[bare(claim.text)] > 0 for claim in live)
     said = sum(claim.strength for claim in live)
     related = [t for t in pool if _alike(t, test) >= 0.4 or _shares_a_claim(t, test)]
     as_much = sum(claim.strength for t in related for claim in t.live) >= said
@@ -136,9 +136,13 @@ def moved(old: Modules, new: Modules) -> Counter[str]:
             if before is not None and before.source == test.source:
                 continue
             if test.collected or (test.short in called and not test.short.startswith("test")):
-                was = Counter(claim.text for claim in before.live) if before else Counter[str]()
-                gained += Counter(claim.text for claim in test.live) - was
+                was = _counted(before) if before else Counter[str]()
+                gained += _counted(test) - was
     return gained
+
+
+def _counted(test: Test) -> Counter[str]:
+    return Counter(bare(claim.text) for claim in test.live)
 
 
 def new_cases(old: Modules, new: Modules) -> tuple[str, ...]:

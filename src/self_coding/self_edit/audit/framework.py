@@ -37,7 +37,7 @@ OUTCOME_HOOKS = frozenset(
             "deselected",
             "itemcollected",
         ),
-        *("fixture_setup", "generate_tests", "collection_finish", "collection", "warning_recorded"),
+        *("fixture_setup", "collection_finish", "collection", "warning_recorded"),
         *("make_collect_report", "report_collectionfinish", "sessionstart", "plugin_registered"),
     )
 )

@@ -235,9 +235,15 @@ def _masked(node: ast.expr) -> str:
     )
 
 
+def bare(text: str) -> str:
+    """An assertion without the names of the objects it goes through: `a.b == 1` as `b == 1`, so
+    that it is known again where a variable has another name."""
+    return re.sub(r"\b[A-Za-z_]\w*\.(?=[A-Za-z_])", "", text)
+
+
 def _excused(claim: Claim, around: Around) -> bool:
     """Whether an assertion moved to another place, or speaks of what is gone from the code."""
-    if around.moved[claim.text] > 0:
+    if around.moved[bare(claim.text)] > 0:
         return True
     names = {name.lower() for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text)}
     return not around.gone.isdisjoint(names)
