@@ -184,39 +184,48 @@ def tests(root: Path, data: Path) -> None:
         suite = set(everything.tests)
         known = await asyncio.to_thread(indexer._answer, blast.modules)
         ran = coverage.read_data_file(data, root)
-        any_line: dict[str, set[str]] = defaultdict(set)
-        body: dict[str, set[str]] = defaultdict(set)
-        bodies = {}
+        files: dict[str, set[str]] = defaultdict(set)
+        bodies: dict[tuple[str, int], set[str]] = defaultdict(set)
+        outlines = {}
         for context, paths in ran.items():
             test = coverage.test_file(context, known, set(known.values()))
             for path, lines in paths.items():
                 if test not in suite or path in suite or not (root / path).exists():
                     continue
-                if path not in bodies:
-                    seen = outline((root / path).read_bytes())
-                    bodies[path] = seen.bodies if seen else frozenset()
-                any_line[path].add(test)
-                if bodies[path] & lines:
-                    body[path].add(test)
-        print(f"{len(suite)} test files, {len(any_line)} files ran")
-        for recorded in (False, True):
-            if recorded:
-                await indexer.record_coverage(data)
-            for label, truth in (("a body changes", body), ("any line changes", any_line)):
-                rows = []
-                for path in sorted(truth):
-                    source = (root / path).read_bytes()
-                    if label.startswith("any") and recorded:
-                        (root / path).write_bytes(source + b"\nNEW_CONSTANT = 1\n")
-                    chosen = set(await indexer.affected_tests([path]))
-                    (root / path).write_bytes(source)
-                    rows.append((len(chosen & truth[path]), len(truth[path]), len(chosen)))
-                hit, need, took = (sum(column) for column in zip(*rows, strict=True))
-                print(
-                    f"record {recorded!s:5}  {label:17} recall {hit / need:.4f}  "
-                    f"share {took / len(rows) / len(suite):.3f}  "
-                    f"needed {need / len(rows) / len(suite):.3f}"
-                )
+                if path not in outlines:
+                    outlines[path] = outline((root / path).read_bytes())
+                files[path].add(test)
+                for inside in outlines[path].bodies.values() if outlines[path] else ():
+                    if inside & lines:
+                        bodies[path, max(inside)].add(test)
+        print(f"{len(suite)} test files, {len(files)} files and {len(bodies)} functions ran")
+
+        async def row(label: str, truth: dict, edit) -> None:
+            rows = []
+            for key in sorted(truth):
+                path = key if isinstance(key, str) else key[0]
+                source = (root / path).read_bytes()
+                (root / path).write_bytes(edit(source, key))
+                chosen = set(await indexer.affected_tests([path]))
+                (root / path).write_bytes(source)
+                rows.append((len(chosen & truth[key]), len(truth[key]), len(chosen)))
+            hit, need, took = (sum(column) for column in zip(*rows, strict=True))
+            print(
+                f"{label:38} recall {hit / need:.4f}  share {took / len(rows) / len(suite):.3f}  "
+                f"needed {need / len(rows) / len(suite):.3f}  ratio {took / need:.2f}"
+            )
+
+        def body(source: bytes, key: tuple[str, int]) -> bytes:
+            lines = source.split(b"\n")
+            lines[key[1] - 1] += b"  # edited"
+            return b"\n".join(lines)
+
+        some = dict(sorted(bodies.items())[:: max(1, len(bodies) // 60)])
+        await row("no record, a file changes", files, lambda source, _: source)
+        await indexer.record_coverage(data)
+        await row("record, asked before the change", files, lambda source, _: source)
+        await row("record, one function body changed", some, body)
+        await row("record, a new constant", files, lambda source, _: source + b"\nNEW = 1\n")
         shutil.rmtree(folder)
 
     asyncio.run(run())

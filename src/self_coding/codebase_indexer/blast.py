@@ -151,21 +151,32 @@ def _recorded(snapshot: Snapshot, paths: Sequence[str]) -> Recorded:
     valid = tests - stale - {coverage.SHARED}
     ran, narrow = {}, set()
     for path in paths:
-        seen = connection.execute(
-            "SELECT test, outline FROM coverage WHERE path = ?", (store.stored(path),)
-        ).fetchall()
-        ran[path] = {store.shown(test) for test, _ in seen}
-        digests = {digest for _, digest in seen}
-        shared = coverage.SHARED in ran[path]
-        if seen and not shared and _only_bodies_differ(snapshot, path, digests):
+        ran[path], certain = _callers(snapshot, path)
+        if certain and coverage.SHARED not in ran[path]:
             narrow.add(path)
     return Recorded(tests=valid, ran=ran, narrow=narrow)
 
 
-def _only_bodies_differ(snapshot: Snapshot, path: str, recorded: Set[bytes]) -> bool:
+def _callers(snapshot: Snapshot, path: str) -> tuple[set[str], bool]:
+    """The tests recorded to run what may have changed in a file; whether nothing else changed.
+
+    When the file is still as it was recorded, the change is yet to come: any body may be it.
+    """
+    rows = snapshot.connection.execute(
+        "SELECT c.test, c.outline, c.body, c.hash IS files.hash FROM coverage AS c"
+        " LEFT JOIN files ON files.path = c.path WHERE c.path = ?",
+        (store.stored(path),),
+    ).fetchall()
     source = snapshot.source(path)
     now = outline(source) if source is not None else None
-    return now is not None and recorded == {now.digest}
+    if now is None or not rows:
+        return {store.shown(test) for test, *_ in rows}, False
+    certain = all(recorded == now.digest for _, recorded, _, _ in rows)
+    return {
+        store.shown(test)
+        for test, _, body, same in rows
+        if same or not certain or body == coverage.ANY or body not in now.bodies
+    }, certain
 
 
 def covering_test(snapshot: Snapshot, path: str) -> str | None:
@@ -179,7 +190,8 @@ def covering_test(snapshot: Snapshot, path: str) -> str | None:
 def _covering(snapshot: Snapshot, path: str) -> Iterator[Set[str]]:
     tests = snapshot.tests()
     rows = snapshot.connection.execute(
-        "SELECT test FROM coverage WHERE path = ? AND test NOT IN (path, '')", (store.stored(path),)
+        "SELECT DISTINCT test FROM coverage WHERE path = ? AND test NOT IN (path, '')",
+        (store.stored(path),),
     )
     recorded = {store.shown(test) for (test,) in rows} & tests
     if recorded:

@@ -13,9 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.outline import outline
+from self_coding.codebase_indexer.outline import Outline, outline
 from self_coding.errors import IndexerError
 
+Calls = Mapping[str, Mapping[str, Iterable[bytes]]]  # test file -> path -> digests of bodies
+ANY = b""  # the body that is recorded where nobody said which
 SHARED = ""  # the test under which work at import time, done for all tests, is recorded
 
 
@@ -64,27 +66,27 @@ def called(
     ran: Mapping[str, Mapping[str, Iterable[int]]],
     name: Callable[[str], str],
     source: Callable[[str], bytes | None],
-) -> dict[str, set[str]]:
-    """Test file -> the files whose function bodies it ran.
+) -> Calls:
+    """Which function bodies each test file ran.
 
     Args:
         ran: context -> path -> lines.
-        name: the test file of a context, "" for none (work done for all).
+        name: the test file of a context, SHARED for work done for all.
         source: the bytes of a path, None when it is gone.
     """
-    bodies: dict[str, frozenset[int] | None] = {}
-    found: dict[str, set[str]] = defaultdict(set)
+    outlines: dict[str, Outline | None] = {}
+    found: dict[str, dict[str, set[bytes]]] = defaultdict(dict)
     for context, paths in ran.items():
         test = name(context)
         for path, lines in paths.items():
-            if path not in bodies:
+            if path not in outlines:
                 text = source(path)
-                seen = outline(text) if text is not None else None
-                bodies[path] = None if seen is None else seen.bodies
-            inside = bodies[path]
-            if inside is not None and not inside.isdisjoint(lines):
-                found[test].add(path)
-    return dict(found)
+                outlines[path] = outline(text) if text is not None else None
+            seen = outlines[path]
+            for body, inside in seen.bodies.items() if seen is not None else ():
+                if not inside.isdisjoint(lines):
+                    found[test].setdefault(path, set()).add(body)
+    return found
 
 
 def test_file(context: str, modules: Mapping[str, str], paths: Iterable[str]) -> str:
@@ -108,29 +110,26 @@ def test_file(context: str, modules: Mapping[str, str], paths: Iterable[str]) ->
 
 
 def record(
-    connection: sqlite3.Connection,
-    ran: Mapping[str, Iterable[str]],
-    source: Callable[[str], bytes | None],
+    connection: sqlite3.Connection, ran: Calls, source: Callable[[str], bytes | None]
 ) -> int:
     """Store what each test file ran, in place of what was known of these test files."""
-    hashes = {
-        store.shown(path): digest
-        for path, digest in connection.execute("SELECT path, hash FROM files")
-    }
-    outlines: dict[str, bytes] = {}
+    rows = connection.execute("SELECT path, hash FROM files")
+    hashes = {store.shown(path): digest for path, digest in rows}
+    digests: dict[str, bytes] = {}
     stored = 0
     for test, paths in ran.items():
         connection.execute("DELETE FROM coverage WHERE test = ?", (store.stored(test),))
-        for path in {*paths, *([test] if test else [])}:
+        own = {test: {ANY}} if test else {}
+        for path, bodies in {**{path: set(seen) for path, seen in paths.items()}, **own}.items():
             if path not in hashes:
                 continue
-            if path not in outlines:
+            if path not in digests:
                 text = source(path)
                 seen = outline(text) if text is not None else None
-                outlines[path] = b"" if seen is None else seen.digest
-            connection.execute(
-                "INSERT INTO coverage VALUES (?,?,?,?)",
-                (store.stored(test), store.stored(path), hashes[path], outlines[path]),
+                digests[path] = b"" if seen is None else seen.digest
+            facts = (store.stored(test), store.stored(path), hashes[path], digests[path])
+            connection.executemany(
+                "INSERT INTO coverage VALUES (?,?,?,?,?)", [(*facts, body) for body in bodies]
             )
-            stored += 1
+            stored += len(bodies)
     return stored

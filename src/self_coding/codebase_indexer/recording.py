@@ -27,17 +27,16 @@ def record(snapshot: Snapshot, data: Mapping[str, Iterable[str]] | str | Path) -
         return found if found in tests else ""
 
     if isinstance(data, Mapping):
-        ran: dict[str, set[str]] = {}
+        ran: dict[str, dict[str, Iterable[bytes]]] = {}
         for context, paths in data.items():
             test = test_of(context)
             if test:
-                ran.setdefault(test, set()).update(_inside(snapshot.root, path) for path in paths)
+                anything = {_inside(snapshot.root, path): (coverage.ANY,) for path in paths}
+                ran.setdefault(test, {}).update(anything)
     else:
         contexts = coverage.read_data_file(Path(data), snapshot.root)
-        ran = coverage.called(contexts, test_of, snapshot.source)
-        for context in contexts:
-            if test_of(context):
-                ran.setdefault(test_of(context), set())
+        called = coverage.called(contexts, test_of, snapshot.source)
+        ran = {test: dict(called.get(test, {})) for test in map(test_of, contexts)}
     if not any(ran) and data:
         raise IndexerError(
             "the coverage names no test of this repository",

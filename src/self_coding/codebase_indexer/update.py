@@ -59,8 +59,7 @@ def refresh(
     with database.read() as connection:
         before = store.meta(connection, "updates")
         seen, known = _look(connection, root, src_dirs)
-        same = not seen.relisted or (store.meta(connection, "view") == seen.view != "")
-    if same and not _differs(seen, known) and not (tier2 and _unasked(known)):
+    if not seen.relisted and not _differs(seen, known) and not (tier2 and _unasked(known)):
         return _counts(0, known)
     with database.write() as connection, _no_collections():
         if store.meta(connection, "updates") != before:  # somebody else was quicker
@@ -83,7 +82,7 @@ def _known(connection: sqlite3.Connection) -> dict[str, Known]:
     rows = connection.execute("SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed FROM files")
     return {
         path if isinstance(path, str) else os.fsdecode(path): Known(
-            id, digest, Stamp(mtime, ctime, size), parsed
+            id, digest, (mtime, ctime, size), parsed
         )
         for path, id, digest, mtime, ctime, size, parsed in rows
     }
@@ -94,7 +93,7 @@ def _differs(seen: Look, known: Mapping[str, Known]) -> bool:
         return True
     for path, stamp in seen.files.items():
         stored = known.get(path)
-        if stored is None or stored.stamp != stamp or stamp.mtime_ns < 0:
+        if stored is None or stored.stamp != stamp or stamp[0] < 0:
             return True
     return False
 
@@ -204,7 +203,7 @@ class _Update:
 
     def _dirty(self, path: str, stamp: Stamp) -> bool:
         stored = self.known.get(path)
-        if stored is None or stored.stamp != stamp or stamp.mtime_ns < 0:
+        if stored is None or stored.stamp != stamp or stamp[0] < 0:
             return True
         return self.tier2 and stored.parsed is None
 

@@ -7,6 +7,7 @@ which a file appeared or vanished. Without git, every folder is walked. Files ar
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
@@ -34,12 +35,10 @@ _SKIPPED = frozenset(
 _LISTING_SECONDS = 120.0
 
 
-class Stamp(NamedTuple):
-    """What tells that a file was changed; `mtime_ns` is -1 where it cannot tell yet."""
-
-    mtime_ns: int
-    ctime_ns: int
-    size: int
+# What tells that a file was changed: times of content and of status in nanoseconds, and size.
+# The first is -1 where it cannot tell yet. A plain tuple, because there is one for every file.
+Stamp = tuple[int, int, int]
+_UNKNOWN: Stamp = (-1, -1, -1)
 
 
 class Look(NamedTuple):
@@ -66,20 +65,71 @@ def look(
         known, folders, view: what the last look found, empty for the first.
     """
     top = str(root)
-    git = git_directories(root)
-    if git is None:
+    now = _view(root, src_dirs)
+    if not now.git:
         found = list(_walk(top, src_dirs))
-        return Look(_stamps(top, found), {}, "", relisted=True)
-    now = _view_key(root, git[0], git[1], src_dirs)
-    if view == now and folders and _same_folders(top, folders):
-        return Look(_stamps(top, known), dict(folders), view, relisted=False)
+        return Look(_stamps(top, found), {}, str(now), relisted=view != str(now))
+    then = _View.read(view)
+    if then.rest == now.rest and folders and _same_folders(top, folders):
+        tracked = then.tracked if then.stamp == now.stamp else _tracked(top, src_dirs)[1]
+        if tracked == then.tracked:
+            return Look(_stamps(top, known), dict(folders), view, relisted=False)
     started = time.time_ns()
-    listed = _listed(top, src_dirs)
+    listed, tracked = _listed(top, src_dirs)
     fresh = _folders(top, listed, started)
     files = [path for path in listed if path.endswith(".py")]
-    return Look(
-        _stamps(top, files), fresh, _view_key(root, git[0], git[1], src_dirs), relisted=True
+    now = now._replace(tracked=tracked)
+    return Look(_stamps(top, files), fresh, str(now), relisted=True)
+
+
+class _View(NamedTuple):
+    """What the list of files depends on besides the folders themselves.
+
+    `stamp` is that of git's index, which changes more often than what it lists: `tracked`
+    is the digest of that. `rest` are the ignore files and settings.
+    """
+
+    git: str
+    stamp: str
+    rest: str
+    tracked: str = ""
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+    @staticmethod
+    def read(text: str) -> _View:
+        parts = text.split("\n")
+        return _View(*parts) if len(parts) == 4 else _View("", "", "", "")
+
+
+def _view(root: Path, src_dirs: Sequence[str] | None) -> _View:
+    dirs = repr((str(root), None if src_dirs is None else list(src_dirs)))
+    found = git_directories(root)
+    if found is None:
+        return _View("", "", " ".join((dirs, _brief(root / "pyproject.toml"))))
+    top, common = found
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    git = top / ".git"
+    index = (git if git.is_dir() else _private(git)) / "index"
+    places = (
+        common / "info" / "exclude",
+        common / "config",
+        Path(home) / "git" / "ignore",
+        Path(root) / "pyproject.toml",
     )
+    return _View("git", _brief(index), " ".join([dirs, *map(_brief, places)]))
+
+
+def _brief(path: Path) -> str:
+    """A file's stamp as text; one that is too young to trust is like no other."""
+    try:
+        found = path.stat()
+    except OSError:
+        return "-"
+    now = time.time_ns()
+    young = f".{now}" if found.st_mtime_ns + _RACY_NS >= now else ""
+    return f"{found.st_mtime_ns}.{found.st_size}.{found.st_ino}{young}"
 
 
 def stamp(path: str) -> Stamp | None:
@@ -87,12 +137,12 @@ def stamp(path: str) -> Stamp | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - called for every file
     except FileNotFoundError:
-        return Stamp(-1, -1, -1) if os.path.islink(path) else None  # noqa: PTH114
+        return _UNKNOWN if os.path.islink(path) else None  # noqa: PTH114
     except OSError:
-        return Stamp(-1, -1, -1)  # it is there, and cannot be read: that is for the reader to say
+        return _UNKNOWN  # it is there, and cannot be read: that is for the reader to say
     if not stat.S_ISREG(found.st_mode):
         return None
-    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 def settled(found: Stamp, read_at: int) -> Stamp:
@@ -101,9 +151,10 @@ def settled(found: Stamp, read_at: int) -> Stamp:
     Git's racy rule: a file as young as the read may change again without its times changing, so
     it is stored as unknown and hashed again next time.
     """
-    newest = max(found.mtime_ns, found.ctime_ns)
+    mtime, ctime, size = found
+    newest = max(mtime, ctime)
     slack = _RACY_NS if newest % 1_000_000_000 else 2_000_000_000
-    return found if newest + slack < read_at else Stamp(-1, found.ctime_ns, found.size)
+    return found if newest + slack < read_at else (-1, ctime, size)
 
 
 def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
@@ -119,31 +170,8 @@ def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
                 found[path] = odd
             continue
         if regular(seen.st_mode):
-            found[path] = Stamp(seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
+            found[path] = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
     return found
-
-
-def _view_key(root: Path, top: Path, common: Path, src_dirs: Sequence[str] | None) -> str:
-    """What the list of files depends on besides the folders themselves."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-    git = top / ".git"
-    index = (git if git.is_dir() else _private(git)) / "index"
-    places = (
-        index,
-        common / "info" / "exclude",
-        common / "config",
-        Path(home) / "git" / "ignore",
-        Path(root) / "pyproject.toml",
-    )
-    parts = [str(root), repr(None if src_dirs is None else list(src_dirs))]
-    for place in places:
-        try:
-            found = place.stat()
-        except OSError:
-            parts.append("-")
-            continue
-        parts.append(f"{found.st_mtime_ns}.{found.st_size}.{found.st_ino}")
-    return " ".join(parts)
 
 
 def _private(git_file: Path) -> Path:
@@ -155,7 +183,7 @@ def _private(git_file: Path) -> Path:
     return (git_file.parent / text.removeprefix("gitdir: ")).resolve()
 
 
-def _git(top: str, *arguments: str) -> list[str]:
+def _git(top: str, *arguments: str) -> bytes:
     done = process.run(
         ["git", "-C", top, "--literal-pathspecs", "ls-files", "-z", *arguments],
         timeout=_LISTING_SECONDS,
@@ -166,19 +194,35 @@ def _git(top: str, *arguments: str) -> list[str]:
             f"git cannot list the files of {top}: {said or 'time limit'}",
             hint="run `git ls-files` there to see why",
         )
-    return os.fsdecode(done.stdout).split("\0")[:-1]
+    return done.stdout
 
 
-def _listed(top: str, src_dirs: Sequence[str] | None) -> set[str]:
-    """Every file git sees, of any kind; a path ending in "/" is a folder that git shows empty."""
-    below = [] if src_dirs is None else ["--", *src_dirs]
+def _paths(listed: bytes) -> list[str]:
+    return os.fsdecode(listed).split("\0")[:-1]
+
+
+def _below(src_dirs: Sequence[str] | None) -> list[str]:
+    return [] if src_dirs is None else ["--", *src_dirs]
+
+
+def _tracked(top: str, src_dirs: Sequence[str] | None) -> tuple[bytes, str]:
+    """What git's index lists, and its digest."""
+    listed = _git(top, "-c", *_below(src_dirs)) if src_dirs is None or src_dirs else b""
+    return listed, hashlib.sha256(listed).hexdigest()
+
+
+def _listed(top: str, src_dirs: Sequence[str] | None) -> tuple[set[str], str]:
+    """Every file git sees, of any kind, and the digest of the tracked ones.
+
+    A path ending in "/" is a folder in which git sees no file.
+    """
     if src_dirs is not None and not src_dirs:
-        return set()
-    tracked = _git(top, "-c", *below)
-    others = _git(top, "-o", "--exclude-standard", "--directory", *below)
+        return set(), _tracked(top, src_dirs)[1]
+    tracked, digest = _tracked(top, src_dirs)
+    others = _paths(_git(top, "-o", "--exclude-standard", "--directory", *_below(src_dirs)))
     whole = [path for path in others if path.endswith("/")]
-    inside = _git(top, "-o", "--exclude-standard", "--", *whole) if whole else []
-    return {*tracked, *others, *inside}
+    inside = _paths(_git(top, "-o", "--exclude-standard", "--", *whole)) if whole else []
+    return {*_paths(tracked), *others, *inside}, digest
 
 
 def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
@@ -230,6 +274,8 @@ def _folder_stamp(path: str, started: int, *, ignoring: bool) -> str:
         ignore = os.stat(path + "/.gitignore")  # noqa: PTH116
     except OSError:
         return "gone"
+    if started and ignore.st_mtime_ns + _RACY_NS >= started:
+        return "?"
     return f"{seen} {ignore.st_mtime_ns} {ignore.st_size}"
 
 

@@ -1,0 +1,56 @@
+"""Outlines: what runs at import, and what only when it is called."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.codebase_indexer.outline import outline
+
+BEFORE = (
+    "LIMIT = 1\n"
+    "def outer(a=2):\n"
+    "    '''Doc.'''\n"
+    "    x = a\n"
+    "    def inner():\n"
+    "        return x\n"
+    "    return inner\n"
+    "class K:\n"
+    "    def m(self): return 1\n"
+)
+
+
+def changed(old: str, new: str) -> tuple[bool, int]:
+    """Whether the outline changed, and how many bodies are no longer there."""
+    one, two = outline(BEFORE.encode()), outline(BEFORE.replace(old, new).encode())
+    assert one is not None
+    assert two is not None
+    return one.digest != two.digest, len(one.bodies.keys() - two.bodies.keys())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("x = a", "x = a + 1", (False, 1)),
+        ("return x", "return -x", (False, 1)),
+        ("LIMIT = 1", "LIMIT = 2", (True, 0)),
+        ("a=2", "a=3", (True, 0)),
+        ("return 1", "return 2", (True, 0)),
+        ("LIMIT = 1", "# why\n\nLIMIT = 1", (False, 0)),
+        ("LIMIT = 1", "def new(): pass\nLIMIT = 1", (True, 0)),
+    ],
+)
+def test_what_changed(old: str, new: str, expected: tuple[bool, int]) -> None:
+    """A body is its own; constants, defaults and one-line functions belong to the outline."""
+    assert changed(old, new) == expected
+
+
+def test_lines_of_bodies() -> None:
+    """Each function has its own lines, inner ones not counted to the outer."""
+    seen = outline(BEFORE.encode())
+    assert seen is not None
+    assert set(seen.bodies.values()) == {frozenset((3, 4, 5, 7)), frozenset((6,))}
+
+
+def test_what_cannot_be_parsed_has_none() -> None:
+    """Broken source has no outline."""
+    assert outline(b"def f(:") is None
