@@ -6,7 +6,7 @@
     vectors DATA                             words alone, and fused with wordllama's vectors
     scale ROWS [--folder F]                  CPU ms of search, rate, failures, file at ROWS rows
                                              (over 100,000, the rest are variations of the first)
-    log [ROWS]                               CPU ms of one durable log_attempt
+    log [ROWS or DATA]                       CPU ms of one durable log_attempt
     writers [PROCESSES ROWS]                 rows lost with many processes writing at once
     kill [TIMES]                             acknowledged rows lost when a writer is killed
 
@@ -358,11 +358,15 @@ def scale(count: int, folder: str) -> None:
 # ---------------------------------------------------------------------------- writers, kills
 
 
-def log(count: int) -> None:
+def log(count: int, data: Path | None) -> None:
     with scratch() as folder:
         journal = ModificationJournal(Path(folder) / "journal.db")
         made = Invented()
-        attempts = [made.attempt() for _ in range(count)]
+        if data is None:
+            attempts = [made.attempt() for _ in range(count)]
+        else:
+            attempts = [as_attempt(row) for _, history, _ in histories(data) for row in history]
+        count = len(attempts)
 
         async def all_of_them() -> None:
             for attempt in attempts:
@@ -488,7 +492,7 @@ def main() -> None:
     elif given.what == "scale":
         scale(numbers[0] if numbers else 100_000, given.folder)
     elif given.what == "log":
-        log(numbers[0] if numbers else 3000)
+        log(numbers[0] if numbers else 3000, data if data.name and data.is_dir() else None)
     elif given.what == "writers":
         writers(*(numbers or [8, 1000]))
     elif given.what == "kill":
