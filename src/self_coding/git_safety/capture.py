@@ -140,11 +140,6 @@ def load(repo: Repository, ref: str) -> Capture:
         raise GitOperationError(f"snapshot {ref!r} is damaged: {error}") from error
 
 
-def parts(repo: Repository, commit: str) -> dict[str, str]:
-    """The named parts of a capture commit and their object ids."""
-    return _parts(repo, commit)
-
-
 def _index_tree(repo: Repository) -> tuple[str, bytes]:
     """The tree of what is staged ("" when there are conflicts) and the raw index."""
     try:

@@ -6,7 +6,6 @@ It refuses to run external diff programs and text converters, and to hold an end
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 
 from self_coding.git_safety import objects
 from self_coding.git_safety.git import decode, fields
@@ -120,8 +119,3 @@ def read(repo: Repository, commit: str, paths: list[str]) -> dict[str, bytes | N
     present = [path for path in paths if path in listed and listed[path][0] != objects.LINK]
     contents = objects.read_many(repo.git, [listed[path][1] for path in present])
     return dict.fromkeys(paths) | dict(zip(present, contents, strict=True))
-
-
-def below(path: str, folder: str) -> bool:
-    """Whether `path` is `folder` or lies in it."""
-    return PurePosixPath(path).is_relative_to(folder)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.git import Git, encode, fields
-from self_coding.git_safety.objects import LINK
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import scratch
 from self_coding.git_safety.swap import Step, fingerprint
@@ -145,8 +144,3 @@ def refuse_filtered(repo: Repository, paths: Iterable[str], doing: str) -> None:
             f"{doing} {path!r} needs the filter {name!r}, which is not run from here",
             hint="do that path with git itself",
         )
-
-
-def is_link(mode: str) -> bool:
-    """Whether a mode is a submodule's."""
-    return mode == LINK
