@@ -108,6 +108,10 @@ class Layer:
     reflection: ReflectionService
     edit: SelfEdit
 
+    async def catch_up(self) -> list[int]:
+        """Re-label the attempts whose landing main's history says was reverted; their ids."""
+        return await self.journal.scan(await self.git.main_log())
+
 
 class BaseRules:
     """Reads the policy out of a commit's own settings files; arguments cannot loosen it."""

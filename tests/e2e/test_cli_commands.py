@@ -66,6 +66,16 @@ def test_a_good_patch_lands(repository: Path) -> None:
     assert subprocess.check_output(["git", "rev-parse", "main"], cwd=repository) == before
 
 
+def test_a_landing_that_is_reverted_loses_its_success(repository: Path) -> None:
+    """When a person reverts what landed, the attempt and the rates say so."""
+    run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
+    assert told(repository, "stats")["rates"]["overall"]["successes"] == 1
+    revert = ["git", "revert", "--no-edit", "-m", "1", "main"]
+    subprocess.run(revert, cwd=repository, check=True, capture_output=True)
+    assert told(repository, "log")[0]["outcome"] != "success"
+    assert told(repository, "stats")["rates"]["overall"]["successes"] == 0
+
+
 def test_a_breaking_patch_is_refused_and_explained(repository: Path) -> None:
     """A red change ends with status 1 and a reason; main stays; a second try is warned."""
     diff = patch(repository, BROKEN)

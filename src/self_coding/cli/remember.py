@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from self_coding.cli.restore import when
 from self_coding.cli.session import Session, first_line, table
+from self_coding.errors import GitSafetyError
 from self_coding.values.attempts import (
     DeadEnd,
     Event,
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
 
 
 def _journal(session: Session) -> ModificationJournal:
+    """The journal, its outcomes brought up to what became of them on main."""
     from self_coding.config import open_layer
 
-    return open_layer(session.repo).journal
+    layer = open_layer(session.repo)
+    with suppress(GitSafetyError):  # without a main branch there is nothing to catch up with
+        session.run(layer.catch_up())
+    return layer.journal
 
 
 @click.command("log")

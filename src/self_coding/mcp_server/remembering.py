@@ -36,6 +36,7 @@ def register(server: MCPServer[object], layer: Layer) -> None:
     @told
     async def attempts(limit: int = 20) -> Attempts:
         """The attempts, newest first."""
+        await layer.catch_up()
         found = await layer.journal.recent(limit)
         return Attempts(attempts=[Attempt.of(one) for one in found])
 
@@ -58,6 +59,7 @@ def register(server: MCPServer[object], layer: Layer) -> None:
     @told
     async def stats(by: Literal["", "area", "editor", "model", "period"] = "") -> Stats:
         """Success rates with their 95 % intervals, and how good the memory itself is."""
+        await layer.catch_up()
         rates = await layer.journal.rates(by or None)
         memory = dict(await layer.journal.quality())
         return Stats(rates={name: Share.of(rate) for name, rate in rates.items()}, memory=memory)
