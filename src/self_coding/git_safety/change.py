@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from self_coding.errors import MainMovedError
 from self_coding.git_safety import swap
@@ -92,13 +93,15 @@ def insist(work: Callable[[], T]) -> T:
 
 def log_of(repo: Repository) -> Log:
     """The repository's operation log."""
-    found = _logs.get(repo.folder)
-    if found is None:
-        found = _logs[repo.folder] = Log(repo.folder)
-    return found
+    if repo.log is None:
+        found = _logs.get(repo.folder)
+        if found is None:
+            found = _logs[repo.folder] = Log(repo.folder)
+        repo.log = found
+    return repo.log
 
 
-_logs: dict[Path, Log] = {}
+_logs: WeakValueDictionary[Path, Log] = WeakValueDictionary()  # closed with the last user
 
 
 def carry_out(repo: Repository, plan: Plan) -> Done:

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeAlias
 
+from self_coding.adapters import process
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.git import held_descriptors
 
@@ -63,6 +64,9 @@ def _locked(folder: Path, kind: str, wait: float) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if process.cancelled():
+                os.close(descriptor)
+                raise GitOperationError(f"{kind} was cancelled while it waited") from None
             if time.monotonic() > deadline:
                 owner = _owner(path)
                 os.close(descriptor)

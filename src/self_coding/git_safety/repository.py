@@ -24,6 +24,7 @@ from self_coding.git_safety.git import (
     start,
     switches,
 )
+from self_coding.git_safety.log import Log
 from self_coding.git_safety.names import check_branch, check_path, check_revision
 
 #: Files in a git directory that say a person is in the middle of something.
@@ -60,6 +61,7 @@ class Repository:
         self, git: Git, *, repo_path: Path, object_format: str, main: str, actor: str, session: str
     ) -> None:
         self._git = git
+        self.log: Log | None = None  # opened by the first who writes into it
         self._settings = git.settings
         self._files: list[Path] = []
         self._stamps: list[tuple[int, int, int] | None] = []
@@ -128,6 +130,7 @@ class Repository:
             actor=self.actor,
             session=self.session,
         )
+        other.log = self.log
         other._settings, other._files, other._stamps = self._settings, self._files, self._stamps
         return other
 

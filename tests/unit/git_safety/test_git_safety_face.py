@@ -229,3 +229,25 @@ async def test_a_conflicted_index_is_captured(repo, git) -> None:
     known = repo("rev-list", "--objects", "--no-object-names", taken.ref).split()
     assert len(stages) == 3
     assert set(stages) <= set(known)
+
+
+async def test_cancelling_a_call_that_waits(repo, git) -> None:
+    """A call that waits for the lock is cancelled at once."""
+    import asyncio
+    import time
+
+    folder = repo.path / ".git" / "self_coding"
+    with lock.operation(folder, "long"):
+        call = asyncio.get_running_loop().create_task(_alone(git.snapshot(run_tests=False)))
+        await asyncio.sleep(0.2)
+        started = time.monotonic()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert time.monotonic() - started < 5
+
+
+async def _alone(call: object) -> object:
+    """Await with a context in which this test does not hold the lock."""
+    lock._held.set(frozenset())
+    return await call  # type: ignore[misc]
