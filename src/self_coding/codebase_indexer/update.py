@@ -167,7 +167,7 @@ class _Update:
         self.doc = int(store.meta(connection, "next_doc") or 1)
         self.indexed = 0
         self.failed = 0
-        self.changed: dict[int, tuple[str, list[Import]]] = {}
+        self.changed: dict[int, tuple[str, list[Import]]] = {}  # whose imports are new
         self.added: set[str] = set()
         self.removed: set[str] = set()
 
@@ -186,8 +186,9 @@ class _Update:
         if bulk:
             self.connection.execute("CREATE INDEX symbols_name ON symbols (name)")
             self._words_option("automerge", 4)
-        pyproject = _text(self.top + "pyproject.toml")
-        link(self.connection, self.changed, self.added, self.removed, pyproject)
+        if self.changed or self.added or self.removed or self.seen.relisted:
+            pyproject = _text(self.top + "pyproject.toml")
+            link(self.connection, self.changed, self.added, self.removed, pyproject)
         self._sweep()
         self._remember()
 
@@ -254,12 +255,19 @@ class _Update:
         """Write the row of a file whose bytes are new."""
         path = store.stored(each.path)
         values = (path, each.digest, *each.keep, self.doc, told.lines, is_test(each.path), *parsed)
-        file = self._write_row(each.stored, (*values, pack_imports(told.imports)))
+        imports = pack_imports(told.imports)
+        relink = each.stored is None or self._imports(each.stored.id) != imports
+        file = self._write_row(each.stored, (*values, imports))
         if each.stored is None:
             self.added.add(each.path)
-        self.changed[file] = (each.path, told.imports)
+        if relink:
+            self.changed[file] = (each.path, told.imports)
         self.doc += 1
         return _Taken(each.path, file, self.doc - 1, told)
+
+    def _imports(self, file: int) -> str:
+        row = self.connection.execute("SELECT imports FROM files WHERE id=?", (file,)).fetchone()
+        return str(row[0])
 
     def _write_row(self, stored: Known | None, values: tuple[object, ...]) -> int:
         """Write one row of `files`, and its id back."""

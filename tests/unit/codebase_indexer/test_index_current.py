@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import coverage
 import pytest
 
 from self_coding import CodebaseIndexer
+from self_coding.codebase_indexer.walk import look, settled
 from self_coding.errors import IndexerError
 from self_coding.values.code import Impact
 
@@ -324,6 +326,10 @@ async def test_a_coverage_data_file(tree: Path, write, indexer) -> None:
     data.write()
     await indexer.record_coverage(tree / ".git/cov")
     assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
+    write(**{"pkg/a.py": "def one():\n    return 1\n\ndef two():\n    return 22\n"})
+    assert await indexer.affected_tests(["pkg/a.py"]) == []
+    write(**{"pkg/a.py": "def one():\n    return 11\n\ndef two():\n    return 2\n"})
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
     write(**{"no.db": "x"})
     with pytest.raises(IndexerError, match="no coverage data file"):
         await indexer.record_coverage(tree / "no.db")
@@ -345,3 +351,66 @@ async def test_dead_text_is_swept(tree: Path, write, tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0] < 55
     connection.close()
+
+
+def age(tree: Path) -> None:
+    """Make every file and folder an hour old, so that nothing is too young to be trusted."""
+    hour = time.time() - 3600
+    for folder, _, names in os.walk(tree):
+        for name in (".", *names):
+            os.utime(Path(folder) / name, (hour, hour), follow_symlinks=False)
+
+
+async def relisted(tree: Path) -> bool:
+    """Whether a look at an old, unchanged tree asks git for the list again."""
+    first = look(tree, None, (), {}, "")
+    return look(tree, None, first.files, first.folders, first.view).relisted
+
+
+async def test_git_is_not_asked_in_vain(tree: Path, write, git) -> None:
+    """An unchanged tree is not listed again, also when only git's own notes changed."""
+    write(**PKG)
+    git("add", "-A")
+    age(tree)
+    assert not await relisted(tree)
+    first = look(tree, None, (), {}, "")
+    os.utime(tree / ".git/index")
+    assert not look(tree, None, first.files, first.folders, first.view).relisted
+
+
+async def test_exclude_rules_are_noticed(tree: Path, write) -> None:
+    """A rule in the repository's own exclude file counts, though no folder changed."""
+    write(**PKG)
+    age(tree)
+    first = look(tree, None, (), {}, "")
+    write(**{".git/info/exclude": "b.py\n"})
+    assert "pkg/b.py" not in look(tree, None, first.files, first.folders, first.view).files
+
+
+async def test_forced_files_are_noticed(tree: Path, write, git) -> None:
+    """An ignored file that is added by force is in git's view from then on."""
+    write(**PKG, **{".gitignore": "b.py\n"})
+    age(tree)
+    first = look(tree, None, (), {}, "")
+    assert "pkg/b.py" not in first.files
+    git("add", "-f", "pkg/b.py")
+    assert "pkg/b.py" in look(tree, None, first.files, first.folders, first.view).files
+
+
+async def test_empty_folders_are_watched(tree: Path, write) -> None:
+    """A file in a folder that was empty is noticed, however deep."""
+    write(**PKG)
+    (tree / "one/two/three").mkdir(parents=True)
+    age(tree)
+    first = look(tree, None, (), {}, "")
+    (tree / "one/two/three/new.py").write_text("")
+    assert "one/two/three/new.py" in look(tree, None, (), first.folders, first.view).files
+
+
+def test_young_files_are_not_trusted() -> None:
+    """A file as young as the read may change again unseen, so it is hashed again next time."""
+    now = 10**18 + 7
+    assert settled((now, now, 3), now)[0] == -1
+    assert settled((now - 10**9, now - 10**9, 3), now)[0] == now - 10**9
+    whole = 10**18 - 10**9
+    assert settled((whole, whole, 3), 10**18)[0] == -1

@@ -87,6 +87,14 @@ def test_tests_without_a_record_fall_back_to_the_closure() -> None:
     assert found.tests == ("tests/test_a.py", "tests/test_c.py")
 
 
+def test_blind_tests_without_a_record_are_kept() -> None:
+    """A test that imports by computed names and has no record runs even for a changed body."""
+    blind = BlindSpot(path="tests/test_none.py", line=3, reason="computed")
+    body = Recorded(narrow=frozenset(("pkg/a.py",)))
+    found = assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, blind=(blind,), recorded=body))
+    assert "tests/test_none.py" in found.tests
+
+
 def test_blind_spots_widen_and_are_told() -> None:
     """What imports by a computed name may reach the change: its tests run, and it is said."""
     blind = BlindSpot(path="tests/test_none.py", line=3, reason="computed")

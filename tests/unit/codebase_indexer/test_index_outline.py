@@ -44,6 +44,15 @@ def test_what_changed(old: str, new: str, expected: tuple[bool, int]) -> None:
     assert changed(old, new) == expected
 
 
+def test_a_default_on_the_last_line_of_the_head() -> None:
+    """A body that shares its line with a default runs at import as far as one can tell."""
+    one = outline(b"def f(a,\n      b=2): return 1\n")
+    two = outline(b"def f(a,\n      b=3): return 1\n")
+    assert one is not None
+    assert two is not None
+    assert one.digest != two.digest
+
+
 def test_lines_of_bodies() -> None:
     """Each function has its own lines, inner ones not counted to the outer."""
     seen = outline(BEFORE.encode())

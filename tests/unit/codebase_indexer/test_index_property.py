@@ -122,6 +122,5 @@ def test_a_package_that_appears_late() -> None:
             ("look", "", ""),
             ("write", "pkg/__init__.py", ""),
             ("look", "", ""),
-            ("move", "pkg/__init__.py", "pkg/c.py"),
         ]
     )

@@ -92,6 +92,19 @@ def test_strings_and_comments_hold_no_code() -> None:
     assert symbols(text)[0][0] == 14
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '# say """ here\ndef yes(): pass\n# and """ there\n',
+        'x = """a\\"""b\ndef no(): pass\n"""\ny = """c\\"""d\n"""\ndef yes(): pass\n',
+        'x = \'"""\'\ndef yes(): pass\ny = \'"""\'\n',
+    ],
+)
+def test_quotes_that_open_nothing(text: str) -> None:
+    """Quotes in comments, in other strings and behind a backslash open and close nothing."""
+    assert [each.name for each in scan(text.encode()).symbols] == ["yes"]
+
+
 def test_docstrings_are_gathered() -> None:
     """Docstrings are text of their own; other strings are not."""
     told = scan(b'"""Module."""\ndef f():\n    """Does it."""\n    x = """not this"""\n')
