@@ -126,7 +126,8 @@ def _drop_scratch(repo: Repository) -> list[str]:
     """Temporary files of dead processes: the operation lock is ours, so nobody uses them."""
     removed = 0
     ours = repo.common / "refs" / "self-coding"
-    for lock in [*(repo.folder / "capture").glob("*/index.lock"), *ours.rglob("*.lock")]:
+    locks = [*(repo.folder / "capture").glob("*/index.lock"), *ours.rglob("*.lock")]
+    for lock in [*locks, *(repo.common / "worktrees").glob("*/self-coding-index.lock")]:
         removed += 1
         lock.unlink(missing_ok=True)
     for folder in ("tmp", "staging"):

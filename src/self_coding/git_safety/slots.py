@@ -23,6 +23,7 @@ from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import discard, exact_git, scratch
 
 _FOLDERS = "self-coding-folders"
+_INDEX = "self-coding-index"
 
 
 def slot_at(repo: Repository, place: Path) -> Repository:
@@ -56,13 +57,26 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
     bare = _nothing_added(slot)
     (slot.directory / _FOLDERS).unlink(missing_ok=True)
     detach(slot, commit)
+    git = _own_index(git, slot)
     done = git.run("read-tree", "--reset", "-u", commit, ok=())
     if done.returncode != 0:
-        (slot.directory / "index").unlink(missing_ok=True)
+        (slot.directory / _INDEX).unlink(missing_ok=True)
         git.run("read-tree", "--reset", "-u", commit)
         bare = False
     if not bare:
         _remove_strays(git, place)
+    (slot.directory / _INDEX).replace(slot.directory / "index")
+
+
+def _own_index(git: Git, slot: Repository) -> Git:
+    """Git on a copy of the slot's index, so that a lock that a crash leaves is by its name ours."""
+    ours = slot.directory / _INDEX
+    ours.with_name(f"{_INDEX}.lock").unlink(missing_ok=True)
+    try:
+        ours.write_bytes((slot.directory / "index").read_bytes())
+    except FileNotFoundError:
+        ours.unlink(missing_ok=True)
+    return replace(git, index=ours)
 
 
 def note_folders(slot: Repository) -> None:
