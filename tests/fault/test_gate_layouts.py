@@ -3,6 +3,7 @@ bubblewrap. Each candidate has a bug that the user's own checkout has not."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -29,7 +30,11 @@ def editable(repo: Repo, root: str, *, finder: bool = False) -> None:
     site = next(venv.glob("lib/python3*/site-packages"))
     ours = Path(sysconfig.get_path("purelib"))
     for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py.py"):
-        (site / name).symlink_to(ours / name)
+        # Copied: a link would lead out of what the sandbox shows, depending on where we run.
+        if (ours / name).is_dir():
+            shutil.copytree(ours / name, site / name, ignore=shutil.ignore_patterns("*.pyc"))
+        else:
+            shutil.copy2(ours / name, site / name)
     target = (repo.path / root).resolve()
     if finder:
         code = (

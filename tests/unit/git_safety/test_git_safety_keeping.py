@@ -463,8 +463,9 @@ async def test_a_repository_around_a_whole_home(repo, git, monkeypatch) -> None:
 def test_import_is_light() -> None:
     """Importing GitSafety loads the standard library and our own modules alone."""
     code = (
-        "import sys; import self_coding.git_safety;"
-        "print({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names))"
+        "import sys; before = set(sys.modules); import self_coding.git_safety;"
+        "new = {m.split('.')[0] for m in set(sys.modules) - before};"
+        "print(new - set(sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = set(eval(done.stdout))
