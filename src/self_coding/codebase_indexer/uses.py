@@ -17,6 +17,28 @@ from self_coding.values.code import SymbolUse
 Resolver = Callable[[str, str, tuple[str, ...]], Sequence[str]]  # importer, module, names -> paths
 
 
+class _File:
+    """The nodes of one file that can use a name, gathered in one walk."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.imports: list[ast.Import] = []
+        self.froms: list[ast.ImportFrom] = []
+        self.names: list[ast.Name] = []
+        self.attributes: list[ast.Attribute] = []
+        self.strings: list[ast.Constant] = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                self.names.append(node)
+            elif isinstance(node, ast.Attribute):
+                self.attributes.append(node)
+            elif isinstance(node, ast.Constant):
+                self.strings.append(node)
+            elif isinstance(node, ast.ImportFrom):
+                self.froms.append(node)
+            elif isinstance(node, ast.Import):
+                self.imports.append(node)
+
+
 class Uses:
     """Looks for the uses of one symbol.
 
@@ -31,86 +53,79 @@ class Uses:
         self._resolve = resolve
         self.outer = self.owner.partition(".")[0] or self.name  # the name that imports bind
         self._exported: dict[str, set[str]] = {home: {self.outer} for home in homes}
+        self._files: dict[str, _File | None] = {}
 
     def aliases(self, sources: Mapping[str, str]) -> set[str]:
         """Every name under which these files import the symbol."""
-        trees = {path: tree for path, text in sources.items() if (tree := _parsed(text))}
-        self._follow(trees)
+        self._read(sources)
         return {name for names in self._exported.values() for name in names}
 
     def find(self, sources: Mapping[str, str]) -> list[SymbolUse]:
         """The uses in these files (path -> text), by path and line."""
-        trees: dict[str, ast.Module] = {}
+        self._read(sources)
         found: list[SymbolUse] = []
-        for path, text in sources.items():
-            tree = _parsed(text)
-            if tree is None:
-                found += self._by_text(path, text)
-            else:
-                trees[path] = tree
-        self._follow(trees)
-        for path, tree in trees.items():
-            found += self._in_tree(path, tree)
+        for path, file in self._files.items():
+            found += self._by_text(path, sources[path]) if file is None else self._in(path, file)
         return sorted(set(found), key=lambda use: (use.path, use.line, use.how))
 
-    def _follow(self, trees: Mapping[str, ast.Module]) -> None:
-        """Which files hand the symbol on, and under which names, until nothing is new."""
+    def _read(self, sources: Mapping[str, str]) -> None:
+        """Parse what is new, and follow which files hand the symbol on until nothing is new."""
+        for path, text in sources.items():
+            if path not in self._files:
+                tree = _parsed(text)
+                self._files[path] = None if tree is None else _File(tree)
         changed = True
         while changed:
             changed = False
-            for path, tree in trees.items():
+            for path, file in self._files.items():
                 names = self._exported.setdefault(path, set())
                 before = len(names)
-                names |= {local for local, _ in self._imported(path, tree)}
+                names |= {local for local, _ in self._imported(path, file)}
                 changed = changed or len(names) > before
 
-    def _imported(self, path: str, tree: ast.Module) -> Iterator[tuple[str, int]]:
+    def _imported(self, path: str, file: _File | None) -> Iterator[tuple[str, int]]:
         """The local names that imports of a file bind to the symbol, with their lines."""
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ImportFrom):
-                continue
+        for node in file.froms if file else ():
             module = "." * node.level + (node.module or "")
-            for alias in node.names:
-                for source in self._resolve(path, module, ()):
-                    exported = self._exported.get(source, set())
+            for source in self._resolve(path, module, ()):
+                exported = self._exported.get(source, set())
+                for alias in node.names if exported else ():
                     if alias.name == "*":
-                        yield from ((name, node.lineno) for name in exported)
+                        yield from [(name, node.lineno) for name in exported]
                     elif alias.name in exported:
                         yield alias.asname or alias.name, node.lineno
 
-    def _modules(self, path: str, tree: ast.Module) -> dict[str, set[str]]:
+    def _modules(self, path: str, file: _File) -> dict[str, set[str]]:
         """Dotted local name -> the names under which that module has the symbol."""
         found: dict[str, set[str]] = {}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    for target in self._resolve(path, alias.name, ()):
+        for node in file.imports:
+            for alias in node.names:
+                for target in self._resolve(path, alias.name, ()):
+                    found[alias.asname or alias.name] = self._exported.get(target, set())
+        for each in file.froms:
+            module = "." * each.level + (each.module or "")
+            for alias in each.names:
+                inner = f"{module}{'' if module.endswith('.') else '.'}{alias.name}"
+                for target in self._resolve(path, inner, ()):
+                    if target not in self._resolve(path, module, ()):
                         found[alias.asname or alias.name] = self._exported.get(target, set())
-            elif isinstance(node, ast.ImportFrom):
-                module = "." * node.level + (node.module or "")
-                for alias in node.names:
-                    inner = f"{module}{'' if module.endswith('.') else '.'}{alias.name}"
-                    for target in self._resolve(path, inner, ()):
-                        if target not in self._resolve(path, module, ()):
-                            found[alias.asname or alias.name] = self._exported.get(target, set())
         return found
 
-    def _in_tree(self, path: str, tree: ast.Module) -> Iterator[SymbolUse]:
+    def _in(self, path: str, file: _File) -> Iterator[SymbolUse]:
         names = self._exported.get(path, set())
-        modules = self._modules(path, tree)
-        for name, line in self._imported(path, tree):
-            del name
+        modules = self._modules(path, file)
+        for _, line in self._imported(path, file):
             yield SymbolUse(path=path, line=line, how="import", certain=not self.owner)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name) and node.id in names and not self.owner:
-                yield SymbolUse(path=path, line=node.lineno, how="name", certain=True)
-            elif isinstance(node, ast.Attribute) and (
-                node.attr == self.name or self._is_export(node, modules)
-            ):
+        for each in file.names:
+            if each.id in names and not self.owner:
+                yield SymbolUse(path=path, line=each.lineno, how="name", certain=True)
+        for node in file.attributes:
+            if node.attr == self.name or self._is_export(node, modules):
                 certain = self._certain(node, names, modules)
                 yield SymbolUse(path=path, line=node.lineno, how="attribute", certain=certain)
-            elif isinstance(node, ast.Constant) and node.value == self.name:
-                yield SymbolUse(path=path, line=node.lineno, how="string", certain=False)
+        for string in file.strings:
+            if string.value == self.name:
+                yield SymbolUse(path=path, line=string.lineno, how="string", certain=False)
 
     def _is_export(self, node: ast.Attribute, modules: Mapping[str, set[str]]) -> bool:
         return not self.owner and node.attr in modules.get(_dotted(node.value), ())

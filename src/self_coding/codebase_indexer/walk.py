@@ -235,7 +235,7 @@ def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
             folder = folder.rpartition("/")[0]
     for folder in [path[:-1] for path in listed if path.endswith("/")]:
         found.update(_empty_folders(top, folder, depth=8))
-    ignoring = {path[:-11] for path in listed if path.endswith("/.gitignore")}
+    ignoring = {path[:-11] for path in listed if f"/{path}".endswith("/.gitignore")}
     return {
         folder: _folder_stamp(f"{top}/{folder}", started, ignoring=folder in ignoring)
         for folder in found

@@ -387,6 +387,16 @@ async def test_exclude_rules_are_noticed(tree: Path, write) -> None:
     assert "pkg/b.py" not in look(tree, None, first.files, first.folders, first.view).files
 
 
+@pytest.mark.parametrize("folder", ["", "pkg/"])
+async def test_edited_ignore_files_are_noticed(tree: Path, write, folder: str) -> None:
+    """An ignore file that is edited in place counts, though its folder did not change."""
+    write(**PKG, **{f"{folder}.gitignore": "nothing\n"})
+    age(tree)
+    first = look(tree, None, (), {}, "")
+    write(**{f"{folder}.gitignore": "b.py\n"})
+    assert "pkg/b.py" not in look(tree, None, first.files, first.folders, first.view).files
+
+
 async def test_forced_files_are_noticed(tree: Path, write, git) -> None:
     """An ignored file that is added by force is in git's view from then on."""
     write(**PKG, **{".gitignore": "b.py\n"})
