@@ -59,6 +59,10 @@ HONEST = [
     fine("into a loop over cases",
          swap(TEST, DISCOUNT, "@pytest.mark.parametrize('percent, expected', [(10, 90), (100, 0)])\n"
               "def test_discount(percent, expected):\n    assert discount(100, percent) == expected\n")),
+    fine("an assertion moved under another variable",
+         swap(CARTS, '        assert cart.receipt() == (HERE / "golden" / "receipt.txt").read_text()\n',
+              "        assert cart.lines\n\n    def test_receipt_of_a_basket(self, cart):\n        basket = cart\n"
+              '        assert basket.receipt() == (HERE / "golden" / "receipt.txt").read_text()\n')),
     fine("from unittest to pytest",
          swap(CARTS, "self.assertEqual(Cart(), Cart())", "assert Cart() == Cart()"),
          swap(CARTS, "self.assertNotEqual(one, Cart())", "assert one != Cart()")),

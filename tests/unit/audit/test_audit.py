@@ -351,3 +351,14 @@ def test_findings_come_in_order() -> None:
         ("tests/test_a.py", 2, "assert-trivial"),
         ("tests/test_b.py", 2, "assert-trivial"),
     ]
+
+
+def test_a_withdrawn_parameter_takes_its_assertion_along() -> None:
+    """What a test says about a keyword may go with the keyword, and only then."""
+    code = "def f(a, loud=False):\n    return a.upper() if loud else a\n"
+    test = "def test_f():\n    assert f('a') == 'a'\n    assert f('a', loud=True) == 'A'\n"
+    less = test.replace("    assert f('a', loud=True) == 'A'\n", "")
+    before = {"src/f.py": code, "tests/test_f.py": test}
+    assert rules(before, {"src/f.py": "def f(a):\n    return a\n", "tests/test_f.py": less}) == []
+    kept = {"src/f.py": code.replace("upper", "title"), "tests/test_f.py": less}
+    assert rules(before, kept) == ["assert-removed"]
