@@ -6,6 +6,7 @@ agrees with it, and a census counts only where it is whole and nothing went miss
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -173,11 +174,11 @@ def _compare(
     if base is None or sides is None:
         return shown, silent
     have = frozenset(census.collected) | frozenset(census.outcomes)
-    functions = {_function(node) for node in have}
+    functions = frozenset(map(_function, have))
     broken = {node for node, outcome in census.outcomes.items() if outcome == "error"}
     for node in base.census.collected:
         if node not in have and _path(node) not in broken:
-            hidden = _function(node) not in functions and _still_there(node, sides)
+            hidden = _function(node) not in functions and _still_there(node, functions, sides)
             finding = _finding("census-shrank", node, hidden, "is no longer collected")
             (silent if hidden else shown).append(finding)
     was = base.census.outcomes
@@ -199,14 +200,40 @@ def _finding(rule: str, node: str, silent: bool, text: str) -> Finding:
     return Finding(rule=rule, path=_path(node), message=f"{node} {text}, {how}")
 
 
-def _still_there(node: str, sides: Sides) -> bool:
-    """Whether the candidate still has the test's source, so that its absence is silent."""
-    path = _path(node)
-    text = sides.candidate(path)
-    if text is None:
-        return False
-    name = re.escape(_function(node).rsplit("::", 1)[-1])
-    return sides.base(path) == text or bool(re.search(rf"(?m)^\s*(async\s+)?def\s+{name}\b", text))
+def _still_there(node: str, have: frozenset[str], sides: Sides) -> bool:
+    """Whether the candidate still has the test's source, so that its absence is silent.
+
+    `have` are the functions that were collected. A file with more definitions of the name than
+    were collected hides one, under whatever class; a namesake in another class is no source of a
+    test that its own class defined, though it is of one that was inherited.
+    """
+    path, name = _path(node), _function(node).rsplit("::", 1)[-1]
+    before, after = sides.base(path), sides.candidate(path)
+    if after is None or before is None or before == after:
+        return after is not None
+    own, defined = _function(node).removeprefix(f"{path}::"), _defined(after, name)
+    if own in defined or own not in _defined(before, name):
+        return bool(defined)
+    collected = [one for one in have if _path(one) == path and one.rsplit("::", 1)[-1] == name]
+    return len(defined) > len(collected)
+
+
+def _defined(text: str, name: str) -> list[str]:
+    """Every function of that name in a test file, as `Class::name`."""
+    try:
+        pending: list[tuple[str, ast.AST]] = [("", ast.parse(text))]
+    except (SyntaxError, ValueError, RecursionError):
+        return re.findall(rf"(?m)^\s*(?:async\s+)?def\s+({re.escape(name)})\b", text)
+    found = []
+    while pending:
+        scope, parent = pending.pop()
+        for child in ast.iter_child_nodes(parent):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                found += [scope + child.name] * (child.name == name)
+            else:
+                inner = f"{scope}{child.name}::" if isinstance(child, ast.ClassDef) else scope
+                pending.append((inner, child))
+    return found
 
 
 def _unchanged(path: str, sides: Sides) -> bool:

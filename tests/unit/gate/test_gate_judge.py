@@ -147,6 +147,33 @@ def test_a_silent_loss_refuses_and_an_open_one_is_a_finding():
     assert [finding.rule for finding in shown.findings] == ["census-shrank"]
 
 
+A, B = "class TestA:\n    def test_x(self): pass\n", "class TestB:\n    def test_x(self): pass\n"
+BASE = A.replace("TestA", "Base")
+MIXIN = BASE + "class TestA(Base): pass\nclass TestB(Base): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "silent"),
+    [
+        (A + B, B, False),
+        (A + B, A + B.replace("def test_x", "def test_y"), False),
+        (A + B, A.replace("TestA", "CheckA") + B, True),
+        (A + B, A.replace("class TestA:\n", "class TestA:\n    __test__ = False\n") + B, True),
+        (MIXIN, MIXIN.replace("class TestA(Base):", "class TestA(Base): __test__ = False;"), True),
+        (MIXIN, MIXIN.replace("test_x", "test_y"), False),
+    ],
+)
+def test_a_namesake_in_another_class_hides_nothing(before, after, silent):
+    """A test that left its class openly is a finding, whatever else has its name."""
+    sides = Sides(base=lambda path: before, candidate=lambda path: after)
+    gone = "TestB::test_x" if "test_y" in after and after != MIXIN else "TestA::test_x"
+    both = dict.fromkeys(("TestA::test_x", "TestB::test_x"), "passed")
+    kept = both.keys() - {gone}
+    judgement = say(evidence(**dict.fromkeys(kept, "passed")), evidence(**both), sides=sides)
+    assert judgement.passed is not silent
+    assert [finding.rule for finding in judgement.findings] == ["census-shrank"]
+
+
 def test_fewer_parameters_are_a_finding_only():
     """A function that is still collected with other parameters is not a silent loss."""
     base = altered(evidence(test_b="passed"), collected=("t.py::test_a[1]", "t.py::test_a[2]"))
