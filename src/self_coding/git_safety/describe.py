@@ -6,10 +6,12 @@ It refuses to run external diff programs and text converters, and to hold an end
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 
 from self_coding.git_safety import objects
 from self_coding.git_safety.git import decode, fields
 from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.staging import touched_is_unchanged
 from self_coding.values.repository import Change, FileChange
 
 DIFF_LIMIT = 32 * 1024 * 1024
@@ -53,7 +55,8 @@ def patch(repo: Repository, old: str, new: str, *, limit: int = DIFF_LIMIT) -> s
     It is cut at `limit` bytes, and says so.
     """
     ends = [old, new] if new else [old]
-    done = repo.git.run("diff", *_PATCH, "-p", *ends, "--", limit=limit)
+    with nullcontext(repo.git) if new else touched_is_unchanged(repo) as git:
+        done = git.run("diff", *_PATCH, "-p", *ends, "--", limit=limit)
     text = done.stdout.decode("utf-8", "replace")
     if done.truncated:
         text += f"\n[... the diff was cut here, at {limit} bytes ...]\n"
@@ -65,7 +68,8 @@ def changed_paths(repo: Repository, since: str, *, untracked: bool) -> list[str]
     found: dict[str, None] = {}
     base = since or repo.head().commit
     if base:
-        done = repo.git.run("diff", "--name-only", "-z", *_PATCH, base, "--")
+        with touched_is_unchanged(repo) as git:
+            done = git.run("diff", "--name-only", "-z", *_PATCH, base, "--")
         found |= dict.fromkeys(fields(done.stdout))
         staged = repo.git.run(
             "diff-index", "--cached", "--name-only", "-z", "--no-renames", base, "--"

@@ -24,6 +24,7 @@ from self_coding.git_safety.staging import (
     prepare,
     refuse_filtered,
     set_entries,
+    touched_is_unchanged,
 )
 from self_coding.git_safety.swap import Step, fingerprint, signature
 
@@ -155,11 +156,14 @@ def _flag_again(repo: Repository, index: Path, flags: dict[str, str]) -> None:
 
 
 def _dirty(repo: Repository, paths: Sequence[str]) -> list[str]:
-    done = repo.git.run(
+    names = (
         "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
         "--no-relative", "--ignore-submodules=all", "--", *paths,
     )  # fmt: skip
-    return fields(done.stdout)
+    if not repo.git.run(*names).stdout:
+        return []
+    with touched_is_unchanged(repo) as git:
+        return fields(git.run(*names).stdout)
 
 
 def _blocked(repo: Repository, steps: Sequence[Step]) -> list[tuple[str, str]]:

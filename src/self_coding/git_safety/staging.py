@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,6 +112,19 @@ def copy_index(repo: Repository) -> Path:
         copy.unlink(missing_ok=True)
         raise GitOperationError(f"cannot copy the index: {error}") from error
     return copy
+
+
+@contextmanager
+def touched_is_unchanged(repo: Repository) -> Iterator[Git]:
+    """Git whose `diff` looks into files that were only touched, instead of naming them.
+
+    It does so by refreshing the index, which is a copy here: reading writes nothing of a person's.
+    """
+    copy = copy_index(repo)
+    try:
+        yield replace(repo.git, index=copy, config=(*repo.git.config, "diff.autoRefreshIndex=true"))
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def set_entries(repo: Repository, index: Path, entries: Mapping[str, tuple[str, str]]) -> None:

@@ -344,6 +344,20 @@ async def test_landing_beside_uncommitted_work(repo, git) -> None:
     assert repo("show", "main:app.py") == "agent"
 
 
+async def test_a_file_that_was_only_touched_follows(repo, git) -> None:
+    """A file with another time and the same content is no uncommitted change, and no diff."""
+    os.utime(repo.path / "app.py", (1, 1))
+    index = (repo.path / ".git" / "index").read_bytes()
+    assert await git.get_modified_files() == []
+    assert await git.get_diff("main") == ""
+    assert (repo.path / ".git" / "index").read_bytes() == index
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("agent\n")
+    landed = await git.land(await git.candidate(await git.record(tree, "x")))
+    assert (landed.checkout, repo.read("app.py")) == ("followed", "agent\n")
+    assert repo("status", "--porcelain") == ""
+
+
 async def test_landing_while_elsewhere(repo, git) -> None:
     """A person on another branch sees nothing of it."""
     repo("checkout", "-qb", "mine")
