@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from self_coding.errors import MainMovedError
-from self_coding.git_safety import swap
+from self_coding.errors import GateError, MainMovedError
+from self_coding.git_safety import receipts, swap
 from self_coding.git_safety.git import encode, fields
 from self_coding.git_safety.lock import IndexLock, Intent
 from self_coding.git_safety.log import Log, Move
@@ -143,6 +143,7 @@ def finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Int
         _publish(here, part, lock)
     with suppress(MainMovedError):
         _move_refs(repo, plan, plan.after)
+    _seal(repo, plan)
     number = log_of(repo).add(
         plan.kind,
         plan=plan.key,
@@ -158,6 +159,16 @@ def finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Int
     tidy(plan)
     intent.clear()
     return Done(number, tuple(refused))
+
+
+def _seal(repo: Repository, plan: Plan) -> None:
+    """The receipt of a landing; the landing stands, even where it cannot be written."""
+    for ref, old, new in plan.refs:
+        if ref == repo.main_ref:
+            try:
+                receipts.seal(repo.folder, onto=old, landed=new, attempt=plan.attempt)
+            except GateError as error:
+                _logger.warning("no receipt for %s: %s", new[:12], error)
 
 
 def _logged(plan: Plan) -> list[Move]:

@@ -50,7 +50,7 @@ class GateStore:
     def keep(self, key: str, evidence: Evidence) -> None:
         """Keep evidence under `key`; the oldest goes when there is too much."""
         write(self._evidence / f"{key}.json", gate_evidence.dump(evidence))
-        files = sorted(self._evidence.glob("*.json"), key=_modified, reverse=True)
+        files = sorted(self._evidence.glob("*.json"), key=modified, reverse=True)
         for old in files[_KEPT:]:
             old.unlink(missing_ok=True)
 
@@ -105,7 +105,8 @@ def _until(entry: object) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _modified(path: Path) -> float:
+def modified(path: Path) -> float:
+    """When a file was last written; 0 for one that is gone."""
     try:
         return path.stat().st_mtime
     except OSError:

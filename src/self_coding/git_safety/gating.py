@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from self_coding.errors import GitOperationError
+from self_coding.git_safety import receipts
 from self_coding.git_safety.capture import Capture
 from self_coding.git_safety.gate import Gate
 from self_coding.git_safety.objects import write_commit
@@ -60,7 +61,9 @@ def _run(
         return checkout(repo, wanted, exact=exact)
 
     gate = Gate(_top(repo), settings, place, store=repo.folder)
-    return gate.run(commit, tree=tree, base=base, first=first)
+    report = gate.run(commit, tree=tree, base=base, first=first)
+    receipts.note(repo.folder, report)
+    return report
 
 
 def _top(repo: Repository) -> Path:

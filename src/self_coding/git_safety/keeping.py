@@ -22,8 +22,8 @@ from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import UNDO, next_number
 from self_coding.git_safety.scan import discard
 from self_coding.git_safety.worktrees import find, open_worktree
-from self_coding.values.repository import Landed, Operation, Snapshot
-from self_coding.values.verdicts import Finding, GateReport
+from self_coding.values.repository import Operation, Snapshot
+from self_coding.values.verdicts import Finding
 
 _DAY = 86_400.0
 _ALWAYS = 20  # the newest snapshots, which no quota drops
@@ -58,11 +58,6 @@ def rollback(repo: Repository, target: Snapshot | str, *, attempt: str | None, l
         )
         carry_out(repo, plan)
         return to
-
-
-def receipt(repo: Repository, report: GateReport, landed: Landed, attempt: str) -> None:
-    """Write down that what was tested is what landed."""
-    receipts.write_receipt(repo.folder, report, onto=landed.old, landed=landed.new, attempt=attempt)
 
 
 def has_receipt(repo: Repository, commit: str) -> bool:

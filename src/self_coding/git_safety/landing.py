@@ -7,7 +7,7 @@ a merge on main, and never leaves a repository mid-merge.
 from __future__ import annotations
 
 from self_coding.errors import GitOperationError
-from self_coding.git_safety import objects
+from self_coding.git_safety import objects, receipts
 from self_coding.git_safety.change import Plan, carry_out, insist
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.follow import Following, follow
@@ -103,6 +103,7 @@ def _land(repo: Repository, what: Candidate, attempt: str, reason: str) -> Lande
     actual = repo.branch(repo.main)
     if actual != what.onto:
         return Moved(expected=what.onto, actual=actual)
+    receipts.check_newest(repo.folder)
     followings = _followings(repo, what)
     plan = Plan(
         kind="land",
@@ -157,6 +158,7 @@ def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Move
         return Moved(expected=what.onto, actual=actual)
     if tip != what.head:
         return Moved(expected=what.head, actual=tip)
+    receipts.check_newest(repo.folder)
     head = repo.born()
     for other in repo.checkouts():
         _not_rebasing(other, repo.main_ref)

@@ -14,17 +14,69 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from self_coding.errors import GateError
 from self_coding.git_safety import git
-from self_coding.git_safety.gate_store import Clock, now
+from self_coding.git_safety.gate_store import Clock, modified, now, write
 from self_coding.values.verdicts import Finding, GateReport, Receipt
 
 _FOLDER = "receipts"
+_PASSED = "passed"  # the folder of what passed and has not landed
+_NOTES = 200
 _TRIES = 100
 _GIT_SECONDS = 120.0
+
+
+def note(store: Path, report: GateReport) -> None:
+    """Keep on the disk that a commit passed, so that whoever lands it can seal its receipt.
+
+    That may be another process, after a crash. A later failure of the same commit takes it back.
+
+    Raises:
+        GateError: the disk refused.
+    """
+    path = _note_of(store, report.commit)
+    if not report.passed:
+        path.unlink(missing_ok=True)
+        return
+    try:
+        write(path, json.dumps(asdict(_draft(report))))
+    except OSError as error:
+        raise GateError(
+            f"cannot note that it passed: {error}", hint=f"see {path.parent}"
+        ) from error
+    for old in sorted(path.parent.glob("*.json"), key=modified)[:-_NOTES]:
+        old.unlink(missing_ok=True)
+
+
+def seal(store: Path, *, onto: str, landed: str, attempt: str = "") -> Receipt | None:
+    """Make the note of a commit that has landed its receipt; None where it was not tested.
+
+    Call it with the operation lock held. Repeated after a crash it adds no second receipt.
+
+    Raises:
+        GateError: the chain could not be written.
+    """
+    path = _note_of(store, landed)
+    draft = _read(path)
+    if draft is None:
+        return None
+    last = _last(store / _FOLDER)
+    receipt = last if last is not None and last.landed == landed else None
+    receipt = receipt or _chain(store, draft, onto=onto, landed=landed, attempt=attempt, clock=now)
+    path.unlink(missing_ok=True)
+    return receipt
+
+
+def check_newest(store: Path) -> None:
+    """Make sure that another receipt can follow, before something lands.
+
+    Raises:
+        GateError: the newest receipt is damaged.
+    """
+    _last(store / _FOLDER)
 
 
 def write_receipt(
@@ -44,35 +96,55 @@ def write_receipt(
         onto: main before.
         landed: main after.
         attempt: whose change it was.
+        clock: gives the time.
 
     Raises:
         GateError: the chain could not be written.
     """
+    return _chain(store, _draft(report), onto=onto, landed=landed, attempt=attempt, clock=clock)
+
+
+def _draft(report: GateReport) -> Receipt:
+    """What a receipt says of the tests; the landing and the chain are still open."""
+    return Receipt(
+        number=0,
+        previous="",
+        hash="",
+        at="",
+        commit=report.commit,
+        tree=report.tree,
+        onto="",
+        landed="",
+        command=report.command,
+        exit_status=report.exit_status,
+        passed=report.passed,
+        reason=report.reason,
+        sandbox=report.sandbox,
+        limits=report.limits,
+        understood=report.understood,
+        outcomes=tuple(sorted(Counter(test.outcome for test in report.tests).items())),
+        tests_hash=_digest([[test.id, test.outcome] for test in report.tests]),
+        output_hash=_digest(report.output),
+        failures=report.known_failures + report.flaky + report.quarantined,
+        attempt="",
+    )
+
+
+def _chain(
+    store: Path, draft: Receipt, *, onto: str, landed: str, attempt: str, clock: Clock
+) -> Receipt:
     folder = store / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
         last = _last(folder)
         receipt = _sealed(
-            Receipt(
+            replace(
+                draft,
                 number=last.number + 1 if last else 1,
                 previous=last.hash if last else "",
-                hash="",
                 at=clock().isoformat(),
-                commit=report.commit,
-                tree=report.tree,
                 onto=onto,
                 landed=landed,
-                command=report.command,
-                exit_status=report.exit_status,
-                passed=report.passed,
-                reason=report.reason,
-                sandbox=report.sandbox,
-                limits=report.limits,
-                understood=report.understood,
-                outcomes=tuple(sorted(Counter(test.outcome for test in report.tests).items())),
-                tests_hash=_digest([[test.id, test.outcome] for test in report.tests]),
-                output_hash=_digest(report.output),
-                failures=report.known_failures + report.flaky + report.quarantined,
                 attempt=attempt,
             )
         )
@@ -196,6 +268,10 @@ def _last(folder: Path) -> Receipt | None:
             hint="check the chain with `verify`, then move the damaged file away",
         )
     return last
+
+
+def _note_of(store: Path, commit: str) -> Path:
+    return store / _PASSED / f"{commit}.json"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -86,7 +86,6 @@ class GitSafety:
         self._prefix = branch_prefix
         self._gate = gate
         self._limit = max_untracked_bytes
-        self._reports: dict[str, GateReport] = {}
 
     @property
     def gate(self) -> GateSettings:
@@ -226,23 +225,16 @@ class GitSafety:
 
     async def test(self, candidate: Candidate | str, *, first: Sequence[str] = ()) -> GateReport:
         """Run the gate on a candidate or a commit; the user's checkout is not touched."""
-        report = await in_thread(
-            gating.run_candidate, self._repo, self.gate, candidate, tuple(first)
-        )
-        self._reports[report.commit] = report
-        return report
+        return await in_thread(gating.run_candidate, self._repo, self.gate, candidate, tuple(first))
 
     async def land(
         self, candidate: Candidate, *, attempt: str = "", reason: str = ""
     ) -> Landed | Moved:
-        """Move main to the candidate by compare-and-swap; a checkout on main follows if it can."""
-        landed = await in_thread(
-            landing.land, self._repo, candidate, attempt=attempt, reason=reason
-        )
-        report = self._reports.pop(candidate.commit, None)
-        if isinstance(landed, Landed) and report is not None:
-            await in_thread(keeping.receipt, self._repo, report, landed, attempt)
-        return landed
+        """Move main to the candidate by compare-and-swap; a checkout on main follows if it can.
+
+        A candidate that passed `test`, here or in a process that has ended, gets its receipt.
+        """
+        return await in_thread(landing.land, self._repo, candidate, attempt=attempt, reason=reason)
 
     async def contains(self, commit: str) -> bool:
         """Whether main already contains `commit`."""
