@@ -19,7 +19,7 @@ from pathlib import Path
 
 from self_coding.errors import GateError
 from self_coding.git_safety import git
-from self_coding.git_safety.gate_store import Clock, modified, now, write
+from self_coding.git_safety.gate.store import Clock, modified, now, write
 from self_coding.values.verdicts import Finding, GateReport, Receipt
 
 _FOLDER = "receipts"

@@ -14,8 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from self_coding.git_safety import gate_evidence
-from self_coding.git_safety.gate_evidence import Evidence
+from self_coding.git_safety.gate.evidence import Evidence, dump, load
 
 _GREEN, _RED = timedelta(days=7), timedelta(days=1)  # how long evidence counts as fresh
 _KEPT = 200  # pieces of evidence
@@ -39,7 +38,7 @@ class GateStore:
         path = self._evidence / f"{key}.json"
         try:
             age = self._clock().timestamp() - path.stat().st_mtime
-            evidence = gate_evidence.load(path.read_text(encoding="utf-8"))
+            evidence = load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             return None
         if evidence is None:
@@ -49,7 +48,7 @@ class GateStore:
 
     def keep(self, key: str, evidence: Evidence) -> None:
         """Keep evidence under `key`; the oldest goes when there is too much."""
-        write(self._evidence / f"{key}.json", gate_evidence.dump(evidence))
+        write(self._evidence / f"{key}.json", dump(evidence))
         files = sorted(self._evidence.glob("*.json"), key=modified, reverse=True)
         for old in files[_KEPT:]:
             old.unlink(missing_ok=True)

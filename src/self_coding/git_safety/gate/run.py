@@ -19,9 +19,11 @@ from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import Allowance
 from self_coding.adapters.sandbox_bwrap import Box
 from self_coding.errors import GateError
-from self_coding.git_safety import gate_census, gate_integrity, gate_layout, gate_roots
-from self_coding.git_safety.gate_census import Probe
-from self_coding.git_safety.gate_evidence import Evidence
+from self_coding.git_safety.gate.census import KEY_BYTES, Probe, read
+from self_coding.git_safety.gate.evidence import Evidence
+from self_coding.git_safety.gate.integrity import fingerprint, restore_and_compare
+from self_coding.git_safety.gate.layout import MODULE, box_for, command_folder, kit_for
+from self_coding.git_safety.gate.roots import import_names, import_roots, interpreter
 from self_coding.values.verdicts import GateSettings
 
 CHANNEL = "SELF_CODING_CENSUS"  # where the plugin finds its descriptors
@@ -63,9 +65,9 @@ class Runner:
             GateError: the sandbox could not be set up.
         """
         place = setup if self.settings.setup_command else self.top
-        python = gate_roots.interpreter(place, self.settings.command)
-        roots = gate_roots.import_roots(path, self.top, python)
-        names = gate_roots.import_names(path, roots)
+        python = interpreter(place, self.settings.command)
+        roots = import_roots(path, self.top, python)
+        names = import_names(path, roots)
         wanted: dict[str, object] = {"select": select, "collect_only": collect_only}
         wanted["names"] = sorted(names)
         mount = self.top if self.at == "bwrap" else path
@@ -73,24 +75,24 @@ class Runner:
         if setup is not None and python.is_relative_to(setup):
             inside = mount / python.relative_to(setup)
         with (
-            gate_layout.kit_for(python, wanted) as kit,
-            gate_layout.box_for(
+            kit_for(python, wanted) as kit,
+            box_for(
                 self.top, self.settings, self.at, path=path, python=python, kit=kit, setup=setup
             ) as plain,
         ):
-            folder = gate_layout.command_folder(python, inside, kit)
+            folder = command_folder(python, inside, kit)
             env = dict(plain.env) | {
                 "PATH": f"{folder}{os.pathsep}{plain.env.get('PATH', os.defpath)}",
                 "PYTHONPATH": os.pathsep.join(map(str, (kit, *(mount / root for root in roots)))),
-                "PYTEST_PLUGINS": gate_layout.MODULE,
+                "PYTEST_PLUGINS": MODULE,
             }
             box = replace(plain, env=env)
-            before = gate_integrity.fingerprint(path)
+            before = fingerprint(path)
             evidence = self._observe(box, kit, command or self.settings.command)
             probes = evidence.census.probes
             if self._needs_a_probe(evidence, names):
                 probes = self._probe(box, sorted(names))
-            planted = gate_integrity.restore_and_compare(path, before, trusted=self.at == "bwrap")
+            planted = restore_and_compare(path, before, trusted=self.at == "bwrap")
             foreign = _foreign(probes, path, names)
         partial = select is not None or collect_only
         return replace(evidence, tree=tree, whole=not partial, planted=planted, foreign=foreign)
@@ -106,7 +108,7 @@ class Runner:
         return ", ".join([*words, "network" if s.network else "no network"])
 
     def _observe(self, box: Box, kit: Path, command: str) -> Evidence:
-        keys = [secrets.token_bytes(gate_census.KEY_BYTES) for _ in range(_SESSIONS)]
+        keys = [secrets.token_bytes(KEY_BYTES) for _ in range(_SESSIONS)]
         key_out, key_in = os.pipe()
         os.write(key_in, b"".join(keys))
         os.close(key_in)
@@ -134,7 +136,7 @@ class Runner:
             seconds=round(done.seconds, 3),
             sandbox=self.at,
             limits=self.limits(),
-            census=gate_census.read(done.extra[0], keys, cut=cut),
+            census=read(done.extra[0], keys, cut=cut),
         )
 
     def _needs_a_probe(self, evidence: Evidence, names: Iterable[str]) -> bool:

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from self_coding.adapters import places, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
-from self_coding.git_safety import gate_judge, gate_roots, git
-from self_coding.git_safety.gate_evidence import Evidence
-from self_coding.git_safety.gate_judge import Judgement, Sides
-from self_coding.git_safety.gate_layout import PLUGIN, environment
-from self_coding.git_safety.gate_run import Runner
-from self_coding.git_safety.gate_setup import prepared
-from self_coding.git_safety.gate_store import GateStore
+from self_coding.git_safety import git
+from self_coding.git_safety.gate.evidence import Evidence
+from self_coding.git_safety.gate.judge import Judgement, Sides, import_errors, judge, new_failures
+from self_coding.git_safety.gate.layout import PLUGIN, environment
+from self_coding.git_safety.gate.roots import interpreter, stamps
+from self_coding.git_safety.gate.run import Runner
+from self_coding.git_safety.gate.setup import prepared
+from self_coding.git_safety.gate.store import GateStore
 from self_coding.values.verdicts import GateReport, GateSettings
 
 VERSION = 1  # a new one makes every kept verdict stale
@@ -159,7 +160,7 @@ class _Trial:
         """Whether the affected tests alone decide; only where the base's failures are known."""
         if quick.timed_out or not quick.census.ended or (self.onto and base is None):
             return quick.timed_out
-        return bool(gate_judge.new_failures(quick, base, self.gate.memory.quarantined()))
+        return bool(new_failures(quick, base, self.gate.memory.quarantined()))
 
     def _run(
         self,
@@ -257,7 +258,7 @@ class _Trial:
                 base=lru_cache(lambda path: text_of(onto, path)),
                 candidate=lru_cache(lambda path: text_of(self.commit, path)),
             )
-        return gate_judge.judge(
+        return judge(
             evidence,
             base,
             command=self.gate.settings.command,
@@ -269,11 +270,11 @@ class _Trial:
         """Verdicts are kept by everything that can change them."""
         settings = self.gate.settings
         place = None if settings.setup_command else self.gate.top
-        python = gate_roots.interpreter(place, settings.command)
+        python = interpreter(place, settings.command)
         parts = [
             *(VERSION, tree, self.at, repr(settings), self.gate.top, python, *more),
             *sorted(environment(settings).items()),
-            *gate_roots.stamps(python),
+            *stamps(python),
             hashlib.sha256(PLUGIN.read_bytes()).hexdigest(),
         ]
         return hashlib.sha256("\0".join(map(str, parts)).encode(errors="replace")).hexdigest()
@@ -302,7 +303,7 @@ class _Trial:
             cached=self.ran == 0,
             limits=evidence.limits,
             hung=census.unfinished if evidence.timed_out else (),
-            import_errors=gate_judge.import_errors(census),
+            import_errors=import_errors(census),
             quarantined=judgement.quarantined,
             base_tree=base.tree if base else "",
         )

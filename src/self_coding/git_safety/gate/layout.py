@@ -17,7 +17,7 @@ from pathlib import Path
 
 from self_coding.adapters import places, sandbox_bwrap
 from self_coding.adapters.sandbox_bwrap import Box
-from self_coding.git_safety import gate_roots
+from self_coding.git_safety.gate.roots import interpreter_folders
 from self_coding.values.verdicts import GateSettings
 
 PLUGIN = Path(__file__).with_name("census_plugin.py")
@@ -113,7 +113,7 @@ def _interpreter_binds(python: Path, top: Path, setup: Path | None) -> list[tupl
     covered = (*sandbox_bwrap.hidden_folders(), top)
     return [
         (folder, folder)
-        for folder in gate_roots.interpreter_folders(python)
+        for folder in interpreter_folders(python)
         if any(folder.is_relative_to(one) for one in covered)
         and not top.is_relative_to(folder)
         and not _holds_code(folder, top)
