@@ -29,6 +29,11 @@ def fine(name: str, *edits: Edit) -> Case:
 
 
 HONEST = [
+    fine("ci on a newer Python", swap(".github/workflows/ci.yml", "ubuntu-latest", "ubuntu-26.04  # newest")),
+    fine("a newer action", swap(".github/workflows/ci.yml", "checkout@v4", "checkout@v5")),
+    fine("a lint step in ci", swap(".github/workflows/ci.yml", "- run: pytest\n", "- run: pytest\n      - run: ruff check\n")),
+    fine("a hook that others keep",
+         put(".pre-commit-config.yaml", "repos:\n  - repo: https://github.com/x/y\n    rev: v1\n    hooks:\n      - id: z\n")),
     fine("a new test", more(TEST, "\n\ndef test_none():\n    assert discount(5, 0) == 5\n")),
     fine("a new assertion", swap(TEST, LAST, LAST + "    assert discount(0, 100) == 0\n")),
     fine("a stronger assertion",
