@@ -33,6 +33,8 @@ must approve, and the guard's settings. CI pipelines are audited line by line in
 _GUARD_TABLES = ("self-coding", "self_coding")
 _LINK, _SUBMODULE = "120000", "160000"
 _GONE = "000000"
+_NO_TEXT = {_LINK, _SUBMODULE, _GONE}
+_JUDGES = (Kind.TEST, Kind.SUPPORT, Kind.COMMAND, Kind.SETTING)
 _TESTS, _MODES = ("audited", "added", "no"), ("refuse", "ask")
 _RUNNABLE = (b"#!", b"\x7fELF")  # what a system runs; the bit alone on other text is harmless
 
@@ -127,9 +129,9 @@ def judge(
         *_coverage(change, policy, before, covered),
         *_secrets(change, policy, before, after),
     ]
-    texts = [
-        file.path for file in change.files if not {file.mode, file.old_mode} & {_LINK, _SUBMODULE}
-    ]
+    texts = [file.path for file in change.files if not {file.mode, file.old_mode} <= _NO_TEXT]
+    before, after = _as_texts(change, before, after)
+    findings += _links_of_tests(change, before, after)
     if policy.tests_may_change == "no":
         findings += _any_test(texts, before, after)
     strict = policy.tests_may_change == "added"
@@ -334,6 +336,21 @@ def _secrets(
             if text[secret.start : secret.end] not in known:
                 message = f"holds a secret ({secret.rule})"
                 yield Finding(rule="secret", path=file.path, line=secret.line, message=message)
+
+
+def _as_texts(change: Change, before: Contents, after: Contents) -> tuple[Contents, Contents]:
+    """The contents without those of links: a file that becomes one is gone for its readers."""
+    was = {file.path: None for file in change.files if file.old_mode in _NO_TEXT}
+    now = {file.path: None for file in change.files if file.mode in _NO_TEXT}
+    return {**before, **was}, {**after, **now}
+
+
+def _links_of_tests(change: Change, before: Contents, after: Contents) -> Iterator[Finding]:
+    """A test, a setting or a pipeline that is a link: its text may lie where nobody audits it."""
+    links = [file.path for file in change.files if file.mode == _LINK]
+    for file in read_files(links, before, after).of(*_JUDGES):
+        message = f"a {file.kind} must be a file, not a link"
+        yield Finding(rule="link", path=file.path, message=message)
 
 
 def _any_test(paths: list[str], before: Contents, after: Contents) -> Iterator[Finding]:
