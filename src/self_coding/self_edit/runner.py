@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from self_coding.errors import StorageError
@@ -19,19 +20,28 @@ from self_coding.self_edit.history import By, History, Kind, number, numbers
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.rooms import Rooms
 from self_coding.self_edit.steps import Means, Steps
+from self_coding.self_edit.turn import Turn, turn_at
 from self_coding.values.edits import SelfEditResult, Task
 
 T = TypeVar("T")
 _SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # told before, too
+_LANDS = (Step.INTEND, Step.SWAP)
 _PASSIVE = (Step.SUBMIT, Step.WAIT)
 
 
 class Runner:
-    """Drives self-edits over the given rooms with the given means."""
+    """Drives self-edits over the given rooms with the given means.
 
-    def __init__(self, rooms: Rooms, means: Means) -> None:
+    Args:
+        rooms: the services it works with.
+        means: what this run has at hand.
+        turn: the file by which self-edits of several processes take turns to land.
+    """
+
+    def __init__(self, rooms: Rooms, means: Means, *, turn: Path | None = None) -> None:
         self._rooms = rooms
         self._means = means
+        self._turn = turn
         self._steps = Steps(rooms, means)
         self._ending = Ending(rooms)
 
@@ -98,6 +108,10 @@ class Runner:
 
     async def _advance(self, attempt: int, leader: int) -> None:
         """Perform this attempt's steps until it has ended or has to wait."""
+        with turn_at(self._turn) as turn:
+            await self._step_by_step(attempt, leader, turn)
+
+    async def _step_by_step(self, attempt: int, leader: int, turn: Turn) -> None:
         while True:
             round_ = await self._round(leader)
             mine = next(one for one in round_ if one.attempt == attempt)
@@ -105,6 +119,7 @@ class Runner:
             step = decide(mine.events, [one.events for one in beside])
             if step is None or self._waits(step):
                 return
+            await self._in_turn(step, mine, turn)
             if step in _SLOW:
                 self._steps.say(attempt, step)
             if step is Step.END:
@@ -115,6 +130,13 @@ class Runner:
             self._steps.say(attempt, kind, account.event_in_words(kind, facts))
             if step is Step.SPREAD:
                 return  # the round has become wider
+
+    async def _in_turn(self, step: Step, mine: History, turn: Turn) -> None:
+        """Land, and test again after main has moved, when no other self-edit is at that."""
+        if step in _LANDS or (step is Step.TEST and mine.has(Kind.MOVED)):
+            await turn.take(lambda: self._steps.say(mine.attempt, step, "another one is landing"))
+        else:
+            turn.release()
 
     def _may_go_on(self, mine: History, round_: Sequence[History]) -> bool:
         beside = [one.events for one in round_ if one is not mine]

@@ -96,7 +96,7 @@ class SelfEdit:
         """
         limits = self._limits(tries, best_of)
         means = _means(limits, editor, ask, on_progress)
-        runner = Runner(self.rooms, means)
+        runner = self._runner(means)
         wanted = self._task(task)
         plan = _plan(editor, limits, ask=hold or ask is not None, dry_run=dry_run)
         with self._claimed(wanted.id):
@@ -115,7 +115,7 @@ class SelfEdit:
         """
         wanted = self._task(task)
         editor = CallerEditor()
-        runner = Runner(self.rooms, _means(self.limits, editor, None, None))
+        runner = self._runner(_means(self.limits, editor, None, None))
         plan = _plan(editor, replace(self.limits, tries=1, best_of=1), ask=ask, dry_run=False)
         with self._claimed(wanted.id):
             await self._settle()
@@ -177,7 +177,7 @@ class SelfEdit:
         Raises:
             EditError: the attempt does not wait for anything.
         """
-        history = await Runner(self.rooms, Means()).history(attempt)
+        history = await self._runner(Means()).history(attempt)
         if history.events and decide(history.events) is Step.SUBMIT:
 
             async def call_off(runner: Runner, mine: History) -> None:
@@ -211,7 +211,7 @@ class SelfEdit:
                 if not ours:
                     continue  # another process is at it
                 made_by = editor or self._restore(_spec(history))
-                runner = Runner(self.rooms, _means(self.limits, made_by, ask, on_progress))
+                runner = self._runner(_means(self.limits, made_by, ask, on_progress))
                 await runner.drive(leader)
                 results.append(await runner.result(leader))
         return results
@@ -242,7 +242,7 @@ class SelfEdit:
         with self._claimed(mine.edit, wait=False) as ours:
             if not ours or not await self.rooms.repository.contains(candidate.commit):
                 return False
-            await Runner(self.rooms, _means(self.limits, None, None, None)).drive(mine.leader)
+            await self._runner(_means(self.limits, None, None, None)).drive(mine.leader)
             return True
 
     async def _answer(
@@ -271,9 +271,12 @@ class SelfEdit:
             raise EditError(f"there is no self-edit attempt {attempt}", hint="see `log`")
         with self._claimed(history.edit):
             means = _means(self.limits, self._restore(_spec(history)), ask, on_progress)
-            runner = Runner(self.rooms, means)
+            runner = self._runner(means)
             await go_on(runner, await runner.history(attempt))
             return await runner.result(history.leader)
+
+    def _runner(self, means: Means) -> Runner:
+        return Runner(self.rooms, means, turn=self._leases / "landing.lock")
 
     @contextmanager
     def _claimed(self, edit: str, *, wait: bool = True) -> Iterator[bool]:

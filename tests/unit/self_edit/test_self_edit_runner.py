@@ -10,6 +10,7 @@ import pytest
 
 from self_coding.errors import EditError, GateError, JournalError, SelfCodingError
 from self_coding.self_edit import SelfEdit
+from self_coding.self_edit.turn import Turn, turn_at
 from self_coding.testing import Disk, MemoryEditor, MemoryRules, memory_rooms
 from self_coding.values.attempts import Json, Outcome
 from self_coding.values.edits import Assignment, EditReport, Limits, Progress, Question
@@ -451,3 +452,44 @@ async def test_a_landing_is_recorded_at_the_next_start(world: World) -> None:
 def test_errors_are_ours() -> None:
     """Everything a self-edit refuses is an error with a hint."""
     assert issubclass(EditError, SelfCodingError)
+
+
+async def test_self_edits_take_turns_when_main_is_busy(world: World) -> None:
+    """Many that are tested at once all land, none tested more than twice, whatever comes first."""
+
+    async def one(number: int) -> list[str]:
+        layer = world.layer(moves=1)
+        repository = layer.rooms.repository
+        test = repository.test
+
+        async def slowly(*args: object, **kwargs: object) -> object:
+            await asyncio.sleep(0.03 * number)
+            return await test(*args, **kwargs)  # type: ignore[arg-type]
+
+        repository.test = slowly  # type: ignore[method-assign, assignment]
+        editor = MemoryEditor(world.disk, {number: {f"{number}.py": "2"} for number in range(1, 9)})
+        result = await layer.self_edit(f"make number {number}", editor=editor)
+        assert result.success, result.message
+        return world.kinds(result.attempt_id or 0)
+
+    kinds = await asyncio.gather(*(one(number) for number in range(1, 7)))
+    assert max(each.count("tested") for each in kinds) == 2
+    assert len(world.disk.main) == 7
+    assert not list(world.folder.glob("*.lock")), "no turn is held afterwards"
+
+
+async def test_a_turn_that_is_never_given_up_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    """Whoever has waited long enough goes on without the turn; main is safe without it."""
+    path = tmp_path / "landing.lock"
+    with turn_at(path) as held, turn_at(tmp_path / "landing.lock") as free:
+        await held.take()
+        told: list[str] = []
+        late = Turn(path, patience=0.05)
+        await late.take(lambda: told.append("waits"))
+        late.release()
+        assert told == ["waits"]
+        assert path.exists(), "it is still held by its holder"
+        held.release()
+        await free.take(lambda: told.append("waits"))
+        assert told == ["waits"]
+    assert not path.exists()

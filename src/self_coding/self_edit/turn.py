@@ -1,0 +1,61 @@
+"""The turn to land: whose change was tested in vain lands next, undisturbed by other self-edits.
+
+Without it a busy main starves whoever has the slower tests. It is a courtesy between processes
+of ours and decides nothing: main moves by compare-and-swap alone, whoever holds the turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from self_coding.adapters.leases import Lease, claim
+
+PATIENCE = 1800.0  # seconds; then without: whoever holds it may have been stopped by a person
+
+
+class Turn:
+    """One attempt's hold on the turn of its repository; the kernel drops it with the process.
+
+    Args:
+        path: the file that stands for the turn; None where there is nobody else.
+        patience: seconds to wait for it.
+    """
+
+    def __init__(self, path: Path | None, *, patience: float = PATIENCE) -> None:
+        self._path = path
+        self._patience = patience
+        self._lease: Lease | None = None
+
+    async def take(self, waits: Callable[[], None] = lambda: None) -> None:
+        """Hold the turn, or have waited for it long enough; `waits` is told when it is not free."""
+        if self._path is None or self._lease is not None:
+            return
+        end = time.monotonic() + self._patience
+        pause = 0.01
+        while (lease := claim(self._path)) is None and time.monotonic() < end:
+            if pause == 0.01:
+                waits()
+            pause = min(pause * 2, 0.2)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who polls when
+        self._lease = lease
+
+    def release(self) -> None:
+        """Give it up; without it, nothing."""
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+
+@contextmanager
+def turn_at(path: Path | None) -> Iterator[Turn]:
+    """A turn, not yet held, that is given up when the block ends."""
+    turn = Turn(path)
+    try:
+        yield turn
+    finally:
+        turn.release()
