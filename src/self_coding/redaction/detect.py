@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from self_coding.redaction.rules import ASSIGNMENT, ENVIRONMENT, RULES, Rule
 
 _MARK = "[redacted: {}]"
+TOKEN_LENGTH = 20  # no token is shorter, and none has a space: ordinary text is soon passed over
+_EXACT = tuple((needle, rule) for rule in RULES if not rule.fold for needle in rule.needles)
+_FOLDED = tuple((needle, rule) for rule in RULES if rule.fold for needle in rule.needles)
 
 _ESCAPE = re.compile(
     r"\x1b\][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # operating system command (titles, links)
@@ -121,17 +124,21 @@ def is_secret_path(path: str) -> bool:
 
 
 def _clean(text: str) -> str:
-    text = _ESCAPE.sub("", text)
-    text = _CARRIAGE.sub("\n", text)
+    if "\x1b" in text or "\x9b" in text:
+        text = _ESCAPE.sub("", text)
+    if "\r" in text:
+        text = _CARRIAGE.sub("\n", text)
     text = _CONTROL.sub("", text)
-    return _SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _spans(text: str) -> Iterator[tuple[int, int, str]]:
     lowered = text.lower()
-    for rule in RULES:
-        if any(needle in (lowered if rule.fold else text) for needle in rule.needles):
-            yield from _matches(rule, text)
+    words = " ".join([word for word in text.split() if len(word) >= TOKEN_LENGTH])
+    held = [rule for needle, rule in _EXACT if needle in (text if " " in needle else words)]
+    held += [rule for needle, rule in _FOLDED if needle in lowered]
+    for rule in dict.fromkeys(held):
+        yield from _matches(rule, text)
     if any(needle in lowered for needle in ASSIGNMENT.needles):
         for rule in (ASSIGNMENT, ENVIRONMENT):
             for match in rule.pattern.finditer(text):

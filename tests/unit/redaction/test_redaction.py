@@ -4,14 +4,16 @@ The keys here are made up at run time from a seeded generator, so none was ever 
 """
 
 import random
+import re
 import string
 import time
+from re import _parser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from self_coding.redaction import find_secrets, is_secret_path, redact
+from self_coding.redaction import detect, find_secrets, is_secret_path, redact
 
 DICE = random.Random(11)
 MIXED = string.ascii_letters + string.digits
@@ -292,3 +294,12 @@ def test_secret_files_are_known_by_name(path: str) -> None:
 def test_ordinary_files_are_not(path: str) -> None:
     """Templates, public halves and source files are no secret files."""
     assert not is_secret_path(path)
+
+
+def test_no_token_is_shorter_than_the_words_looked_at() -> None:
+    """Each token's shape is one word of at least the length below which words are passed over."""
+    tokens = [rule for needle, rule in detect._EXACT if " " not in needle]
+    assert len(tokens) > 50
+    for rule in tokens:
+        assert _parser.parse(rule.source).getwidth()[0] >= detect.TOKEN_LENGTH, rule.name
+        assert not re.search(r"\\s|\[\^| ", rule.source), rule.name
