@@ -4,8 +4,8 @@
 
 The planted keys and the harmless lines are those of the tests. FOLDER (default: `src`) is real
 code in which nothing is a secret. detect-secrets runs with all its plugins and its own filters,
-where it is installed (the shapes planted are those that we know, so it is a
-measure of what is covered, not of who is better); each planted key is a file of its own for it, as a person would scan it.
+where it is installed; each planted key is a file of its own for it, as a person would scan it.
+The shapes planted are those that we know: what is measured is what of them is covered.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def measure(name: str, find: Finder, folder: Path) -> None:
     size = sum(path.stat().st_size for path in files) / 1e6
     print(
         f"{name:15} {planted:3} of {len(CANARIES)} planted  "
-        f"{accused:2} of {len(HARMLESS)} harmless accused  {false:3} in {size:.2f} MB of code  {spent / size:6.2f} CPU s/MB"
+        f"{accused:2} of {len(HARMLESS)} harmless accused  "
+        f"{false:3} in {size:.2f} MB of code  {spent / size:6.2f} CPU s/MB"
     )
 
 
