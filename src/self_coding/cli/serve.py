@@ -41,10 +41,8 @@ def mcp_command(
     portable: bool,
 ) -> None:
     """Serve this repository to MCP clients (Claude Code, Cursor, VS Code, Goose)."""
-    from self_coding.mcp_server.clients import configuration
-
     if print_config is not None:
-        click.echo(configuration(print_config, portable=portable))
+        _print_config(session, print_config, portable=portable)
         return
     from self_coding.config import open_layer
     from self_coding.mcp_server import build
@@ -58,6 +56,14 @@ def mcp_command(
         serve(server, port=port, token=token, say=session.say)
     else:
         server.run("stdio")
+
+
+def _print_config(session: Session, client: str, *, portable: bool) -> None:
+    """The settings go to standard output, so that they can be sent straight into a file."""
+    from self_coding.mcp_server.clients import configuration, place
+
+    session.say(f"for {place(client, portable=portable)}")
+    click.echo(configuration(client, portable=portable))
 
 
 def _tell_bypass(session: Session, layer: Layer) -> None:

@@ -11,9 +11,9 @@ from self_coding.values.attempts import Json
 
 _PLACES = {
     "claude": ".mcp.json in the repository, or run:  claude mcp add self-coding -- {line}",
-    "cursor": ".cursor/mcp.json in the repository",
-    "vscode": ".vscode/mcp.json in the repository",
-    "goose": "~/.config/goose/config.yaml; with an `extensions:` already there, add to it",
+    "cursor": ".cursor/mcp.json in the repository; with `mcpServers` already there, add to it",
+    "vscode": ".vscode/mcp.json in the repository; with `servers` already there, add to it",
+    "goose": "~/.config/goose/config.yaml; with `extensions` already there, add to it",
 }
 #: These start servers in a folder of their own and fill in the one that is open.
 _OPEN_FOLDER = {"cursor": "${workspaceFolder}", "vscode": "${workspaceFolder}"}
@@ -21,26 +21,32 @@ _SECONDS = 1800  # a self-edit lasts as long as its edit and its tests
 
 
 def configuration(client: str, *, portable: bool = False) -> str:
-    """The settings for one client, as text to paste; its first line says where.
+    """The settings for one client, as the whole text of its file.
 
     Args:
         client: "claude", "cursor", "vscode" or "goose".
         portable: start the server through `uvx`, so that the settings can be shared; by default
             it is this very installation, which needs nothing else.
     """
-    if client not in _PLACES:
-        raise ConfigError(f"unknown client {client!r}", hint=f"one of {', '.join(_PLACES)}")
-    words = _words(_OPEN_FOLDER.get(client, ""), portable=portable)
-    place = f"# {_PLACES[client].format(line=shlex.join(words))}"
+    words = _words(client, portable=portable)
     if client == "goose":
-        return f"{place}\n{_goose(words)}"
+        return _goose(words)
     arguments: list[Json] = list(words[1:])
     entry: dict[str, Json] = {"type": "stdio", "command": words[0], "args": arguments}
     key = "servers" if client == "vscode" else "mcpServers"
-    return f"{place}\n{json.dumps({key: {'self-coding': entry}}, indent=2)}"
+    return json.dumps({key: {"self-coding": entry}}, indent=2)
 
 
-def _words(folder: str, *, portable: bool) -> list[str]:
+def place(client: str, *, portable: bool = False) -> str:
+    """Where these settings go, in one line; for Claude Code also the command that does it."""
+    words = _words(client, portable=portable)
+    return _PLACES[client].format(line=shlex.join(words))
+
+
+def _words(client: str, *, portable: bool) -> list[str]:
+    if client not in _PLACES:
+        raise ConfigError(f"unknown client {client!r}", hint=f"one of {', '.join(_PLACES)}")
+    folder = _OPEN_FOLDER.get(client, "")
     where = ["--repo", folder] if folder else []
     if portable:
         return ["uvx", "--from", "self-coding[mcp]", "self-coding", *where, "mcp"]
