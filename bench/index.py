@@ -2,7 +2,7 @@
 
     python bench/index.py cost TREE [--ruff PATH] [--python PATH]     a git working tree
     python bench/index.py graph ROOT EDGES.tsv                        EDGES of bench/import_truth.py
-    python bench/index.py tests ROOT .coverage                        contexts: one a test file
+    python bench/index.py tests ROOT RECORD [--truth DATA]            coverage.py's, with contexts
 
 CPU is user + system seconds of whole processes, children included; every row of `cost` is the
 least of three runs, the peers' in between ours.
@@ -170,8 +170,8 @@ def graph(root: Path, truth_file: Path) -> None:
         print("  not run", *pair)
 
 
-def tests(root: Path, data: Path) -> None:
-    """Affected tests against recorded contexts, with the record and without."""
+def tests(root: Path, data: Path, truth: Path) -> None:
+    """Affected tests against the contexts of `truth`, without a record and with that of `data`."""
     from self_coding import CodebaseIndexer
     from self_coding.codebase_indexer import blast, coverage
     from self_coding.codebase_indexer.outline import outline
@@ -183,7 +183,7 @@ def tests(root: Path, data: Path) -> None:
         everything = await indexer.impact(["pyproject.toml"])
         suite = set(everything.tests)
         known = await asyncio.to_thread(indexer._answer, blast.modules)
-        ran = coverage.read_data_file(data, root)
+        ran = coverage.read_data_file(truth, root)
         files: dict[str, set[str]] = defaultdict(set)
         bodies: dict[tuple[str, int], set[str]] = defaultdict(set)
         outlines = {}
@@ -244,13 +244,14 @@ def main() -> None:
     three = commands.add_parser("tests")
     three.add_argument("root", type=Path)
     three.add_argument("data", type=Path)
+    three.add_argument("--truth", type=Path, help="what is needed, where it is another file")
     chosen = parser.parse_args()
     if chosen.command == "cost":
         cost(chosen.tree.resolve(), chosen.ruff, chosen.python)
     elif chosen.command == "graph":
         graph(chosen.root.resolve(), chosen.truth)
     else:
-        tests(chosen.root.resolve(), chosen.data)
+        tests(chosen.root.resolve(), chosen.data, chosen.truth or chosen.data)
 
 
 if __name__ == "__main__":

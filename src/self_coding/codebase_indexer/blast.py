@@ -11,10 +11,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from self_coding.codebase_indexer import coverage, project, store
+from self_coding.codebase_indexer import project, store
 from self_coding.codebase_indexer.graph import Graph
-from self_coding.codebase_indexer.impact import Facts, Recorded, assess
-from self_coding.codebase_indexer.outline import outline
+from self_coding.codebase_indexer.impact import Facts, assess
+from self_coding.codebase_indexer.recorded import recorded
 from self_coding.codebase_indexer.resolve import Layout
 from self_coding.codebase_indexer.scan import decode, unpack_imports
 from self_coding.values.code import BlindSpot, Impact
@@ -79,7 +79,7 @@ def impact(snapshot: Snapshot, paths: Sequence[str], *, blind: bool = True) -> I
         entries=dict.fromkeys(_files_of(snapshot, layout, described.entries), "pyproject.toml"),
         plugins=_files_of(snapshot, layout, described.plugins),
         gone={path: _importers_of_gone(snapshot, path) for path in gone},
-        recorded=_recorded(snapshot, paths),
+        recorded=recorded(snapshot.connection, paths, snapshot.source),
     )
     return assess(snapshot.graph, paths, facts)
 
@@ -128,55 +128,6 @@ def _importers_of_gone(snapshot: Snapshot, path: str) -> list[str]:
         ):
             found.append(importer)
     return sorted(found)
-
-
-def _recorded(snapshot: Snapshot, paths: Sequence[str]) -> Recorded:
-    """What recorded coverage says of a change to `paths`."""
-    connection = snapshot.connection
-    if connection.execute("SELECT 1 FROM coverage LIMIT 1").fetchone() is None:
-        return Recorded()
-    changed = set(paths)
-    stale: set[str] = set()
-    tests: set[str] = set()
-    rows = connection.execute(
-        "SELECT c.test, c.path, c.hash IS files.hash FROM coverage AS c"
-        " LEFT JOIN files ON files.path = c.path"
-    )
-    for test, path, same in rows:
-        tests.add(store.shown(test))
-        if not same and store.shown(path) not in changed:
-            stale.add(store.shown(test))
-    if coverage.SHARED in stale:
-        stale |= tests
-    valid = tests - stale - {coverage.SHARED}
-    ran, narrow = {}, set()
-    for path in paths:
-        ran[path], certain = _callers(snapshot, path)
-        if certain and coverage.SHARED not in ran[path]:
-            narrow.add(path)
-    return Recorded(tests=valid, ran=ran, narrow=narrow)
-
-
-def _callers(snapshot: Snapshot, path: str) -> tuple[set[str], bool]:
-    """The tests recorded to run what may have changed in a file; whether nothing else changed.
-
-    When the file is still as it was recorded, the change is yet to come: any body may be it.
-    """
-    rows = snapshot.connection.execute(
-        "SELECT c.test, c.outline, c.body, c.hash IS files.hash FROM coverage AS c"
-        " LEFT JOIN files ON files.path = c.path WHERE c.path = ?",
-        (store.stored(path),),
-    ).fetchall()
-    source = snapshot.source(path)
-    now = outline(source) if source is not None else None
-    if now is None or not rows:
-        return {store.shown(test) for test, *_ in rows}, False
-    certain = all(recorded == now.digest for _, recorded, _, _ in rows)
-    return {
-        store.shown(test)
-        for test, _, body, same in rows
-        if same or not certain or body == coverage.ANY or body not in now.bodies
-    }, certain
 
 
 def covering_test(snapshot: Snapshot, path: str) -> str | None:

@@ -18,6 +18,7 @@ from self_coding.errors import IndexerError
 
 Calls = Mapping[str, Mapping[str, Iterable[bytes]]]  # test file -> path -> digests of bodies
 ANY = b""  # the body that is recorded where nobody said which
+LOADED = b"loaded"  # the "body" of a file that was imported while this test file ran
 SHARED = ""  # the test under which work at import time, done for all tests, is recorded
 
 
@@ -67,7 +68,10 @@ def called(
     name: Callable[[str], str],
     source: Callable[[str], bytes | None],
 ) -> Calls:
-    """Which function bodies each test file ran.
+    """Which function bodies each test file ran, and which files it loaded.
+
+    What was loaded is told only where the record knows it of each test: where nothing ran outside
+    the tests' contexts, as when every test file has a process of its own.
 
     Args:
         ran: context -> path -> lines.
@@ -76,16 +80,26 @@ def called(
     """
     outlines: dict[str, Outline | None] = {}
     found: dict[str, dict[str, set[bytes]]] = defaultdict(dict)
+    apart = not any(paths for context, paths in ran.items() if name(context) == SHARED)
     for context, paths in ran.items():
         test = name(context)
         for path, lines in paths.items():
             if path not in outlines:
                 text = source(path)
                 outlines[path] = outline(text) if text is not None else None
-            seen = outlines[path]
-            for body, inside in seen.bodies.items() if seen is not None else ():
-                if not inside.isdisjoint(lines):
-                    found[test].setdefault(path, set()).add(body)
+            bodies = _bodies(outlines[path], frozenset(lines), loads=apart)
+            if bodies:
+                found[test].setdefault(path, set()).update(bodies)
+    return found
+
+
+def _bodies(seen: Outline | None, lines: frozenset[int], *, loads: bool) -> set[bytes]:
+    """The bodies that some of these lines belong to; LOADED for lines outside all of them."""
+    if seen is None:
+        return {LOADED} if loads and lines else set()
+    found = {body for body, inside in seen.bodies.items() if not inside.isdisjoint(lines)}
+    if loads and not lines <= frozenset().union(*seen.bodies.values()):
+        found.add(LOADED)
     return found
 
 

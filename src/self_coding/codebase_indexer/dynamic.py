@@ -26,6 +26,7 @@ _RUN = re.compile(
 _MODULE_OPTION = re.compile(r"[\"']-m[\"']\s*,\s*[\"']([\w.]+)[\"']")
 _EXECUTED = re.compile(r"(?<![.\w])(exec|eval)\s*\(|\b(spec_from_file_location|exec_module)\s*\(")
 _STARTERS = frozenset(("subprocess", "runpy", "asyncio.subprocess"))
+STARTS = "starts programs; what they import is not seen"
 _FIXTURES = ("pytester", "testdir", "script_runner", "create_subprocess_")
 
 
@@ -85,7 +86,7 @@ def _programs(text: str, found: list[str], blind: list[BlindLine]) -> None:
     started = _RUN.search(text)
     if started:
         line = _line(text, started.start())
-        blind.append(BlindLine(line, "starts programs; what they import is not seen"))
+        blind.append(BlindLine(line, STARTS))
 
 
 def _line(text: str, at: int) -> int:

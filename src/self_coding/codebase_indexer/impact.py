@@ -7,6 +7,7 @@ where no import leads from it to the change and nothing on its way imports by a 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -35,13 +36,17 @@ _HEADER = re.compile(
 class Recorded:
     """What recorded coverage says of a change.
 
-    `tests` have a record that still holds; `ran` are those of them that called into a changed
-    file; `narrow` the changed files of which only function bodies differ from the record.
+    `tests` have a record that still holds, `whole` those of them whose record also tells every
+    file that they loaded; `ran` are the tests that called into a changed file, or loaded it;
+    `narrow` the changed files of which only function bodies differ from the record; `seen` those
+    whose loading was recorded.
     """
 
     tests: Set[str] = frozenset()
+    whole: Set[str] = frozenset()
     ran: Mapping[str, Set[str]] = field(default_factory=dict)
     narrow: Set[str] = frozenset()
+    seen: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,19 +129,28 @@ def _tests(
     recorded = facts.recorded
     by_name = {spot.path for spot in facts.blind}
     blind = {each.path for each in graph.dependents(sorted(by_name))} | by_name
-    narrow = [path for path in paths if path in recorded.narrow]
-    wide = [path for path in paths if path not in recorded.narrow]
     chosen = set(paths) & facts.tests
-    for path in narrow:
+    for path in paths:
         chosen |= recorded.ran.get(path, set()) & facts.tests
-    if wide:
-        closure = {each.path for each in graph.dependents(wide, first)}
-        chosen |= (closure | blind) & facts.tests
-        chosen |= {test for path in wide for test in recorded.ran.get(path, ())} & facts.tests
-    if narrow:
-        closure = {each.path for each in graph.dependents(narrow)}
-        chosen |= ((closure | blind) & facts.tests) - recorded.tests
+    for believed, part in _parts(paths, recorded).items():
+        users = {user: path for user, path in first.items() if path in part}
+        closure = {each.path for each in graph.dependents(part, users)}
+        chosen |= ((closure | blind) & facts.tests) - believed
     return chosen
+
+
+def _parts(paths: Sequence[str], recorded: Recorded) -> Mapping[Set[str], list[str]]:
+    """The changed files by the tests about which their record alone decides."""
+    found: dict[Set[str], list[str]] = defaultdict(list)
+    for path in paths:
+        if path in recorded.narrow:
+            believed = frozenset(recorded.tests)
+        elif path in recorded.seen:
+            believed = frozenset(recorded.whole)
+        else:
+            believed = frozenset()
+        found[believed].append(path)
+    return found
 
 
 def _hidden(paths: Sequence[str], facts: Facts, known: Set[str]) -> list[BlindSpot]:

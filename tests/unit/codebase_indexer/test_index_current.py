@@ -325,7 +325,7 @@ async def test_a_coverage_data_file(tree: Path, write, indexer) -> None:
     data.add_lines({str(tree / "pkg/a.py"): [1, 4], "/elsewhere.py": [1]})
     data.write()
     await indexer.record_coverage(tree / ".git/cov")
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
+    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py", "tests/test_b.py"]
     write(**{"pkg/a.py": "def one():\n    return 1\n\ndef two():\n    return 22\n"})
     assert await indexer.affected_tests(["pkg/a.py"]) == []
     write(**{"pkg/a.py": "def one():\n    return 11\n\ndef two():\n    return 2\n"})
