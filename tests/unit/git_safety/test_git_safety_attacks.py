@@ -49,7 +49,8 @@ async def test_an_editor_that_saves_all_the_time(repo, git) -> None:
         stop.set()
         thread.join()
     known = repo("rev-list", "--objects", "--all", "--no-object-names").split()
-    aside = [p.read_text() for p in (repo.path / ".git").glob("self-coding-set-aside/*/*")]
+    kept = (repo.path / ".git" / "self-coding-set-aside").rglob("*")
+    aside = [path.read_text() for path in kept if path.is_file()]
     assert repo.read("app.py") == saved[-1] or blob(saved[-1]) in known or saved[-1] in aside
 
 
