@@ -182,7 +182,7 @@ def test_a_full_disk_stores_nothing_and_says_so(tmp_path):
 
 
 _READER = """
-import concurrent.futures.thread  # before the interpreter may be out of reach
+import concurrent.futures.thread, urllib.parse  # later, the interpreter may be out of reach
 import asyncio, os, sys
 from self_coding.errors import StorageError
 from self_coding.modification_journal import ModificationAttempt, ModificationJournal
