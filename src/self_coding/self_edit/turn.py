@@ -17,6 +17,8 @@ from self_coding.adapters.leases import Lease, claim
 
 PATIENCE = 1800.0  # seconds; then without: whoever holds it may have been stopped by a person
 
+_NEW, _OLD = 0.2, 0.02  # seconds between two looks: who has waited longer looks more often
+
 
 class Turn:
     """One attempt's hold on the turn of its repository; the kernel drops it with the process.
@@ -36,12 +38,12 @@ class Turn:
         if self._path is None or self._lease is not None:
             return
         end = time.monotonic() + self._patience
-        pause = 0.01
+        pause = _NEW
         while (lease := claim(self._path)) is None and time.monotonic() < end:
-            if pause == 0.01:
+            if pause == _NEW:
                 waits()
-            pause = min(pause * 2, 0.2)
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who polls when
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
+            pause = max(pause * 0.95, _OLD)
         self._lease = lease
 
     def release(self) -> None:
