@@ -19,8 +19,8 @@ from self_coding.retrieval import estimate_tokens
 
 _PATHS = 0.55  # share of the budget that the names of files may take
 _LEGEND = (
-    "Folders and files that the code leans on most come first. A folder names its files; a file "
-    "its functions, then each class with its methods."
+    "What the code leans on most comes first. A folder names its files; a file its functions, "
+    "then its classes, with methods behind a colon."
 )
 _PURPOSES = 12  # so many files say what they are for before the others tell their names
 _LEFTOVER = 1e6  # a rank after all names
@@ -32,6 +32,7 @@ _IMPORTED = 0.3  # being imported by most, beside being changed most
 _TASK = 1.0  # what a task's own files come before
 _ASIDE = 0.3  # what a file beside the product counts: documentation, examples, tools
 _FILE = 40  # characters that a file costs before its first name
+_METHODS = 3.0  # methods come when the functions and classes of three times as many files are told
 _STEP = 0.06  # each further step of a file comes later, by this share of its rank
 
 
@@ -64,11 +65,16 @@ class Outline:
 
 
 class _Line(NamedTuple):
-    """One line and what decides whether it is told: the lower the rank, the sooner."""
+    """One line and what decides whether it is told: the lower the rank, the sooner.
+
+    Of lines that have one place the last is told, which says more. A `name` is told on one line
+    with the names next to it.
+    """
 
     rank: float
     place: tuple[int, ...]
     text: str
+    is_name: bool = False
 
 
 def write(
@@ -118,7 +124,16 @@ def _longest(lines: Sequence[_Line], budget: int, count: Callable[[str], int]) -
 
 
 def _joined(lines: Iterable[_Line]) -> str:
-    return "\n".join(line.text for line in sorted(lines, key=lambda line: line.place))
+    told = {line.place: line for line in lines}
+    parts: list[str] = []
+    after_name = False
+    for _, line in sorted(told.items()):
+        if line.is_name and after_name:
+            parts[-1] += line.text[1:]
+        else:
+            parts.append(line.text)
+        after_name = line.is_name
+    return "\n".join(parts)
 
 
 def _cut(text: str, budget: int, count: Callable[[str], int]) -> str:
@@ -187,24 +202,37 @@ def _tests(tests: Sequence[Outline]) -> list[_Line]:
 
 
 def _file(number: int, module: Outline, place: tuple[int, ...]) -> list[_Line]:
-    """What a file is for and defines: its functions in one line, then a line for each class."""
+    """What a file is for and defines: its functions, its classes, later on their methods."""
     functions = [h.name for h in module.heads if not h.parent and h.kind != "class"]
     classes = [h.name for h in module.heads if not h.parent and h.kind == "class"]
-    methods = _methods(module.heads)
-    rows = [(f" {_stem(module.path)}:", functions)] if functions or classes else []
-    rows += [(f"  {name}:", methods.get(name, [])) for name in dict.fromkeys(classes)]
     lines: list[_Line] = []
-    if module.purpose and rows:
+    if module.purpose and (functions or classes):
         soon = number if number <= _PURPOSES else _LEFTOVER + number
         lines.append(_Line(soon, (*place, 0), f" # {module.purpose}"))
-    for start, names in rows:
-        different = list(dict.fromkeys(names))
-        for at in range(0, len(different) or 1, _RUN):
-            step = len(lines) + 1
-            text = " ".join([start if not at else "   ", *different[at : at + _RUN]])
-            when = number * (1 + _STEP * (step - 1)) + 0.001 * step
-            lines.append(_Line(when, (*place, step), text.removesuffix(":") if not names else text))
+    if functions or classes:
+        for step, text in enumerate(_rows(f" {_stem(module.path)}", functions)):
+            lines.append(_Line(_when(number, 1, step), (*place, 1, step), text))
+    methods = _methods(module.heads)
+    steps = 0
+    for row, name in enumerate(dict.fromkeys(classes), 2):
+        lines.append(_Line(number + 0.001 * row, (*place, row, 0), f"  {name}", is_name=True))
+        for step, text in enumerate(_rows(f"  {name}", methods.get(name, []))):
+            if methods.get(name):
+                lines.append(_Line(_when(number, _METHODS, steps), (*place, row, step), text))
+                steps += 1
     return lines
+
+
+def _when(number: int, start: float, step: int) -> float:
+    """The rank of a step of the file of this number."""
+    return number * (start + _STEP * step) + 0.0001 * step
+
+
+def _rows(start: str, names: Iterable[str]) -> list[str]:
+    """Lines of names behind a start; it alone where there are none."""
+    told = list(dict.fromkeys(names))
+    later = [" ".join(["   ", *told[at : at + _RUN]]) for at in range(_RUN, len(told), _RUN)]
+    return [" ".join([f"{start}:", *told[:_RUN]]) if told else start, *later]
 
 
 def _methods(heads: Iterable[Head]) -> dict[str, list[str]]:

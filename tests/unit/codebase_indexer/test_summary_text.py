@@ -94,6 +94,12 @@ def test_long_classes_are_told_in_steps() -> None:
     huge = Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)
     text = summary.write([huge, *MODULES], 600)
     assert "method_number_1" in text and "method_number_399" not in text and "second" in text
+    heads += [Head("def", f"method_number_{n}", "Huge") for n in range(400, 1000)]
+    text = summary.write(
+        [Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)] + MODULES, 3400
+    )
+    assert "method_number_400" in text and "method_number_999" not in text
+    assert "  Thing: method" in text
 
 
 def test_the_same_text_every_time() -> None:
@@ -114,3 +120,30 @@ def test_purpose_is_the_first_sentence() -> None:
     assert summary.purpose('"""Reads maps\n\nand more"""') == "Reads maps"
     assert summary.purpose("import os\n") == ""
     assert summary.purpose('"""' + "long " * 60 + '"""') == ""
+
+
+def _classes(number: int) -> Outline:
+    """A file of a function and two classes, of which one has methods."""
+    heads = [Head("def", f"function_{number}", ""), Head("class", f"Bare{number}", "")]
+    heads += [Head("class", f"Full{number}", "")]
+    heads += [Head("def", f"method_{number}_{n}", f"Full{number}") for n in range(9)]
+    return Outline(path=f"pkg/m{number:02}.py", heads=tuple(heads), changes=100.0 - number)
+
+
+def test_classes_come_before_methods() -> None:
+    """With little room, more files tell their classes than their methods, the first ones both."""
+    text = summary.write([_classes(number) for number in range(30)], 700)
+    lines = text.split("\n")
+    told = [number for number in range(30) if f" m{number:02}: function_{number}" in lines]
+    both = [number for number in told if f"  Bare{number} Full{number}" in lines]
+    full = [number for number in told if f"method_{number}_8" in text]
+    assert told == list(range(len(told)))
+    assert both + full == told[len(full) :] + told[: len(full)]
+    assert len(told) > 2 * len(full) > 0
+
+
+def test_a_class_with_methods_has_a_line_of_its_own() -> None:
+    """Classes that tell no methods share a line; each name is told once."""
+    text = summary.write([_classes(1)], 4000)
+    assert " m01: function_1\n  Bare1\n  Full1: method_1_0 method_1_1" in text
+    assert text.count("Full1") == 1
