@@ -25,7 +25,6 @@ from self_coding.values.edits import SelfEditResult, Task
 
 T = TypeVar("T")
 _SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # told before, too
-_LANDS = (Step.INTEND, Step.SWAP)
 _PASSIVE = (Step.SUBMIT, Step.WAIT)
 
 
@@ -132,10 +131,13 @@ class Runner:
                 return  # the round has become wider
 
     async def _in_turn(self, step: Step, mine: History, turn: Turn) -> None:
-        """Land, and test again after main has moved, when no other self-edit is at that."""
-        if step in _LANDS or (step is Step.TEST and mine.has(Kind.MOVED)):
+        """Land, and test again after main has moved, when no other self-edit is at that.
+
+        A swap whose intent is stored waits for nobody: it may have happened before a crash.
+        """
+        if step is Step.INTEND or (step is Step.TEST and mine.has(Kind.MOVED)):
             await turn.take(lambda: self._steps.say(mine.attempt, step, "another one is landing"))
-        else:
+        elif step is not Step.SWAP:
             turn.release()
 
     def _may_go_on(self, mine: History, round_: Sequence[History]) -> bool:

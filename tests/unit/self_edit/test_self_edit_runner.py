@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.errors import EditError, GateError, JournalError, SelfCodingError
+from self_coding.errors import EditError, GateError, JournalError, SelfCodingError, StorageError
 from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.turn import Turn, turn_at
 from self_coding.testing import Disk, MemoryEditor, MemoryRules, memory_rooms
@@ -493,3 +493,28 @@ async def test_a_turn_that_is_never_given_up_is_not_waited_for_without_end(tmp_p
         await free.take(lambda: told.append("waits"))
         assert told == ["waits"]
     assert not path.exists()
+
+
+async def test_a_landing_that_happened_is_recorded_while_another_one_has_the_turn(
+    world: World,
+) -> None:
+    """After a crash between the landing and its event, nobody waits for somebody else's tests."""
+    layer = world.layer()
+    begun = await layer.begin_edit("make it two")
+    world.disk.worktrees[begun.worktree.attempt]["a.py"] = "2"
+    repository = layer.rooms.repository
+    land = repository.land
+
+    async def lands_and_dies(*args: object, **kwargs: object) -> object:
+        await land(*args, **kwargs)  # type: ignore[arg-type]
+        raise StorageError("the disk is gone")
+
+    repository.land = lands_and_dies  # type: ignore[method-assign, assignment]
+    with pytest.raises(StorageError):
+        await layer.submit_edit(begun.attempt)
+    with turn_at(world.folder / "landing.lock") as theirs:
+        await theirs.take()
+        async with asyncio.timeout(5):
+            (told,) = await world.layer().recover()
+    assert "had landed" in told
+    assert "landed" in world.kinds(begun.attempt)
