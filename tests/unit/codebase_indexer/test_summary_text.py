@@ -95,9 +95,9 @@ def test_long_classes_are_told_in_steps() -> None:
     text = summary.write([huge, *MODULES], 600)
     assert "method_number_1" in text and "method_number_399" not in text and "second" in text
     heads += [Head("def", f"method_number_{n}", "Huge") for n in range(400, 1000)]
-    text = summary.write(
-        [Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)] + MODULES, 3400
-    )
+    huge = Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)
+    assert summary.rank([huge, MODULES[0]])[0] == huge
+    text = summary.write([huge, MODULES[0]], 3400)
     assert "method_number_400" in text and "method_number_999" not in text
     assert "  Thing: method" in text
 
