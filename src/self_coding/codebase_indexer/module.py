@@ -12,7 +12,7 @@ from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.blast import Snapshot, covering_test
 from self_coding.codebase_indexer.parse import parse, verdict
 from self_coding.codebase_indexer.resolve import Layout
-from self_coding.codebase_indexer.scan import decode, scan
+from self_coding.codebase_indexer.scan import decode, scan, unpack_imports
 from self_coding.codebase_indexer.uses import Uses
 from self_coding.errors import IndexerError
 from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo, SymbolUsers
@@ -92,13 +92,18 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
     def resolve(importer: str, module: str, names: tuple[str, ...]) -> Sequence[str]:
         return [snapshot.paths[file] for file in layout.resolve(importer, module, names)]
 
-    uses = Uses(symbol, homes, resolve)
-    sources = _sources(snapshot, {name, uses.outer}, homes)
-    while more := uses.aliases(sources) - {name, uses.outer, ""}:
-        known = len(sources)
-        sources |= _sources(snapshot, more, homes)
-        if len(sources) == known:
+    stored = store.imports(snapshot.connection)
+    imports = {path: stored[file] for path, file in snapshot.ids.items()}
+    uses = Uses(symbol, homes, resolve, imports)
+    stars = {path: _stars(text) for path, text in imports.items() if "\t*" in text}
+    sources = _read(snapshot, {*_holding(snapshot, {name, uses.outer}), *homes})
+    while True:
+        more = {each for word in uses.aliases(sources) for each in _holding(snapshot, {word})}
+        more |= {path for path, modules in stars.items() if uses.hands_on(path, modules)}
+        new = _read(snapshot, more - sources.keys())
+        if not new:
             break
+        sources |= new
     found = uses.find(sources)
     lines = {(snapshot.paths[each.file], each.line) for each in defined}
     return SymbolUsers(
@@ -109,11 +114,18 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
     )
 
 
-def _sources(snapshot: Snapshot, names: Set[str], homes: Sequence[str]) -> dict[str, str]:
-    """The text of the files that hold one of the names, or hand on all names of a module."""
-    holding = {file for name in names for file in store.holders(snapshot.connection, name, "body")}
-    stars = snapshot.connection.execute("SELECT id FROM files WHERE instr(imports, char(9) || '*')")
-    holding |= {file for (file,) in stars}
-    paths = {snapshot.paths[file] for file in holding if file in snapshot.paths} | set(homes)
+def _holding(snapshot: Snapshot, words: Set[str]) -> set[str]:
+    """The files whose text holds one of the words."""
+    found = {file for word in words for file in store.holders(snapshot.connection, word, "body")}
+    return {snapshot.paths[file] for file in found if file in snapshot.paths}
+
+
+def _stars(imports: str) -> list[str]:
+    """The modules of which a file imports all names."""
+    return [each.module for each in unpack_imports(imports) if "*" in each.names]
+
+
+def _read(snapshot: Snapshot, paths: Set[str]) -> dict[str, str]:
+    """The texts of those files that can be read."""
     sources = {path: snapshot.source(path) for path in sorted(paths)}
     return {path: decode(source) for path, source in sources.items() if source is not None}

@@ -19,13 +19,13 @@ from self_coding.codebase_indexer.dynamic import BlindLine, dynamic_imports
 TOP, CONDITIONAL, FUNCTION, TYPING = "top", "conditional", "function", "typing"
 _DEFINITIONS = frozenset(("class", "def", "async def"))
 
-_REST = r"[^\n(\\#;]*(?:\([^)#]*(?:#[^\n]*[^)#]*)*\)|\\\n[^\n(\\#;]*)*"  # of a logical line
+REST = r"[^\n(\\#;]*(?:\([^)#]*(?:#[^\n]*[^)#]*)*\)|\\\n[^\n(\\#;]*)*"  # of a logical line
 _HEAD = re.compile(
     r"(\n[ \t\f]*(?:(?:class|def|async[ \t]+def)[ \t]+\w+"
-    rf"|(?:from|import)\b{_REST}))"
+    rf"|(?:from|import)\b{REST}))"
 )
-_INLINE = re.compile(rf"[:;][ \t]*((?:from[ \t]+[.\w]+[ \t]+)?import\b{_REST})")
-_QUOTED = re.compile(
+INLINE = re.compile(rf"[:;][ \t]*((?:from[ \t]+[.\w]+[ \t]+)?import\b{REST})")
+QUOTED = re.compile(
     r"#[^\n]*"
     r'|"""(?:[^\\"]|\\.|"(?!""))*(?:"""|\Z)'
     r"|'''(?:[^\\']|\\.|'(?!''))*(?:'''|\Z)"
@@ -102,7 +102,7 @@ def scan(source: bytes) -> Scan:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.count("\n") + (not text.endswith("\n")) if text else 0
-    code, docstrings = _without_strings("\n" + text)
+    code, docstrings = without_strings("\n" + text)
     symbols, imports = _heads(code)
     more = code.count("import") > len(imports)
     if more:
@@ -218,7 +218,7 @@ def _lines_above(parts: list[str], number: int) -> Iterator[str]:
 def _inline_imports(code: str) -> list[Import]:
     """Imports after a colon or a semicolon."""
     found: list[Import] = []
-    for match in _INLINE.finditer(code):
+    for match in INLINE.finditer(code):
         start = code.rfind("\n", 0, match.start())
         before = code[start + 1 : match.start()]
         if "#" in before:
@@ -230,7 +230,7 @@ def _inline_imports(code: str) -> list[Import]:
     return found
 
 
-def _without_strings(text: str) -> tuple[str, str]:
+def without_strings(text: str) -> tuple[str, str]:
     """The text with every triple-quoted string reduced to its newlines, and the docstrings.
 
     Splitting at the quotes is right for almost every file; where a comment or another string
@@ -259,15 +259,15 @@ def _split(text: str, quotes: str) -> tuple[str, str]:
             return _slowly(text)
         elif not before.strip(" \trRuU"):
             docstrings.append(string)
-        parts[number] = "\n" * string.count("\n")
-    return '""'.join(parts), "\n".join(docstrings)
+        parts[number] = '""' + "\n" * string.count("\n")
+    return "".join(parts), "\n".join(docstrings)
 
 
 def _slowly(text: str) -> tuple[str, str]:
     kept: list[str] = []
     docstrings: list[str] = []
     end = 0
-    for found in _QUOTED.finditer(text):
+    for found in QUOTED.finditer(text):
         quoted = found[0]
         if quoted.startswith(('"""', "'''")):
             before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]

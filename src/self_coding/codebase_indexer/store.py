@@ -143,6 +143,11 @@ def pairs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
     return [(source, packed >> 3) for source, blob in rows for packed in array("I", blob)]
 
 
+def imports(connection: sqlite3.Connection) -> dict[int, str]:
+    """The import statements of every file, as `scan.pack_imports` wrote them."""
+    return dict(connection.execute("SELECT id, imports FROM files").fetchall())
+
+
 def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int, list[int]]:
     """The files that each of a few files imports, each once."""
     found: dict[int, list[int]] = {}
@@ -236,13 +241,14 @@ def matches(
 
 
 def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[int]:
-    """The files whose text (or one field of it) holds a word, or several side by side."""
+    """The files whose text (or one field of it) holds a word, or several side by side.
+
+    Rows are told live from dead here: a join would look through all files for each row.
+    """
     query = f"{field} : {quoted(term)}" if field else quoted(term)
-    rows = connection.execute(
-        "SELECT files.id FROM words JOIN files ON files.doc = words.rowid WHERE words MATCH ?",
-        (query,),
-    )
-    return [row[0] for row in rows]
+    live = versions(connection)
+    rows = connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
+    return [live[row] for (row,) in rows if row in live]
 
 
 def quoted(term: str) -> str:

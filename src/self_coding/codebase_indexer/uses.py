@@ -1,42 +1,21 @@
 """Who uses a function or class: certain where names resolve to it, else said to be unknown.
 
-Pure: syntax trees in, uses out. A name counts as certain when an import or the defining file
-itself binds it; an attribute of an object whose type nobody knows, a name in a string, and a file
-that cannot be parsed are reported as uncertain, never dropped.
+Pure: texts in, uses out. A name counts as certain when an import or the defining file itself
+binds it; an attribute of an object whose type nobody knows, a name in a string, and a file whose
+text does not tell and that cannot be parsed are reported as uncertain, never dropped.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
+from self_coding.codebase_indexer import spots, spots_tree
+from self_coding.codebase_indexer.spots import Spots, Statement
 from self_coding.values.code import SymbolUse
 
 Resolver = Callable[[str, str, tuple[str, ...]], Sequence[str]]  # importer, module, names -> paths
-
-
-class _File:
-    """The nodes of one file that can use a name, gathered in one walk."""
-
-    def __init__(self, tree: ast.Module) -> None:
-        self.imports: list[ast.Import] = []
-        self.froms: list[ast.ImportFrom] = []
-        self.names: list[ast.Name] = []
-        self.attributes: list[ast.Attribute] = []
-        self.strings: list[ast.Constant] = []
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name):
-                self.names.append(node)
-            elif isinstance(node, ast.Attribute):
-                self.attributes.append(node)
-            elif isinstance(node, ast.Constant):
-                self.strings.append(node)
-            elif isinstance(node, ast.ImportFrom):
-                self.froms.append(node)
-            elif isinstance(node, ast.Import):
-                self.imports.append(node)
+Found = tuple[str, int, str, bool]  # path, line, how, certain
 
 
 class Uses:
@@ -46,120 +25,170 @@ class Uses:
         symbol: its name; `Class.method` for a method.
         homes: the files that define it.
         resolve: which files an import means.
+        imports: path -> its import statements as they are stored.
     """
 
-    def __init__(self, symbol: str, homes: Sequence[str], resolve: Resolver) -> None:
+    def __init__(
+        self, symbol: str, homes: Sequence[str], resolve: Resolver, imports: Mapping[str, str]
+    ) -> None:
         self.owner, _, self.name = symbol.rpartition(".")
-        self._resolve = resolve
+        self._resolver = resolve
+        self._imports = imports
+        self._resolved: dict[tuple[str, str], Sequence[str]] = {}
         self.outer = self.owner.partition(".")[0] or self.name  # the name that imports bind
         self._exported: dict[str, set[str]] = {home: {self.outer} for home in homes}
-        self._files: dict[str, _File | None] = {}
+        self._words = {self.name, self.outer}
+        self._texts: dict[str, str] = {}
+        self._files: dict[str, Spots | None] = {}
 
     def aliases(self, sources: Mapping[str, str]) -> set[str]:
         """Every name under which these files import the symbol."""
         self._read(sources)
         return {name for names in self._exported.values() for name in names}
 
+    def hands_on(self, path: str, modules: Iterable[str]) -> bool:
+        """Whether a file that imports all names of these modules imports the symbol."""
+        return any(
+            self._exported.get(source)
+            for module in modules
+            for source in self._resolve(path, module)
+        )
+
     def find(self, sources: Mapping[str, str]) -> list[SymbolUse]:
         """The uses in these files (path -> text), by path and line."""
         self._read(sources)
-        found: list[SymbolUse] = []
-        for path, file in self._files.items():
-            found += self._by_text(path, sources[path]) if file is None else self._in(path, file)
-        return sorted(set(found), key=lambda use: (use.path, use.line, use.how))
+        found: set[Found] = set()
+        for path in self._files:
+            found.update(self._in(path))
+        return [
+            SymbolUse(path=path, line=line, how=how, certain=certain)
+            for path, line, how, certain in sorted(found)
+        ]
 
     def _read(self, sources: Mapping[str, str]) -> None:
-        """Parse what is new, and follow which files hand the symbol on until nothing is new."""
-        for path, text in sources.items():
-            if path not in self._files:
-                tree = _parsed(text)
-                self._files[path] = None if tree is None else _File(tree)
+        """Read what is new, and follow which files hand the symbol on until nothing is new."""
+        new = [path for path in sources if path not in self._texts]
+        self._texts.update(sources)
+        while new:
+            for path in new:
+                self._files[path] = self._spots(path)
+            self._follow()
+            known = self._words
+            self._words = known.union(*self._exported.values())
+            more = self._words - known
+            new = [path for path, text in self._texts.items() if any(each in text for each in more)]
+
+    def _spots(self, path: str) -> Spots | None:
+        text = self._texts[path]
+        return spots.by_text(text, self._words) or spots_tree.by_tree(text, self._words)
+
+    def _follow(self) -> None:
         changed = True
         while changed:
             changed = False
             for path, file in self._files.items():
-                names = self._exported.setdefault(path, set())
-                before = len(names)
-                names |= {local for local, _ in self._imported(path, file)}
-                changed = changed or len(names) > before
+                if file is None or not file.imports:
+                    continue
+                handed = {local for local, _ in self._imported(path, file)}
+                if handed:
+                    names = self._exported.setdefault(path, set())
+                    changed = changed or not handed <= names
+                    names |= handed
 
-    def _imported(self, path: str, file: _File | None) -> Iterator[tuple[str, int]]:
-        """The local names that imports of a file bind to the symbol, with their lines."""
-        for node in file.froms if file else ():
-            module = "." * node.level + (node.module or "")
-            for source in self._resolve(path, module, ()):
-                exported = self._exported.get(source, set())
-                for alias in node.names if exported else ():
-                    if alias.name == "*":
-                        yield from [(name, node.lineno) for name in exported]
-                    elif alias.name in exported:
-                        yield alias.asname or alias.name, node.lineno
-
-    def _modules(self, path: str, file: _File) -> dict[str, set[str]]:
-        """Dotted local name -> the names under which that module has the symbol."""
-        found: dict[str, set[str]] = {}
-        for node in file.imports:
-            for alias in node.names:
-                for target in self._resolve(path, alias.name, ()):
-                    found[alias.asname or alias.name] = self._exported.get(target, set())
-        for each in file.froms:
-            module = "." * each.level + (each.module or "")
-            for alias in each.names:
-                inner = f"{module}{'' if module.endswith('.') else '.'}{alias.name}"
-                for target in self._resolve(path, inner, ()):
-                    if target not in self._resolve(path, module, ()):
-                        found[alias.asname or alias.name] = self._exported.get(target, set())
+    def _resolve(self, path: str, module: str) -> Sequence[str]:
+        key = (path.rpartition("/")[0], module)
+        found = self._resolved.get(key)
+        if found is None:
+            found = self._resolved[key] = self._resolver(path, module, ())
         return found
 
-    def _in(self, path: str, file: _File) -> Iterator[SymbolUse]:
+    def _imported(self, path: str, file: Spots) -> Iterator[tuple[str, int]]:
+        """The local names that imports of a file bind to the symbol, with their lines."""
+        for line, module, names in file.imports:
+            for source in self._resolve(path, module) if module is not None else ():
+                exported = self._exported.get(source)
+                for name, local in names if exported else ():
+                    if name == "*":
+                        yield from [(each, line) for each in exported or ()]
+                    elif name in (exported or ()):
+                        yield local or name, line
+
+    def _modules(
+        self, path: str, imports: Sequence[Statement], wanted: Set[str]
+    ) -> dict[str, set[str]]:
+        """Dotted local name -> the names under which that module has the symbol."""
+        found: dict[str, set[str]] = {}
+        for _, module, names in imports:
+            for name, local in names:
+                if (local or name) not in wanted:
+                    continue
+                for target in self._submodules(path, module, name):
+                    found[local or name] = self._exported.get(target, set())
+        return found
+
+    def _submodules(self, path: str, module: str | None, name: str) -> Iterator[str]:
+        """The modules that `import name` or `from module import name` binds."""
+        if module is None:
+            yield from self._resolve(path, name)
+            return
+        inner = f"{module}{'' if module[-1:] == '.' else '.'}{name}"
+        for target in self._resolve(path, inner):
+            if target not in self._resolve(path, module):
+                yield target
+
+    def _in(self, path: str) -> Iterator[Found]:
+        file = self._files[path]
         names = self._exported.get(path, set())
-        modules = self._modules(path, file)
-        for _, line in self._imported(path, file):
-            yield SymbolUse(path=path, line=line, how="import", certain=not self.owner)
-        for each in file.names:
-            if each.id in names and not self.owner:
-                yield SymbolUse(path=path, line=each.lineno, how="name", certain=True)
-        for node in file.attributes:
-            if node.attr == self.name or self._is_export(node, modules):
-                certain = self._certain(node, names, modules)
-                yield SymbolUse(path=path, line=node.lineno, how="attribute", certain=certain)
-        for string in file.strings:
-            if string.value == self.name:
-                yield SymbolUse(path=path, line=string.lineno, how="string", certain=False)
+        if file is not None and file.names is None and names and not self.owner:
+            file = spots_tree.by_tree(self._texts[path], self._words)
+        if file is None:
+            yield from self._by_text(path)
+            return
+        for _, line in self._imported(path, file) if file.imports else ():
+            yield path, line, "import", not self.owner
+        for word, line in file.names or () if names and not self.owner else ():
+            if word in names:
+                yield path, line, "name", True
+        if file.attributes:
+            yield from self._attributes(path, file, names)
+        for word, line in file.strings:
+            if word == self.name:
+                yield path, line, "string", False
 
-    def _is_export(self, node: ast.Attribute, modules: Mapping[str, set[str]]) -> bool:
-        return not self.owner and node.attr in modules.get(_dotted(node.value), ())
+    def _attributes(self, path: str, file: Spots, names: set[str]) -> Iterator[Found]:
+        modules: dict[str, set[str]] = {}
+        wanted = self._bound(path, {self._module_of(before) for before, _, _ in file.attributes})
+        if wanted:
+            modules = self._modules(path, self._statements(path, file), wanted)
+        for before, word, line in file.attributes:
+            module, _, last = before.rpartition(".")
+            if self.owner:
+                certain = before in names or (bool(module) and last in modules.get(module, ()))
+            else:
+                certain = word in modules.get(before, ())
+            if certain or word == self.name:
+                yield path, line, "attribute", certain
 
-    def _certain(
-        self, node: ast.Attribute, names: set[str], modules: Mapping[str, set[str]]
-    ) -> bool:
-        before = _dotted(node.value)
-        if not self.owner:
-            return node.attr in modules.get(before, ())
-        module, _, last = before.rpartition(".")
-        return before in names or (bool(module) and last in modules.get(module, ()))
+    def _module_of(self, before: str) -> str:
+        """The dotted name before an attribute that may be a module, empty for none."""
+        module = before.rpartition(".")[0] if self.owner else before
+        return "" if module.partition(".")[0] in ("self", "cls") else module
 
-    def _by_text(self, path: str, text: str) -> Iterator[SymbolUse]:
+    def _bound(self, path: str, names: Iterable[str]) -> set[str]:
+        """Those of some dotted names that an import of the file may bind."""
+        stored, text = self._imports.get(path, ""), self._texts[path]
+        return {name for name in names if name and (name in stored or f"as {name}" in text)}
+
+    def _statements(self, path: str, file: Spots) -> Sequence[Statement]:
+        """All import statements of a file."""
+        text = self._texts[path]
+        found = spots.statements(text)
+        if found is None:
+            told = spots_tree.by_tree(text, self._words)
+            found = file.imports if told is None else told.imports
+        return found
+
+    def _by_text(self, path: str) -> Iterator[Found]:
+        text = self._texts[path]
         for match in re.finditer(rf"\b{re.escape(self.name)}\b", text):
-            line = text.count("\n", 0, match.start()) + 1
-            yield SymbolUse(path=path, line=line, how="unparsed", certain=False)
-
-
-def _parsed(text: str) -> ast.Module | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
-
-
-def _dotted(node: ast.expr) -> str:
-    """`a.b.c` of a chain of names, "" for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
-        return ""
-    return ".".join([node.id, *reversed(parts)])
+            yield path, text.count("\n", 0, match.start()) + 1, "unparsed", False
