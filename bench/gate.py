@@ -4,7 +4,7 @@
     python bench/gate.py overhead
 
 `hostile` runs the corpus of `tests/fault/gate_hostile.py` as this user and, when this user is
-root, as `nobody` too, with PYTHON where this interpreter lies out of their reach. CPU milliseconds are user + system of the process and its children.
+root, as `nobody` too. CPU milliseconds are user + system of the process and its children.
 """
 
 from __future__ import annotations
