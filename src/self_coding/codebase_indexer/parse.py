@@ -13,24 +13,27 @@ import warnings
 from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo
 
 _REFUSALS = (SyntaxError, ValueError, RecursionError, MemoryError)
+_NO_FILE = "<no file>\n"  # a name that no file has: the symbol table would quote its lines
 
 
 def verdict(source: bytes) -> str | None:
     """Why the running interpreter cannot parse this, or None when it can.
 
     The symbol table is asked first, because the interpreter builds it without making Python
-    objects of the tree; it refuses a little more than the grammar does, so a refusal is asked
-    of `ast` again.
+    objects of the tree; it refuses a little more than the grammar does. A refusal of the parser
+    quotes the line; any other is asked of `ast` again, which has the last word.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            symtable.symtable(source, "<file>", "exec")  # type: ignore[arg-type]
-        except _REFUSALS:
+            symtable.symtable(source, _NO_FILE, "exec")  # type: ignore[arg-type]
+        except _REFUSALS as error:
+            if isinstance(error, SyntaxError) and error.text is not None:
+                return _reason(error)
             try:
                 ast.parse(source)
-            except _REFUSALS as error:
-                return _reason(error)
+            except _REFUSALS as last:
+                return _reason(last)
     return None
 
 

@@ -21,7 +21,7 @@ _DEFINITIONS = frozenset(("class", "def", "async def"))
 
 REST = r"[^\n(\\#;]*(?:\([^)#]*(?:#[^\n]*[^)#]*)*\)|\\\n[^\n(\\#;]*)*"  # of a logical line
 _HEAD = re.compile(
-    r"(\n[ \t\f]*(?:(?:class|def|async[ \t]+def)[ \t]+\w+"
+    r"(\n[ \t\f]*+(?:(?:class|def|async[ \t]+def)[ \t]+\w+"
     rf"|(?:from|import)\b{REST}))"
 )
 INLINE = re.compile(rf"[:;][ \t]*((?:from[ \t]+[.\w]+[ \t]+)?import\b{REST})")
