@@ -31,6 +31,7 @@ _RUN = 12  # names of one line: a long class is told in several steps
 _IMPORTED = 0.3  # being imported by most, beside being changed most
 _TASK = 1.0  # what a task's own files come before
 _ASIDE = 0.3  # what a file beside the product counts: documentation, examples, tools
+_BESIDE = 30  # so many folders beside the product are told, further ones are counted
 _FILE = 40  # characters that a file costs before its first name
 _METHODS = 3.0  # methods come when the functions and classes of three times as many files are told
 _STEP = 0.06  # each further step of a file comes later, by this share of its rank
@@ -169,7 +170,7 @@ def _folders(ranked: Sequence[Outline], budget: int, count: Callable[[str], int]
     folders: dict[str, list[tuple[int, Outline]]] = defaultdict(list)
     for number, module in enumerate(ranked, 1):
         folders[module.path.rpartition("/")[0]].append((number, module))
-    lines: list[_Line] = []
+    lines = _counted(folders)
     used = 0
     for place, (folder, files) in enumerate(folders.items()):
         names = " ".join(sorted(_stem(module.path) for _, module in files if module.lines))
@@ -181,6 +182,27 @@ def _folders(ranked: Sequence[Outline], budget: int, count: Callable[[str], int]
         for number, module in files:
             lines += _file(number, module, (4, place, number))
     return lines
+
+
+def _counted(folders: dict[str, list[tuple[int, Outline]]]) -> list[_Line]:
+    """Takes out the folders beside the product that are too many, as those of hundreds of
+    examples; a line for each place that holds them."""
+    beside = [
+        folder
+        for folder, files in folders.items()
+        if all(is_aside(module.path) for _, module in files)
+    ]
+    found: dict[str, list[list[tuple[int, Outline]]]] = defaultdict(list)
+    for folder in beside[_BESIDE:]:
+        found["/".join(folder.split("/")[:2])].append(folders.pop(folder))
+    return [
+        _Line(
+            groups[0][0][0] - 0.5,
+            (5, place),
+            f"\n{top}/: {sum(map(len, groups))} more modules in {len(groups)} folders",
+        )
+        for place, (top, groups) in enumerate(found.items())
+    ]
 
 
 def _stem(path: str) -> str:

@@ -147,3 +147,14 @@ def test_a_class_with_methods_has_a_line_of_its_own() -> None:
     text = summary.write([_classes(1)], 4000)
     assert " m01: function_1\n  Bare1\n  Full1: method_1_0 method_1_1" in text
     assert text.count("Full1") == 1
+
+
+def test_hundreds_of_examples_are_counted() -> None:
+    """Of very many folders beside the product the first are told, the others only counted."""
+    examples = [Outline(path=f"doc/data/e{n:03}/{name}.py") for n in range(99) for name in "ab"]
+    text = summary.write([*examples, *MODULES], 4000)
+    assert "doc/data/e029/: a b" in text and "e030" not in text
+    assert "\ndoc/data/: 138 more modules in 69 folders" in text
+    assert "pkg/sub/: c" in text and "Total modules: 202" in text
+    few = summary.write([*examples[:60], *MODULES], 4000)
+    assert "doc/data/e029/: a b" in few and "more modules" not in few
