@@ -66,6 +66,30 @@ async def test_a_wrong_reply_is_asked_for_once_more(first: str) -> None:
     assert first[:8] in script.prompt(1)
 
 
+async def test_the_form_is_handed_over_and_said() -> None:
+    """The service gets the schema to constrain the reply with, the model the same in words."""
+    with serving(Say(GOOD)) as script:
+        await model(script.url).ask(message="A colour?", form=Colour)
+    wanted = script.asked[0]["response_format"]
+    assert isinstance(wanted, dict)
+    assert wanted["type"] == "json_schema"
+    assert set(wanted["json_schema"]["schema"]["properties"]) == {"name", "parts"}
+    assert '"parts"' in script.prompt(0)
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_a_service_that_knows_no_schemas_is_asked_in_words(status: int) -> None:
+    """A request that it refuses is made once more without them, and from then on only so."""
+    with serving(Say("no such field", status=status), Say(GOOD)) as script:
+        asked = model(script.url)
+        for _ in range(2):
+            answer = await asked.ask(message="A colour?", form=Colour)
+            assert answer.value == Colour("red", [255, 0, 0])
+    formats = [request.get("response_format") for request in script.asked]
+    plain = [isinstance(one, dict) and one["type"] == "json_schema" for one in formats]
+    assert plain == [True, False, False]
+
+
 async def test_a_failed_check_is_told_to_the_model() -> None:
     """What the caller's check says reaches the model word for word."""
     blue = '{"name": "blue", "parts": []}'

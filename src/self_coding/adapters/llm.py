@@ -36,6 +36,11 @@ Opener = Callable[[], "AbstractAsyncContextManager[Model]"]
 
 _OLLAMA = "http://127.0.0.1:11434/v1"
 _RETRIES = 1  # a reply in the wrong form is asked for once more
+_UNKNOWN = (400, 404, 405, 415, 422, 501)  # how services say that they know no schemas
+_TEMPLATE = (
+    "Reply with one JSON object and nothing else: the object itself, its fields filled in, that "
+    "this JSON schema describes. Do not repeat the schema.\n\n{schema}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +146,21 @@ class LanguageModel(TypedModel):
         name: how replies call it, "provider:model".
         timeout: wall seconds for one call, its retry included.
         max_tokens: the most tokens a reply may have; None leaves it to the service.
+        constrained: hand the service the schema of a typed reply, so that it can generate nothing
+            else; where it turns out to know no schemas, it is asked in words from then on.
     """
 
     def __init__(
-        self, opener: Opener, *, name: str, timeout: float = 120.0, max_tokens: int | None = None
+        self,
+        opener: Opener,
+        *,
+        name: str,
+        timeout: float = 120.0,
+        max_tokens: int | None = None,
+        constrained: bool = False,
     ) -> None:
         self.name = name
+        self._constrained = constrained
         self.timeout = timeout
         self.max_tokens = max_tokens
         self._opener = opener
@@ -166,9 +180,20 @@ class LanguageModel(TypedModel):
     ) -> Answer[T]:
         """The reply to `message` as a value of type `form`, as `TypedModel.ask` promises."""
         await self._ready()
-        from pydantic_ai import PromptedOutput
+        from pydantic_ai import NativeOutput, PromptedOutput
 
-        value, usage = await self._run(message, context, form, PromptedOutput(form), check)
+        if self._constrained:
+            native = NativeOutput(form, template=_TEMPLATE)
+            try:
+                value, usage = await self._run(message, context, form, native, check)
+            except ModelUnavailableError as error:
+                if getattr(error.__cause__, "status_code", 0) not in _UNKNOWN:
+                    raise
+                self._constrained = False
+            else:
+                return Answer(value=value, provider_used=self.name, usage=usage)
+        prompted = PromptedOutput(form, template=_TEMPLATE)
+        value, usage = await self._run(message, context, form, prompted, check)
         return Answer(value=value, provider_used=self.name, usage=usage)
 
     async def _ready(self) -> None:
@@ -244,7 +269,10 @@ def open_model(
         raise ConfigError(
             f"the model provider {provider!r} is unknown", hint="use openai, anthropic or ollama"
         )
-    return LanguageModel(opener, name=name, timeout=timeout, max_tokens=max_tokens)
+    constrained = provider != "anthropic"
+    return LanguageModel(
+        opener, name=name, timeout=timeout, max_tokens=max_tokens, constrained=constrained
+    )
 
 
 async def _agent_run(
