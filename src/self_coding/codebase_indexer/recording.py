@@ -34,7 +34,11 @@ def record(snapshot: Snapshot, data: Mapping[str, Iterable[str]] | str | Path) -
                 anything = {_inside(snapshot.root, path): (coverage.ANY,) for path in paths}
                 ran.setdefault(test, {}).update(anything)
     else:
-        contexts = coverage.read_data_file(Path(data), snapshot.root)
+        contexts = {  # what ran alone and is no test tells nothing of any test
+            context: paths
+            for context, paths in coverage.read_data_file(Path(data), snapshot.root).items()
+            if context not in snapshot.ids or test_of(context)
+        }
         called = coverage.called(contexts, test_of, snapshot.source)
         ran = {test: dict(called.get(test, {})) for test in map(test_of, contexts)}
     if not any(ran) and data:

@@ -192,3 +192,11 @@ async def test_a_test_loaded_before_is_noticed(write, indexer, record) -> None:
     await indexer.record_coverage(record(APART | own))
     write(**{"pkg/a.py": A.replace("LIMIT = 1", "LIMIT = 2")})
     assert await affected(indexer) == ["tests/test_a.py", "tests/test_c.py"]
+
+
+async def test_a_run_of_no_test_spoils_no_record(write, indexer, record) -> None:
+    """A file that is no test, run by itself, is not taken for work done for all tests."""
+    write(**FILES)
+    await indexer.record_coverage(record(APART | {"pkg/b.py": {"pkg/b.py": [1], "pkg/a.py": [3]}}))
+    write(**{"pkg/a.py": A.replace("LIMIT = 1", "LIMIT = 2")})
+    assert await affected(indexer) == ["tests/test_a.py"]
