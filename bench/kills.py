@@ -29,7 +29,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from self_coding.config import Layer, open_layer
@@ -37,6 +39,9 @@ from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.editors import CommandEditor
 from self_coding.self_edit.rooms import Rooms
 from self_coding.testing import git, sample_repo, write_files
+
+Trial = tuple[str, int, int, float]
+"""The scenario, the points at which the first and the second process die, the seconds it lives."""
 
 GATE = "! grep -rq bug src"
 EDIT = "printf 'X = 1\\n' > src/calc/more.py; printf 'Y = 2\\n' >> src/calc/report.py"
@@ -217,7 +222,7 @@ async def _goes_on(layer: Layer) -> bool:
     return result.success
 
 
-def trial(scenario: str, seed: int, first: int, second: int, after: float) -> tuple[int, list[str]]:
+def trial(scenario: str, first: int, second: int, after: float) -> tuple[int, list[str]]:
     """Kill once or twice, resume to the end, judge; the kills that hit and what went wrong."""
     folder = Path(tempfile.mkdtemp(prefix="self-coding-kills-"))
     try:
@@ -250,24 +255,17 @@ def points(scenario: str) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def plan(kills: int, seed: int, names: list[str]) -> list[tuple[str, int, int, int, float]]:
-    """Every boundary of every scenario once, then pairs and random moments, until enough."""
-    dice = random.Random(seed)
-    counts = {name: points(name) for name in names}
-    print("points:", ", ".join(f"{name} {count}" for name, count in counts.items()), flush=True)
-    each = [(name, seed, point, 0, 0.0) for name in names for point in range(1, counts[name] + 1)]
+def boundaries(counts: Counter[str], dice: random.Random) -> Iterator[Trial]:
+    """Every boundary of every scenario once, then pairs and random moments, without end."""
+    each = [(name, point, 0, 0.0) for name in counts for point in range(1, counts[name] + 1)]
     dice.shuffle(each)
-    planned, expected = each[:kills], len(each[:kills])
-    while expected < kills:
-        name = dice.choice(names)
+    yield from each
+    while True:
+        name = dice.choice(list(counts))
         if dice.random() < 0.5:
-            planned.append((name, seed, 0, 0, dice.uniform(0.3, 2.5)))
-            expected += 1
+            yield name, 0, 0, dice.uniform(0.3, 2.5)
         else:
-            first = dice.randrange(1, counts[name] + 1)
-            planned.append((name, seed, first, dice.randrange(1, 20), 0.0))
-            expected += 2
-    return planned
+            yield name, dice.randrange(1, counts[name] + 1), dice.randrange(1, 20), 0.0
 
 
 def main() -> int:
@@ -285,15 +283,19 @@ def main() -> int:
         worker(args)
         return 0
     started = time.monotonic()
-    planned = plan(args.kills, args.seed, [args.only] if args.only else list(SCENARIOS))
+    names = [args.only] if args.only else list(SCENARIOS)
+    counts = Counter({name: points(name) for name in names})
+    print("points:", ", ".join(f"{name} {count}" for name, count in counts.items()), flush=True)
+    planned = boundaries(counts, random.Random(args.seed))
     kills, trials, wrong = 0, 0, []
     with ThreadPoolExecutor(args.jobs) as pool:
-        for hit, faults in pool.map(lambda one: trial(*one), planned):
-            trials, kills, wrong = trials + 1, kills + hit, wrong + faults
-            for fault in faults:
-                print(fault, flush=True)
-            if trials % 50 == 0:
-                print(f"{trials}/{len(planned)} trials, {kills} kills", flush=True)
+        while kills < args.kills:
+            some = list(islice(planned, min(args.kills - kills, 50)))
+            for hit, faults in pool.map(lambda one: trial(*one), some):
+                trials, kills, wrong = trials + 1, kills + hit, wrong + faults
+                for fault in faults:
+                    print(fault, flush=True)
+            print(f"{trials} trials, {kills} kills", flush=True)
     table = Counter(fault.rsplit(": ", 1)[-1] for fault in wrong)
     rows = ", ".join(f"{table.get(k, 0)} {k}" for k in ("lost", "half-landed", "twice", "stuck"))
     minutes = (time.monotonic() - started) / 60
