@@ -39,6 +39,8 @@ _ROLE = (
 _RULES = (
     "Make the smallest edits that do the task. Each `search` is copied exactly from the file, "
     "indentation included, and must occur exactly once in it; `replace` stands in its place. "
+    "To add something, copy the line that it follows into `search`, and put that same line and "
+    "the new text into `replace`. "
     "For a new file leave `search` empty and put the whole text into `replace`."
 )
 
