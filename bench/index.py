@@ -35,9 +35,9 @@ _OURS = (
     "import sys;sys.path.insert(0,{src!r})\n"
     "from pathlib import Path\n"
     "from self_coding.codebase_indexer.opening import Cache\n"
-    "from self_coding.codebase_indexer import update\n"
+    "from self_coding.codebase_indexer.freshness import refresh\n"
     "print(Cache(Path({db!r}),ours=False).use("
-    "lambda d: update.refresh(d,Path({tree!r}),None,tier2={tier2})))\n"
+    "lambda d: refresh(d,Path({tree!r}),None,tier2={tier2})))\n"
 )
 _API = (
     "import sys,asyncio;sys.path.insert(0,{src!r})\n"
@@ -91,6 +91,7 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
         rows["ast.parse of all"].append(cpu([python, "-c", _AST], tree))
         fresh("two.db")
         rows["index_all(), first"].append(cpu(ours("two.db", tier2=True), tree))
+        cpu(["git", "status", "--porcelain"], tree)  # it writes its index anew after a change
         cpu(ours("one.db"), tree)
         rows["git status"].append(cpu(["git", "status", "--porcelain"], tree))
         rows["nothing changed"].append(cpu(ours("one.db"), tree))
@@ -113,7 +114,8 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
 
 
 def graph(root: Path, truth_file: Path) -> None:
-    from self_coding.codebase_indexer import store, update
+    from self_coding.codebase_indexer import store
+    from self_coding.codebase_indexer.freshness import refresh
     from self_coding.codebase_indexer.opening import Cache
 
     truth: set[tuple[str, str]] = set()
@@ -125,7 +127,7 @@ def graph(root: Path, truth_file: Path) -> None:
             truth.add((importer, target))
     folder = Path(tempfile.mkdtemp(prefix="bench-index-"))
     cache = Cache(folder / "index.db", ours=False)
-    cache.use(lambda database: update.refresh(database, root, None))
+    cache.use(lambda database: refresh(database, root, None))
     with cache.use(lambda database: database).read() as connection:
         paths = {each.id: each.path for each in store.files(connection)}
         edges = store.edges(connection)

@@ -34,8 +34,8 @@ from self_coding.codebase_indexer import (
     queries,
     relevance,
     store,
-    update,
 )
+from self_coding.codebase_indexer.freshness import refresh
 
 Row = dict[str, Any]
 
@@ -108,7 +108,7 @@ def _trees(chosen: argparse.Namespace, scorer: ModuleType) -> Iterator[tuple[Row
             for row in rows[: chosen.each]:
                 scorer.git(root, "checkout", "-q", "-f", "--detach", row["base_commit"])
                 scorer.git(root, "clean", "-q", "-f", "-d")
-                update.refresh(database, root, ["."], tier2=True)
+                refresh(database, root, ["."], tier2=True)
                 history.refresh(database, root)
                 yield row, database, root
 

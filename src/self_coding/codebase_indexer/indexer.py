@@ -1,7 +1,7 @@
 """CodebaseIndexer: what the repository's code is, who needs whom, what a task concerns.
 
 Every question first makes sure that the index speaks of the working tree as it is now. Public
-methods are async and keep the event loop free; the blocking work is in `update`, which writes
+methods are async and keep the event loop free; the blocking work is in `freshness`, which writes
 the index, and in `blast`, `module` and `orientation`, which answer from it.
 """
 
@@ -15,11 +15,12 @@ from typing import Literal, TypeVar, overload
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
-from self_coding.codebase_indexer import blast, history, module, orientation, recording, update
+from self_coding.codebase_indexer import blast, history, module, orientation, recording
 from self_coding.codebase_indexer.blast import Snapshot
+from self_coding.codebase_indexer.freshness import refresh
 from self_coding.codebase_indexer.impact import changed_paths
 from self_coding.codebase_indexer.opening import Cache
-from self_coding.codebase_indexer.update import Counts
+from self_coding.codebase_indexer.store import Counts
 from self_coding.errors import IndexerError
 from self_coding.values.code import (
     BlindSpot,
@@ -177,7 +178,7 @@ class CodebaseIndexer:
         """Bring the index up to the tree, then ask it; a broken index is rebuilt and asked."""
 
         def both(database: Database) -> T:
-            counts = update.refresh(database, self.repo_path, self.src_dirs, tier2=tier2)
+            counts = refresh(database, self.repo_path, self.src_dirs, tier2=tier2)
             return work(database, counts)
 
         return self._cache.use(both)

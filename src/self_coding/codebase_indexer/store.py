@@ -261,6 +261,55 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+class Known(NamedTuple):
+    """What is stored of one file; its stamp is `walk.Stamp`."""
+
+    id: int
+    hash: bytes | None
+    stamp: tuple[int, int, int]
+    parsed: int | None
+
+
+class Counts(NamedTuple):
+    """What an update did: files read anew, files that cannot be read or parsed, the rest."""
+
+    indexed: int
+    failed: int
+    skipped: int
+
+
+def known(connection: sqlite3.Connection, paths: Iterable[str] | None = None) -> dict[str, Known]:
+    """What is stored of each file, or of those among `paths`."""
+    every = "SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed FROM files"
+    if paths is None:
+        rows = connection.execute(every).fetchall()
+    else:
+        one = every + " WHERE path = ?"
+        rows = [row for path in paths for row in connection.execute(one, (stored(path),))]
+    return {
+        shown(path): Known(id, digest, (mtime, ctime, size), parsed)
+        for path, id, digest, mtime, ctime, size, parsed in rows
+    }
+
+
+def stamps(connection: sqlite3.Connection) -> tuple[dict[str, tuple[int, int, int]], bool]:
+    """The stamp of each file, and whether none of them is to be hashed again anyway."""
+    rows = connection.execute("SELECT path, mtime_ns, ctime_ns, size FROM files").fetchall()
+    found = {
+        path if isinstance(path, str) else os.fsdecode(path): (mtime, ctime, size)
+        for path, mtime, ctime, size in rows
+    }
+    lowest = connection.execute("SELECT min(mtime_ns) FROM files").fetchone()[0]
+    return found, lowest is None or lowest >= 0
+
+
+def counts(connection: sqlite3.Connection) -> tuple[Counts, int]:
+    """What is counted when nothing has changed, and how many files tier 2 was not asked about."""
+    asked = "SELECT count(*), total(parsed = 0), total(parsed IS NULL) FROM files"
+    total, failed, unasked = connection.execute(asked).fetchone()
+    return Counts(0, int(failed), total - int(failed)), int(unasked)
+
+
 def shown(path: str | bytes) -> str:
     """A stored path as text."""
     return path if isinstance(path, str) else os.fsdecode(path)

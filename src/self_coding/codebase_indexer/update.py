@@ -1,8 +1,8 @@
-"""Bring the stored index up to the working tree: look, hash, scan, resolve, store.
+"""Bring the stored index up to the working tree: hash, scan, resolve, store.
 
-Blocking. One write transaction holds the whole update, so readers see the old state or the new.
-Stat, then hash, then scan: a file whose stamp is known is not opened, one whose bytes are known
-is not scanned.
+Blocking; `freshness` calls it when something has changed. One write transaction holds the whole
+update, so readers see the old state or the new. Stat, then hash, then scan: a file whose stamp is
+known is not opened, one whose bytes are known is not scanned.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.fields import fields
 from self_coding.codebase_indexer.linking import link
 from self_coding.codebase_indexer.parse import verdict
 from self_coding.codebase_indexer.resolve import is_test
 from self_coding.codebase_indexer.scan import Import, Scan, pack_imports, scan
-from self_coding.codebase_indexer.walk import Look, Stamp, look, settled
+from self_coding.codebase_indexer.store import Counts, Known
+from self_coding.codebase_indexer.walk import Look, Stamp, settled
 
 _BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
 _HASH_BYTES = 16 << 20  # of full text gathered in memory before it is written
@@ -35,76 +35,19 @@ _DEAD_SHARE_ASKED = 0.3  # the same for a question, which is to be quick
 _NEW_WORDS = "INSERT INTO words (rowid, path, names, refs, docs, body) VALUES (?,?,?,?,?,?)"
 
 
-class Known(NamedTuple):
-    """What is stored of one file."""
-
-    id: int
-    hash: bytes | None
-    stamp: Stamp
-    parsed: int | None
-
-
-class Counts(NamedTuple):
-    """What an update did: files read anew, files that cannot be read or parsed, the rest."""
-
-    indexed: int
-    failed: int
-    skipped: int
-
-
-def refresh(
-    database: Database, root: Path, src_dirs: Sequence[str] | None, *, tier2: bool = False
+def update(
+    connection: sqlite3.Connection,
+    root: Path,
+    seen: Look,
+    stamps: Mapping[str, Stamp],
+    *,
+    tier2: bool,
 ) -> Counts:
-    """Make the index say what the working tree says; cheap when nothing has changed."""
-    with database.read() as connection:
-        before = store.meta(connection, "updates")
-        seen, known = _look(connection, root, src_dirs)
-    if not seen.relisted and not _differs(seen, known) and not (tier2 and _unasked(known)):
-        return _counts(0, known)
-    with database.write() as connection, _no_collections():
-        if store.meta(connection, "updates") != before:  # somebody else was quicker
-            seen, known = _look(connection, root, src_dirs)
-        update = _Update(connection, root, seen, known, tier2=tier2)
-        update.run()
-        return update.counts()
-
-
-def _look(
-    connection: sqlite3.Connection, root: Path, src_dirs: Sequence[str] | None
-) -> tuple[Look, dict[str, Known]]:
-    known = _known(connection)
-    folders = dict(connection.execute("SELECT path, stamp FROM folders").fetchall())
-    folders = {store.shown(path): stamp for path, stamp in folders.items()}
-    return look(root, src_dirs, known, folders, store.meta(connection, "view")), known
-
-
-def _known(connection: sqlite3.Connection) -> dict[str, Known]:
-    rows = connection.execute("SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed FROM files")
-    return {
-        path if isinstance(path, str) else os.fsdecode(path): Known(
-            id, digest, (mtime, ctime, size), parsed
-        )
-        for path, id, digest, mtime, ctime, size, parsed in rows
-    }
-
-
-def _differs(seen: Look, known: Mapping[str, Known]) -> bool:
-    if len(seen.files) != len(known):
-        return True
-    for path, stamp in seen.files.items():
-        stored = known.get(path)
-        if stored is None or stored.stamp != stamp or stamp[0] < 0:
-            return True
-    return False
-
-
-def _unasked(known: Mapping[str, Known]) -> bool:
-    return any(each.parsed is None for each in known.values())
-
-
-def _counts(indexed: int, known: Mapping[str, Known]) -> Counts:
-    failed = sum(each.parsed == 0 for each in known.values())
-    return Counts(indexed, failed, len(known) - failed - indexed)
+    """Store what was seen and is not stored (`stamps` is), inside the caller's transaction."""
+    with _no_collections():
+        work = _Update(connection, root, seen, stamps, tier2=tier2)
+        work.run()
+        return work.counts()
 
 
 @contextmanager
@@ -155,15 +98,18 @@ class _Update:
         connection: sqlite3.Connection,
         root: Path,
         seen: Look,
-        known: dict[str, Known],
+        stamps: Mapping[str, Stamp],
         *,
         tier2: bool,
     ) -> None:
         self.connection = connection
         self.top = str(root) + "/"
         self.seen = seen
-        self.known = known
         self.tier2 = tier2
+        self.gone = stamps.keys() - seen.files.keys()
+        self.dirty = [p for p, now in seen.files.items() if stamps.get(p) != now or now[0] < 0]
+        few = len(self.dirty) + len(self.gone) < _BATCH and not tier2
+        self.known = store.known(connection, [*self.dirty, *self.gone] if few else None)
         self.doc = int(store.meta(connection, "next_doc") or 1)
         self.indexed = 0
         self.failed = 0
@@ -173,14 +119,14 @@ class _Update:
 
     def run(self) -> None:
         """Do all of it."""
-        dirty = [path for path, stamp in self.seen.files.items() if self._dirty(path, stamp)]
+        dirty = [*self.dirty, *self._unasked_files()] if self.tier2 else self.dirty
         bulk = len(dirty) >= _BULK
         self.connection.execute("PRAGMA secure_delete=OFF")
         if bulk:
             self.connection.execute("DROP INDEX symbols_name")
             self._words_option("automerge", 0)
         self._words_option("hashsize", _HASH_BYTES)
-        self._forget(self.known.keys() - self.seen.files.keys())
+        self._forget(self.gone)
         for start in range(0, len(dirty), _BATCH):
             self._take(dirty[start : start + _BATCH])
         if bulk:
@@ -202,11 +148,10 @@ class _Update:
         indexed = max(0, self.indexed - self.failed)
         return Counts(indexed, bad, total - bad - indexed)
 
-    def _dirty(self, path: str, stamp: Stamp) -> bool:
-        stored = self.known.get(path)
-        if stored is None or stored.stamp != stamp or stamp[0] < 0:
-            return True
-        return self.tier2 and stored.parsed is None
+    def _unasked_files(self) -> list[str]:
+        """The files that have not changed and whose verdict is wanted now."""
+        rest = self.known.keys() - self.gone - set(self.dirty)
+        return sorted(path for path in rest if self.known[path].parsed is None)
 
     def _forget(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -346,8 +291,8 @@ class _Update:
         store.put_meta(
             self.connection, "updates", int(store.meta(self.connection, "updates") or 0) + 1
         )
+        store.put_meta(self.connection, "view", self.seen.view)
         if self.seen.relisted:
-            store.put_meta(self.connection, "view", self.seen.view)
             self.connection.execute("DELETE FROM folders")
             self.connection.executemany(
                 "INSERT INTO folders VALUES (?,?)",

@@ -7,7 +7,6 @@ which a file appeared or vanished. Without git, every folder is walked. Files ar
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
@@ -15,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from self_coding.adapters import process
 from self_coding.adapters.places import git_directories
 from self_coding.errors import IndexerError
 
@@ -73,7 +71,8 @@ def look(
     if then.rest == now.rest and folders and _same_folders(top, folders):
         tracked = then.tracked if then.stamp == now.stamp else _tracked(top, src_dirs)[1]
         if tracked == then.tracked:
-            return Look(_stamps(top, known), dict(folders), view, relisted=False)
+            same = str(now._replace(tracked=tracked))  # git may have written its index anew
+            return Look(_stamps(top, known), dict(folders), same, relisted=False)
     started = time.time_ns()
     listed, tracked = _listed(top, src_dirs)
     fresh = _folders(top, listed, started)
@@ -184,6 +183,8 @@ def _private(git_file: Path) -> Path:
 
 
 def _git(top: str, *arguments: str) -> bytes:
+    from self_coding.adapters import process  # seldom needed, and long to load
+
     done = process.run(
         ["git", "-C", top, "--literal-pathspecs", "ls-files", "-z", *arguments],
         timeout=_LISTING_SECONDS,
@@ -207,6 +208,8 @@ def _below(src_dirs: Sequence[str] | None) -> list[str]:
 
 def _tracked(top: str, src_dirs: Sequence[str] | None) -> tuple[bytes, str]:
     """What git's index lists, and its digest."""
+    import hashlib  # seldom needed, and long to load
+
     listed = _git(top, "-c", *_below(src_dirs)) if src_dirs is None or src_dirs else b""
     return listed, hashlib.sha256(listed).hexdigest()
 

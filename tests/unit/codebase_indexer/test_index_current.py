@@ -11,6 +11,7 @@ import coverage
 import pytest
 
 from self_coding import CodebaseIndexer
+from self_coding.codebase_indexer import walk
 from self_coding.codebase_indexer.walk import look, settled
 from self_coding.errors import IndexerError
 from self_coding.values.code import Impact
@@ -376,6 +377,25 @@ async def test_git_is_not_asked_in_vain(tree: Path, write, git) -> None:
     first = look(tree, None, (), {}, "")
     os.utime(tree / ".git/index")
     assert not look(tree, None, first.files, first.folders, first.view).relisted
+
+
+async def test_git_is_asked_once_when_it_wrote_its_index_anew(
+    tree: Path, write, git, indexer, monkeypatch
+) -> None:
+    """An index with new times and the same files is looked into by one question, not by each."""
+    write(**PKG)
+    git("add", "-A")
+    age(tree)
+    await indexer.refresh()
+    os.utime(tree / ".git/index", (1_000_000_000, 1_000_000_000))
+    asked = []
+    real = walk._tracked
+    monkeypatch.setattr(walk, "_tracked", lambda *args: asked.append(1) or real(*args))
+    for _ in range(3):
+        await indexer.refresh()
+    assert asked == [1]
+    write(**{"pkg/b.py": "from pkg.z import one\n"})
+    assert await indexer.get_dependency_chain("pkg/a.py") == []
 
 
 async def test_exclude_rules_are_noticed(tree: Path, write) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from self_coding.codebase_indexer import store, update
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.freshness import refresh
 from self_coding.codebase_indexer.opening import Cache
 
 PATHS = ("a.py", "pkg/__init__.py", "pkg/b.py", "pkg/c.py", "pkg/sub/d.py", "src/e/f.py",
@@ -54,7 +55,7 @@ def apply(top: Path, kind: str, path: str, more: str) -> None:
 
 def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
     """Everything that is stored, by path instead of by number."""
-    cache.use(lambda database: update.refresh(database, top, None, tier2=tier2))
+    cache.use(lambda database: refresh(database, top, None, tier2=tier2))
     with cache.use(lambda database: database).read() as connection:
         paths = {each.id: each.path for each in store.files(connection)}
         live = store.versions(connection)
@@ -85,7 +86,7 @@ def check(edits: list[tuple[str, str, str]]) -> None:
         grown = Cache(folder / "grown.db", ours=False)
         for kind, path, more in edits:
             if kind == "look":
-                grown.use(lambda db, tier=bool(more): update.refresh(db, top, None, tier2=tier))
+                grown.use(lambda db, tier=bool(more): refresh(db, top, None, tier2=tier))
             else:
                 apply(top, kind, path, more)
         fresh = Cache(folder / "fresh.db", ours=False)
