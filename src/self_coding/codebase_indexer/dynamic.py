@@ -11,10 +11,10 @@ import re
 from collections.abc import Set
 from typing import NamedTuple
 
-_CALL = re.compile(
-    r"\b(?:import_module|__import__|import_string|importorskip|run_module|load_module)"
-    r"\s*\(\s*(?:[rRuU]?([\"'])([^\"'\n]*)\1)?"
+_IMPORTERS = tuple(
+    ["import_module", "__import__", "import_string", "importorskip", "run_module", "load_module"]
 )
+_CALL = re.compile(rf"\b(?:{'|'.join(_IMPORTERS)})\s*\(\s*(?:[rRuU]?([\"'])([^\"'\n]*)\1)?")
 _PLUGINS = re.compile(r"\bpytest_plugins\s*(?::[^=\n]+)?\+?=\s*([\[({][^\])}]*|[^\n]*)")
 _LITERAL = re.compile(r"([\"'])([^\"'\n]+)\1")
 _DOTTED = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -48,7 +48,7 @@ def dynamic_imports(
     """
     found: list[str] = []
     blind: list[BlindLine] = []
-    if calls:
+    if calls and any(name in text for name in _IMPORTERS):  # a search in C, before the pattern
         _calls(text, found, blind)
     if "pytest_plugins" in text:
         for match in _PLUGINS.finditer(text):
