@@ -11,8 +11,13 @@ import re
 from collections.abc import Set
 from typing import NamedTuple
 
-_IMPORTERS = tuple(
-    ["import_module", "__import__", "import_string", "importorskip", "run_module", "load_module"]
+_IMPORTERS = (
+    "import_module",
+    "__import__",
+    "import_string",
+    "importorskip",
+    "run_module",
+    "load_module",
 )
 _CALL = re.compile(rf"\b(?:{'|'.join(_IMPORTERS)})\s*\(\s*(?:[rRuU]?([\"'])([^\"'\n]*)\1)?")
 _PLUGINS = re.compile(r"\bpytest_plugins\s*(?::[^=\n]+)?\+?=\s*([\[({][^\])}]*|[^\n]*)")
