@@ -131,9 +131,15 @@ def test_propose_waits_and_land_lands(repository: Path) -> None:
 def test_reading_commands_answer(repository: Path) -> None:
     """relevant, impact, summary, context, lessons, operations: each answers in text and JSON."""
     relative = source(repository).relative_to(repository).as_posix()
+    gone = repository / "src" / "calc" / "more.py"
+    gone.write_text("import calc\n")
+    subprocess.run(["git", "add", str(gone)], cwd=repository, check=True)
+    subprocess.run(["git", "commit", "-qm", "more", str(gone)], cwd=repository, check=True)
+    gone.unlink()  # a file that was deleted still has its dependents
     for words in (
         ("relevant", relative, "--explain"),
         ("impact", relative),
+        ("impact", gone.relative_to(repository).as_posix()),
         ("summary", "--tokens", "200"),
         ("context", "change it"),
         ("lessons",),
@@ -190,6 +196,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("rollback", "no-such-thing", "--yes"), "", 3, "hint"),
         (("explain", "no-such-thing"), "", 3, "hint"),
         (("try", "x", "--patch", "-", "--main-branch", "nowhere"), "x", 3, "nowhere"),
+        (("impact", "src/nowhere.py"), "", 3, "src/nowhere.py"),
         (("frobnicate",), "", 2, "frobnicate"),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from self_coding.cli.session import Session, table
+from self_coding.errors import IndexerError
 from self_coding.values.code import Impact, RelevantFile
+
+if TYPE_CHECKING:
+    from self_coding.config import Layer
 
 
 @click.command("relevant")
@@ -50,11 +54,24 @@ def impact_command(session: Session, paths: tuple[str, ...], diff: TextIO | None
     async def ask() -> Impact:
         if diff:
             return await layer.indexer.impact(diff=diff.read())
+        await _refuse_strangers(layer, paths)
         chosen = list(paths) or await layer.git.get_modified_files()
         return await layer.indexer.impact(paths=chosen)
 
     impact = session.run(ask())
     session.emit(impact, _impact_text(impact))
+
+
+async def _refuse_strangers(layer: Layer, paths: tuple[str, ...]) -> None:
+    """A mistyped path has no dependents, which must not look like good news."""
+    absent = [path for path in paths if not (layer.top / path).exists()]
+    known = await layer.git.read("HEAD", absent) if absent else {}
+    strangers = [path for path in absent if known[path] is None]
+    if strangers:
+        raise IndexerError(
+            f"{strangers[0]} is neither in the working tree nor in the last commit",
+            hint="give paths from the top of the repository, as `git ls-files --full-name` shows",
+        )
 
 
 def _impact_text(impact: Impact) -> str:
