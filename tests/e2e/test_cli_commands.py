@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import coverage
 import pytest
 
-from self_coding.testing import sample_repo
+from self_coding.testing import sample_repo, write_files
 
 GOOD = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
 BROKEN = "raise RuntimeError('broken on purpose')\n"
@@ -151,6 +152,30 @@ def test_reading_commands_answer(repository: Path) -> None:
         assert told(repository, *words) is not None
 
 
+def test_recorded_coverage_narrows_the_tests(repository: Path) -> None:
+    """A data file of coverage.py is read, and `impact` names only the tests that ran the change."""
+    write_files(
+        repository,
+        {
+            "src/calc/more.py": "def more():\n    return 1\n\n\ndef less():\n    return 0\n",
+            "tests/test_more.py": "from calc.more import more\ndef test_more():\n    more()\n",
+            "tests/test_less.py": "from calc.more import less\ndef test_less():\n    less()\n",
+        },
+    )
+    both = ["tests/test_less.py", "tests/test_more.py"]
+    assert sorted(told(repository, "impact", "src/calc/more.py")["tests"]) == both
+    data = coverage.CoverageData(str(repository / ".git" / "cov"))
+    for test, line in (("more", 2), ("less", 6)):
+        data.set_context(f"tests/test_{test}.py::test_{test}|run")
+        data.add_lines({str(repository / "src/calc/more.py"): [line]})
+        data.add_lines({str(repository / f"tests/test_{test}.py"): [3]})
+    data.write()
+    assert "recorded" in run(repository, "record-coverage", str(repository / ".git/cov")).stdout
+    changed = (repository / "src/calc/more.py").read_text().replace("return 1", "return 11")
+    (repository / "src/calc/more.py").write_text(changed)
+    assert told(repository, "impact", "src/calc/more.py")["tests"] == ["tests/test_more.py"]
+
+
 def test_snapshot_and_rollback(repository: Path) -> None:
     """A snapshot, a change, the plan, the rollback, and its undo."""
     ref = told(repository, "snapshot")["ref"]
@@ -197,6 +222,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("explain", "no-such-thing"), "", 3, "hint"),
         (("try", "x", "--patch", "-", "--main-branch", "nowhere"), "x", 3, "nowhere"),
         (("impact", "src/nowhere.py"), "", 3, "src/nowhere.py"),
+        (("record-coverage", "no-such-file"), "", 3, "no-such-file"),
         (("frobnicate",), "", 2, "frobnicate"),
     ],
 )
