@@ -187,12 +187,14 @@ def _test_root(repo: Repository) -> Path:
     note = repo.folder / "tests-at"
     with suppress(OSError):
         root = Path(os.fsdecode(note.read_bytes()).strip())
-        if root.is_dir() and root.stat().st_uid == os.getuid():
+        if root.is_absolute() and root.is_dir() and root.stat().st_uid == os.getuid():
             return root
     try:
         repo.folder.mkdir(parents=True, exist_ok=True)
         root = Path(tempfile.mkdtemp(prefix="self-coding-"))
-        note.write_bytes(os.fsencode(root))
+        whole = note.with_name(f"{note.name}.{root.name}")  # half a path would be another place
+        whole.write_bytes(os.fsencode(root))
+        whole.replace(note)
     except OSError as error:
         raise GitOperationError(
             f"cannot make a folder for test worktrees: {error}", hint="make room on the disk"

@@ -55,6 +55,19 @@ async def test_checkout_of_a_commit(repo, git) -> None:
     assert repo("status", "--porcelain") == " M app.py"
 
 
+@pytest.mark.parametrize("left", [b"", b"t", b"/nowhere/at/all", b"\0"])
+async def test_a_torn_note_of_the_test_folder(repo, git, left, monkeypatch) -> None:
+    """What a crash left of the note is no place: the tests get a folder of their own."""
+    monkeypatch.chdir(repo.path)
+    folder = repo.path / ".git" / "self_coding"
+    folder.mkdir(exist_ok=True)
+    (folder / "tests-at").write_bytes(left)
+    async with git.checkout("main") as place:
+        assert place.is_absolute()
+        assert (place / "app.py").read_text() == "one = 1\n"
+    assert repo("status", "--porcelain") == ""
+
+
 async def test_test_land_and_receipt(repo, git) -> None:
     """A tested candidate lands with a receipt; main contains it then, and not before."""
     tree = await git.isolate("a")
