@@ -167,7 +167,7 @@ def _seal(repo: Repository, plan: Plan) -> None:
         if ref == repo.main_ref:
             try:
                 receipts.seal(repo.folder, onto=old, landed=new, attempt=plan.attempt)
-            except GateError as error:
+            except (GateError, OSError) as error:
                 _logger.warning("no receipt for %s: %s", new[:12], error)
 
 

@@ -147,6 +147,15 @@ async def test_a_damaged_receipt_stops_a_landing_before_main_moves(repo, git) ->
     assert await git.get_main_commit() == what.commit
 
 
+async def test_a_landing_stands_where_its_receipt_cannot_be_written(repo, git) -> None:
+    """What is in the way of the receipts stops no landing, and no later operation."""
+    what = await tested(repo, git)
+    (repo.path / ".git" / "self_coding" / "receipts").write_text("in the way")
+    assert (await git.land(what)).new == what.commit
+    assert await git.recover() == []
+    assert not await git.has_receipt(what.commit)
+
+
 async def test_the_founding_merge_has_a_receipt(repo, git) -> None:
     """`merge_to_main` tests, lands and says so."""
     await git.create_branch("mine")

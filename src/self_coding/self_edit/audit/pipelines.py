@@ -24,13 +24,13 @@ _POWERS = (
         "is set off by others, with the project's keys",
         r"\b(?:pull_request_target|workflow_run|issue_comment|repository_dispatch)\b",
     ),
-    ("may write", r"^\s*[\w\"'-]+\s*:\s*[\"']?write\b.*|\bwrite-all\b"),
+    ("may write", r"[\w\"'-]+\s*:\s*[\"']?write\b|\bwrite-all\b"),
     (
         "reads a secret",
-        r"\bsecrets\s*(?:\.|\[\s*['\"])(?!GITHUB_TOKEN\b)\w+|\bsecrets\s*:\s*inherit",
+        r"\$\{\{[^}]*\bsecrets\b(?!\s*\.\s*GITHUB_TOKEN\b)[^}]*|\bsecrets\s*:\s*inherit",
     ),
     ("runs on the project's own machines", r"\bself-hosted\b"),
-    ("runs a command of its own at each commit", r"^\s*-?\s*entry\s*:.*"),
+    ("runs a command of its own at each commit", r"\bentry\s*:.*"),
 )
 _EVENTS = re.compile(r"\b(?:push|pull_request|schedule|merge_group)\b")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
@@ -58,10 +58,10 @@ def audit_pipelines(files: Files) -> Iterator[Finding]:
 
 def _gained(file: File, power: str, pattern: str, had: set[str]) -> Iterator[Finding]:
     for number, line in enumerate(_code(file.new).splitlines(), 1):
-        match = re.search(pattern, line)
-        if match and _told(match) not in had:
-            message = f"{power}: `{_told(match)[:80]}`"
-            yield Finding(rule="pipeline-power", path=file.path, line=number, message=message)
+        for match in re.finditer(pattern, line):
+            if _told(match) not in had:
+                message = f"{power}: `{_told(match)[:80]}`"
+                yield Finding(rule="pipeline-power", path=file.path, line=number, message=message)
 
 
 def _told(match: re.Match[str]) -> str:
