@@ -94,6 +94,7 @@ def land(
 
     Raises:
         GitOperationError: somebody is in the middle of a merge on main.
+        GateError: the newest receipt is damaged, so that none could follow; main did not move.
     """
     with guarded(repo, "land"):
         return insist(lambda: _land(repo, what, attempt, reason))

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +25,7 @@ from self_coding.values.verdicts import Finding, GateReport, Receipt
 
 _FOLDER = "receipts"
 _PASSED = "passed"  # the folder of what passed and has not landed
-_NOTES = 200
+_NOTE_SECONDS = 90 * 86_400.0
 _TRIES = 100
 _GIT_SECONDS = 120.0
 
@@ -32,23 +33,25 @@ _GIT_SECONDS = 120.0
 def note(store: Path, report: GateReport) -> None:
     """Keep on the disk that a commit passed, so that whoever lands it can seal its receipt.
 
-    That may be another process, after a crash. A later failure of the same commit takes it back.
+    That may be another process, after a crash, or a person who took weeks to approve it. A later
+    failure of the same commit takes it back.
 
     Raises:
         GateError: the disk refused.
     """
     path = _note_of(store, report.commit)
-    if not report.passed:
-        path.unlink(missing_ok=True)
-        return
     try:
-        write(path, json.dumps(asdict(_draft(report))))
+        if not report.passed:
+            path.unlink(missing_ok=True)
+            return
+        write(path, json.dumps(asdict(draft(report))))
+        forgotten = time.time() - _NOTE_SECONDS
+        for old in [one for one in path.parent.glob("*.json") if modified(one) < forgotten]:
+            old.unlink(missing_ok=True)
     except OSError as error:
         raise GateError(
-            f"cannot note that it passed: {error}", hint=f"see {path.parent}"
+            f"cannot note whether it passed: {error}", hint=f"see {path.parent}"
         ) from error
-    for old in sorted(path.parent.glob("*.json"), key=modified)[:-_NOTES]:
-        old.unlink(missing_ok=True)
 
 
 def seal(store: Path, *, onto: str, landed: str, attempt: str = "") -> Receipt | None:
@@ -60,12 +63,12 @@ def seal(store: Path, *, onto: str, landed: str, attempt: str = "") -> Receipt |
         GateError: the chain could not be written.
     """
     path = _note_of(store, landed)
-    draft = _read(path)
-    if draft is None:
+    tested = _read(path)
+    if tested is None:
         return None
-    last = _last(store / _FOLDER)
-    receipt = last if last is not None and last.landed == landed else None
-    receipt = receipt or _chain(store, draft, onto=onto, landed=landed, attempt=attempt, clock=now)
+    receipt = _last(store / _FOLDER)
+    if receipt is None or (receipt.onto, receipt.landed) != (onto, landed):
+        receipt = chain(store, tested, onto=onto, landed=landed, attempt=attempt)
     path.unlink(missing_ok=True)
     return receipt
 
@@ -79,32 +82,7 @@ def check_newest(store: Path) -> None:
     _last(store / _FOLDER)
 
 
-def write_receipt(
-    store: Path,
-    report: GateReport,
-    *,
-    onto: str,
-    landed: str,
-    attempt: str = "",
-    clock: Clock = now,
-) -> Receipt:
-    """Add the receipt of one landing to the chain, and return it once it is on the disk.
-
-    Args:
-        store: the folder of the gate's memory.
-        report: what the gate saw.
-        onto: main before.
-        landed: main after.
-        attempt: whose change it was.
-        clock: gives the time.
-
-    Raises:
-        GateError: the chain could not be written.
-    """
-    return _chain(store, _draft(report), onto=onto, landed=landed, attempt=attempt, clock=clock)
-
-
-def _draft(report: GateReport) -> Receipt:
+def draft(report: GateReport) -> Receipt:
     """What a receipt says of the tests; the landing and the chain are still open."""
     return Receipt(
         number=0,
@@ -130,16 +108,29 @@ def _draft(report: GateReport) -> Receipt:
     )
 
 
-def _chain(
-    store: Path, draft: Receipt, *, onto: str, landed: str, attempt: str, clock: Clock
+def chain(
+    store: Path, tested: Receipt, *, onto: str, landed: str, attempt: str = "", clock: Clock = now
 ) -> Receipt:
+    """Add the receipt of one landing to the chain, and return it once it is on the disk.
+
+    Args:
+        store: the folder of the gate's memory.
+        tested: what the gate saw, from `draft`.
+        onto: main before.
+        landed: main after.
+        attempt: whose change it was.
+        clock: gives the time.
+
+    Raises:
+        GateError: the chain could not be written.
+    """
     folder = store / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
         last = _last(folder)
         receipt = _sealed(
             replace(
-                draft,
+                tested,
                 number=last.number + 1 if last else 1,
                 previous=last.hash if last else "",
                 at=clock().isoformat(),

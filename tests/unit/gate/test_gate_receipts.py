@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from self_coding.errors import GateError
-from self_coding.git_safety.receipts import read_receipts, verify, write_receipt
+from self_coding.git_safety import receipts
+from self_coding.git_safety.receipts import read_receipts, verify
 from self_coding.values.verdicts import GateReport, TestResult
 
 
@@ -41,6 +44,10 @@ def report(commit: str, tree: str, *, passed: bool = True) -> GateReport:
     )
 
 
+def write_receipt(store, report, *, onto, landed):
+    return receipts.chain(store, receipts.draft(report), onto=onto, landed=landed)
+
+
 def chain(store, commits):
     for commit, tree in commits:
         write_receipt(store, report(commit, tree), onto="0" * 40, landed=commit)
@@ -54,10 +61,10 @@ def test_a_chain_of_landings_verifies(repo, tmp_path):
     """Receipts follow each other and their trees are the repository's."""
     path, commits = repo
     chain(tmp_path, commits)
-    receipts = read_receipts(tmp_path)
-    assert [receipt.number for receipt in receipts] == [1, 2, 3]
-    assert receipts[1].previous == receipts[0].hash
-    assert receipts[0].outcomes == (("failed", 1), ("passed", 1))
+    found = read_receipts(tmp_path)
+    assert [receipt.number for receipt in found] == [1, 2, 3]
+    assert found[1].previous == found[0].hash
+    assert found[0].outcomes == (("failed", 1), ("passed", 1))
     assert verify(tmp_path, path) == []
 
 
@@ -141,6 +148,29 @@ def test_a_damaged_end_stops_the_next_receipt(repo, tmp_path):
     (tmp_path / "receipts" / "00000001.json").write_text("{")
     with pytest.raises(GateError, match="damaged"):
         chain(tmp_path, commits[1:])
+
+
+def test_a_note_outlives_others_and_grows_old(repo, tmp_path):
+    """However many pass meanwhile, what waits for approval keeps its note, for three months."""
+    _, commits = repo
+    receipts.note(tmp_path, report(*commits[0]))
+    for number in range(300):
+        receipts.note(tmp_path, report(f"{number:040}", "2" * 40))
+    assert receipts.seal(tmp_path, onto="", landed=commits[0][0]).commit == commits[0][0]
+    long_ago = time.time() - 100 * 86_400
+    for old in (tmp_path / "passed").glob("*.json"):
+        os.utime(old, (long_ago, long_ago))
+    receipts.note(tmp_path, report(*commits[1]))
+    assert [one.stem for one in (tmp_path / "passed").glob("*.json")] == [commits[1][0]]
+
+
+def test_landing_again_onto_another_main_is_another_receipt(repo, tmp_path):
+    """The same commit on the same main is one landing, on another main it is the next."""
+    _, commits = repo
+    for onto in ("a" * 40, "a" * 40, "b" * 40):
+        receipts.note(tmp_path, report(*commits[0]))
+        receipts.seal(tmp_path, onto=onto, landed=commits[0][0])
+    assert [one.onto[0] for one in read_receipts(tmp_path)] == ["a", "b"]
 
 
 def test_writers_side_by_side_make_one_chain(repo, tmp_path):

@@ -147,6 +147,16 @@ async def test_a_damaged_receipt_stops_a_landing_before_main_moves(repo, git) ->
     assert await git.get_main_commit() == what.commit
 
 
+async def test_a_commit_tested_alone_gets_no_receipt(repo, git) -> None:
+    """A receipt says that the tests of main were compared; a commit by its id is not."""
+    tree = await git.isolate("a")
+    (tree.path / "new.py").write_text("x = 1\n")
+    what = await git.candidate(await git.record(tree, "new"))
+    assert (await git.test(what.commit)).passed
+    await git.land(what)
+    assert not await git.has_receipt(what.commit)
+
+
 async def test_a_landing_stands_where_its_receipt_cannot_be_written(repo, git) -> None:
     """What is in the way of the receipts stops no landing, and no later operation."""
     what = await tested(repo, git)
