@@ -133,7 +133,7 @@ def judge(
     before, after = _as_texts(change, before, after)
     findings += _links_of_tests(change, before, after)
     if policy.tests_may_change == "no":
-        findings += _any_test(texts, before, after)
+        findings += _any_test(list(change.paths), before, after)
     strict = policy.tests_may_change == "added"
     findings += audit(texts, before=before, after=after, strict=strict)
     return Verdict(findings=tuple(dict.fromkeys(findings)))

@@ -106,6 +106,32 @@ def test_a_project_may_open_a_path() -> None:
     assert "protected-path" in rules(change(".husky/pre-commit"), policy)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        ("on: push\npermissions:\n  contents: read\n", "on: push\n", "pipeline-power"),
+        ("x: ${{ secrets.A }}\n", "x: ${{ secrets.A }}${{ secrets.B }}\n", "pipeline-power"),
+        ("test:\n  script: make\n", "test:\n  when: never\n  script: make\n", "pipeline-off"),
+    ],
+)  # fmt: skip
+def test_a_pipeline_may_not_gain_power_or_be_switched_off(before, after, rule) -> None:
+    """Bounds that go, a second secret on a line, and a job that never runs are named."""
+    path = ".gitlab-ci.yml" if "script" in before else ".github/workflows/ci.yml"
+    verdict = judge(
+        change(path), Policy(), before={path: before.encode()}, after={path: after.encode()}
+    )
+    assert [finding.rule for finding in verdict.findings] == [rule]
+
+
+def test_links_of_test_data_are_tests_too() -> None:
+    """Where no test may change, no link beside the tests may either."""
+    file = FileChange(path="tests/exp.json", status="M", old_mode="120000", mode="120000")
+    held = Policy(tests_may_change="no")
+    both = {"before": {file.path: b"../a.json"}, "after": {file.path: b"../b.json"}}
+    found = judge(Change(base="a", head="b", files=(file,)), held, **both).findings
+    assert [finding.rule for finding in found] == ["test-changed"]
+
+
 def test_a_path_out_of_the_repository_is_refused() -> None:
     """`..` beyond the root is named, and what it may hide is judged too."""
     assert "outside-repository" in rules(change("../other/a.py"))
