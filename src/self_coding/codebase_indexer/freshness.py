@@ -25,11 +25,11 @@ def refresh(
     with database.read() as connection:
         before = store.meta(connection, "updates")
         seen, stamps, same = _look(connection, root, src_dirs)
-        counts, unasked = store.counts(connection)
+        counts, unasked = store.counts(connection) if same else (None, 0)
         viewed = store.meta(connection, "view")
-    if same and not (tier2 and unasked):
+    if counts is not None and not (tier2 and unasked):
         if seen.view != viewed:
-            _remember(database, seen.view)
+            _remember(database, seen.view, before)
         return counts
     from self_coding.codebase_indexer.update import update  # as long to load as all of this
 
@@ -39,10 +39,14 @@ def refresh(
         return update(connection, root, seen, stamps, tier2=tier2)
 
 
-def _remember(database: Database, view: str) -> None:
-    """Spare the next question asking git; where the file may not be written, it asks again."""
+def _remember(database: Database, view: str, updates: object) -> None:
+    """Spare the next question asking git, unless somebody has updated since the look.
+
+    Where the file may not be written, git is asked again.
+    """
     with suppress(StorageError), database.write() as connection:
-        store.put_meta(connection, "view", view)
+        if store.meta(connection, "updates") == updates:
+            store.put_meta(connection, "view", view)
 
 
 def _look(

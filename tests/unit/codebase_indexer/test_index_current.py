@@ -11,7 +11,8 @@ import coverage
 import pytest
 
 from self_coding import CodebaseIndexer
-from self_coding.codebase_indexer import walk
+from self_coding.adapters.db import Database
+from self_coding.codebase_indexer import freshness, store, walk
 from self_coding.codebase_indexer.walk import look, settled
 from self_coding.errors import IndexerError
 from self_coding.values.code import Impact
@@ -396,6 +397,23 @@ async def test_git_is_asked_once_when_it_wrote_its_index_anew(
     assert asked == [1]
     write(**{"pkg/b.py": "from pkg.z import one\n"})
     assert await indexer.get_dependency_chain("pkg/a.py") == []
+
+
+async def test_a_view_is_not_written_over_somebody_elses_update(write, indexer, tmp_path) -> None:
+    """Who updates between a look and its note is not covered up by the note."""
+    write(**PKG)
+    await indexer.refresh()
+    database = Database(
+        tmp_path / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
+    )
+    with sqlite3.connect(tmp_path / "index.db") as raw:
+        updates = store.meta(raw, "updates")
+        view = store.meta(raw, "view")
+        freshness._remember(database, "older", f"{updates}0")
+        assert store.meta(raw, "view") == view
+        freshness._remember(database, "newer", updates)
+        assert store.meta(raw, "view") == "newer"
+    database.close()
 
 
 async def test_exclude_rules_are_noticed(tree: Path, write) -> None:
