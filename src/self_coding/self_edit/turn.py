@@ -10,10 +10,11 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from self_coding.adapters.leases import Lease, claim
+from self_coding.errors import StorageError
 
 PATIENCE = 1800.0  # seconds; then without: whoever holds it may have been stopped by a person
 
@@ -34,17 +35,24 @@ class Turn:
         self._lease: Lease | None = None
 
     async def take(self, waits: Callable[[], None] = lambda: None) -> None:
-        """Hold the turn, or have waited for it long enough; `waits` is told when it is not free."""
+        """Hold the turn, or have waited for it long enough; `waits` is told when it is not free.
+
+        Whoever has waited in vain waits no second time, and where the file cannot be locked
+        nobody waits.
+        """
         if self._path is None or self._lease is not None:
             return
         end = time.monotonic() + self._patience
         pause = _NEW
-        while (lease := claim(self._path)) is None and time.monotonic() < end:
-            if pause == _NEW:
-                waits()
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
-            pause = max(pause * 0.95, _OLD)
-        self._lease = lease
+        with suppress(StorageError):
+            while (lease := claim(self._path)) is None and time.monotonic() < end:
+                if pause == _NEW:
+                    waits()
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
+                pause = max(pause * 0.95, _OLD)
+            self._lease = lease
+        if self._lease is None:
+            self._patience = 0.0
 
     def release(self) -> None:
         """Give it up; without it, nothing."""

@@ -478,6 +478,21 @@ async def test_self_edits_take_turns_when_main_is_busy(world: World) -> None:
     assert not list(world.folder.glob("*.lock")), "no turn is held afterwards"
 
 
+async def test_a_turn_is_a_courtesy(tmp_path: Path) -> None:
+    """Waited for in vain once, it is not waited for again; where nothing can be locked, never."""
+    path = tmp_path / "landing.lock"
+    told: list[int] = []
+    with turn_at(path) as held:
+        await held.take()
+        late = Turn(path, patience=0.05)
+        await late.take(lambda: told.append(1))
+        await late.take(lambda: told.append(2))
+    assert 2 not in told
+    assert told
+    (tmp_path / "file").write_text("")
+    await Turn(tmp_path / "file" / "landing.lock").take()
+
+
 async def test_a_turn_that_is_never_given_up_is_not_waited_for_without_end(tmp_path: Path) -> None:
     """Whoever has waited long enough goes on without the turn; main is safe without it."""
     path = tmp_path / "landing.lock"
