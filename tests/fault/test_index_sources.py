@@ -98,10 +98,10 @@ async def test_files_that_vanish_while_they_are_read(
     (top / "brief.py").write_text("x = 1\n")
     real = update._read
 
-    def read(path: str) -> tuple[bytes | None, str | None]:
+    def read(path: str, size: int = 0) -> tuple[bytes | None, str | None]:
         if path.endswith("brief.py"):
             Path(path).unlink(missing_ok=True)
-        return real(path)
+        return real(path, size)
 
     monkeypatch.setattr(update, "_read", read)
     counts = await counted(top, tmp_path)

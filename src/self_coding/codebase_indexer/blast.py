@@ -14,9 +14,10 @@ from pathlib import Path
 from self_coding.codebase_indexer import project, store
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Facts, assess
+from self_coding.codebase_indexer.packed import unpack_imports
 from self_coding.codebase_indexer.recorded import recorded
 from self_coding.codebase_indexer.resolve import Layout
-from self_coding.codebase_indexer.scan import decode, unpack_imports
+from self_coding.codebase_indexer.scan import decode
 from self_coding.values.code import BlindSpot, Impact
 
 _TEST_NAME = re.compile(r"(?:test_[^/]*|[^/]*_test|tests?)\.py$")
@@ -42,12 +43,7 @@ class Snapshot:
 
     def tests(self) -> frozenset[str]:
         """The files that hold tests: by name, or by a test they define below a tests folder."""
-        defining = {
-            row[0]
-            for row in self.connection.execute(
-                "SELECT DISTINCT file FROM symbols WHERE name GLOB 'test*' OR name GLOB 'Test*'"
-            )
-        }
+        defining = store.testing(self.connection)
         return frozenset(
             each.path
             for each in self.files

@@ -8,7 +8,6 @@ import with a computed name is a blind spot: it is listed, never guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Set
 from typing import NamedTuple
 
 _IMPORTERS = (
@@ -30,7 +29,7 @@ _RUN = re.compile(
 )
 _MODULE_OPTION = re.compile(r"[\"']-m[\"']\s*,\s*[\"']([\w.]+)[\"']")
 _EXECUTED = re.compile(r"(?<![.\w])(exec|eval)\s*\(|\b(spec_from_file_location|exec_module)\s*\(")
-_STARTERS = frozenset(("subprocess", "runpy", "asyncio.subprocess"))
+_STARTERS = ("subprocess", "runpy", "asyncio.subprocess")
 STARTS = "starts programs; what they import is not seen"
 _FIXTURES = ("pytester", "testdir", "script_runner", "create_subprocess_")
 
@@ -43,13 +42,12 @@ class BlindLine(NamedTuple):
 
 
 def dynamic_imports(
-    text: str, *, imported: Set[str], calls: bool, tests: bool
+    text: str, *, imports: str, calls: bool, tests: bool
 ) -> tuple[list[str], list[BlindLine]]:
     """The literal module names (and script paths) in `text`, and what is no literal.
 
-    The other arguments tell what is worth looking for: the modules that the file imports,
-    whether the word "import" stands anywhere but in its import statements, and whether it
-    defines tests.
+    The other arguments tell what is worth looking for: the file's (packed) imports, whether the
+    word "import" stands anywhere but in its import statements, and whether it defines tests.
     """
     found: list[str] = []
     blind: list[BlindLine] = []
@@ -58,9 +56,10 @@ def dynamic_imports(
     if "pytest_plugins" in text:
         for match in _PLUGINS.finditer(text):
             found += [literal[2] for literal in _LITERAL.finditer(match[1])]
-    if not _STARTERS.isdisjoint(imported) or (tests and any(each in text for each in _FIXTURES)):
+    starts = any(f"\t{each}\t" in imports for each in _STARTERS)
+    if starts or (tests and any(each in text for each in _FIXTURES)):
         _programs(text, found, blind)
-    if "exec(" in text or "eval(" in text or "importlib.util" in imported:
+    if "exec(" in text or "eval(" in text or "\timportlib.util\t" in imports:
         for match in _EXECUTED.finditer(text):
             reason = f"{match[1] or match[2]}() runs code made at run time"
             blind.append(BlindLine(_line(text, match.start()), reason))

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from self_coding.codebase_indexer.mentions import Mentions
 from self_coding.retrieval import split_identifier
 
-# what one occurrence counts in path, names, refs (what is imported), docstrings, body
-EVERYWHERE = (4.0, 2.0, 0.0, 1.5, 1.0)
-IN_PATH = (1.0, 0.0, 0.0, 0.0, 0.0)
-IN_NAMES = (0.0, 1.0, 0.0, 0.0, 0.0)
-IN_BODY = (0.0, 0.0, 0.0, 0.0, 1.0)
+# what one occurrence counts in path, names, docstrings, body
+EVERYWHERE = (4.0, 2.0, 1.5, 1.0)
+IN_PATH = (1.0, 0.0, 0.0, 0.0)
+IN_NAMES = (0.0, 1.0, 0.0, 0.0)
+IN_BODY = (0.0, 0.0, 0.0, 1.0)
 
 _TITLE, _PROSE = 60, 90  # different words looked up of each part
 _NAMED, _PHRASED, _COMMIT = 60, 40, 60

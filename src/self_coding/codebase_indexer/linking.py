@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 
 from self_coding.codebase_indexer import project, store
+from self_coding.codebase_indexer.packed import unpack_import
 from self_coding.codebase_indexer.resolve import Layout
-from self_coding.codebase_indexer.scan import Import, unpack_imports
 
-Changed = Mapping[int, tuple[str, list[Import]]]  # file id -> its path and imports
+Changed = Mapping[int, tuple[str, str]]  # file id -> its path and (packed) imports
 _NUMBERS = {scope: number for number, scope in enumerate(store.SCOPES)}
 
 
@@ -38,7 +38,7 @@ def link(
     known = store.meta(connection, "declared")
     if not (changed or added or removed or "\n".join(declared) != known):
         return
-    rows = connection.execute("SELECT path, id FROM files")
+    rows = connection.execute("SELECT path, id FROM files").fetchall()
     paths = {store.shown(path): file for path, file in rows}
     layout = Layout(paths, declared)
     roots = store.readable("\n".join(sorted(layout.roots())))
@@ -47,18 +47,17 @@ def link(
         path.endswith("__init__.py") for path in added | removed
     )
     if everything or added or removed:
-        again = _concerned(connection, changed, added | removed, everything=everything)
-        names = [
-            (store.readable(layout.module(path)), file)
-            for path, file in paths.items()
-            if everything or path in added
-        ]
-        connection.executemany("UPDATE files SET module=? WHERE id=?", names)
+        if len(changed) < len(paths):
+            again = _concerned(connection, changed, added | removed, everything=everything)
         store.put_meta(connection, "roots", roots)
         store.put_meta(connection, "declared", "\n".join(declared))
+    targets = _Targets(layout)
     connection.executemany(
-        "INSERT OR REPLACE INTO edges VALUES (?,?)",
-        [(file, _targets(layout, file, path, found)) for file, (path, found) in again.items()],
+        "INSERT OR REPLACE INTO links VALUES (?,?,?)",
+        [
+            (file, store.readable(layout.module(path)), targets.of(file, path, found))
+            for file, (path, found) in again.items()
+        ],
     )
 
 
@@ -70,21 +69,45 @@ def _concerned(
     found = dict(changed)
     for file, path, imports in connection.execute("SELECT id, path, imports FROM files"):
         if file not in found and (everything or any(stem in imports for stem in stems)):
-            found[file] = (store.shown(path), unpack_imports(imports))
+            found[file] = (store.shown(path), imports)
     return found
 
 
-def _targets(layout: Layout, file: int, path: str, imports: Iterable[Import]) -> bytes:
-    """The edges of one file as they are stored."""
-    found: set[int] = set()
-    for scope, module, names in imports:
+class _Targets:
+    """The edges of files as they are stored, from their packed imports.
+
+    Most lines stand in many files and mean the same in all of them, so each is resolved once.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.same: dict[str, tuple[int, ...]] = {}  # of lines that mean the same in every file
+        self.own: set[str] = set()  # the lines whose meaning depends on the file
+
+    def of(self, file: int, path: str, imports: str) -> bytes:
+        """The edges of one file."""
+        found: set[int] = set()
+        for line in imports.split("\n") if imports else ():
+            known = self.same.get(line)
+            if known is None:
+                known = self._resolved(path, line)
+            found.update(known)
+        packed = array("I", sorted(found))
+        if any(each >> 3 == file for each in packed):
+            packed = array("I", [each for each in packed if each >> 3 != file])
+        return packed.tobytes()
+
+    def _resolved(self, path: str, line: str) -> tuple[int, ...]:
+        scope, module, names = unpack_import(line)
         number = _NUMBERS[scope]
+        if scope != "string" and line not in self.own:
+            same = self.layout.anywhere(module, names)
+            if same is not None:
+                packed = self.same[line] = tuple([target << 3 | number for target in same])
+                return packed
+            self.own.add(line)
+        resolve = self.layout.resolve
         targets = (
-            layout.literal(path, module)
-            if scope == "string"
-            else layout.resolve(path, module, names)
+            resolve(path, module, names) if scope != "string" else self.layout.literal(path, module)
         )
-        for target in targets:
-            if target != file:
-                found.add(target << 3 | number)
-    return array("I", sorted(found)).tobytes()
+        return tuple([target << 3 | number for target in targets])

@@ -10,9 +10,10 @@ from collections.abc import Sequence, Set
 
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.blast import Snapshot, covering_test
+from self_coding.codebase_indexer.packed import unpack_imports, unpack_symbols
 from self_coding.codebase_indexer.parse import parse, verdict
 from self_coding.codebase_indexer.resolve import Layout
-from self_coding.codebase_indexer.scan import decode, scan, unpack_imports
+from self_coding.codebase_indexer.scan import decode, scan
 from self_coding.codebase_indexer.uses import Uses
 from self_coding.errors import IndexerError
 from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo, SymbolUsers
@@ -37,10 +38,10 @@ def _by_text(path: str, module: str, source: bytes | None) -> ModuleInfo:
         return ModuleInfo(file_path=path, module_name=module, error="it cannot be read")
     told = scan(source)
     methods: dict[str, list[FunctionInfo]] = {}
-    for each in told.symbols:
-        if each.kind != "class" and each.parent:
-            methods.setdefault(each.parent, []).append(_function(each.name, each.line, each.kind))
-    top = [each for each in told.symbols if not each.parent]
+    for line, kind, name, parent in unpack_symbols(told.symbols):
+        if kind != "class" and parent:
+            methods.setdefault(parent, []).append(_function(name, line, kind))
+    top = [each for each in unpack_symbols(told.symbols) if not each.parent]
     return ModuleInfo(
         file_path=path,
         module_name=module,
@@ -54,7 +55,7 @@ def _by_text(path: str, module: str, source: bytes | None) -> ModuleInfo:
         ],
         imports=[
             f"{each.module}.{name}" if name else each.module
-            for each in told.imports
+            for each in unpack_imports(told.imports)
             for name in each.names or ("",)
             if each.scope != "string"
         ],
@@ -74,11 +75,10 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
     """
     owner, _, name = symbol.rpartition(".")
     defined = [
-        each
-        for each in store.definitions(snapshot.connection, name)
-        if each.file in snapshot.paths
-        and (path is None or snapshot.paths[each.file] == path)
-        and (not owner or each.parent == owner)
+        (snapshot.paths[file], each.line)
+        for file, found in store.definitions(snapshot.connection, name).items()
+        for each in found
+        if path in (None, snapshot.paths[file]) and owner in ("", each.parent)
     ]
     if not defined:
         where = f" in {path}" if path else ""
@@ -86,7 +86,7 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
             f"no class or function {symbol} is defined{where}",
             hint="names are those of `class` and `def` lines; methods are `Class.method`",
         )
-    homes = sorted({snapshot.paths[each.file] for each in defined})
+    homes = sorted({home for home, _ in defined})
     layout = Layout(snapshot.ids)
 
     def resolve(importer: str, module: str, names: tuple[str, ...]) -> Sequence[str]:
@@ -105,10 +105,9 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
             break
         sources |= new
     found = uses.find(sources)
-    lines = {(snapshot.paths[each.file], each.line) for each in defined}
     return SymbolUsers(
         symbol=symbol,
-        definitions=tuple(f"{file}:{line}" for file, line in sorted(lines)),
+        definitions=tuple(f"{file}:{line}" for file, line in sorted(set(defined))),
         uses=tuple(use for use in found if use.certain),
         unknown=tuple(use for use in found if not use.certain),
     )

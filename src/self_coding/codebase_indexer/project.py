@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _PLUGIN_OPTION = re.compile(r"-p[ =]?\s*([A-Za-z_][\w.]*)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Project:
+class Project(NamedTuple):
     """`roots` are folders imports start from; `entries` the modules that installed commands and
     plugins name; `plugins` the modules that pytest loads before any test."""
 

@@ -7,7 +7,7 @@ of it is of one state. Ranking itself is in `relevance` and `evidence`.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from self_coding.codebase_indexer import commits, evidence, lexical, mentions, relevance, store
@@ -92,7 +92,7 @@ def _definitions(
     connection: sqlite3.Connection, task: Mentions, code: frozenset[int]
 ) -> Iterable[Definition]:
     for name, weight in list(task.identifiers.items())[:_NAMES]:
-        found = {row.file for row in store.definitions(connection, name)} & code
+        found = store.definitions(connection, name).keys() & code
         if found:
             yield Definition(name, weight, frozenset(found))
 
@@ -146,9 +146,10 @@ def _named(task: Mentions, places: evidence.Places) -> frozenset[int]:
 
 def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Outline]:
     """Every file with its heads, and how much the repository and the task lean on it."""
-    heads: dict[int, list[Head]] = defaultdict(list)
-    for file, _, kind, name, parent in store.symbols(connection):
-        heads[file].append(Head(kind, name, parent))
+    heads = {
+        file: tuple([Head(kind, name, parent) for _, kind, name, parent in found])
+        for file, found in store.symbols(connection).items()
+    }
     importers = Counter(edge.target for edge in store.edges(connection))
     changes = evidence.changes(commits.recent(connection), commits.newest(connection))
     ranked = relevant(connection, task) if task and task.strip() else []
@@ -159,7 +160,7 @@ def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Ou
             path=each.path,
             is_test=each.is_test,
             lines=each.lines,
-            heads=tuple(heads.get(each.id, ())),
+            heads=heads.get(each.id, ()),
             importers=importers[each.id],
             changes=changes.get(each.path, 0.0),
             relevance=task_share.get(each.id, 0.0),

@@ -40,12 +40,16 @@ class Layout:
     def __init__(self, files: Mapping[str, int], declared: Iterable[str] = ()) -> None:
         self.files = files
         self._packages = {_folder(path) for path in files if _name(path) == "__init__.py"}
+        self._places = {path.removesuffix(".py"): file for path, file in files.items()}
+        self._places |= {each: self._places[_in(each, "__init__")] for each in self._packages}
+        self._folders = {_folder(path) for path in files}
         self._declared = set(declared) | set(_PLAIN_ROOTS)
         self._roots = self._global_roots()
         self._names: dict[str, list[_Candidate]] = {}
         self._by_name: dict[str, list[str]] | None = None
+        self._dotted = {path: list(self._spelled(path)) for path in files}
         for path, file in files.items():
-            for root, dotted in self._dotted(path):
+            for root, dotted in self._dotted[path]:
                 self._names.setdefault(dotted, []).append(_Candidate(root, file))
         self._everywhere = {
             dotted: found[0].file
@@ -53,12 +57,11 @@ class Layout:
             if len(found) == 1 and self._visible_everywhere(found[0].root)
         }
         self._tops = {dotted.partition(".")[0] for dotted in self._names}
-        self._fixed: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, ...], ...]] = {}
         self._cached = lru_cache(maxsize=20_000)(self._absolute)
 
     def module(self, path: str) -> str:
         """The dotted name of a file: below its nearest plain or declared source root."""
-        names = list(self._dotted(path)) or [("", "")]  # an __init__.py at the very top
+        names = self._dotted[path] or [("", "")]  # an __init__.py at the very top
         best = max(names, key=lambda found: (found[0] in self._declared, len(found[0])))
         if best[0] not in self._declared:
             best = names[0]
@@ -75,22 +78,20 @@ class Layout:
         """
         if module.startswith("."):
             return self._relative(path, module, names)
-        key = (module, names)
-        known = self._fixed.get(key)
-        if known is None:
-            known = self._fixed[key] = self._fix(module, names)
-        return known[0] if known else self._cached(_folder(path), module, names)
+        return self._cached(_folder(path), module, names)
 
-    def _fix(self, module: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-        """The one answer for all importers, in a tuple; () where it depends on the importer."""
+    def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """What `resolve` says to every importer; None where that depends on the importer."""
+        if module.startswith("."):
+            return None
         if module.partition(".")[0] not in self._tops:
-            return ((),)
+            return ()
         dotted = [module, *[f"{module}.{name}" for name in names]]
         if module not in self._everywhere:
-            return ()
+            return None
         if any(name in self._names and name not in self._everywhere for name in dotted):
-            return ()
-        return (tuple([self._everywhere[name] for name in dotted if name in self._everywhere]),)
+            return None
+        return tuple([self._everywhere[name] for name in dotted if name in self._everywhere])
 
     def literal(self, path: str, text: str) -> tuple[int, ...]:
         """The files that a string names: a dotted name, or the path of a script."""
@@ -141,25 +142,17 @@ class Layout:
         folder = _folder(path)
         for _ in range(len(module) - len(bare) - 1):
             folder = _folder(folder)
-        place = "/".join(filter(None, (folder, *bare.split("."))))
-        found: dict[int, None] = {}
-        target = self._at(place)
-        while target is None and bare and place != folder:
+        place = _in(folder, bare.replace(".", "/")) if bare else folder
+        target = self._places.get(place)
+        while target is None and place != folder:
             place = _folder(place)
-            target = self._at(place)
-        if target is not None:
-            found[target] = None
-        for name in names:
-            inside = self._at(f"{place}/{name}" if place else name)
+            target = self._places.get(place)
+        found = {} if target is None else {target: None}
+        for name in names if place in self._folders else ():
+            inside = self._places.get(_in(place, name))
             if inside is not None:
                 found[inside] = None
         return tuple(found)
-
-    def _at(self, place: str) -> int | None:
-        """The package or module at a path without its suffix."""
-        prefix = place + "/" if place else ""
-        found = self.files.get(prefix + "__init__.py")
-        return found if found is not None else self.files.get(place + ".py")
 
     def _script(self, path: str, text: str) -> tuple[int, ...]:
         wanted = text.replace("\\", "/").removeprefix("./").lstrip("/")
@@ -181,7 +174,7 @@ class Layout:
                 roots.add(_folder(package))
         return roots
 
-    def _dotted(self, path: str) -> Iterable[tuple[str, str]]:
+    def _spelled(self, path: str) -> Iterable[tuple[str, str]]:
         """(root, dotted name) for every root that the path can be imported from, nearest first."""
         folder, name = _folder(path), _name(path).removesuffix(".py")
         parts = [] if name == "__init__" else [name]
@@ -223,6 +216,10 @@ def _shared(root: str, folder: str) -> int:
             break
         count += 1
     return count
+
+
+def _in(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _folder(path: str) -> str:

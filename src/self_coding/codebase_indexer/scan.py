@@ -15,15 +15,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from self_coding.codebase_indexer.dynamic import BlindLine, dynamic_imports
+from self_coding.codebase_indexer.packed import pack_import
 
 TOP, CONDITIONAL, FUNCTION, TYPING = "top", "conditional", "function", "typing"
-_DEFINITIONS = frozenset(("class", "def", "async def"))
+_KINDS = {"class": "class", "def": "def"}  # whatever stands between `async` and `def`
 
 REST = r"[^\n(\\#;]*(?:\([^)#]*(?:#[^\n]*[^)#]*)*\)|\\\n[^\n(\\#;]*)*"  # of a logical line
-_HEAD = re.compile(
-    r"(\n[ \t\f]*+(?:(?:class|def|async[ \t]+def)[ \t]+\w+"
-    rf"|(?:from|import)\b{REST}))"
+_HEAD = re.compile(  # indentation, then kind and name of a definition, or an import statement
+    r"\n([ \t\f]*+)(?:(class|def|async[ \t]+def)[ \t]+(\w+)"
+    rf"|((?:from|import)\b{REST}))"
 )
+_GROUPS = 5  # parts a head: the text before it and the four groups
 INLINE = re.compile(rf"[:;][ \t]*((?:from[ \t]+[.\w]+[ \t]+)?import\b{REST})")
 QUOTED = re.compile(
     r"#[^\n]*"
@@ -40,33 +42,17 @@ _EITHER = re.compile(r"\b(?:not|or)\b")
 _LINE = re.compile(r"([ \t\f]*)(\w+)([^\n]*)")
 
 
-class Symbol(NamedTuple):
-    """A class or function head: `kind` is "class", "def" or "async def"; `parent` the dotted
-    names of the heads around it, empty at the top level."""
+class Scan(NamedTuple):
+    """What the text of one file tells.
 
-    line: int
-    kind: str
-    name: str
-    parent: str
-
-
-class Import(NamedTuple):
-    """One imported module: `module` keeps its leading dots, `names` is empty for `import a.b`.
-
-    `scope` is "top", "conditional", "function", "typing" or "string" (a literal argument).
+    `symbols` and `imports` are packed, as they are stored; `names` are those of the
+    symbols; `text` is what the full text is made of.
     """
 
-    scope: str
-    module: str
-    names: tuple[str, ...]
-
-
-class Scan(NamedTuple):
-    """What the text of one file tells; `text` is what the full text is made of."""
-
     lines: int
-    symbols: list[Symbol]
-    imports: list[Import]
+    symbols: str
+    names: list[str]
+    imports: str
     docstrings: str
     blind: list[BlindLine]
     text: str
@@ -103,94 +89,92 @@ def scan(source: bytes) -> Scan:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.count("\n") + (not text.endswith("\n")) if text else 0
     code, docstrings = without_strings("\n" + text)
-    symbols, imports = _heads(code)
-    more = code.count("import") > len(imports)
+    names, symbols, imports = _heads(code)
+    statements = sum([each.count("\n") + 1 for each in imports])
+    more = code.count("import") > statements
     if more:
         imports += _inline_imports(code)
     named, blind = dynamic_imports(
         text,
-        imported={each.module for each in imports},
+        imports="\n".join(imports),
         calls=more,
-        tests=any(each.name.startswith("test") for each in symbols),
+        tests=any(name.startswith("test") for name in names),
     )
-    imports += [Import("string", name, ()) for name in named]
-    return Scan(lines, symbols, imports, docstrings, blind, text)
+    imports += [pack_import("string", name, ()) for name in named]
+    return Scan(lines, "\n".join(symbols), names, "\n".join(imports), docstrings, blind, text)
 
 
-def _heads(code: str) -> tuple[list[Symbol], list[Import]]:
-    """Every head of a text without its triple-quoted strings, in order."""
-    symbols: list[Symbol] = []
-    imports: list[Import] = []
+def _heads(code: str) -> tuple[list[str], list[str], list[str]]:
+    """The names that a text without its triple-quoted strings defines; its symbols and imports,
+    packed."""
+    names: list[str] = []
+    symbols: list[str] = []
+    imports: list[str] = []
     stack: list[tuple[int, str]] = []
     parts = _HEAD.split(code)
-    line = 0
-    for number in range(1, len(parts), 2):
-        head = parts[number]
-        line += parts[number - 1].count("\n") + 1
-        if head[1] in "fi":
-            found, more = _statement(head)
-            imports += found
+    each = iter(parts)
+    line, number = 0, -_GROUPS
+    for before, indent, kind, name, statement in zip(each, each, each, each, each, strict=False):
+        number += _GROUPS
+        line += before.count("\n") + 1
+        if statement:
+            packed, more = _statement(statement)
             line += more
+            if indent and packed:
+                packed = _rescoped(packed, _scope(parts, number, _depth(indent)))
+            if packed:
+                imports.append(packed)
             continue
-        start, name = _last_word(head)
-        depth, kind = _opening(start)
-        if kind not in _DEFINITIONS:
-            found, more = _statement(head)
-            scope = _scope(parts, number, depth)
-            imports += [Import(scope, module, names) for _, module, names in found]
-            line += more
-            continue
-        if depth:
+        parent = ""
+        if indent:
+            depth = _depth(indent)
             while stack and stack[-1][0] >= depth:
                 stack.pop()
             parent = stack[-1][1] if stack else ""
             stack.append((depth, f"{parent}.{name}" if parent else name))
         else:
-            parent = ""
             stack = [(0, name)]
-        symbols.append(Symbol(line, kind, name, parent))
-    return symbols, imports
+        names.append(name)
+        symbols.append(f"{line}\t{_KINDS.get(kind, 'async def')}\t{name}\t{parent}")
+    return names, symbols, imports
 
 
-def _last_word(head: str) -> tuple[str, str]:
-    start, space, name = head.rpartition(" ")
-    if "\t" in name or not space:
-        start, _, name = head.rpartition("\t")
-    return start, name
-
-
-@lru_cache(maxsize=1_000)
-def _opening(start: str) -> tuple[int, str]:
-    """Indentation and first words of a head without its name: few kinds exist."""
-    words = start.split()
-    depth = len(start[1 : start.index(words[0])].expandtabs()) if words else 0
-    return depth, " ".join(words)
+def _depth(indent: str) -> int:
+    return len(indent.expandtabs()) if "\t" in indent else len(indent)
 
 
 @lru_cache(maxsize=20_000)
-def _statement(text: str) -> tuple[tuple[Import, ...], int]:
-    """The imports of one statement and its line breaks; most statements stand in many files."""
-    more = text.count("\n") - 1
+def _statement(text: str) -> tuple[str, int]:
+    """The imports of one statement, packed as at the top level, and its line breaks.
+
+    Cached, because most statements stand in many files.
+    """
+    more = text.count("\n")
     found = _STATEMENT.match(text.replace("\\\n", " ") if "\\" in text else text)
     if not found:
-        return (), more
+        return "", more
     names = _names(found[2])
     if found[1] is None:
-        return tuple([Import(TOP, name, ()) for name in names]), more
-    return ((Import(TOP, "".join(found[1].split()), names),) if names else ()), more
+        return "\n".join([pack_import(TOP, name, ()) for name in names]), more
+    return pack_import(TOP, "".join(found[1].split()), names) if names else "", more
+
+
+def _rescoped(packed: str, scope: str) -> str:
+    """Imports packed as of the top level, in another scope."""
+    return "\n".join([scope + each[len(TOP) :] for each in packed.split("\n")])
 
 
 def _names(text: str) -> tuple[str, ...]:
     """The imported names of a list such as `(a as b, c,  # why`."""
-    if "#" in text:
-        text = _COMMENT.sub("", text)
-    text = text.replace("\\\n", " ").replace("(", " ").replace(")", " ")
-    parts = (part.split() for part in text.split(","))
+    if "(" in text or "\\" in text:
+        text = _COMMENT.sub("", text) if "#" in text else text
+        text = text.replace("\\\n", " ").replace("(", " ").replace(")", " ")
+    parts = [part.split(None, 1) for part in text.split(",")]
     return tuple([part[0] for part in parts if part])
 
 
 def _scope(parts: list[str], number: int, depth: int) -> str:
-    """What encloses an indented head: the lines above it with less indentation tell."""
+    """What encloses an indented import: the lines above it with less indentation tell."""
     scope = CONDITIONAL
     for line in _lines_above(parts, number):
         found = _LINE.match(line)
@@ -211,13 +195,17 @@ def _scope(parts: list[str], number: int, depth: int) -> str:
 
 
 def _lines_above(parts: list[str], number: int) -> Iterator[str]:
-    for part in reversed(parts[:number]):
-        yield from reversed(part.split("\n"))
+    """The lines above a head, nearest first: the text before it, the head before that, and on."""
+    yield from reversed(parts[number].split("\n"))
+    for start in range(number - _GROUPS, -1, -_GROUPS):
+        before, indent, kind, name, statement = parts[start : start + _GROUPS]
+        yield from reversed((indent + (statement or f"{kind} {name}")).split("\n"))
+        yield from reversed(before.split("\n"))
 
 
-def _inline_imports(code: str) -> list[Import]:
-    """Imports after a colon or a semicolon."""
-    found: list[Import] = []
+def _inline_imports(code: str) -> list[str]:
+    """Imports after a colon or a semicolon, packed."""
+    found: list[str] = []
     for match in INLINE.finditer(code):
         start = code.rfind("\n", 0, match.start())
         before = code[start + 1 : match.start()]
@@ -225,8 +213,9 @@ def _inline_imports(code: str) -> list[Import]:
             continue
         top = match[0][0] == ";" and not before[:1].isspace()
         scope = TOP if top else FUNCTION if before.lstrip().startswith("def ") else CONDITIONAL
-        imports, _ = _statement(match[1])
-        found += [Import(scope, each.module, each.names) for each in imports]
+        packed, _ = _statement(match[1])
+        if packed:
+            found.append(_rescoped(packed, scope))
     return found
 
 
@@ -277,17 +266,3 @@ def _slowly(text: str) -> tuple[str, str]:
             end = found.end()
     kept.append(text[end:])
     return "".join(kept), "\n".join(docstrings)
-
-
-def pack_imports(imports: list[Import]) -> str:
-    """Imports as one text, a line each, for storing."""
-    return "\n".join([f"{scope}\t{module}\t{','.join(names)}" for scope, module, names in imports])
-
-
-def unpack_imports(text: str) -> list[Import]:
-    """The imports that `pack_imports` wrote."""
-    found = []
-    for packed in text.split("\n") if text else ():
-        scope, module, names = packed.split("\t")
-        found.append(Import(scope, module, tuple(names.split(",")) if names else ()))
-    return found

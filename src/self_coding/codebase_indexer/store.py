@@ -4,18 +4,18 @@ One SQLite file, a cache: rebuilt from the working tree whenever it is missing, 
 older schema. Nothing here reads the working tree or decides what is out of date.
 
     meta      key, value            "view": what the file list was read from; "roots"; "next_doc"
-    files     id, path, module      path is repository-relative with "/"
+    files     id, path              path is repository-relative with "/"
               hash, mtime_ns, ctime_ns, size      mtime_ns -1: to be hashed again (git's racy rule)
               doc                   the row of `words` that holds this version's text
               lines, is_test        is_test: a test, a conftest, or a helper below a tests folder
               parsed, error         tier 2's verdict: 1, 0 with the reason, NULL for not asked yet
-              imports               the import statements as text (scan.pack_imports)
-    symbols   file, line, kind, name, parent    kind: class, def, async def; parent "" at the top
-    edges     source, targets       one row a file: 32-bit target id << 3 | number in SCOPES
+              symbols, imports      heads and import statements as text (packed)
+    links     file, module          what resolving made of a file: its dotted name, and whom it
+              targets               imports, 32 bits each: target id << 3 | number in SCOPES
     blind     file, line, reason                what no static analysis can follow
-    words     path, names, refs, docs, body     full text (FTS5, contentless), rowid = files.doc
-              names: what the file defines, split into words; refs: the camelCase names that
-              it imports, split; body: the text itself, which FTS5 splits at "_" alone
+    words     path, names, docs, body           full text (FTS5, contentless), rowid = files.doc
+              names: what the file defines, whole and in parts (fields); body: the text
+              itself, which FTS5 splits at "_" alone
     terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
     folders   path, stamp           where a new file would show
     coverage  test, path, body      this test file ran this function body, as recorded (outline)
@@ -30,29 +30,27 @@ from __future__ import annotations
 import os
 import sqlite3
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from self_coding.codebase_indexer import commits
+from self_coding.codebase_indexer.packed import Symbol, unpack_symbols, whole
 
 APPLICATION = 0x5C1DE8
 SCOPES = ("top", "conditional", "function", "typing", "string", "data")
-FIELDS = ("path", "names", "refs", "docs", "body")
+FIELDS = ("path", "names", "docs", "body")
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE files (
-    id INTEGER PRIMARY KEY, path UNIQUE, module TEXT, hash BLOB, mtime_ns INTEGER,
-    ctime_ns INTEGER, size INTEGER, doc INTEGER, lines INTEGER, is_test INTEGER,
-    parsed INTEGER, error TEXT, imports TEXT
+    id INTEGER PRIMARY KEY, path UNIQUE, hash BLOB, mtime_ns INTEGER, ctime_ns INTEGER,
+    size INTEGER, doc INTEGER, lines INTEGER, is_test INTEGER, parsed INTEGER, error TEXT,
+    symbols TEXT, imports TEXT
 );
-CREATE TABLE symbols (file INTEGER, line INTEGER, kind TEXT, name TEXT, parent TEXT);
-CREATE INDEX symbols_file ON symbols (file);
-CREATE INDEX symbols_name ON symbols (name);
-CREATE TABLE edges (source INTEGER PRIMARY KEY, targets BLOB);
+CREATE TABLE links (file INTEGER PRIMARY KEY, module TEXT, targets BLOB);
 CREATE TABLE blind (file INTEGER, line INTEGER, reason TEXT);
 CREATE INDEX blind_file ON blind (file);
 CREATE VIRTUAL TABLE words USING fts5(
-    path, names, refs, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
+    path, names, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
 );
 CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
@@ -72,16 +70,6 @@ class File(NamedTuple):
     is_test: bool
     lines: int
     parsed: bool | None
-
-
-class SymbolRow(NamedTuple):
-    """One class or function head of a file."""
-
-    file: int
-    line: int
-    kind: str
-    name: str
-    parent: str
 
 
 class Edge(NamedTuple):
@@ -113,7 +101,9 @@ def put_meta(connection: sqlite3.Connection, key: str, value: object) -> None:
 
 def files(connection: sqlite3.Connection) -> list[File]:
     """Every indexed file, by path."""
-    rows = connection.execute("SELECT id, path, module, is_test, lines, parsed FROM files")
+    rows = connection.execute(
+        "SELECT id, path, module, is_test, lines, parsed FROM files JOIN links ON links.file = id"
+    )
     found = [
         File(id, shown(path), module, bool(is_test), lines, None if ok is None else bool(ok))
         for id, path, module, is_test, lines, ok in rows
@@ -129,7 +119,7 @@ def file_id(connection: sqlite3.Connection, path: str) -> int | None:
 
 def edges(connection: sqlite3.Connection) -> list[Edge]:
     """Every import edge between files, as resolved (`graph` adds the packages' parents)."""
-    rows = connection.execute("SELECT source, targets FROM edges")
+    rows = connection.execute("SELECT file, targets FROM links")
     return [
         Edge(source, packed >> 3, SCOPES[packed & 7])
         for source, targets in rows
@@ -139,12 +129,12 @@ def edges(connection: sqlite3.Connection) -> list[Edge]:
 
 def pairs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
     """(source, target) of every import edge."""
-    rows = connection.execute("SELECT source, targets FROM edges")
+    rows = connection.execute("SELECT file, targets FROM links")
     return [(source, packed >> 3) for source, blob in rows for packed in array("I", blob)]
 
 
 def imports(connection: sqlite3.Connection) -> dict[int, str]:
-    """The import statements of every file, as `scan.pack_imports` wrote them."""
+    """The import statements of every file, packed."""
     return dict(connection.execute("SELECT id, imports FROM files").fetchall())
 
 
@@ -152,25 +142,34 @@ def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int,
     """The files that each of a few files imports, each once."""
     found: dict[int, list[int]] = {}
     for source in sources:
-        row = connection.execute("SELECT targets FROM edges WHERE source = ?", (source,)).fetchone()
+        row = connection.execute("SELECT targets FROM links WHERE file = ?", (source,)).fetchone()
         packed = array("I", row[0]) if row else ()
         found[source] = sorted({each >> 3 for each in packed})
     return found
 
 
-def symbols(connection: sqlite3.Connection, file: int | None = None) -> list[SymbolRow]:
-    """The heads of one file, or of all, in order of files and lines."""
-    if file is None:
-        rows = connection.execute("SELECT * FROM symbols ORDER BY file, line")
-    else:
-        rows = connection.execute("SELECT * FROM symbols WHERE file = ? ORDER BY line", (file,))
-    return [SymbolRow(*row) for row in rows]
+def symbols(connection: sqlite3.Connection) -> dict[int, list[Symbol]]:
+    """The heads of every file, in order of lines; files without any are left out."""
+    rows = connection.execute("SELECT id, symbols FROM files WHERE symbols <> ''")
+    return {file: unpack_symbols(packed) for file, packed in rows}
 
 
-def definitions(connection: sqlite3.Connection, name: str) -> list[SymbolRow]:
-    """Every class or function of exactly this name."""
-    rows = connection.execute("SELECT * FROM symbols WHERE name = ?", (readable(name),))
-    return [SymbolRow(*row) for row in rows]
+def definitions(connection: sqlite3.Connection, name: str) -> dict[int, list[Symbol]]:
+    """Every class or function of exactly this name, by file."""
+    found: dict[int, list[Symbol]] = {}
+    for file in holders(connection, whole(name), "names"):
+        row = connection.execute("SELECT symbols FROM files WHERE id = ?", (file,)).fetchone()
+        if f"\t{name}\t" in row[0]:
+            found[file] = [each for each in unpack_symbols(row[0]) if each.name == name]
+    return found
+
+
+def testing(connection: sqlite3.Connection) -> set[int]:
+    """The files that define something named like a test."""
+    rows = connection.execute(
+        "SELECT id FROM files WHERE instr(symbols, '\ttest') OR instr(symbols, '\tTest')"
+    )
+    return {file for (file,) in rows}
 
 
 def blind_lines(connection: sqlite3.Connection) -> list[Blind]:
@@ -219,27 +218,6 @@ def _varints(packed: bytes) -> Iterable[int]:
             value = 0
 
 
-def matches(
-    connection: sqlite3.Connection,
-    terms: Sequence[str],
-    weights: Sequence[float] = (4.0, 2.0, 1.0, 1.5, 1.0),
-) -> dict[int, float]:
-    """SQLite's BM25 over the fields, weighted, of the files that hold any of the words.
-
-    A term may be several words: they are looked for side by side (`get user name`).
-    """
-    query = " OR ".join(quoted(term) for term in terms)
-    if not query:
-        return {}
-    score = f"-bm25(words, {', '.join(str(float(weight)) for weight in weights)})"
-    rows = connection.execute(
-        f"SELECT files.id, {score} FROM words JOIN files ON files.doc = words.rowid"  # noqa: S608
-        " WHERE words MATCH ?",
-        (query,),
-    )
-    return dict(rows.fetchall())
-
-
 def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[int]:
     """The files whose text (or one field of it) holds a word, or several side by side.
 
@@ -276,6 +254,11 @@ class Counts(NamedTuple):
     indexed: int
     failed: int
     skipped: int
+
+
+def next_file(connection: sqlite3.Connection) -> int:
+    """The lowest id above those of all files."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM files").fetchone()[0]) + 1
 
 
 def known(connection: sqlite3.Connection, paths: Iterable[str] | None = None) -> dict[str, Known]:

@@ -20,19 +20,24 @@ from typing import NamedTuple
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.fields import fields
 from self_coding.codebase_indexer.linking import link
-from self_coding.codebase_indexer.parse import verdict
 from self_coding.codebase_indexer.resolve import is_test
-from self_coding.codebase_indexer.scan import Import, Scan, pack_imports, scan
+from self_coding.codebase_indexer.scan import Scan, scan
 from self_coding.codebase_indexer.store import Counts, Known
 from self_coding.codebase_indexer.walk import Look, Stamp, settled
 
 _BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
-_HASH_BYTES = 16 << 20  # of full text gathered in memory before it is written
+_HASH_BYTES = 2 << 20  # of full text gathered before it is written: what caches hold
+_CHUNK = 1 << 20  # read at once of a file that has grown since the look
 _BULK = 400  # from this many changed files on, the name index is built afterwards
 _DEAD_FILES = 50  # dead rows of the full text that never matter
 _DEAD_SHARE = 0.05  # of the live ones, from which index_all writes it anew
 _DEAD_SHARE_ASKED = 0.3  # the same for a question, which is to be quick
-_NEW_WORDS = "INSERT INTO words (rowid, path, names, refs, docs, body) VALUES (?,?,?,?,?,?)"
+_NEW_WORDS = "INSERT INTO words (rowid, path, names, docs, body) VALUES (?,?,?,?,?)"
+_COLUMNS = (
+    "path, hash, mtime_ns, ctime_ns, size, doc, lines, is_test, parsed, error, symbols, imports"
+)
+_NEW_FILES = f"INSERT INTO files (id, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+_NEW_VERSION = f"UPDATE files SET {_COLUMNS.replace(',', '=?,')}=? WHERE id=?"  # noqa: S608
 
 
 def update(
@@ -85,6 +90,8 @@ class _Taken(NamedTuple):
     file: int
     doc: int
     told: Scan
+    columns: tuple[object, ...]
+    is_new: bool
 
 
 Verdict = tuple[int | None, str | None]
@@ -111,9 +118,10 @@ class _Update:
         few = len(self.dirty) + len(self.gone) < _BATCH and not tier2
         self.known = store.known(connection, [*self.dirty, *self.gone] if few else None)
         self.doc = int(store.meta(connection, "next_doc") or 1)
+        self.next_file = store.next_file(connection)
         self.indexed = 0
         self.failed = 0
-        self.changed: dict[int, tuple[str, list[Import]]] = {}  # whose imports are new
+        self.changed: dict[int, tuple[str, str]] = {}  # whose imports are new
         self.added: set[str] = set()
         self.removed: set[str] = set()
 
@@ -123,14 +131,12 @@ class _Update:
         bulk = len(dirty) >= _BULK
         self.connection.execute("PRAGMA secure_delete=OFF")
         if bulk:
-            self.connection.execute("DROP INDEX symbols_name")
             self._words_option("automerge", 0)
         self._words_option("hashsize", _HASH_BYTES)
         self._forget(self.gone)
         for start in range(0, len(dirty), _BATCH):
             self._take(dirty[start : start + _BATCH])
         if bulk:
-            self.connection.execute("CREATE INDEX symbols_name ON symbols (name)")
             self._words_option("automerge", 4)
         if self.changed or self.added or self.removed or self.seen.relisted:
             pyproject = _text(self.top + "pyproject.toml")
@@ -157,12 +163,11 @@ class _Update:
         for path in paths:
             file = self.known[path].id
             self._drop(file)
-            self.connection.execute("DELETE FROM edges WHERE source = ?", (file,))
+            self.connection.execute("DELETE FROM links WHERE file = ?", (file,))
             self.connection.execute("DELETE FROM files WHERE id = ?", (file,))
             self.removed.add(path)
 
     def _drop(self, file: int) -> None:
-        self.connection.execute("DELETE FROM symbols WHERE file = ?", (file,))
         self.connection.execute("DELETE FROM blind WHERE file = ?", (file,))
 
     def _take(self, paths: Sequence[str]) -> None:
@@ -186,51 +191,39 @@ class _Update:
     def _read(self, path: str) -> _Source | None:
         """One file; None when it vanished since the look: the next look forgets it."""
         read_at = time.time_ns()
-        source, error = _read(self.top + path)
+        stamp = self.seen.files[path]
+        source, error = _read(self.top + path, max(0, stamp[2]))
         if source is None and error is None:
             return None
         digest = hashlib.sha256(source).digest() if source is not None else b""
-        keep = settled(self.seen.files[path], read_at)
+        keep = settled(stamp, read_at)
         return _Source(path, source, error, digest, keep, self.known.get(path))
 
     def _unasked(self, each: _Source) -> bool:
         return each.is_new or each.stored is None or each.stored.parsed is None
 
     def _enter(self, each: _Source, parsed: Verdict, told: Scan) -> _Taken:
-        """Write the row of a file whose bytes are new."""
-        path = store.stored(each.path)
-        values = (path, each.digest, *each.keep, self.doc, told.lines, is_test(each.path), *parsed)
-        imports = pack_imports(told.imports)
-        relink = each.stored is None or self._imports(each.stored.id) != imports
-        file = self._write_row(each.stored, (*values, imports))
+        """What is to be stored of a file whose bytes are new."""
         if each.stored is None:
+            file, known = self.next_file, None
+            self.next_file += 1
             self.added.add(each.path)
-        if relink:
+        else:
+            file = each.stored.id
+            known = self._imports(file)
+            self._drop(file)
+        if known != told.imports:
             self.changed[file] = (each.path, told.imports)
+        columns = (
+            *(store.stored(each.path), each.digest, *each.keep, self.doc),
+            *(told.lines, is_test(each.path), *parsed, told.symbols, told.imports),
+        )
         self.doc += 1
-        return _Taken(each.path, file, self.doc - 1, told)
+        return _Taken(each.path, file, self.doc - 1, told, columns, is_new=each.stored is None)
 
     def _imports(self, file: int) -> str:
         row = self.connection.execute("SELECT imports FROM files WHERE id=?", (file,)).fetchone()
         return str(row[0])
-
-    def _write_row(self, stored: Known | None, values: tuple[object, ...]) -> int:
-        """Write one row of `files`, and its id back."""
-        if stored is not None:
-            self._drop(stored.id)
-            self.connection.execute(
-                "UPDATE files SET path=?, hash=?, mtime_ns=?, ctime_ns=?, size=?, doc=?, lines=?,"
-                " is_test=?, parsed=?, error=?, imports=? WHERE id=?",
-                (*values, stored.id),
-            )
-            return stored.id
-        cursor = self.connection.execute(
-            "INSERT INTO files (path, hash, mtime_ns, ctime_ns, size, doc, lines, is_test, parsed,"
-            " error, imports) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            values,
-        )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
 
     def _touch(self, each: _Source, parsed: Verdict) -> None:
         """The bytes are known: only the stamp, and the verdict when it was asked now."""
@@ -248,18 +241,13 @@ class _Update:
     def _store(self, taken: Sequence[_Taken]) -> None:
         """Write what a batch of files told."""
         many = self.connection.executemany
-        many(
-            "INSERT INTO symbols VALUES (?,?,?,?,?)",
-            [(file, *each) for _, file, _, told in taken for each in told.symbols],
-        )
+        many(_NEW_FILES, [(each.file, *each.columns) for each in taken if each.is_new])
+        many(_NEW_VERSION, [(*each.columns, each.file) for each in taken if not each.is_new])
         many(
             "INSERT INTO blind VALUES (?,?,?)",
-            [(file, *each) for _, file, _, told in taken for each in told.blind],
+            [(each.file, *line) for each in taken for line in each.told.blind],
         )
-        many(
-            _NEW_WORDS,
-            [(doc, *fields(path, told)) for path, _, doc, told in taken],
-        )
+        many(_NEW_WORDS, [(each.doc, *fields(each.path, each.told)) for each in taken])
 
     def _sweep(self) -> None:
         """Write the full text anew when too much of it is dead: rows of files as they were.
@@ -303,6 +291,8 @@ class _Update:
 def _verdict(each: _Source) -> Verdict:
     if each.source is None:
         return 0, each.error
+    from self_coding.codebase_indexer.parse import verdict  # tier 1 does without
+
     reason = verdict(each.source)
     return (1, None) if reason is None else (0, reason)
 
@@ -312,12 +302,23 @@ def _text(path: str) -> str:
     return source.decode("utf-8", "replace") if source is not None else ""
 
 
-def _read(path: str) -> tuple[bytes | None, str | None]:
-    """The bytes of a file, or why it cannot be read; (None, None) when it is gone."""
+def _read(path: str, size: int = 0) -> tuple[bytes | None, str | None]:
+    """The bytes of a file, or why it cannot be read; (None, None) when it is gone.
+
+    `size` is what it likely has: one call then reads all of it.
+    """
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(), None
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return (None, "a link to nothing") if os.path.islink(path) else (None, None)  # noqa: PTH114
     except OSError as error:
         return None, error.strerror or str(error)
+    try:
+        source = os.read(file, size + 1)
+        while more := len(source) > size and os.read(file, _CHUNK):
+            source += more
+        return source, None
+    except OSError as error:
+        return None, error.strerror or str(error)
+    finally:
+        os.close(file)

@@ -70,7 +70,7 @@ def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
             [(each.path, each.module, each.is_test, each.lines, each.parsed)
              for each in store.files(connection)],
             sorted((paths[e.source], paths[e.target], e.scope) for e in store.edges(connection)),
-            sorted((paths[s.file], *s[1:]) for s in store.symbols(connection)),
+            sorted((paths[f], found) for f, found in store.symbols(connection).items()),
             sorted((paths[b.file], b.line, b.reason) for b in store.blind_lines(connection)),
             words,
             {paths[f]: sizes for f, sizes in store.lengths(connection).items()},

@@ -9,15 +9,21 @@ import tokenize
 
 import pytest
 
-from self_coding.codebase_indexer.scan import Import, decode, pack_imports, scan, unpack_imports
+from self_coding.codebase_indexer.packed import (
+    Import,
+    pack_import,
+    unpack_imports,
+    unpack_symbols,
+)
+from self_coding.codebase_indexer.scan import decode, scan
 
 
 def imports(text: str) -> list[Import]:
-    return scan(text.encode()).imports
+    return unpack_imports(scan(text.encode()).imports)
 
 
 def symbols(text: str) -> list[tuple[int, str, str, str]]:
-    return [tuple(each) for each in scan(text.encode()).symbols]
+    return [tuple(each) for each in unpack_symbols(scan(text.encode()).symbols)]
 
 
 def test_heads_with_lines_kinds_and_parents() -> None:
@@ -102,7 +108,7 @@ def test_strings_and_comments_hold_no_code() -> None:
 )
 def test_quotes_that_open_nothing(text: str) -> None:
     """Quotes in comments, in other strings and behind a backslash open and close nothing."""
-    assert [each.name for each in scan(text.encode()).symbols] == ["yes"]
+    assert scan(text.encode()).names == ["yes"]
 
 
 def test_docstrings_are_gathered() -> None:
@@ -120,7 +126,7 @@ def test_dynamic_imports() -> None:
         b"__import__('other')\n"
         b"exec(code)\n"
     )
-    assert {each.module for each in told.imports if each.scope == "string"} == {
+    assert {each.module for each in unpack_imports(told.imports) if each.scope == "string"} == {
         "pkg.plugin",
         "other",
     }
@@ -134,7 +140,7 @@ def test_programs_and_plugins() -> None:
         b"def test_it():\n    subprocess.run([sys.executable, '-m', 'tool'])\n"
         b"    subprocess.run(['python', 'scripts/run.py', '-c', 'import pkg.late'])\n"
     )
-    assert {each.module for each in told.imports if each.scope == "string"} >= {
+    assert {each.module for each in unpack_imports(told.imports) if each.scope == "string"} >= {
         "pkg.fixtures",
         "tool",
         "scripts/run.py",
@@ -146,8 +152,8 @@ def test_programs_and_plugins() -> None:
 def test_new_grammar_is_scanned() -> None:
     """Text of a newer Python than ours tells its heads and imports."""
     told = scan(b"type X[T] = list[T]\nclass A[T]: pass\ndef f[T](x: T): pass\nimport later\n")
-    assert [each.name for each in told.symbols] == ["A", "f"]
-    assert told.imports == [Import("top", "later", ())]
+    assert told.names == ["A", "f"]
+    assert unpack_imports(told.imports) == [Import("top", "later", ())]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +192,7 @@ def test_line_ends() -> None:
 def test_packing_is_lossless() -> None:
     """Imports come back as they were packed."""
     found = imports("import a\nfrom .b import c, d\ndef f():\n    from e import *\n")
-    assert unpack_imports(pack_imports(found)) == found
+    assert unpack_imports("\n".join(pack_import(*each) for each in found)) == found
     assert unpack_imports("") == []
 
 
@@ -198,7 +204,7 @@ def test_agrees_with_the_parser(module: object) -> None:
     tree = ast.parse(source)
     heads = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     told = scan(source)
-    assert {(each.line, each.name) for each in told.symbols} == {
+    assert {(each.line, each.name) for each in unpack_symbols(told.symbols)} == {
         (node.lineno, node.name) for node in ast.walk(tree) if isinstance(node, heads)
     }
     expected = set()
@@ -208,5 +214,5 @@ def test_agrees_with_the_parser(module: object) -> None:
         elif isinstance(node, ast.ImportFrom):
             name = "." * node.level + (node.module or "")
             expected.add((name, tuple(each.name for each in node.names)))
-    found = {(e.module, e.names) for e in told.imports if e.scope != "string"}
+    found = {(e.module, e.names) for e in unpack_imports(told.imports) if e.scope != "string"}
     assert expected <= found
