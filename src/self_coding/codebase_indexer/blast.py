@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import cached_property
 from pathlib import Path
 
 from self_coding.codebase_indexer import project, store
@@ -32,7 +33,11 @@ class Snapshot:
         self.files = store.files(connection)
         self.paths = {each.id: each.path for each in self.files}
         self.ids = {each.path: each.id for each in self.files}
-        self.graph = Graph(self.paths, store.pairs(connection))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Who imports whom."""
+        return Graph(self.paths, store.pairs(self.connection))
 
     def source(self, path: str) -> bytes | None:
         """The bytes of a file of the working tree, None when it cannot be read."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 from self_coding.codebase_indexer import spots, spots_tree
-from self_coding.codebase_indexer.spots import Spots, Statement
+from self_coding.codebase_indexer.spots import Bound, Spots
 from self_coding.values.code import SymbolUse
 
 Resolver = Callable[[str, str, tuple[str, ...]], Sequence[str]]  # importer, module, names -> paths
@@ -114,11 +114,11 @@ class Uses:
                         yield local or name, line
 
     def _modules(
-        self, path: str, imports: Sequence[Statement], wanted: Set[str]
+        self, path: str, imports: Sequence[Bound], wanted: Set[str]
     ) -> dict[str, set[str]]:
         """Dotted local name -> the names under which that module has the symbol."""
         found: dict[str, set[str]] = {}
-        for _, module, names in imports:
+        for module, names in imports:
             for name, local in names:
                 if (local or name) not in wanted:
                     continue
@@ -179,13 +179,14 @@ class Uses:
         stored, text = self._imports.get(path, ""), self._texts[path]
         return {name for name in names if name and (name in stored or f"as {name}" in text)}
 
-    def _statements(self, path: str, file: Spots) -> Sequence[Statement]:
-        """All import statements of a file."""
+    def _statements(self, path: str, file: Spots) -> Sequence[Bound]:
+        """What all import statements of a file bind."""
         text = self._texts[path]
         found = spots.statements(text)
         if found is None:
             told = spots_tree.by_tree(text, self._words)
-            found = file.imports if told is None else told.imports
+            known = file.imports if told is None else told.imports
+            found = [(each.module, each.names) for each in known]
         return found
 
     def _by_text(self, path: str) -> Iterator[Found]:
