@@ -1,11 +1,12 @@
 """Which files really import which: every module imported once, `__import__` watched.
 
-    python bench/import_truth.py ROOT PACKAGE... > edges.tsv
+    python bench/import_truth.py [--statements] ROOT PACKAGE... > edges.tsv
 
 ROOT is put first on sys.path; PACKAGE "." means every module below ROOT. Prints a line
 "importer TAB imported" for each direct edge between files below ROOT (parents that an import
 runs included), and a line "importer TAB" for each file that ran. Run it with an interpreter that
-has what the packages need.
+has what the packages need. With --statements, `importlib.import_module` is not watched: what it is
+given is often a setting's value, of which no text of the package tells.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ class Watch:
 
 
 def main() -> None:
+    statements = "--statements" in sys.argv
+    sys.argv = [each for each in sys.argv if each != "--statements"]
     root = Path(sys.argv[1]).resolve()
     if not (root / "os.py").exists():
         sys.path.insert(0, str(root))
@@ -103,7 +106,8 @@ def main() -> None:
         os.dup2(null, number)
     watch = Watch(root)
     watch.original = importlib.import_module
-    importlib.import_module = watch.import_module
+    if not statements:
+        importlib.import_module = watch.import_module
     builtins.__import__ = watch
     signal.signal(signal.SIGALRM, give_up)
     if "django" in sys.argv[2:]:
