@@ -92,10 +92,14 @@ def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
     def resolve(importer: str, module: str, names: tuple[str, ...]) -> Sequence[str]:
         return [snapshot.paths[file] for file in layout.resolve(importer, module, names)]
 
-    stored = store.imports(snapshot.connection)
-    imports = {path: stored[file] for path, file in snapshot.ids.items()}
+    def imports(path: str) -> str:
+        return store.imports(snapshot.connection, snapshot.ids[path])
+
     uses = Uses(symbol, homes, resolve, imports)
-    stars = {path: _stars(text) for path, text in imports.items() if "\t*" in text}
+    stars = {
+        snapshot.paths[file]: _stars(text)
+        for file, text in store.starred(snapshot.connection).items()
+    }
     sources = _read(snapshot, {*_holding(snapshot, {name, uses.outer}), *homes})
     while True:
         more = {each for word in uses.aliases(sources) for each in _holding(snapshot, {word})}

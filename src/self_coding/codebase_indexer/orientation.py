@@ -7,7 +7,6 @@ HEAD here, because nothing else needs it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from self_coding.adapters.db import Database
@@ -15,7 +14,6 @@ from self_coding.codebase_indexer import history, queries, summary
 from self_coding.retrieval import estimate_tokens
 from self_coding.values.code import RelevantFile
 
-_TOLD = 80  # files whose docstring is looked at for a summary
 _START = 2_000  # bytes of a file that its docstring's first sentence lies in
 
 
@@ -43,12 +41,7 @@ def summarise(
     history.refresh(database, repo_path)
     with database.read() as connection:
         modules = queries.outlines(connection, task)
-    told = {module.path for module in summary.rank(modules)[:_TOLD]}
-    described = [
-        replace(module, purpose=_purpose(repo_path / module.path) if module.path in told else "")
-        for module in modules
-    ]
-    return summary.write(described, max_tokens, count)
+    return summary.write(modules, max_tokens, count, lambda path: _purpose(repo_path / path))
 
 
 def _purpose(path: Path) -> str:

@@ -14,7 +14,7 @@ from self_coding.codebase_indexer import commits, evidence, lexical, mentions, r
 from self_coding.codebase_indexer.evidence import Definition, Vote
 from self_coding.codebase_indexer.mentions import Mentions
 from self_coding.codebase_indexer.relevance import Ranked
-from self_coding.codebase_indexer.summary import Head, Outline
+from self_coding.codebase_indexer.summary import Outline
 
 _VOTERS = 40  # past commits that vote
 _ASKED = 400  # past commits looked at: age and files that are gone leave fewer
@@ -146,11 +146,8 @@ def _named(task: Mentions, places: evidence.Places) -> frozenset[int]:
 
 def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Outline]:
     """Every file with its heads, and how much the repository and the task lean on it."""
-    heads = {
-        file: tuple([Head(kind, name, parent) for _, kind, name, parent in found])
-        for file, found in store.symbols(connection).items()
-    }
-    importers = Counter(edge.target for edge in store.edges(connection))
+    symbols = store.symbols(connection)
+    importers = Counter(target for _, target in store.pairs(connection))
     changes = evidence.changes(commits.recent(connection), commits.newest(connection))
     ranked = relevant(connection, task) if task and task.strip() else []
     best = max((each.score for each in ranked), default=0.0)
@@ -160,7 +157,7 @@ def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Ou
             path=each.path,
             is_test=each.is_test,
             lines=each.lines,
-            heads=heads.get(each.id, ()),
+            symbols=symbols[each.id],
             importers=importers[each.id],
             changes=changes.get(each.path, 0.0),
             relevance=task_share.get(each.id, 0.0),

@@ -133,9 +133,16 @@ def pairs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
     return [(source, packed >> 3) for source, blob in rows for packed in array("I", blob)]
 
 
-def imports(connection: sqlite3.Connection) -> dict[int, str]:
-    """The import statements of every file, packed."""
-    return dict(connection.execute("SELECT id, imports FROM files").fetchall())
+def imports(connection: sqlite3.Connection, file: int) -> str:
+    """The import statements of one file, packed."""
+    row = connection.execute("SELECT imports FROM files WHERE id = ?", (file,)).fetchone()
+    return str(row[0])
+
+
+def starred(connection: sqlite3.Connection) -> dict[int, str]:
+    """The (packed) import statements of the files that import all names of a module."""
+    rows = connection.execute("SELECT id, imports FROM files WHERE instr(imports, char(9) || '*')")
+    return dict(rows.fetchall())
 
 
 def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int, list[int]]:
@@ -148,10 +155,9 @@ def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int,
     return found
 
 
-def symbols(connection: sqlite3.Connection) -> dict[int, list[Symbol]]:
-    """The heads of every file, in order of lines; files without any are left out."""
-    rows = connection.execute("SELECT id, symbols FROM files WHERE symbols <> ''")
-    return {file: unpack_symbols(packed) for file, packed in rows}
+def symbols(connection: sqlite3.Connection) -> dict[int, str]:
+    """The heads of every file, packed."""
+    return dict(connection.execute("SELECT id, symbols FROM files").fetchall())
 
 
 def definitions(connection: sqlite3.Connection, name: str) -> dict[int, list[Symbol]]:

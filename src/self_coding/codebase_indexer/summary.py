@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import log2, sqrt
+from math import inf, log2, sqrt
 from typing import NamedTuple
 
+from self_coding.codebase_indexer.packed import Symbol, unpack_symbols
 from self_coding.codebase_indexer.relevance import is_aside
 from self_coding.retrieval import estimate_tokens
 
@@ -22,6 +23,8 @@ _LEGEND = (
     "What the code leans on most comes first. A folder names its files; a file its functions, "
     "then its classes, with methods behind a colon."
 )
+_FIRST = 256  # files whose names are looked at first: more than most budgets can tell
+_DESCRIBED = 80  # files that are asked what they are for
 _PURPOSES = 12  # so many files say what they are for before the others tell their names
 _LEFTOVER = 1e6  # a rank after all names
 _SENTENCE = 100
@@ -37,20 +40,11 @@ _METHODS = 3.0  # methods come when the functions and classes of three times as 
 _STEP = 0.06  # each further step of a file comes later, by this share of its rank
 
 
-class Head(NamedTuple):
-    """A class or function: `kind` is "class", "def" or "async def", `parent` the dotted names of
-    the heads around it."""
-
-    kind: str
-    name: str
-    parent: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outline:
     """One file as the summary sees it.
 
-    `purpose` is the first sentence of its docstring, where it was read.
+    `symbols` are its classes and functions, packed (`packed.unpack_symbols`).
     `changes` is how much git's history changed it lately, `importers` how many files import it,
     `relevance` what a task's ranking gave it, at most 1.
     """
@@ -58,11 +52,16 @@ class Outline:
     path: str
     is_test: bool = False
     lines: int = 1
-    heads: tuple[Head, ...] = ()
+    symbols: str = ""
     importers: int = 0
     changes: float = 0.0
     relevance: float = 0.0
-    purpose: str = ""
+
+    @property
+    def length(self) -> int:
+        """The characters that its names take, a space behind each."""
+        heads = self.symbols.split("\n") if self.symbols else ()
+        return sum([len(head.split("\t", 3)[2]) + 1 for head in heads])
 
 
 class _Line(NamedTuple):
@@ -82,8 +81,16 @@ def write(
     modules: Sequence[Outline],
     max_tokens: int,
     count: Callable[[str], int] = estimate_tokens,
+    purpose_of: Callable[[str], str] = lambda path: "",
 ) -> str:
-    """A text about all modules that counts at most `max_tokens`, however small that is."""
+    """A text about all modules that counts at most `max_tokens`, however small that is.
+
+    Args:
+        modules: every file of the index.
+        max_tokens: the budget.
+        count: how many tokens a text has.
+        purpose_of: what a file says it is for, by path; empty where it says nothing.
+    """
     tests = [module for module in modules if module.is_test]
     total = f"Total modules: {len(modules)}" + (f" ({len(tests)} of them tests)" if tests else "")
     ranked = rank(modules)
@@ -91,9 +98,15 @@ def write(
     if ranked:
         lines.append(_Line(-2, (2,), _LEGEND))
     lines += _tests(tests)
-    lines += _folders(ranked, int(max_tokens * _PATHS), count)
-    lines.sort()
-    return _longest(lines, max_tokens, count)
+    folders, places = _folders(ranked, int(max_tokens * _PATHS), count)
+    lines += folders
+    done, most = 0, _FIRST
+    while True:
+        lines += _files(ranked, done, most, places, purpose_of)
+        text, first_left = _longest(sorted(lines), max_tokens, count)
+        if most >= len(ranked) or first_left <= most:  # later files are told after these
+            return text
+        done, most = most, most * 4
 
 
 def rank(modules: Sequence[Outline]) -> list[Outline]:
@@ -112,8 +125,8 @@ def purpose(source: str) -> str:
     return sentence if len(sentence) <= _SENTENCE else ""
 
 
-def _longest(lines: Sequence[_Line], budget: int, count: Callable[[str], int]) -> str:
-    """The text of as many first lines as fit, in the order of reading."""
+def _longest(lines: Sequence[_Line], budget: int, count: Callable[[str], int]) -> tuple[str, float]:
+    """The text of as many first lines as fit, in the order of reading; the next line's rank."""
     low, high = 0, len(lines)
     while low < high:
         middle = (low + high + 1) // 2
@@ -121,7 +134,8 @@ def _longest(lines: Sequence[_Line], budget: int, count: Callable[[str], int]) -
             low = middle
         else:
             high = middle - 1
-    return _joined(lines[:low]) if low else _cut(lines[0].text, budget, count)
+    text = _joined(lines[:low]) if low else _cut(lines[0].text, budget, count)
+    return text, lines[low].rank if low < len(lines) else inf
 
 
 def _joined(lines: Iterable[_Line]) -> str:
@@ -156,21 +170,24 @@ def _leaning(modules: Sequence[Outline]) -> Callable[[Outline], tuple[float, str
         weight = module.changes / changes + _IMPORTED * leaned_on
         if is_aside(module.path):
             weight *= _ASIDE
-        names = sum(len(head.name) + 1 for head in module.heads)
-        return -(weight / sqrt(names + _FILE) + _TASK * module.relevance), module.path
+        share = weight / sqrt(module.length + _FILE)
+        return -(share + _TASK * module.relevance), module.path
 
     return key
 
 
-def _folders(ranked: Sequence[Outline], budget: int, count: Callable[[str], int]) -> list[_Line]:
-    """A line for each folder with the names of its files, and below it what the files define.
+def _folders(
+    ranked: Sequence[Outline], budget: int, count: Callable[[str], int]
+) -> tuple[list[_Line], dict[str, int]]:
+    """A line for each folder with the names of its files, and the places of these folders.
 
     Where not every name fits, the folders leaned on least only say how many files they have.
     """
     folders: dict[str, list[tuple[int, Outline]]] = defaultdict(list)
     for number, module in enumerate(ranked, 1):
-        folders[module.path.rpartition("/")[0]].append((number, module))
+        folders[_folder(module.path)].append((number, module))
     lines = _counted(folders)
+    places: dict[str, int] = {}
     used = 0
     for place, (folder, files) in enumerate(folders.items()):
         names = " ".join(sorted(_stem(module.path) for _, module in files if module.lines))
@@ -179,9 +196,23 @@ def _folders(ranked: Sequence[Outline], budget: int, count: Callable[[str], int]
         if used > budget:
             text = f"\n{folder or '.'}/: {len(files)} module{'s' if len(files) > 1 else ''}"
         lines.append(_Line(-1 if used <= budget else files[0][0] - 0.5, (4, place, 0), text))
-        for number, module in files:
-            lines += _file(number, module, (4, place, number))
-    return lines
+        places[folder] = place
+    return lines, places
+
+
+def _files(
+    ranked: Sequence[Outline],
+    done: int,
+    most: int,
+    places: Mapping[str, int],
+    purpose_of: Callable[[str], str],
+) -> Iterator[_Line]:
+    """What the files from number `done` to number `most` define, below their folders."""
+    for number, module in enumerate(ranked[done:most], done + 1):
+        place = places.get(_folder(module.path))
+        if place is not None:
+            purpose = purpose_of(module.path) if number <= _DESCRIBED else ""
+            yield from _file(number, module, (4, place, number), purpose)
 
 
 def _counted(folders: dict[str, list[tuple[int, Outline]]]) -> list[_Line]:
@@ -205,6 +236,10 @@ def _counted(folders: dict[str, list[tuple[int, Outline]]]) -> list[_Line]:
     ]
 
 
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".py")
 
@@ -223,18 +258,19 @@ def _tests(tests: Sequence[Outline]) -> list[_Line]:
     return [_Line(-0.5, (3,), "Tests: " + ", ".join(told))] if told else []
 
 
-def _file(number: int, module: Outline, place: tuple[int, ...]) -> list[_Line]:
+def _file(number: int, module: Outline, place: tuple[int, ...], purpose: str) -> list[_Line]:
     """What a file is for and defines: its functions, its classes, later on their methods."""
-    functions = [h.name for h in module.heads if not h.parent and h.kind != "class"]
-    classes = [h.name for h in module.heads if not h.parent and h.kind == "class"]
+    heads = unpack_symbols(module.symbols)
+    functions = [head.name for head in heads if not head.parent and head.kind != "class"]
+    classes = [head.name for head in heads if not head.parent and head.kind == "class"]
     lines: list[_Line] = []
-    if module.purpose and (functions or classes):
+    if purpose and (functions or classes):
         soon = number if number <= _PURPOSES else _LEFTOVER + number
-        lines.append(_Line(soon, (*place, 0), f" # {module.purpose}"))
+        lines.append(_Line(soon, (*place, 0), f" # {purpose}"))
     if functions or classes:
         for step, text in enumerate(_rows(f" {_stem(module.path)}", functions)):
             lines.append(_Line(_when(number, 1, step), (*place, 1, step), text))
-    methods = _methods(module.heads)
+    methods = _methods(heads)
     steps = 0
     for row, name in enumerate(dict.fromkeys(classes), 2):
         lines.append(_Line(number + 0.001 * row, (*place, row, 0), f"  {name}", is_name=True))
@@ -257,7 +293,7 @@ def _rows(start: str, names: Iterable[str]) -> list[str]:
     return [" ".join([f"{start}:", *told[:_RUN]]) if told else start, *later]
 
 
-def _methods(heads: Iterable[Head]) -> dict[str, list[str]]:
+def _methods(heads: Iterable[Symbol]) -> dict[str, list[str]]:
     """The methods of each class at the top level."""
     found: dict[str, list[str]] = defaultdict(list)
     for head in heads:

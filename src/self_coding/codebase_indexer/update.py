@@ -210,7 +210,7 @@ class _Update:
             self.added.add(each.path)
         else:
             file = each.stored.id
-            known = self._imports(file)
+            known = store.imports(self.connection, file)
             self._drop(file)
         if known != told.imports:
             self.changed[file] = (each.path, told.imports)
@@ -220,10 +220,6 @@ class _Update:
         )
         self.doc += 1
         return _Taken(each.path, file, self.doc - 1, told, columns, is_new=each.stored is None)
-
-    def _imports(self, file: int) -> str:
-        row = self.connection.execute("SELECT imports FROM files WHERE id=?", (file,)).fetchone()
-        return str(row[0])
 
     def _touch(self, each: _Source, parsed: Verdict) -> None:
         """The bytes are known: only the stamp, and the verdict when it was asked now."""

@@ -25,11 +25,11 @@ class Uses:
         symbol: its name; `Class.method` for a method.
         homes: the files that define it.
         resolve: which files an import means.
-        imports: path -> its import statements as they are stored.
+        imports: the (packed) import statements of a path.
     """
 
     def __init__(
-        self, symbol: str, homes: Sequence[str], resolve: Resolver, imports: Mapping[str, str]
+        self, symbol: str, homes: Sequence[str], resolve: Resolver, imports: Callable[[str], str]
     ) -> None:
         self.owner, _, self.name = symbol.rpartition(".")
         self._resolver = resolve
@@ -176,8 +176,9 @@ class Uses:
 
     def _bound(self, path: str, names: Iterable[str]) -> set[str]:
         """Those of some dotted names that an import of the file may bind."""
-        stored, text = self._imports.get(path, ""), self._texts[path]
-        return {name for name in names if name and (name in stored or f"as {name}" in text)}
+        asked = [name for name in names if name]
+        stored, text = self._imports(path) if asked else "", self._texts[path]
+        return {name for name in asked if name in stored or f"as {name}" in text}
 
     def _statements(self, path: str, file: Spots) -> Sequence[Bound]:
         """What all import statements of a file bind."""

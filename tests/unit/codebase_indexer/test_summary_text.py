@@ -5,17 +5,22 @@ from __future__ import annotations
 import pytest
 
 from self_coding.codebase_indexer import summary
-from self_coding.codebase_indexer.summary import Head, Outline
+from self_coding.codebase_indexer.summary import Outline
 from self_coding.retrieval import estimate_tokens
 
 
+def _packed(*heads: tuple[str, str, str]) -> str:
+    return "\n".join(f"{line}\t{kind}\t{name}\t{parent}"
+                     for line, (kind, name, parent) in enumerate(heads, 1))  # fmt: skip
+
+
 def _outline(path: str, *names: str, **more: float) -> Outline:
-    heads = [Head("class", "Thing", ""), Head("def", "method", "Thing")]
-    heads += [Head("def", name, "") for name in names]
+    heads = [("class", "Thing", ""), ("def", "method", "Thing")]
+    heads += [("def", name, "") for name in names]
     return Outline(
         path=path,
         is_test="test" in path,
-        heads=tuple(heads),
+        symbols=_packed(*heads),
         changes=more.get("changes", 0.0),
         importers=int(more.get("importers", 0)),
         relevance=more.get("relevance", 0.0),
@@ -89,13 +94,13 @@ def test_folders_that_do_not_fit_are_counted() -> None:
 
 def test_long_classes_are_told_in_steps() -> None:
     """A class of hundreds of methods does not keep the other files out."""
-    heads = [Head("class", "Huge", "")]
-    heads += [Head("def", f"method_number_{n}", "Huge") for n in range(400)]
-    huge = Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)
+    heads = [("class", "Huge", "")]
+    heads += [("def", f"method_number_{n}", "Huge") for n in range(400)]
+    huge = Outline(path="pkg/huge.py", symbols=_packed(*heads), changes=99.0)
     text = summary.write([huge, *MODULES], 600)
     assert "method_number_1" in text and "method_number_399" not in text and "second" in text
-    heads += [Head("def", f"method_number_{n}", "Huge") for n in range(400, 1000)]
-    huge = Outline(path="pkg/huge.py", heads=tuple(heads), changes=99.0)
+    heads += [("def", f"method_number_{n}", "Huge") for n in range(400, 1000)]
+    huge = Outline(path="pkg/huge.py", symbols=_packed(*heads), changes=99.0)
     assert summary.rank([huge, MODULES[0]])[0] == huge
     text = summary.write([huge, MODULES[0]], 3400)
     assert "method_number_400" in text and "method_number_999" not in text
@@ -124,10 +129,10 @@ def test_purpose_is_the_first_sentence() -> None:
 
 def _classes(number: int) -> Outline:
     """A file of a function and two classes, of which one has methods."""
-    heads = [Head("def", f"function_{number}", ""), Head("class", f"Bare{number}", "")]
-    heads += [Head("class", f"Full{number}", "")]
-    heads += [Head("def", f"method_{number}_{n}", f"Full{number}") for n in range(9)]
-    return Outline(path=f"pkg/m{number:02}.py", heads=tuple(heads), changes=100.0 - number)
+    heads = [("def", f"function_{number}", ""), ("class", f"Bare{number}", "")]
+    heads += [("class", f"Full{number}", "")]
+    heads += [("def", f"method_{number}_{n}", f"Full{number}") for n in range(9)]
+    return Outline(path=f"pkg/m{number:02}.py", symbols=_packed(*heads), changes=100.0 - number)
 
 
 def test_classes_come_before_methods() -> None:
