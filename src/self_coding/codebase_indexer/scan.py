@@ -87,9 +87,9 @@ def scan(source: bytes) -> Scan:
     text = decode(source)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.count("\n") + (not text.endswith("\n")) if text else 0
     code, docstrings = without_strings("\n" + text)
-    names, symbols, imports = _heads(code)
+    names, symbols, imports, breaks = _heads(code)
+    lines = breaks - text.endswith("\n") if text else 0
     statements = sum([each.count("\n") + 1 for each in imports])
     more = code.count("import") > statements
     if more:
@@ -104,9 +104,9 @@ def scan(source: bytes) -> Scan:
     return Scan(lines, "\n".join(symbols), names, "\n".join(imports), docstrings, blind, text)
 
 
-def _heads(code: str) -> tuple[list[str], list[str], list[str]]:
+def _heads(code: str) -> tuple[list[str], list[str], list[str], int]:
     """The names that a text without its triple-quoted strings defines; its symbols and imports,
-    packed."""
+    packed; its line breaks."""
     names: list[str] = []
     symbols: list[str] = []
     imports: list[str] = []
@@ -136,7 +136,7 @@ def _heads(code: str) -> tuple[list[str], list[str], list[str]]:
             stack = [(0, name)]
         names.append(name)
         symbols.append(f"{line}\t{_KINDS.get(kind, 'async def')}\t{name}\t{parent}")
-    return names, symbols, imports
+    return names, symbols, imports, line + parts[-1].count("\n")
 
 
 def _depth(indent: str) -> int:
