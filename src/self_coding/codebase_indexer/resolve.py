@@ -57,6 +57,7 @@ class Layout:
             if len(found) == 1 and self._visible_everywhere(found[0].root)
         }
         self._tops = {dotted.partition(".")[0] for dotted in self._names}
+        self._parents = {dotted.rpartition(".")[0] for dotted in self._names}
         self._cached = lru_cache(maxsize=20_000)(self._absolute)
 
     def module(self, path: str) -> str:
@@ -86,9 +87,11 @@ class Layout:
             return None
         if module.partition(".")[0] not in self._tops:
             return ()
-        dotted = [module, *[f"{module}.{name}" for name in names]]
         if module not in self._everywhere:
             return None
+        if module not in self._parents:
+            return (self._everywhere[module],)
+        dotted = [module, *[f"{module}.{name}" for name in names]]
         if any(name in self._names and name not in self._everywhere for name in dotted):
             return None
         return tuple([self._everywhere[name] for name in dotted if name in self._everywhere])
@@ -107,7 +110,7 @@ class Layout:
         target = self._lookup(folder, module)
         if target is not None:
             found[target] = None
-        for name in names:
+        for name in names if module in self._parents else ():
             inside = self._lookup(folder, f"{module}.{name}")
             if inside is not None:
                 found[inside] = None
