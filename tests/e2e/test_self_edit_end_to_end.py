@@ -259,7 +259,7 @@ async def test_cancelling_kills_and_records(repo: Path) -> None:
     room = layer(repo)
     editor = CommandEditor("touch begun; sleep 34.25", shell=True)
     task = asyncio.create_task(room.edit.self_edit("Wait", editor=editor, tries=3))
-    worktrees = repo / ".git/self_coding/worktrees"
+    worktrees = repo / ".self-coding/worktrees"
     while not list(worktrees.glob("*/begun")) and not task.done():
         await asyncio.sleep(0.05)
     task.cancel()

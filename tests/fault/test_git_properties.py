@@ -62,11 +62,10 @@ def act(place: Path, actions: list[tuple[str, str, bytes]]) -> None:
 
 
 def everything(place: Path) -> dict[str, bytes]:
-    """Every byte of the working tree, and of the index."""
+    """Every byte of the working tree, and of the index; without the attempts' own worktrees."""
     found = {}
     for folder, names, files in os.walk(place):
-        if ".git" in names:
-            names.remove(".git")
+        names[:] = [name for name in names if name not in (".git", ".self-coding")]
         for name in files:
             path = Path(folder) / name
             found[str(path.relative_to(place))] = path.read_bytes() if path.is_file() else b""

@@ -1,11 +1,14 @@
-"""Worktrees of attempts and of the gate: kept and reset, not made anew each time.
+"""Worktrees of attempts: kept and reset, not made anew each time.
 
-Nothing here works in the user's checkout. An attempt's full state is pinned before its worktree
-is reset for the next one; what could not be captured keeps its folder.
+They lie in a folder of the main working tree that git does not see, since agents' own tools refuse
+to edit below `.git` and outside of the project they were started in. Nothing else of the user's
+checkout is touched. An attempt's full state is pinned before its worktree is reset for the next
+one; what could not be captured keeps its folder.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -32,6 +35,7 @@ from self_coding.git_safety.staging import copy_index
 from self_coding.values.repository import Worktree
 
 ATTEMPTS = "refs/self-coding/attempts"
+VISIBLE = ".self-coding"  # in the main working tree; ignored by a file of its own
 
 
 def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Worktree:
@@ -56,6 +60,7 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
             )
         name = _free(repo)
         place = _place(repo, name)
+        _hide(repo)
         _assign(repo, name, None, "", "")
         reset(repo, place, tip or start)
         refs = [] if tip else [(f"refs/heads/{branch}", "", start)]
@@ -106,14 +111,46 @@ def _free(repo: Repository) -> str:
         if attempt is None and (_place(repo, name) / ".git").is_file():
             return str(name)
     taken = {name for name, _ in rows}
-    folder = repo.folder / "worktrees"
-    if folder.is_dir():
-        taken |= {path.name for path in folder.iterdir()}
+    for folder in filter(None, (repo.folder, _visible(repo))):
+        if (folder / "worktrees").is_dir():
+            taken |= {path.name for path in (folder / "worktrees").iterdir()}
     return next(f"w{number}" for number in range(1, 100_000) if f"w{number}" not in taken)
 
 
 def _place(repo: Repository, name: str) -> Path:
-    return repo.folder / "worktrees" / name
+    """Where the worktree of that name lies: in the main working tree, where agents may edit.
+
+    One that an earlier version has made stays in the git directory, as do all where there is no
+    main working tree.
+    """
+    hidden = repo.folder / "worktrees" / name
+    folder = _visible(repo)
+    return hidden if folder is None or hidden.is_dir() else folder / "worktrees" / name
+
+
+def _visible(repo: Repository) -> Path | None:
+    """Our folder in the main working tree; None where there can be none."""
+    values = repo.git.settings.values
+    bare = values.get("core.bare", "").lower() == "true" or "core.worktree" in values
+    folder = repo.common.parent / VISIBLE
+    if bare or repo.common.name != ".git":
+        return None
+    taken = any(path.is_symlink() or path.is_file() for path in (folder, folder / "worktrees"))
+    return None if taken else folder
+
+
+def _hide(repo: Repository) -> None:
+    """Keep our folder out of git's sight, before there is anything in it to be seen."""
+    folder = _visible(repo)
+    if folder is None or (folder / ".gitignore").exists():
+        return
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise GitOperationError(
+            f"cannot make {folder}: {error.strerror}", hint="make the working tree writable"
+        ) from error
 
 
 def open_worktree(repo: Repository, worktree: Worktree) -> Repository:
@@ -230,7 +267,7 @@ def _give_back(repo: Repository, worktree: Worktree, *, whole: bool) -> None:
         aside = repo.folder / "set-aside"
         aside.mkdir(parents=True, exist_ok=True)
         target = aside / f"{worktree.attempt}-{time.time_ns()}"
-        worktree.path.rename(target)
+        shutil.move(worktree.path, target)
         with suppress(FileNotFoundError):
             (target / ".git").unlink()
         discard(repo.common / "worktrees" / admin_name(worktree.path))

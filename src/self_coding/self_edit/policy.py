@@ -26,9 +26,10 @@ PROTECTED = (
     ".git", ".git/**", "**/.git", "**/.git/**",
     ".githooks/**", ".husky/**", "hooks/pre-*", "CODEOWNERS", "**/CODEOWNERS",
     ".gitmodules", "**/.gitattributes", ".self-coding.toml", "self-coding.toml",
+    ".self-coding", ".self-coding/**",
 )  # fmt: skip
 """What no self-edit may touch unless the project says otherwise: git's own files and hooks, who
-must approve, and the guard's settings. CI pipelines are audited line by line instead."""
+must approve, the guard's settings, where worktrees lie. CI pipelines are audited line by line."""
 
 _GUARD_TABLES = ("self-coding", "self_coding")
 _LINK, _SUBMODULE = "120000", "160000"

@@ -81,6 +81,7 @@ def test_the_number_of_lines_is_bound(limit: int, broken: list[str]) -> None:
         ".gitmodules",
         "sub/.gitattributes",
         ".self-coding.toml",
+        ".self-coding/worktrees/w1/src/a.py",
         "\uff0egithooks/pre-push",
         ".githooks\\pre-push",
     ],
