@@ -156,7 +156,10 @@ def open_layer(
         actor=settings.actor,
     )
     if common is None:
-        raise GitNotRepositoryError(f"{start} lies in no git repository", hint="git init")
+        raise GitNotRepositoryError(
+            f"{start.resolve()} is a bare repository: it has no working tree",
+            hint="work in a clone of it, or in a linked worktree (`git worktree add`)",
+        )
     indexer = CodebaseIndexer(top, src_dirs=settings.src_dirs)
     journal = ModificationJournal(common / FOLDER / "journal.db")
     reflection = ReflectionService(llm_adapter or chat_model(settings, environ))

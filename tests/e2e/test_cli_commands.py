@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -217,13 +218,20 @@ def test_init_then_doctor(repository: Path) -> None:
         (("try", "x", "--patch", "-"), "this is no patch", 1, "patch"),
         (("try", "x", "--patch", "/nowhere/a.diff"), "", 3, "patch"),
         (("try", "x", "--with", "no-such-command-here {task}"), "", 3, "no-such-command-here"),
-        (("show", "99"), "", 1, "no attempt"),
+        (("show", "99"), "", 3, "no attempt"),
         (("rollback", "no-such-thing", "--yes"), "", 3, "hint"),
         (("explain", "no-such-thing"), "", 3, "hint"),
         (("try", "x", "--patch", "-", "--main-branch", "nowhere"), "x", 3, "nowhere"),
         (("impact", "src/nowhere.py"), "", 3, "src/nowhere.py"),
         (("record-coverage", "no-such-file"), "", 3, "no-such-file"),
         (("frobnicate",), "", 2, "frobnicate"),
+        (("log", "-n", "0"), "", 2, "range x>=1"),
+        (("summary", "--tokens", "0"), "", 2, "range x>=1"),
+        (("mcp", "--http", "--port", "99999"), "", 2, "range 1<=x<=65535"),
+        (("export", "no-such-folder/file"), "", 3, "cannot write no-such-folder/file"),
+        (("explain", "HEAD@{99}"), "", 3, "no commit called"),
+        (("impact", "../../outside.py"), "", 3, "is neither in"),
+        (("rollback", "HEAD"), "", 130, "no answer"),
     ],
 )
 def test_bad_input_is_a_sentence(
@@ -232,6 +240,33 @@ def test_bad_input_is_a_sentence(
     """Whatever is wrong with a command line is told in words, with a status and no traceback."""
     done = run(repository, *words, stdin=stdin, status=status)
     assert part in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "part"),
+    [
+        (("show", "abc"), 2, "not a valid integer"),
+        (("show", "99"), 3, "no attempt 99"),
+        (("frobnicate",), 2, "frobnicate"),
+        (("rollback", "nosuch"), 3, "nosuch"),
+    ],
+)
+def test_bad_input_is_json_where_json_was_asked_for(
+    repository: Path, words: tuple[str, ...], status: int, part: str
+) -> None:
+    """A program that reads our JSON gets its errors in it, too."""
+    answer = told(repository, *words, status=status)
+    assert part in answer["error"]["message"]
+    assert answer["error"]["hint"]
+
+
+def test_a_port_of_somebody_else_is_refused(repository: Path) -> None:
+    """The server says that it serves only once the port is its own."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(repository, "mcp", "--http", "--port", port, status=3)
+    assert f"port {port}" in done.stderr
+    assert "serving" not in done.stderr
 
 
 def test_outside_a_repository(tmp_path: Path) -> None:
@@ -255,3 +290,26 @@ def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
     assert "interrupted" in errors
     assert subprocess.run(["pgrep", "-f", str(mark)], capture_output=True).stdout == b""
     assert [one["outcome"] for one in told(repository, "log")] == ["failure"]
+
+
+def test_a_bare_repository_is_named_as_such(repository: Path, tmp_path: Path) -> None:
+    """Where there is no working tree, that is what is said, and what to do."""
+    bare = tmp_path / "bare.git"
+    subprocess.run(["git", "clone", "-q", "--bare", repository, bare], check=True)
+    for words in (["log"], ["try", "x", "--with", "true"], ["doctor"]):
+        done = run(bare, *words, status=3)
+        said = done.stdout + done.stderr
+        assert f"{bare} is a bare repository" in said
+        assert "linked worktree" in said
+    assert "no working tree" in run(bare, "install-hooks", status=3).stderr
+
+
+def test_before_the_first_commit(tmp_path: Path) -> None:
+    """A repository without a commit is told to get one."""
+    subprocess.run(["git", "init", "-q", "-b", "main", tmp_path], check=True)
+    assert "make a first commit" in run(tmp_path, "try", "x", "--with", "true", status=3).stderr
+
+
+def test_nothing_to_forget_is_said(repository: Path) -> None:
+    """A command that finds nothing to do is not silent."""
+    assert run(repository, "gc").stdout.strip() == "nothing to forget"

@@ -27,7 +27,8 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
     found = git_directories(repo)
     if found is None:
         raise GitNotRepositoryError(
-            f"{repo.resolve()} is in no git repository", hint="run `git init` first, or use --repo"
+            f"{repo.resolve()} is in no working tree of a git repository",
+            hint="run `git init` first, or use --repo",
         )
     top = found[0]
     return Detected(top, main_branch or _main_branch(top), test_command or _test_command(top))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from self_coding.cli.session import Session, table
+from self_coding.cli.session import AT_LEAST_ONE, Session, table
 from self_coding.errors import IndexerError
 from self_coding.values.code import Impact, RelevantFile
 
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
 
 @click.command("relevant")
 @click.argument("task")
-@click.option("--limit", "-n", default=5, show_default=True, help="How many files at the most.")
+@click.option(
+    "--limit",
+    "-n",
+    type=AT_LEAST_ONE,
+    default=5,
+    show_default=True,
+    help="How many files at the most.",
+)
 @click.option("--explain", is_flag=True, help="Say why each file was chosen.")
 @click.pass_obj
 def relevant_command(session: Session, task: str, limit: int, *, explain: bool) -> None:
@@ -64,14 +73,20 @@ def impact_command(session: Session, paths: tuple[str, ...], diff: TextIO | None
 
 async def _refuse_strangers(layer: Layer, paths: tuple[str, ...]) -> None:
     """A mistyped path has no dependents, which must not look like good news."""
-    absent = [path for path in paths if not (layer.top / path).exists()]
+    outside = [path for path in paths if not _lies_in(layer, path)]
+    absent = [path for path in paths if not (layer.top / path).exists() and path not in outside]
     known = await layer.git.read("HEAD", absent) if absent else {}
-    strangers = [path for path in absent if known[path] is None]
+    strangers = [*outside, *(path for path in absent if known[path] is None)]
     if strangers:
         raise IndexerError(
             f"{strangers[0]} is neither in the working tree nor in the last commit",
             hint="give paths from the top of the repository, as `git ls-files --full-name` shows",
         )
+
+
+def _lies_in(layer: Layer, path: str) -> bool:
+    """Whether a path stays in the working tree, by its letters alone."""
+    return Path(os.path.normpath(layer.top / path)).is_relative_to(layer.top)
 
 
 def _impact_text(impact: Impact) -> str:
@@ -110,7 +125,13 @@ def record_coverage_command(session: Session, data: str) -> None:
 
 
 @click.command("summary")
-@click.option("--tokens", default=4000, show_default=True, help="The most tokens it may count.")
+@click.option(
+    "--tokens",
+    type=AT_LEAST_ONE,
+    default=4000,
+    show_default=True,
+    help="The most tokens it may count.",
+)
 @click.option("--task", help="Rank by what this task concerns.")
 @click.pass_obj
 def summary_command(session: Session, tokens: int, task: str | None) -> None:
@@ -123,7 +144,13 @@ def summary_command(session: Session, tokens: int, task: str | None) -> None:
 
 @click.command("context")
 @click.argument("task")
-@click.option("--tokens", default=4000, show_default=True, help="The most tokens it may count.")
+@click.option(
+    "--tokens",
+    type=AT_LEAST_ONE,
+    default=4000,
+    show_default=True,
+    help="The most tokens it may count.",
+)
 @click.pass_obj
 def context_command(session: Session, task: str, tokens: int) -> None:
     """All that an editor would be shown for TASK: code, past attempts, lessons."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from self_coding.cli.restore import when
-from self_coding.cli.session import Session, first_line, table
-from self_coding.errors import GitSafetyError
+from self_coding.cli.session import AT_LEAST_ONE, Session, first_line, table
+from self_coding.errors import GitSafetyError, JournalError
 from self_coding.values.attempts import (
     DeadEnd,
     Event,
@@ -36,7 +36,9 @@ def _journal(session: Session) -> ModificationJournal:
 
 
 @click.command("log")
-@click.option("--limit", "-n", default=20, show_default=True, help="How many at the most.")
+@click.option(
+    "--limit", "-n", type=AT_LEAST_ONE, default=20, show_default=True, help="How many at the most."
+)
 @click.option(
     "--outcome",
     type=click.Choice([outcome.value for outcome in Outcome]),
@@ -70,7 +72,7 @@ def show_command(session: Session, attempt: int, part: str | None) -> None:
 
     found, events = session.run(both())
     if found is None:
-        raise click.ClickException(f"there is no attempt {attempt}; see `self-coding log`")
+        raise JournalError(f"there is no attempt {attempt}", hint="see `self-coding log`")
     if part is not None:
         text = found.diff if part == "diff" else found.test_results
         session.emit({part: text}, text)
@@ -102,7 +104,9 @@ def _attempt_text(one: ModificationAttempt, events: list[Event]) -> str:
 
 @click.command("similar")
 @click.argument("task")
-@click.option("--limit", "-n", default=5, show_default=True, help="How many at the most.")
+@click.option(
+    "--limit", "-n", type=AT_LEAST_ONE, default=5, show_default=True, help="How many at the most."
+)
 @click.option("--explain", is_flag=True, help="Say what makes each one alike.")
 @click.pass_obj
 def similar_command(session: Session, task: str, limit: int, *, explain: bool) -> None:
@@ -152,7 +156,9 @@ def stats_command(session: Session, by: str | None) -> None:
 
 @click.command("lessons")
 @click.argument("task", default="")
-@click.option("--limit", "-n", default=3, show_default=True, help="How many at the most.")
+@click.option(
+    "--limit", "-n", type=AT_LEAST_ONE, default=3, show_default=True, help="How many at the most."
+)
 @click.pass_obj
 def lessons_command(session: Session, task: str, limit: int) -> None:
     """What was learnt that bears on TASK."""
@@ -171,9 +177,12 @@ def lessons_command(session: Session, task: str, limit: int) -> None:
 def export_command(session: Session, file: Path) -> None:
     """Write the whole journal as JSON lines to FILE ('-': standard output)."""
     lines = session.run(_journal(session).export_lines())
-    with click.open_file(str(file), "w", encoding="utf-8", atomic=str(file) != "-") as target:
-        for line in lines:
-            target.write(f"{line}\n")
+    try:
+        with click.open_file(str(file), "w", encoding="utf-8", atomic=str(file) != "-") as target:
+            for line in lines:
+                target.write(f"{line}\n")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        raise JournalError(f"cannot write {file}: {error.strerror}") from error
 
 
 @click.command("import")

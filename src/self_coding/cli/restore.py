@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from self_coding.cli.session import Session, table
+from self_coding.cli.session import AT_LEAST_ONE, Session, table
 from self_coding.values.repository import Operation, RollbackPlan
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def _line(operation: Operation) -> str:
 
 
 @click.command("operations")
-@click.option("--limit", "-n", default=20, show_default=True, help="How many at the most.")
+@click.option(
+    "--limit", "-n", type=AT_LEAST_ONE, default=20, show_default=True, help="How many at the most."
+)
 @click.pass_obj
 def operations_command(session: Session, limit: int) -> None:
     """What self-coding did to this repository: who, when, why, refs before and after."""
@@ -145,7 +147,7 @@ def recover_command(session: Session) -> None:
 def gc_command(session: Session) -> None:
     """Forget snapshots and attempts that are past their retention."""
     told = session.run(_git(session).gc())
-    session.emit(told, str(told))
+    session.emit(told, "\n".join(told) or "nothing to forget")
 
 
 @click.command("verify")

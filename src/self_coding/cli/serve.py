@@ -14,13 +14,15 @@ from self_coding.errors import SelfCodingError
 if TYPE_CHECKING:
     from self_coding.config import Layer
 
-CLIENTS = ("claude", "cursor", "vscode", "goose")
+CLIENTS = ("claude", "cursor", "vscode", "goose", "codex", "gemini", "opencode")
 KINDS = ("claude", "git")
 
 
 @click.command("mcp")
 @click.option("--http", is_flag=True, help="Serve streamable HTTP on loopback, not stdio.")
-@click.option("--port", default=8765, show_default=True, help="The port for --http.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="For --http."
+)
 @click.option(
     "--token",
     envvar="SELF_CODING_TOKEN",
@@ -40,7 +42,7 @@ def mcp_command(
     http: bool,
     portable: bool,
 ) -> None:
-    """Serve this repository to MCP clients (Claude Code, Cursor, VS Code, Goose)."""
+    """Serve this repository to MCP clients (Claude Code, Cursor, Codex, Gemini CLI, ...)."""
     if print_config is not None:
         _print_config(session, print_config, portable=portable)
         return

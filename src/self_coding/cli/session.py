@@ -28,6 +28,7 @@ T = TypeVar("T")
 NOT_LANDED = 1
 FAILED = 3
 INTERRUPTED = 130
+AT_LEAST_ONE = click.IntRange(min=1)  # for options that bound a number
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,15 @@ def guarded(start: Callable[[], object]) -> int:
         report(error, as_json_text=wants_json)
         return FAILED
     except click.ClickException as error:
-        error.show()
+        if wants_json:
+            report(SelfCodingError(error.format_message(), hint=_usage(error)), as_json_text=True)
+        else:
+            error.show()
         return error.exit_code
-    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
-        click.echo("interrupted; nothing of yours was changed, see `self-coding log`", err=True)
+    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort) as error:
+        at_a_question = isinstance(error, click.Abort) and error.__cause__ is None
+        what = "\nno answer" if at_a_question else "interrupted"
+        click.echo(f"{what}; nothing of yours was changed, see `self-coding log`", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
@@ -141,6 +147,12 @@ def guarded(start: Callable[[], object]) -> int:
         report(bug, as_json_text=wants_json)
         return FAILED
     return ended if isinstance(ended, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    """Where the right command line is described."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"see `{context.command_path} --help`" if context else ""
 
 
 def _silence_stdout() -> None:

@@ -87,11 +87,13 @@ def contains(repo: Repository, commit: str) -> bool:
 def explain(repo: Repository, entry: str) -> Operation | None:
     """The operation that made a commit, or that wrote a reflog entry (`main@{1}`)."""
     commit = repo.commit(entry)
-    if "@{" in entry:
+    if "@{" not in entry:  # a branch for an attempt begins at a commit that was there before
+        found = log_of(repo).made(commit, but="isolate")
+    else:
         done = repo.git.run("log", "-g", "-1", "--format=%gs", entry, "--", ok=(0, 128))
         if not decode(done.stdout, errors="replace").startswith("self-coding:"):
             return None
-    found = log_of(repo).made(commit)
+        found = log_of(repo).made(commit)
     return found.operation if found else None
 
 

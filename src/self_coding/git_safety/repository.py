@@ -207,7 +207,12 @@ class Repository:
             GitOperationError: there is no such commit.
         """
         check_revision(revision)
-        branch, other = self.resolve([f"refs/heads/{revision}", revision])
+        try:
+            branch, other = self.resolve([f"refs/heads/{revision}", revision])
+        except GitOperationError:
+            if "@{" not in revision:  # of a reflog that ends earlier git dies
+                raise
+            branch = other = ""
         if not branch and not other:
             raise GitOperationError(
                 f"there is no commit called {revision!r}",
@@ -223,9 +228,10 @@ class Repository:
         """
         [tip] = self.tips([f"refs/heads/{check_branch(name)}"])
         if not tip:
-            raise GitOperationError(
-                f"there is no branch called {name!r}", hint="see `git branch` for those there are"
-            )
+            head = self.head()
+            unborn = not head.commit and head.branch == name
+            hint = "make a first commit" if unborn else "see `git branch` for those there are"
+            raise GitOperationError(f"there is no branch called {name!r}", hint=hint)
         return tip
 
     def state(self) -> str:

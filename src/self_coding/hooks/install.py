@@ -64,7 +64,9 @@ def remove(repo: Path, kinds: tuple[str, ...] = ("claude", "git")) -> list[Enter
 def _top(repo: Path) -> Path:
     found = git_directories(repo)
     if found is None:
-        raise GitNotRepositoryError(f"{repo} is in no git repository", hint="run it inside one")
+        raise GitNotRepositoryError(
+            f"{repo.resolve()} is in no working tree of a git repository", hint="run it inside one"
+        )
     return found[0]
 
 

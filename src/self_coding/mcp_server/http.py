@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING
 
@@ -30,16 +31,31 @@ def serve(
     """Serve until interrupted; the address and a token made here are told through `say`.
 
     Raises:
-        ConfigError: a given token is too short to be one.
+        ConfigError: a given token is too short to be one, or the port is somebody else's.
     """
     import uvicorn
 
     key = secrets.token_urlsafe(32) if token is None else token
-    say(f"serving http://{HOST}:{port}/mcp")
-    if token is None:
-        say(f"clients send:  Authorization: Bearer {key}")
     config = uvicorn.Config(application(server, key), host=HOST, port=port, log_level="warning")
-    uvicorn.Server(config).run()
+    with _bound(port) as taken:
+        say(f"serving http://{HOST}:{port}/mcp")
+        if token is None:
+            say(f"clients send:  Authorization: Bearer {key}")
+        uvicorn.Server(config).run(sockets=[taken])
+
+
+def _bound(port: int) -> socket.socket:
+    """The port as ours, so that the address is told only when somebody listens there."""
+    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((HOST, port))
+    except OSError as error:
+        taken.close()
+        raise ConfigError(
+            f"port {port} of {HOST} cannot be had: {error.strerror}", hint="choose another --port"
+        ) from error
+    return taken
 
 
 def application(server: MCPServer[object], token: str) -> Application:

@@ -193,6 +193,7 @@ async def test_explain(repo, git) -> None:
     assert (await git.explain(ours)).kind == "commit"
     assert (await git.explain("main@{0}")).kind == "commit"
     assert await git.explain(theirs) is None
+
     repo("reset", "-q", "--hard", theirs)
     repo("reset", "-q", "--hard", ours)
     assert await git.explain("main@{0}") is None
@@ -484,3 +485,10 @@ def test_import_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = set(eval(done.stdout))
     assert {name for name in names if not name.startswith("_")} <= {"self_coding", "sitecustomize"}
+
+
+async def test_a_commit_that_an_attempt_begins_at_is_not_ours(repo, git) -> None:
+    """The branch of an attempt is ours, and its reflog entry; the commit it begins at is not."""
+    tree = await git.isolate("a")
+    assert await git.explain("HEAD") is None
+    assert (await git.explain(f"{tree.branch}@{{0}}")).kind == "isolate"
