@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from mcp import StdioServerParameters
 from mcp.client import Client
 
+from self_coding.cli.serve import CLIENTS
+from self_coding.mcp_server import clients
 from self_coding.testing import sample_repo
 
 
@@ -28,14 +31,23 @@ def _command(client: str, text: str) -> list[str]:
         lines = [line.strip() for line in text.splitlines()]
         cmd = next(line.removeprefix("cmd: ") for line in lines if line.startswith("cmd: "))
         return [json.loads(cmd), *(json.loads(line[2:]) for line in lines if line[:2] == "- ")]
+    if client == "codex":
+        server = tomllib.loads(text)["mcp_servers"]["self-coding"]
+        assert server["tool_timeout_sec"] == 1800, "its own limit of a minute is too short"
+        assert server["tools"]["submit_edit"] == {"approval_mode": "approve"}
+        return [server["command"], *server["args"]]
+    if client == "opencode":
+        entry = json.loads(text)["mcp"]["self-coding"]
+        assert (entry["type"], entry["enabled"]) == ("local", True)
+        return list(entry["command"])
     entry = json.loads(text)["servers" if client == "vscode" else "mcpServers"]["self-coding"]
     assert entry["type"] == "stdio"
     return [entry["command"], *entry["args"]]
 
 
-@pytest.mark.parametrize("client", ["claude", "cursor", "vscode", "goose"])
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_the_printed_settings_start_a_server(client: str, tmp_path: Path) -> None:
-    """Claude Code and Goose start it in the project; the others elsewhere, with its folder."""
+    """Cursor and VS Code start it elsewhere, with the project's folder; the others in it."""
     repository = sample_repo(tmp_path / "a repository")
     command = _command(client, _printed(client, repository))
     filled = [word.replace("${workspaceFolder}", str(repository)) for word in command]
@@ -47,3 +59,8 @@ async def test_the_printed_settings_start_a_server(client: str, tmp_path: Path) 
         found = await session.call_tool("relevant_files", {"task": "add two numbers"})
         assert not found.is_error, found.content
         assert "src/calc/core.py" in str(found.structured_content)
+
+
+def test_every_client_is_offered() -> None:
+    """The command line names the clients without loading the server; the names are the same."""
+    assert CLIENTS == clients.CLIENTS

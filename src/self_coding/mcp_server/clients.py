@@ -14,7 +14,11 @@ _PLACES = {
     "cursor": ".cursor/mcp.json in the repository; with `mcpServers` already there, add to it",
     "vscode": ".vscode/mcp.json in the repository; with `servers` already there, add to it",
     "goose": "~/.config/goose/config.yaml; with `extensions` already there, add to it",
+    "codex": "~/.codex/config.toml: add it with >>",
+    "gemini": ".gemini/settings.json in the repository, or run:  gemini mcp add self-coding {line}",
+    "opencode": "opencode.json in the repository; with `mcp` already there, add to it",
 }
+CLIENTS = tuple(_PLACES)
 #: These start servers in a folder of their own and fill in the one that is open.
 _OPEN_FOLDER = {"cursor": "${workspaceFolder}", "vscode": "${workspaceFolder}"}
 _SECONDS = 1800  # a self-edit lasts as long as its edit and its tests
@@ -24,17 +28,27 @@ def configuration(client: str, *, portable: bool = False) -> str:
     """The settings for one client, as the whole text of its file.
 
     Args:
-        client: "claude", "cursor", "vscode" or "goose".
+        client: one of `CLIENTS`.
         portable: start the server through `uvx`, so that the settings can be shared; by default
             it is this very installation, which needs nothing else.
     """
     words = _words(client, portable=portable)
-    if client == "goose":
-        return _goose(words)
-    arguments: list[Json] = list(words[1:])
-    entry: dict[str, Json] = {"type": "stdio", "command": words[0], "args": arguments}
-    key = "servers" if client == "vscode" else "mcpServers"
+    if client in _WRITTEN:
+        return _WRITTEN[client](words)
+    key, entry = _entry(client, words)
     return json.dumps({key: {"self-coding": entry}}, indent=2)
+
+
+def _entry(client: str, words: list[str]) -> tuple[str, dict[str, Json]]:
+    """The table that holds servers in a client's JSON, and our entry in it."""
+    whole, arguments = list[Json](words), list[Json](words[1:])
+    if client == "opencode":
+        limit: Json = _SECONDS * 1000
+        return "mcp", {"type": "local", "command": whole, "enabled": True, "timeout": limit}
+    entry: dict[str, Json] = {"type": "stdio", "command": words[0], "args": arguments}
+    if client == "gemini":
+        return "mcpServers", {**entry, "timeout": _SECONDS * 1000}
+    return "servers" if client == "vscode" else "mcpServers", entry
 
 
 def place(client: str, *, portable: bool = False) -> str:
@@ -53,6 +67,18 @@ def _words(client: str, *, portable: bool) -> list[str]:
     return [sys.executable, "-m", "self_coding", *where, "mcp"]
 
 
+def _codex(words: list[str]) -> str:
+    """Without the last two tables `codex exec` refuses to call what lands."""
+    return (
+        "[mcp_servers.self-coding]\n"
+        f"command = {json.dumps(words[0])}\n"
+        f"args = {json.dumps(words[1:])}\n"
+        f"tool_timeout_sec = {_SECONDS}\n\n"
+        '[mcp_servers.self-coding.tools.self_edit]\napproval_mode = "approve"\n\n'
+        '[mcp_servers.self-coding.tools.submit_edit]\napproval_mode = "approve"'
+    )
+
+
 def _goose(words: list[str]) -> str:
     arguments = "\n".join(f"      - {json.dumps(word)}" for word in words[1:])
     return (
@@ -66,3 +92,7 @@ def _goose(words: list[str]) -> str:
         f"    args:\n{arguments}\n"
         f"    timeout: {_SECONDS}"
     )
+
+
+#: The forms that are no JSON.
+_WRITTEN = {"codex": _codex, "goose": _goose}
