@@ -128,6 +128,31 @@ def test_propose_waits_and_land_lands(repository: Path) -> None:
     assert first["waiting"] == "approval"
     assert told(repository, "land", str(first["attempt_id"]))["success"]
     run(repository, "drop", "99", status=3)
+    waiting = run(repository, "try", "Add x", "--with", "touch src/x.py", "--propose", status=1)
+    assert "next: self-coding land 2, or self-coding drop 2" in waiting.stdout
+
+
+@pytest.mark.parametrize("answer", ["", "n\n"], ids=["the input has ended", "no"])
+def test_no_answer_is_no_approval(repository: Path, answer: str) -> None:
+    """Where nobody answers, as where the answer is no, it is refused with its reason."""
+    words = ("try", "Add x", "--with", "touch src/x.py", "--ask")
+    assert "it was not approved" in run(repository, *words, stdin=answer, status=1).stdout
+    [one] = told(repository, "log")
+    assert one["failure_analysis"] == "it was not approved"
+
+
+def test_an_interrupt_at_the_question_is_no_approval(repository: Path) -> None:
+    """Ctrl-C ends the question at once; the attempt is refused, and nothing is left open."""
+    words = [sys.executable, "-m", "self_coding", "--repo", str(repository), "try", "Add x"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*words, "--with", "touch src/x.py", "--ask"], **pipes) as child:
+        seen = b""
+        while b"[y/N]" not in seen and child.poll() is None:
+            seen += os.read(child.stderr.fileno(), 4096)
+        os.kill(child.pid, signal.SIGINT)
+        assert child.wait(30) == 1
+    [one] = told(repository, "log")
+    assert one["failure_analysis"] == "it was not approved"
 
 
 def test_reading_commands_answer(repository: Path) -> None:

@@ -118,6 +118,7 @@ async def test_a_patch_is_proposed_then_landed(client: Client, repository: Path)
     """With propose, a green patch waits; land_edit asks the person and lands it."""
     patch = _patch(repository)
     edited = await _call(client, "self_edit", task="Add triple", patch=patch, propose=True)
+    assert "land_edit" in edited["hint"]
     assert edited["waiting"] == "approval", edited
     landed = await _call(client, "land_edit", attempt=edited["attempt"])
     assert landed["success"], landed

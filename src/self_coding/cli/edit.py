@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -99,11 +101,26 @@ def _patch_text(path: Path | None) -> bytes | None:
 
 
 def _ask(question: Question) -> bool:
-    """Show what would land, and ask the person at the terminal."""
+    """Show what would land, and ask the person at the terminal; no answer is a no."""
     click.echo(printable(question.diff), err=True)
     for finding in question.findings:
         click.echo(printable(f"broken rule: {finding}"), err=True)
-    return click.confirm(printable(question.text), default=False, err=True)
+    try:
+        with _interruptible():
+            return click.confirm(printable(question.text), default=False, err=True)
+    except click.Abort:  # the input has ended, or Ctrl-C at the question
+        click.echo("\nno answer", err=True)
+        return False
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a question at once: asyncio's own handler waits for a loop that is blocked."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _progress(session: Session) -> OnProgress:
@@ -132,6 +149,9 @@ def _result_text(result: SelfEditResult) -> str:
         lines.append(f"your checkout: {result.checkout}")
     if result.hint:
         lines.append(f"next: {result.hint}")
+    elif result.waiting == "approval":
+        number = result.attempt_id
+        lines.append(f"next: self-coding land {number}, or self-coding drop {number}")
     elif result.attempt_id is not None:
         lines.append(f"next: self-coding show {result.attempt_id}")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from self_coding.values.code import Impact, RelevantFile
 from self_coding.values.edits import SelfEditResult
 from self_coding.values.repository import Operation, RollbackPlan, Snapshot
 
+_WAITS = "`land_edit` asks the person and lands it, `drop_edit` ends it"
 TEXT_LIMIT = 20_000  # characters of one text in a reply; whole texts are resources
 
 
@@ -69,7 +70,7 @@ class Edited(BaseModel):
             warning=result.warning,
             test_output="" if result.success else bounded(result.test_results, 6_000),
             checkout=result.checkout,
-            hint=result.hint,
+            hint=result.hint or (_WAITS if result.waiting == "approval" else ""),
         )
 
 
