@@ -90,6 +90,13 @@ def test_a_breaking_patch_is_refused_and_explained(repository: Path) -> None:
     assert "broken on purpose" in run(repository, "show", "1", "--diff").stdout
 
 
+def test_what_an_editor_said_is_shown(repository: Path) -> None:
+    """An agent that changed nothing has mostly said why, and `show` has it."""
+    refused = run(repository, "try", "x", "--with", "echo I may not write here", status=1)
+    assert "show" in refused.stdout
+    assert "the editor said:\n  I may not write here" in run(repository, "show", "1").stdout
+
+
 def test_a_command_makes_the_edit(repository: Path) -> None:
     """`try --with` runs any command in the worktree; the task is handed to it."""
     relative = source(repository).relative_to(repository)

@@ -111,6 +111,7 @@ async def test_a_breaking_edit_is_refused_and_remembered(client: Client, reposit
     assert similar["warning"]
     shown = await _call(client, "show", attempt=begun["attempt"])
     assert "broken on purpose" in str(shown["diff"])
+    assert shown["editor_output"] == "", "the caller is the editor, and prints nothing"
 
 
 @connected

@@ -19,6 +19,7 @@ from self_coding.values.attempts import (
     Outcome,
     Rate,
     SimilarAttempt,
+    editor_output,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ def show_command(session: Session, attempt: int, part: str | None) -> None:
     session.emit({"attempt": found, "events": events}, _attempt_text(found, events))
 
 
+def _ending(text: str, lines: int = 20) -> str:
+    """The last lines of a text, with a mark where some are left out."""
+    last = text.splitlines()[-lines:]
+    return "\n".join(["[...]", *last] if len(last) < len(text.splitlines()) else last)
+
+
 def _attempt_text(one: ModificationAttempt, events: list[Event]) -> str:
     lines = [
         f"attempt {one.id}: {first_line(one.task_description)}",
@@ -88,6 +95,7 @@ def _attempt_text(one: ModificationAttempt, events: list[Event]) -> str:
     sections = (
         ("approach", one.approach),
         ("files", "\n".join(one.files_modified)),
+        ("the editor said", _ending(editor_output(events))),
         ("what failed", one.failure_analysis),
         ("reflection", one.reflection),
     )

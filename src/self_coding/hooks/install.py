@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +131,8 @@ def _remove_claude(file: Path) -> list[Entered]:
         _write(file, settings)
     else:
         file.unlink()
+        with suppress(OSError):  # a folder that holds something else is not ours to remove
+            file.parent.rmdir()
     return done
 
 

@@ -17,6 +17,7 @@ from self_coding.mcp_server.replies import (
     bounded,
 )
 from self_coding.mcp_server.tools import READS, told
+from self_coding.values.attempts import editor_output
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -53,6 +54,7 @@ def register(server: MCPServer[object], layer: Layer) -> None:
             events=[Happened.of(event) for event in events],
             diff=bounded(found.diff),
             test_output=bounded(found.test_results),
+            editor_output=bounded(editor_output(events)),
         )
 
     @server.tool(annotations=READS)

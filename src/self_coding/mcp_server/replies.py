@@ -226,6 +226,7 @@ class Shown(BaseModel):
     events: list[Happened]
     diff: str
     test_output: str
+    editor_output: str
 
 
 class Share(BaseModel):

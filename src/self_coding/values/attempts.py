@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -54,6 +54,11 @@ class Event:
     kind: str
     at: datetime
     data: Mapping[str, Json] = field(default_factory=dict)
+
+
+def editor_output(events: Iterable[Event]) -> str:
+    """What the editor printed while it made the edit; empty where it printed nothing."""
+    return "".join(str(event.data.get("output", "")) for event in events if event.kind == "written")
 
 
 @dataclass(frozen=True, kw_only=True)

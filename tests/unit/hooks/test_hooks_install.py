@@ -41,7 +41,7 @@ def test_removal_leaves_nothing_behind(repository: Path) -> None:
     """After installing and removing, the files we made are gone."""
     install(repository)
     assert {one.outcome for one in remove(repository)} == {"removed"}
-    assert not _settings(repository).exists()
+    assert not _settings(repository).parent.exists()
     assert not _push(repository).exists()
     assert {one.outcome for one in remove(repository)} == {"absent"}
 
