@@ -46,6 +46,10 @@ async def _yes(context: object, params: ElicitRequestParams) -> ElicitResult:
     return ElicitResult(action="accept", content={"go_ahead": True})
 
 
+async def _called_off(context: object, params: ElicitRequestParams) -> ElicitResult:
+    return ElicitResult(action="cancel")
+
+
 async def _no(context: object, params: ElicitRequestParams) -> ElicitResult:
     return ElicitResult(action="decline")
 
@@ -176,9 +180,14 @@ async def test_a_snapshot_can_be_gone_back_to(client: Client, repository: Path) 
     assert source.read_text() == before + EDIT
 
 
-@pytest.mark.parametrize("answer", [_no, None])
-async def test_without_a_yes_nothing_is_rolled_back(repository: Path, answer: object) -> None:
-    """A person who declines, and a client that cannot ask, both leave everything as it is."""
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(_no, "by the person"), (_called_off, "was not answered"), (None, "cannot ask")],
+)
+async def test_without_a_yes_nothing_is_rolled_back(
+    repository: Path, answer: object, told: str
+) -> None:
+    """A no, no answer and a client that cannot ask change nothing, and are told apart."""
     async with Client(_server(repository), elicitation_callback=answer) as client:
         taken = await _call(client, "snapshot")
         source = _source(repository)
@@ -186,7 +195,7 @@ async def test_without_a_yes_nothing_is_rolled_back(repository: Path, answer: ob
         after = source.read_text()
         done = await _call(client, "rollback", target=taken["ref"])
         assert not done["done"]
-        assert "declined" in str(done["message"])
+        assert "declined" in str(done["message"]) and told in str(done["message"])
         assert source.read_text() == after
 
 

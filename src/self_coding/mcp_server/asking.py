@@ -11,6 +11,7 @@ from typing import Annotated
 
 from mcp.server.mcpserver import (
     AcceptedElicitation,
+    CancelledElicitation,
     Elicit,
     ElicitationResult,
     MCPServer,
@@ -23,6 +24,7 @@ from self_coding.mcp_server.replies import Done, Edited, Plan
 from self_coding.mcp_server.tools import LANDS, RESTORES, Asked, progress_to, told
 
 UNASKED = "declined: this client cannot ask its person; use the command line instead"
+UNANSWERED = "declined: the question was not answered; where nobody can, use the command line"
 
 
 class Confirm(BaseModel):
@@ -43,10 +45,11 @@ def _agreed(answer: ElicitationResult[Confirm]) -> bool:
     return isinstance(answer, AcceptedElicitation) and answer.data.go_ahead
 
 
-def _declined(context: Asked) -> str:
+def _declined(context: Asked, answer: ElicitationResult[Confirm]) -> str:
     capabilities = context.client_capabilities
-    asked = capabilities is not None and capabilities.elicitation is not None
-    return "declined by the person" if asked else UNASKED
+    if capabilities is None or capabilities.elicitation is None:
+        return UNASKED
+    return UNANSWERED if isinstance(answer, CancelledElicitation) else "declined by the person"
 
 
 def register(server: MCPServer[object], layer: Layer) -> None:
@@ -76,7 +79,7 @@ def _register_approval(server: MCPServer[object], layer: Layer) -> None:
         if not _agreed(answer):
             return Edited(
                 success=False,
-                message=_declined(context),
+                message=_declined(context, answer),
                 attempt=attempt,
                 stage="waiting",
                 waiting="approval",
@@ -108,7 +111,7 @@ def _register_restores(server: MCPServer[object], layer: Layer) -> None:
         """
         plan = await layer.git.plan_rollback(target)
         if not _agreed(answer):
-            return Plan.of(plan, message=_declined(context))
+            return Plan.of(plan, message=_declined(context, answer))
         commit = await layer.git.rollback(target)
         return Plan.of(plan, done=True, message=f"at {commit}")
 
@@ -121,5 +124,5 @@ def _register_restores(server: MCPServer[object], layer: Layer) -> None:
     ) -> Done:
         """Take back what self-coding last did here: a rollback, a landing."""
         if not _agreed(answer):
-            return Done(done=False, message=_declined(context))
+            return Done(done=False, message=_declined(context, answer))
         return Done.of(await layer.git.undo(steps), "undone")
