@@ -12,7 +12,7 @@ other model than the script; telemetry and updates are switched off. What is tri
     lands         begin_edit, the client's own tool writes the file, submit_edit: on main
     refused       the same with a planted bug: main stays, and the client is told the failing test
     asked         undo, which a headless client cannot put to its person: declined, nothing undone
-    long          a submit_edit of --long seconds, beyond the limits that clients have by themselves
+    long          a submit_edit of --long seconds: clients have limits of their own
     editor        `self-coding try TASK --editor NAME`: the preset's command line
     hooks         (Claude Code) warning before an edit, snapshot after it, settings as before
 

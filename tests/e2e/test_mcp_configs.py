@@ -33,7 +33,7 @@ def _command(client: str, text: str) -> list[str]:
         return [json.loads(cmd), *(json.loads(line[2:]) for line in lines if line[:2] == "- ")]
     if client == "codex":
         server = tomllib.loads(text)["mcp_servers"]["self-coding"]
-        assert server["tool_timeout_sec"] == 1800, "its own limit of a minute is too short"
+        assert server["tool_timeout_sec"] == 1800, "a call lasts as long as its tests"
         assert server["tools"]["submit_edit"] == {"approval_mode": "approve"}
         return [server["command"], *server["args"]]
     if client == "opencode":
