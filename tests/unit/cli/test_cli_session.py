@@ -97,13 +97,28 @@ def test_a_bug_is_a_sentence(
         guarded(_fails(KeyError("x")))
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def _interrupted_in_click() -> click.Abort:
+    """What click makes of a Ctrl-C while a command runs."""
+    error = click.Abort()
+    error.__cause__ = KeyboardInterrupt()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (_interrupted_in_click(), "interrupted"),
+        (click.Abort(), "no answer"),
+    ],
+    ids=["Ctrl-C", "Ctrl-C in a command", "at a question"],
+)
 def test_an_interrupt_says_what_became_of_the_work(
-    error: BaseException, capsys: pytest.CaptureFixture[str]
+    error: BaseException, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C ends with status 130 and a sentence."""
+    """Ctrl-C, and a question without an answer, end with status 130 and a sentence."""
     assert guarded(_fails(error)) == INTERRUPTED
-    assert "interrupted" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
 
 
 def test_a_wrong_command_line_has_status_two(capsys: pytest.CaptureFixture[str]) -> None:
