@@ -3,6 +3,8 @@
     python bench/index.py cost TREE [--ruff PATH] [--python PATH]     a git working tree
     python bench/index.py graph ROOT EDGES.tsv                        EDGES of bench/import_truth.py
     python bench/index.py tests ROOT RECORD [--truth DATA]            coverage.py's, with contexts
+    python bench/index.py tests ROOT DATA --gate COMMAND              with the gate's own record
+    python bench/index.py recording ROOT COMMAND                      what recording costs the gate
 
 CPU is user + system seconds of whole processes, children included; every row of `cost` is the
 least of three runs, the peers' in between ours.
@@ -172,8 +174,34 @@ def graph(root: Path, truth_file: Path) -> None:
         print("  not run", *pair)
 
 
-def tests(root: Path, data: Path, truth: Path) -> None:
-    """Affected tests against the contexts of `truth`, without a record and with that of `data`."""
+async def gate_record(root: Path, command: str, suite: list[str]) -> tuple[object, dict]:
+    """What the gate records in one run of the suite, and the files of the tree it tested."""
+    from self_coding.git_safety import GitSafety
+    from self_coding.values.repository import Candidate
+    from self_coding.values.verdicts import GateSettings
+
+    branch = subprocess.run(
+        ["git", "symbolic-ref", "--short", "HEAD"], cwd=root, capture_output=True, text=True
+    ).stdout.strip()
+    folder = root / ".git" / "self_coding"
+    for kept in (folder / "verdicts", folder / "recording.json"):
+        shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
+    git = GitSafety(root, branch, command, gate=GateSettings(timeout=900))
+    main = await git.get_main_commit()
+    ours = Candidate(commit=main, tree="", onto=main, head=main)  # known failures are no news
+    report = await git.test(ours, record=suite)
+    assert report.recording is not None, report.reason
+    if report.recording.silence:
+        sys.exit(f"the gate recorded nothing: {report.recording.silence}")
+    sources = await git.read(report.commit, sorted(report.recording.paths))
+    return report.recording, sources
+
+
+def tests(root: Path, data: Path, truth: Path, command: str = "") -> None:
+    """Affected tests against the contexts of `truth`, without a record and with that of `data`.
+
+    With a command the record is that of the gate, made by one run of it.
+    """
     from self_coding import CodebaseIndexer
     from self_coding.codebase_indexer import blast, coverage
     from self_coding.codebase_indexer.outline import outline
@@ -203,7 +231,7 @@ def tests(root: Path, data: Path, truth: Path) -> None:
         print(f"{len(suite)} test files, {len(files)} files and {len(bodies)} functions ran")
 
         async def row(label: str, truth: dict, edit) -> None:
-            rows = []
+            rows, lost = [], []
             for key in sorted(truth):
                 path = key if isinstance(key, str) else key[0]
                 source = (root / path).read_bytes()
@@ -211,11 +239,21 @@ def tests(root: Path, data: Path, truth: Path) -> None:
                 chosen = set(await indexer.affected_tests([path]))
                 (root / path).write_bytes(source)
                 rows.append((len(chosen & truth[key]), len(truth[key]), len(chosen)))
+                lost += [(key, test) for test in sorted(truth[key] - chosen)]
+                if os.environ.get("WHY"):
+                    print(
+                        "  too many",
+                        key,
+                        len(chosen - truth[key]),
+                        *sorted(chosen - truth[key])[:3],
+                    )
             hit, need, took = (sum(column) for column in zip(*rows, strict=True))
             print(
                 f"{label:38} recall {hit / need:.4f}  share {took / len(rows) / len(suite):.3f}  "
                 f"needed {need / len(rows) / len(suite):.3f}  ratio {took / need:.2f}"
             )
+            for key, test in lost[:20]:
+                print("  missed", key, test)
 
         def body(source: bytes, key: tuple[str, int]) -> bytes:
             lines = source.split(b"\n")
@@ -224,7 +262,11 @@ def tests(root: Path, data: Path, truth: Path) -> None:
 
         some = dict(sorted(bodies.items())[:: max(1, len(bodies) // 60)])
         await row("no record, a file changes", files, lambda source, _: source)
-        await indexer.record_coverage(data)
+        if command:
+            recording, sources = await gate_record(root, command, sorted(suite))
+            await indexer.remember(recording, sources)
+        else:
+            await indexer.record_coverage(data)
         await row("record, asked before the change", files, lambda source, _: source)
         await row("record, one function body changed", some, body)
         await row("record, a new constant", files, lambda source, _: source + b"\nNEW = 1\n")
@@ -247,13 +289,14 @@ def main() -> None:
     three.add_argument("root", type=Path)
     three.add_argument("data", type=Path)
     three.add_argument("--truth", type=Path, help="what is needed, where it is another file")
+    three.add_argument("--gate", default="", help="let the gate record this command")
     chosen = parser.parse_args()
     if chosen.command == "cost":
         cost(chosen.tree.resolve(), chosen.ruff, chosen.python)
     elif chosen.command == "graph":
         graph(chosen.root.resolve(), chosen.truth)
     else:
-        tests(chosen.root.resolve(), chosen.data, chosen.truth or chosen.data)
+        tests(chosen.root.resolve(), chosen.data, chosen.truth or chosen.data, chosen.gate)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def impact(snapshot: Snapshot, paths: Sequence[str], *, blind: bool = True) -> I
         entries=dict.fromkeys(_files_of(snapshot, layout, described.entries), "pyproject.toml"),
         plugins=_files_of(snapshot, layout, described.plugins),
         gone={path: _importers_of_gone(snapshot, path) for path in gone},
-        recorded=recorded(snapshot.connection, paths, snapshot.source),
+        recorded=recorded(snapshot.connection, paths, snapshot.source, snapshot.graph),
     )
     return assess(snapshot.graph, paths, facts)
 
@@ -142,7 +142,7 @@ def covering_test(snapshot: Snapshot, path: str) -> str | None:
 def _covering(snapshot: Snapshot, path: str) -> Iterator[Set[str]]:
     tests = snapshot.tests()
     rows = snapshot.connection.execute(
-        "SELECT DISTINCT test FROM coverage WHERE path = ? AND test NOT IN (path, '')",
+        "SELECT DISTINCT doer FROM coverage WHERE path = ? AND NOT once AND doer <> path",
         (store.stored(path),),
     )
     recorded = {store.shown(test) for (test,) in rows} & tests

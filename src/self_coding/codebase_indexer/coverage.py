@@ -1,25 +1,28 @@
-"""Recorded coverage: which test files ran the functions of which files, as seen on a real run.
+"""Recorded coverage: which functions of which files ran, and on whose behalf, on a real run.
 
-Reads coverage.py's data files (contexts needed) without needing coverage.py; the rows are kept
-by `store`. It never runs a test.
+Reads coverage.py's data files (contexts needed) without needing coverage.py, and what the gate
+recorded; the rows are kept by `store`. It never runs a test.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Set
 from contextlib import closing
 from pathlib import Path
 
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.outline import Outline, outline
 from self_coding.errors import IndexerError
+from self_coding.values.recording import FOR_ALL, Doer, Recording
 
-Calls = Mapping[str, Mapping[str, Iterable[bytes]]]  # test file -> path -> digests of bodies
+Calls = Mapping[Doer, Mapping[str, Set[bytes]]]  # doer -> path -> digests of bodies
+Source = Callable[[str], bytes | None]
 ANY = b""  # the body that is recorded where nobody said which
-LOADED = b"loaded"  # the "body" of a file that was imported while this test file ran
-SHARED = ""  # the test under which work at import time, done for all tests, is recorded
+LOADED = b"loaded"  # the "body" of a file that was imported while its doer ran
+STARTED = b"started"  # the "body" of a doer that started another process
 
 
 def read_data_file(path: Path, root: Path) -> dict[str, dict[str, frozenset[int]]]:
@@ -66,31 +69,61 @@ def _lines(bits: bytes) -> frozenset[int]:
 def called(
     ran: Mapping[str, Mapping[str, Iterable[int]]],
     name: Callable[[str], str],
-    source: Callable[[str], bytes | None],
+    source: Source,
 ) -> Calls:
-    """Which function bodies each test file ran, and which files it loaded.
+    """Which function bodies each context's test file ran, and which files it loaded.
 
     What was loaded is told only where the record knows it of each test: where nothing ran outside
     the tests' contexts, as when every test file has a process of its own.
 
     Args:
         ran: context -> path -> lines.
-        name: the test file of a context, SHARED for work done for all.
+        name: the test file of a context, "" for work done for all.
         source: the bytes of a path, None when it is gone.
     """
     outlines: dict[str, Outline | None] = {}
-    found: dict[str, dict[str, set[bytes]]] = defaultdict(dict)
-    apart = not any(paths for context, paths in ran.items() if name(context) == SHARED)
+    found: dict[Doer, dict[str, set[bytes]]] = defaultdict(dict)
+    apart = not any(paths for context, paths in ran.items() if not name(context))
     for context, paths in ran.items():
         test = name(context)
+        doer = Doer(test, False) if test else FOR_ALL
         for path, lines in paths.items():
             if path not in outlines:
-                text = source(path)
-                outlines[path] = outline(text) if text is not None else None
+                outlines[path] = outlined(source, path)
             bodies = _bodies(outlines[path], frozenset(lines), loads=apart)
             if bodies:
-                found[test].setdefault(path, set()).update(bodies)
+                found[doer].setdefault(path, set()).update(bodies)
     return found
+
+
+def done(recording: Recording, source: Source) -> Calls:
+    """Which function bodies ran on whose behalf, by the gate's own recording.
+
+    A file whose import nobody saw may have run any of its functions, for anybody.
+    """
+    outlines: dict[str, Outline | None] = {}
+    found: dict[Doer, dict[str, set[bytes]]] = {FOR_ALL: {}}
+    for doer, paths in recording.lines.items():
+        mine = found.setdefault(doer, {})
+        if doer.file:
+            mine[doer.file] = {LOADED if doer.once else ANY}
+        for path, lines in paths.items():
+            if path not in outlines:
+                outlines[path] = outlined(source, path)
+            bodies = _bodies(outlines[path], lines, loads=False)
+            unknown = {ANY} if outlines[path] is None else set()
+            mine.setdefault(path, set()).update(bodies | unknown)
+    for path in recording.unseen:
+        found[FOR_ALL].setdefault(path, set()).add(ANY)
+    for doer in recording.starting:
+        found.setdefault(doer, {}).setdefault(doer.file, set()).add(STARTED)
+    return found
+
+
+def outlined(source: Source, path: str) -> Outline | None:
+    """The outline of a file; None where it is gone or cannot be parsed."""
+    text = source(path)
+    return None if text is None else outline(text)
 
 
 def _bodies(seen: Outline | None, lines: frozenset[int], *, loads: bool) -> set[bytes]:
@@ -124,26 +157,35 @@ def test_file(context: str, modules: Mapping[str, str], paths: Iterable[str]) ->
 
 
 def record(
-    connection: sqlite3.Connection, ran: Calls, source: Callable[[str], bytes | None]
+    connection: sqlite3.Connection, ran: Calls, source: Source, *, kept: Container[Doer] = ()
 ) -> int:
-    """Store what each test file ran, in place of what was known of these test files."""
+    """Store what ran on whose behalf, in place of what was known of these doers; how many facts.
+
+    Of the doers in `kept` this is not all: what was known of them stays.
+    """
     rows = connection.execute("SELECT path, hash FROM files")
     hashes = {store.shown(path): digest for path, digest in rows}
-    digests: dict[str, bytes] = {}
+    facts: dict[str, tuple[bytes, bytes]] = {}
     stored = 0
-    for test, paths in ran.items():
-        connection.execute("DELETE FROM coverage WHERE test = ?", (store.stored(test),))
-        own = {test: {ANY}} if test else {}
-        for path, bodies in {**{path: set(seen) for path, seen in paths.items()}, **own}.items():
-            if path not in hashes:
+    for doer, paths in ran.items():
+        mine = (store.stored(doer.file), doer.once)
+        if doer not in kept:
+            connection.execute("DELETE FROM coverage WHERE doer = ? AND once = ?", mine)
+        for path, bodies in paths.items():
+            if path and path not in hashes:
                 continue
-            if path not in digests:
-                text = source(path)
-                seen = outline(text) if text is not None else None
-                digests[path] = b"" if seen is None else seen.digest
-            facts = (store.stored(test), store.stored(path), hashes[path], digests[path])
+            if path not in facts:
+                facts[path] = _facts(hashes.get(path, b""), source(path))
             connection.executemany(
-                "INSERT INTO coverage VALUES (?,?,?,?,?)", [(*facts, body) for body in bodies]
+                "INSERT OR REPLACE INTO coverage VALUES (?,?,?,?,?,?)",
+                [(*mine, store.stored(path), *facts[path], body) for body in bodies],
             )
             stored += len(bodies)
     return stored
+
+
+def _facts(known: bytes, text: bytes | None) -> tuple[bytes, bytes]:
+    """The digest of a file as it was recorded, and that of its outline."""
+    seen = outline(text) if text is not None else None
+    digest = known if text is None else hashlib.sha256(text).digest()
+    return digest, b"" if seen is None else seen.digest

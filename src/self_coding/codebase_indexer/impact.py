@@ -38,6 +38,7 @@ class Recorded:
 
     `tests` have a record that still holds, `whole` those of them whose record also tells every
     file that they loaded; `ran` are the tests that called into a changed file, or loaded it;
+    `once` the files that had it called while they were imported, for all that load them;
     `narrow` the changed files of which only function bodies differ from the record; `seen` those
     whose loading was recorded.
     """
@@ -45,6 +46,7 @@ class Recorded:
     tests: Set[str] = frozenset()
     whole: Set[str] = frozenset()
     ran: Mapping[str, Set[str]] = field(default_factory=dict)
+    once: Mapping[str, Set[str]] = field(default_factory=dict)
     narrow: Set[str] = frozenset()
     seen: Set[str] = frozenset()
 
@@ -127,11 +129,17 @@ def _tests(
     if any(path.rpartition("/")[2] in _CONFIGURATION for path in paths) or reached & facts.plugins:
         return set(facts.tests)
     recorded = facts.recorded
-    by_name = {spot.path for spot in facts.blind}
-    blind = {each.path for each in graph.dependents(sorted(by_name))} | by_name
     chosen = set(paths) & facts.tests
     for path in paths:
         chosen |= recorded.ran.get(path, set()) & facts.tests
+    by_name = {spot.path for spot in facts.blind}
+    blind = {each.path for each in graph.dependents(sorted(by_name))} | by_name
+    shared = sorted({file for path in paths for file in recorded.once.get(path, ())})
+    if shared:
+        loading = {each.path for each in graph.dependents(shared)} | set(shared)
+        if loading & facts.plugins:
+            return set(facts.tests)
+        chosen |= (loading | blind) & facts.tests
     for believed, part in _parts(paths, recorded).items():
         users = {user: path for user, path in first.items() if path in part}
         closure = {each.path for each in graph.dependents(part, users)}

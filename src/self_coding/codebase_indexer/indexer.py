@@ -15,11 +15,13 @@ from typing import Literal, TypeVar, overload
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
-from self_coding.codebase_indexer import blast, history, module, orientation, recording
+from self_coding.codebase_indexer import blast, history, module, orientation
+from self_coding.codebase_indexer import recording as recordings
 from self_coding.codebase_indexer.blast import Snapshot
 from self_coding.codebase_indexer.freshness import refresh
 from self_coding.codebase_indexer.impact import changed_paths
 from self_coding.codebase_indexer.opening import Cache
+from self_coding.codebase_indexer.recorded import unrecorded
 from self_coding.codebase_indexer.store import Counts
 from self_coding.errors import IndexerError
 from self_coding.values.code import (
@@ -30,6 +32,7 @@ from self_coding.values.code import (
     RelevantFile,
     SymbolUsers,
 )
+from self_coding.values.recording import Recording
 
 T = TypeVar("T")
 
@@ -136,7 +139,25 @@ class CodebaseIndexer:
         Raises:
             IndexerError: the data file is none, or has no context that names a test.
         """
-        return await threads.in_thread(self._record, data)
+        return await threads.in_thread(self._write, lambda snap: recordings.record(snap, data))
+
+    async def remember(self, recording: Recording, sources: Mapping[str, bytes | None]) -> int:
+        """Remember which lines the gate saw tests run, of a tree whose files were `sources`.
+
+        What is known of other tests stays; how many facts.
+        """
+        return await threads.in_thread(
+            self._write, lambda snap: recordings.remember(snap, recording, sources)
+        )
+
+    async def unrecorded(self) -> list[str]:
+        """The test files of which there is no record of coverage that still holds."""
+
+        def asked(snap: Snapshot) -> list[str]:
+            tests = snap.tests()
+            return sorted(unrecorded(snap.connection, tests, snap.source, snap.graph))
+
+        return await threads.in_thread(self._answer, asked)
 
     @overload
     async def get_relevant_files(
@@ -198,10 +219,10 @@ class CodebaseIndexer:
 
         return self._ask_database(read)
 
-    def _record(self, data: Mapping[str, Iterable[str]] | str | Path) -> int:
-        def write(database: Database) -> int:
+    def _write(self, work: Callable[[Snapshot], T]) -> T:
+        def write(database: Database) -> T:
             with database.write() as connection:
-                return recording.record(Snapshot(connection, self.repo_path), data)
+                return work(Snapshot(connection, self.repo_path))
 
         return self._ask_database(write)
 

@@ -13,59 +13,87 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.coverage import LOADED, SHARED
+from self_coding.codebase_indexer.coverage import LOADED, STARTED
 from self_coding.codebase_indexer.dynamic import STARTS
+from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Recorded
 from self_coding.codebase_indexer.outline import Outline, outline
+from self_coding.values.recording import FOR_ALL, Doer
 
 Source = Callable[[str], bytes | None]
 _FORKS = re.compile(rb"\b(?:Process|Pool|ProcessPoolExecutor|get_context|Manager)\s*\(")
 
 
 class _Row(NamedTuple):
-    """One fact: this test file ran this body of the file, which is still `same`."""
+    """One fact: this body of the file, which is still `same`, ran on behalf of this doer."""
 
-    test: str
+    doer: Doer
     path: str
     outline: bytes
     body: bytes
     same: bool
 
 
-def recorded(connection: sqlite3.Connection, paths: Sequence[str], source: Source) -> Recorded:
+def recorded(
+    connection: sqlite3.Connection, paths: Sequence[str], source: Source, graph: Graph
+) -> Recorded:
     """What recorded coverage says of a change to `paths`; `source` gives a file as it is now."""
-    if connection.execute("SELECT 1 FROM coverage LIMIT 1").fetchone() is None:
+    tests = known_tests(connection)
+    if not tests:
         return Recorded()
-    tests = {
-        store.shown(test)
-        for (test,) in connection.execute("SELECT DISTINCT test FROM coverage")
-        if test != SHARED
-    }
     stale = _stale(connection, set(paths), source)
     whole = _whole(connection)
-    if SHARED in stale:
-        stale |= tests - whole
-    valid = tests - stale - _leaving(connection, source)
-    ran, narrow, seen = {}, set(), set()
+    valid = tests - {doer.file for doer in stale if not doer.once}
+    valid -= _users(_leaving(connection, source), graph, tests)
+    if FOR_ALL in stale:
+        valid &= whole
+    old = {doer.file for doer in stale if doer.once} - {""}
+    ran, once, narrow, seen = {}, {}, set(), set()
     for path in paths:
         rows = list(_rows(connection, "c.path = ?", store.stored(path)))
         now = _outline(source, path)
-        ran[path], certain = _callers(rows, now)
-        if certain and SHARED not in ran[path]:
+        doers, certain = _callers(rows, now)
+        ran[path] = {doer.file for doer in doers if not doer.once}
+        once[path] = {doer.file for doer in doers if doer.once} | old
+        if certain and FOR_ALL not in doers:
             narrow.add(path)
-        if now is not None and any(row.body == LOADED for row in rows):
+        if now is not None and any(row.body == LOADED and not row.doer.once for row in rows):
             seen.add(path)
-    return Recorded(tests=valid, whole=whole & valid, ran=ran, narrow=narrow, seen=seen)
+    return Recorded(tests=valid, whole=whole & valid, ran=ran, once=once, narrow=narrow, seen=seen)
+
+
+def known_tests(connection: sqlite3.Connection) -> set[str]:
+    """The test files that have a record, whether it holds or not."""
+    rows = connection.execute("SELECT DISTINCT doer FROM coverage WHERE NOT once")
+    return {store.shown(doer) for (doer,) in rows}
+
+
+def unrecorded(
+    connection: sqlite3.Connection, tests: Set[str], source: Source, graph: Graph
+) -> set[str]:
+    """Those of the tests that have no record, or one that no longer holds."""
+    stale = _stale(connection, set(), source)
+    return (set(tests) - known_tests(connection)) | (_users(stale, graph, tests) & tests)
+
+
+def _users(doers: Iterable[Doer], graph: Graph, tests: Set[str]) -> set[str]:
+    """Whose record rests on any of these: a test itself, all that load a file, or all."""
+    found = {doer.file for doer in doers}
+    if FOR_ALL in doers:
+        return set(tests)
+    loaded = sorted({doer.file for doer in doers if doer.once})
+    return found | {each.path for each in graph.dependents(loaded)}
 
 
 def _rows(connection: sqlite3.Connection, where: str, *values: object) -> Iterable[_Row]:
     rows = connection.execute(
-        "SELECT c.test, c.path, c.outline, c.body, c.hash IS files.hash FROM coverage AS c"  # noqa: S608 - conditions of ours
-        f" LEFT JOIN files ON files.path = c.path WHERE {where}",
+        "SELECT c.doer, c.once, c.path, c.outline, c.body, c.hash IS files.hash"  # noqa: S608 - conditions of ours
+        f" FROM coverage AS c LEFT JOIN files ON files.path = c.path WHERE {where}",
         values,
     )
-    for test, path, digest, body, same in rows:
-        yield _Row(store.shown(test), store.shown(path), digest, body, bool(same))
+    for doer, once, path, digest, body, same in rows:
+        named = Doer(store.shown(doer), bool(once))
+        yield _Row(named, store.shown(path), digest, body, bool(same))
 
 
 def _outline(source: Source, path: str) -> Outline | None:
@@ -73,17 +101,17 @@ def _outline(source: Source, path: str) -> Outline | None:
     return None if text is None else outline(text)
 
 
-def _stale(connection: sqlite3.Connection, changed: Set[str], source: Source) -> set[str]:
-    """The tests of which something else that they ran has changed since the record."""
-    found: set[str] = set()
+def _stale(connection: sqlite3.Connection, changed: Set[str], source: Source) -> set[Doer]:
+    """Those for whom something ran, other than what is changing, that has changed since."""
+    found: set[Doer] = set()
     now: dict[str, Outline | None] = {}
     for row in _rows(connection, "c.hash IS NOT files.hash"):
-        if row.path in changed or row.test in found:
+        if row.path in changed or row.doer in found:
             continue
         if row.path not in now:
             now[row.path] = _outline(source, row.path)
         if _differs(row, now[row.path]):
-            found.add(row.test)
+            found.add(row.doer)
     return found
 
 
@@ -91,18 +119,18 @@ def _differs(row: _Row, now: Outline | None) -> bool:
     """Whether what this row tells of may have changed since."""
     if now is None or now.digest != row.outline:
         return True
-    return row.body != LOADED and row.body not in now.bodies
+    return row.body not in (LOADED, STARTED) and row.body not in now.bodies
 
 
-def _callers(rows: Sequence[_Row], now: Outline | None) -> tuple[set[str], bool]:
-    """The tests recorded to run what may have changed in a file; whether nothing else changed.
+def _callers(rows: Sequence[_Row], now: Outline | None) -> tuple[set[Doer], bool]:
+    """For whom that ran which may have changed in a file; whether nothing else changed.
 
     When the file is still as it was recorded, the change is yet to come: any line may be it.
     """
     if now is None or not rows:
-        return {row.test for row in rows}, False
+        return {row.doer for row in rows}, False
     certain = all(row.outline == now.digest for row in rows)
-    ran = {row.test for row in rows if row.same or _differs(row, now)}
+    ran = {row.doer for row in rows if row.same or _differs(row, now)}
     return ran, certain
 
 
@@ -114,7 +142,7 @@ def _whole(connection: sqlite3.Connection) -> set[str]:
     """
     loaded: dict[str, set[str]] = defaultdict(set)
     for test, path in connection.execute(
-        "SELECT test, path FROM coverage WHERE body = ?", (LOADED,)
+        "SELECT doer, path FROM coverage WHERE body = ? AND NOT once", (LOADED,)
     ):
         loaded[store.shown(test)].add(store.shown(path))
     if not loaded:
@@ -124,7 +152,7 @@ def _whole(connection: sqlite3.Connection) -> set[str]:
     return {
         test
         for test, files in loaded.items()
-        if all(imports.get(path, set()) & measured <= files for path in (files | {test}) - {SHARED})
+        if all(imports.get(path, set()) & measured <= files for path in files | {test})
         and (test in files or test not in measured)
     }
 
@@ -139,17 +167,16 @@ def _imports(connection: sqlite3.Connection, wanted: Set[str]) -> Mapping[str, s
     return found
 
 
-def _leaving(connection: sqlite3.Connection, source: Source) -> set[str]:
-    """The tests that ran code of a file which starts other processes."""
-    found: set[str] = set()
+def _leaving(connection: sqlite3.Connection, source: Source) -> set[Doer]:
+    """Those for whom code of a file ran which starts other processes, or that did start one."""
+    found: set[Doer] = {row.doer for row in _rows(connection, "c.body = ?", STARTED)}
     for path, known in connection.execute(
         "SELECT path, id IN (SELECT file FROM blind WHERE reason = ?) AS known FROM files"
         " WHERE known OR instr(imports, 'multiprocessing') OR instr(imports, 'concurrent.futures')",
         (STARTS,),
     ).fetchall():
         if known or _FORKS.search(source(store.shown(path)) or b""):
-            rows = connection.execute(
-                "SELECT DISTINCT test FROM coverage WHERE path = ? AND body <> ?", (path, LOADED)
-            )
-            found |= {store.shown(test) for (test,) in rows}
+            found |= {
+                row.doer for row in _rows(connection, "c.path = ? AND c.body <> ?", path, LOADED)
+            }
     return found

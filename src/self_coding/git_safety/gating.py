@@ -22,12 +22,16 @@ from self_coding.values.verdicts import GateReport, GateSettings
 
 
 def run_candidate(
-    repo: Repository, settings: GateSettings, what: Candidate | str, first: Sequence[str]
+    repo: Repository,
+    settings: GateSettings,
+    what: Candidate | str,
+    first: Sequence[str],
+    record: Sequence[str] | None = None,
 ) -> GateReport:
     """Run the gate on a candidate, compared with main, or on any commit alone."""
     base = what.onto if isinstance(what, Candidate) else None
     commit = what.commit if isinstance(what, Candidate) else repo.commit(what)
-    return _run(repo, settings, commit, base=base, first=first, exact=False)
+    return _run(repo, settings, commit, base=base, first=first, record=record, exact=False)
 
 
 def run_capture(repo: Repository, settings: GateSettings, capture: Capture) -> GateReport:
@@ -52,6 +56,7 @@ def _run(
     base: str | None,
     first: Sequence[str],
     exact: bool,
+    record: Sequence[str] | None = None,
 ) -> GateReport:
     [tree] = repo.resolve([commit], "tree")
     if not tree:
@@ -61,10 +66,19 @@ def _run(
         return checkout(repo, wanted, exact=exact)
 
     gate = Gate(_top(repo), settings, place, store=repo.folder)
-    report = gate.run(commit, tree=tree, base=base, first=first)
+    report = gate.run(commit, tree=tree, base=base, first=first, record=record)
     if base is not None or not report.passed:  # what was compared with nothing proves too little
         receipts.note(repo.folder, report)
     return report
+
+
+def silence(repo: Repository, settings: GateSettings) -> str | None:
+    """Why the gate's last recording told nothing; "" where it told, None before any."""
+
+    def nowhere(wanted: str) -> AbstractContextManager[Path]:
+        raise GitOperationError(f"nothing is checked out here: {wanted}")
+
+    return Gate(_top(repo), settings, nowhere, store=repo.folder).silence()
 
 
 def _top(repo: Repository) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from self_coding.values.recording import Recording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,8 @@ class GateReport:
     failures: 1 known"). `tests` is empty where the command is not pytest (`understood` False):
     then the exit status alone decides. `sandbox` is the isolation level that was active:
     "bwrap", "landlock", "limits" or "none". `seconds` is wall time. `output` is capped, with a
-    marked cut. `cached` is True when an earlier verdict of the same tree was reused.
+    marked cut. `cached` is True when an earlier verdict of the same tree was reused. `recording`
+    says which lines the tests ran, where it was asked for; no verdict rests on it.
     """
 
     passed: bool
@@ -85,6 +88,7 @@ class GateReport:
     import_errors: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
     base_tree: str = ""
+    recording: Recording | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

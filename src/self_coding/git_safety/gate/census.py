@@ -25,7 +25,8 @@ class Census:
 
     `collected` are the ids in order; `unfinished` began and have no result; `tampered` names
     what is wrong with the report itself. `probes` maps an import name to the (device, inode,
-    path) it came from. `statuses` are the sessions' exit statuses.
+    path) it came from. `statuses` are the sessions' exit statuses. `told` is what was said of
+    lines, unread.
     """
 
     sessions: int = 0
@@ -39,6 +40,7 @@ class Census:
     hooks: tuple[str, ...] = ()
     patched: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
+    told: tuple[object, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -66,6 +68,7 @@ class _Reading:
     collected: dict[str, None] = field(default_factory=dict)
     started: dict[str, None] = field(default_factory=dict)
     results: dict[str, TestResult] = field(default_factory=dict)
+    told: list[object] = field(default_factory=list)
     states: dict[str, set[object]] = field(
         default_factory=lambda: {
             "probe": set(),
@@ -132,6 +135,8 @@ def _apply(reading: _Reading, session: _Session, kind: str, value: object) -> No
         case "end", dict(end):
             session.ended = True
             reading.statuses.append(int(end["status"]))
+        case "lines", _:
+            reading.told.append(value)
         case "hello", _:
             pass
         case _:
@@ -170,4 +175,5 @@ def _census(reading: _Reading, wrong: str) -> Census:
         hooks=tuple(map(str, states["hooks"])),
         patched=tuple(map(str, states["patched"])),
         rewritten=tuple(map(str, states["rewritten"])),
+        told=tuple(reading.told),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TypeVar
 
 from self_coding.git_safety.gate.census import Census
+from self_coding.values.recording import Recording
 from self_coding.values.verdicts import TestResult
 
 FORMAT = 1
@@ -19,7 +20,8 @@ class Evidence:
 
     `whole` is False for a run of chosen tests or of the collection alone. `retried` holds the
     outcome of failures that were run again. `planted` lists what the run changed in the
-    repository's own git files; `foreign` the imports that were not the tested tree's.
+    repository's own git files; `foreign` the imports that were not the tested tree's. The
+    `recording` of a run that was asked for one has no part in the verdict and is not kept.
     """
 
     tree: str
@@ -34,6 +36,7 @@ class Evidence:
     retried: tuple[tuple[str, str], ...] = ()
     planted: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    recording: Recording | None = None
 
     @property
     def understood(self) -> bool:
@@ -43,7 +46,9 @@ class Evidence:
 
 def dump(evidence: Evidence) -> str:
     """The evidence as one JSON text."""
-    return json.dumps({"format": FORMAT} | asdict(evidence), sort_keys=True)
+    kept = asdict(replace(evidence, recording=None))
+    del kept["recording"]
+    return json.dumps({"format": FORMAT} | kept, sort_keys=True)
 
 
 def load(text: str) -> Evidence | None:

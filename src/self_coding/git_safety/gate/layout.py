@@ -22,6 +22,7 @@ from self_coding.values.verdicts import GateSettings
 
 PLUGIN = Path(__file__).with_name("census_plugin.py")
 MODULE = "self_coding_census"  # the plugin's name inside the test run
+LINES = Path(__file__).with_name("lines_plugin.py")
 _NO_CUSTOM = (
     "# stands before a file of this name in the tested tree, which would run first of all\n"
 )
@@ -34,6 +35,7 @@ def kit_for(python: Path, wanted: dict[str, object]) -> Iterator[Path]:
     kit = Path(tempfile.mkdtemp(prefix="self-coding-kit-"))
     try:
         (kit / f"{MODULE}.py").write_bytes(PLUGIN.read_bytes())
+        (kit / "self_coding_lines.py").write_bytes(LINES.read_bytes())
         (kit / "settings.json").write_text(json.dumps(wanted), encoding="utf-8")
         (kit / "sitecustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")
         (kit / "usercustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")

@@ -23,6 +23,7 @@ from self_coding.git_safety.gate.census import KEY_BYTES, Probe, read
 from self_coding.git_safety.gate.evidence import Evidence
 from self_coding.git_safety.gate.integrity import fingerprint, restore_and_compare
 from self_coding.git_safety.gate.layout import MODULE, box_for, command_folder, kit_for
+from self_coding.git_safety.gate.lines import recording
 from self_coding.git_safety.gate.roots import import_names, import_roots, interpreter
 from self_coding.values.verdicts import GateSettings
 
@@ -56,10 +57,13 @@ class Runner:
         tree: str = "",
         select: Sequence[str] | None = None,
         collect_only: bool = False,
+        record: bool = False,
         command: str | None = None,
         setup: Path | None = None,
     ) -> Evidence:
         """Run the command in the checkout at `path`, or only the selected tests of it.
+
+        With `record`, the evidence says which lines ran, or why that is not known.
 
         Raises:
             GateError: the sandbox could not be set up.
@@ -71,6 +75,7 @@ class Runner:
         wanted: dict[str, object] = {"select": select, "collect_only": collect_only}
         wanted["names"] = sorted(names)
         mount = self.top if self.at == "bwrap" else path
+        wanted["record"] = str(mount) if record else ""
         inside = python
         if setup is not None and python.is_relative_to(setup):
             inside = mount / python.relative_to(setup)
@@ -95,7 +100,10 @@ class Runner:
             planted = restore_and_compare(path, before, trusted=self.at == "bwrap")
             foreign = _foreign(probes, path, names)
         partial = select is not None or collect_only
-        return replace(evidence, tree=tree, whole=not partial, planted=planted, foreign=foreign)
+        evidence = replace(evidence, tree=tree, planted=planted, foreign=foreign)
+        return replace(
+            evidence, whole=not partial, recording=evidence.recording if record else None
+        )
 
     def limits(self) -> str:
         """The limits in words, for reports and keys."""
@@ -128,6 +136,7 @@ class Runner:
         output = done.stdout.decode(errors="replace")
         _refuse_uncontained(done.returncode, output)
         cut = len(done.extra[0]) >= _REPORT_BYTES
+        census = read(done.extra[0], keys, cut=cut)
         return Evidence(
             tree="",
             exit_status=done.returncode,
@@ -136,7 +145,8 @@ class Runner:
             seconds=round(done.seconds, 3),
             sandbox=self.at,
             limits=self.limits(),
-            census=read(done.extra[0], keys, cut=cut),
+            census=replace(census, told=()),
+            recording=recording(census, census.told, timed_out=done.timed_out),
         )
 
     def _needs_a_probe(self, evidence: Evidence, names: Iterable[str]) -> bool:

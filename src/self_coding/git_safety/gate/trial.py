@@ -19,11 +19,13 @@ from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.git_safety import git
 from self_coding.git_safety.gate.evidence import Evidence
 from self_coding.git_safety.gate.judge import Judgement, Sides, import_errors, judge, new_failures
-from self_coding.git_safety.gate.layout import PLUGIN, environment
+from self_coding.git_safety.gate.layout import LINES, PLUGIN, environment
+from self_coding.git_safety.gate.lines import undisturbed
 from self_coding.git_safety.gate.roots import interpreter, stamps
 from self_coding.git_safety.gate.run import Runner
 from self_coding.git_safety.gate.setup import prepared
 from self_coding.git_safety.gate.store import GateStore
+from self_coding.values.recording import Recording
 from self_coding.values.verdicts import GateReport, GateSettings
 
 VERSION = 1  # a new one makes every kept verdict stale
@@ -61,7 +63,13 @@ class Gate:
         self.memory = GateStore(store or places.database_path(self.top, "gate").parent)
 
     def run(
-        self, commit: str, *, tree: str, base: str | None = None, first: Sequence[str] = ()
+        self,
+        commit: str,
+        *,
+        tree: str,
+        base: str | None = None,
+        first: Sequence[str] = (),
+        record: Sequence[str] | None = None,
     ) -> GateReport:
         """Test `commit`, whose tree is `tree`; a tree that was tested before runs nothing.
 
@@ -70,6 +78,9 @@ class Gate:
             tree: its tree; verdicts are kept by it.
             base: the commit it goes onto; failures that were there already do not count.
             first: test files or ids that run before the rest, for a fast no.
+            record: further test files that run with them, when the report is to say which lines
+                the tests ran. No verdict rests on a recorded run: its no counts when a run
+                that is not recorded repeats it, and a yes is always that of such a run.
 
         Raises:
             GateError: the gate could not run, so there is no verdict.
@@ -77,7 +88,22 @@ class Gate:
         """
         at = self.level()
         onto = base if self.settings.baseline else None
-        return _Trial(self, commit, tree, onto, tuple(first), at).report()
+        trial = _Trial(self, commit, tree, onto, tuple(first), at)
+        if record is not None:
+            trial.record = self.memory.recordable(self.recorder(at), (*first, *record))
+        return trial.report()
+
+    def silence(self) -> str | None:
+        """Why the last recording here told nothing; "" where it told, None before any."""
+        return self.memory.silence(self.recorder(self.level()))
+
+    def recorder(self, at: str) -> str:
+        """What decides whether lines can be recorded: the command, and who runs it."""
+        settings = self.settings
+        python = interpreter(None if settings.setup_command else self.top, settings.command)
+        parts = (settings.command, settings.setup_command, at, *stamps(python))
+        parts += (hashlib.sha256(LINES.read_bytes()).hexdigest(),)
+        return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
 
     def level(self) -> str:
         """The isolation that a run would have here.
@@ -116,6 +142,8 @@ class _Trial:
     first: tuple[str, ...]
     at: str
     ran: int = 0
+    record: tuple[str, ...] = ()
+    recorded: Evidence | None = None
 
     def report(self) -> GateReport:
         started = time.monotonic()
@@ -144,8 +172,8 @@ class _Trial:
     def _test(self, key: str, first: tuple[str, ...]) -> Evidence:
         """Run the affected tests, and unless they say no, everything."""
         with self.gate.checkout(self.commit) as path:
-            if first:
-                quick = self._run(path, self.tree, select=first)
+            if first or self.record:
+                quick = self._quick(path, first)
                 if not quick.understood:  # nothing was selected: that was the whole command
                     quick = replace(quick, whole=True)
                     self._keep(key, quick)
@@ -155,6 +183,29 @@ class _Trial:
             evidence = self._run(path, self.tree)
         self._keep(key, evidence)
         return evidence
+
+    def _quick(self, path: Path, first: tuple[str, ...]) -> Evidence:
+        """The affected tests alone; while they are recorded, where that is wanted."""
+        wanted, self.record = self.record, ()
+        if not wanted:
+            return self._run(path, self.tree, select=first)
+        quick = self.recorded = self._run(path, self.tree, select=wanted, record=True)
+        if self._says_no(quick, self._known_base()):  # was it the recording?
+            quick = self._run(path, self.tree, select=wanted)
+        return quick
+
+    def _recording(self, evidence: Evidence) -> Recording | None:
+        """What was recorded of the tests that ended as they did in the run that counts."""
+        if self.recorded is None or not evidence.whole:
+            return None
+        found, disturbed = undisturbed(
+            self.recorded.recording or Recording(),
+            self.recorded.census.outcomes,
+            evidence.census.outcomes,
+        )
+        recorder = self.gate.recorder(self.at)
+        self.gate.memory.note_recording(recorder, found.silence, disturbed)
+        return found
 
     def _says_no(self, quick: Evidence, base: Evidence | None) -> bool:
         """Whether the affected tests alone decide; only where the base's failures are known."""
@@ -169,11 +220,12 @@ class _Trial:
         *,
         select: tuple[str, ...] | None = None,
         collect_only: bool = False,
+        record: bool = False,
     ) -> Evidence:
         self.ran += 1
         setup = prepared(self.runner, path, self.gate.memory.folder / "setup")
         evidence = self.runner.run(
-            path, tree=tree, select=select, collect_only=collect_only, setup=setup
+            path, tree=tree, select=select, collect_only=collect_only, record=record, setup=setup
         )
         if process.cancelled():
             raise GateError("the run was cancelled", hint="start it again")
@@ -306,4 +358,5 @@ class _Trial:
             import_errors=import_errors(census),
             quarantined=judgement.quarantined,
             base_tree=base.tree if base else "",
+            recording=self._recording(evidence) if judgement.passed else None,
         )

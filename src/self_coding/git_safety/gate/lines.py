@@ -1,0 +1,97 @@
+"""Pure: what the plugin told of lines becomes a recording, or the reason why there is none.
+
+Whatever is broken, or comes from a run that did not go its whole way, gives a silence. It has no
+part in any verdict.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from self_coding.git_safety.gate.census import BAD, Census
+from self_coding.values.recording import Doer, Recording
+
+_ENDED = frozenset((0, 1, 5))
+
+
+def recording(census: Census, told: Sequence[object], *, timed_out: bool) -> Recording:
+    """The recording of a run with this census."""
+    if not census.sessions:
+        return Recording(silence="no pytest reported")
+    if timed_out or not census.ended or census.tampered or not _ENDED.issuperset(census.statuses):
+        return Recording(silence="the run did not come to its own end")
+    if set(census.collected) - census.outcomes.keys():
+        return Recording(silence="tests left no result")
+    try:
+        return _read(told, census.sessions)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return Recording(silence="what was told makes no sense")
+
+
+def undisturbed(
+    found: Recording, then: Mapping[str, str], counted: Mapping[str, str]
+) -> tuple[Recording, tuple[str, ...]]:
+    """The recording of the test files whose tests ended as they did when it counted.
+
+    Args:
+        found: what was recorded.
+        then: test id -> outcome, while it was recorded.
+        counted: the same in the run that counts.
+
+    Returns:
+        It without the others; and those of the others that failed only while they were recorded.
+    """
+    other = {node for node, outcome in then.items() if counted.get(node) != outcome}
+    failed = {_file(node) for node in other if then[node] in BAD and counted.get(node) not in BAD}
+    files = {_file(node) for node in other}
+    kept = {
+        doer: lines
+        for doer, lines in found.lines.items()
+        if doer.once or not any(f"/{doer.file}".endswith(f"/{file}") for file in files)
+    }
+    return replace(found, lines=kept), tuple(sorted(failed))
+
+
+def _file(node: str) -> str:
+    return node.split("::", 1)[0]
+
+
+def _read(told: Sequence[object], sessions: int) -> Recording:
+    lines: dict[Doer, dict[str, frozenset[int]]] = defaultdict(dict)
+    unseen: set[str] = set()
+    starting: set[Doer] = set()
+    ends = 0
+    for piece in told:
+        if not isinstance(piece, dict):
+            raise TypeError(piece)
+        if "by" in piece:
+            mine = lines[_doer(piece["by"])]
+            for path, bits in piece["ran"].items():
+                ran = frozenset(_numbers(bytes.fromhex(bits)))
+                mine[str(path)] = mine.get(str(path), frozenset()) | ran
+            continue
+        ends += 1
+        if piece["why"]:
+            return Recording(silence=str(piece["why"]))
+        for doer in map(_doer, piece["doers"]):
+            lines[doer].update()
+        unseen.update(map(str, piece["unseen"]))
+        starting.update(map(_doer, piece["starting"]))
+    if ends < sessions:
+        return Recording(silence="a session told nothing")
+    return Recording(
+        lines={doer: dict(files) for doer, files in lines.items()},
+        unseen=frozenset(unseen),
+        starting=frozenset(starting),
+    )
+
+
+def _doer(told: list[object]) -> Doer:
+    file, once = told
+    return Doer(str(file), bool(once))
+
+
+def _numbers(bits: bytes) -> Iterator[int]:
+    return (8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1)

@@ -1,0 +1,355 @@
+"""A pytest plugin that records which lines of the tree ran, and on whose behalf.
+
+It is loaded from outside the tested tree, beside the census, where the gate asks for it; it imports
+the standard library, pytest and the coverage.py of the tests' own interpreter. Work is done on
+behalf of a test file (by its tests and their fixtures), or once for all that load some file (while
+it was imported, or in a fixture that several test files share), else for all tests. It guesses
+nothing: where somebody else traces, or something ran unseen, it says why and tells nothing.
+"""
+# ruff: noqa: D102, PTH112 - pytest documents hooks; os is loaded anyway
+
+from __future__ import annotations
+
+import functools
+import importlib._bootstrap_external as loaders
+import inspect
+import os
+import sys
+import threading
+import warnings
+from collections import defaultdict
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from _pytest import fixtures
+from _pytest.assertion import rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+    import coverage
+
+Doer = tuple[str, int]  # a path, and whether the work is done once for all that load it
+ALL: Doer = ("", 1)
+_STARTS = frozenset(
+    """os.fork os.forkpty os.posix_spawn os.system os.exec os.spawn pty.spawn
+    subprocess.Popen""".split()  # noqa: SIM905 - read as prose
+)
+_OLDEST = 7  # of coverage.py
+_MOST = 8 << 20  # characters that are told
+_SHARED_SCOPES = ("session", "package")
+_ENDED = (0, 1, 5)  # exit statuses of pytest after which every test has had its turn
+
+
+class Lines:
+    """Records one pytest process from the moment it is made.
+
+    Args:
+        top: the folder of the tested tree.
+    """
+
+    def __init__(self, top: str) -> None:
+        self.top = os.path.realpath(top) + os.sep
+        self.why = ""  # why nothing is told
+        self.main = threading.get_ident()
+        self.stacks: dict[int, list[Doer]] = {self.main: [ALL]}
+        self.now = frozenset([ALL])
+        self.names = {self.now: ""}  # coverage.py's context for each set of doers
+        self.seen: set[Doer] = set()
+        self.loaded: set[str] = set()
+        self.unseen = set(self._modules())
+        self.starting: set[Doer] = set()
+        self.partial: set[str] = set()
+        self.lock = threading.RLock()
+        self.undo: list[tuple[object, str, object]] = []
+        self.coverage: coverage.Coverage | None = None
+        self.tracer: object = None
+        self._begin()
+
+    # -- starting and giving up --------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start coverage.py and watch what it cannot see; or remember why not."""
+        self.why = self._start()
+        if not self.why:
+            self._watch()
+
+    def _start(self) -> str:
+        if sys.gettrace() is not None:
+            return "another tracer was active"
+        try:
+            import coverage
+        except ImportError:
+            return "coverage.py is not installed where the tests run"
+        if coverage.version_info[0] < _OLDEST:
+            return f"coverage.py is older than {_OLDEST}"
+        core = os.environ.get("COVERAGE_CORE")
+        os.environ["COVERAGE_CORE"] = "ctrace"  # the only one that is quick and knows contexts
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                top = self.top.rstrip(os.sep)
+                self.coverage = coverage.Coverage(data_file=None, config_file=False, source=[top])
+                self.coverage.start()
+        finally:
+            del os.environ["COVERAGE_CORE"]
+            if core is not None:
+                os.environ["COVERAGE_CORE"] = core
+        self.tracer = sys.gettrace()
+        if type(self.tracer).__name__ != "CTracer":
+            self.coverage.stop()
+            return "coverage.py has no C tracer here"
+        return ""
+
+    def _watch(self) -> None:
+        """See imports, shared fixtures, started programs, and whoever takes the trace away."""
+        for loader in (loaders._LoaderBasics, rewrite.AssertionRewritingHook):  # type: ignore[attr-defined]
+            self._replace(loader, "exec_module", self._importing(loader.exec_module))
+        self._replace(fixtures.FixtureDef, "finish", self._finishing(fixtures.FixtureDef.finish))
+        for module in (sys, threading):
+            self._replace(module, "settrace", self._settrace(module.settrace))
+        collector = getattr(self.coverage, "_collector", None)
+        self._replace(collector, "pause", self._pausing(collector.pause))  # type: ignore[union-attr]
+        sys.addaudithook(self._audit)
+
+    def _replace(self, owner: object, name: str, new: object) -> None:
+        self.undo.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, new)
+
+    def give_up(self, why: str) -> None:
+        """Tell nothing after all, and be out of the way for the rest of the run."""
+        if not self.why:
+            self.why = why
+            self._end()
+
+    def _end(self) -> None:
+        for owner, name, was in reversed(self.undo):
+            setattr(owner, name, was)
+        self.undo.clear()
+        with suppress(AssertionError):  # another measurement is going on above ours
+            cast("coverage.Coverage", self.coverage).stop()
+
+    # -- on whose behalf ---------------------------------------------------------------------
+
+    @contextmanager
+    def on_behalf(self, doer: Doer) -> Iterator[None]:
+        """What this thread does meanwhile is done for `doer`."""
+        mine = self.stacks.setdefault(threading.get_ident(), [])
+        mine.append(doer)
+        self._switch()
+        try:
+            yield
+        finally:
+            mine.pop()
+            if not mine:
+                self.stacks.pop(threading.get_ident(), None)
+            self._switch()
+
+    def turn_to(self, doer: Doer) -> None:
+        """From here on the main thread works for `doer`, where it does nothing more special."""
+        self.stacks[self.main][0] = doer
+        self._switch()
+
+    def _switch(self) -> None:
+        """Tell coverage.py for whom all threads together work now.
+
+        Threads cannot be told apart: while one of them imports, what runs is done for both.
+        """
+        with self.lock:
+            now = frozenset(stack[-1] for stack in list(self.stacks.values()) if stack)
+            if self.why or now == self.now:
+                return
+            if threading.get_ident() == self.main and sys.gettrace() is not self.tracer:
+                self.give_up("the tests took the trace away")
+                return
+            self.now = now
+            name = self.names.setdefault(now, str(len(self.names)))
+            self.seen |= now
+            cast("coverage.Coverage", self.coverage).switch_context(name)
+
+    def _importing(self, original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def exec_module(loader: object, module: Any) -> None:
+            path = self._inside(getattr(module.__spec__, "origin", None))
+            if not path:
+                return original(loader, module)
+            self.loaded.add(path)
+            with self.on_behalf((path, 1)):
+                return original(loader, module)
+
+        return exec_module
+
+    def _finishing(self, original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def finish(fixture: pytest.FixtureDef[object], request: object) -> None:
+            with self._fixture(fixture):
+                return original(fixture, request)
+
+        return finish
+
+    @contextmanager
+    def _fixture(self, fixture: pytest.FixtureDef[object]) -> Iterator[None]:
+        """What a fixture does that several test files share is done once for all who load it."""
+        if fixture.scope not in _SHARED_SCOPES:
+            yield
+            return
+        with self.on_behalf((self._home(fixture.func), 1)):
+            yield
+
+    def _home(self, function: Callable[..., object]) -> str:
+        """The file that defines a function; nothing, which is for all, where that is not known."""
+        while isinstance(function, functools.partial):
+            function = function.func
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        return self._inside(getattr(code, "co_filename", None))
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, object, None]:
+        path = self._file_of(collector)
+        if not path:
+            yield
+            return
+        with self.on_behalf((path, 0)):
+            yield
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for node in {node for item in session.items for node in item.listchain()[:-1]}:
+            if not self._file_of(node):  # a package: its set-up is done once for all below it
+                node.setup = functools.partial(self._for_all, node.setup)  # type: ignore[method-assign]
+                node.addfinalizer = functools.partial(self._later, node.addfinalizer)  # type: ignore[method-assign]
+
+    def _for_all(self, work: Callable[[], object]) -> None:
+        with self.on_behalf(ALL):
+            work()
+
+    def _later(
+        self, add: Callable[[Callable[[], object]], None], work: Callable[[], object]
+    ) -> None:
+        add(functools.partial(self._for_all, work))
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, None]:
+        path = self._file_of(item)
+        self.turn_to((path, 0) if path else ALL)
+        yield
+        if nextitem is None or self._file_of(nextitem) != path:
+            self.turn_to(ALL)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object]
+    ) -> Generator[None, object, None]:
+        with self._fixture(fixturedef):
+            yield
+
+    # -- what spoils a record ----------------------------------------------------------------
+
+    def _settrace(self, original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def settrace(function: object) -> None:
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            ours = caller == "threading" or caller.startswith("coverage.")
+            if not ours and function is not self.tracer:
+                self.give_up("the tests set a tracer of their own")
+            original(function)
+
+        return settrace
+
+    def _pausing(self, original: Callable[[], None]) -> Callable[[], None]:
+        def pause() -> None:
+            if not self.why:
+                self.why = "another measurement of coverage was active"
+            original()
+
+        return pause
+
+    def _audit(self, event: str, arguments: object) -> None:
+        del arguments
+        if event in _STARTS and not self.why:
+            self.starting |= self.now
+
+    def leave_out(self, items: Iterable[pytest.Item]) -> None:
+        """These tests were dropped for this run alone: of their files no record is made."""
+        self.partial |= {self._file_of(item) for item in items}
+
+    # -- telling -----------------------------------------------------------------------------
+
+    def told(self, status: int) -> list[dict[str, object]]:
+        """The record in pieces, the last of them with what concerns all; ends the recording."""
+        if not self.why and status not in _ENDED:
+            self.give_up("the run was broken off")
+        if not self.why:
+            self.turn_to(ALL)
+        if not self.why and (past := set(self._modules()) - self.loaded - self.unseen):
+            self.give_up(f"{min(past)} was loaded by a loader of its own")
+        pieces = [] if self.why else self._pieces()
+        if sum(len(str(piece)) for piece in pieces) > _MOST:
+            self.why, pieces = "there was too much to tell", []
+        silent = bool(self.why)
+        last: dict[str, object] = {
+            "why": self.why,
+            "doers": [] if silent else sorted(d for d in self.seen if self._counts(d)),
+            "unseen": [] if silent else sorted(self.unseen),
+            "starting": [] if silent else sorted(self.starting),
+        }
+        return [*pieces, last]
+
+    def _counts(self, doer: Doer) -> bool:
+        return bool(doer[1]) or doer[0] not in self.partial
+
+    def _pieces(self) -> list[dict[str, object]]:
+        measured = cast("coverage.Coverage", self.coverage)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            measured.switch_context("end")  # all is taken over now, so that no folder is walked
+            self.why = "told"  # our own end is nobody's pause
+            self._end()
+            data = measured.get_data()
+        self.why = ""
+        doers = {name: now for now, name in self.names.items()}
+        ran: dict[Doer, dict[str, bytearray]] = defaultdict(dict)
+        for file in data.measured_files():
+            path = self._inside(file)
+            for line, contexts in data.contexts_by_lineno(file).items() if path else ():
+                for doer in {one for context in contexts for one in doers.get(context, ())}:
+                    _mark(ran[doer].setdefault(path, bytearray()), line)
+        return [
+            {"by": doer, "ran": {path: bits.hex() for path, bits in files.items()}}
+            for doer, files in ran.items()
+            if self._counts(doer)
+        ]
+
+    # -- paths -------------------------------------------------------------------------------
+
+    def _inside(self, path: str | None) -> str:
+        """A Python file of the tree, relative to its top; nothing for any other."""
+        return self._relative(path) if path and path.endswith(".py") else ""
+
+    def _relative(self, path: str) -> str:
+        real = os.path.realpath(path)
+        return real[len(self.top) :] if real.startswith(self.top) else ""
+
+    def _file_of(self, node: object) -> str:
+        """The test file of a test, a class or a module; nothing for what may hold several."""
+        path = str(getattr(node, "path", None) or getattr(node, "fspath", ""))
+        several = isinstance(node, pytest.Session | pytest.Package) or os.path.isdir(path)
+        return "" if several else self._relative(path)
+
+    def _modules(self) -> Iterator[str]:
+        """The files of the tree that are loaded."""
+        for module in list(sys.modules.values()):
+            path = self._inside(getattr(module, "__file__", None))
+            if path and "site-packages" not in path:
+                yield path
+
+
+def _mark(bits: bytearray, line: int) -> None:
+    """Set the bit of a line."""
+    if len(bits) <= line // 8:
+        bits.extend(bytes(line // 8 + 1 - len(bits)))
+    bits[line // 8] |= 1 << line % 8

@@ -1,0 +1,42 @@
+"""What the gate recorded while it ran tests: which lines ran, and on whose behalf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Doer(NamedTuple):
+    """On whose behalf something ran: a test file's, or `once` for all that load `file`.
+
+    Work is done once while a file is imported, and in a fixture of it that several test files
+    share. Without a file it is done for all tests.
+    """
+
+    file: str
+    once: bool
+
+
+FOR_ALL = Doer("", True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """The lines of a tree's files that one test run executed, or the reason why none are told.
+
+    `lines` maps a doer and a path to line numbers; a test file without any tests' lines stands
+    there too. `unseen` had been loaded before the recording began; what `starting` did went on in
+    other processes, which nobody followed. With a `silence` all else is empty.
+    """
+
+    lines: Mapping[Doer, Mapping[str, frozenset[int]]] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
+    starting: frozenset[Doer] = frozenset()
+    silence: str = ""
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Every file of which a line ran, and every test file."""
+        found = {path for files in self.lines.values() for path in files}
+        return frozenset(found | self.unseen | {doer.file for doer in self.lines if doer.file})
