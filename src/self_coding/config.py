@@ -73,6 +73,7 @@ class Settings(BaseModel):
     moves: int = Field(default=5, ge=0, le=100)
     task_characters: int = Field(default=32_000, ge=1)
     context_tokens: int = Field(default=4000, ge=0)
+    record_coverage: bool = True
     gate: GateSettings = GateSettings()
     policy: Policy = Policy()
     model: ModelSettings = ModelSettings()
@@ -154,6 +155,7 @@ def open_layer(
         branch_prefix=settings.branch_prefix,
         gate=replace(settings.gate, command=settings.test_command),
         actor=settings.actor,
+        record=settings.record_coverage,
     )
     if common is None:
         raise GitNotRepositoryError(

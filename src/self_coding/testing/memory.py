@@ -25,6 +25,7 @@ from self_coding.values.attempts import (
 )
 from self_coding.values.code import Impact, RelevantFile
 from self_coding.values.edits import Assignment, EditReport
+from self_coding.values.recording import Recording
 from self_coding.values.repository import (
     Candidate,
     Change,
@@ -139,7 +140,13 @@ class MemoryRepository:
         self.disk.point()
         return Candidate(commit=commit, tree=f"tree-{commit}", onto=onto, head=change.head)
 
-    async def test(self, candidate: Candidate, *, first: Sequence[str] = ()) -> GateReport:
+    async def test(
+        self,
+        candidate: Candidate,
+        *,
+        first: Sequence[str] = (),
+        record: Sequence[str] | None = None,
+    ) -> GateReport:
         """Red for a broken tree."""
         self.disk.point()
         broken = self.disk.broken(self.disk.trees[candidate.commit])
@@ -202,6 +209,14 @@ class MemoryIndex:
     async def has_test_coverage(self, path: str) -> bool:
         """Everything is covered."""
         return True
+
+    async def unrecorded(self) -> list[str]:
+        """Nothing is to be recorded."""
+        return []
+
+    async def remember(self, recording: Recording, sources: Files) -> int:
+        """Nothing is kept."""
+        return 0
 
 
 @dataclass

@@ -70,14 +70,14 @@ def _read(told: Sequence[object], sessions: int) -> Recording:
             mine = lines[_doer(piece["by"])]
             for path, bits in piece["ran"].items():
                 ran = frozenset(_numbers(bytes.fromhex(bits)))
-                mine[str(path)] = mine.get(str(path), frozenset()) | ran
+                mine[_path(path)] = mine.get(path, frozenset()) | ran
             continue
         ends += 1
         if piece["why"]:
             return Recording(silence=str(piece["why"]))
         for doer in map(_doer, piece["doers"]):
             lines[doer].update()
-        unseen.update(map(str, piece["unseen"]))
+        unseen.update(map(_path, piece["unseen"]))
         starting.update(map(_doer, piece["starting"]))
     if ends < sessions:
         return Recording(silence="a session told nothing")
@@ -90,7 +90,19 @@ def _read(told: Sequence[object], sessions: int) -> Recording:
 
 def _doer(told: list[object]) -> Doer:
     file, once = told
-    return Doer(str(file), bool(once))
+    return Doer(_path(file) if file else "", bool(once))
+
+
+def _path(told: object) -> str:
+    """A path of the tree, as the tested code would have it."""
+    if (
+        not isinstance(told, str)
+        or "\0" in told
+        or ".." in told.split("/")
+        or told[:1] in ("", "/")
+    ):
+        raise ValueError(told)
+    return told
 
 
 def _numbers(bits: bytes) -> Iterator[int]:

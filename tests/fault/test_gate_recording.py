@@ -1,0 +1,265 @@
+"""What the gate records of a real run, on whose behalf, and when it rather tells nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gate_repo import PYTEST, Repo
+
+from self_coding.values.recording import FOR_ALL, Doer, Recording
+from self_coding.values.verdicts import GateReport
+
+ONE, TWO = 2, 5  # the lines of the two bodies below
+TOOLS = "def one(f=None):\n    return f\n\ndef two():\n    return 2\n"
+A, B = Doer("tests/test_a.py", False), Doer("tests/test_b.py", False)
+CONFTEST = Doer("tests/conftest.py", True)
+TEST = "def test_it():\n    assert True\n"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return Repo(tmp_path / "repo")
+
+
+def run(repo: Repo, files: dict[str, str], command: str = PYTEST, **more: object) -> GateReport:
+    tools = {"pkg/__init__.py": "", "pkg/tools.py": TOOLS}
+    commit = repo.commit(tools | {"tests/test_a.py": TEST, "tests/test_b.py": TEST} | files)
+    gate = repo.gate(command=command, **more)
+    tests = [name for name in files if "test_" in name]
+    report = gate.run(
+        commit, tree=repo.tree(commit), record=[*tests, "tests/test_a.py", "tests/test_b.py"]
+    )
+    assert report.passed, report.reason + report.output
+    return report
+
+
+def recorded(repo: Repo, files: dict[str, str], *more: str) -> Recording:
+    report = run(repo, files, *more)
+    assert report.recording is not None
+    assert report.recording.silence == ""
+    return report.recording
+
+
+def doers(recording: Recording, line: int) -> set[Doer]:
+    """On whose behalf a line of the tools ran."""
+    return {d for d, files in recording.lines.items() if line in files.get("pkg/tools.py", ())}
+
+
+def silence(repo: Repo, files: dict[str, str], *more: str) -> str:
+    report = run(repo, files, *more)
+    assert report.recording is not None
+    assert not report.recording.lines
+    return report.recording.silence
+
+
+def test_a_test_is_told_with_what_it_ran(repo):
+    """What a test runs, with fixtures of its own and helpers, is its file's; nobody else's."""
+    test = (
+        "import pytest\nfrom pkg import tools\n"
+        "@pytest.fixture(scope='module')\ndef it():\n    return tools.one()\n"
+        "def test_it(it):\n    assert tools.two()\n"
+    )
+    found = recorded(repo, {"tests/test_a.py": test})
+    assert (doers(found, ONE), doers(found, TWO)) == ({A}, {A})
+    assert {A, B} <= found.lines.keys()
+    assert 1 in found.lines[Doer("pkg/tools.py", True)]["pkg/tools.py"]
+    assert found.starting == found.unseen == frozenset()
+
+
+def test_work_at_import_is_the_imported_files(repo):
+    """A decorator that runs while a module is loaded ran for all that load it, whoever was first."""
+    late = "from pkg.tools import one\n@one\ndef late(): pass\n"
+    test = "def test_it():\n    import pkg.late\n"
+    found = recorded(repo, {"pkg/late.py": late, "tests/test_a.py": test, "tests/test_b.py": test})
+    assert doers(found, ONE) == {Doer("pkg/late.py", True)}
+    own = "from pkg.tools import one\n@one\ndef test_it(): pass\n"
+    assert doers(recorded(repo, {"tests/test_b.py": own}), ONE) == {Doer("tests/test_b.py", True)}
+
+
+@pytest.mark.parametrize("scope", ["session", "package"])
+def test_a_shared_fixture_is_its_files(repo, scope):
+    """What a fixture of several files does, to its end, is done for all who load its file."""
+    conftest = (
+        f"import pytest\nfrom pkg import tools\n@pytest.fixture(scope='{scope}')\n"
+        "def shared():\n    tools.one()\n    yield\n    tools.two()\n"
+    )
+    test = "def test_it(request):\n    request.getfixturevalue('shared')\n"
+    files = {"tests/conftest.py": conftest, "tests/test_a.py": test, "tests/test_b.py": test}
+    found = recorded(repo, files)
+    assert (doers(found, ONE), doers(found, TWO)) == ({CONFTEST}, {CONFTEST})
+
+
+def test_a_fixture_of_each_test_is_the_tests(repo):
+    """A conftest's fixture that is made anew for each test, class or module is the user's own."""
+    conftest = (
+        "import pytest\nfrom pkg import tools\n"
+        "@pytest.fixture(scope='module')\ndef m():\n    yield tools.one()\n    tools.two()\n"
+    )
+    test = "def test_it(m): pass\n"
+    found = recorded(repo, {"tests/conftest.py": conftest, "tests/test_a.py": test})
+    assert (doers(found, ONE), doers(found, TWO)) == ({A}, {A})
+
+
+def test_the_set_up_of_a_package_is_for_all(repo):
+    """What a package of tests does once, before and after, is done for all tests."""
+    package = (
+        "from pkg import tools\ndef setup_module():\n    tools.one()\n"
+        "def teardown_module():\n    tools.two()\n"
+    )
+    found = recorded(repo, {"tests/__init__.py": package})
+    assert (doers(found, ONE), doers(found, TWO)) == ({FOR_ALL}, {FOR_ALL})
+
+
+def test_hooks_of_the_whole_run_are_for_all(repo):
+    """What a conftest does at the start of the run is done for all tests."""
+    hook = "from pkg import tools\ndef pytest_sessionstart():\n    tools.one()\n"
+    assert doers(recorded(repo, {"tests/conftest.py": hook}), ONE) == {FOR_ALL}
+
+
+def test_an_import_in_a_thread_is_everybodys(repo):
+    """While a thread imports, what runs is done for the import and for the test that waits."""
+    late = "from pkg.tools import one\n@one\ndef late(): pass\n"
+    test = (
+        "import importlib, threading\ndef test_it():\n"
+        "    one = threading.Thread(target=importlib.import_module, args=['pkg.late'])\n"
+        "    one.start()\n    one.join()\n"
+    )
+    found = recorded(repo, {"pkg/late.py": late, "tests/test_a.py": test})
+    assert doers(found, ONE) == {A, Doer("pkg/late.py", True)}
+
+
+def test_a_started_process_is_told(repo):
+    """Who starts another process is named, for nothing is seen of what that one runs."""
+    starts = "import os\ndef test_it():\n    assert os.system('true') == 0\n"
+    assert recorded(repo, {"tests/test_a.py": starts}).starting == {A}
+    imports = {"tests/test_a.py": TEST, "tests/conftest.py": "import os\nos.system('true')\n"}
+    assert recorded(repo, imports).starting == {CONFTEST}
+
+
+def test_workers_tell_theirs(repo):
+    """With pytest-xdist each worker tells what it ran, and the whole is their union."""
+    test = "from pkg import tools\ndef test_it():\n    assert tools.two()\n"
+    files = {"tests/test_a.py": test, "tests/test_b.py": test}
+    found = recorded(repo, files, f"{PYTEST} -p xdist -n 2")
+    assert doers(found, TWO) == {A, B}
+    assert Doer("pkg/tools.py", True) in found.lines
+
+
+def test_a_worker_that_died_leaves_no_record(repo):
+    """Where a worker was lost, what it ran is not known, and nothing is told."""
+    dies = "import os, sys\ndef test_it():\n    if sys.gettrace(): os._exit(1)\n"
+    command = f"{PYTEST} -p xdist -n 2"
+    assert "told nothing" in silence(repo, {"tests/test_a.py": dies}, command)
+
+
+TRACES = "import sys\ndef test_it():\n    sys.settrace(lambda *a: None)\n    sys.settrace(None)\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"tests/test_b.py": TRACES}, "tracer of their own"),
+        ({"coverage.py": "raise ImportError\n"}, "not installed"),
+        ({"coverage.py": "version_info = (6, 5)\n"}, "older than 7"),
+        (
+            {
+                "tests/test_a.py": "import coverage\ndef test_it():\n    m = coverage.Coverage("
+                "data_file=None)\n    m.start()\n    m.stop()\n"
+            },
+            "another measurement",
+        ),
+        (
+            {
+                "tests/test_a.py": "import sys, types\ndef test_it():\n"
+                "    made = types.ModuleType('made')\n    made.__file__ = 'pkg/tools.py'\n"
+                "    sys.modules['made'] = made\n"
+            },
+            "loader of its own",
+        ),
+    ],
+)
+def test_it_rather_tells_nothing(repo, files, why):
+    """Where the trace was somebody else's, or something ran unseen, only the reason is told."""
+    assert why in silence(repo, files)
+
+
+def test_a_tracer_that_is_there_already_is_left_alone(repo):
+    """With a tracer set before us nothing is recorded, and it goes on tracing."""
+    early = "import sys\ndef trace(*a):\n    pass\nsys.settrace(trace)\n"
+    test = "import sys, early\ndef test_it():\n    assert sys.gettrace() is early.trace\n"
+    command = f"{PYTEST} -p early"
+    assert "another tracer" in silence(repo, {"early.py": early, "tests/test_a.py": test}, command)
+
+
+def test_pytest_cov_goes_first(repo):
+    """Where the command itself measures coverage, the gate's record stays out of its way."""
+    command = f"{PYTEST} -p pytest_cov --cov=pkg --cov-fail-under=40"
+    test = "from pkg import tools\ndef test_it():\n    assert tools.two()\n"
+    assert "another" in silence(repo, {"tests/test_a.py": test}, command)
+
+
+def test_after_a_silence_nothing_is_tried_again(repo):
+    """A recording that told nothing is not repeated until what runs the tests changes."""
+    assert silence(repo, {"tests/test_b.py": TRACES})
+    assert run(repo, {"pkg/more.py": ""}).recording is None
+    assert repo.gate().silence() == "the tests set a tracer of their own"
+    assert repo.gate(command=f"{PYTEST} -x").silence() is None
+
+
+DISTURBED = "import sys\nfrom pkg import tools\ndef test_it():\n    assert sys.gettrace() is None\n"
+
+
+def test_a_test_that_a_record_disturbs_counts_as_without_one(repo):
+    """A test that fails only while it is recorded is no failure, and its file has no record."""
+    found = recorded(repo, {"tests/test_a.py": DISTURBED})
+    assert A not in found.lines and B in found.lines
+    again = recorded(repo, {"pkg/more.py": "", "tests/test_a.py": DISTURBED})
+    assert A not in again.lines and B in again.lines
+
+
+def test_a_test_that_passes_only_while_recorded_does_not_pass(repo):
+    """What a recorded run says yes to is not passed by it: the run that counts is another one."""
+    cheat = DISTURBED.replace("is None", "is not None")
+    commit = repo.commit({"pkg/__init__.py": "", "pkg/tools.py": TOOLS, "tests/test_a.py": cheat})
+    report = repo.gate().run(commit, tree=repo.tree(commit), record=["tests/test_a.py"])
+    assert not report.passed
+    assert report.new_failures == ("tests/test_a.py::test_it",)
+    assert report.recording is None
+
+
+def test_a_file_of_which_some_tests_ran_has_no_record(repo):
+    """Tests asked for by name leave others of their file out, so that file is not told of."""
+    two = TEST + "def test_other():\n    assert True\n"
+    commit = repo.commit({"tests/test_a.py": two, "tests/test_b.py": TEST})
+    report = repo.gate().run(
+        commit,
+        tree=repo.tree(commit),
+        first=["tests/test_a.py::test_it"],
+        record=["tests/test_b.py"],
+    )
+    assert report.recording is not None
+    assert A not in report.recording.lines and B in report.recording.lines
+
+
+def test_what_was_loaded_before_is_unseen(repo):
+    """A file of the tree that was loaded before the recording began is named as unseen."""
+    plugin = "from pkg import tools\n"
+    found = recorded(repo, {"early.py": plugin}, f"{PYTEST} -p early")
+    assert found.unseen == {"early.py", "pkg/__init__.py", "pkg/tools.py"}
+
+
+def test_a_recorded_run_that_takes_too_long_is_no_verdict(repo):
+    """Where a record alone takes too long, the run without one decides."""
+    slow = "import sys, time\ndef test_it():\n    if sys.gettrace(): time.sleep(30)\n"
+    report = run(repo, {"tests/test_a.py": slow}, timeout=5)
+    assert report.recording is not None
+    assert report.recording.silence == "the run did not come to its own end"
+
+
+def test_no_pytest_no_record(repo):
+    """A command that is no pytest run is run once, as ever, and tells nothing."""
+    commit = repo.commit({"a.py": ""})
+    report = repo.gate(command="echo ran").run(commit, tree=repo.tree(commit), record=["x.py"])
+    assert report.passed and report.output == "ran\n"
+    assert report.recording is not None and report.recording.silence == "no pytest reported"
