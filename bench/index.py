@@ -200,6 +200,7 @@ async def gate_record(root: Path, command: str, suite: list[str]) -> tuple[objec
 def tests(root: Path, data: Path, truth: Path, command: str = "") -> None:
     """Affected tests against the contexts of `truth`, without a record and with that of `data`.
 
+    A test file that does not even run itself is none that pytest collects, and is not counted.
     With a command the record is that of the gate, made by one run of it.
     """
     from self_coding import CodebaseIndexer
@@ -214,11 +215,15 @@ def tests(root: Path, data: Path, truth: Path, command: str = "") -> None:
         suite = set(everything.tests)
         known = await asyncio.to_thread(indexer._answer, blast.modules)
         ran = coverage.read_data_file(truth, root)
+        names = {
+            context: coverage.test_file(context, known, set(known.values())) for context in ran
+        }
+        suite &= {names[context] for context, paths in ran.items() if names[context] in paths}
         files: dict[str, set[str]] = defaultdict(set)
         bodies: dict[tuple[str, int], set[str]] = defaultdict(set)
         outlines = {}
         for context, paths in ran.items():
-            test = coverage.test_file(context, known, set(known.values()))
+            test = names[context]
             for path, lines in paths.items():
                 if test not in suite or path in suite or not (root / path).exists():
                     continue
@@ -236,7 +241,7 @@ def tests(root: Path, data: Path, truth: Path, command: str = "") -> None:
                 path = key if isinstance(key, str) else key[0]
                 source = (root / path).read_bytes()
                 (root / path).write_bytes(edit(source, key))
-                chosen = set(await indexer.affected_tests([path]))
+                chosen = set(await indexer.affected_tests([path])) & suite
                 (root / path).write_bytes(source)
                 rows.append((len(chosen & truth[key]), len(truth[key]), len(chosen)))
                 lost += [(key, test) for test in sorted(truth[key] - chosen)]

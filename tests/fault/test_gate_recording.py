@@ -68,7 +68,7 @@ def test_a_test_is_told_with_what_it_ran(repo):
 
 
 def test_work_at_import_is_the_imported_files(repo):
-    """A decorator that runs while a module is loaded ran for all that load it, whoever was first."""
+    """What is called while a module is loaded is done for all that load it, whoever is first."""
     late = "from pkg.tools import one\n@one\ndef late(): pass\n"
     test = "def test_it():\n    import pkg.late\n"
     found = recorded(repo, {"pkg/late.py": late, "tests/test_a.py": test, "tests/test_b.py": test})

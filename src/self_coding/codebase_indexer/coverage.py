@@ -22,6 +22,7 @@ Calls = Mapping[Doer, Mapping[str, Set[bytes]]]  # doer -> path -> digests of bo
 Source = Callable[[str], bytes | None]
 ANY = b""  # the body that is recorded where nobody said which
 LOADED = b"loaded"  # the "body" of a file that was imported while its doer ran
+ASKED = b"asked"  # the "body" of a test file that was to be recorded and could not be
 STARTED = b"started"  # the "body" of a doer that started another process
 
 
@@ -113,6 +114,7 @@ def done(recording: Recording, source: Source) -> Calls:
             bodies = _bodies(outlines[path], lines, loads=False)
             unknown = {ANY} if outlines[path] is None else set()
             mine.setdefault(path, set()).update(bodies | unknown)
+    found |= {Doer(test, False): {test: {ASKED}} for test in recording.left_out}
     for path in recording.unseen:
         found[FOR_ALL].setdefault(path, set()).add(ANY)
     for doer in recording.starting:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.coverage import LOADED, STARTED
+from self_coding.codebase_indexer.coverage import ANY, ASKED, LOADED, STARTED
 from self_coding.codebase_indexer.dynamic import STARTS
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Recorded
@@ -64,16 +64,21 @@ def recorded(
 
 def known_tests(connection: sqlite3.Connection) -> set[str]:
     """The test files that have a record, whether it holds or not."""
-    rows = connection.execute("SELECT DISTINCT doer FROM coverage WHERE NOT once")
-    return {store.shown(doer) for (doer,) in rows}
+    own = "SELECT doer FROM coverage WHERE NOT once AND path = doer AND body = ?"
+    return {store.shown(doer) for (doer,) in connection.execute(own, (ANY,))}
 
 
 def unrecorded(
     connection: sqlite3.Connection, tests: Set[str], source: Source, graph: Graph
 ) -> set[str]:
-    """Those of the tests that have no record, or one that no longer holds."""
+    """Those of the tests that have no record, or one that no longer holds.
+
+    Those that could not be recorded are left alone until they change.
+    """
     stale = _stale(connection, set(), source)
-    return (set(tests) - known_tests(connection)) | (_users(stale, graph, tests) & tests)
+    asked = {row.doer.file for row in _rows(connection, "c.body = ?", ASKED)}
+    missing = set(tests) - known_tests(connection) - asked
+    return missing | (_users(stale, graph, tests) & tests)
 
 
 def _users(doers: Iterable[Doer], graph: Graph, tests: Set[str]) -> set[str]:

@@ -81,9 +81,13 @@ def remember(snapshot: Snapshot, recording: Recording, sources: Mapping[str, byt
         return now if same else tested
 
     tests = snapshot.tests()
-    done = coverage.done(recording, source)
-    ran = {doer: paths for doer, paths in done.items() if doer.once or doer.file in tests}
-    told = {doer.file for doer in ran if not doer.once}
+    ran: dict[Doer, dict[str, Set[bytes]]] = {}
+    for doer, paths in coverage.done(recording, source).items():
+        if doer.once or doer.file in tests:
+            known = doer if doer.file in snapshot.ids else FOR_ALL
+            mine = ran.setdefault(known, {})
+            mine.update({path: {*mine.get(path, ()), *bodies} for path, bodies in paths.items()})
+    told = {doer.file for doer in recording.lines if not doer.once}
     others = known_tests(snapshot.connection) - told
     users = snapshot.graph.dependents
     kept = {

@@ -27,12 +27,15 @@ class Recording:
 
     `lines` maps a doer and a path to line numbers; a test file without any tests' lines stands
     there too. `unseen` had been loaded before the recording began; what `starting` did went on in
-    other processes, which nobody followed. With a `silence` all else is empty.
+    other processes, which nobody followed. `left_out` are test files that were asked for and of
+    which nothing is told: some of their tests do not run here, or end otherwise when recorded. With
+    a `silence` all else is empty.
     """
 
     lines: Mapping[Doer, Mapping[str, frozenset[int]]] = field(default_factory=dict)
     unseen: frozenset[str] = frozenset()
     starting: frozenset[Doer] = frozenset()
+    left_out: frozenset[str] = frozenset()
     silence: str = ""
 
     @property

@@ -167,8 +167,6 @@ class _Selection:
             kept = [item for item in items if self._wants(item)]
             dropped = [item for item in items if not self._wants(item)]
             items[:] = kept
-            if dropped and _RECORDER is not None:
-                _RECORDER.leave_out(dropped)
             if dropped:
                 config.hook.pytest_deselected(items=dropped)
 

@@ -7,7 +7,7 @@ part in any verdict.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from self_coding.git_safety.gate.census import BAD, Census
@@ -31,12 +31,16 @@ def recording(census: Census, told: Sequence[object], *, timed_out: bool) -> Rec
 
 
 def undisturbed(
-    found: Recording, then: Mapping[str, str], counted: Mapping[str, str]
+    found: Recording,
+    asked: Iterable[str],
+    then: Mapping[str, str],
+    counted: Mapping[str, str],
 ) -> tuple[Recording, tuple[str, ...]]:
     """The recording of the test files whose tests ended as they did when it counted.
 
     Args:
         found: what was recorded.
+        asked: the test files, or ids of tests, of which it was to be.
         then: test id -> outcome, while it was recorded.
         counted: the same in the run that counts.
 
@@ -51,7 +55,10 @@ def undisturbed(
         for doer, lines in found.lines.items()
         if doer.once or not any(f"/{doer.file}".endswith(f"/{file}") for file in files)
     }
-    return replace(found, lines=kept), tuple(sorted(failed))
+    told = {doer.file for doer in kept}
+    missing = frozenset(one for one in asked if one not in told and "::" not in one)
+    missing = frozenset() if found.silence else missing
+    return replace(found, lines=kept, left_out=missing), tuple(sorted(failed))
 
 
 def _file(node: str) -> str:

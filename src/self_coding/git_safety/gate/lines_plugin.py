@@ -172,10 +172,8 @@ class Lines:
         @functools.wraps(original)
         def exec_module(loader: object, module: Any) -> None:
             path = self._inside(getattr(module.__spec__, "origin", None))
-            if not path:
-                return original(loader, module)
-            self.loaded.add(path)
-            with self.on_behalf((path, 1)):
+            self.loaded |= {path} if path else set()
+            with self.on_behalf((path, 1)):  # what is not of the tree works for all, if it does
                 return original(loader, module)
 
         return exec_module
@@ -273,8 +271,8 @@ class Lines:
         if event in _STARTS and not self.why:
             self.starting |= self.now
 
-    def leave_out(self, items: Iterable[pytest.Item]) -> None:
-        """These tests were dropped for this run alone: of their files no record is made."""
+    def pytest_deselected(self, items: Iterable[pytest.Item]) -> None:
+        """Of a file of which some tests do not run here, no record is made."""
         self.partial |= {self._file_of(item) for item in items}
 
     # -- telling -----------------------------------------------------------------------------
@@ -328,7 +326,8 @@ class Lines:
 
     def _inside(self, path: str | None) -> str:
         """A Python file of the tree, relative to its top; nothing for any other."""
-        return self._relative(path) if path and path.endswith(".py") else ""
+        own = path and path.endswith(".py") and "site-packages" not in path
+        return self._relative(path) if path and own else ""
 
     def _relative(self, path: str) -> str:
         real = os.path.realpath(path)
@@ -344,7 +343,7 @@ class Lines:
         """The files of the tree that are loaded."""
         for module in list(sys.modules.values()):
             path = self._inside(getattr(module, "__file__", None))
-            if path and "site-packages" not in path:
+            if path:
                 yield path
 
 

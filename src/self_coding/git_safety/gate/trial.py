@@ -144,6 +144,7 @@ class _Trial:
     ran: int = 0
     record: tuple[str, ...] = ()
     recorded: Evidence | None = None
+    asked: frozenset[str] = frozenset()
 
     def report(self) -> GateReport:
         started = time.monotonic()
@@ -190,6 +191,7 @@ class _Trial:
         if not wanted:
             return self._run(path, self.tree, select=first)
         quick = self.recorded = self._run(path, self.tree, select=wanted, record=True)
+        self.asked = frozenset(wanted)
         if self._says_no(quick, self._known_base()):  # was it the recording?
             quick = self._run(path, self.tree, select=wanted)
         return quick
@@ -200,6 +202,7 @@ class _Trial:
             return None
         found, disturbed = undisturbed(
             self.recorded.recording or Recording(),
+            self.asked,
             self.recorded.census.outcomes,
             evidence.census.outcomes,
         )
