@@ -280,6 +280,37 @@ def tests(root: Path, data: Path, truth: Path, command: str = "") -> None:
     asyncio.run(run())
 
 
+def recording(root: Path, command: str) -> None:
+    """CPU seconds of the whole suite in the gate's sandbox, recorded and not; least of three."""
+    from self_coding.adapters import sandbox
+    from self_coding.git_safety.gate.run import Runner
+    from self_coding.git_safety.repository import discover
+    from self_coding.git_safety.slots import checkout
+    from self_coding.values.verdicts import GateSettings
+
+    def children() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    settings = GateSettings(command=command, timeout=900)
+    runner = Runner(top=root, settings=settings, at=sandbox.level())
+    spent: dict[bool, list[float]] = defaultdict(list)
+    size = 0
+    with checkout(discover(root, main="main"), "HEAD") as path:
+        for _ in range(3):
+            for record in (False, True):
+                before = children()
+                evidence = runner.run(path, record=record)
+                spent[record].append(children() - before)
+        size = sum(len(lines) for lines in evidence.recording.lines.values())
+        assert not evidence.recording.silence, evidence.recording.silence
+    without, with_ = min(spent[False]), min(spent[True])
+    print(
+        f"{len(evidence.census.results)} tests: {without:.2f} s, recorded {with_:.2f} s, "
+        f"ratio {with_ / without:.2f}; {size} (doer, file) pairs"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -295,11 +326,16 @@ def main() -> None:
     three.add_argument("data", type=Path)
     three.add_argument("--truth", type=Path, help="what is needed, where it is another file")
     three.add_argument("--gate", default="", help="let the gate record this command")
+    four = commands.add_parser("recording")
+    four.add_argument("root", type=Path)
+    four.add_argument("gate")
     chosen = parser.parse_args()
     if chosen.command == "cost":
         cost(chosen.tree.resolve(), chosen.ruff, chosen.python)
     elif chosen.command == "graph":
         graph(chosen.root.resolve(), chosen.truth)
+    elif chosen.command == "recording":
+        recording(chosen.root.resolve(), chosen.gate)
     else:
         tests(chosen.root.resolve(), chosen.data, chosen.truth or chosen.data, chosen.gate)
 

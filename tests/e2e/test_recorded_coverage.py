@@ -68,6 +68,23 @@ async def test_one_landing_is_enough(repo: Path) -> None:
     assert await room.indexer.unrecorded() == []
 
 
+async def test_the_fast_no_asks_those_who_ran_it(repo: Path, monkeypatch) -> None:
+    """The tests that run first are those that ran the changed body, and the rest still run."""
+    room = layer(repo)
+    await landed(room, "return 1", "return 2 - 1")
+    asked, test = [], room.git.test
+
+    async def noting(candidate, **more):
+        asked.append(more)
+        report = await test(candidate, **more)
+        assert len(report.tests) == 3
+        return report
+
+    monkeypatch.setattr(room.git, "test", noting)
+    await landed(room, "return 2\n", "return 1 + 1\n")
+    assert asked == [{"first": ("tests/test_two.py",), "record": []}]
+
+
 async def test_a_record_renews_itself(repo: Path) -> None:
     """The landing that makes a record stale makes the new one, of the landed text."""
     room = layer(repo)

@@ -27,9 +27,15 @@ _TEST_NAME = re.compile(r"(?:test_[^/]*|[^/]*_test|tests?)\.py$")
 class Snapshot:
     """What most questions about imports need, read once."""
 
-    def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        root: Path,
+        texts: Mapping[str, bytes | None] | None = None,
+    ) -> None:
         self.connection = connection
         self.root = root
+        self.texts = texts or {}  # of files that are meant otherwise than they stand there
         self.files = store.files(connection)
         self.paths = {each.id: each.path for each in self.files}
         self.ids = {each.path: each.id for each in self.files}
@@ -41,6 +47,8 @@ class Snapshot:
 
     def source(self, path: str) -> bytes | None:
         """The bytes of a file of the working tree, None when it cannot be read."""
+        if path in self.texts:
+            return self.texts[path]
         try:
             return (self.root / path).read_bytes()
         except OSError:
@@ -80,7 +88,9 @@ def impact(snapshot: Snapshot, paths: Sequence[str], *, blind: bool = True) -> I
         entries=dict.fromkeys(_files_of(snapshot, layout, described.entries), "pyproject.toml"),
         plugins=_files_of(snapshot, layout, described.plugins),
         gone={path: _importers_of_gone(snapshot, path) for path in gone},
-        recorded=recorded(snapshot.connection, paths, snapshot.source, snapshot.graph),
+        recorded=recorded(
+            snapshot.connection, paths, snapshot.source, snapshot.graph, snapshot.texts
+        ),
     )
     return assess(snapshot.graph, paths, facts)
 

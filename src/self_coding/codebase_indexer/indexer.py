@@ -84,12 +84,20 @@ class CodebaseIndexer:
         found = await threads.in_thread(self._answer, lambda snap: snap.graph.dependents([wanted]))
         return [each for each in found if each.path != wanted]
 
-    async def impact(self, paths: Sequence[str] | None = None, diff: str | None = None) -> Impact:
+    async def impact(
+        self,
+        paths: Sequence[str] | None = None,
+        diff: str | None = None,
+        *,
+        texts: Mapping[str, bytes | None] | None = None,
+    ) -> Impact:
         """What a change can break: dependents, tests that reach it, blind spots, a risk.
 
         Args:
             paths: the changed files, Python or not.
             diff: a unified diff that names them instead.
+            texts: what changed files will hold, None for one that goes; by default what they
+                hold in the working tree.
 
         Raises:
             IndexerError: neither is given.
@@ -98,7 +106,7 @@ class CodebaseIndexer:
             raise IndexerError("impact of what?", hint="give paths, or a diff")
         named = [self._relative(path) for path in paths or ()]
         wanted = list(dict.fromkeys([*named, *(changed_paths(diff) if diff else ())]))
-        return await threads.in_thread(self._answer, lambda snap: blast.impact(snap, wanted))
+        return await threads.in_thread(self._answer, lambda snap: blast.impact(snap, wanted), texts)
 
     async def affected_tests(self, paths: Sequence[str]) -> list[str]:
         """The test files to run after changing `paths`, nearest first."""
@@ -212,10 +220,12 @@ class CodebaseIndexer:
     def _ask_database(self, work: Callable[[Database], T]) -> T:
         return self._ask(lambda database, _: work(database))
 
-    def _answer(self, work: Callable[[Snapshot], T]) -> T:
+    def _answer(
+        self, work: Callable[[Snapshot], T], texts: Mapping[str, bytes | None] | None = None
+    ) -> T:
         def read(database: Database) -> T:
             with database.read() as connection:
-                return work(Snapshot(connection, self.repo_path))
+                return work(Snapshot(connection, self.repo_path, texts))
 
         return self._ask_database(read)
 

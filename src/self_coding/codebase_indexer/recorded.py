@@ -6,6 +6,7 @@ what its test ran, or one of a test that starts other processes, which no record
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sqlite3
 from collections import defaultdict
@@ -29,15 +30,23 @@ class _Row(NamedTuple):
 
     doer: Doer
     path: str
+    hash: bytes
     outline: bytes
     body: bytes
     same: bool
 
 
 def recorded(
-    connection: sqlite3.Connection, paths: Sequence[str], source: Source, graph: Graph
+    connection: sqlite3.Connection,
+    paths: Sequence[str],
+    source: Source,
+    graph: Graph,
+    texts: Mapping[str, bytes | None],
 ) -> Recorded:
-    """What recorded coverage says of a change to `paths`; `source` gives a file as it is now."""
+    """What recorded coverage says of a change to `paths`; `source` gives a file as it is now.
+
+    Of `texts` it gives what is in no working tree yet.
+    """
     tests = known_tests(connection)
     if not tests:
         return Recorded()
@@ -51,6 +60,9 @@ def recorded(
     ran, once, narrow, seen = {}, {}, set(), set()
     for path in paths:
         rows = list(_rows(connection, "c.path = ?", store.stored(path)))
+        if path in texts:
+            digest = hashlib.sha256(texts[path] or b"").digest()
+            rows = [row._replace(same=row.hash == digest) for row in rows]
         now = _outline(source, path)
         doers, certain = _callers(rows, now)
         ran[path] = {doer.file for doer in doers if not doer.once}
@@ -92,13 +104,13 @@ def _users(doers: Iterable[Doer], graph: Graph, tests: Set[str]) -> set[str]:
 
 def _rows(connection: sqlite3.Connection, where: str, *values: object) -> Iterable[_Row]:
     rows = connection.execute(
-        "SELECT c.doer, c.once, c.path, c.outline, c.body, c.hash IS files.hash"  # noqa: S608 - conditions of ours
+        "SELECT c.doer, c.once, c.path, c.hash, c.outline, c.body, c.hash IS files.hash"  # noqa: S608 - conditions of ours
         f" FROM coverage AS c LEFT JOIN files ON files.path = c.path WHERE {where}",
         values,
     )
-    for doer, once, path, digest, body, same in rows:
+    for doer, once, path, digest, head, body, same in rows:
         named = Doer(store.shown(doer), bool(once))
-        yield _Row(named, store.shown(path), digest, body, bool(same))
+        yield _Row(named, store.shown(path), digest, head, body, bool(same))
 
 
 def _outline(source: Source, path: str) -> Outline | None:

@@ -177,7 +177,9 @@ class Steps:
         candidate = await rooms.repository.candidate(change)
         if isinstance(candidate, Conflict):
             return _conflict(candidate)
-        impact = await rooms.index.impact(paths=list(change.paths))
+        paths = list(change.paths)
+        texts = await rooms.repository.read(candidate.commit, paths)
+        impact = await rooms.index.impact(paths=paths, texts=texts)
         unrecorded = await rooms.index.unrecorded()
         report: GateReport = await rooms.repository.test(
             candidate, first=impact.tests, record=unrecorded

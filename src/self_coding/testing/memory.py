@@ -141,11 +141,7 @@ class MemoryRepository:
         return Candidate(commit=commit, tree=f"tree-{commit}", onto=onto, head=change.head)
 
     async def test(
-        self,
-        candidate: Candidate,
-        *,
-        first: Sequence[str] = (),
-        record: Sequence[str] | None = None,
+        self, candidate: Candidate, *, first: Sequence[str] = (), **more: object
     ) -> GateReport:
         """Red for a broken tree."""
         self.disk.point()
@@ -202,7 +198,9 @@ class MemoryIndex:
         """One line."""
         return "Codebase Summary\nTotal modules: 1"
 
-    async def impact(self, paths: Sequence[str] | None = None, diff: str | None = None) -> Impact:
+    async def impact(
+        self, paths: Sequence[str] | None = None, diff: str | None = None, **more: object
+    ) -> Impact:
         """One test reaches everything."""
         return Impact(paths=tuple(paths or ()), tests=("test_a.py",))
 

@@ -55,7 +55,7 @@ def undisturbed(
         for doer, lines in found.lines.items()
         if doer.once or not any(f"/{doer.file}".endswith(f"/{file}") for file in files)
     }
-    told = {doer.file for doer in kept}
+    told = {doer.file for doer in kept if not doer.once}
     missing = frozenset(one for one in asked if one not in told and "::" not in one)
     missing = frozenset() if found.silence else missing
     return replace(found, lines=kept, left_out=missing), tuple(sorted(failed))

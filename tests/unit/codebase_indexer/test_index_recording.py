@@ -1,0 +1,186 @@
+"""What the gate recorded narrows the tests of a change, and what it cannot tell widens them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from self_coding import CodebaseIndexer
+from self_coding.values.recording import FOR_ALL, Doer, Recording
+
+TOOLS = "LIMIT = 1\ndef one(f=None):\n    return f\n\ndef two():\n    return 2\n"
+FILES = {
+    "pkg/__init__.py": "",
+    "pkg/tools.py": TOOLS,
+    "pkg/user.py": "from pkg.tools import one\n@one\ndef use():\n    return 1\n",
+    "tests/conftest.py": "from pkg import tools\n",
+    "tests/test_a.py": "from pkg import user\ndef test_a():\n    assert user\n",
+    "tests/test_b.py": "from pkg import tools\ndef test_b():\n    assert tools.two()\n",
+    "tests/test_c.py": "from pkg import tools\ndef test_c():\n    assert tools\n",
+}
+A, B, C = (Doer(f"tests/test_{name}.py", False) for name in "abc")
+USER, CONFTEST = Doer("pkg/user.py", True), Doer("tests/conftest.py", True)
+LOADED = {Doer(path, True): {} for path in FILES}
+ONE, TWO = {"pkg/tools.py": frozenset([3])}, {"pkg/tools.py": frozenset([6])}
+RAN = LOADED | {A: {}, B: TWO, C: {}, USER: ONE}
+ALL = ["tests/test_a.py", "tests/test_b.py", "tests/test_c.py"]
+Lines = Mapping[Doer, Mapping[str, frozenset[int]]]
+
+
+@pytest.fixture
+def indexer(tree: Path, tmp_path: Path, write) -> CodebaseIndexer:
+    write(**FILES)
+    return CodebaseIndexer(tree, tmp_path / "index.db")
+
+
+async def remember(indexer: CodebaseIndexer, lines: Lines, **more: object) -> None:
+    sources = {path: (indexer.repo_path / path).read_bytes() for path in FILES}
+    await indexer.remember(Recording(lines=lines, **more), sources)
+
+
+def change(write, old: str, new: str, path: str = "pkg/tools.py") -> None:
+    assert old in FILES[path]
+    write(**{path: FILES[path].replace(old, new)})
+
+
+async def affected(indexer: CodebaseIndexer, path: str = "pkg/tools.py") -> list[str]:
+    return sorted(await indexer.affected_tests([path]))
+
+
+async def test_a_body_needs_who_ran_it(write, indexer) -> None:
+    """A changed body runs the tests that ran it; a body that nobody ran runs none."""
+    await remember(indexer, RAN)
+    change(write, "return 2", "return 3")
+    assert await affected(indexer) == ["tests/test_b.py"]
+    await remember(indexer, RAN | {B: {}})
+    change(write, "return 2", "return 4")
+    assert await affected(indexer) == []
+
+
+async def test_a_body_that_ran_at_import_needs_who_loads_that_file(write, indexer) -> None:
+    """What was called while a file was loaded concerns the tests that load it, and no others."""
+    await remember(indexer, RAN)
+    change(write, "return f", "return f or one")
+    assert await affected(indexer) == ["tests/test_a.py"]
+    write(**FILES)
+    await remember(indexer, RAN | {CONFTEST: ONE})
+    change(write, "return f", "return f or one")
+    assert await affected(indexer) == ALL
+
+
+async def test_a_plugins_work_at_import_needs_all(write, indexer) -> None:
+    """What was called while a file was loaded that pytest loads first concerns every test."""
+    write(**{"pyproject.toml": '[tool.pytest.ini_options]\naddopts = "-p pkg.user"\n'})
+    await remember(indexer, RAN)
+    change(write, "return f", "return f or one")
+    assert await affected(indexer) == ALL
+
+
+async def test_work_for_all_leaves_it_to_the_imports(write, indexer) -> None:
+    """What ran for all tests, or unseen, concerns every test that can reach the file."""
+    for more in ({"lines": RAN | {FOR_ALL: TWO}}, {"lines": RAN, "unseen": {"pkg/tools.py"}}):
+        write(**FILES)
+        await remember(indexer, **more)
+        change(write, "return 2", "return 3")
+        assert await affected(indexer) == ALL
+
+
+async def test_a_constant_needs_who_imports_it(write, indexer) -> None:
+    """A line outside of all functions is left to the imports."""
+    await remember(indexer, RAN)
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == ALL
+
+
+async def test_an_import_that_has_changed_may_call_anything(write, indexer) -> None:
+    """When what ran at a file's import has changed since, who loads it is not left out."""
+    await remember(indexer, RAN)
+    change(write, "return 2", "return 3")
+    change(write, "@one", "@one  # again", "pkg/user.py")
+    assert await affected(indexer) == ["tests/test_a.py", "tests/test_b.py"]
+
+
+async def test_a_test_that_changed_has_no_record(write, indexer) -> None:
+    """The record of a test file ends with a change of it; so does that of what it ran."""
+    await remember(indexer, RAN)
+    change(write, "assert tools\n", "assert tools.two\n", "tests/test_c.py")
+    change(write, "return 2", "return 3")
+    assert await affected(indexer) == ["tests/test_b.py", "tests/test_c.py"]
+    assert await indexer.unrecorded() == ["tests/test_b.py", "tests/test_c.py"]
+
+
+async def test_who_started_a_process_has_no_record(write, indexer) -> None:
+    """Of what other processes ran nothing is known: who starts them is not left out."""
+    change(write, "return 2", "return 3")
+    for doer, found in ((C, ALL[1:]), (USER, ALL[:2]), (FOR_ALL, ALL)):
+        write(**FILES)
+        await remember(indexer, RAN, starting=frozenset([doer]))
+        change(write, "return 2", "return 3")
+        assert await affected(indexer) == found
+        write(**FILES)
+        await remember(indexer, RAN | {FOR_ALL: {}})
+
+
+async def test_a_run_of_some_tests_forgets_nothing_of_the_others(write, indexer) -> None:
+    """A run of one test keeps what others had of an import or a fixture; a run of all does not."""
+    await remember(indexer, RAN | {CONFTEST: TWO})
+    await remember(indexer, {A: {}, CONFTEST: {}})
+    change(write, "return 2", "return 3")
+    assert await affected(indexer) == ALL
+    write(**FILES)
+    await remember(indexer, RAN)
+    change(write, "return 2", "return 3")
+    assert await affected(indexer) == ["tests/test_b.py"]
+
+
+async def test_what_is_unrecorded_is_named(write, indexer) -> None:
+    """Tests without a record are named until they have one, or could not be given one."""
+    assert await indexer.unrecorded() == ALL
+    await remember(indexer, {A: {}}, left_out=frozenset(["tests/test_b.py"]))
+    assert await indexer.unrecorded() == ["tests/test_c.py"]
+    change(write, "return 2", "return 3")
+    assert "tests/test_b.py" in await affected(indexer)
+    change(write, "assert", "assert 1 and", "tests/test_b.py")
+    assert await indexer.unrecorded() == ["tests/test_b.py", "tests/test_c.py"]
+
+
+async def test_a_stale_import_asks_for_who_loads_it(write, indexer) -> None:
+    """After a change of what ran at import, those are to be recorded again that load the file."""
+    await remember(indexer, RAN)
+    change(write, "return f", "return f or one")
+    assert await indexer.unrecorded() == ["tests/test_a.py"]
+
+
+async def test_the_tested_text_counts_and_not_its_line_ends(write, indexer) -> None:
+    """The record is of the text that was tested; other line ends are no other text."""
+    sources = {path: text.encode() for path, text in FILES.items()}
+    write(**{path: text.replace("\n", "\r\n") for path, text in FILES.items()})
+    await indexer.remember(Recording(lines=RAN), sources)
+    assert await indexer.unrecorded() == []
+    assert await affected(indexer) == ALL
+    write(**FILES)
+    other = sources | {"pkg/tools.py": TOOLS.replace("return 2", "return 3").encode()}
+    await indexer.remember(Recording(lines=RAN), other)
+    assert await affected(indexer) == ["tests/test_b.py"]
+    assert await indexer.unrecorded() == ["tests/test_b.py"]
+
+
+async def test_a_change_that_stands_nowhere_yet(indexer) -> None:
+    """A change can be asked about by its text; without one any line of the file may be it."""
+    await remember(indexer, RAN)
+    assert await affected(indexer) == ALL
+    asked = {"pkg/tools.py": TOOLS.replace("return 2", "return 3").encode()}
+    found = await indexer.impact(["pkg/tools.py"], texts=asked)
+    assert found.tests == ("tests/test_b.py",)
+    for all_of_it in (TOOLS.encode(), None):
+        found = await indexer.impact(["pkg/tools.py"], texts={"pkg/tools.py": all_of_it})
+        assert sorted(found.tests) == ALL
+
+
+async def test_paths_of_no_file_are_passed_over(indexer) -> None:
+    """A record that names what is no file of the index does no harm."""
+    strange = {Doer("no/such.py", True): TWO, Doer("pkg/user.py", False): TWO, A: {"../x": {1}}}
+    await remember(indexer, RAN | strange)
+    assert await affected(indexer) == ALL
