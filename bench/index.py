@@ -188,7 +188,10 @@ async def gate_record(root: Path, command: str, suite: list[str]) -> tuple[objec
         shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
     git = GitSafety(root, branch, command, gate=GateSettings(timeout=900))
     main = await git.get_main_commit()
-    ours = Candidate(commit=main, tree="", onto=main, head=main)  # known failures are no news
+    parent = subprocess.run(
+        ["git", "rev-parse", f"{main}~1"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    ours = Candidate(commit=main, tree="", onto=parent, head=main)  # known failures are no news
     report = await git.test(ours, record=suite)
     assert report.recording is not None, report.reason
     if report.recording.silence:
@@ -281,8 +284,10 @@ def tests(root: Path, data: Path, truth: Path, command: str = "") -> None:
 
 
 def recording(root: Path, command: str) -> None:
-    """CPU seconds of the whole suite in the gate's sandbox, recorded and not; least of three."""
-    from self_coding.adapters import sandbox
+    """CPU seconds of the whole suite as the gate runs it, recorded and not; least of three.
+
+    Without a sandbox, which would keep the CPU time of its processes to itself.
+    """
     from self_coding.git_safety.gate.run import Runner
     from self_coding.git_safety.repository import discover
     from self_coding.git_safety.slots import checkout
@@ -293,7 +298,7 @@ def recording(root: Path, command: str) -> None:
         return usage.ru_utime + usage.ru_stime
 
     settings = GateSettings(command=command, timeout=900)
-    runner = Runner(top=root, settings=settings, at=sandbox.level())
+    runner = Runner(top=root, settings=settings, at="none")
     spent: dict[bool, list[float]] = defaultdict(list)
     size = 0
     with checkout(discover(root, main="main"), "HEAD") as path:

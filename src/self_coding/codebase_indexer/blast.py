@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from self_coding.codebase_indexer import project, store
+from self_coding.codebase_indexer.coverage import GATE
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Facts, assess
 from self_coding.codebase_indexer.packed import unpack_imports
@@ -142,7 +143,10 @@ def _importers_of_gone(snapshot: Snapshot, path: str) -> list[str]:
 
 
 def covering_test(snapshot: Snapshot, path: str) -> str | None:
-    """The test file that covers `path`: by recorded coverage, by import, by its name."""
+    """The test file that covers `path`: by recorded coverage, by import, by its name.
+
+    Policies ask this. So a record that the gate made, of code that could forge it, does not count.
+    """
     for found in _covering(snapshot, path):
         stem = path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
         return min(found, key=lambda test: (stem not in test.rpartition("/")[2], test))
@@ -152,8 +156,9 @@ def covering_test(snapshot: Snapshot, path: str) -> str | None:
 def _covering(snapshot: Snapshot, path: str) -> Iterator[Set[str]]:
     tests = snapshot.tests()
     rows = snapshot.connection.execute(
-        "SELECT DISTINCT doer FROM coverage WHERE path = ? AND NOT once AND doer <> path",
-        (store.stored(path),),
+        "SELECT DISTINCT doer FROM coverage WHERE path = ? AND NOT once AND doer <> path"
+        " AND doer NOT IN (SELECT doer FROM coverage WHERE body = ?)",
+        (store.stored(path), GATE),
     )
     recorded = {store.shown(test) for (test,) in rows} & tests
     if recorded:

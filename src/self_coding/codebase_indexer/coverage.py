@@ -23,6 +23,7 @@ Source = Callable[[str], bytes | None]
 ANY = b""  # the body that is recorded where nobody said which
 LOADED = b"loaded"  # the "body" of a file that was imported while its doer ran
 ASKED = b"asked"  # the "body" of a test file that was to be recorded and could not be
+GATE = b"gate"  # the "body" of a test file whose record the gate made
 STARTED = b"started"  # the "body" of a doer that started another process
 
 
@@ -107,7 +108,7 @@ def done(recording: Recording, source: Source) -> Calls:
     for doer, paths in recording.lines.items():
         mine = found.setdefault(doer, {})
         if doer.file:
-            mine[doer.file] = {LOADED if doer.once else ANY}
+            mine[doer.file] = {LOADED} if doer.once else {ANY, GATE}
         for path, lines in paths.items():
             if path not in outlines:
                 outlines[path] = outlined(source, path)

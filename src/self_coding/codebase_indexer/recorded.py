@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.coverage import ANY, ASKED, LOADED, STARTED
+from self_coding.codebase_indexer.coverage import ANY, ASKED, GATE, LOADED, STARTED
 from self_coding.codebase_indexer.dynamic import STARTS
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Recorded
@@ -136,7 +136,7 @@ def _differs(row: _Row, now: Outline | None) -> bool:
     """Whether what this row tells of may have changed since."""
     if now is None or now.digest != row.outline:
         return True
-    return row.body not in (LOADED, STARTED) and row.body not in now.bodies
+    return row.body not in (GATE, LOADED, STARTED) and row.body not in now.bodies
 
 
 def _callers(rows: Sequence[_Row], now: Outline | None) -> tuple[set[Doer], bool]:

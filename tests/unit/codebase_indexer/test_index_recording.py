@@ -179,6 +179,17 @@ async def test_a_change_that_stands_nowhere_yet(indexer) -> None:
         assert sorted(found.tests) == ALL
 
 
+async def test_no_policy_rests_on_it(write, indexer) -> None:
+    """Whether a file is covered is not told by a record that tested code could forge."""
+    write(**{"pkg/alone.py": "def alone():\n    return 1\n"})
+    ran = {"pkg/alone.py": frozenset([2])}
+    sources = {"pkg/alone.py": (indexer.repo_path / "pkg/alone.py").read_bytes()}
+    await indexer.remember(Recording(lines={A: ran}), sources)
+    assert not await indexer.has_test_coverage("pkg/alone.py")
+    await indexer.record_coverage({"tests/test_a.py": ["pkg/alone.py"]})
+    assert await indexer.has_test_coverage("pkg/alone.py")
+
+
 async def test_paths_of_no_file_are_passed_over(indexer) -> None:
     """A record that names what is no file of the index does no harm."""
     strange = {Doer("no/such.py", True): TWO, Doer("pkg/user.py", False): TWO, A: {"../x": {1}}}
