@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from self_coding.cli.doctor import examine
 from self_coding.config import Layer, open_layer
 from self_coding.testing import ScriptedEditor, git, write_files
 
@@ -111,6 +112,31 @@ async def test_recording_can_be_switched_off(repo: Path) -> None:
     room = layer(repo, record_coverage=False)
     await landed(room, "return 1", "return 2 - 1")
     assert len(await room.indexer.unrecorded()) == 3
+
+
+async def test_doctor_says_whether_the_gate_records(repo: Path) -> None:
+    """Before any landing, after one, after one that told nothing, and switched off."""
+    settings = f'test_command = "{TESTS}"\nmain_branch = "main"\n'
+
+    async def told() -> tuple[str, str]:
+        (repo / "self-coding.toml").write_text(settings)
+        checks = {check.name: check for check in await examine(repo)}
+        check = checks["recorded coverage"]
+        (repo / "self-coding.toml").unlink()
+        return check.state, check.told
+
+    assert await told() == ("ok", "from the first landing on")
+    await landed(layer(repo), "return 1", "return 2 - 1")
+    assert await told() == ("ok", "the gate records what tests run")
+    traces = "import sys\ndef test_t():\n    sys.settrace(None)\n"
+    editor = ScriptedEditor({"tests/test_t.py": traces})
+    result = await layer(repo).edit.self_edit("Trace", editor=editor)
+    assert result.success, result
+    await landed(layer(repo), "return 2\n", "return 1 + 1\n")
+    state, text = await told()
+    assert (state, "tracer of their own" in text) == ("note", True)
+    settings += "record_coverage = false\n"
+    assert await told() == ("note", "off")
 
 
 async def test_the_record_is_of_the_tested_tree(repo: Path) -> None:
