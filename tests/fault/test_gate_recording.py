@@ -216,6 +216,7 @@ def test_a_test_that_a_record_disturbs_counts_as_without_one(repo):
     assert A not in found.lines and B in found.lines
     again = recorded(repo, {"pkg/more.py": "", "tests/test_a.py": DISTURBED})
     assert A not in again.lines and B in again.lines
+    assert (found.left_out, again.left_out) == ({A.file}, set())  # it is not tried again
 
 
 def test_a_test_that_passes_only_while_recorded_does_not_pass(repo):

@@ -123,7 +123,7 @@ def _stale(connection: sqlite3.Connection, changed: Set[str], source: Source) ->
     found: set[Doer] = set()
     now: dict[str, Outline | None] = {}
     for row in _rows(connection, "c.hash IS NOT files.hash"):
-        if row.path in changed or row.doer in found:
+        if row.path in changed or row.doer in found or row.body == STARTED:
             continue
         if row.path not in now:
             now[row.path] = _outline(source, row.path)
@@ -136,7 +136,7 @@ def _differs(row: _Row, now: Outline | None) -> bool:
     """Whether what this row tells of may have changed since."""
     if now is None or now.digest != row.outline:
         return True
-    return row.body not in (GATE, LOADED, STARTED) and row.body not in now.bodies
+    return row.body not in (GATE, LOADED) and row.body not in now.bodies
 
 
 def _callers(rows: Sequence[_Row], now: Outline | None) -> tuple[set[Doer], bool]:

@@ -72,10 +72,11 @@ async def test_a_body_that_ran_at_import_needs_who_loads_that_file(write, indexe
 
 async def test_a_plugins_work_at_import_needs_all(write, indexer) -> None:
     """What was called while a file was loaded that pytest loads first concerns every test."""
-    write(**{"pyproject.toml": '[tool.pytest.ini_options]\naddopts = "-p pkg.user"\n'})
-    await remember(indexer, RAN)
+    write(**{"pyproject.toml": '[tool.pytest.ini_options]\naddopts = "-p plug"\n'})
+    write(**{"plug.py": "import pkg_resources\n", "tests/test_d.py": "def test_d(): pass\n"})
+    await remember(indexer, RAN | {Doer("plug.py", True): ONE})
     change(write, "return f", "return f or one")
-    assert await affected(indexer) == ALL
+    assert await affected(indexer) == [*ALL, "tests/test_d.py"]
 
 
 async def test_work_for_all_leaves_it_to_the_imports(write, indexer) -> None:
@@ -117,6 +118,7 @@ async def test_who_started_a_process_has_no_record(write, indexer) -> None:
     for doer, found in ((C, ALL[1:]), (USER, ALL[:2]), (FOR_ALL, ALL)):
         write(**FILES)
         await remember(indexer, RAN, starting=frozenset([doer]))
+        assert await indexer.unrecorded() == []
         change(write, "return 2", "return 3")
         assert await affected(indexer) == found
         write(**FILES)
@@ -151,6 +153,10 @@ async def test_a_stale_import_asks_for_who_loads_it(write, indexer) -> None:
     await remember(indexer, RAN)
     change(write, "return f", "return f or one")
     assert await indexer.unrecorded() == ["tests/test_a.py"]
+    write(**FILES)
+    await remember(indexer, RAN | {FOR_ALL: TWO})
+    change(write, "return 2", "return 3")
+    assert await indexer.unrecorded() == ALL
 
 
 async def test_the_tested_text_counts_and_not_its_line_ends(write, indexer) -> None:
