@@ -74,6 +74,13 @@ async def test_nothing_matches(indexer: CodebaseIndexer) -> None:
     assert await indexer.get_relevant_files("cookies", limit=-3) == []
 
 
+async def test_a_word_inside_an_imported_name_alone(indexer: CodebaseIndexer, root: Path) -> None:
+    """A word that stands nowhere but inside the names that a file imports finds nothing."""
+    (root / "pkg/chunks.py").write_text("from outside import LazyQuokka\n")
+    assert await indexer.get_relevant_files("quokka") == []
+    assert (await indexer.get_relevant_files("quokka cookies"))[0] == "pkg/cookies.py"
+
+
 @pytest.mark.parametrize(
     "task",
     ['"', "a AND (b OR", "NEAR(x, 3)", "body: cookies", "^cookies *", "ünïcode Ⅷ", "cookies\0jar",

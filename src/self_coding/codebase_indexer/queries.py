@@ -75,7 +75,8 @@ def _matches(
 ) -> dict[int, float]:
     """File id -> weighted BM25 of the files that hold any of the terms (in one field, if given).
 
-    Rows are told live from dead here: a join would look through all files for each row.
+    Rows are told live from dead here: a join would look through all files for each row. A file
+    that holds terms only in fields that count nothing is left out.
     """
     if not terms:
         return {}
@@ -85,7 +86,7 @@ def _matches(
         f"SELECT rowid, {score} FROM words WHERE words MATCH ?",  # noqa: S608 - numbers of ours
         (f"{field} : ({either})" if field else either,),
     )
-    return {live[row]: value for row, value in rows if row in live}
+    return {live[row]: value for row, value in rows if value > 0 and row in live}
 
 
 def _definitions(
