@@ -128,6 +128,31 @@ async def test_votes_follow_a_rename(indexer: CodebaseIndexer, root: Path) -> No
     assert any("past commits" in reason for reason in best.reasons)
 
 
+async def test_of_two_alike_the_one_changed_lately(indexer: CodebaseIndexer, root: Path) -> None:
+    """Of two files that fit a terse task the one of the newest commit is first, and is told so."""
+    for name in ("apple", "peach"):
+        (root / f"pkg/{name}.py").write_text("def ripen(fruit):\n    return fruit\n")
+        _git(root, "add", "-A")
+        _git(root, "commit", "-q", "-m", f"add {name}")
+    assert (await indexer.get_relevant_files("ripen fruit"))[0] == "pkg/peach.py"
+    (root / "pkg/apple.py").write_text("def ripen(fruit):\n    return [fruit]\n")
+    _git(root, "commit", "-q", "-am", "tidy")
+    (best,) = await indexer.relevant("ripen fruit", limit=1)
+    assert best.path == "pkg/apple.py"
+    assert best.reasons[-1].startswith("the newest commits changed it")
+
+
+async def test_what_changed_lately_follows_a_rename(indexer: CodebaseIndexer, root: Path) -> None:
+    """A file that the newest commits changed and then moved counts under its new name."""
+    (root / "pkg/chunks.py").write_text(FILES["pkg/chunks.py"] + "# more\n")
+    _git(root, "commit", "-q", "-am", "tidy")
+    _git(root, "mv", "pkg/chunks.py", "pkg/pieces.py")
+    _git(root, "commit", "-q", "-m", "move")
+    (best,) = await indexer.relevant("source", limit=1)
+    assert best.path == "pkg/pieces.py"
+    assert best.reasons[-1].startswith("the newest commits changed it")
+
+
 async def test_words_of_the_past_alone_find_nothing(indexer: CodebaseIndexer, root: Path) -> None:
     """What only a message says, or only an older version of a file said, is not in the code."""
     (root / "pkg/chunks.py").write_text("zebra = 1\n")

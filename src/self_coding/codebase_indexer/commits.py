@@ -145,10 +145,12 @@ def paths_of(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int
     }
 
 
-def recent(connection: sqlite3.Connection) -> list[tuple[str, int]]:
-    """(path, commit number) of everything that live commits touched."""
+def recent(connection: sqlite3.Connection, since: int = 0) -> list[tuple[str, int]]:
+    """(path, commit number) of everything that live commits newer than `since` touched."""
     return connection.execute(
         "SELECT t.path, t.commit_id FROM touched t JOIN commits c ON c.id = t.commit_id AND c.live"
+        " WHERE t.commit_id > ?",
+        (since,),
     ).fetchall()
 
 

@@ -19,6 +19,8 @@ _SHARPNESS = 2.5  # how much more the most alike commits say than the rest
 _SPREAD = 0.35  # a commit's vote is shared by its files, though not evenly: files ** -0.35
 _EVERYWHERE = frozenset(("__init__.py", "setup.py", "conftest.py", "main.py", "test.py", "foo.py"))
 _LATELY = 500.0  # a change that many commits ago counts half
+_NEXT = 5.0  # as a sign of what is changed next, a change that many commits ago counts half
+_TERSE = 15.0  # a task of that many words gives half as much for it, a longer one soon nothing
 _FADE = 0.8  # each frame further out in a traceback says less
 _FRAMES = 40
 _TESTS = 10  # the tests most like the task that vote for what they import
@@ -219,3 +221,16 @@ def changes(touched: Iterable[tuple[str, int]], newest: int) -> dict[str, float]
     for path, number in touched:
         found[path] += 1 / (1 + (newest - number) / _LATELY)
     return found
+
+
+def lately(ages: Mapping[int, int], words: int) -> Scores:
+    """How likely each file is changed next, were nothing known but the newest commits.
+
+    What they touched is often touched again; the more words a task has, the less that tells.
+
+    Args:
+        ages: file id -> how many commits ago it was touched last.
+        words: how many different words the task has.
+    """
+    told = 1 / (1 + (words / _TERSE) ** 2)
+    return {file: told / (1 + age / _NEXT) for file, age in ages.items()}

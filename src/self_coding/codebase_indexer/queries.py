@@ -18,6 +18,7 @@ from self_coding.codebase_indexer.summary import Outline
 
 _VOTERS = 40  # past commits that vote
 _ASKED = 400  # past commits looked at: age and files that are gone leave fewer
+_NEWEST = 200  # commits whose files are known as lately changed
 _NAMES = 150  # names of a task whose definitions are looked up
 
 
@@ -41,10 +42,12 @@ def relevant(
     tests = {file.id for file in files if file.is_test}
     voters = evidence.best_tests(signals["words"], frozenset(tests))
     signals["tests"] = evidence.of_tests(voters, _imports(connection, voters, code))
+    present = {file.path: file.id for file in files}
     if weights.get("history"):
-        present = {file.path: file.id for file in files}
         signals["history"] = evidence.of_votes(_votes(connection, read, present), present)
-    return relevance.rank(files, signals, named=_named(read, places), weights=weights)
+    lately = evidence.lately(_ages(connection, present), len(lexical.query(read).spoken))
+    named = _named(read, places)
+    return relevance.rank(files, signals, named=named, lately=lately, weights=weights)
 
 
 def _lexical(connection: sqlite3.Connection, task: Mentions) -> dict[str, evidence.Scores]:
@@ -132,6 +135,19 @@ def _present_paths(
         now = path if path in present else commits.renamed(connection, path, number)
         if now is not None and now in present:
             yield now
+
+
+def _ages(connection: sqlite3.Connection, present: Mapping[str, int]) -> dict[int, int]:
+    """File id -> how many commits ago it was touched last, of what the newest commits touched.
+
+    No renames to follow: a commit that moves a file touches it under its new name.
+    """
+    newest = commits.newest(connection)
+    last: dict[int, int] = {}
+    for path, number in commits.recent(connection, newest - _NEWEST):
+        if path in present:
+            last[present[path]] = max(number, last.get(present[path], 0))
+    return {file: newest - number for file, number in last.items()}
 
 
 def _named(task: Mentions, places: evidence.Places) -> frozenset[int]:

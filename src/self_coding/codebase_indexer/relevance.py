@@ -26,6 +26,7 @@ WEIGHTS: Mapping[str, float] = {
     "mentions": 1.5,
     "history": 1.0,
     "tests": 0.35,
+    "lately": 0.75,
 }
 _REASONS = {
     "words": "its words are those of the task",
@@ -39,6 +40,7 @@ _REASONS = {
     "history": "past commits like the task changed it",
     "tests": "tests like the task import it",
     "phrases": "it holds whole phrases of the task",
+    "lately": "the newest commits changed it",
 }
 _ASIDE = 0.5  # what a file beside the product counts: documentation, examples, tools
 _LAST = -1e6  # added to a test's score
@@ -57,8 +59,10 @@ class Ranked:
     parts: dict[str, float] = field(default_factory=dict)
 
     def reasons(self) -> tuple[str, ...]:
-        """What spoke for the file, strongest first."""
-        strongest = sorted(self.parts.items(), key=lambda part: (-part[1], part[0]))
+        """What spoke for the file, strongest first; what says nothing of the task comes last."""
+        strongest = sorted(
+            self.parts.items(), key=lambda part: (part[0] == "lately", -part[1], part[0])
+        )
         return tuple(f"{_REASONS[name]} ({value:.2f})" for name, value in strongest if value > 0)
 
 
@@ -67,6 +71,7 @@ def rank(
     signals: Mapping[str, Scores],
     *,
     named: frozenset[int] = frozenset(),
+    lately: Scores | None = None,
     weights: Mapping[str, float] = WEIGHTS,
 ) -> list[Ranked]:
     """The files that any signal speaks for, best first.
@@ -75,6 +80,7 @@ def rank(
         files: every file of the index.
         signals: name of a weight -> its scores.
         named: tests that the task names itself, which are therefore no afterthought.
+        lately: what the newest commits add, unscaled, for files that a signal speaks for.
         weights: what each signal counts.
     """
     tests = {file.id for file in files if file.is_test and file.id not in named}
@@ -85,6 +91,9 @@ def rank(
             share = weight / _most(scores, tests)
             for number, value in scores.items():
                 parts[number][name] = min(weight, value * share)
+    for number, value in (lately or {}).items():
+        if number in parts and (weight := weights.get("lately", 0.0)):
+            parts[number]["lately"] = weight * value
     found = [
         Ranked(file, _placed(file, sum(given.values()), is_last=file.id in tests), given)
         for file in files

@@ -58,6 +58,31 @@ def test_reasons_strongest_first() -> None:
     ]
 
 
+def test_the_newest_commits_speak_for_no_file_alone() -> None:
+    """What changed lately gains, unscaled, where anything else speaks for it, and only there."""
+    ranked = relevance.rank(FILES, {"words": {1: 1.0, 2: 1.0}}, lately={2: 0.5, 3: 1.0})
+    assert [(each.file.id, each.score) for each in ranked] == [(2, 0.875), (1, 0.5)]
+    off = relevance.WEIGHTS | {"lately": 0.0}
+    plain = relevance.rank(FILES, {"words": {1: 1.0, 2: 1.0}}, lately={2: 0.5}, weights=off)
+    assert [(each.file.id, each.score) for each in plain] == [(1, 0.5), (2, 0.5)]
+
+
+def test_what_says_nothing_of_the_task_is_told_last() -> None:
+    """That the newest commits changed a file is the last reason, however much it counts."""
+    (only,) = relevance.rank(FILES, {"paths": {1: 1.0}}, lately={1: 1.0})
+    assert [reason.split(" (")[0] for reason in only.reasons()] == [
+        "words of the title stand in its path",
+        "the newest commits changed it",
+    ]
+
+
+def test_lately_fades_with_commits_and_with_words() -> None:
+    """A change counts half five commits later, and less for a task that says more."""
+    assert evidence.lately({1: 0, 2: 5}, 0) == {1: 1.0, 2: 0.5}
+    assert evidence.lately({1: 0}, 15) == {1: 0.5}
+    assert evidence.lately({1: 0}, 150)[1] < 0.01
+
+
 def test_rare_definitions_say_more() -> None:
     """A name that one file defines counts more than one that three define."""
     scores = evidence.of_definitions(
