@@ -4,9 +4,12 @@
     python bench/localize.py --set ... --without history,tests         # these together, beside all
     python bench/localize.py --set ... --repos psf/requests --each 10
     python bench/localize.py --set ... --summary                       # with the task told
+    python bench/localize.py --set ... --made 280 --histories ../shared/bench/histories \
+        --without lately                                # tasks made of the histories' commits
 
 The set's own `score.py` asks the public API with a fresh index per task; this one keeps one index
 per repository and asks each task once per table row, so that the rows differ in the signal alone.
+Behind a figure of a further row stands the difference to the first, with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import random
 import subprocess
 import sys
@@ -27,6 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+import made
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import (
     history,
@@ -47,6 +52,8 @@ def main() -> int:
     parser.add_argument("--repos", help="only these, comma-separated")
     parser.add_argument("--each", type=int, help="at most so many tasks of each repository")
     parser.add_argument("--without", help="signals to switch off together, comma-separated")
+    parser.add_argument("--made", type=int, help="so many tasks made of each history instead")
+    parser.add_argument("--histories", type=Path, help="a folder of further bundles for --made")
     parser.add_argument("--summary", action="store_true", help="get_summary(4000, task) instead")
     chosen = parser.parse_args()
     scorer = _scorer(chosen.set)
@@ -85,32 +92,39 @@ def _variants(without: str | None) -> dict[str, dict[str, float]]:
 
 def _trees(chosen: argparse.Namespace, scorer: ModuleType) -> Iterator[tuple[Row, Database, Path]]:
     """Each task with a working tree at its base commit and an index that is up to date."""
-    tasks: dict[str, list[Row]] = defaultdict(list)
-    for line in (chosen.set / "dev.jsonl").read_text("utf-8").splitlines():
-        row = json.loads(line)
-        if not chosen.repos or row["repo"] in chosen.repos.split(","):
-            tasks[row["repo"]].append(row)
+    bundles = sorted((chosen.set / "repos").glob("*.bundle"))
+    if chosen.made and chosen.histories:
+        bundles += sorted(chosen.histories.glob("*.bundle"))
     with tempfile.TemporaryDirectory(prefix="localize-") as folder:
-        for repo, rows in sorted(tasks.items()):
-            if chosen.each:
-                random.Random(5).shuffle(rows)
-            name = repo.replace("/", "__")
-            bare, root = Path(folder, f"{name}.git"), Path(folder, name)
-            bundle = chosen.set / "repos" / f"{name}.bundle"
+        for bundle in bundles:
+            repo = bundle.stem.replace("__", "/")
+            if chosen.repos and repo not in chosen.repos.split(","):
+                continue
+            bare, root = Path(folder, f"{bundle.stem}.git"), Path(folder, bundle.stem)
             subprocess.run(["git", "clone", "-q", "--bare", bundle, bare], check=True)
             scorer.work_tree(bare, root)
+            rows = made.tasks(bare, repo, chosen.made) if chosen.made else _given(chosen, repo)
             database = Database(
-                Path(folder, f"{name}.db"),
+                Path(folder, f"{bundle.stem}.db"),
                 application=store.APPLICATION,
                 migrations=store.MIGRATIONS,
                 durable=False,
             )
-            for row in rows[: chosen.each]:
+            for row in rows:
                 scorer.git(root, "checkout", "-q", "-f", "--detach", row["base_commit"])
                 scorer.git(root, "clean", "-q", "-f", "-d")
                 refresh(database, root, ["."], tier2=True)
                 history.refresh(database, root)
                 yield row, database, root
+
+
+def _given(chosen: argparse.Namespace, repo: str) -> list[Row]:
+    """The set's tasks of one repository."""
+    lines = (chosen.set / "dev.jsonl").read_text("utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["repo"] == repo]
+    if chosen.each:
+        random.Random(5).shuffle(rows)
+    return rows[: chosen.each]
 
 
 def _asked(row: Row, database: Database, weights: dict[str, float], scorer: ModuleType) -> Row:
@@ -135,24 +149,45 @@ def _summarised(row: Row, database: Database, root: Path, scorer: ModuleType) ->
 
 
 def _table(found: dict[str, list[Row]]) -> Iterator[str]:
-    """Markdown: all rows, then the first variant by kind and repository."""
+    """Markdown: all rows, then every variant by kind and repository."""
     first = next(iter(found.values()))
     keys = [key for key in first[0] if key not in ("repo", "kind", "cpu")]
     yield f"| | n | {' | '.join(keys)} | CPU s |"
     yield "|" + "---|" * (len(keys) + 3)
-    for name, rows in found.items():
-        yield _line(name, rows, keys)
+    yield from _lines("", found, keys)
+    shown = dict(list(found.items())[: 2 if len(found) == 2 else 1])
     for part in ("kind", "repo"):
         for value in sorted({row[part] for row in first}):
-            yield _line(value, [row for row in first if row[part] == value], keys)
+            kept = {
+                name: [row for row in rows if row[part] == value] for name, rows in shown.items()
+            }
+            yield from _lines(value, kept, keys)
 
 
-def _line(name: str, rows: list[Row], keys: list[str]) -> str:
+def _lines(part: str, found: dict[str, list[Row]], keys: list[str]) -> Iterator[str]:
+    first = next(iter(found.values()))
+    for name, rows in found.items():
+        label = f"{part}, {name}" if part and len(found) > 1 else part or name
+        yield _line(label, rows, first, keys)
+
+
+def _line(name: str, rows: list[Row], first: list[Row], keys: list[str]) -> str:
     cells = []
     for key in [*keys, "cpu"]:
         values = [row[key] for row in rows if key in row]
-        cells.append(f"{sum(values) / len(values):.3f}" if values else "-")
+        cell = f"{sum(values) / len(values):.3f}" if values else "-"
+        if rows is not first and key in ("recall@5", "mrr"):
+            cell += _beside([row[key] - other[key] for row, other in zip(rows, first, strict=True)])
+        cells.append(cell)
     return f"| {name} | {len(rows)} | {' | '.join(cells)} |"
+
+
+def _beside(differences: list[float]) -> str:
+    """The mean difference to the first row, and half of its 95 % interval."""
+    number = len(differences)
+    mean = sum(differences) / number
+    spread = math.sqrt(sum((each - mean) ** 2 for each in differences)) / number
+    return f" ({mean:+.3f} ± {1.96 * spread:.3f})"
 
 
 if __name__ == "__main__":
