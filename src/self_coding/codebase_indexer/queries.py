@@ -34,7 +34,8 @@ def relevant(
     files = store.files(connection)
     code = frozenset(file.id for file in files if not file.is_test)
     places = evidence.Places(files)
-    signals = _lexical(connection, read)
+    asked = lexical.query(read)
+    signals = _lexical(connection, asked)
     signals["mentions"] = evidence.of_mentions(read, places)
     if not any(signals.values()):
         return []
@@ -45,15 +46,14 @@ def relevant(
     present = {file.path: file.id for file in files}
     if weights.get("history"):
         signals["history"] = evidence.of_votes(_votes(connection, read, present), present)
-    lately = evidence.lately(_ages(connection, present), len(lexical.query(read).spoken))
+    lately = evidence.lately(_ages(connection, present), len(asked.spoken))
     named = _named(read, places)
     return relevance.rank(files, signals, named=named, lately=lately, weights=weights)
 
 
-def _lexical(connection: sqlite3.Connection, task: Mentions) -> dict[str, evidence.Scores]:
+def _lexical(connection: sqlite3.Connection, asked: lexical.Query) -> dict[str, evidence.Scores]:
     """What the full text says of the task's words, names and phrases."""
     live = store.versions(connection)
-    asked = lexical.query(task)
     lookups = {
         "words": (asked.spoken, lexical.EVERYWHERE, ""),
         "title": (asked.title, lexical.EVERYWHERE, ""),
