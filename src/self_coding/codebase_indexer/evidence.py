@@ -20,7 +20,7 @@ _SPREAD = 0.35  # a commit's vote is shared by its files, though not evenly: fil
 _EVERYWHERE = frozenset(("__init__.py", "setup.py", "conftest.py", "main.py", "test.py", "foo.py"))
 _LATELY = 500.0  # a change that many commits ago counts half
 _NEXT = 5.0  # as a sign of what is changed next, a change that many commits ago counts half
-_TERSE = 15.0  # a task of that many words gives half as much for it, a longer one soon nothing
+_TERSE = 12.0  # a task of that many words gives half as much for it, a longer one soon nothing
 _FADE = 0.8  # each frame further out in a traceback says less
 _FRAMES = 40
 _TESTS = 10  # the tests most like the task that vote for what they import
@@ -232,5 +232,5 @@ def lately(ages: Mapping[int, int], words: int) -> Scores:
         ages: file id -> how many commits ago it was touched last.
         words: how many different words the task has.
     """
-    told = 1 / (1 + (words / _TERSE) ** 2)
+    told = 1 / (1 + (words / _TERSE) ** 3)
     return {file: told / (1 + age / _NEXT) for file, age in ages.items()}

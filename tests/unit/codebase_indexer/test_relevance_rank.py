@@ -79,8 +79,8 @@ def test_what_says_nothing_of_the_task_is_told_last() -> None:
 def test_lately_fades_with_commits_and_with_words() -> None:
     """A change counts half five commits later, and less for a task that says more."""
     assert evidence.lately({1: 0, 2: 5}, 0) == {1: 1.0, 2: 0.5}
-    assert evidence.lately({1: 0}, 15) == {1: 0.5}
-    assert evidence.lately({1: 0}, 150)[1] < 0.01
+    assert evidence.lately({1: 0}, 12) == {1: 0.5}
+    assert evidence.lately({1: 0}, 60)[1] < 0.01
 
 
 def test_rare_definitions_say_more() -> None:
