@@ -156,6 +156,7 @@ def test_an_interrupt_at_the_question_is_no_approval(repository: Path) -> None:
         seen = b""
         while b"[y/N]" not in seen and child.poll() is None:
             seen += os.read(child.stderr.fileno(), 4096)
+        time.sleep(1)  # a person answers once the question waits, not while it is being written
         os.kill(child.pid, signal.SIGINT)
         assert child.wait(30) == 1
     [one] = told(repository, "log")

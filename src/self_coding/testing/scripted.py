@@ -92,7 +92,10 @@ class FakeClock:
         self.now += timedelta(seconds=seconds)
 
 
+_PLUGINS = ("hypothesispytest", "randomly", "pytest_cov", "xdist", "asyncio", "anyio", "timeout")
 SAMPLE: Mapping[str, str] = {
+    # it needs no plugin, and what is installed beside pytest would load for longer than it runs
+    "pytest.ini": f"[pytest]\naddopts = {' '.join(f'-p no:{each}' for each in _PLUGINS)}\n",
     "src/calc/__init__.py": '"""A small package to practise on."""\n',
     "src/calc/core.py": (
         '"""Sums."""\n\n\ndef add(a: int, b: int) -> int:\n    """The sum."""\n'
