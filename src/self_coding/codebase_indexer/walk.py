@@ -236,9 +236,11 @@ def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
         while folder not in found:
             found.add(folder)
             folder = folder.rpartition("/")[0]
-    for folder in [path[:-1] for path in listed if path.endswith("/")]:
-        found.update(_empty_folders(top, folder, depth=8))
     ignoring = {path[:-11] for path in listed if f"/{path}".endswith("/.gitignore")}
+    for folder in [path[:-1] for path in listed if path.endswith("/")]:
+        empty = _empty_folders(top, folder, depth=8)
+        found.update(empty)
+        ignoring.update(each for each in empty if os.path.exists(f"{top}/{each}/.gitignore"))  # noqa: PTH110
     return {
         folder: _folder_stamp(f"{top}/{folder}", started, ignoring=folder in ignoring)
         for folder in found
@@ -246,17 +248,32 @@ def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
 
 
 def _empty_folders(top: str, folder: str, depth: int) -> list[str]:
-    """The folders below one that git shows as a whole, as far as they hold no files."""
+    """The folders below one that git shows as a whole, as far as they hold no files.
+
+    Below a repository of its own, and where an ignore file hides all, no file can appear.
+    """
     try:
         with os.scandir(f"{top}/{folder}") as entries:
             inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     except OSError:
         return []
     found = [folder]
-    for name, is_folder in inside if depth else ():
-        if is_folder and name != ".git":
+    names = {name for name, _ in inside}
+    closed = ".git" in names or (".gitignore" in names and _hides_all(f"{top}/{folder}"))
+    for name, is_folder in inside if depth and not closed else ():
+        if is_folder:
             found += _empty_folders(top, f"{folder}/{name}", depth - 1)
     return found
+
+
+def _hides_all(folder: str) -> bool:
+    """Whether a folder's own ignore file keeps all of it out of git's sight."""
+    try:
+        with open(f"{folder}/.gitignore", "rb") as file:
+            lines = file.read(4096).split()
+    except OSError:
+        return False
+    return b"*" in lines and not any(line.startswith(b"!") for line in lines)
 
 
 def _same_folders(top: str, folders: Mapping[str, str]) -> bool:

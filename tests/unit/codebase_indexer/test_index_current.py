@@ -462,3 +462,31 @@ def test_young_files_are_not_trusted() -> None:
     assert settled((now - 10**9, now - 10**9, 3), now)[0] == now - 10**9
     whole = 10**18 - 10**9
     assert settled((whole, whole, 3), 10**18)[0] == -1
+
+
+async def test_a_folder_that_hides_itself_is_not_watched(tree: Path, write, indexer) -> None:
+    """Work below a folder whose own ignore file hides all costs no question a new listing; when
+    that file changes, its files are seen."""
+    hidden = {".hidden/.gitignore": "*\n", ".hidden/w1/deep/c.py": ""}
+    write(**PKG, **hidden)
+    await indexer.refresh()
+    with indexer._cache.use(lambda database: database).read() as connection:
+        folders = {path for (path,) in connection.execute("SELECT path FROM folders")}
+    assert ".hidden" in folders and ".hidden/w1" not in folders
+    assert await indexer.get_module_info(".hidden/w1/deep/c.py") is None
+    write(**{".hidden/.gitignore": "nothing\n"})
+    assert await indexer.get_module_info(".hidden/w1/deep/c.py") is not None
+
+
+async def test_a_repository_inside_is_not_watched(tree: Path, write, indexer) -> None:
+    """Folders of a repository below the tree are its own; without its .git they are seen."""
+    write(**PKG, **{"inner/.git/HEAD": "ref: refs/heads/main\n", "inner/deep/c.py": ""})
+    (tree / "inner/.git/objects").mkdir()
+    (tree / "inner/.git/refs").mkdir()
+    await indexer.refresh()
+    with indexer._cache.use(lambda database: database).read() as connection:
+        folders = {path for (path,) in connection.execute("SELECT path FROM folders")}
+    assert "inner/deep" not in folders
+    assert await indexer.get_module_info("inner/deep/c.py") is None
+    (tree / "inner/.git").rename(tree.parent / "gone")
+    assert await indexer.get_module_info("inner/deep/c.py") is not None
