@@ -17,10 +17,19 @@ from self_coding.retrieval import split_identifier
 def fields(path: str, told: Scan) -> tuple[str, ...]:
     """The text of one file, one string a field, in the order of `store.FIELDS`."""
     shown = path.removesuffix(".py").encode("utf-8", "replace").decode("utf-8")
-    return shown, " ".join(map(_words, told.names)), told.docstrings, told.text
+    return shown, _names(told.names), told.docstrings, told.text
+
+
+def _names(names: list[str]) -> str:
+    """All names at once, whole and then in parts: the steps for one would cost more than it."""
+    if not names:
+        return ""
+    told = " ".join(names)
+    if not told.islower():
+        told = " ".join([name if name.islower() else _parts(name) for name in names])
+    return f"{whole(' '.join(names))} {told}"
 
 
 @lru_cache(maxsize=50_000)
-def _words(name: str) -> str:
-    parts = name if name.islower() else " ".join(split_identifier(name))
-    return f"{whole(name)} {parts}"
+def _parts(name: str) -> str:
+    return " ".join(split_identifier(name))

@@ -92,10 +92,8 @@ class _Targets:
             if known is None:
                 known = self._resolved(path, line)
             found.update(known)
-        packed = array("I", sorted(found))
-        if any(each >> 3 == file for each in packed):
-            packed = array("I", [each for each in packed if each >> 3 != file])
-        return packed.tobytes()
+        found.difference_update(range(file << 3, file + 1 << 3))  # nobody imports itself
+        return array("I", sorted(found)).tobytes()
 
     def _resolved(self, path: str, line: str) -> tuple[int, ...]:
         scope, module, names = unpack_import(line)

@@ -58,6 +58,7 @@ def unpack_import(line: str) -> tuple[str, str, tuple[str, ...]]:
     return scope, module, tuple(names.split(",")) if names else ()
 
 
-def whole(name: str) -> str:
-    """The one word by which the full text knows exactly this name (but for capitals)."""
-    return _JOINT + name.replace("_", _JOINT)
+def whole(names: str) -> str:
+    """The words by which the full text knows exactly these names (but for capitals): one for
+    each, where there are spaces between them."""
+    return _JOINT + names.replace("_", _JOINT).replace(" ", f" {_JOINT}")
