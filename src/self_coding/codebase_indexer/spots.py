@@ -200,6 +200,8 @@ class _Reader:
                 if match[0][0] == "#":
                     return None
                 return self._in_string(word, kept, match, at)
+            if match[0][0] != "#" and self._is_open(match):
+                raise Unsure
             kept.append('""' if match[0][0] != "#" else "")
             done = match.end()
         kept.append(self._code[done:at])
@@ -219,6 +221,14 @@ class _Reader:
             raise Unsure
         self._found.strings.append((word, self._number(at)))
         return None
+
+    def _is_open(self, match: re.Match[str]) -> bool:
+        """Whether a format string seems to end inside of a value, which may quote as it does."""
+        prefix = _STRING_PREFIX.search(self._code, max(0, match.start() - 2), match.start())
+        if prefix is None or "f" not in prefix[0].lower():
+            return False
+        inside = match[0][1:-1].replace("{{", "").replace("}}", "")
+        return inside.count("{") != inside.count("}")
 
     def _joined(self, match: re.Match[str]) -> bool:
         """Whether a string may be one with another before or after it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import coverage
@@ -326,6 +327,7 @@ async def test_a_coverage_data_file(tree: Path, write, indexer) -> None:
     data.set_context("tests.test_b.test_b")
     data.add_lines({str(tree / "pkg/a.py"): [1, 4], "/elsewhere.py": [1]})
     data.write()
+    data.close()
     await indexer.record_coverage(tree / ".git/cov")
     assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py", "tests/test_b.py"]
     write(**{"pkg/a.py": "def one():\n    return 1\n\ndef two():\n    return 22\n"})
@@ -350,9 +352,8 @@ async def test_dead_text_is_swept(tree: Path, write, tmp_path: Path) -> None:
     assert await indexer.get_relevant_files("value59") == ["a.py"]
     assert await indexer.get_relevant_files("value3") == []
     indexer.close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM words_docsize").fetchone()[0] < 55
-    connection.close()
 
 
 def age(tree: Path) -> None:
@@ -406,7 +407,7 @@ async def test_a_view_is_not_written_over_somebody_elses_update(write, indexer, 
     database = Database(
         tmp_path / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
     )
-    with sqlite3.connect(tmp_path / "index.db") as raw:
+    with closing(sqlite3.connect(tmp_path / "index.db")) as raw:
         updates = store.meta(raw, "updates")
         view = store.meta(raw, "view")
         freshness._remember(database, "older", f"{updates}0")

@@ -143,3 +143,10 @@ def test_newer_grammar_is_read() -> None:
     told = by_text(code, WORDS)
     assert told is not None
     assert told.names == [("name", 2)]
+
+
+def test_quotes_inside_of_a_format_string_are_not_guessed() -> None:
+    """Since 3.12 a value may quote as the string around it does; the text does not tell then."""
+    assert by_text("x = f'({', '.join(y)})'\n", WORDS) is None
+    assert by_text("x = f'({y})' + name\n", WORDS) is not None
+    assert by_text("x = f'{{' + name\n", WORDS) is not None
