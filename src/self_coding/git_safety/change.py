@@ -130,7 +130,11 @@ def carry_out(repo: Repository, plan: Plan) -> Done:
             intent.clear()
             tidy(plan)
             raise
-        return finish(repo, plan, locks, intent)
+        left = [part for part in parts if _has_left(repo, part)]
+        tidy(replace(plan, parts=tuple(left)))
+        here = [(part, lock) for part, lock in zip(parts, locks, strict=True) if part not in left]
+        plan = replace(plan, parts=tuple(part for part, _ in here))
+        return finish(repo, plan, [lock for _, lock in here], intent)
 
 
 def finish(repo: Repository, plan: Plan, locks: Sequence[IndexLock], intent: Intent) -> Done:
@@ -179,12 +183,24 @@ def _logged(plan: Plan) -> list[Move]:
 def _unchanged(repo: Repository, part: Part) -> None:
     """With the index locked: it and HEAD are as they were when the plan was made."""
     name = head_name(repo.at(Path(part.top), Path(part.directory)))
-    if part.head_to and part.head_from and name != part.head_from:
+    moves = part.head_to and part.head_from and name != part.head_from
+    if moves or _has_left(repo, part):
         raise MainMovedError("somebody moved HEAD meanwhile; nothing was changed", hint="try again")
     if part.index and digest(Path(part.directory) / "index") != part.index_before:
         raise MainMovedError(
             "somebody staged something meanwhile; nothing was changed", hint="try again"
         )
+
+
+def _has_left(repo: Repository, part: Part) -> bool:
+    """Whether a checkout that should follow its branch stands on another one by now.
+
+    `git checkout -b` takes no lock of the index, so it can come between the plan and the move; what
+    is swapped in then would be uncommitted changes on somebody's new branch.
+    """
+    if part.head_to or not part.head_from.startswith("refs/"):
+        return False
+    return head_name(repo.at(Path(part.top), Path(part.directory))) != part.head_from
 
 
 def _move_refs(repo: Repository, plan: Plan, moves: Sequence[Move]) -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from self_coding.errors import GateError
-from self_coding.git_safety import GitOperationError, change, lock, receipts, swap
+from self_coding.git_safety import GitOperationError, change, landing, lock, receipts, swap
 from self_coding.values.verdicts import GateReport, GateSettings
 
 
@@ -356,3 +356,27 @@ async def _alone(call: object) -> object:
     """Await with a context in which this test does not hold the lock."""
     lock._held.set(frozenset())
     return await call  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("when", ["_followings", "_move_refs"])
+async def test_a_person_who_leaves_main_during_a_landing(repo, git, monkeypatch, when) -> None:
+    """A branch that a person starts meanwhile gets nothing of what lands, and main moves."""
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("one = 2\n")
+    what = await git.candidate(await git.record(tree, "x"))
+    room = landing if when == "_followings" else change
+    before = getattr(room, when)
+
+    def switching(*arguments: object) -> object:
+        found = before(*arguments)
+        if repo("branch", "--show-current") == "main":
+            repo("branch", "idea", what.onto)
+            repo("symbolic-ref", "HEAD", "refs/heads/idea")  # as `checkout -b`, without its lock
+        return found
+
+    monkeypatch.setattr(room, when, switching)
+    landed = await git.land(what)
+    assert repo("rev-parse", "main") == what.commit == landed.new
+    assert repo("status", "--porcelain") == ""
+    assert repo("rev-parse", "idea") == what.onto
+    assert repo.read("app.py") == "one = 1\n"
