@@ -195,8 +195,9 @@ def _unchanged(repo: Repository, part: Part) -> None:
 def _has_left(repo: Repository, part: Part) -> bool:
     """Whether a checkout that should follow its branch stands on another one by now.
 
-    `git checkout -b` takes no lock of the index, so it can come between the plan and the move; what
-    is swapped in then would be uncommitted changes on somebody's new branch.
+    Whoever starts a branch changes no index, so that this can come between the plan and its locks
+    (with `git symbolic-ref` behind them, too); what is swapped in then would be uncommitted changes
+    on somebody's new branch.
     """
     if part.head_to or not part.head_from.startswith("refs/"):
         return False
