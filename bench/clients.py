@@ -143,8 +143,9 @@ class Worker:
         if not result.is_error and isinstance(result.structured_content, dict):
             return result.structured_content
         text = " ".join(getattr(part, "text", "") for part in result.content)
-        if tool == "undo" and "\nhint: " in text:  # somebody stands on what it would take back
-            self.told.reasons[f"undo: {text.splitlines()[0][:70]}"] += 1
+        if tool in ("undo", "plan_rollback") and "\nhint: " in text:
+            # somebody stands on what it would take back, or has committed since
+            self.told.reasons[f"{tool}: {text.splitlines()[0][:70]}"] += 1
         else:
             self.wrong(f"{tool}: {text[:600]}")
         return None
