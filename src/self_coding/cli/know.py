@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from self_coding.config import Layer
 
 
+_TOKENS = click.option(
+    "--tokens",
+    type=AT_LEAST_ONE,
+    default=4000,
+    show_default=True,
+    help="The most tokens it may count.",
+)
+
+
 @click.command("relevant")
 @click.argument("task")
 @click.option(
@@ -125,13 +134,7 @@ def record_coverage_command(session: Session, data: str) -> None:
 
 
 @click.command("summary")
-@click.option(
-    "--tokens",
-    type=AT_LEAST_ONE,
-    default=4000,
-    show_default=True,
-    help="The most tokens it may count.",
-)
+@_TOKENS
 @click.option("--task", help="Rank by what this task concerns.")
 @click.pass_obj
 def summary_command(session: Session, tokens: int, task: str | None) -> None:
@@ -144,13 +147,7 @@ def summary_command(session: Session, tokens: int, task: str | None) -> None:
 
 @click.command("context")
 @click.argument("task")
-@click.option(
-    "--tokens",
-    type=AT_LEAST_ONE,
-    default=4000,
-    show_default=True,
-    help="The most tokens it may count.",
-)
+@_TOKENS
 @click.pass_obj
 def context_command(session: Session, task: str, tokens: int) -> None:
     """All that an editor would be shown for TASK: code, past attempts, lessons."""
