@@ -51,7 +51,8 @@ class Snapshot:
         if path in self.texts:
             return self.texts[path]
         try:
-            return (self.root / path).read_bytes()
+            with open(f"{self.root}/{path}", "rb", buffering=0) as file:
+                return file.read()
         except OSError:
             return None
 

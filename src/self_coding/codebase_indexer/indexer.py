@@ -21,6 +21,7 @@ from self_coding.codebase_indexer.blast import Snapshot
 from self_coding.codebase_indexer.freshness import refresh
 from self_coding.codebase_indexer.impact import changed_paths
 from self_coding.codebase_indexer.opening import Cache
+from self_coding.codebase_indexer.quiet import no_collections
 from self_coding.codebase_indexer.recorded import unrecorded
 from self_coding.codebase_indexer.store import Counts
 from self_coding.errors import IndexerError
@@ -224,7 +225,7 @@ class CodebaseIndexer:
         self, work: Callable[[Snapshot], T], texts: Mapping[str, bytes | None] | None = None
     ) -> T:
         def read(database: Database) -> T:
-            with database.read() as connection:
+            with no_collections(), database.read() as connection:
                 return work(Snapshot(connection, self.repo_path, texts))
 
         return self._ask_database(read)

@@ -7,19 +7,18 @@ known is not opened, one whose bytes are known is not scanned.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.fields import fields
 from self_coding.codebase_indexer.linking import link
+from self_coding.codebase_indexer.quiet import no_collections
 from self_coding.codebase_indexer.resolve import is_test
 from self_coding.codebase_indexer.scan import Scan, scan
 from self_coding.codebase_indexer.store import Counts, Known
@@ -49,22 +48,10 @@ def update(
     tier2: bool,
 ) -> Counts:
     """Store what was seen and is not stored (`stamps` is), inside the caller's transaction."""
-    with _no_collections():
+    with no_collections():
         work = _Update(connection, root, seen, stamps, tier2=tier2)
         work.run()
         return work.counts()
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Nothing made here is cyclic, and the collector would walk all of it again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 class _Source(NamedTuple):

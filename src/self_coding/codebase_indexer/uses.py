@@ -177,8 +177,8 @@ class Uses:
     def _bound(self, path: str, names: Iterable[str]) -> set[str]:
         """Those of some dotted names that an import of the file may bind."""
         asked = [name for name in names if name]
-        stored, text = self._imports(path) if asked else "", self._texts[path]
-        return {name for name in asked if name in stored or f"as {name}" in text}
+        stored, text = f"{self._imports(path)}\n" if asked else "", self._texts[path]
+        return {name for name in asked if _imported(stored, name) or f"as {name}" in text}
 
     def _statements(self, path: str, file: Spots) -> Sequence[Bound]:
         """What all import statements of a file bind."""
@@ -194,3 +194,10 @@ class Uses:
         text = self._texts[path]
         for match in re.finditer(rf"\b{re.escape(self.name)}\b", text):
             yield path, text.count("\n", 0, match.start()) + 1, "unparsed", False
+
+
+def _imported(stored: str, name: str) -> bool:
+    """Whether packed imports (with a line's end) hold this name, or the beginning of a module's."""
+    if name not in stored:
+        return False
+    return any(f"{a}{name}{b}" in stored for a in "\t," for b in "\t.,\n")
