@@ -42,7 +42,7 @@ class Layout:
         self._packages = {_folder(path) for path in files if _name(path) == "__init__.py"}
         self._places = {path.removesuffix(".py"): file for path, file in files.items()}
         self._places |= {each: self._places[_in(each, "__init__")] for each in self._packages}
-        self._folders = {_folder(path) for path in files}
+        self._folders = {_folder(place) for place in self._places}
         self._declared = set(declared) | set(_PLAIN_ROOTS)
         self._roots = self._global_roots()
         self._names: dict[str, list[_Candidate]] = {}
@@ -146,15 +146,15 @@ class Layout:
         for _ in range(len(module) - len(bare) - 1):
             folder = _folder(folder)
         place = _in(folder, bare.replace(".", "/")) if bare else folder
+        asked = place  # a folder without modules of its own may hold packages
         target = self._places.get(place)
         while target is None and place != folder:
             place = _folder(place)
             target = self._places.get(place)
         found = {} if target is None else {target: None}
-        for name in names if place in self._folders else ():
-            inside = self._places.get(_in(place, name))
-            if inside is not None:
-                found[inside] = None
+        for around in {asked, place} & self._folders:
+            inside = [self._places.get(_in(around, name)) for name in names]
+            found.update(dict.fromkeys(each for each in inside if each is not None))
         return tuple(found)
 
     def _script(self, path: str, text: str) -> tuple[int, ...]:

@@ -116,3 +116,9 @@ def test_literals() -> None:
 def test_what_is_a_test(path: str, expected: bool) -> None:
     """Tests, conftests and what lies in folders of tests."""
     assert is_test(path) is expected
+
+
+def test_a_package_in_a_folder_without_modules() -> None:
+    """A relative import reaches packages below a namespace folder that holds no file itself."""
+    layout = Layout({"pkg/__init__.py": 1, "pkg/a.py": 2, "pkg/ns/inner/__init__.py": 3})
+    assert 3 in layout.resolve("pkg/a.py", ".ns", ("inner",))
