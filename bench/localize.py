@@ -114,7 +114,7 @@ def _trees(chosen: argparse.Namespace, scorer: ModuleType) -> Iterator[tuple[Row
                 scorer.git(root, "checkout", "-q", "-f", "--detach", row["base_commit"])
                 scorer.git(root, "clean", "-q", "-f", "-d")
                 refresh(database, root, ["."], tier2=True)
-                history.refresh(database, root)
+                history.refresh(database, root, step=history.DEPTH)
                 yield row, database, root
 
 

@@ -123,6 +123,83 @@ def test_first_reading_is_bounded(database: Database, root: Path, git: Git) -> N
     assert _found(database, "step1") == [["a.py"]] and _found(database, "step5") == []
 
 
+def _stored(database: Database) -> list[tuple[str, int]]:
+    """The live commits, newest first, each with how many numbers it is below the newest."""
+    with database.read() as connection:
+        rows = connection.execute(
+            "SELECT hash, (SELECT max(id) FROM commits WHERE live) - id FROM commits WHERE live"
+            " ORDER BY id DESC"
+        )
+        return [(commit, age) for commit, age in rows]
+
+
+def test_history_is_read_step_by_step(
+    database: Database, root: Path, git: Git, tmp_path: Path
+) -> None:
+    """Each question reads some commits further back, and at last all is as if read at once."""
+    for number in range(6):
+        _commit(root, git, "a.py", f"step{number} of many")
+    at_once = Database(tmp_path / "o.db", application=1, migrations=store.MIGRATIONS)
+    history.refresh(at_once, root, depth=5, step=5)
+    lengths = []
+    for _ in range(4):
+        history.refresh(database, root, depth=5, step=2)
+        lengths.append(len(_stored(database)))
+    assert lengths == [2, 4, 5, 5]
+    assert _stored(database) == _stored(at_once)
+    assert _found(database, "step1") == [["a.py"]] and _found(database, "step0") == []
+
+
+@pytest.mark.parametrize("back", [1, 2, 3, 5])
+def test_steps_go_on_while_head_moves(database: Database, root: Path, git: Git, back: int) -> None:
+    """New commits between two steps are read too, and those of a left branch stay silent."""
+    for number in range(7):
+        _commit(root, git, "a.py", f"step{number} of many")
+    history.refresh(database, root, step=3)
+    _commit(root, git, "b.py", "printing of reports")
+    history.refresh(database, root, step=1)
+    git("checkout", "-q", "--detach", f"HEAD~{back}")
+    for _ in range(6):
+        history.refresh(database, root, step=1)
+    ancestors = git("rev-list", "HEAD").split()
+    assert [commit for commit, _ in _stored(database)] == ancestors
+    git("checkout", "-q", "main")
+    history.refresh(database, root, step=1)
+    assert [commit for commit, _ in _stored(database)] == git("rev-list", "HEAD").split()
+
+
+def test_steps_silence_what_another_branch_left_unread(
+    database: Database, root: Path, git: Git
+) -> None:
+    """Older commits of a branch that HEAD has left are silent when a later step reads them."""
+    git("checkout", "-q", "-b", "other")
+    for number in range(4):
+        _commit(root, git, "b.py", f"aside{number}")
+    git("checkout", "-q", "main")
+    for number in range(3):
+        _commit(root, git, "a.py", f"step{number} of many")
+    git("checkout", "-q", "other")
+    history.refresh(database, root, step=1)
+    git("checkout", "-q", "main")
+    for _ in range(6):
+        history.refresh(database, root, step=1)
+    assert sorted(c for c, _ in _stored(database)) == sorted(git("rev-list", "HEAD").split())
+
+
+def test_steps_survive_collected_commits(database: Database, root: Path, git: Git) -> None:
+    """When the commit at which reading began is gone for good, reading begins anew."""
+    for number in range(4):
+        _commit(root, git, "a.py", f"step{number} of many")
+    history.refresh(database, root, step=2)
+    git("commit", "-q", "--amend", "-m", "drawing of charts")
+    history.refresh(database, root, step=1)
+    git("reflog", "expire", "--expire=now", "--all")
+    git("gc", "-q", "--prune=now")
+    for _ in range(4):
+        history.refresh(database, root, step=2)
+    assert [commit for commit, _ in _stored(database)] == git("rev-list", "HEAD").split()
+
+
 def test_no_repository_and_no_commit(database: Database, tmp_path: Path) -> None:
     """Outside a repository, and before the first commit, there is simply no history."""
     history.refresh(database, tmp_path)

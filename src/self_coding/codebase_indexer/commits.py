@@ -27,7 +27,8 @@ CREATE VIRTUAL TABLE messages USING fts5 (
     title, body, content='', tokenize='porter unicode61'
 );
 """
-_HEAD, _CUT = "history_head", "history_cut"
+_REACHED = "history_reached"
+_FIRST = 1 << 32  # the number of the first commit that is stored; older ones come below it
 _HOPS = 8  # renames followed from a file's old name to its present one
 
 
@@ -41,26 +42,29 @@ class Commit(NamedTuple):
     renames: tuple[tuple[str, str], ...]
 
 
-def head(connection: sqlite3.Connection) -> str:
-    """The commit up to which history was read; empty before the first reading."""
-    return _meta(connection, _HEAD)
+class Reached(NamedTuple):
+    """How far history was read: up to `head`, and `back` commits down from `base`, the HEAD at
+    which reading began; `more` where there are older ones. All empty before the first reading."""
+
+    head: str = ""
+    base: str = ""
+    back: int = 0
+    more: bool = False
 
 
-def is_cut(connection: sqlite3.Connection) -> bool:
-    """Whether older commits exist that were not read."""
-    return _meta(connection, _CUT) == "1"
+def reached(connection: sqlite3.Connection) -> Reached:
+    """How far history was read."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_REACHED,)).fetchone()
+    if row is None:
+        return Reached()
+    head, base, back, more = str(row[0]).split(" ")
+    return Reached(head, base, int(back), more == "more")
 
 
-def _meta(connection: sqlite3.Connection, key: str) -> str:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return str(row[0]) if row else ""
-
-
-def note_head(connection: sqlite3.Connection, commit: str, *, cut: bool) -> None:
+def note(connection: sqlite3.Connection, to: Reached) -> None:
     """Remember how far history was read."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_HEAD, commit), (_CUT, "1" if cut else "")]
-    )
+    told = f"{to.head} {to.base} {to.back} {'more' if to.more else 'all'}"
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_REACHED, told))
 
 
 def clear(connection: sqlite3.Connection) -> None:
@@ -70,9 +74,11 @@ def clear(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO messages (messages) VALUES ('delete-all')")
 
 
-def count_live(connection: sqlite3.Connection) -> int:
-    """How many commits may vote."""
-    return int(connection.execute("SELECT count(*) FROM commits WHERE live").fetchone()[0])
+def is_mostly_dead(connection: sqlite3.Connection) -> bool:
+    """Whether more of the stored commits are silent than may vote."""
+    query = "SELECT total(live), count(*) FROM commits"
+    live, stored = connection.execute(query).fetchone()
+    return bool(live * 2 < stored)
 
 
 def bury(connection: sqlite3.Connection, hashes: Iterable[str]) -> None:
@@ -80,21 +86,24 @@ def bury(connection: sqlite3.Connection, hashes: Iterable[str]) -> None:
     connection.executemany("UPDATE commits SET live = 0 WHERE hash = ?", ((h,) for h in hashes))
 
 
-def add(connection: sqlite3.Connection, commits: Sequence[Commit]) -> None:
-    """Store commits, given newest first; a known one becomes live again.
+def add(connection: sqlite3.Connection, commits: Sequence[Commit], *, older: bool = False) -> None:
+    """Store commits, given newest first, above all others or (`older`) below them.
 
-    One that touched no Python file is left out, one that only has renames gets no message.
+    A known one becomes live again. One that touched no Python file is left out, one that only
+    has renames gets no message.
     """
-    for commit in reversed(commits):
+    lowest, highest = connection.execute("SELECT min(id), max(id) FROM commits").fetchone()
+    first = _FIRST if lowest is None else lowest - len(commits) if older else highest + 1
+    for number, commit in enumerate(reversed(commits), first):
         if not commit.paths and not commit.renames:
             continue
         row = connection.execute("SELECT id FROM commits WHERE hash = ?", (commit.hash,)).fetchone()
         if row:
             connection.execute("UPDATE commits SET live = 1 WHERE id = ?", row)
             continue
-        number = connection.execute(
-            "INSERT INTO commits (hash, time, live) VALUES (?, ?, 1)", (commit.hash, commit.time)
-        ).lastrowid
+        connection.execute(
+            "INSERT INTO commits VALUES (?, ?, ?, 1)", (number, commit.hash, commit.time)
+        )
         if commit.paths:
             title, _, body = commit.message.partition("\n")
             connection.execute(
@@ -145,7 +154,7 @@ def paths_of(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int
     }
 
 
-def recent(connection: sqlite3.Connection, since: int = 0) -> list[tuple[str, int]]:
+def recent(connection: sqlite3.Connection, since: int = -1) -> list[tuple[str, int]]:
     """(path, commit number) of everything that live commits newer than `since` touched."""
     return connection.execute(
         "SELECT t.path, t.commit_id FROM touched t JOIN commits c ON c.id = t.commit_id AND c.live"

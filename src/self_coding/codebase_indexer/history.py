@@ -1,8 +1,9 @@
 """Git's history, read incrementally into the index: what was changed for which reason.
 
 One `git log` reads what is new since the last HEAD; what HEAD no longer descends from is marked
-and never votes. The newest `DEPTH` commits are enough (more adds nothing measurable), so the
-first reading is bounded however long the history is. No hook, pager, filter, replacement of
+and never votes. The newest `DEPTH` commits are enough (more adds nothing measurable). Indexing
+reads them all; a question that comes before that reads `STEP` of them, and the next ones go on,
+so that no question waits for a long history. No hook, pager, filter, replacement of
 ours or network is used; a repository without git, or whose git fails, simply has no history.
 """
 
@@ -18,10 +19,11 @@ from self_coding.adapters import process
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import git_directories
 from self_coding.codebase_indexer import commits
-from self_coding.codebase_indexer.commits import Commit
+from self_coding.codebase_indexer.commits import Commit, Reached
 from self_coding.errors import ProcessError
 
 DEPTH = 5_000  # commits without merges; chosen on the development set
+STEP = 1_000  # of them, so many are read for one question, and the next reads on
 WIDEST = 50  # a commit that touches more Python files tells nothing about any of them
 _BYTES = 48 << 20
 _SECONDS = 20.0
@@ -43,35 +45,56 @@ _LOG = (
 log = logging.getLogger(__name__)
 
 
-def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH) -> None:
-    """Bring the stored history up to the present HEAD; no work when it has not moved."""
+def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: int = STEP) -> None:
+    """Bring the stored history up to the present HEAD, and up to `step` commits further back.
+
+    No work when HEAD has not moved and `depth` commits (or all) are known.
+    """
     now = head(repo_path)
     with database.read() as connection:
-        then, cut = commits.head(connection), commits.is_cut(connection)
-    if now == then:
-        return
-    gone = _hashes(repo_path, f"{now}..{then}") if now and then else None
-    if not now or gone is None:
-        _read_anew(database, repo_path, now, depth)
-        return
-    new = _commits(repo_path, f"{then}..{now}", depth)
+        known = commits.reached(connection)
+    if now != known.head:
+        known = _follow(database, repo_path, known, now)
+    if known.more and known.back < depth:
+        _deepen(database, repo_path, known, min(step, depth - known.back))
+
+
+def _follow(database: Database, repo_path: Path, known: Reached, now: str) -> Reached:
+    """Read the commits that HEAD has gained since, and silence those that it has lost.
+
+    Where git cannot tell, or too little would be left, all is forgotten, to be read again.
+    """
+    anew = Reached(now, now, 0, more=bool(now))
+    gone = _hashes(repo_path, f"{now}..{known.head}") if now and known.head else None
+    new = _commits(repo_path, f"{known.head}..{now}", DEPTH) if gone is not None else []
     with database.write() as connection:
-        if commits.head(connection) != then:
-            return  # another process was quicker, and read the same
-        commits.bury(connection, gone)
+        if commits.reached(connection) != known:
+            return commits.reached(connection)  # another process was quicker, and read the same
+        commits.bury(connection, gone or ())
         commits.add(connection, new)
-        commits.note_head(connection, now, cut=cut)
-        left = commits.count_live(connection)
-    if cut and left < depth // 2:
-        _read_anew(database, repo_path, now, depth)
+        known = known._replace(head=now)
+        if gone is None or (known.more and commits.is_mostly_dead(connection)):
+            commits.clear(connection)
+            known = anew
+        commits.note(connection, known)
+    return known
 
 
-def _read_anew(database: Database, repo_path: Path, now: str, depth: int) -> None:
-    found = _commits(repo_path, now, depth) if now else []
+def _deepen(database: Database, repo_path: Path, known: Reached, count: int) -> None:
+    """Read `count` commits older than those that are known, of the same walk."""
+    older = _commits(repo_path, known.base, count, skip=known.back)
+    same = known.base == known.head
+    gone = [] if same else _hashes(repo_path, f"{known.head}..{known.base}")
     with database.write() as connection:
-        commits.clear(connection)
-        commits.add(connection, found)
-        commits.note_head(connection, now, cut=len(found) >= depth)
+        if commits.reached(connection) != known:
+            return
+        if gone is None:  # git has collected where the walk began
+            commits.clear(connection)
+            commits.note(connection, Reached())
+            return
+        commits.add(connection, older, older=True)
+        commits.bury(connection, gone)
+        commits.note(connection, known._replace(back=known.back + count, more=len(older) == count))
 
 
 def head(repo_path: Path) -> str:
@@ -114,8 +137,8 @@ def _hashes(repo_path: Path, span: str) -> list[str] | None:
     return None if out is None else out.decode("ascii", "replace").split()
 
 
-def _commits(repo_path: Path, span: str, depth: int) -> list[Commit]:
-    out = _git(repo_path, *_LOG, "-n", str(depth), span, "--")
+def _commits(repo_path: Path, span: str, count: int, *, skip: int = 0) -> list[Commit]:
+    out = _git(repo_path, *_LOG, f"--skip={skip}", "-n", str(count), span, "--")
     return list(parse(out.decode("utf-8", "replace"))) if out else []
 
 
@@ -192,5 +215,6 @@ def _environment() -> dict[str, str]:
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_LAZY_FETCH": "1",
+        "GIT_FLUSH": "0",  # else git writes each commit by itself, to be read by itself
         "LC_ALL": "C",
     }

@@ -214,8 +214,8 @@ class CodebaseIndexer:
         return self._cache.use(both)
 
     def _remembered(self, database: Database, counts: Counts) -> Counts:
-        """Git's history read while indexing, so that the first question need not."""
-        history.refresh(database, self.repo_path)
+        """Git's history read while indexing, as far back as it is used."""
+        history.refresh(database, self.repo_path, step=history.DEPTH)
         return counts
 
     def _ask_database(self, work: Callable[[Database], T]) -> T:
