@@ -20,11 +20,11 @@ from self_coding.testing import sample_repo
 
 TOOLS = {
     "self_edit", "begin_edit", "submit_edit", "land_edit", "drop_edit", "context",
-    "relevant_files", "impact", "summary", "find_similar", "attempts", "show", "stats",
+    "relevant_files", "impact", "users", "summary", "find_similar", "attempts", "show", "stats",
     "snapshot", "plan_rollback", "rollback", "undo",
 }  # fmt: skip
 READ_ONLY = {
-    "context", "relevant_files", "impact", "summary", "find_similar", "attempts", "show",
+    "context", "relevant_files", "impact", "users", "summary", "find_similar", "attempts", "show",
     "stats", "plan_rollback",
 }  # fmt: skip
 EDIT = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
@@ -158,6 +158,8 @@ async def test_reading_tools_answer(client: Client, repository: Path) -> None:
     """Index, journal and plan answer with what stands in the repository."""
     relative = _source(repository).relative_to(repository).as_posix()
     assert (await _call(client, "impact", paths=[relative]))["paths"] == [relative]
+    found = await _call(client, "users", symbol="add", limit=1)
+    assert [use["path"] for use in found["uses"]] and found["more_uses"] >= 0
     assert "Codebase Summary" in str((await _call(client, "summary"))["text"])
     assert await _call(client, "context", task=f"change {relative}")
     assert (await _call(client, "attempts"))["attempts"] == []

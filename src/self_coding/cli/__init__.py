@@ -33,6 +33,7 @@ COMMANDS = {
     "import": ("remember", "Look back"),
     "relevant": ("know", "Know the code"),
     "impact": ("know", "Know the code"),
+    "users": ("know", "Know the code"),
     "record-coverage": ("know", "Know the code"),
     "summary": ("know", "Know the code"),
     "context": ("know", "Know the code"),

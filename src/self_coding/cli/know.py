@@ -1,4 +1,4 @@
-"""Commands that ask the index: relevant, impact, summary, context."""
+"""Commands that ask the index: relevant, impact, users, summary, context."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import click
 
 from self_coding.cli.session import AT_LEAST_ONE, Session, table
 from self_coding.errors import IndexerError
-from self_coding.values.code import Impact, RelevantFile
+from self_coding.values.code import Impact, RelevantFile, SymbolUse, SymbolUsers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from self_coding.config import Layer
 
 
@@ -112,6 +114,45 @@ def _impact_text(impact: Impact) -> str:
     if not impact.complete:
         lines.append("\nonly the full suite is safe")
     return "\n".join(lines)
+
+
+@click.command("users")
+@click.argument("symbol")
+@click.option("--in", "path", help="The file that defines it, where several do.")
+@click.option(
+    "--limit",
+    "-n",
+    type=AT_LEAST_ONE,
+    default=50,
+    show_default=True,
+    help="How many lines of each kind at the most (JSON has all).",
+)
+@click.pass_obj
+def users_command(session: Session, symbol: str, path: str | None, limit: int) -> None:
+    """Who uses SYMBOL, a function, class or `Class.method`.
+
+    Uses that resolve to it are certain; where only the name is the same, that is said.
+    """
+    from self_coding.config import open_layer
+
+    found = session.run(open_layer(session.repo).indexer.users_of(symbol, path))
+    session.emit(found, _users_text(found, limit))
+
+
+def _users_text(found: SymbolUsers, limit: int) -> str:
+    lines = [f"{found.symbol} is defined in {', '.join(found.definitions)}"]
+    lines += _uses_text(f"uses ({len(found.uses)})", found.uses, limit)
+    lines += _uses_text(f"may be uses ({len(found.unknown)})", found.unknown, limit)
+    if found.unread:
+        lines.append(f"\n{len(found.unread)} more files hold the word and were not read")
+    return "\n".join(lines)
+
+
+def _uses_text(title: str, uses: Sequence[SymbolUse], limit: int) -> list[str]:
+    lines = [f"\n{title}:", *(f"  {use.path}:{use.line}  {use.how}" for use in uses[:limit])]
+    if len(uses) > limit:
+        lines.append(f"  ... {len(uses) - limit} more: --limit {len(uses)} shows them")
+    return lines if uses else []
 
 
 @click.command("record-coverage")

@@ -24,6 +24,7 @@ from self_coding.codebase_indexer.opening import Cache
 from self_coding.codebase_indexer.quiet import no_collections
 from self_coding.codebase_indexer.recorded import unrecorded
 from self_coding.codebase_indexer.store import Counts
+from self_coding.codebase_indexer.users import users
 from self_coding.errors import IndexerError
 from self_coding.values.code import (
     BlindSpot,
@@ -120,6 +121,9 @@ class CodebaseIndexer:
     async def users_of(self, symbol: str, path: str | None = None) -> SymbolUsers:
         """Who uses a function, class or `Class.method`; what is not certain is said to be unknown.
 
+        Where the name stands in thousands of files that import no definition of it, some of them
+        are read, and the others named.
+
         Args:
             symbol: its name.
             path: the file that defines it, where several do.
@@ -128,7 +132,7 @@ class CodebaseIndexer:
             IndexerError: nothing of this name is defined (there).
         """
         home = None if path is None else self._relative(path)
-        return await threads.in_thread(self._answer, lambda snap: module.users(snap, symbol, home))
+        return await threads.in_thread(self._answer, lambda snap: users(snap, symbol, home))
 
     async def has_test_coverage(self, path: str) -> bool:
         """Whether a test covers `path`: by recorded coverage, by import, or by its name."""

@@ -1,22 +1,16 @@
-"""Answers about one module or one symbol: tier 2 on demand, from the working tree itself.
+"""Answers about one module: tier 2 on demand, from the working tree itself.
 
 Blocking, and only reading. What Python's parser refuses is answered from the text scan, and said
-so; a use that cannot be resolved is reported as unknown.
+so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-
-from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.blast import Snapshot, covering_test
 from self_coding.codebase_indexer.packed import unpack_imports, unpack_symbols
 from self_coding.codebase_indexer.parse import parse, verdict
-from self_coding.codebase_indexer.resolve import Layout
-from self_coding.codebase_indexer.scan import decode, scan
-from self_coding.codebase_indexer.uses import Uses
-from self_coding.errors import IndexerError
-from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo, SymbolUsers
+from self_coding.codebase_indexer.scan import scan
+from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo
 
 
 def info(snapshot: Snapshot, path: str) -> ModuleInfo | None:
@@ -65,70 +59,3 @@ def _by_text(path: str, module: str, source: bytes | None) -> ModuleInfo:
 
 def _function(name: str, line: int, kind: str, *, method: bool = True) -> FunctionInfo:
     return FunctionInfo(name, line_number=line, is_async=kind == "async def", is_method=method)
-
-
-def users(snapshot: Snapshot, symbol: str, path: str | None) -> SymbolUsers:
-    """Who uses a symbol.
-
-    Raises:
-        IndexerError: nothing of this name is defined (in `path`).
-    """
-    owner, _, name = symbol.rpartition(".")
-    defined = [
-        (snapshot.paths[file], each.line)
-        for file, found in store.definitions(snapshot.connection, name).items()
-        for each in found
-        if path in (None, snapshot.paths[file]) and owner in ("", each.parent)
-    ]
-    if not defined:
-        where = f" in {path}" if path else ""
-        raise IndexerError(
-            f"no class or function {symbol} is defined{where}",
-            hint="names are those of `class` and `def` lines; methods are `Class.method`",
-        )
-    homes = sorted({home for home, _ in defined})
-    layout = Layout(snapshot.ids)
-
-    def resolve(importer: str, module: str, names: tuple[str, ...]) -> Sequence[str]:
-        return [snapshot.paths[file] for file in layout.resolve(importer, module, names)]
-
-    def imports(path: str) -> str:
-        return store.imports(snapshot.connection, snapshot.ids[path])
-
-    uses = Uses(symbol, homes, resolve, imports)
-    stars = {
-        snapshot.paths[file]: _stars(text)
-        for file, text in store.starred(snapshot.connection).items()
-    }
-    sources = _read(snapshot, {*_holding(snapshot, {name, uses.outer}), *homes})
-    while True:
-        more = {each for word in uses.aliases(sources) for each in _holding(snapshot, {word})}
-        more |= {path for path, modules in stars.items() if uses.hands_on(path, modules)}
-        new = _read(snapshot, more - sources.keys())
-        if not new:
-            break
-        sources |= new
-    found = uses.find(sources)
-    return SymbolUsers(
-        symbol=symbol,
-        definitions=tuple(f"{file}:{line}" for file, line in sorted(set(defined))),
-        uses=tuple(use for use in found if use.certain),
-        unknown=tuple(use for use in found if not use.certain),
-    )
-
-
-def _holding(snapshot: Snapshot, words: Set[str]) -> set[str]:
-    """The files whose text holds one of the words."""
-    found = {file for word in words for file in store.holders(snapshot.connection, word, "body")}
-    return {snapshot.paths[file] for file in found if file in snapshot.paths}
-
-
-def _stars(imports: str) -> list[str]:
-    """The modules of which a file imports all names."""
-    return [each.module for each in unpack_imports(imports) if "*" in each.names]
-
-
-def _read(snapshot: Snapshot, paths: Set[str]) -> dict[str, str]:
-    """The texts of those files that can be read."""
-    sources = {path: snapshot.source(path) for path in sorted(paths)}
-    return {path: decode(source) for path, source in sources.items() if source is not None}

@@ -42,6 +42,12 @@ def unpack_symbols(text: str) -> list[Symbol]:
     return found
 
 
+def is_method(symbols: str, of: Symbol) -> bool:
+    """Whether a symbol of a packed text stands right in a class."""
+    outer, _, name = of.parent.rpartition(".")
+    return bool(name) and f"\tclass\t{name}\t{outer}\n" in f"{symbols}\n"
+
+
 def pack_import(scope: str, module: str, names: Iterable[str]) -> str:
     """One import as a line."""
     return f"{scope}\t{module}\t{','.join(names)}"

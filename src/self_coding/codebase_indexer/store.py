@@ -157,6 +157,17 @@ def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int,
     return found
 
 
+def links(connection: sqlite3.Connection) -> dict[int, bytes]:
+    """The imported files of every file, packed (see `links` above)."""
+    return dict(connection.execute("SELECT file, targets FROM links").fetchall())
+
+
+def heads(connection: sqlite3.Connection, file: int) -> str:
+    """The heads of one file, packed."""
+    row = connection.execute("SELECT symbols FROM files WHERE id = ?", (file,)).fetchone()
+    return str(row[0])
+
+
 def symbols(connection: sqlite3.Connection) -> dict[int, str]:
     """The heads of every file, packed."""
     return dict(connection.execute("SELECT id, symbols FROM files").fetchall())

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
 
 from self_coding.codebase_indexer import spots, spots_tree
+from self_coding.codebase_indexer.bodies import uses_in_bodies
 from self_coding.codebase_indexer.spots import Bound, Spots
 from self_coding.values.code import SymbolUse
 
@@ -18,25 +20,42 @@ Resolver = Callable[[str, str, tuple[str, ...]], Sequence[str]]  # importer, mod
 Found = tuple[str, int, str, bool]  # path, line, how, certain
 
 
+class Home(NamedTuple):
+    """What a defining file makes of the symbol: whether imports can take it from there, whether
+    its bare name means it anywhere in the file, and the heads (lines) of methods, whose bare name
+    means them in the rest of their class's body alone."""
+
+    importable: bool
+    plain: bool
+    methods: tuple[int, ...] = ()
+
+
 class Uses:
     """Looks for the uses of one symbol.
 
     Args:
         symbol: its name; `Class.method` for a method.
-        homes: the files that define it.
+        homes: the files that define it, and how.
         resolve: which files an import means.
         imports: the (packed) import statements of a path.
     """
 
     def __init__(
-        self, symbol: str, homes: Sequence[str], resolve: Resolver, imports: Callable[[str], str]
+        self,
+        symbol: str,
+        homes: Mapping[str, Home],
+        resolve: Resolver,
+        imports: Callable[[str], str],
     ) -> None:
         self.owner, _, self.name = symbol.rpartition(".")
         self._resolver = resolve
         self._imports = imports
         self._resolved: dict[tuple[str, str], Sequence[str]] = {}
         self.outer = self.owner.partition(".")[0] or self.name  # the name that imports bind
-        self._exported: dict[str, set[str]] = {home: {self.outer} for home in homes}
+        self._homes = homes
+        self._exported: dict[str, set[str]] = {
+            path: {self.outer} for path, home in homes.items() if home.importable
+        }
         self._words = {self.name, self.outer}
         self._texts: dict[str, str] = {}
         self._files: dict[str, Spots | None] = {}
@@ -45,6 +64,10 @@ class Uses:
         """Every name under which these files import the symbol."""
         self._read(sources)
         return {name for names in self._exported.values() for name in names}
+
+    def exporters(self) -> set[str]:
+        """The files read so far from which the symbol can be imported."""
+        return {path for path, names in self._exported.items() if names}
 
     def hands_on(self, path: str, modules: Iterable[str]) -> bool:
         """Whether a file that imports all names of these modules imports the symbol."""
@@ -139,21 +162,30 @@ class Uses:
     def _in(self, path: str) -> Iterator[Found]:
         file = self._files[path]
         names = self._exported.get(path, set())
-        if file is not None and file.names is None and names and not self.owner:
+        bare = set() if self.owner else names | self._local(path)
+        if file is not None and file.names is None and bare:
             file = spots_tree.by_tree(self._texts[path], self._words)
         if file is None:
             yield from self._by_text(path)
             return
         for _, line in self._imported(path, file) if file.imports else ():
             yield path, line, "import", not self.owner
-        for word, line in file.names or () if names and not self.owner else ():
-            if word in names:
+        for word, line in file.names or () if bare else ():
+            if word in bare:
                 yield path, line, "name", True
         if file.attributes:
             yield from self._attributes(path, file, names)
         for word, line in file.strings:
             if word == self.name:
                 yield path, line, "string", False
+        if path in self._homes and self._homes[path].methods:
+            methods = self._homes[path].methods
+            for line in uses_in_bodies(self._texts[path], self.name, methods):
+                yield path, line, "name", True
+
+    def _local(self, path: str) -> set[str]:
+        """The name that means the symbol in the file that defines it, imported or not."""
+        return {self.name} if path in self._homes and self._homes[path].plain else set()
 
     def _attributes(self, path: str, file: Spots, names: set[str]) -> Iterator[Found]:
         modules: dict[str, set[str]] = {}

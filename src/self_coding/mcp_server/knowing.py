@@ -1,11 +1,11 @@
-"""Tools that ask the index: relevant_files, impact, summary, context."""
+"""Tools that ask the index: relevant_files, impact, users, summary, context."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from self_coding.config import Layer
-from self_coding.mcp_server.replies import Blast, File, Files, Text
+from self_coding.mcp_server.replies import Blast, File, Files, Text, Users
 from self_coding.mcp_server.tools import READS, told
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ def register(server: MCPServer[object], layer: Layer) -> None:
             return Blast.of(await layer.indexer.impact(diff=diff))
         chosen = paths or await layer.git.get_modified_files()
         return Blast.of(await layer.indexer.impact(paths=chosen))
+
+    @server.tool(annotations=READS)
+    @told
+    async def users(symbol: str, path: str = "", limit: int = 50) -> Users:
+        """Who uses SYMBOL, a function, class or `Class.method`; what is not certain is apart.
+
+        `path` is the file that defines it, where several do; `limit` holds for each list.
+        """
+        return Users.of(await layer.indexer.users_of(symbol, path or None), max(limit, 0))
 
     @server.tool(annotations=READS)
     @told

@@ -17,7 +17,7 @@ from self_coding.values.attempts import (
     Rate,
     SimilarAttempt,
 )
-from self_coding.values.code import Impact, RelevantFile
+from self_coding.values.code import Impact, RelevantFile, SymbolUse, SymbolUsers
 from self_coding.values.edits import SelfEditResult
 from self_coding.values.repository import Operation, RollbackPlan, Snapshot
 
@@ -143,6 +143,43 @@ class Blast(BaseModel):
             ],
             risk=impact.risk,
             complete=impact.complete,
+        )
+
+
+class Use(BaseModel):
+    """One line that uses a symbol, and how it does."""
+
+    path: str
+    line: int
+    how: str
+
+    @classmethod
+    def of(cls, use: SymbolUse) -> Use:
+        """The reply for one use."""
+        return cls(path=use.path, line=use.line, how=use.how)
+
+
+class Users(BaseModel):
+    """Who uses a symbol: `uses` are certain, `unknown` share its name; with how many of each are
+    left out, and how many files that hold the word were not read."""
+
+    definitions: list[str]
+    uses: list[Use]
+    unknown: list[Use]
+    more_uses: int
+    more_unknown: int
+    unread_files: int
+
+    @classmethod
+    def of(cls, users: SymbolUsers, limit: int) -> Users:
+        """The reply for the users of a symbol, at most `limit` of each kind."""
+        return cls(
+            definitions=list(users.definitions),
+            uses=[Use.of(use) for use in users.uses[:limit]],
+            unknown=[Use.of(use) for use in users.unknown[:limit]],
+            more_uses=max(0, len(users.uses) - limit),
+            more_unknown=max(0, len(users.unknown) - limit),
+            unread_files=len(users.unread),
         )
 
 

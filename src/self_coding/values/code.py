@@ -103,9 +103,14 @@ class SymbolUse:
 
 @dataclass(frozen=True, kw_only=True)
 class SymbolUsers:
-    """Who uses a symbol: `definitions` are "path:line"; `uses` are certain, `unknown` may be."""
+    """Who uses a symbol: `definitions` are "path:line"; `uses` are certain, `unknown` may be.
+
+    `unread` are further files that hold the word, that no import leads from to a definition, and
+    that were too many to be read.
+    """
 
     symbol: str
     definitions: tuple[str, ...] = ()
     uses: tuple[SymbolUse, ...] = ()
     unknown: tuple[SymbolUse, ...] = ()
+    unread: tuple[str, ...] = ()

@@ -269,51 +269,10 @@ async def test_unparsable_files_stay(write, indexer) -> None:
     assert "pkg/new.py" in await indexer.get_dependency_chain("pkg/a.py")
 
 
-async def test_users_of(write, indexer) -> None:
-    """Uses that resolve are certain, also through a re-export; the rest is said to be unknown."""
-    write(
-        **{
-            "pkg/__init__.py": "from .a import one as first\n",
-            "pkg/a.py": "def one(): return 1\nclass K:\n    def m(self): one()\n",
-            "b.py": "import pkg\nfrom pkg.a import K\npkg.first()\nK.m\nother.m()\n",
-            "c.py": "def one(): pass\none()\nx.one\n",
-        }
-    )
-    found = await indexer.users_of("one", "pkg/a.py")
-    assert found.definitions == ("pkg/a.py:1",)
-    assert {(use.path, use.line) for use in found.uses} == {
-        ("pkg/__init__.py", 1),
-        ("pkg/a.py", 3),
-    } | {("b.py", 3)}
-    assert {(use.path, use.line) for use in found.unknown} == {("c.py", 3)}
-    method = await indexer.users_of("K.m")
-    assert {(use.path, use.line) for use in method.uses} == {("b.py", 4)}
-    assert ("b.py", 5) in {(use.path, use.line) for use in method.unknown}
-
-
-async def test_users_through_stars(write, indexer) -> None:
-    """A star import hands a name on."""
-    write(
-        **{
-            "pkg/__init__.py": "from .a import *\n",
-            "pkg/a.py": "def one(): return 1\n",
-            "b.py": "from pkg import one\none()\n",
-        }
-    )
-    found = await indexer.users_of("one")
-    assert [(use.path, use.line) for use in found.uses] == [
-        ("b.py", 1),
-        ("b.py", 2),
-        ("pkg/__init__.py", 1),
-    ]
-
-
-async def test_users_of_nothing(write, indexer) -> None:
-    """A name that nothing defines is an error with a hint."""
+async def test_impact_of_nothing(write, indexer) -> None:
+    """A question about no change at all is an error with a hint."""
     write(**PKG)
-    with pytest.raises(IndexerError, match="no class or function"):
-        await indexer.users_of("nothing")
-    with pytest.raises(IndexerError):
+    with pytest.raises(IndexerError, match="impact of what"):
         await indexer.impact()
 
 

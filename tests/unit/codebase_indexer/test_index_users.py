@@ -1,0 +1,130 @@
+"""Who uses a symbol: certain where it resolves, else said to be unknown, and bounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from self_coding import CodebaseIndexer
+from self_coding.adapters.db import Database
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.blast import Snapshot
+from self_coding.codebase_indexer.users import users
+from self_coding.errors import IndexerError
+
+
+@pytest.fixture
+def indexer(tree: Path, tmp_path: Path) -> CodebaseIndexer:
+    return CodebaseIndexer(tree, tmp_path / "index.db")
+
+
+async def test_users_of(write, indexer) -> None:
+    """Uses that resolve are certain, also through a re-export; the rest is said to be unknown."""
+    write(
+        **{
+            "pkg/__init__.py": "from .a import one as first\n",
+            "pkg/a.py": "def one(): return 1\nclass K:\n    def m(self): one()\n",
+            "b.py": "import pkg\nfrom pkg.a import K\npkg.first()\nK.m\nother.m()\n",
+            "c.py": "def one(): pass\none()\nx.one\n",
+        }
+    )
+    found = await indexer.users_of("one", "pkg/a.py")
+    assert found.definitions == ("pkg/a.py:1",)
+    assert {(use.path, use.line) for use in found.uses} == {
+        ("pkg/__init__.py", 1),
+        ("pkg/a.py", 3),
+    } | {("b.py", 3)}
+    assert {(use.path, use.line) for use in found.unknown} == {("c.py", 3)}
+    method = await indexer.users_of("K.m")
+    assert {(use.path, use.line) for use in method.uses} == {("b.py", 4)}
+    assert ("b.py", 5) in {(use.path, use.line) for use in method.unknown}
+
+
+async def test_users_through_stars(write, indexer) -> None:
+    """A star import hands a name on."""
+    write(
+        **{
+            "pkg/__init__.py": "from .a import *\n",
+            "pkg/a.py": "def one(): return 1\n",
+            "b.py": "from pkg import one\none()\n",
+        }
+    )
+    found = await indexer.users_of("one")
+    assert [(use.path, use.line) for use in found.uses] == [
+        ("b.py", 1),
+        ("b.py", 2),
+        ("pkg/__init__.py", 1),
+    ]
+
+
+async def test_a_methods_bare_name_is_used_in_its_class_alone(write, indexer) -> None:
+    """A variable called like a method is no use of it, a line of the class's body is."""
+    write(
+        **{
+            "a.py": "import b\n"
+            "class K:\n"
+            "    @property\n"
+            "    def size(self): return 1\n"
+            "    @size.setter\n"
+            "    def size(self, value): pass\n"
+            "    length = size\n"
+            "    other = dict(size=1)\n"
+            "    def grow(self, size):\n"
+            "        return size + self.size\n"
+            "def free(size):\n"
+            "    return size\n",
+            "b.py": "from a import size\nsize\n",
+        }
+    )
+    found = await indexer.users_of("size")
+    assert [(use.path, use.line, use.how) for use in found.uses] == [
+        ("a.py", 5, "name"),
+        ("a.py", 7, "name"),
+    ]
+    assert [(use.path, use.line) for use in found.unknown] == [("a.py", 10)]
+
+
+async def test_a_function_within_a_function_is_used_in_its_file(write, indexer) -> None:
+    """What stands inside of a function is used there by its bare name, and cannot be imported."""
+    write(
+        **{
+            "a.py": "def outer():\n    def inner(): pass\n    return inner\n",
+            "b.py": "from a import inner\ninner()\n",
+        }
+    )
+    found = await indexer.users_of("inner")
+    assert [(use.path, use.line) for use in found.uses] == [("a.py", 3)]
+    assert found.unknown == ()
+
+
+async def test_a_name_that_stands_everywhere(tree: Path, write, indexer) -> None:
+    """Of files that no import leads from to a definition a bounded number is read, the nearest
+    first; the rest is named, and no certain use is lost, through other names and stars neither."""
+    write(
+        **{
+            "pkg/a.py": "def one(): pass\n",
+            "pkg/near.py": "x.one\n",
+            "pkg/named.py": "from .a import one as first\n",
+            "pkg/star.py": "from .named import *\n",
+            "user.py": "from pkg.star import first\nfirst()\nx.one\n",
+            **{f"far{number}.py": "x.one\n" for number in range(4)},
+        }
+    )
+    everything = await indexer.users_of("one")
+    assert everything.unread == ()
+    with Database(
+        tree.parent / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
+    ).read() as connection:
+        found = users(Snapshot(connection, tree), "one", None, read=6)
+    assert found.uses == everything.uses
+    assert {(use.path, use.line) for use in found.uses} >= {("user.py", 1), ("user.py", 2)}
+    assert {use.path for use in found.unknown} == {"pkg/near.py", "user.py", "far0.py"}
+    assert found.unread == ("far1.py", "far2.py", "far3.py")
+
+
+async def test_users_of_nothing(write, indexer) -> None:
+    """A name that nothing defines is an error with a hint."""
+    write(**{"a.py": "def one(): pass\n"})
+    with pytest.raises(IndexerError, match="no class or function"):
+        await indexer.users_of("nothing")
