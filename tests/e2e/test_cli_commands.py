@@ -259,7 +259,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("impact", "src/nowhere.py"), "", 3, "src/nowhere.py"),
         (("users", "no_such_name"), "", 3, "no class or function no_such_name is defined"),
         (("users", "add", "--in", "nowhere.py"), "", 3, "is defined in nowhere.py"),
-        (("record-coverage", "no-such-file"), "", 3, "no-such-file"),
+        (("record-coverage", "no-such-file"), "", 3, "there is no file no-such-file"),
         (("frobnicate",), "", 2, "frobnicate"),
         (("log", "-n", "0"), "", 2, "range x>=1"),
         (("summary", "--tokens", "0"), "", 2, "range x>=1"),

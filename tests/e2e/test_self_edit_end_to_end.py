@@ -307,3 +307,13 @@ async def test_the_founding_tool_edits_with_a_model(repo: Path) -> None:
     assert '+    """The sum of a and b."""' in result.diff
     assert result.test_results
     assert "hint: the docstring" in model.messages[0]
+
+
+@pytest.mark.parametrize("task", [None, 3, "", "  "])
+async def test_the_founding_tool_wants_a_task(repo: Path, task: str) -> None:
+    """Whatever is no task is an error with a hint, context or not."""
+    (repo / "self-coding.toml").write_text(f"test_command = {json.dumps(TESTS)}\n")
+    tool = SelfEditTool(repo_path=repo, llm_adapter=ScriptedModel([]))
+    for context in (None, {"hint": "the docstring"}):
+        with pytest.raises(EditError, match="the task is empty"):
+            await tool.execute(task, context)

@@ -92,11 +92,10 @@ def add(connection: sqlite3.Connection, commits: Sequence[Commit], *, older: boo
     A known one becomes live again. One that touched no Python file is left out, one that only
     has renames gets no message.
     """
+    counted = [commit for commit in reversed(commits) if commit.paths or commit.renames]
     lowest, highest = connection.execute("SELECT min(id), max(id) FROM commits").fetchone()
-    first = _FIRST if lowest is None else lowest - len(commits) if older else highest + 1
-    for number, commit in enumerate(reversed(commits), first):
-        if not commit.paths and not commit.renames:
-            continue
+    first = _FIRST if lowest is None else lowest - len(counted) if older else highest + 1
+    for number, commit in enumerate(counted, first):
         row = connection.execute("SELECT id FROM commits WHERE hash = ?", (commit.hash,)).fetchone()
         if row:
             connection.execute("UPDATE commits SET live = 1 WHERE id = ?", row)

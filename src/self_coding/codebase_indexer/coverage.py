@@ -33,6 +33,10 @@ def read_data_file(path: Path, root: Path) -> dict[str, dict[str, frozenset[int]
     Raises:
         IndexerError: it is no such file.
     """
+    if not path.is_file():
+        raise IndexerError(
+            f"there is no file {path}", hint="give the data file that `coverage run` wrote"
+        )
     found: dict[str, dict[str, frozenset[int]]] = defaultdict(dict)
     top = str(root) + "/"
     try:

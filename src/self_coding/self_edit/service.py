@@ -290,8 +290,8 @@ class SelfEdit:
             if lease is not None:
                 lease.release()
 
-    def _task(self, task: str) -> Task:
-        words = task.strip()
+    def _task(self, task: object) -> Task:
+        words = task.strip() if isinstance(task, str) else ""
         most = self.limits.task_characters
         if not words:
             raise EditError("the task is empty", hint="say in words what is to be done")

@@ -40,8 +40,12 @@ class SelfEditTool:
     ) -> SelfEditResult:
         """Attempt a task; `context` is told to the model beside what is known anyway."""
         more = context if isinstance(context, str) else _lines(context or {})
-        told = f"{task}\n\n{more}" if task.strip() and more else task
+        told = f"{task}\n\n{more}" if more and _says_something(task) else task
         return await self._edit.self_edit(told, editor=self._editor)
+
+
+def _says_something(task: object) -> bool:
+    return isinstance(task, str) and bool(task.strip())
 
 
 def _lines(context: Mapping[str, object]) -> str:
