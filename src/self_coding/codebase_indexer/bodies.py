@@ -20,6 +20,8 @@ def uses_in_bodies(text: str, name: str, heads: Iterable[int]) -> list[int]:
     use = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w|[ \t]*(?:=(?!=)|:))")
     found: set[int] = set()
     for head in heads:
+        if head > len(lines):  # the file was cut since it was indexed
+            break
         depth = _indent(lines[head - 1])
         for number, line in enumerate(lines[head:], head + 1):
             code = QUOTED.sub("", line)  # comments as well
