@@ -57,6 +57,23 @@ async def test_tests_last_and_each_file_once(indexer: CodebaseIndexer) -> None:
     assert found[-1] == "tests/test_cookies.py" and len(found) == len(set(found))
 
 
+async def test_old_versions_do_not_weigh(
+    root: Path, indexer: CodebaseIndexer, tmp_path: Path
+) -> None:
+    """An index that saw many edits of a small tree scores as one that was made just now."""
+    await indexer.index_all()
+    for number in range(3):
+        for name, text in FILES.items():
+            (root / name).write_text(f"{text}# cookies {'pool ' * number}\n")
+        await indexer.index_changed()
+    for name, text in FILES.items():
+        (root / name).write_text(text)
+    await indexer.index_changed()
+    now = CodebaseIndexer(root, tmp_path / "now.db")
+    for task in ("merging of cookies", "`Session` closes the pool", "test cookies"):
+        assert await indexer.relevant(task) == await now.relevant(task)
+
+
 async def test_explained(indexer: CodebaseIndexer) -> None:
     """With `explain`, the same files come with scores that fall and reasons in words."""
     plain = await indexer.get_relevant_files("merging of cookies", limit=3)
