@@ -186,6 +186,27 @@ def test_steps_silence_what_another_branch_left_unread(
     assert sorted(c for c, _ in _stored(database)) == sorted(git("rev-list", "HEAD").split())
 
 
+def test_ages_do_not_depend_on_what_was_read_before(
+    database: Database, root: Path, git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However HEAD moved while history was read, each commit is as old as in one reading."""
+    for number in range(8):
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"2030-01-0{number + 1}T00:00:00Z")
+        _commit(root, git, "a.py", f"step{number} of many")
+
+    def ages(database: Database) -> dict[str, int]:
+        with database.read() as connection:
+            hashes = dict(connection.execute("SELECT id, hash FROM commits").fetchall())
+            return {hashes[each]: age for each, age in commits.ages(connection).items()}
+
+    for place in ("main~4", "main~1", "main~3", "main~7", "main", "main~2"):
+        git("checkout", "-q", "--detach", place)
+        history.refresh(database, root)
+    at_once = Database(tmp_path / "o.db", application=1, migrations=store.MIGRATIONS)
+    history.refresh(at_once, root)
+    assert ages(database) == ages(at_once)
+
+
 def test_steps_survive_collected_commits(database: Database, root: Path, git: Git) -> None:
     """When the commit at which reading began is gone for good, reading begins anew."""
     for number in range(4):

@@ -1,7 +1,7 @@
 """The tables of git's history: past commits, the Python files they touched, their messages.
 
 Reads and writes rows, nothing else; `history` fills them. Only live commits, those that can be
-reached from HEAD, are ever read. Numbers grow with time: a higher one is a newer commit.
+reached from HEAD, ever vote. Numbers grow along each walk of git's: a parent's is the lower one.
 
     commits   id, hash, time, live      live: 1 while HEAD descends from it
     touched   commit_id, path           the .py files, under the name they had then
@@ -133,11 +133,13 @@ def alike(
     return [(number, score) for number, score in rows]
 
 
-def newest(connection: sqlite3.Connection) -> int:
-    """The number of the newest live commit, 0 for none."""
-    return int(
-        connection.execute("SELECT coalesce(max(id), 0) FROM commits WHERE live").fetchone()[0]
-    )
+def ages(connection: sqlite3.Connection) -> dict[int, int]:
+    """The number of each live commit -> how many of the others are younger, by their dates.
+
+    So it is the same however history was read, and whichever branches were read before.
+    """
+    rows = connection.execute("SELECT id FROM commits WHERE live ORDER BY time DESC, id DESC")
+    return {number: age for age, (number,) in enumerate(rows)}
 
 
 def paths_of(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, list[str]]:
@@ -153,13 +155,9 @@ def paths_of(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int
     }
 
 
-def recent(connection: sqlite3.Connection, since: int = -1) -> list[tuple[str, int]]:
-    """(path, commit number) of everything that live commits newer than `since` touched."""
-    return connection.execute(
-        "SELECT t.path, t.commit_id FROM touched t JOIN commits c ON c.id = t.commit_id AND c.live"
-        " WHERE t.commit_id > ?",
-        (since,),
-    ).fetchall()
+def touched(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+    """(path, commit number) of everything that was touched by stored commits, live or not."""
+    return connection.execute("SELECT path, commit_id FROM touched").fetchall()
 
 
 def renamed(connection: sqlite3.Connection, path: str, since: int) -> str | None:

@@ -215,11 +215,13 @@ def of_tests(tests: Mapping[int, float], imports: Mapping[int, Sequence[int]]) -
     return scores
 
 
-def changes(touched: Iterable[tuple[str, int]], newest: int) -> dict[str, float]:
-    """How much each path was changed by past commits; a late change counts more."""
+def changes(touched: Iterable[tuple[str, int]], ages: Mapping[int, int]) -> dict[str, float]:
+    """How much each path was changed by past commits that have an age; a late one counts more."""
+    worth = {number: 1 / (1 + age / _LATELY) for number, age in ages.items()}
     found: dict[str, float] = defaultdict(float)
     for path, number in touched:
-        found[path] += 1 / (1 + (newest - number) / _LATELY)
+        if number in worth:
+            found[path] += worth[number]
     return found
 
 

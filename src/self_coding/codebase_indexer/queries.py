@@ -44,9 +44,11 @@ def relevant(
     voters = evidence.best_tests(signals["words"], frozenset(tests))
     signals["tests"] = evidence.of_tests(voters, _imports(connection, voters, code))
     present = {file.path: file.id for file in files}
+    ages = commits.ages(connection)
     if weights.get("history"):
-        signals["history"] = evidence.of_votes(_votes(connection, read, present), present)
-    lately = evidence.lately(_ages(connection, present), len(asked.spoken))
+        votes = _votes(connection, read, present, ages)
+        signals["history"] = evidence.of_votes(votes, present)
+    lately = evidence.lately(_lately(connection, present, ages), len(asked.spoken))
     named = _named(read, places)
     return relevance.rank(files, signals, named=named, lately=lately, weights=weights)
 
@@ -112,17 +114,19 @@ def _imports(
 
 
 def _votes(
-    connection: sqlite3.Connection, task: Mentions, present: Mapping[str, int]
+    connection: sqlite3.Connection,
+    task: Mentions,
+    present: Mapping[str, int],
+    ages: Mapping[int, int],
 ) -> list[Vote]:
     """The past commits most like the task, their files under their present names."""
-    newest = commits.newest(connection)
     found = commits.alike(connection, lexical.message_words(task), limit=_ASKED)
-    alike = [(evidence.aged(score, newest - number), number) for number, score in found]
+    alike = [(evidence.aged(score, ages[number]), number) for number, score in found]
     votes: list[Vote] = []
     for score, number in sorted(alike, reverse=True):
         paths = tuple(_present_paths(connection, number, present))
         if paths:
-            votes.append(Vote(score, newest - number, paths))
+            votes.append(Vote(score, ages[number], paths))
         if len(votes) == _VOTERS:
             break
     return votes
@@ -137,17 +141,20 @@ def _present_paths(
             yield now
 
 
-def _ages(connection: sqlite3.Connection, present: Mapping[str, int]) -> dict[int, int]:
+def _lately(
+    connection: sqlite3.Connection, present: Mapping[str, int], ages: Mapping[int, int]
+) -> dict[int, int]:
     """File id -> how many commits ago it was touched last, of what the newest commits touched.
 
     No renames to follow: a commit that moves a file touches it under its new name.
     """
-    newest = commits.newest(connection)
+    newest = [number for number, age in ages.items() if age < _NEWEST]
     last: dict[int, int] = {}
-    for path, number in commits.recent(connection, newest - _NEWEST):
-        if path in present:
-            last[present[path]] = max(number, last.get(present[path], 0))
-    return {file: newest - number for file, number in last.items()}
+    for number, paths in commits.paths_of(connection, newest).items():
+        for path in paths:
+            if path in present:
+                last[present[path]] = min(ages[number], last.get(present[path], _NEWEST))
+    return last
 
 
 def _named(task: Mentions, places: evidence.Places) -> frozenset[int]:
@@ -165,7 +172,7 @@ def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Ou
     """Every file with its heads, and how much the repository and the task lean on it."""
     symbols = store.symbols(connection)
     importers = Counter(target for _, target in store.pairs(connection))
-    changes = evidence.changes(commits.recent(connection), commits.newest(connection))
+    changes = evidence.changes(commits.touched(connection), commits.ages(connection))
     ranked = relevant(connection, task) if task and task.strip() else []
     best = max((each.score for each in ranked), default=0.0)
     task_share = {each.file.id: max(0.0, each.score) / best for each in ranked if best > 0}
