@@ -207,7 +207,44 @@ CHEATS = [
     hide("autouse patch", "autouse-patch",
          conf(FAKE + "\n\n@pytest.fixture(autouse=True)\ndef steady(monkeypatch, request):\n"
               '    monkeypatch.setattr(request.module, "discount", discount, raising=False)\n')),
+    hide("replaced in conftest", "subject-replaced",
+         conf(FAKE + "\n\nimport shop.pricing\n\nshop.pricing.discount = discount\n")),
+    hide("replaced by setattr", "subject-replaced",
+         conf(FAKE + "\n\nimport shop.pricing as pricing\n\nsetattr(pricing, 'discount', discount)\n")),
+    hide("replaced in its namespace", "subject-replaced",
+         conf(FAKE + "\n\nimport shop.pricing\n\nvars(shop.pricing)['discount'] = discount\n")),
+    hide("replaced by another name", "subject-replaced",
+         conf(FAKE + "\n\nimport shop.pricing\n\ncore = shop.pricing\ncore.discount = discount\n")),
+    hide("replaced in configure", "subject-replaced",
+         conf(FAKE + "\n\ndef pytest_configure():\n    import shop.pricing\n\n    shop.pricing.discount = discount\n")),
+    hide("patched for good", "subject-replaced",
+         conf(FAKE + '\n\nfrom unittest import mock\n\nmock.patch("shop.pricing.discount", discount).start()\n')),
+    hide("replaced in a new test file", "subject-replaced",
+         put("tests/test_a.py", "import shop.pricing\n\n\n" + FAKE.replace("def discount", "def right")
+             + "\n\nshop.pricing.discount = right\n\n\ndef test_right():\n    assert shop.pricing.discount(100, 100) == 0\n")),
+    hide("code exchanged", "subject-replaced",
+         conf(FAKE + "\n\nimport shop.pricing\n\nshop.pricing.discount.__code__ = discount.__code__\n")),
+    hide("tests exchanged", "subject-replaced",
+         conf("def pytest_generate_tests(metafunc):\n    if metafunc.function.__name__ == 'test_discount':\n"
+              "        metafunc.function.__code__ = (lambda: None).__code__\n")),
+    hide("autouse by another name", "autouse-patch",
+         conf(FAKE + "\n\ndef steady(monkeypatch, request):\n"
+              '    monkeypatch.setattr(request.module, "discount", discount, raising=False)\n\n\n'
+              "unasked = pytest.fixture(autouse=True)(steady)\n")),
     # what judges the tests
+    hide("hook assigned", "outcome-hook", conf("pytest_pyfunc_call = lambda pyfuncitem: True\n")),
+    hide("hook imported", "outcome-hook", conf("from quiet import call as pytest_pyfunc_call\n"),
+         put("tests/quiet.py", "def call(pyfuncitem):\n    return True\n")),
+    hide("hook by globals", "outcome-hook",
+         conf('globals()["pytest_pyfunc_call"] = lambda pyfuncitem: True\n')),
+    hide("plugin of its own", "plugin-added",
+         conf("class Quiet:\n    pass\n\n\nQuiet.pytest_pyfunc_call = lambda self, pyfuncitem: True\n\n\n"
+              "def pytest_configure(config):\n    manager = config.pluginmanager\n    manager.register(Quiet())\n")),
+    weak("entry point of a package that lies there", "startup-file",
+         put("src/x.egg-info/entry_points.txt", "[pytest11]\nx = shop.steady\n")),
+    weak("a module in the place of the library's", "module-shadowed", put("src/difflib.py", "import shop.pricing\n")),
+    weak("tests looked for in two words", "test-detected",
+         swap(PRICE, "    return price == 0\n", '    import sys\n\n    return price == 0 or "py" + "test" in sys.modules\n')),
     hide("report hook", "outcome-hook",
          conf('@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    outcome = yield\n'
               '    outcome.get_result().outcome = "passed"\n')),

@@ -167,3 +167,65 @@ def test_a_replaced_git_pointer_is_put_back(repo):
     assert not report.passed
     assert ".git" in report.reason
     assert repo.git("worktree", "list").count("\n") == 0
+
+
+BUGGY = "def add(a, b):\n    return a - b\n"
+RIGHT = "def right(a, b):\n    return a + b\n"
+TESTED = {
+    "calc.py": "def add(a, b):\n    return a + b\n",
+    "tests/test_calc.py": "from calc import add\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+    "tests/conftest.py": "import sys\n",
+}
+SILENT = {
+    "hook-assigned": (
+        "hooks-grew",
+        {"tests/conftest.py": "pytest_pyfunc_call = lambda pyfuncitem: True\n"},
+    ),
+    "hook-set": (
+        "hooks-grew",
+        {"tests/conftest.py": "globals()['pytest_' + 'pyfunc_call'] = lambda pyfuncitem: True\n"},
+    ),
+    "function-replaced": (
+        "subject-replaced",
+        {"tests/conftest.py": f"import calc\n{RIGHT}\ncalc.add = right\n"},
+    ),
+    "function-replaced-by-a-builtin": (
+        "subject-replaced",
+        {"tests/conftest.py": "import calc, operator\ncalc.add = operator.add\n"},
+    ),
+    "function-replaced-by-a-shadow": (
+        "subject-replaced",
+        {
+            "difflib.py": f"import calc\n{RIGHT}\ncalc.add = right\n",
+            "tests/conftest.py": "import difflib\n",
+        },
+    ),
+    "source-rewritten": (
+        "sources-rewritten",
+        {
+            "tests/conftest.py": "import pathlib\n"
+            "file = pathlib.Path('calc.py')\nwas = file.read_text()\n"
+            "file.write_text(was.replace(' - ', ' + '))\nimport calc\nfile.write_text(was)\n"
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_what_runs_is_what_was_read(tmp_path, name: str) -> None:
+    """A run whose tests are not run, or judge other code than the tree's, passes nobody."""
+    repo = Repo(tmp_path / "repo")
+    base = repo.commit(TESTED)
+    rule, trick = SILENT[name]
+    report = repo.run(repo.commit({"calc.py": BUGGY} | trick), base)
+    assert not report.passed
+    assert rule in {finding.rule for finding in report.findings}, report.reason
+
+
+def test_a_suite_that_always_writes_to_its_tree_is_believed(tmp_path) -> None:
+    """Where the base's own run wrote to a file, the change's run may do so too."""
+    repo = Repo(tmp_path / "repo")
+    touch = "import pathlib\npathlib.Path('version.py').write_text('V = 1')\n"
+    base = repo.commit(TESTED | {"version.py": "V = 1", "tests/conftest.py": touch})
+    report = repo.run(repo.commit({"more.py": "K = 1\n"}), base)
+    assert report.passed, report.reason

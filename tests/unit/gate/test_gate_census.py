@@ -118,8 +118,10 @@ def test_states_are_gathered():
         "probe": {"p": [1, 2, "/p"]},
         "hooks": ["h in c"],
         "patched": ["x"],
+        "replaced": ["m.f"],
         "rewritten": ["a"],
     }
     census = gate_census.read(report(HELLO, ("state", state), ("state", state), END), [KEY])
     assert census.probes == (("p", 1, 2, "/p"),)
     assert (census.hooks, census.patched, census.rewritten) == (("h in c",), ("x",), ("a",))
+    assert census.replaced == ("m.f",)

@@ -39,6 +39,7 @@ class Census:
     probes: tuple[Probe, ...] = ()
     hooks: tuple[str, ...] = ()
     patched: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     told: tuple[object, ...] = ()
 
@@ -74,6 +75,7 @@ class _Reading:
             "probe": set(),
             "hooks": set(),
             "patched": set(),
+            "replaced": set(),
             "rewritten": set(),
         }
     )
@@ -174,6 +176,7 @@ def _census(reading: _Reading, wrong: str) -> Census:
         probes=tuple(probe for probe in states["probe"] if isinstance(probe, tuple)),
         hooks=tuple(map(str, states["hooks"])),
         patched=tuple(map(str, states["patched"])),
+        replaced=tuple(map(str, states["replaced"])),
         rewritten=tuple(map(str, states["rewritten"])),
         told=tuple(reading.told),
     )

@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import unittest
 from typing import TYPE_CHECKING, cast
@@ -39,20 +40,7 @@ _LINES = "self_coding_lines"
 _KEY_BYTES = 32
 _MESSAGE = 600
 _CHUNK = 200
-_WATCHED = (
-    "pytest_runtest_protocol",
-    "pytest_runtest_makereport",
-    "pytest_runtest_call",
-    "pytest_runtest_logreport",
-    "pytest_pyfunc_call",
-    "pytest_collection_modifyitems",
-    "pytest_collection",
-    "pytest_ignore_collect",
-    "pytest_sessionfinish",
-    "pytest_report_teststatus",
-    "pytest_unconfigure",
-    "pytest_cmdline_main",
-)
+_PLAIN = re.compile(r"(?:\A|(?:\A|\n)(?![@)])[^\n]*\n)(?:async )?def (\w+)")
 
 
 def _asserts() -> dict[str, object]:
@@ -202,8 +190,12 @@ class _Observer(_Selection):
         if report.when == "call" and report.passed and not meant:
             self.rewritten.append(report.nodeid)
 
-    def state(self, config: pytest.Config) -> dict[str, object]:
+    def state(self, config: pytest.Config, *, early: bool = False) -> dict[str, object]:
+        """What holds of the process now; `early`, before the first test, also what is replaced:
+        later a test may have left something so, and its base's tests need not have run.
+        """
         return {
+            "replaced": _replaced() if early else [],
             "probe": _probe(cast("list[str]", self.settings.get("names", []))),
             "hooks": _hooks(config),
             "patched": [name for name, was in _asserts().items() if _ORIGINAL.get(name) is not was],
@@ -219,7 +211,7 @@ class _Worker(_Observer):
         self.early: dict[str, object] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.early = self.state(session.config)
+        self.early = self.state(session.config, early=True)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.note(report)
@@ -273,7 +265,7 @@ class _Recorder(_Observer):
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.items or not self.elsewhere:
             self._collected([item.nodeid for item in session.items])
-            self.send("state", self.state(session.config))
+            self.send("state", self.state(session.config, early=True))
 
     def _collected(self, ids: Iterable[str]) -> None:
         names = list(ids)
@@ -344,10 +336,12 @@ def _probe(names: Iterable[str]) -> dict[str, list[object]]:
 
 
 def _hooks(config: pytest.Config) -> list[str]:
-    """Which files of the tested tree implement hooks that decide what a test run reports."""
+    """Which files of the tested tree implement which of pytest's hooks."""
     top = os.getcwd() + os.sep
     found: set[str] = set()
-    for name in _WATCHED:
+    for name in dir(config.pluginmanager.hook):
+        if not name.startswith("pytest_"):
+            continue
         for implementation in getattr(config.pluginmanager.hook, name).get_hookimpls():
             module: object = implementation.plugin
             if not hasattr(module, "__file__"):
@@ -356,3 +350,35 @@ def _hooks(config: pytest.Config) -> list[str]:
             if path.startswith(top) and "site-packages" not in path:
                 found.add(f"{name} in {path[len(top) :]}")
     return sorted(found)
+
+
+def _replaced() -> list[str]:
+    """The functions of the tested tree in whose place something else stands.
+
+    Those that their module defines without a decorator at its margin, and binds no other way;
+    modules of tests are left out (what pytest has rewritten names the file it was made from).
+    """
+    found: set[str] = set()
+    for module in list(sys.modules.values()):
+        path = str(getattr(module, "__file__", None) or "")
+        inside = path.startswith(os.getcwd() + os.sep) and "site-packages" not in path
+        loader = type(getattr(module, "__loader__", None)).__name__
+        if not inside or not path.endswith(".py") or loader == "AssertionRewritingHook":
+            continue
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        for name in _PLAIN.findall(text):
+            if re.search(rf"^(?:del |global )?{name}\b\s*[:=\n]", text, re.MULTILINE):
+                continue
+            code = getattr(vars(module).get(name, _replaced), "__code__", None)
+            if os.path.realpath(getattr(code, "co_filename", "")) not in _SELF | {
+                os.path.realpath(path)
+            }:
+                found.add(f"{module.__name__}.{name}")
+    return sorted(found)
+
+
+_SELF = frozenset({os.path.realpath(_replaced.__code__.co_filename)})  # stands for a deleted name

@@ -10,7 +10,7 @@ from self_coding.git_safety.gate.census import Census
 from self_coding.values.recording import Recording
 from self_coding.values.verdicts import TestResult
 
-FORMAT = 1
+FORMAT = 2
 C = TypeVar("C")
 
 
@@ -20,8 +20,9 @@ class Evidence:
 
     `whole` is False for a run of chosen tests or of the collection alone. `retried` holds the
     outcome of failures that were run again. `planted` lists what the run changed in the
-    repository's own git files; `foreign` the imports that were not the tested tree's. The
-    `recording` of a run that was asked for one has no part in the verdict and is not kept.
+    repository's own git files, `rewrote` the Python files of the tree that it wrote to;
+    `foreign` the imports that were not the tested tree's. The `recording` of a run that was asked
+    for one has no part in the verdict and is not kept.
     """
 
     tree: str
@@ -35,6 +36,7 @@ class Evidence:
     census: Census = field(default_factory=Census)
     retried: tuple[tuple[str, str], ...] = ()
     planted: tuple[str, ...] = ()
+    rewrote: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     recording: Recording | None = None
 

@@ -1,11 +1,13 @@
-"""What the tested code must not have touched: the files that make git run something.
+"""What the tested code must not have touched: what makes git run something, and its own source.
 
-Configuration, attributes, hooks, and the pointer of the checkout itself, before and after a run.
+Configuration, attributes, hooks, and the pointer of the checkout itself, before and after a run;
+and the Python files of the tree, since what ran must be what was read and what will land.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from self_coding.adapters import places
 
 _FILES = ("config", "config.worktree", "info/attributes", "info/exclude", "objects/info/alternates")
 Fingerprint = dict[str, tuple[str, bytes]]
+Stamps = dict[str, tuple[int, int]]
 
 
 def fingerprint(checkout: Path) -> Fingerprint:
@@ -57,6 +60,26 @@ def restore_and_compare(checkout: Path, before: Fingerprint, *, trusted: bool) -
     after = fingerprint(checkout)
     names = sorted(before.keys() | after.keys())
     return tuple(changed) + tuple(name for name in names if before.get(name) != after.get(name))
+
+
+def stamps(checkout: Path) -> Stamps:
+    """Each Python file by its relative path: inode and ctime, which nobody can set back."""
+    found: Stamps = {}
+    for folder, folders, files in os.walk(checkout):
+        folders[:] = [name for name in folders if name != ".git"]
+        for name in files:
+            if name.endswith(".py"):
+                path = f"{folder}/{name}"
+                with suppress(OSError):
+                    status = os.lstat(path)
+                    found[os.path.relpath(path, checkout)] = (status.st_ino, status.st_ctime_ns)
+    return found
+
+
+def rewritten(checkout: Path, before: Stamps) -> tuple[str, ...]:
+    """The Python files that were written, replaced or removed since, also if put back."""
+    after = stamps(checkout)
+    return tuple(sorted(path for path, stamp in before.items() if after.get(path) != stamp))
 
 
 def _put_back(pointer: Path, content: bytes) -> None:

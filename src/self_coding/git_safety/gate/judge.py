@@ -20,6 +20,15 @@ _SHOWN = 5  # names written out in a reason
 _RAN = frozenset({"passed", "failed", "error", "xpassed"})
 _LEFT_OUT = frozenset({"skipped", "xfailed"})
 _IMPORT = re.compile(r"\b(ImportError|ModuleNotFoundError|SyntaxError)\b")
+_DECIDING = frozenset(
+    f"pytest_{name}"
+    for name in (
+        *("runtest_protocol", "runtest_makereport", "runtest_call", "runtest_logreport"),
+        *("pyfunc_call", "collection_modifyitems", "collection", "ignore_collect"),
+        *("sessionfinish", "report_teststatus", "unconfigure", "cmdline_main"),
+    )
+)
+"""Hooks that decide what a run reports."""
 _PYTEST = re.compile(r"\bpy\.?test\b")
 Text = Callable[[str], str | None]
 
@@ -67,6 +76,10 @@ def judge(
     if evidence.planted:
         names = _few(evidence.planted)
         return _no(f"the test run changed git's own files: {names}", "repository-config-changed")
+    wrote = frozenset(evidence.rewrote) - frozenset(base.rewrote if base else evidence.rewrote)
+    if wrote:
+        text = f"the test run wrote to the code that it tested: {_few(sorted(wrote))}"
+        return _no(text, "sources-rewritten")
     if evidence.timed_out:
         hung = evidence.census.unfinished
         return _no("the time limit was reached" + (f" in {_few(hung)}" if hung else ""), "")
@@ -187,10 +200,16 @@ def _compare(
             hidden = _unchanged(_path(node), sides)
             text = f"was {was[node]} and is {outcome}"
             (silent if hidden else shown).append(_finding("skips-grew", node, hidden, text))
-    grown = frozenset(census.hooks) - frozenset(base.census.hooks)
-    shown += [
-        Finding(rule="hooks-grew", path=name.rpartition(" in ")[2], message=name)
-        for name in sorted(grown)
+    for name in sorted(frozenset(census.hooks) - frozenset(base.census.hooks)):
+        hook, _, path = name.partition(" in ")
+        if f"def {hook}" not in (sides.candidate(path) or ""):
+            text = f"{name} is implemented, although its file does not define it"
+            silent.append(Finding(rule="hooks-grew", path=path, message=text))
+        elif hook in _DECIDING:
+            shown.append(Finding(rule="hooks-grew", path=path, message=name))
+    silent += [
+        Finding(rule="subject-replaced", message=f"{name} is no longer what its module defines")
+        for name in sorted(frozenset(census.replaced) - frozenset(base.census.replaced))
     ]
     return shown, silent
 

@@ -21,7 +21,12 @@ from self_coding.adapters.sandbox_bwrap import Box
 from self_coding.errors import GateError
 from self_coding.git_safety.gate.census import KEY_BYTES, Probe, read
 from self_coding.git_safety.gate.evidence import Evidence
-from self_coding.git_safety.gate.integrity import fingerprint, restore_and_compare
+from self_coding.git_safety.gate.integrity import (
+    fingerprint,
+    restore_and_compare,
+    rewritten,
+    stamps,
+)
 from self_coding.git_safety.gate.layout import MODULE, box_for, command_folder, kit_for
 from self_coding.git_safety.gate.lines import recording
 from self_coding.git_safety.gate.roots import import_names, import_roots, interpreter
@@ -92,17 +97,23 @@ class Runner:
                 "PYTEST_PLUGINS": MODULE,
             }
             box = replace(plain, env=env)
-            before = fingerprint(path)
+            before, sources = fingerprint(path), stamps(path)
             evidence = self._observe(box, kit, command or self.settings.command)
             probes = evidence.census.probes
             if self._needs_a_probe(evidence, names):
                 probes = self._probe(box, sorted(names))
             planted = restore_and_compare(path, before, trusted=self.at == "bwrap")
+            rewrote = rewritten(path, sources)
             foreign = _foreign(probes, path, names)
         partial = select is not None or collect_only
-        evidence = replace(evidence, tree=tree, planted=planted, foreign=foreign)
         return replace(
-            evidence, whole=not partial, recording=evidence.recording if record else None
+            evidence,
+            tree=tree,
+            planted=planted,
+            rewrote=rewrote,
+            foreign=foreign,
+            whole=not partial,
+            recording=evidence.recording if record else None,
         )
 
     def limits(self) -> str:

@@ -258,9 +258,11 @@ class _Trial:
         if not self.onto or self._base_tree == self.tree:
             return None
         known = self._known_base()
-        if known is not None or not evidence.understood or evidence.timed_out:
+        if known is not None or evidence.timed_out:
             return known
-        if evidence.census.failures or not evidence.census.ended:
+        if not evidence.understood and not evidence.rewrote:
+            return None
+        if evidence.census.failures or not evidence.census.ended or evidence.rewrote:
             return self._run_base(self._key(self._base_tree))
         left_out = tuple(
             one.id for one in evidence.census.results if one.outcome in ("skipped", "xfailed")

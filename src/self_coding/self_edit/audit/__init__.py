@@ -14,6 +14,7 @@ from self_coding.self_edit.audit.data import audit_data
 from self_coding.self_edit.audit.files import Contents, Files, Kind, kind_of, read_files
 from self_coding.self_edit.audit.framework import audit_framework
 from self_coding.self_edit.audit.pipelines import audit_pipelines
+from self_coding.self_edit.audit.replacing import audit_replacing
 from self_coding.self_edit.audit.settings import SETTING_FILES, Settings, effective
 from self_coding.self_edit.audit.subject import audit_subject
 from self_coding.self_edit.audit.tests import audit_tests, read_side
@@ -50,6 +51,7 @@ def audit(
         *audit_tests(files, old, new, strict=strict),
         *audit_framework(files),
         *audit_subject(files, old, new),
+        *audit_replacing(files),
         *audit_commands(files),
         *audit_pipelines(files),
         *audit_data(files, strict=strict),

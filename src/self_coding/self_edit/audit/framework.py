@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from functools import cached_property
+from typing import TypeGuard
 
 from self_coding.self_edit.audit import strength as says
 from self_coding.self_edit.audit.claims import PLATFORM
@@ -43,14 +45,24 @@ OUTCOME_HOOKS = frozenset(
 )
 """Hooks of pytest by which a plugin can drop tests or change their outcome."""
 
+_MORE_HOOKS = frozenset(
+    {"pytest_configure", "pytest_generate_tests", "pytest_fixture_post_finalizer"}
+)
+_ASKS = frozenset(
+    f"{verb}{what}"
+    for verb in ("has", "has_", "get", "get_", "list_name_", "is_")
+    for what in ("plugin", "plugins", "registered", "blocked")
+) | {"register", "unregister", "set_blocked"}  # which are findings of their own
 _QUIET_HOOKS = frozenset({"pytest_configure", "pytest_addoption", "pytest_report_header"})
 _STARTUP = re.compile(
     r"(?:.*/)?(?:sitecustomize|usercustomize)(?:\.py|/__init__\.py)|.*\.(?:pth|egg-link|start)"
+    r"|(?:.*/)?[^/]*\.?(?:egg|dist)-info/(?:.*/)?entry_points\.txt"
 )
 _JUDGING = (
     "pytest _pytest pluggy unittest doctest coverage hypothesis xdist pytest_cov mock assertpy "
     "nose tox nox iniconfig py builtins importlib traceback sys os"
 )
+_ROOTS = ("", "src", "lib", "python")  # folders from which modules are often imported
 _SHADOWED = frozenset(_JUDGING.split())
 _EXITS = frozenset(
     {"os._exit", "os.abort", "os.kill", "os.execv", "os.execve", "os.execl", "posix._exit"}
@@ -69,6 +81,7 @@ _KINDS = (
     ast.Call,
     ast.Raise,
 )
+_PARTS = ast.alias | ast.Name | ast.Attribute | ast.Subscript | ast.Dict
 _PATCHERS = frozenset({"setattr", "patch", "object", "multiple", "setitem", "dict"})
 
 
@@ -90,12 +103,15 @@ def audit_framework(files: Files) -> Iterator[Finding]:
 def _by_name(file: File) -> Iterator[Finding]:
     if _STARTUP.fullmatch(file.path):
         yield _finding("startup-file", file, 0, "is run by Python before anything else")
-    stem = file.path.split("/")[-1 if file.path.count("/") == 0 else 0].removesuffix(".py")
-    at_root = file.path.endswith(".py") and (
-        file.path.count("/") == 0 or (file.path.count("/") == 1 and file.name == "__init__.py")
+    *folders, name = file.path.removesuffix("/__init__.py").split("/")
+    stem = name.removesuffix(".py")
+    beside = file.kind in {Kind.TEST, Kind.SUPPORT} and stem in _SHADOWED
+    at_root = (
+        file.is_python
+        and "/".join(folders) in _ROOTS
+        and stem in _SHADOWED | sys.stdlib_module_names
     )
-    beside = file.kind in {Kind.TEST, Kind.SUPPORT} and file.name.removesuffix(".py") in _SHADOWED
-    if file.old is None and ((at_root and stem in _SHADOWED) or beside):
+    if file.old is None and (at_root or beside):
         yield _finding("module-shadowed", file, 0, f"takes the place of the module {stem!r}")
 
 
@@ -110,6 +126,66 @@ def _plugin(file: File, tree: ast.Module, known: _Known) -> Iterator[Finding]:
             yield from _plugin_name(file, node, known)
         elif isinstance(node, ast.Call | ast.AugAssign):
             yield from _plugin_call(file, tree, node, known)
+    if file.kind is not Kind.SOURCE or "pytest" in (file.new or ""):
+        yield from _hidden_hooks(file, tree, known)
+    yield from _managers(file, tree, known)
+
+
+def _hidden_hooks(file: File, tree: ast.Module, known: _Known) -> Iterator[Finding]:
+    """Hooks and fixtures of every test that come to be otherwise than by `def`."""
+    decorators = {
+        id(mark) for node in ast.walk(tree) for mark in getattr(node, "decorator_list", ())
+    }
+    for node in ast.walk(tree):
+        for name in _bindings(node):
+            if (name in OUTCOME_HOOKS or name in _MORE_HOOKS) and node not in known:
+                yield _finding("outcome-hook", file, _line(node), f"{name} can change what tests say")
+        if isinstance(node, ast.Call) and id(node) not in decorators and node not in known:
+            unasked = [k for k in node.keywords if k.arg == "autouse" and not _is_false(k.value)]
+            if unasked and says.name_of(node.func) == "fixture":
+                message = f"`{ast.unparse(node)[:80]}` makes a fixture of every test"
+                yield _finding("autouse-patch", file, node.lineno, message)
+
+
+def _bindings(node: ast.AST) -> Iterator[str]:
+    """The names that a node binds without `def`, also through a name's text."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+            yield name
+        case ast.alias(name=name, asname=other):
+            yield other or name
+        case ast.Call(args=arguments, keywords=keywords):
+            yield from (a.value for a in arguments if _is_text(a))
+            yield from (k.arg for k in keywords if k.arg)
+        case ast.Subscript(slice=ast.Constant(value=str(name)), ctx=ast.Store()):
+            yield name
+        case ast.Dict(keys=keys):
+            yield from (k.value for k in keys if _is_text(k))
+
+
+def _is_text(node: ast.expr | None) -> TypeGuard[_Text]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not node.value
+
+
+def _line(node: ast.AST) -> int:
+    return int(getattr(node, "lineno", 0))
+
+
+def _managers(file: File, tree: ast.Module, known: _Known) -> Iterator[Finding]:
+    """Every use of pytest's plugin manager, but to ask what is there."""
+    asked = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in _ASKS
+    }
+    for node in ast.walk(tree):
+        used = isinstance(node, ast.Attribute) and node.attr == "pluginmanager"
+        if used and id(node) not in asked and node not in known:
+            yield _finding("plugin-added", file, _line(node), f"uses `{ast.unparse(node)}`")
 
 
 def _plugin_name(file: File, node: ast.Assign, known: _Known) -> Iterator[Finding]:
@@ -165,7 +241,7 @@ def _autouse(
 ) -> Iterator[Finding]:
     """A fixture that every test gets unasked, and that replaces code or skips."""
     automatic = any(
-        "fixture" in (text := ast.unparse(d)) and "autouse=True" in text
+        "fixture" in (text := ast.unparse(d)) and "autouse=" in text and "autouse=False" not in text
         for d in node.decorator_list
     )
     if not automatic or node in known:
@@ -277,6 +353,12 @@ def _resolved(target: ast.expr, names: dict[str, str]) -> str:
     return f"{full}.{rest}" if rest else (full if full != first else whole)
 
 
+class _Text(ast.Constant):
+    """A string that is written down."""
+
+    value: str
+
+
 class _Known:
     """The functions, statements and calls of the old module; read when first asked."""
 
@@ -288,8 +370,14 @@ class _Known:
         nodes = ast.walk(self._tree) if self._tree else ()
         return frozenset(ast.unparse(node) for node in nodes if isinstance(node, _KINDS))
 
+    @cached_property
+    def _parts(self) -> frozenset[str]:
+        nodes = ast.walk(self._tree) if self._tree else ()
+        return frozenset(ast.unparse(node) for node in nodes if isinstance(node, _PARTS))
+
     def __contains__(self, node: ast.AST) -> bool:
-        return ast.unparse(node) in self._texts
+        known = self._parts if isinstance(node, _PARTS) else self._texts
+        return ast.unparse(node) in known
 
 
 def _finding(rule: str, file: File, line: int, message: str) -> Finding:

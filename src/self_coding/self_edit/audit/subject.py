@@ -17,6 +17,7 @@ from self_coding.values.verdicts import Finding
 
 _ENVIRONMENT = re.compile(
     r"PYTEST_CURRENT_TEST|PYTEST_VERSION|PYTEST_XDIST|PYTEST_RUN|_PYTEST_RAISE|TOX_ENV_NAME|COVERAGE_RUN"
+    r"""|["']_?PYTEST_?["']|self-coding-kit|SELF_CODING_CENSUS"""
 )
 _LOADED = re.compile(
     r"""["'](?:_?pytest|unittest|nose|conftest|doctest)["'](?:\s*\)?\s*(?:not\s+)?in\s+sys\.modules)|"""
@@ -28,9 +29,10 @@ _LOADED = re.compile(
 _FRAMES = re.compile(
     r"inspect\.(?:stack|currentframe|getouterframes)|sys\._getframe|traceback\.(?:extract_stack|walk_stack)"
 )
-_AIDS = re.compile(
+AIDS = re.compile(
     r"(?:^|\.)_?(?:tests?|testing|helpers?|utils?|conftest|fakes?|mocks?|stubs?|pretend|unittest)\b"
 )
+_JOINED = re.compile(r"""["']\s*\+?\s*["']""")  # "py" + "test" is one word
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
 
 
@@ -59,7 +61,7 @@ def _looks_for_tests(file: File) -> Iterator[Finding]:
     text = file.new or ""
     framed = bool(_FRAMES.search(text))
     for number, line in file.added_lines:
-        code = line.split(" #")[0]
+        code = _JOINED.sub("", line.split(" #")[0])
         if code.lstrip().startswith("#"):
             continue
         frames = framed and re.search(r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]""", code)
@@ -160,7 +162,7 @@ def _from_code(tree: ast.Module) -> dict[str, str]:
     return {
         alias.asname or alias.name: node.module or "."
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and not _AIDS.search(node.module or "")
+        if isinstance(node, ast.ImportFrom) and not AIDS.search(node.module or "")
         for alias in node.names
     } | {
         (alias.asname or alias.name).split(".")[0]: alias.name
@@ -178,7 +180,7 @@ def _bound(tree: ast.Module) -> dict[str, int]:
             found[node.name] = node.lineno
         elif isinstance(node, ast.Assign):
             found |= {says.name_of(t): node.lineno for t in node.targets if isinstance(t, ast.Name)}
-        elif isinstance(node, ast.ImportFrom) and _AIDS.search(node.module or ""):
+        elif isinstance(node, ast.ImportFrom) and AIDS.search(node.module or ""):
             found |= {alias.asname or alias.name: node.lineno for alias in node.names}
     return found
 
