@@ -222,6 +222,13 @@ CHEATS = [
     hide("replaced in a new test file", "subject-replaced",
          put("tests/test_a.py", "import shop.pricing\n\n\n" + FAKE.replace("def discount", "def right")
              + "\n\nshop.pricing.discount = right\n\n\ndef test_right():\n    assert shop.pricing.discount(100, 100) == 0\n")),
+    hide("replaced for other files", "subject-replaced",
+         put("tests/test_a.py", "import shop.pricing\n\n\n" + FAKE.replace("def discount", "def right")
+             + "\n\ndef setup_module():\n    import test_pricing\n\n    test_pricing.discount = right\n"
+             "    shop.pricing.discount = right\n\n\ndef test_right():\n    assert shop.pricing.RATE == 0.2\n")),
+    hide("replaced by exec", "subject-replaced",
+         conf(FAKE + "\n\n@pytest.fixture(autouse=True)\ndef steady(request):\n"
+              "    exec('request.module.discount = discount', {'request': request, 'discount': discount})\n")),
     hide("code exchanged", "subject-replaced",
          conf(FAKE + "\n\nimport shop.pricing\n\nshop.pricing.discount.__code__ = discount.__code__\n")),
     hide("tests exchanged", "subject-replaced",

@@ -139,7 +139,9 @@ def _hidden_hooks(file: File, tree: ast.Module, known: _Known) -> Iterator[Findi
     for node in ast.walk(tree):
         for name in _bindings(node):
             if (name in OUTCOME_HOOKS or name in _MORE_HOOKS) and node not in known:
-                yield _finding("outcome-hook", file, _line(node), f"{name} can change what tests say")
+                yield _finding(
+                    "outcome-hook", file, _line(node), f"{name} can change what tests say"
+                )
         if isinstance(node, ast.Call) and id(node) not in decorators and node not in known:
             unasked = [k for k in node.keywords if k.arg == "autouse" and not _is_false(k.value)]
             if unasked and says.name_of(node.func) == "fixture":

@@ -23,6 +23,8 @@ _IMPORTERS = re.compile(r"(?:^|\.)(?:import_module|__import__|reload)$")
 _CHANGERS = frozenset({"update", "insert", "append", "extend", "setdefault", "__setitem__", "pop"})
 _RUN = frozenset({"item", "pyfuncitem", "request", "node", "metafunc", "function"})
 _RUN_PARTS = frozenset({"obj", "_obj", "runtest", "function", "__code__", "__func__"})
+_SET_UP = re.compile(r"set_?up", re.IGNORECASE)
+_TEAR_DOWN = re.compile(r"tear_?down", re.IGNORECASE)
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -59,13 +61,21 @@ def _exchanges_code(act: _Act) -> bool:
     return part == "__code__" or (part in _RUN_PARTS and root in _RUN)
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What a file's tests call, and what its tear-downs write back as it was."""
+
+    tested: frozenset[str]
+    put_back: frozenset[str]
+
+
 class _Scope:
     """A module outside of its functions, or one function that is no test."""
 
-    def __init__(self, whole: ast.AST, names: dict[str, str], tested: frozenset[str]) -> None:
+    def __init__(self, whole: ast.AST, names: dict[str, str], file: _Around) -> None:
         body = list(_outside(whole))
         self.acts = [act for node in body for act in _of_node(node)]
-        self._whole, self._tested = whole, tested
+        self._whole, self._file = whole, file
         self._name = str(getattr(whole, "name", ""))
         self._own = _own_names(whole, body)
         self._names = {name: full for name, full in names.items() if name not in self._own}
@@ -77,13 +87,18 @@ class _Scope:
 
     def replaces(self, act: _Act) -> bool:
         """Whether it leaves imported code changed for tests that did not ask for it."""
+        if says.name_of(act.target) == "exec":
+            return self._is_unasked()
         undone = (
             isinstance(act.by, ast.Call) and says.dotted(act.by.func).split(".")[0] in self._own
         )
         if undone or _says_little(act.value) or not self._reaches(act.target):
             return False
-        if re.match(r"set_?up", self._name, re.IGNORECASE) and self._tested:
-            return says.name_of(act.target) in self._tested
+        if _TEAR_DOWN.match(self._name):
+            return ast.unparse(act.target) not in self._file.put_back
+        if _SET_UP.match(self._name):
+            tested = says.name_of(act.target) in self._file.tested
+            return tested or ast.unparse(act.target) not in self._file.put_back
         return self._is_unasked() or not self._puts_back(act)
 
     def _is_unasked(self) -> bool:
@@ -142,15 +157,29 @@ def _scopes(tree: ast.Module, *, beside: bool) -> Iterator[_Scope]:
     names = _imports(tree) if beside else {}
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     tests = [function for function in functions if function.name.startswith("test")]
-    tested = frozenset(
-        says.name_of(node.func)
-        for test in tests
-        for node in ast.walk(test)
-        if isinstance(node, ast.Call)
+    called = [n.func for test in tests for n in ast.walk(test) if isinstance(n, ast.Call)]
+    downs = [function for function in functions if _TEAR_DOWN.match(function.name)]
+    around = _Around(
+        tested=frozenset(map(says.name_of, called)),
+        put_back=frozenset(_put_back(tree, downs)),
     )
-    yield _Scope(tree, names, tested)
+    yield _Scope(tree, names, around)
     for function in functions:
-        yield _Scope(function, {} if function in tests else names, tested)
+        yield _Scope(function, {} if function in tests else names, around)
+
+
+def _put_back(tree: ast.Module, downs: Sequence[ast.AST]) -> Iterator[str]:
+    """The places to which tear-downs write a constant, or what was kept of them."""
+    kept = {
+        (ast.unparse(target), ast.unparse(node.value))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    }
+    for act in (act for down in downs for node in _outside(down) for act in _of_node(node)):
+        place, value = ast.unparse(act.target), act.value
+        if isinstance(value, ast.Constant) or (value and (ast.unparse(value), place) in kept):
+            yield place
 
 
 def _acts(tree: ast.Module | None) -> Iterator[_Act]:
@@ -193,7 +222,9 @@ def _written(target: ast.expr, node: ast.AST, value: ast.expr | None) -> Iterato
 def _called(node: ast.Call) -> Iterator[_Act]:
     """`setattr(module, ...)`, `vars(module).update(...)`, `patch("a.b").start()` and the like."""
     name = says.name_of(node.func)
-    if name in {"setattr", "delattr"} and node.args:
+    if isinstance(node.func, ast.Name) and name == "exec":
+        yield _Act(node.func, node, None)  # what it does cannot be read
+    elif name in {"setattr", "delattr"} and node.args:
         yield _Act(node.args[0], node, node.args[2] if len(node.args) > 2 else None)
     elif isinstance(node.func, ast.Attribute):
         inner = node.func.value
