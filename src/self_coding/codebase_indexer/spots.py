@@ -66,6 +66,8 @@ class Unsure(Exception):  # noqa: N818 - no error: the parser is asked instead
 
 def by_text(text: str, words: Set[str]) -> Spots | None:
     """What the lines with the words say; None where they alone do not tell."""
+    if not any(word in text for word in words) and not _STAR.search(text):
+        return Spots([], [], [], [])
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
