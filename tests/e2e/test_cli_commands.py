@@ -230,10 +230,25 @@ def test_export_and_import(repository: Path, tmp_path: Path) -> None:
     """What one journal exports, another one imports."""
     run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
     lines = tmp_path / "journal.jsonl"
-    run(repository, "export", str(lines))
+    assert "1 attempts written to" in run(repository, "export", str(lines)).stdout
     other = sample_repo(tmp_path / "other")
     run(other, "import", str(lines))
     assert "Add triple" in run(other, "log").stdout
+
+
+def test_an_export_replaces_no_file_unasked(repository: Path, tmp_path: Path) -> None:
+    """A file that is there stays as it is until --force says otherwise; a link stays a link."""
+    file, link = tmp_path / "notes.md", tmp_path / "link"
+    file.write_text("mine")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    for name in (file, link):
+        assert "--force" in run(repository, "export", str(name), status=3).stderr
+        assert file.read_text() == "mine"
+    assert told(repository, "export", "--force", str(link)) == {"exported": 0, "file": str(link)}
+    assert link.is_symlink()
+    assert file.read_text() == ""
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 def test_init_then_doctor(repository: Path) -> None:
@@ -265,6 +280,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("summary", "--tokens", "0"), "", 2, "range x>=1"),
         (("mcp", "--http", "--port", "99999"), "", 2, "range 1<=x<=65535"),
         (("export", "no-such-folder/file"), "", 3, "cannot write no-such-folder/file"),
+        (("export", ""), "", 3, "hint: name a file"),
         (("explain", "HEAD@{99}"), "", 3, "no commit called"),
         (("impact", "../../outside.py"), "", 3, "is neither in"),
         (("rollback", "HEAD"), "", 130, "no answer"),

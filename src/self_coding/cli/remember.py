@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from self_coding.cli.files import write_file
 from self_coding.cli.restore import when
 from self_coding.cli.session import AT_LEAST_ONE, Session, first_line, table
 from self_coding.errors import GitSafetyError, JournalError
@@ -181,16 +182,19 @@ def lessons_command(session: Session, task: str, limit: int) -> None:
 
 @click.command("export")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@click.option("--force", is_flag=True, help="Replace a FILE that is there.")
 @click.pass_obj
-def export_command(session: Session, file: Path) -> None:
+def export_command(session: Session, file: Path, *, force: bool) -> None:
     """Write the whole journal as JSON lines to FILE ('-': standard output)."""
     lines = session.run(_journal(session).export_lines())
-    try:
-        with click.open_file(str(file), "w", encoding="utf-8", atomic=str(file) != "-") as target:
-            for line in lines:
-                target.write(f"{line}\n")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise JournalError(f"cannot write {file}: {error.strerror}") from error
+    text = "".join(f"{line}\n" for line in lines)
+    if str(file) == "-":
+        click.echo(text, nl=False)
+        return
+    write_file(file, text, force=force)
+    count = sum(not line.startswith('{"lesson"') for line in lines)
+    told = {"exported": count, "file": str(file)}
+    session.emit(told, f"{count} attempts written to {file}")
 
 
 @click.command("import")

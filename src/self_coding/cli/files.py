@@ -1,0 +1,90 @@
+"""Files that a person names on the command line: written whole or not at all, never over another.
+
+It knows nothing of what stands in them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from self_coding.cli.session import first_line
+from self_coding.errors import JournalError
+
+
+def write_file(file: Path, text: str, *, force: bool) -> None:
+    """Write `text` into a new `file`; one that is there is replaced only with `force`.
+
+    Pipes and devices are written into as they are.
+
+    Raises:
+        JournalError: it is there already, or cannot be written; nothing is left behind.
+    """
+    target = Path(os.path.realpath(file))  # a link stays one: what it leads to is written
+    try:
+        if _is_stream(file):  # not `target`: what /dev/fd leads to has no name
+            file.write_text(text, encoding="utf-8")
+        elif force:
+            _replace(target, text)
+        else:
+            _create(target, text)
+    except FileExistsError as error:
+        hint = "nothing was written; give another name, or --force to replace it"
+        raise JournalError(f"{file} is there already", hint=hint) from error
+    except OSError as error:
+        hint = "name a file, in a folder that is there and that you may write into"
+        message = f"cannot write {first_line(str(file))}: {error.strerror}"
+        raise JournalError(message, hint=hint) from error
+
+
+def _is_stream(file: Path) -> bool:
+    """Whether it is a pipe or a device, such as a shell gives for `>(gzip)`."""
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):  # a rename would put a file in their place
+        raise OSError(errno.EINVAL, "it is no file")
+    return not stat.S_ISREG(mode)
+
+
+def _create(target: Path, text: str) -> None:
+    """Exclusively, so that a file that appears meanwhile is not written over either."""
+    with target.open("x", encoding="utf-8") as new:
+        try:
+            new.write(text)
+            new.flush()
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _replace(target: Path, text: str) -> None:
+    """In one step, so that a write that fails half-way leaves the old file."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".self-coding-")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as new:
+            new.write(text)
+        part.chmod(_mode(target))
+        part.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def _mode(target: Path) -> int:
+    """The permissions of the file that is replaced, or those that a new one gets."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
