@@ -148,6 +148,18 @@ def test_no_answer_is_no_approval(repository: Path, answer: str) -> None:
     assert one["failure_analysis"] == "it was not approved"
 
 
+def test_failures_of_before_are_not_called_green(repository: Path) -> None:
+    """Where tests fail that failed before, the question and the result count them."""
+    write_files(repository, {"tests/test_old.py": "def test_old():\n    assert False\n"})
+    subprocess.run(["git", "add", "tests"], cwd=repository, check=True)
+    subprocess.run(["git", "commit", "-qm", "red"], cwd=repository, check=True)
+    words = ("try", "Add x", "--with", "touch src/x.py", "--ask")
+    done = run(repository, *words, stdin="y\n")
+    for said in (done.stderr, done.stdout):
+        assert "tests, no new failures (1 known)" in said
+        assert "green" not in said
+
+
 def test_an_interrupt_at_the_question_is_no_approval(repository: Path) -> None:
     """Ctrl-C ends the question at once; the attempt is refused, and nothing is left open."""
     words = [sys.executable, "-m", "self_coding", "--repo", str(repository), "try", "Add x"]
