@@ -8,10 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
+from self_coding.adapters.files import replace_file
 from self_coding.cli.session import first_line
 from self_coding.errors import JournalError
 
@@ -29,7 +28,7 @@ def write_file(file: Path, text: str, *, force: bool) -> None:
         if _is_stream(file):  # not `target`: what /dev/fd leads to has no name
             file.write_text(text, encoding="utf-8")
         elif force:
-            _replace(target, text)
+            replace_file(target, text)
         else:
             _create(target, text)
     except FileExistsError as error:
@@ -63,28 +62,3 @@ def _create(target: Path, text: str) -> None:
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-
-
-def _replace(target: Path, text: str) -> None:
-    """In one step, so that a write that fails half-way leaves the old file."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".self-coding-")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as new:
-            new.write(text)
-        part.chmod(_mode(target))
-        part.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
-
-
-def _mode(target: Path) -> int:
-    """The permissions of the file that is replaced, or those that a new one gets."""
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
