@@ -145,7 +145,12 @@ def open_layer(
         ConfigError: a setting is unknown or out of range.
     """
     start = Path.cwd() if repo_path is None else Path(repo_path)
-    found = git_directories(start)
+    try:
+        found = git_directories(start)
+    except OSError as error:
+        raise GitNotRepositoryError(
+            f"cannot look at {start}: {error.strerror}", hint="give an existing repository"
+        ) from error
     top, common = found or (start.resolve(), None)
     settings = read_settings(top, environ=environ, **arguments)
     git = GitSafety(

@@ -1,4 +1,4 @@
-"""Files that a person names on the command line: written whole or not at all, never over another.
+"""Files that a person names on the command line: read as text, or written whole and over no other.
 
 It knows nothing of what stands in them.
 """
@@ -9,6 +9,8 @@ import errno
 import os
 import stat
 from pathlib import Path
+
+import click
 
 from self_coding.adapters.files import replace_file
 from self_coding.cli.session import first_line
@@ -38,6 +40,23 @@ def write_file(file: Path, text: str, *, force: bool) -> None:
         hint = "name a file, in a folder that is there and that you may write into"
         message = f"cannot write {first_line(str(file))}: {error.strerror}"
         raise JournalError(message, hint=hint) from error
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a text file, or of standard input where `file` is "-".
+
+    Raises:
+        JournalError: it cannot be read, or is no text.
+    """
+    try:
+        with click.open_file(str(file), encoding="utf-8") as source:
+            return list(source)
+    except UnicodeDecodeError as error:
+        hint = "nothing was imported; take the output of `export` as it is"
+        raise JournalError(f"{file} is no text in UTF-8", hint=hint) from error
+    except OSError as error:
+        hint = "nothing was imported; name a file that you may read"
+        raise JournalError(f"cannot read {file}: {error.strerror}", hint=hint) from error
 
 
 def _is_stream(file: Path) -> bool:

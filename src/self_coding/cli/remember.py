@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from self_coding.cli.files import write_file
+from self_coding.cli.files import read_lines, write_file
 from self_coding.cli.restore import when
 from self_coding.cli.session import AT_LEAST_ONE, Session, first_line, table
 from self_coding.errors import GitSafetyError, JournalError
@@ -207,6 +207,5 @@ def import_command(session: Session, file: Path, *, founding: bool) -> None:
     if founding:
         count = session.run(journal.import_founding(file))
     else:
-        with click.open_file(str(file), encoding="utf-8") as source:
-            count = session.run(journal.import_lines(source))
+        count = session.run(journal.import_lines(read_lines(file)))
     session.emit({"imported": count}, f"{count} attempts imported")
