@@ -139,6 +139,24 @@ def test_propose_waits_and_land_lands(repository: Path) -> None:
     assert "next: self-coding land 2, or self-coding drop 2" in waiting.stdout
 
 
+def test_what_waits_is_listed(repository: Path) -> None:
+    """`log` tells which attempts wait, for what, and how each goes on; JSON stays as it is."""
+    begun = told(repository, "begin", "Add triple")
+    run(repository, "try", "Add x", "--with", "touch src/x.py", "--propose", status=1)
+    listed = run(repository, "log").stdout
+    assert "no attempts have ended yet" in listed
+    assert f"attempt 1 waits for its edit in {begun['worktree']['path']}: Add triple" in listed
+    assert "next: self-coding submit 1, or self-coding drop 1" in listed
+    assert "attempt 2 waits for approval: Add x\nnext: self-coding land 2" in listed
+    done = run(repository, "--json", "log")
+    assert json.loads(done.stdout) == []
+    assert "2 more wait" in done.stderr
+    run(repository, "drop", "1")
+    run(repository, "land", "2")
+    assert "waits" not in run(repository, "log").stdout
+    assert "wait" not in run(repository, "--json", "log").stderr
+
+
 @pytest.mark.parametrize("answer", ["", "n\n"], ids=["the input has ended", "no"])
 def test_no_answer_is_no_approval(repository: Path, answer: str) -> None:
     """Where nobody answers, as where the answer is no, it is refused with its reason."""

@@ -22,19 +22,26 @@ from self_coding.values.attempts import (
     SimilarAttempt,
     editor_output,
 )
+from self_coding.values.edits import Waiting
 
 if TYPE_CHECKING:
+    from self_coding.config import Layer
     from self_coding.modification_journal import ModificationJournal
 
 
 def _journal(session: Session) -> ModificationJournal:
     """The journal, its outcomes brought up to what became of them on main."""
+    return _caught_up(session).journal
+
+
+def _caught_up(session: Session) -> Layer:
+    """All rooms, the journal's outcomes brought up to what became of them on main."""
     from self_coding.config import open_layer
 
     layer = open_layer(session.repo)
     with suppress(GitSafetyError):  # without a main branch there is nothing to catch up with
         session.run(layer.catch_up())
-    return layer.journal
+    return layer
 
 
 @click.command("log")
@@ -49,14 +56,39 @@ def _journal(session: Session) -> ModificationJournal:
 )
 @click.pass_obj
 def log_command(session: Session, limit: int, outcome: tuple[str, ...]) -> None:
-    """The attempts, newest first."""
+    """The attempts, newest first.
+
+    Those that wait for an edit or for approval come last, with what goes on with each; with
+    --json and --outcome there are only those that have ended.
+    """
+    layer = _caught_up(session)
     wanted = [Outcome(value) for value in outcome] or None
-    found = session.run(_journal(session).recent(limit, outcomes=wanted))
+
+    async def both() -> tuple[list[ModificationAttempt], list[Waiting]]:
+        open_ones = [] if wanted else await layer.edit.waiting()
+        return await layer.journal.recent(limit, outcomes=wanted), open_ones
+
+    found, waiting = session.run(both())
+    if waiting and session.as_json:
+        session.say(f"{len(waiting)} more wait: `self-coding log` without --json shows them")
+    session.emit(found, _log_text(found, waiting[:limit]))
+
+
+def _log_text(found: list[ModificationAttempt], waiting: list[Waiting]) -> str:
     rows = [
         [str(one.id), when(one.timestamp), one.outcome.value, first_line(one.task_description)]
         for one in found
     ]
-    session.emit(found, table(rows) or "no attempts yet")
+    lines = [table(rows) or f"no attempts {'have ended ' if waiting else ''}yet"]
+    for one in waiting:
+        number, edits = one.attempt, one.waiting == "submit"
+        what = f"its edit in {one.path}" if edits else "approval"
+        lines += [
+            f"\nattempt {number} waits for {what}: {first_line(one.task)}",
+            f"next: self-coding {'submit' if edits else 'land'} {number},"
+            f" or self-coding drop {number}",
+        ]
+    return "\n".join(lines)
 
 
 @click.command("show")
