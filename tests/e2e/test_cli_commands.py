@@ -297,6 +297,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("try", "x", "--patch", "-"), "this is no patch", 1, "patch"),
         (("try", "x", "--patch", "/nowhere/a.diff"), "", 3, "patch"),
         (("try", "x", "--with", "no-such-command-here {task}"), "", 3, "no-such-command-here"),
+        (("try", "x", "--with", 'sh -c "rm -rf $PWD"'), "", 3, "leave it in its place"),
         (("show", "99"), "", 3, "no attempt"),
         (("rollback", "no-such-thing", "--yes"), "", 3, "hint"),
         (("explain", "no-such-thing"), "", 3, "hint"),
