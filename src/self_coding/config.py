@@ -30,6 +30,7 @@ from self_coding.self_edit.policy import Policy
 from self_coding.self_edit.rooms import Files, Rooms
 from self_coding.values.attempts import Json
 from self_coding.values.edits import Limits
+from self_coding.values.ranges import check_gate
 from self_coding.values.verdicts import GateSettings
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ModelSettings(BaseModel):
     `api_key_env` names the variable that holds the key; a key itself stands in no file.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str = ""
     base_url: str | None = None
     api_key_env: str = ""
@@ -68,8 +69,8 @@ class Settings(BaseModel):
     editors: dict[str, str] = Field(default_factory=dict)
     tries: int = Field(default=1, ge=1, le=50)
     best_of: int = Field(default=1, ge=1, le=16)
-    edit_seconds: float = Field(default=1800.0, gt=0)
-    cost: float | None = Field(default=None, ge=0)
+    edit_seconds: float = Field(default=1800.0, gt=0, allow_inf_nan=False)
+    cost: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     moves: int = Field(default=5, ge=0, le=100)
     task_characters: int = Field(default=32_000, ge=1)
     context_tokens: int = Field(default=4000, ge=0)
@@ -145,7 +146,12 @@ def open_layer(
         ConfigError: a setting is unknown or out of range.
     """
     start = Path.cwd() if repo_path is None else Path(repo_path)
-    found = git_directories(start)
+    try:
+        found = git_directories(start)
+    except OSError as error:
+        raise GitNotRepositoryError(
+            f"cannot look at {start}: {error.strerror}", hint="give an existing repository"
+        ) from error
     top, common = found or (start.resolve(), None)
     settings = read_settings(top, environ=environ, **arguments)
     git = GitSafety(
@@ -206,7 +212,7 @@ def settings_of(table: Mapping[str, object]) -> Settings:
     for name, form in (("gate", GateSettings), ("policy", Policy)):
         _check_names(name, form, table.get(name))
     try:
-        return Settings.model_validate(dict(table))
+        settings = Settings.model_validate(dict(table))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -217,6 +223,8 @@ def settings_of(table: Mapping[str, object]) -> Settings:
             f"self-coding setting {key}: {what}",
             hint=f"the settings are {known}" if unknown else "see docs/reference/configuration",
         ) from None
+    check_gate(settings.gate)
+    return settings
 
 
 def choose_editor(

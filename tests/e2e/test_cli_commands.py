@@ -139,6 +139,24 @@ def test_propose_waits_and_land_lands(repository: Path) -> None:
     assert "next: self-coding land 2, or self-coding drop 2" in waiting.stdout
 
 
+def test_what_waits_is_listed(repository: Path) -> None:
+    """`log` tells which attempts wait, for what, and how each goes on; JSON stays as it is."""
+    begun = told(repository, "begin", "Add triple")
+    run(repository, "try", "Add x", "--with", "touch src/x.py", "--propose", status=1)
+    listed = run(repository, "log").stdout
+    assert "no attempts have ended yet" in listed
+    assert f"attempt 1 waits for its edit in {begun['worktree']['path']}: Add triple" in listed
+    assert "next: self-coding submit 1, or self-coding drop 1" in listed
+    assert "attempt 2 waits for approval: Add x\nnext: self-coding land 2" in listed
+    done = run(repository, "--json", "log")
+    assert json.loads(done.stdout) == []
+    assert "2 more wait" in done.stderr
+    run(repository, "drop", "1")
+    run(repository, "land", "2")
+    assert "waits" not in run(repository, "log").stdout
+    assert "wait" not in run(repository, "--json", "log").stderr
+
+
 @pytest.mark.parametrize("answer", ["", "n\n"], ids=["the input has ended", "no"])
 def test_no_answer_is_no_approval(repository: Path, answer: str) -> None:
     """Where nobody answers, as where the answer is no, it is refused with its reason."""
@@ -146,6 +164,18 @@ def test_no_answer_is_no_approval(repository: Path, answer: str) -> None:
     assert "it was not approved" in run(repository, *words, stdin=answer, status=1).stdout
     [one] = told(repository, "log")
     assert one["failure_analysis"] == "it was not approved"
+
+
+def test_failures_of_before_are_not_called_green(repository: Path) -> None:
+    """Where tests fail that failed before, the question and the result count them."""
+    write_files(repository, {"tests/test_old.py": "def test_old():\n    assert False\n"})
+    subprocess.run(["git", "add", "tests"], cwd=repository, check=True)
+    subprocess.run(["git", "commit", "-qm", "red"], cwd=repository, check=True)
+    words = ("try", "Add x", "--with", "touch src/x.py", "--ask")
+    done = run(repository, *words, stdin="y\n")
+    for said in (done.stderr, done.stdout):
+        assert "tests, no new failures (1 known)" in said
+        assert "green" not in said
 
 
 def test_an_interrupt_at_the_question_is_no_approval(repository: Path) -> None:
@@ -230,10 +260,25 @@ def test_export_and_import(repository: Path, tmp_path: Path) -> None:
     """What one journal exports, another one imports."""
     run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
     lines = tmp_path / "journal.jsonl"
-    run(repository, "export", str(lines))
+    assert "1 attempts written to" in run(repository, "export", str(lines)).stdout
     other = sample_repo(tmp_path / "other")
     run(other, "import", str(lines))
     assert "Add triple" in run(other, "log").stdout
+
+
+def test_an_export_replaces_no_file_unasked(repository: Path, tmp_path: Path) -> None:
+    """A file that is there stays as it is until --force says otherwise; a link stays a link."""
+    file, link = tmp_path / "notes.md", tmp_path / "link"
+    file.write_text("mine")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    for name in (file, link):
+        assert "--force" in run(repository, "export", str(name), status=3).stderr
+        assert file.read_text() == "mine"
+    assert told(repository, "export", "--force", str(link)) == {"exported": 0, "file": str(link)}
+    assert link.is_symlink()
+    assert file.read_text() == ""
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 def test_init_then_doctor(repository: Path) -> None:
@@ -252,6 +297,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("try", "x", "--patch", "-"), "this is no patch", 1, "patch"),
         (("try", "x", "--patch", "/nowhere/a.diff"), "", 3, "patch"),
         (("try", "x", "--with", "no-such-command-here {task}"), "", 3, "no-such-command-here"),
+        (("try", "x", "--with", 'sh -c "rm -rf $PWD"'), "", 3, "leave it in its place"),
         (("show", "99"), "", 3, "no attempt"),
         (("rollback", "no-such-thing", "--yes"), "", 3, "hint"),
         (("explain", "no-such-thing"), "", 3, "hint"),
@@ -265,6 +311,12 @@ def test_init_then_doctor(repository: Path) -> None:
         (("summary", "--tokens", "0"), "", 2, "range x>=1"),
         (("mcp", "--http", "--port", "99999"), "", 2, "range 1<=x<=65535"),
         (("export", "no-such-folder/file"), "", 3, "cannot write no-such-folder/file"),
+        (("export", ""), "", 3, "hint: name a file"),
+        (("import", "/"), "", 3, "cannot read /: Is a directory"),
+        (("import", sys.executable), "", 3, "is no text in UTF-8"),
+        (("impact", "x" * 300), "", 3, "is neither in"),
+        (("record-coverage", "x" * 300), "", 3, "there is no file"),
+        (("--repo", "x" * 300, "log"), "", 3, "cannot look at"),
         (("explain", "HEAD@{99}"), "", 3, "no commit called"),
         (("impact", "../../outside.py"), "", 3, "is neither in"),
         (("rollback", "HEAD"), "", 130, "no answer"),

@@ -85,7 +85,7 @@ def impact_command(session: Session, paths: tuple[str, ...], diff: TextIO | None
 async def _refuse_strangers(layer: Layer, paths: tuple[str, ...]) -> None:
     """A mistyped path has no dependents, which must not look like good news."""
     outside = [path for path in paths if not _lies_in(layer, path)]
-    absent = [path for path in paths if not (layer.top / path).exists() and path not in outside]
+    absent = [path for path in paths if not _is_there(layer, path) and path not in outside]
     known = await layer.git.read("HEAD", absent) if absent else {}
     strangers = [*outside, *(path for path in absent if known[path] is None)]
     if strangers:
@@ -98,6 +98,14 @@ async def _refuse_strangers(layer: Layer, paths: tuple[str, ...]) -> None:
 def _lies_in(layer: Layer, path: str) -> bool:
     """Whether a path stays in the working tree, by its letters alone."""
     return Path(os.path.normpath(layer.top / path)).is_relative_to(layer.top)
+
+
+def _is_there(layer: Layer, path: str) -> bool:
+    """Whether the working tree has it; a name that no file can have is not there."""
+    try:
+        return (layer.top / path).exists()
+    except OSError:
+        return False
 
 
 def _impact_text(impact: Impact) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from self_coding.cli.files import read_lines, write_file
 from self_coding.cli.restore import when
 from self_coding.cli.session import AT_LEAST_ONE, Session, first_line, table
 from self_coding.errors import GitSafetyError, JournalError
@@ -21,19 +22,26 @@ from self_coding.values.attempts import (
     SimilarAttempt,
     editor_output,
 )
+from self_coding.values.edits import Waiting
 
 if TYPE_CHECKING:
+    from self_coding.config import Layer
     from self_coding.modification_journal import ModificationJournal
 
 
 def _journal(session: Session) -> ModificationJournal:
     """The journal, its outcomes brought up to what became of them on main."""
+    return _caught_up(session).journal
+
+
+def _caught_up(session: Session) -> Layer:
+    """All rooms, the journal's outcomes brought up to what became of them on main."""
     from self_coding.config import open_layer
 
     layer = open_layer(session.repo)
     with suppress(GitSafetyError):  # without a main branch there is nothing to catch up with
         session.run(layer.catch_up())
-    return layer.journal
+    return layer
 
 
 @click.command("log")
@@ -48,14 +56,39 @@ def _journal(session: Session) -> ModificationJournal:
 )
 @click.pass_obj
 def log_command(session: Session, limit: int, outcome: tuple[str, ...]) -> None:
-    """The attempts, newest first."""
+    """The attempts, newest first.
+
+    Those that wait for an edit or for approval come last, with what goes on with each; with
+    --json and --outcome there are only those that have ended.
+    """
+    layer = _caught_up(session)
     wanted = [Outcome(value) for value in outcome] or None
-    found = session.run(_journal(session).recent(limit, outcomes=wanted))
+
+    async def both() -> tuple[list[ModificationAttempt], list[Waiting]]:
+        open_ones = [] if wanted else await layer.edit.waiting()
+        return await layer.journal.recent(limit, outcomes=wanted), open_ones
+
+    found, waiting = session.run(both())
+    if waiting and session.as_json:
+        session.say(f"{len(waiting)} more wait: `self-coding log` without --json shows them")
+    session.emit(found, _log_text(found, waiting[:limit]))
+
+
+def _log_text(found: list[ModificationAttempt], waiting: list[Waiting]) -> str:
     rows = [
         [str(one.id), when(one.timestamp), one.outcome.value, first_line(one.task_description)]
         for one in found
     ]
-    session.emit(found, table(rows) or "no attempts yet")
+    lines = [table(rows) or f"no attempts {'have ended ' if waiting else ''}yet"]
+    for one in waiting:
+        number, edits = one.attempt, one.waiting == "submit"
+        what = f"its edit in {one.path}" if edits else "approval"
+        lines += [
+            f"\nattempt {number} waits for {what}: {first_line(one.task)}",
+            f"next: self-coding {'submit' if edits else 'land'} {number},"
+            f" or self-coding drop {number}",
+        ]
+    return "\n".join(lines)
 
 
 @click.command("show")
@@ -181,16 +214,19 @@ def lessons_command(session: Session, task: str, limit: int) -> None:
 
 @click.command("export")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@click.option("--force", is_flag=True, help="Replace a FILE that is there.")
 @click.pass_obj
-def export_command(session: Session, file: Path) -> None:
+def export_command(session: Session, file: Path, *, force: bool) -> None:
     """Write the whole journal as JSON lines to FILE ('-': standard output)."""
     lines = session.run(_journal(session).export_lines())
-    try:
-        with click.open_file(str(file), "w", encoding="utf-8", atomic=str(file) != "-") as target:
-            for line in lines:
-                target.write(f"{line}\n")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise JournalError(f"cannot write {file}: {error.strerror}") from error
+    text = "".join(f"{line}\n" for line in lines)
+    if str(file) == "-":
+        click.echo(text, nl=False)
+        return
+    write_file(file, text, force=force)
+    count = sum(not line.startswith('{"lesson"') for line in lines)
+    told = {"exported": count, "file": str(file)}
+    session.emit(told, f"{count} attempts written to {file}")
 
 
 @click.command("import")
@@ -203,6 +239,5 @@ def import_command(session: Session, file: Path, *, founding: bool) -> None:
     if founding:
         count = session.run(journal.import_founding(file))
     else:
-        with click.open_file(str(file), encoding="utf-8") as source:
-            count = session.run(journal.import_lines(source))
+        count = session.run(journal.import_lines(read_lines(file)))
     session.emit({"imported": count}, f"{count} attempts imported")

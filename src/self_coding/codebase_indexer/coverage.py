@@ -33,7 +33,11 @@ def read_data_file(path: Path, root: Path) -> dict[str, dict[str, frozenset[int]
     Raises:
         IndexerError: it is no such file.
     """
-    if not path.is_file():
+    try:
+        found_file = path.is_file()
+    except OSError:  # no file can have such a name, or its folder may not be entered
+        found_file = False
+    if not found_file:
         raise IndexerError(
             f"there is no file {path}", hint="give the data file that `coverage run` wrote"
         )

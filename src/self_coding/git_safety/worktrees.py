@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,14 +77,19 @@ def _stand(repo: Repository, worktree: Worktree) -> None:
         slot.git.run("symbolic-ref", "HEAD", f"refs/heads/{worktree.branch}")
 
 
-def _assigned(repo: Repository, attempt: str) -> Worktree | None:
+def _assigned(repo: Repository, attempt: str, *, without_pointer: bool = False) -> Worktree | None:
+    """The worktree that stands for an attempt; also one whose `.git` file is gone, if wanted."""
     with log_of(repo).database.read() as connection:
         row = connection.execute(
             "SELECT name, branch, base FROM worktrees WHERE attempt = ?", (attempt,)
         ).fetchone()
-    if row is None or not (_place(repo, row[0]) / ".git").is_file():
+    if row is None:
         return None
-    return Worktree(path=_place(repo, row[0]), branch=row[1], base=row[2], attempt=attempt)
+    place = _place(repo, row[0])
+    bare = without_pointer and place.is_dir() and slot_at(repo, place).directory.is_dir()
+    if not bare and not (place / ".git").is_file():
+        return None
+    return Worktree(path=place, branch=row[1], base=row[2], attempt=attempt)
 
 
 def find(repo: Repository, attempt: str) -> Worktree | None:
@@ -162,7 +166,8 @@ def open_worktree(repo: Repository, worktree: Worktree) -> Repository:
     slot = slot_at(repo, worktree.path)
     if not slot.directory.is_dir() or not worktree.path.is_dir():
         raise GitOperationError(
-            f"the worktree of {worktree.attempt!r} is gone", hint="call isolate() again"
+            f"the worktree of {worktree.attempt!r} is gone",
+            hint="whoever edits has to leave it in its place; begin again with a new attempt",
         )
     return slot
 
@@ -227,9 +232,11 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
     check_attempt(worktree.attempt)
     ref = f"{ATTEMPTS}/{worktree.attempt}"
     with guarded(repo, "release"):
-        found = _assigned(repo, worktree.attempt)
+        found = _assigned(repo, worktree.attempt, without_pointer=True)
         if found is None:
             return ref
+        # A repository that an editor made in the place of our pointer is in no snapshot.
+        foreign = (found.path / ".git").is_dir()
         slot = open_worktree(repo, found)
         [earlier] = repo.resolve([ref])
         if earlier:
@@ -245,10 +252,11 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
         )
         commit = kept.head.commit or found.base
         detach(slot, commit)
-        if not kept.uncaptured:
+        whole = not kept.uncaptured and not foreign
+        if whole:
             reset(repo, found.path, commit)
             note_folders(slot)
-        _give_back(repo, found, whole=not kept.uncaptured)
+        _give_back(repo, found, whole=whole)
     return ref
 
 
@@ -268,6 +276,6 @@ def _give_back(repo: Repository, worktree: Worktree, *, whole: bool) -> None:
         aside.mkdir(parents=True, exist_ok=True)
         target = aside / f"{worktree.attempt}-{time.time_ns()}"
         shutil.move(worktree.path, target)
-        with suppress(FileNotFoundError):
-            (target / ".git").unlink()
+        if not (target / ".git").is_dir():
+            (target / ".git").unlink(missing_ok=True)
         discard(repo.common / "worktrees" / admin_name(worktree.path))

@@ -1,7 +1,8 @@
 """Enter our hooks where Claude Code and git look for them, and take them out again.
 
-What is there already is never overwritten: other entries of a settings file stay as they are,
-and a git hook of somebody else is left alone and reported.
+What is there already is never overwritten: other entries of a settings file stay as they are, a
+git hook of somebody else is left alone and reported, and so is a link that leads out of the
+repository. Only a file or folder that an entry says was made with it is removed with it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ import json
 import os
 import shlex
 import sys
-import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from self_coding.adapters.files import replace_file
 from self_coding.adapters.places import git_directories
 from self_coding.adapters.process import run
 from self_coding.errors import ConfigError, GitNotRepositoryError
 from self_coding.values.attempts import Json
 
 MARK = "self-coding hook"  # by which an entry of ours is known
+_NEW_FILE = ", made this file"  # stands behind the mark in a file that was not there before
+_NEW_FOLDER = ", made this folder"
 EDIT_TOOLS = "Edit|MultiEdit|Write|NotebookEdit"
 #: Claude Code names its project to hooks, which may run in any folder that it has gone to.
 _PROJECT = '--repo "${CLAUDE_PROJECT_DIR:-.}" '
 _CLAUDE = {"PreToolUse": "pre-edit", "PostToolUse": "post-edit"}
+_SETTINGS = Path(".claude", "settings.local.json")
 _NAMES = {"claude": "Claude Code", "git": "git"}
 
 
@@ -42,24 +47,47 @@ def install(repo: Path, kinds: tuple[str, ...] = ("claude", "git")) -> list[Ente
     """Enter the hooks of `kinds` ("claude", "git") for the repository.
 
     Raises:
-        ConfigError: a settings file cannot be read as what it should be; it is left as it is.
+        ConfigError: a file cannot be read as what it should be, or not be written; it is left
+            as it is.
     """
     done: list[Entered] = []
     if "claude" in kinds:
-        done += _install_claude(_top(repo) / ".claude" / "settings.local.json")
+        file = _top(repo) / _SETTINGS
+        with _touching(file):
+            done += _install_claude(file)
     if "git" in kinds:
-        done.append(_install_push(_hooks_folder(repo) / "pre-push"))
+        file = _hooks_folder(repo) / "pre-push"
+        with _touching(file):
+            done.append(_install_push(file))
     return done
 
 
 def remove(repo: Path, kinds: tuple[str, ...] = ("claude", "git")) -> list[Entered]:
-    """Take our hooks out again; nothing else is touched."""
+    """Take our hooks out again; nothing else is touched.
+
+    Raises:
+        ConfigError: as for `install`.
+    """
     done: list[Entered] = []
     if "claude" in kinds:
-        done += _remove_claude(_top(repo) / ".claude" / "settings.local.json")
+        file = _top(repo) / _SETTINGS
+        with _touching(file):
+            done += _remove_claude(file)
     if "git" in kinds:
-        done.append(_remove_push(_hooks_folder(repo) / "pre-push"))
+        file = _hooks_folder(repo) / "pre-push"
+        with _touching(file):
+            done.append(_remove_push(file))
     return done
+
+
+@contextmanager
+def _touching(file: Path) -> Iterator[None]:
+    """Tell what the system refuses as the sentence that a person can act on."""
+    try:
+        yield
+    except OSError as error:
+        hint = "it was left as it is; mend what is in the way, then try again"
+        raise ConfigError(f"cannot use {file}: {error.strerror}", hint=hint) from error
 
 
 def _top(repo: Path) -> Path:
@@ -89,51 +117,71 @@ def _holds_mark(file: Path) -> bool:
     return file.is_file() and MARK in file.read_text(encoding="utf-8", errors="replace")
 
 
-def _call(event: str, *, where: str = "") -> str:
+def _call(event: str, *, where: str = "", made: str = "") -> str:
     """The command line of one hook; it works without a virtual environment being active."""
-    return f"{shlex.quote(sys.executable)} -m self_coding {where}hook {event}  # {MARK}"
+    return f"{shlex.quote(sys.executable)} -m self_coding {where}hook {event}  # {MARK}{made}"
 
 
 def _install_claude(file: Path) -> list[Entered]:
-    settings = _read(file)
+    target, settings = Path(os.path.realpath(file)), _read(file)
     hooks = _mapping(settings.setdefault("hooks", {}), file)
-    done = []
-    for event, name in _CLAUDE.items():
-        entries = _list(hooks.setdefault(event, []), file)
-        if any(_ours(entry) for entry in entries):
-            done.append(Entered(event, str(file), "already there"))
-            continue
-        command: Json = {"type": "command", "command": _call(name, where=_PROJECT), "timeout": 60}
-        entries.append({"matcher": EDIT_TOOLS, "hooks": [command]})
-        done.append(Entered(event, str(file), "installed"))
-    _write(file, settings)
-    return done
+    lists = {event: _list(hooks.setdefault(event, []), file) for event in _CLAUDE}
+    missing = [event for event in _CLAUDE if not any(map(_ours, lists[event]))]
+    if missing and _leads_out(file):
+        return [_left_alone(event, file) for event in _CLAUDE]
+    made = "" if target.exists() else _NEW_FILE if target.parent.exists() else _NEW_FOLDER
+    for event in missing:
+        line = _call(_CLAUDE[event], where=_PROJECT, made=made)
+        command: Json = {"type": "command", "command": line, "timeout": 60}
+        lists[event].append({"matcher": EDIT_TOOLS, "hooks": [command]})
+    if missing:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(target, settings)
+    outcomes = {event: "installed" if event in missing else "already there" for event in _CLAUDE}
+    return [Entered(event, str(file), outcome) for event, outcome in outcomes.items()]
 
 
 def _remove_claude(file: Path) -> list[Entered]:
-    if not file.exists():
-        return [Entered(event, str(file), "absent") for event in _CLAUDE]
     settings = _read(file)
     hooks = _mapping(settings.get("hooks", {}), file)
-    done = []
+    lists = {event: _list(hooks.get(event, []), file) for event in _CLAUDE}
+    ours = {event: [entry for entry in lists[event] if _ours(entry)] for event in _CLAUDE}
+    if any(ours.values()) and _leads_out(file):
+        return [_left_alone(event, file) for event in _CLAUDE]
     for event in _CLAUDE:
-        entries = _list(hooks.get(event, []), file)
-        others = [entry for entry in entries if not _ours(entry)]
-        gone = "removed" if len(others) < len(entries) else "absent"
-        done.append(Entered(event, str(file), gone))
+        others = [entry for entry in lists[event] if not _ours(entry)]
         if others:
             hooks[event] = others
-        else:
-            hooks.pop(event, None)
-    if not hooks:
-        settings.pop("hooks", None)
-    if settings:
-        _write(file, settings)
-    else:
-        file.unlink()
+        elif ours[event]:
+            hooks.pop(event)
+    if any(ours.values()):
+        if not hooks:
+            settings.pop("hooks", None)
+        _store(Path(os.path.realpath(file)), settings, made=json.dumps(ours))
+    outcomes = {event: "removed" if ours[event] else "absent" for event in _CLAUDE}
+    return [Entered(event, str(file), outcome) for event, outcome in outcomes.items()]
+
+
+def _store(target: Path, settings: dict[str, Json], *, made: str) -> None:
+    """Write what is left; where that is nothing, take away what `made` says came with us."""
+    if settings or not (_NEW_FILE in made or _NEW_FOLDER in made):
+        _write(target, settings)
+        return
+    target.unlink()
+    if _NEW_FOLDER in made:
         with suppress(OSError):  # a folder that holds something else is not ours to remove
-            file.parent.rmdir()
-    return done
+            target.parent.rmdir()
+
+
+def _leads_out(file: Path) -> bool:
+    """Whether a link on the way to the settings leaves the working tree that they are for."""
+    top = os.path.realpath(file.parent.parent)
+    return not Path(os.path.realpath(file)).is_relative_to(top)
+
+
+def _left_alone(event: str, file: Path) -> Entered:
+    hint = "it leads to a file outside of the repository; put a file of its own in its place"
+    return Entered(event, str(file), "left alone", hint)
 
 
 def _ours(entry: Json) -> bool:
@@ -145,6 +193,10 @@ def _read(file: Path) -> dict[str, Json]:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file} is not UTF-8: {error}", hint="mend it, then try again"
+        ) from error
     try:
         return _mapping(json.loads(text) if text.strip() else {}, file)
     except ValueError as error:
@@ -163,13 +215,8 @@ def _list(value: Json, file: Path) -> list[Json]:
     raise ConfigError(f"{file} is not in the form of hook settings", hint="it was left as it is")
 
 
-def _write(file: Path, settings: dict[str, Json]) -> None:
-    """Replace the file in one step, so that no reader sees half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as new:
-        new.write(json.dumps(settings, indent=2) + "\n")
-    Path(name).replace(file)
+def _write(target: Path, settings: dict[str, Json]) -> None:
+    replace_file(target, json.dumps(settings, indent=2) + "\n")
 
 
 def _install_push(file: Path) -> Entered:

@@ -1,4 +1,4 @@
-"""What a crash left open, as the journal tells it.
+"""What is open, as the journal tells it: left so by a crash, or waiting for somebody.
 
 Going on with it is the runner's ordinary loop; this module only finds where to begin.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from self_coding.self_edit.history import History
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.rooms import Journal
+from self_coding.values.edits import Waiting
 
 
 async def interrupted(journal: Journal, *, asking: bool = False) -> list[int]:
@@ -22,6 +23,29 @@ async def interrupted(journal: Journal, *, asking: bool = False) -> list[int]:
         if history.edit and not _waits_for_somebody(history, asking=asking):
             leaders.setdefault(history.edit, history.leader)
     return list(leaders.values())
+
+
+async def waiting(journal: Journal) -> list[Waiting]:
+    """The attempts that go on when their caller submits, or when a person approves; newest first.
+
+    Of several side by side only the chosen one asks.
+    """
+    found = []
+    for attempt in sorted(await journal.unfinished(), reverse=True):
+        history = History(await journal.events(attempt))
+        for_what = _WAITS.get(decide(history.events)) if history.edit else None
+        if for_what:
+            trees, since = history.worktrees, history.events[0].at
+            place = str(trees[-1].path) if trees else ""
+            found.append(
+                Waiting(
+                    attempt=attempt, task=history.task, since=since, waiting=for_what, path=place
+                )
+            )
+    return found
+
+
+_WAITS: dict[Step | None, str] = {Step.SUBMIT: "submit", Step.APPROVE: "approval"}
 
 
 def _waits_for_somebody(history: History, *, asking: bool) -> bool:

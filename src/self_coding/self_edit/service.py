@@ -22,7 +22,7 @@ from self_coding.self_edit.ending import Facts
 from self_coding.self_edit.history import By, History, Kind, text
 from self_coding.self_edit.learning import shown_facts
 from self_coding.self_edit.lifecycle import Step, decide
-from self_coding.self_edit.recovery import interrupted
+from self_coding.self_edit.recovery import interrupted, waiting
 from self_coding.self_edit.rooms import Rooms
 from self_coding.self_edit.runner import Runner
 from self_coding.self_edit.steps import Means, answered
@@ -36,6 +36,7 @@ from self_coding.values.edits import (
     Progress,
     SelfEditResult,
     Task,
+    Waiting,
 )
 
 T = TypeVar("T")
@@ -215,6 +216,10 @@ class SelfEdit:
                 await runner.drive(leader)
                 results.append(await runner.result(leader))
         return results
+
+    async def waiting(self) -> list[Waiting]:
+        """The attempts that wait for their caller's edit or for approval, newest first."""
+        return await waiting(self.rooms.journal)
 
     async def recover(self) -> list[str]:
         """Write down landings that a crash kept from being written down; what else is open.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 from self_coding.values.attempts import DeadEnd, Lesson, SimilarAttempt
@@ -92,6 +93,20 @@ class Context:
         return "\n\n".join(
             f"## {part.heading}\n({part.source})\n\n{part.text}" for part in self.parts
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """An attempt that goes on when somebody acts.
+
+    `waiting` is "submit" (its caller edits in the worktree at `path`) or "approval".
+    """
+
+    attempt: int
+    task: str
+    since: datetime
+    waiting: str
+    path: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from self_coding.config import (
 from self_coding.errors import ConfigError, EditError
 from self_coding.self_edit.editors import CommandEditor, PatchEditor
 from self_coding.testing import sample_repo
+from self_coding.values.ranges import GATE_RANGES, MAY_BE_NONE, gate_range
 
 PYPROJECT = "[project]\nname = 'x'\n[tool.self_coding]\n"
 
@@ -82,6 +83,47 @@ def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:
         read_settings(project(tmp_path, PYPROJECT + text), environ={})
     assert said in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", "nan"),
+        ("timeout", "inf"),
+        ("timeout", "0"),
+        ("cpu_seconds", "-1"),
+        ("memory_bytes", "1000"),
+        ("processes", "-1"),
+        ("file_bytes", "100"),
+        ("output_bytes", "-1"),
+        ("retries", "-1"),
+    ],
+)
+def test_numbers_of_the_gate_are_bounded(tmp_path: Path, name: str, value: str) -> None:
+    """A limit that would mean none, or that nothing could keep, is refused with its range."""
+    text = f"{PYPROJECT}[tool.self_coding.gate]\n{name} = {value}\n"
+    with pytest.raises(ConfigError, match=rf"gate\.{name}: .* is out of range") as caught:
+        read_settings(project(tmp_path, text), environ={})
+    assert gate_range(name) in caught.value.hint
+
+
+@pytest.mark.parametrize("name", sorted(GATE_RANGES))
+def test_both_ends_of_a_range_are_taken(name: str) -> None:
+    """The least and the most are allowed; 0 where it means no limit; one more is not."""
+    least, most = GATE_RANGES[name]
+    for value in (least, most, *([0] if name in MAY_BE_NONE else [])):
+        assert getattr(settings_of({"gate": {name: value}}).gate, name) == value
+    with pytest.raises(ConfigError, match=name):
+        settings_of({"gate": {name: most + 1}})
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("name", ["edit_seconds", "cost", "model.timeout"])
+def test_numbers_are_finite(tmp_path: Path, name: str, value: str) -> None:
+    """What is no number bounds nothing, and is refused."""
+    text = f"{PYPROJECT}{name} = {value}\n"
+    with pytest.raises(ConfigError, match=name):
+        read_settings(project(tmp_path, text), environ={})
 
 
 def test_an_unknown_variable_or_argument_is_refused(tmp_path: Path) -> None:

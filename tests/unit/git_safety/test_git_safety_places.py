@@ -91,3 +91,31 @@ async def test_a_worktree_of_an_earlier_version_is_used_on(repo, git) -> None:
     await git.release(again)
     new: Path = (await git.isolate("b")).path
     assert new == old.path, "a warm one is taken first, wherever it lies"
+
+
+async def test_a_worktree_without_its_git_file_is_given_back(repo, git) -> None:
+    """What an editor did that deleted `.git` is kept, and the worktree serves the next attempt."""
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("two = 2\n")
+    (tree.path / ".git").unlink()
+    await git.release(tree)
+    assert repo("show", "refs/self-coding/attempts/a:worktree/app.py") == "two = 2"
+    again = await git.isolate("b")
+    assert again.path == tree.path
+    assert (again.path / "app.py").read_text() == "one = 1\n"
+    assert len(repo("worktree", "list").splitlines()) == 2
+
+
+async def test_a_repository_in_the_place_of_the_git_file_is_set_aside(repo, git) -> None:
+    """Commits that an editor made in a repository of its own are not thrown away."""
+    tree = await git.isolate("a")
+    (tree.path / ".git").unlink()
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "own", "--no-gpg-sign")):
+        identity = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+        subprocess.run(["git", *identity, *words], cwd=tree.path, check=True)
+    await git.release(tree)
+    [aside] = (repo.path / ".git/self_coding/set-aside").iterdir()
+    done = subprocess.run(["git", "log", "--format=%s"], cwd=aside, capture_output=True, text=True)
+    assert done.stdout == "own\n"
+    assert not tree.path.exists()
+    assert "w1" not in repo("worktree", "list")

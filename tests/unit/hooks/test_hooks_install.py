@@ -59,6 +59,76 @@ def test_settings_of_others_stay(repository: Path) -> None:
     assert json.loads(file.read_text()) == before
 
 
+def test_a_link_is_written_through(repository: Path) -> None:
+    """Settings that are a link within the repository stay one; what it leads to is changed."""
+    file, shared = _settings(repository), repository / "shared.json"
+    file.parent.mkdir()
+    shared.write_text('{"model": "x"}')
+    shared.chmod(0o640)
+    file.symlink_to("../shared.json")
+    install(repository, ("claude",))
+    assert file.is_symlink()
+    assert set(json.loads(shared.read_text())) == {"model", "hooks"}
+    remove(repository, ("claude",))
+    assert file.is_symlink()
+    assert json.loads(shared.read_text()) == {"model": "x"}
+    assert shared.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("of_a_folder", [False, True], ids=["the file", "its folder"])
+def test_a_link_out_of_the_repository_is_left_alone(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, of_a_folder: bool
+) -> None:
+    """Settings that other projects share get no hooks of this one; it is said what to do."""
+    outside = tmp_path_factory.mktemp("outside") / "settings.local.json"
+    outside.write_text("{}")
+    file = _settings(repository)
+    if of_a_folder:
+        file.parent.symlink_to(outside.parent)
+    else:
+        file.parent.mkdir()
+        file.symlink_to(outside)
+    entered = install(repository, ("claude",))
+    assert {one.outcome for one in entered} == {"left alone"}
+    assert "outside of the repository" in entered[0].hint
+    assert outside.read_text() == "{}"
+    assert {one.outcome for one in remove(repository, ("claude",))} == {"absent"}
+
+
+@pytest.mark.parametrize(
+    "before", [None, "", "{}"], ids=["a folder", "an empty file", "no settings"]
+)
+def test_what_was_there_before_stays(repository: Path, before: str | None) -> None:
+    """An empty folder or settings file that we did not make is not removed with our hooks."""
+    file = _settings(repository)
+    file.parent.mkdir()
+    if before is not None:
+        file.write_text(before)
+    install(repository, ("claude",))
+    remove(repository, ("claude",))
+    assert file.parent.is_dir()
+    assert file.exists() == (before is not None)
+
+
+def test_a_file_where_the_folder_should_be_is_told(repository: Path) -> None:
+    """What stands in the way is named, and stays."""
+    (repository / ".claude").write_text("mine")
+    with pytest.raises(ConfigError, match="cannot use"):
+        install(repository, ("claude",))
+    assert (repository / ".claude").read_text() == "mine"
+
+
+def test_settings_that_are_no_text_are_refused(repository: Path) -> None:
+    """Bytes that are not UTF-8 are told as that, and stay."""
+    file = _settings(repository)
+    file.parent.mkdir()
+    file.write_bytes(b'{"a": "\xff"}')
+    for change in (install, remove):
+        with pytest.raises(ConfigError, match="not UTF-8"):
+            change(repository, ("claude",))
+    assert file.read_bytes() == b'{"a": "\xff"}'
+
+
 def test_a_git_hook_of_somebody_else_is_left_alone(repository: Path) -> None:
     """A pre-push hook that is there is not overwritten; the line to add is told."""
     _push(repository).parent.mkdir(exist_ok=True)

@@ -323,6 +323,20 @@ async def test_holding_and_dropping(world: World) -> None:
         await layer.land_edit(1)
 
 
+async def test_what_waits_is_told(world: World) -> None:
+    """Each attempt that somebody has to go on with, newest first; of several only the chosen."""
+    layer = world.layer()
+    begun = await layer.begin_edit("by hand")
+    editor = world.editor({"a.py": "2", "b.py": "2"}, GOOD)
+    held = await layer.self_edit("ask", editor=editor, best_of=2, hold=True)
+    told = [(one.attempt, one.task, one.waiting) for one in await layer.waiting()]
+    assert told == [(held.attempt_id, "ask", "approval"), (1, "by hand", "submit")]
+    assert (await layer.waiting())[1].path == str(begun.worktree.path)
+    await layer.drop_edit(1)
+    await layer.land_edit(held.attempt_id or 0)
+    assert await layer.waiting() == []
+
+
 async def test_a_caller_may_give_up(world: World) -> None:
     """A worktree that was handed out can be given back unsubmitted."""
     layer = world.layer()

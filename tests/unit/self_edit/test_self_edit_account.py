@@ -1,0 +1,32 @@
+"""An attempt's history told in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.self_edit import account
+from self_coding.values.verdicts import GateReport, TestResult
+
+
+@pytest.mark.parametrize(
+    ("passed", "reason", "state"),
+    [
+        (True, "", "green"),
+        (True, "no new failures: 3 known, 1 flaky", "no new failures (3 known, 1 flaky)"),
+        (False, "tests failed: 1 new failures: t", "red"),
+    ],
+)
+def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state: str) -> None:
+    """What the gate let pass in spite of failures is told as that, with their number."""
+    report = GateReport(
+        passed=passed,
+        commit="c",
+        tree="t",
+        command="x",
+        reason=reason,
+        tests=(TestResult(id="t", outcome="passed"),),
+        seconds=2.0,
+        sandbox="bwrap",
+    )
+    told = account.tests_in_words(account.report_facts(report))
+    assert told == f"1 tests, {state} in 2.0 s (sandbox: bwrap)"
