@@ -40,6 +40,8 @@ HONEST = [
     fine("a fixture that replaces for who asks",
          put("tests/test_free.py", "import pytest\n\nimport shop.pricing\n\n\n@pytest.fixture\ndef cheap(monkeypatch):\n"
              "    monkeypatch.setattr(shop.pricing, 'RATE', 0.0)\n\n\ndef test_free(cheap):\n    assert shop.pricing.RATE == 0.0\n")),
+    fine("a setup script that executes a file",
+         put("setup.py", "exec(open('src/shop/version.py').read())\n")),
     fine("a flag of the package in conftest",
          swap(CONF, "import pytest\n", "import pytest\n\nimport shop\n\nshop.TESTING = True\n")),
     fine("a new test", more(TEST, "\n\ndef test_none():\n    assert discount(5, 0) == 5\n")),

@@ -29,6 +29,7 @@ NAMES = [
     ("context", "context", SelfEdit.context),
     ("relevant", "relevant_files", CodebaseIndexer.relevant),
     ("impact", "impact", CodebaseIndexer.impact),
+    ("users", "users", CodebaseIndexer.users_of),
     ("summary", "summary", CodebaseIndexer.get_summary),
     ("similar", "find_similar", ModificationJournal.similar),
     ("log", "attempts", ModificationJournal.recent),

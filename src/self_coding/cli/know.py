@@ -137,9 +137,9 @@ def _impact_text(impact: Impact) -> str:
 )
 @click.pass_obj
 def users_command(session: Session, symbol: str, path: str | None, limit: int) -> None:
-    """Who uses SYMBOL, a function, class or `Class.method`.
+    """Who uses SYMBOL, a function, class or `Class.method`; what is not certain is apart.
 
-    Uses that resolve to it are certain; where only the name is the same, that is said.
+    Uses that resolve to it are certain; where only the name is the same, they may be uses.
     """
     from self_coding.config import open_layer
 

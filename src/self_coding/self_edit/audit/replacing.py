@@ -49,7 +49,7 @@ def audit_replacing(files: Files) -> Iterator[Finding]:
             for act in scope.acts:
                 if ast.unparse(act.by) in known:
                     continue
-                if _exchanges_code(act) or scope.replaces(act):
+                if _exchanges_code(act) or (beside and scope.replaces(act)):
                     message = f"`{ast.unparse(act.by)[:80]}` replaces what is tested"
                     yield _finding(file, act.by, message)
 
