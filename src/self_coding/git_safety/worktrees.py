@@ -32,6 +32,7 @@ from self_coding.git_safety.slots import (
     write_pointer,
 )
 from self_coding.git_safety.staging import copy_index
+from self_coding.git_safety.strays import marker
 from self_coding.values.repository import Worktree
 
 ATTEMPTS = "refs/self-coding/attempts"
@@ -66,8 +67,9 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
         refs = [] if tip else [(f"refs/heads/{branch}", "", start)]
         carry_out(repo, Plan(kind="isolate", refs=tuple(refs), reason=branch, attempt=attempt))
         _assign(repo, name, attempt, branch, start)
-        slot_at(repo, place).git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        return Worktree(path=place, branch=branch, base=start, attempt=attempt)
+        made = Worktree(path=place, branch=branch, base=start, attempt=attempt)
+        _enter(slot_at(repo, place), made)
+        return made
 
 
 def _stand(repo: Repository, worktree: Worktree) -> None:
@@ -75,7 +77,13 @@ def _stand(repo: Repository, worktree: Worktree) -> None:
     slot = slot_at(repo, worktree.path)
     write_pointer(worktree.path, slot.directory)
     if not slot.head_branch() and slot.head().commit == worktree.base:
-        slot.git.run("symbolic-ref", "HEAD", f"refs/heads/{worktree.branch}")
+        _enter(slot, worktree)
+
+
+def _enter(slot: Repository, worktree: Worktree) -> None:
+    """Put HEAD on the attempt's branch; its record shows from where on it is this attempt's."""
+    ref = f"refs/heads/{worktree.branch}"
+    slot.git.run("symbolic-ref", "-m", marker(worktree.attempt), "HEAD", ref)
 
 
 def _assigned(repo: Repository, attempt: str) -> Worktree | None:

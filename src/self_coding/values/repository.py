@@ -152,6 +152,17 @@ class Moved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Strayed:
+    """Main's `ref` was moved, past the gate, from `old` to `new`, which an attempt made in its own
+    worktree; `tip` is where it is now."""
+
+    ref: str
+    old: str
+    new: str
+    tip: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PathChange:
     """What a restore does to one path: "write", "delete", "conflict" or "keep", and why."""
 
