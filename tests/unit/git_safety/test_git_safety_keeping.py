@@ -99,6 +99,31 @@ async def test_nothing_to_undo(git) -> None:
             await call
 
 
+async def test_more_steps_than_there_are(repo, git) -> None:
+    """Asked for more steps than there are, undo and redo change nothing and say how many."""
+    repo.write("app.py", "1\n")
+    made = await git.commit("one")
+    with pytest.raises(GitOperationError, match=r"no more to undo than 1 step \("):
+        await git.undo(5)
+    assert repo("rev-parse", "HEAD") == made
+    await git.undo()
+    with pytest.raises(GitOperationError, match="no more to redo than 1 step"):
+        await git.redo(2)
+    assert repo("rev-parse", "HEAD") != made
+
+
+async def test_a_step_that_cannot_be_taken_back(repo, git) -> None:
+    """Where a later one of several steps fails, it is said how many are done."""
+    repo.write("app.py", "1\n")
+    await git.commit("one")
+    theirs = repo.commit("theirs", **{"t.py": "t"})
+    repo.write("app.py", "2\n")
+    await git.commit("two")
+    with pytest.raises(MainMovedError, match="1 of 2 steps were done before it"):
+        await git.undo(2)
+    assert repo("rev-parse", "HEAD") == theirs
+
+
 async def test_undo_does_not_cross_actors(repo) -> None:
     """One agent's undo does not take back another's work."""
     one, two = repo.safety(actor="one"), repo.safety(actor="two")
