@@ -512,6 +512,23 @@ def test_import_is_light() -> None:
     assert {name for name in names if not name.startswith("_")} <= {"self_coding", "sitecustomize"}
 
 
+async def test_a_commit_that_was_gone_back_to_is_not_ours(repo, git) -> None:
+    """Going to a person's commit, in whatever way, does not make it a commit of ours."""
+    theirs = repo("rev-parse", "HEAD")
+    await git.rollback("HEAD")
+    assert await git.explain(theirs) is None
+    repo("checkout", "-q", "main")
+    await git.create_branch("mine")
+    repo.write("new.py")
+    ours = await git.commit("ours")
+    await git.undo()
+    assert await git.explain(theirs) is None
+    assert (await git.explain(ours)).kind == "commit"
+    await git._run_git("reset", "-q", "--soft", ours)
+    await git._run_git("reset", "-q", "--soft", theirs)
+    assert await git.explain(theirs) is None
+
+
 async def test_a_commit_that_an_attempt_begins_at_is_not_ours(repo, git) -> None:
     """The branch of an attempt is ours, and its reflog entry; the commit it begins at is not."""
     tree = await git.isolate("a")
