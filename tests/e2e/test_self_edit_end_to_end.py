@@ -306,6 +306,68 @@ async def test_a_caller_that_moves_main_by_itself(repo: Path) -> None:
     assert "main was moved past the gate" in result.message
 
 
+def with_ignored(repo: Path) -> None:
+    write_files(repo, {".gitignore": "data/\n__pycache__/\n.venv/\n"})
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "ignore")
+
+
+async def test_what_an_edit_leaves_out_is_said(repo: Path) -> None:
+    """Ignored files and nested repositories are no part of an edit, and its result names them."""
+    with_ignored(repo)
+    line = (
+        "echo 'TWO = 2' > src/calc/two.py && mkdir -p data src/calc/__pycache__ .venv .tool &&"
+        " touch data/m.bin src/calc/__pycache__/x.pyc .venv/x && echo '*' > .tool/.gitignore &&"
+        " git init -q inner && touch inner/x"
+    )
+    editor = CommandEditor(line, shell=True, name="agent")
+    result = await layer(repo).edit.self_edit("Add two", editor=editor)
+    assert result.success, result
+    left = "left out: .tool/ (ignored), data/ (ignored), inner/ (a repository of its own)"
+    assert result.message.endswith(left)
+
+
+@pytest.mark.parametrize(("breaks", "by"), [(False, "empty"), (True, "gate")])
+async def test_a_refused_edit_says_what_it_left_out(repo: Path, breaks: bool, by: str) -> None:
+    """An edit of ignored files alone is told from none, and a red one names them to the next."""
+    with_ignored(repo)
+    bad = replaced(repo, "return a + b", "return a - b") if breaks else {}
+    editor = ScriptedEditor({"data/m.bin": "x", **bad})
+    result = await layer(repo).edit.self_edit("Add data", editor=editor)
+    assert result.by == by
+    assert "left out: data/ (ignored)" in result.message
+
+
+PART = (
+    "--- /dev/null\n+++ b/{}\n@@ -0,0 +1 @@\n+X = 1\n"
+    "--- /dev/null\n+++ b/src/calc/two.py\n@@ -0,0 +1 @@\n+TWO = 2\n"
+)
+
+
+@pytest.mark.parametrize("path", ["data/m.py", "src/calc/__pycache__/m.py"])
+async def test_a_patch_of_ignored_files_is_whole_or_nothing(repo: Path, path: str) -> None:
+    """A patch that adds an ignored file is refused with its path, and does not land in part."""
+    with_ignored(repo)
+    main = git(repo, "rev-parse", "main")
+    result = await layer(repo).edit.self_edit("Add", editor=PatchEditor(PART.format(path)))
+    assert (result.success, result.by) == (False, "editor")
+    assert f"left out: {path.rsplit('/', 1)[0]}/ (ignored)" in result.message
+    assert ".gitignore" in result.hint
+    assert git(repo, "rev-parse", "main") == main
+
+
+async def test_a_patch_of_an_ignored_file_that_is_tracked_lands(repo: Path) -> None:
+    """What git tracks is part of a change, though it is ignored."""
+    write_files(repo, {"data/m.py": "X = 0\n"})
+    with_ignored(repo)
+    git(repo, "add", "-f", "data/m.py")
+    git(repo, "commit", "-qm", "track it")
+    patch = "--- a/data/m.py\n+++ b/data/m.py\n@@ -1 +1 @@\n-X = 0\n+X = 1\n"
+    result = await layer(repo).edit.self_edit("Change", editor=PatchEditor(patch))
+    assert result.success, result
+    assert "left out" not in result.message
+
+
 async def test_a_patch_that_does_not_fit_is_an_outcome(repo: Path) -> None:
     """A patch that does not apply is refused with a hint, and the repository is as it was."""
     patch = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"

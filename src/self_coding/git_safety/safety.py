@@ -191,12 +191,13 @@ class GitSafety:
         return await in_thread(trees.isolate, self._repo, attempt, base, self._prefix)
 
     async def record(self, worktree: Worktree, message: str) -> Change:
-        """Commit everything the attempt wrote in its worktree onto its branch."""
+        """Commit what the attempt wrote in its worktree onto its branch; what git ignores is not
+        committed, but named."""
         return await in_thread(self._record, worktree, message)
 
     def _record(self, worktree: Worktree, message: str) -> Change:
-        head = trees.record(self._repo, worktree, message)
-        return describe.describe(self._repo, worktree.base, head)
+        head, left = trees.record(self._repo, worktree, message)
+        return replace(describe.describe(self._repo, worktree.base, head), left_out=left)
 
     async def strayed(self, worktree: Worktree) -> Strayed | None:
         """How main was moved, past the gate, to a commit made in the worktree; None: it was not."""

@@ -16,7 +16,7 @@ from self_coding.self_edit import account
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors.protocol import Editor
 from self_coding.self_edit.ending import Ending
-from self_coding.self_edit.history import By, History, Kind, text
+from self_coding.self_edit.history import By, History, Kind, flag, text
 from self_coding.self_edit.learning import reflect, shown_facts
 from self_coding.self_edit.lifecycle import Step
 from self_coding.self_edit.rooms import Rooms
@@ -138,6 +138,7 @@ class Steps:
             "cost": report.cost,
             "tokens": report.tokens,
             "model": report.model,
+            "whole": report.whole,
         }
 
     async def _stray(self, mine: History) -> Told | None:
@@ -151,11 +152,15 @@ class Steps:
             return past
         message = account.commit_message(mine)
         change = await self._rooms.repository.record(mine.worktrees[-1], message)
+        whole = flag(mine.data(Kind.WRITTEN), "whole")
+        left = account.left_facts(change.left_out, whole=whole)
+        if left and whole:
+            return _not_whole(left)
         if change.is_empty:
-            return refused(
-                By.EMPTY, "nothing was changed", hint="see what the editor printed: `show`"
-            )
+            reason = "; ".join(filter(None, ("nothing was changed", account.left_in_words(left))))
+            return refused(By.EMPTY, reason, hint="see what the editor printed: `show`")
         return Kind.EDITED, {
+            **left,
             "base": change.base,
             "head": change.head,
             "paths": list(change.paths),
@@ -310,6 +315,16 @@ async def _give_up(mine: History) -> Told:
         By.MOVED,
         f"main moved {moves} times while this was tested",
         hint="try again when fewer others are landing, or raise `moves`",
+    )
+
+
+def _not_whole(left: Facts) -> Told:
+    return refused(
+        By.EDITOR,
+        f"it would land in part; {account.left_in_words(left)}",
+        hint="let .gitignore allow them in the same patch, or take them out of it",
+        final=True,
+        more=left,
     )
 
 
