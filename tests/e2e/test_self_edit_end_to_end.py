@@ -243,6 +243,131 @@ async def test_an_agent_that_commits_by_itself(repo: Path) -> None:
     assert result.files_modified == ["src/calc/three.py", "src/calc/two.py"]
 
 
+RED = (
+    "echo 'def add(a, b): return 0' > src/calc/core.py && "
+    "git -c user.name=a -c user.email=a@b.c commit -qam red && {move} && "
+    "git reset -q --hard HEAD~1 && echo 'TWO = 2' > src/calc/two.py"
+)
+
+
+@pytest.mark.parametrize("ending", ["", " && false", " && rm src/calc/two.py"])
+async def test_an_agent_that_moves_main_by_itself(repo: Path, ending: str) -> None:
+    """An edit that moved main to what it made is refused, and the refusal says the way back."""
+    main, before = git(repo, "rev-parse", "main"), state(repo)
+    line = RED.format(move="git update-ref refs/heads/main HEAD") + ending
+    editor = CommandEditor(line, shell=True, name="agent")
+    room = layer(repo)
+    result = await room.edit.self_edit("Add numbers", editor=editor, tries=3)
+    assert (result.success, result.by, len(result.attempts)) == (False, "editor", 1), result
+    assert "main was moved past the gate" in result.message
+    assert result.hint.startswith("put it back: git update-ref refs/heads/main ")
+    stored = await room.journal.get_by_id(result.attempt_id or 0)
+    assert stored is not None
+    assert "main was moved past the gate" in stored.failure_analysis
+    git(repo, *result.hint.split()[4:])
+    assert (git(repo, "rev-parse", "main"), state(repo)) == (main, before)
+
+
+async def test_main_that_was_moved_by_an_agent_and_then_by_a_person(repo: Path) -> None:
+    """A way back that would take a person's commit along is not offered."""
+    git(repo, "checkout", "-q", "--detach")
+    onto = "git update-ref refs/heads/main HEAD"
+    theirs = "git -c user.name=p -c user.email=p@b.c commit-tree -p main -m p 'main^{tree}'"
+    line = RED.format(move=f"{onto} && git update-ref refs/heads/main $({theirs})")
+    editor = CommandEditor(line, shell=True, name="agent")
+    result = await layer(repo).edit.self_edit("Add numbers", editor=editor)
+    assert (result.success, result.by) == (False, "editor"), result
+    assert "git revert" in result.hint
+
+
+async def test_a_person_moves_main_and_the_agent_follows(repo: Path) -> None:
+    """Commits of a person that come meanwhile stop nothing, though the agent takes them over."""
+    line = (
+        f"cd {repo} && echo hi > README.md && git add -A && git -c user.name=p -c"
+        " user.email=p@b.c commit -qm p && cd - && git merge -q --ff-only main &&"
+        " git checkout -q --detach main && git checkout -q - && echo 'TWO = 2' > src/calc/two.py"
+    )
+    editor = CommandEditor(line, shell=True, name="agent")
+    result = await layer(repo).edit.self_edit("Add numbers", editor=editor)
+    assert result.success, result
+    assert "README.md" in git(repo, "ls-tree", "-r", "--name-only", "main")
+
+
+async def test_a_caller_that_moves_main_by_itself(repo: Path) -> None:
+    """A caller's edit that moved main is refused at its submission."""
+    room = layer(repo)
+    begun = await room.edit.begin_edit("Add numbers")
+    write_files(begun.worktree.path, {"src/calc/two.py": "TWO = 2\n"})
+    git(begun.worktree.path, "add", "-A")
+    git(begun.worktree.path, "commit", "-qm", "mine")
+    git(begun.worktree.path, "update-ref", "refs/heads/main", "HEAD")
+    result = await layer(repo).edit.submit_edit(begun.attempt)
+    assert (result.success, result.by) == (False, "editor")
+    assert "main was moved past the gate" in result.message
+
+
+def with_ignored(repo: Path) -> None:
+    write_files(repo, {".gitignore": "data/\n__pycache__/\n.venv/\n"})
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "ignore")
+
+
+async def test_what_an_edit_leaves_out_is_said(repo: Path) -> None:
+    """Ignored files and nested repositories are no part of an edit, and its result names them."""
+    with_ignored(repo)
+    line = (
+        "echo 'TWO = 2' > src/calc/two.py && mkdir -p data src/calc/__pycache__ .venv .tool &&"
+        " touch data/m.bin src/calc/__pycache__/x.pyc .venv/x && echo '*' > .tool/.gitignore &&"
+        " git init -q inner && touch inner/x"
+    )
+    editor = CommandEditor(line, shell=True, name="agent")
+    result = await layer(repo).edit.self_edit("Add two", editor=editor)
+    assert result.success, result
+    left = "left out: .tool/ (ignored), data/ (ignored), inner/ (a repository of its own)"
+    assert result.message.endswith(left)
+
+
+@pytest.mark.parametrize(("breaks", "by"), [(False, "empty"), (True, "gate")])
+async def test_a_refused_edit_says_what_it_left_out(repo: Path, breaks: bool, by: str) -> None:
+    """An edit of ignored files alone is told from none, and a red one names them to the next."""
+    with_ignored(repo)
+    bad = replaced(repo, "return a + b", "return a - b") if breaks else {}
+    editor = ScriptedEditor({"data/m.bin": "x", **bad})
+    result = await layer(repo).edit.self_edit("Add data", editor=editor)
+    assert result.by == by
+    assert "left out: data/ (ignored)" in result.message
+
+
+PART = (
+    "--- /dev/null\n+++ b/{}\n@@ -0,0 +1 @@\n+X = 1\n"
+    "--- /dev/null\n+++ b/src/calc/two.py\n@@ -0,0 +1 @@\n+TWO = 2\n"
+)
+
+
+@pytest.mark.parametrize("path", ["data/m.py", "src/calc/__pycache__/m.py"])
+async def test_a_patch_of_ignored_files_is_whole_or_nothing(repo: Path, path: str) -> None:
+    """A patch that adds an ignored file is refused with its path, and does not land in part."""
+    with_ignored(repo)
+    main = git(repo, "rev-parse", "main")
+    result = await layer(repo).edit.self_edit("Add", editor=PatchEditor(PART.format(path)))
+    assert (result.success, result.by) == (False, "editor")
+    assert f"left out: {path.rsplit('/', 1)[0]}/ (ignored)" in result.message
+    assert ".gitignore" in result.hint
+    assert git(repo, "rev-parse", "main") == main
+
+
+async def test_a_patch_of_an_ignored_file_that_is_tracked_lands(repo: Path) -> None:
+    """What git tracks is part of a change, though it is ignored."""
+    write_files(repo, {"data/m.py": "X = 0\n"})
+    with_ignored(repo)
+    git(repo, "add", "-f", "data/m.py")
+    git(repo, "commit", "-qm", "track it")
+    patch = "--- a/data/m.py\n+++ b/data/m.py\n@@ -1 +1 @@\n-X = 0\n+X = 1\n"
+    result = await layer(repo).edit.self_edit("Change", editor=PatchEditor(patch))
+    assert result.success, result
+    assert "left out" not in result.message
+
+
 async def test_a_patch_that_does_not_fit_is_an_outcome(repo: Path) -> None:
     """A patch that does not apply is refused with a hint, and the repository is as it was."""
     patch = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"

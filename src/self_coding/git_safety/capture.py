@@ -16,6 +16,7 @@ from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.describe import is_clean
 from self_coding.git_safety.git import decode
+from self_coding.git_safety.ignoring import unversioned
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.git_safety.scan import Scan, exact_git, look, reconcile, scratch
 from self_coding.values.repository import Uncaptured
@@ -29,7 +30,8 @@ class Capture:
 
     `index` is "" when the index held conflicts. `indexed` is the blob of the raw index, "" when
     there was none. `state` marks an unfinished merge or the like. `digest` is that of the raw
-    index, and is not stored.
+    index, and is not stored. `excludes` are the ignore patterns that no tree holds, None in a
+    snapshot of an earlier version.
     """
 
     ref: str
@@ -43,6 +45,7 @@ class Capture:
     uncaptured: tuple[Uncaptured, ...] = ()
     state: str = ""
     digest: str = ""
+    excludes: str | None = None
 
 
 def take(
@@ -87,6 +90,7 @@ def take(
         uncaptured=uncaptured,
         state=repo.state_mark(),
         digest=hashlib.sha256(raw).hexdigest() if raw else "",
+        excludes=unversioned(repo),
     )
     parts = {"worktree": (objects.TREE, scan.worktree)}
     parts |= {name: (objects.TREE, tree) for name, tree in (more or {}).items()}
@@ -135,6 +139,7 @@ def load(repo: Repository, ref: str) -> Capture:
             clean=bool(meta["clean"]),
             uncaptured=tuple(Uncaptured(_text(p), why) for p, why in meta["uncaptured"]),
             state=_text(meta["state"]),
+            excludes=_text(meta["excludes"]) if "excludes" in meta else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise GitOperationError(f"snapshot {ref!r} is damaged: {error}") from error
@@ -186,6 +191,7 @@ def _meta(capture: Capture) -> bytes:
         "clean": capture.clean,
         "state": capture.state,
         "uncaptured": [[item.path, item.reason] for item in capture.uncaptured],
+        "excludes": capture.excludes,
     }
     return json.dumps(facts, ensure_ascii=True, indent=1).encode()
 

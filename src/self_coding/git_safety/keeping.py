@@ -26,6 +26,9 @@ from self_coding.values.repository import Operation, Snapshot
 from self_coding.values.verdicts import Finding
 
 _DAY = 86_400.0
+#: Operations that go to a commit that was there before, and commands of git's that do.
+_MAKE_NONE = ("isolate", "create branch", "rollback", "undo", "redo")
+_GIT_MAKE_NONE = ("reset", "update-ref")
 _ALWAYS = 20  # the newest snapshots, which no quota drops
 
 
@@ -87,8 +90,10 @@ def contains(repo: Repository, commit: str) -> bool:
 def explain(repo: Repository, entry: str) -> Operation | None:
     """The operation that made a commit, or that wrote a reflog entry (`main@{1}`)."""
     commit = repo.commit(entry)
-    if "@{" not in entry:  # a branch for an attempt begins at a commit that was there before
-        found = log_of(repo).made(commit, but="isolate")
+    if "@{" not in entry:
+        found = log_of(repo).made(commit, but=_MAKE_NONE)
+        if found and found.operation.kind == "git" and found.operation.reason in _GIT_MAKE_NONE:
+            return None
     else:
         done = repo.git.run("log", "-g", "-1", "--format=%gs", entry, "--", ok=(0, 128))
         if not decode(done.stdout, errors="replace").startswith("self-coding:"):

@@ -143,12 +143,12 @@ class Log:
         found = self._entries(" WHERE id = ?", (number,))
         return found[0] if found else None
 
-    def made(self, commit: str, *, but: str = "") -> Entry | None:
-        """The operation that first moved a ref to `commit`, of any kind but one."""
+    def made(self, commit: str, *, but: Sequence[str] = ()) -> Entry | None:
+        """The operation that first moved a ref to `commit`, of any kind but some."""
         found = self._entries(
             " WHERE id = (SELECT min(m.operation) FROM moves m JOIN operations o"
-            " ON o.id = m.operation WHERE m.new = ? AND o.kind <> ?)",
-            (commit, but),
+            " ON o.id = m.operation WHERE m.new = ? AND instr(?, '|' || o.kind || '|') = 0)",
+            (commit, f"|{'|'.join(but)}|"),
         )
         return found[0] if found else None
 

@@ -1,7 +1,8 @@
 """Going back: the plan of a rollback, and carrying out exactly that plan.
 
 Whatever a rollback takes away was captured first. It refuses to touch what was never captured:
-ignored files, files over the size limit, nested repositories and databases of ours.
+files that are ignored, or were at the goal, files over the size limit, nested repositories and
+databases of ours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from self_coding.git_safety.capture import Capture, load, take
 from self_coding.git_safety.change import Part, Plan, carry_out, log_of
 from self_coding.git_safety.describe import changed_paths, hidden_paths
 from self_coding.git_safety.git import decode
+from self_coding.git_safety.ignoring import ignored_under, stood_uncaptured, unversioned
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import exact_git, reachable, scratch
 from self_coding.git_safety.staging import GONE, Target, prepare, refuse_filtered
@@ -70,9 +72,10 @@ def prepare_rollback(repo: Repository, goal: Goal, *, limit: int) -> Prepared:
     keep = {
         item.path for item in (*now.uncaptured, *(goal.capture.uncaptured if goal.capture else ()))
     }
+    ignored = _ignored_at(repo, goal, [target for target, why in decided if not why])
     paths, targets = [], []
     for target, reason in decided:
-        why = reason or _guard(repo, target, hidden, keep)
+        why = reason or _guard(repo, target, hidden, keep) or ignored.get(target.path, "")
         if why:
             paths.append(PathChange(path=target.path, action="keep", reason=why))
             continue
@@ -251,6 +254,21 @@ def _guard(repo: Repository, target: Target, hidden: set[str], keep: set[str]) -
     if not target.expected and _exists(repo.top, target.path):
         return "something that was not captured is there (ignored, or too large)"
     return ""
+
+
+def _ignored_at(repo: Repository, goal: Goal, targets: Sequence[Target]) -> dict[str, str]:
+    """The files that would go though they are no work of later, and why each stays."""
+    gone = [target.path for target in targets if target.mode == GONE]
+    tree, rules = goal.commit, None
+    kept: dict[str, str] = {}
+    if goal.capture:
+        tree, rules = goal.capture.worktree, goal.capture.excludes
+        blobs = {t.path: t.expected.split(" ")[-1] for t in targets if t.mode == GONE}
+        old = stood_uncaptured(repo, tree, goal.capture.at, blobs)
+        kept = dict.fromkeys(old, "it was there, and the snapshot does not hold it")
+    rules = unversioned(repo) if rules is None else rules
+    there = ignored_under(repo, tree, rules, gone)
+    return kept | dict.fromkeys(there, "it was ignored there")
 
 
 def _exists(top: Path, path: str) -> bool:

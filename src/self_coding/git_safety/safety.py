@@ -20,6 +20,7 @@ from self_coding.git_safety import (
     keeping,
     landing,
     slots,
+    strays,
     undo,
 )
 from self_coding.git_safety import worktrees as trees
@@ -35,6 +36,7 @@ from self_coding.values.repository import (
     Operation,
     RollbackPlan,
     Snapshot,
+    Strayed,
     Worktree,
 )
 from self_coding.values.verdicts import Finding, GateReport, GateSettings
@@ -189,12 +191,17 @@ class GitSafety:
         return await in_thread(trees.isolate, self._repo, attempt, base, self._prefix)
 
     async def record(self, worktree: Worktree, message: str) -> Change:
-        """Commit everything the attempt wrote in its worktree onto its branch."""
+        """Commit what the attempt wrote in its worktree onto its branch; what git ignores is not
+        committed, but named."""
         return await in_thread(self._record, worktree, message)
 
     def _record(self, worktree: Worktree, message: str) -> Change:
-        head = trees.record(self._repo, worktree, message)
-        return describe.describe(self._repo, worktree.base, head)
+        head, left = trees.record(self._repo, worktree, message)
+        return replace(describe.describe(self._repo, worktree.base, head), left_out=left)
+
+    async def strayed(self, worktree: Worktree) -> Strayed | None:
+        """How main was moved, past the gate, to a commit made in the worktree; None: it was not."""
+        return await in_thread(strays.strayed, self._repo, worktree)
 
     async def change(self, base: str, head: str, diff_limit: int = describe.DIFF_LIMIT) -> Change:
         """The change from commit `base` to commit `head`."""

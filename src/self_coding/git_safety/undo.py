@@ -31,7 +31,7 @@ def undo(repo: Repository, steps: int, attempt: str | None, *, limit: int) -> Op
     """Take back the last `steps` operations of this actor, or of one attempt.
 
     Raises:
-        GitOperationError: there is nothing to undo, or a ref has moved since.
+        GitOperationError: there are not that many (none is undone), or a ref has moved since.
     """
     return _repeat(repo, steps, attempt, _TAKES_BACK, "undo", limit)
 
@@ -40,7 +40,7 @@ def redo(repo: Repository, steps: int, attempt: str | None, *, limit: int) -> Op
     """Do again what the last `steps` undos took back.
 
     Raises:
-        GitOperationError: there is nothing to redo, or a ref has moved since.
+        GitOperationError: there are not that many (none is redone), or a ref has moved since.
     """
     return _repeat(repo, steps, attempt, ("undo",), "redo", limit)
 
@@ -50,28 +50,40 @@ def _repeat(
 ) -> Operation:
     if steps < 1:
         raise GitOperationError(f"cannot {kind} {steps} steps", hint="ask for one or more")
-    done: Operation | None = None
-    for _ in range(steps):
-        with guarded(repo, kind):
-            entry = _last(repo, attempt, kinds)
-            if entry is None:
-                raise GitOperationError(
-                    f"there is nothing to {kind}" + (f" of {attempt!r}" if attempt else ""),
-                    hint="see operations() for what was done",
-                )
-            done = _reverse(repo, entry, kind, limit)
-    assert done is not None
-    return done
+    done: list[Operation] = []
+    with guarded(repo, kind):  # for all steps, so that what is counted is what is reversed
+        entries = _open(repo, attempt, kinds)
+        if len(entries) < steps:
+            raise _too_few(len(entries), attempt, kind)
+        for entry in entries[:steps]:
+            try:
+                done.append(_reverse(repo, entry, kind, limit))
+            except GitOperationError as error:
+                if done:
+                    error.message += f"; {len(done)} of {steps} steps were done before it"
+                raise
+    return done[-1]
 
 
-def _last(repo: Repository, attempt: str | None, kinds: Sequence[str]) -> Entry | None:
-    """The newest operation that can be reversed: of the attempt, or of this actor."""
+def _open(repo: Repository, attempt: str | None, kinds: Sequence[str]) -> list[Entry]:
+    """The operations that can be reversed, newest first: of the attempt, or of this actor."""
+    found = []
     for entry in log_of(repo).recent(10_000, attempt=attempt):
         operation = entry.operation
         mine = entry.session == repo.session or operation.actor == repo.actor
         if operation.kind in kinds and not operation.undone and (attempt is not None or mine):
-            return entry
-    return None
+            found.append(entry)
+    return found
+
+
+def _too_few(count: int, attempt: str | None, kind: str) -> GitOperationError:
+    of = f" of {attempt!r}" if attempt else ""
+    if not count:
+        hint = "see operations() for what was done"
+        return GitOperationError(f"there is nothing to {kind}{of}", hint=hint)
+    number = f"{count} step{'' if count == 1 else 's'}"
+    hint = f"nothing was changed; ask for {number} or fewer"
+    return GitOperationError(f"there is no more to {kind}{of} than {number}", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,7 @@ def _still_there(repo: Repository, refs: Sequence[Move]) -> None:
             raise MainMovedError(
                 f"{ref.removeprefix('refs/heads/')} has moved since that operation"
                 f" (it is at {tip[:12] or 'nothing'})",
-                hint="nothing was changed; undo what came later first",
+                hint="that one was left as it is; undo what came later first",
             )
 
 

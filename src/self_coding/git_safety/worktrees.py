@@ -17,7 +17,7 @@ from self_coding.errors import GitOperationError
 from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES, take
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, log_of
 from self_coding.git_safety.commits import commit_tree
-from self_coding.git_safety.git import decode, encode, fields
+from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_attempt, check_message
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
@@ -31,7 +31,8 @@ from self_coding.git_safety.slots import (
     write_pointer,
 )
 from self_coding.git_safety.staging import copy_index
-from self_coding.values.repository import Worktree
+from self_coding.git_safety.strays import marker
+from self_coding.values.repository import Uncaptured, Worktree
 
 ATTEMPTS = "refs/self-coding/attempts"
 VISIBLE = ".self-coding"  # in the main working tree; ignored by a file of its own
@@ -65,8 +66,9 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
         refs = [] if tip else [(f"refs/heads/{branch}", "", start)]
         carry_out(repo, Plan(kind="isolate", refs=tuple(refs), reason=branch, attempt=attempt))
         _assign(repo, name, attempt, branch, start)
-        slot_at(repo, place).git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        return Worktree(path=place, branch=branch, base=start, attempt=attempt)
+        made = Worktree(path=place, branch=branch, base=start, attempt=attempt)
+        _enter(slot_at(repo, place), made)
+        return made
 
 
 def _stand(repo: Repository, worktree: Worktree) -> None:
@@ -74,7 +76,13 @@ def _stand(repo: Repository, worktree: Worktree) -> None:
     slot = slot_at(repo, worktree.path)
     write_pointer(worktree.path, slot.directory)
     if not slot.head_branch() and slot.head().commit == worktree.base:
-        slot.git.run("symbolic-ref", "HEAD", f"refs/heads/{worktree.branch}")
+        _enter(slot, worktree)
+
+
+def _enter(slot: Repository, worktree: Worktree) -> None:
+    """Put HEAD on the attempt's branch; its record shows from where on it is this attempt's."""
+    ref = f"refs/heads/{worktree.branch}"
+    slot.git.run("symbolic-ref", "-m", marker(worktree.attempt), "HEAD", ref)
 
 
 def _assigned(repo: Repository, attempt: str, *, without_pointer: bool = False) -> Worktree | None:
@@ -172,8 +180,10 @@ def open_worktree(repo: Repository, worktree: Worktree) -> Repository:
     return slot
 
 
-def record(repo: Repository, worktree: Worktree, message: str) -> str:
-    """Commit everything the attempt wrote onto its branch; the branch's tip afterwards."""
+def record(
+    repo: Repository, worktree: Worktree, message: str
+) -> tuple[str, tuple[Uncaptured, ...]]:
+    """Commit what the attempt wrote onto its branch; the branch's tip, and what is left out."""
     text = check_message(message)
     with guarded(repo, "record"):
         slot = open_worktree(repo, worktree)
@@ -184,7 +194,7 @@ def record(repo: Repository, worktree: Worktree, message: str) -> str:
         before_add = digest(slot.directory / "index")
         index = copy_index(slot)
         try:
-            tree = _all_of(slot, index)
+            tree, left = _all_of(slot, index)
             [before] = repo.resolve([current], "tree")
             made = current if tree == before else commit_tree(repo, tree, [current], text)
             part = Part(
@@ -206,21 +216,39 @@ def record(repo: Repository, worktree: Worktree, message: str) -> str:
                 carry_out(repo, plan)
         finally:
             index.unlink(missing_ok=True)
-    return made
+    return made, left
 
 
-def _all_of(slot: Repository, index: Path) -> str:
-    """Stage every change of the attempt's worktree in `index`; its tree. Nested repositories
-    and special files are left out."""
+def _all_of(slot: Repository, index: Path) -> tuple[str, tuple[Uncaptured, ...]]:
+    """Stage every change of the attempt's worktree in `index`; its tree, and what is left out:
+    ignored files, nested repositories and special files."""
     git = replace(slot.git, index=index)
     done = git.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
-    paths = dict.fromkeys(part[2:] for part in fields(done.stdout) if not part.endswith("/"))
+    found = dict.fromkeys(part[2:] for part in fields(done.stdout))
+    paths = [path for path in found if not path.endswith("/")]
+    left = dict.fromkeys(found.keys() - set(paths), "a repository of its own")
     forget(git, [path for path in paths if not is_entry(slot.top, path)])
     wanted = [p for p in paths if is_entry(slot.top, p) and not _special(slot.top / p)]
     if wanted:
         data = encode("".join(f"{path}\0" for path in wanted))
         git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
-    return git.text("write-tree")
+    left |= {path: "not a file" for path in paths if _special(slot.top / path)}
+    return git.text("write-tree"), _named(left | dict.fromkeys(_ignored(git), "ignored"))
+
+
+def _ignored(git: Git) -> list[str]:
+    """What git ignores there; a folder that is ignored as a whole stands for what is in it."""
+    shown = ("--directory", "--no-empty-directory")
+    return fields(git.run("ls-files", "-o", "-i", "--exclude-standard", *shown, "-z").stdout)
+
+
+def _named(left: dict[str, str]) -> tuple[Uncaptured, ...]:
+    """Each path and why it is left out, without what lies in a folder that is named itself."""
+    found: list[Uncaptured] = []
+    for path, why in sorted(left.items()):
+        if not (found and found[-1].path.endswith("/") and path.startswith(found[-1].path)):
+            found.append(Uncaptured(path, why))
+    return tuple(found)
 
 
 def _special(path: Path) -> bool:

@@ -6,6 +6,7 @@ It tells what stands in the events; it never judges an attempt better or worse t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from self_coding.self_edit.history import (
     By,
@@ -20,11 +21,17 @@ from self_coding.self_edit.history import (
 )
 from self_coding.values.attempts import Json, ModificationAttempt, Outcome
 from self_coding.values.edits import Feedback, SelfEditResult
+from self_coding.values.repository import Uncaptured
 from self_coding.values.verdicts import Finding, GateReport
 
 OUTPUT_KEPT = 16_000  # characters of test output that an event holds; the ends tell most
 FEEDBACK_OUTPUT = 3_000
 _SUBJECT = 60
+_LEFT, _LEFT_SAID = 100, 5  # paths an edit leaves out that an event holds, and a message names
+_CACHES = (  # what tools write by themselves: no part of anybody's edit
+    *("__pycache__", "*.py[co]", "*.egg-info", "*_cache", ".cache", ".hypothesis", ".coverage*"),
+    *("htmlcov", ".tox", ".nox", ".venv", "venv", "node_modules", ".DS_Store", ".eggs"),
+)
 
 
 def subject(task: str) -> str:
@@ -68,6 +75,26 @@ def findings_of(data: Data) -> tuple[Finding, ...]:
         )
         for one in records(data, "findings")
     )
+
+
+def left_facts(left: Sequence[Uncaptured], *, whole: bool) -> dict[str, Json]:
+    """What an event holds of what a change leaves out; caches only where it shall be whole."""
+    named = [f"{one.path} ({one.reason})" for one in left if whole or not _is_cache(one.path)]
+    return {"left_out": list(named[:_LEFT]), "left_count": len(named)} if named else {}
+
+
+def _is_cache(path: str) -> bool:
+    parts = path.rstrip("/").split("/")
+    return any(fnmatchcase(part, pattern) for part in parts for pattern in _CACHES)
+
+
+def left_in_words(data: Data) -> str:
+    """What a change leaves out, in one line; empty where that is nothing."""
+    named = texts(data, "left_out")
+    if not named:
+        return ""
+    more = number(data, "left_count") - len(named[:_LEFT_SAID])
+    return f"left out: {', '.join(named[:_LEFT_SAID])}" + (f" and {more} more" if more else "")
 
 
 def report_facts(report: GateReport) -> dict[str, Json]:
@@ -182,7 +209,8 @@ def why_not(history: History) -> str:
     if history.has(Kind.LANDED):
         return ""
     reason = text(history.refusal, "reason")
-    lines = [reason, *(str(one) for one in findings_of(history.refusal))]
+    left = left_in_words(history.data(Kind.EDITED))
+    lines = [reason, *(str(one) for one in findings_of(history.refusal)), left]
     return "\n".join(dict.fromkeys(line for line in lines if line))
 
 
@@ -274,6 +302,11 @@ def _waiting(history: History) -> str:
 
 
 def _message(history: History, stage: str) -> str:
+    left = left_in_words(history.data(Kind.EDITED))
+    return "; ".join(filter(None, (_headline(history, stage), left)))
+
+
+def _headline(history: History, stage: str) -> str:
     change = history.data(Kind.EDITED)
     files = len(texts(change, "paths"))
     size = f"{files} file{'' if files == 1 else 's'}, +{number(change, 'added')}"

@@ -23,7 +23,15 @@ from self_coding.values.attempts import (
 )
 from self_coding.values.code import Impact, RelevantFile
 from self_coding.values.recording import Recording
-from self_coding.values.repository import Candidate, Change, Conflict, Landed, Moved, Worktree
+from self_coding.values.repository import (
+    Candidate,
+    Change,
+    Conflict,
+    Landed,
+    Moved,
+    Strayed,
+    Worktree,
+)
 from self_coding.values.verdicts import GateReport, Verdict
 
 Files = Mapping[str, bytes | None]
@@ -35,6 +43,7 @@ class Repository(Protocol):
     async def get_main_commit(self) -> str: ...
     async def isolate(self, attempt: str, base: str | None = None) -> Worktree: ...
     async def record(self, worktree: Worktree, message: str) -> Change: ...
+    async def strayed(self, worktree: Worktree) -> Strayed | None: ...
     async def change(self, base: str, head: str) -> Change: ...
     async def read(self, commit: str, paths: Sequence[str]) -> dict[str, bytes | None]: ...
     async def candidate(self, change: Change) -> Candidate | Conflict: ...

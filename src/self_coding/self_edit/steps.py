@@ -16,13 +16,13 @@ from self_coding.self_edit import account
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors.protocol import Editor
 from self_coding.self_edit.ending import Ending
-from self_coding.self_edit.history import By, History, Kind, text
+from self_coding.self_edit.history import By, History, Kind, flag, text
 from self_coding.self_edit.learning import reflect, shown_facts
 from self_coding.self_edit.lifecycle import Step
 from self_coding.self_edit.rooms import Rooms
 from self_coding.values.attempts import Json
 from self_coding.values.edits import Ask, Assignment, Limits, Progress, Question, Task
-from self_coding.values.repository import Change, Conflict, Moved
+from self_coding.values.repository import Change, Conflict, Moved, Strayed
 from self_coding.values.verdicts import GateReport
 
 Facts = dict[str, Json]
@@ -126,9 +126,11 @@ class Steps:
             async with asyncio.timeout(seconds + _GRACE):
                 report = await editor.edit(assignment)
         except EditError as error:
-            return refused(By.EDITOR, error.message, hint=error.hint)
+            failed = refused(By.EDITOR, error.message, hint=error.hint)
+            return await self._stray(mine) or failed
         except TimeoutError:
-            return refused(By.EDITOR, f"the edit took longer than its limit of {seconds:g} s")
+            failed = refused(By.EDITOR, f"the edit took longer than its limit of {seconds:g} s")
+            return await self._stray(mine) or failed
         return Kind.WRITTEN, {
             "summary": account.cut(report.summary, 4000),
             "output": account.cut(report.output, account.OUTPUT_KEPT),
@@ -136,16 +138,29 @@ class Steps:
             "cost": report.cost,
             "tokens": report.tokens,
             "model": report.model,
+            "whole": report.whole,
         }
 
+    async def _stray(self, mine: History) -> Told | None:
+        """The refusal of an attempt in whose worktree main was moved to what nobody tested."""
+        strayed = await self._rooms.repository.strayed(mine.worktrees[-1])
+        return None if strayed is None else _past_the_gate(strayed)
+
     async def _record(self, mine: History) -> Told:
+        past = await self._stray(mine)
+        if past is not None:
+            return past
         message = account.commit_message(mine)
         change = await self._rooms.repository.record(mine.worktrees[-1], message)
+        whole = flag(mine.data(Kind.WRITTEN), "whole")
+        left = account.left_facts(change.left_out, whole=whole)
+        if left and whole:
+            return _not_whole(left)
         if change.is_empty:
-            return refused(
-                By.EMPTY, "nothing was changed", hint="see what the editor printed: `show`"
-            )
+            reason = "; ".join(filter(None, ("nothing was changed", account.left_in_words(left))))
+            return refused(By.EMPTY, reason, hint="see what the editor printed: `show`")
         return Kind.EDITED, {
+            **left,
             "base": change.base,
             "head": change.head,
             "paths": list(change.paths),
@@ -175,6 +190,9 @@ class Steps:
     async def _test(self, mine: History) -> Told:
         rooms, change = self._rooms, await self._change(mine)
         candidate = await rooms.repository.candidate(change)
+        past = await self._stray(mine)
+        if past is not None:
+            return past
         if isinstance(candidate, Conflict):
             return _conflict(candidate)
         paths = list(change.paths)
@@ -297,6 +315,33 @@ async def _give_up(mine: History) -> Told:
         By.MOVED,
         f"main moved {moves} times while this was tested",
         hint="try again when fewer others are landing, or raise `moves`",
+    )
+
+
+def _not_whole(left: Facts) -> Told:
+    return refused(
+        By.EDITOR,
+        f"it would land in part; {account.left_in_words(left)}",
+        hint="let .gitignore allow them in the same patch, or take them out of it",
+        final=True,
+        more=left,
+    )
+
+
+def _past_the_gate(strayed: Strayed) -> Told:
+    """Final: a further try would begin at a main that nobody has tested."""
+    old, new, ref = strayed.old, strayed.new, strayed.ref
+    name = ref.removeprefix("refs/heads/")
+    back = f"put it back: git update-ref {ref} {old} {new}"
+    if new != strayed.tip:
+        back = f"{name} has moved on since: take it back with git revert, from {old} to {new}"
+    return refused(
+        By.EDITOR,
+        f"{name} was moved past the gate during the edit, from {old[:12]} to {new[:12]},"
+        " which was made in the attempt's own worktree; nothing was landed",
+        hint=back,
+        final=True,
+        more={"ref": ref, "old": old, "new": new},
     )
 
 

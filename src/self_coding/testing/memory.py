@@ -34,6 +34,7 @@ from self_coding.values.repository import (
     FileChange,
     Landed,
     Moved,
+    Strayed,
     Worktree,
 )
 from self_coding.values.verdicts import Finding, GateReport, Verdict
@@ -112,6 +113,10 @@ class MemoryRepository:
         self.disk.point()
         return await self.change(worktree.base, head)
 
+    async def strayed(self, worktree: Worktree) -> Strayed | None:
+        """Nobody moves main past the gate here."""
+        return None
+
     async def change(self, base: str, head: str) -> Change:
         """The files that differ between two commits."""
         old, new = self.disk.trees[base], self.disk.trees[head]
@@ -132,8 +137,7 @@ class MemoryRepository:
         base, mine = self.disk.trees[change.base], self.disk.trees[change.head]
         theirs = self.disk.trees[onto]
         clash = [p for p in change.paths if theirs.get(p) != base.get(p) and theirs != mine]
-        if clash:
-            files = tuple(ConflictFile(path=path) for path in clash)
+        if files := tuple(ConflictFile(path=path) for path in clash):
             return Conflict(onto=onto, head=change.head, files=files)
         merged = theirs | {path: mine[path] for path in change.paths if path in mine}
         commit = self.disk.store(merged | {".merge": f"{onto} {change.head}"})

@@ -141,7 +141,8 @@ class EditReport:
     """What an editor says about its edit; what it really changed is read from the worktree.
 
     `summary` is the approach in words, `output` what it printed (capped). `cost`, `tokens` and
-    `model` are None or empty where the editor does not know them.
+    `model` are None or empty where the editor does not know them. `whole`: it is an edit only
+    with everything that it wrote, so that nothing may be left out, as what git ignores is.
     """
 
     summary: str = ""
@@ -150,6 +151,7 @@ class EditReport:
     cost: float | None = None
     tokens: int | None = None
     model: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

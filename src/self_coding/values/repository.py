@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Uncaptured:
-    """A path that a snapshot does not hold, and why."""
+    """A path that a snapshot or a change does not hold, and why."""
 
     path: str
     reason: str
@@ -66,13 +66,15 @@ class Change:
     """What an attempt wrote: the way from commit `base` to commit `head`.
 
     `diff` is git's patch text, possibly cut at a marked limit; `files` is always whole. Renames
-    are shown as a deletion and an addition, so that every touched path is named.
+    are shown as a deletion and an addition, so that every touched path is named. `left_out` is
+    what was written and is no part of it; only `record` knows that.
     """
 
     base: str
     head: str
     files: tuple[FileChange, ...] = ()
     diff: str = ""
+    left_out: tuple[Uncaptured, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -149,6 +151,17 @@ class Moved:
 
     expected: str
     actual: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strayed:
+    """Main's `ref` was moved, past the gate, from `old` to `new`, which an attempt made in its own
+    worktree; `tip` is where it is now."""
+
+    ref: str
+    old: str
+    new: str
+    tip: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,17 @@ The rows of `git-safety.md`, section 1, in its order.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from self_coding.git_safety import GitDirtyWorkingDirectoryError, GitOperationError, GitSafety
+from self_coding.git_safety import (
+    GitDirtyWorkingDirectoryError,
+    GitOperationError,
+    GitSafety,
+    ignoring,
+)
 
 
 async def test_untracked_files_from_before_stay(repo, git) -> None:
@@ -131,6 +137,47 @@ async def test_gitignore_edit_rolled_back(repo, git) -> None:
     repo.write("data/big.csv", "rows")
     await git.rollback(taken)
     assert repo.read("data/big.csv") == "rows"
+
+
+@pytest.mark.parametrize("rules", [".gitignore", "lib/.gitignore", ".git/info/exclude"])
+async def test_files_that_were_ignored_at_the_snapshot_stay(repo, git, rules) -> None:
+    """A file that was ignored at the snapshot stays, though nothing ignores it any more."""
+    repo.write("lib/data/m.bin", "precious")
+    repo.write(rules, "data/\n")
+    taken = await git.snapshot(run_tests=False)
+    repo.write(rules, "other/\n")
+    repo.write("lib/later.py", "later")
+    plan = await git.plan_rollback(taken)
+    actions = {path.path: path.action for path in plan.paths}
+    assert (actions["lib/data/m.bin"], actions["lib/later.py"]) == ("keep", "delete")
+    await git.rollback(taken.ref)
+    assert repo.read("lib/data/m.bin") == "precious"
+    assert not repo.has("lib/later.py")
+
+
+async def test_a_folder_that_ignored_itself_stays(repo, git, monkeypatch) -> None:
+    """What stood uncaptured at the snapshot stays, though the rule is gone and was never kept."""
+    repo.write("cache/.gitignore", "*\n")
+    repo.write("cache/m.bin", "precious")
+    monkeypatch.setattr(ignoring, "_SLACK", 0.0)
+    time.sleep(0.05)
+    taken = await git.snapshot(run_tests=False)
+    (repo.path / "cache/.gitignore").unlink()
+    repo("mv", "lib", "moved")
+    await git.rollback(taken)
+    assert repo.read("cache/m.bin") == "precious"
+    assert repo.has("lib/core.py")
+    assert not repo.has("moved/core.py")
+
+
+async def test_ignored_files_that_became_tracked_stay(repo, git) -> None:
+    """Going back to a commit that ignores a file leaves the file, though it is tracked by now."""
+    start = repo.commit("ignore", **{".gitignore": "data/\n"})
+    repo.write("data/m.bin", "precious")
+    repo.commit("tracks it", **{".gitignore": ""})
+    await git.rollback(start)
+    assert repo.read("data/m.bin") == "precious"
+    assert repo("status", "--porcelain") == ""
 
 
 async def test_rollback_from_a_persons_branch(repo, git) -> None:

@@ -99,6 +99,31 @@ async def test_nothing_to_undo(git) -> None:
             await call
 
 
+async def test_more_steps_than_there_are(repo, git) -> None:
+    """Asked for more steps than there are, undo and redo change nothing and say how many."""
+    repo.write("app.py", "1\n")
+    made = await git.commit("one")
+    with pytest.raises(GitOperationError, match=r"no more to undo than 1 step \("):
+        await git.undo(5)
+    assert repo("rev-parse", "HEAD") == made
+    await git.undo()
+    with pytest.raises(GitOperationError, match="no more to redo than 1 step"):
+        await git.redo(2)
+    assert repo("rev-parse", "HEAD") != made
+
+
+async def test_a_step_that_cannot_be_taken_back(repo, git) -> None:
+    """Where a later one of several steps fails, it is said how many are done."""
+    repo.write("app.py", "1\n")
+    await git.commit("one")
+    theirs = repo.commit("theirs", **{"t.py": "t"})
+    repo.write("app.py", "2\n")
+    await git.commit("two")
+    with pytest.raises(MainMovedError, match="1 of 2 steps were done before it"):
+        await git.undo(2)
+    assert repo("rev-parse", "HEAD") == theirs
+
+
 async def test_undo_does_not_cross_actors(repo) -> None:
     """One agent's undo does not take back another's work."""
     one, two = repo.safety(actor="one"), repo.safety(actor="two")
@@ -485,6 +510,23 @@ def test_import_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = set(eval(done.stdout))
     assert {name for name in names if not name.startswith("_")} <= {"self_coding", "sitecustomize"}
+
+
+async def test_a_commit_that_was_gone_back_to_is_not_ours(repo, git) -> None:
+    """Going to a person's commit, in whatever way, does not make it a commit of ours."""
+    theirs = repo("rev-parse", "HEAD")
+    await git.rollback("HEAD")
+    assert await git.explain(theirs) is None
+    repo("checkout", "-q", "main")
+    await git.create_branch("mine")
+    repo.write("new.py")
+    ours = await git.commit("ours")
+    await git.undo()
+    assert await git.explain(theirs) is None
+    assert (await git.explain(ours)).kind == "commit"
+    await git._run_git("reset", "-q", "--soft", ours)
+    await git._run_git("reset", "-q", "--soft", theirs)
+    assert await git.explain(theirs) is None
 
 
 async def test_a_commit_that_an_attempt_begins_at_is_not_ours(repo, git) -> None:

@@ -83,7 +83,10 @@ class PatchEditor:
         if done.returncode:
             raise EditError(f"the patch does not apply: {_why(said)}", hint=_hint(said))
         return EditReport(
-            summary=_summary(self._patch), output=said, seconds=time.monotonic() - started
+            summary=_summary(self._patch),
+            output=said,
+            seconds=time.monotonic() - started,
+            whole=True,
         )
 
 
