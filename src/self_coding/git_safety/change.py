@@ -265,7 +265,7 @@ def _publish(here: Repository, part: Part, lock: IndexLock) -> None:
     prepared = Path(part.index)
     if part.steps:
         _refresh(here, prepared, part)
-    lock.publish(prepared.read_bytes())
+    lock.publish(prepared)
 
 
 def _refresh(here: Repository, index: Path, part: Part) -> None:

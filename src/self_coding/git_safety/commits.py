@@ -17,6 +17,7 @@ from self_coding.git_safety.change import Part, Plan, carry_out, digest, insist
 from self_coding.git_safety.describe import hidden_paths
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.git import Git, decode, encode, fields
+from self_coding.git_safety.lock import copy_of_index
 from self_coding.git_safety.names import check_branch, check_message
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Head, Repository
@@ -161,7 +162,7 @@ def _everything(repo: Repository, head: Head) -> tuple[Path, Path]:
 def _twin(repo: Repository, index: Path) -> Path:
     """The same index once more, to be left behind while the first is committed."""
     twin = scratch(repo, "next-index")
-    twin.write_bytes(index.read_bytes())
+    copy_of_index(index, twin)
     return twin
 
 

@@ -171,11 +171,10 @@ class IndexLock:
             else:
                 return
 
-    def publish(self, content: bytes) -> None:
-        """Make `content` the index, at once, and give the lock back."""
+    def publish(self, prepared: Path) -> None:
+        """Make a copy of `prepared` the index, at once, and give the lock back."""
         try:
-            with self.lock.open("wb") as file:
-                file.write(content)
+            copy_of_index(prepared, self.lock)
             self.lock.replace(self.index)
         except OSError as error:
             raise GitOperationError(
@@ -187,6 +186,21 @@ class IndexLock:
         """Give the lock back with the index as it was."""
         if drop_if_ours(self.lock, self.token):
             self.token.unlink(missing_ok=True)
+
+
+def copy_of_index(index: Path, copy: Path) -> None:
+    """Write a copy of an index that is as old as it is.
+
+    A younger one would take a file that was changed in the index's own tick of the clock, and kept
+    its size, for clean: git looks into files that are no older than the index.
+
+    Raises:
+        OSError: there is no such index, or no room.
+    """
+    with index.open("rb") as file:
+        made = os.fstat(file.fileno())
+        copy.write_bytes(file.read())
+    os.utime(copy, ns=(made.st_atime_ns, made.st_mtime_ns))
 
 
 def tokens(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.git import Git, fields
+from self_coding.git_safety.lock import copy_of_index
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import discard, exact_git, scratch
@@ -73,7 +74,7 @@ def _own_index(git: Git, slot: Repository) -> Git:
     ours = slot.directory / _INDEX
     ours.with_name(f"{_INDEX}.lock").unlink(missing_ok=True)
     try:
-        ours.write_bytes((slot.directory / "index").read_bytes())
+        copy_of_index(slot.directory / "index", ours)
     except FileNotFoundError:
         ours.unlink(missing_ok=True)
     return replace(git, index=ours)

@@ -6,7 +6,6 @@ that the configuration names as filters do not run. It refuses to write into a w
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.git import Git, encode, fields
+from self_coding.git_safety.lock import copy_of_index
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import scratch
 from self_coding.git_safety.swap import Step, fingerprint
@@ -100,12 +100,7 @@ def copy_index(repo: Repository) -> Path:
     """A copy of the checkout's index to prepare the next one in."""
     copy = scratch(repo, "next-index")
     try:
-        index = repo.directory / "index"
-        with index.open("rb") as file:
-            made = os.fstat(file.fileno())
-            copy.write_bytes(file.read())
-        # a younger copy would take a file that was changed in the index's own second for clean
-        os.utime(copy, ns=(made.st_atime_ns, made.st_mtime_ns))
+        copy_of_index(repo.directory / "index", copy)
     except FileNotFoundError:
         replace(repo.git, index=copy).run("read-tree", "--empty")
     except OSError as error:
