@@ -260,7 +260,7 @@ def test_export_and_import(repository: Path, tmp_path: Path) -> None:
     """What one journal exports, another one imports."""
     run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
     lines = tmp_path / "journal.jsonl"
-    assert "1 attempts written to" in run(repository, "export", str(lines)).stdout
+    assert "1 attempt written to" in run(repository, "export", str(lines)).stdout
     other = sample_repo(tmp_path / "other")
     run(other, "import", str(lines))
     assert "Add triple" in run(other, "log").stdout

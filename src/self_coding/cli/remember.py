@@ -226,7 +226,11 @@ def export_command(session: Session, file: Path, *, force: bool) -> None:
     write_file(file, text, force=force)
     count = sum(not line.startswith('{"lesson"') for line in lines)
     told = {"exported": count, "file": str(file)}
-    session.emit(told, f"{count} attempts written to {file}")
+    session.emit(told, f"{_attempts(count)} written to {file}")
+
+
+def _attempts(count: int) -> str:
+    return f"{count} attempt{'' if count == 1 else 's'}"
 
 
 @click.command("import")
@@ -240,4 +244,4 @@ def import_command(session: Session, file: Path, *, founding: bool) -> None:
         count = session.run(journal.import_founding(file))
     else:
         count = session.run(journal.import_lines(read_lines(file)))
-    session.emit({"imported": count}, f"{count} attempts imported")
+    session.emit({"imported": count}, f"{_attempts(count)} imported")
