@@ -142,11 +142,14 @@ def _differs(row: _Row, now: Outline | None) -> bool:
 def _callers(rows: Sequence[_Row], now: Outline | None) -> tuple[set[Doer], bool]:
     """For whom that ran which may have changed in a file; whether nothing else changed.
 
-    When the file is still as it was recorded, the change is yet to come: any line may be it.
+    When the file is still as it was recorded, the change is yet to come: any line may be it, also
+    one that runs while the file is loaded. Who loads it must be known, then.
     """
     if now is None or not rows:
         return {row.doer for row in rows}, False
     certain = all(row.outline == now.digest for row in rows)
+    if all(row.same for row in rows):
+        certain = certain and any(row.body in (ANY, LOADED) for row in rows)
     ran = {row.doer for row in rows if row.same or _differs(row, now)}
     return ran, certain
 

@@ -52,10 +52,10 @@ def _of_data_file(
     told: Mapping[str, Mapping[str, Iterable[int]]],
     test_of: Callable[[str], str],
 ) -> dict[Doer, dict[str, Set[bytes]]]:
-    contexts = {  # what ran alone and is no test tells nothing of any test
+    contexts = {  # what ran alone and is no test, or none any more, tells nothing of any test
         context: paths
         for context, paths in told.items()
-        if context not in snapshot.ids or test_of(context)
+        if test_of(context) or not context.endswith(".py")
     }
     called = coverage.called(contexts, test_of, snapshot.source)
     ran: dict[Doer, dict[str, Set[bytes]]] = {}

@@ -87,6 +87,25 @@ async def test_imports_of_a_shared_process(write, indexer, record) -> None:
     assert await affected(indexer) == ["tests/test_a.py", "tests/test_b.py"]
 
 
+async def test_a_change_yet_to_come_needs_who_loads_the_file(write, indexer, record) -> None:
+    """Where nobody knows who loads a file, asking before its change gives all who reach it: the
+    change may be to a line that runs then."""
+    write(**FILES)
+    shared = {"": {"pkg/a.py": [1, 2, 5]}, "tests/test_a.py::test_a|run": {"pkg/a.py": [3]}}
+    shared["tests/test_b.py::test_b|run"] = {"pkg/b.py": [2]}
+    await indexer.record_coverage(record(shared))
+    assert await affected(indexer) == ["tests/test_a.py", "tests/test_b.py"]
+    write(**{"pkg/a.py": A.replace("return LIMIT", "return -LIMIT")})
+    assert await affected(indexer) == ["tests/test_a.py"]
+
+
+async def test_a_test_file_that_is_gone_spoils_no_record(write, indexer, record) -> None:
+    """What ran for a test file that is there no more, alone, tells nothing of the others."""
+    write(**FILES)
+    await indexer.record_coverage(record(APART | {"tests/test_gone.py": {"pkg/a.py": [1, 2, 5]}}))
+    assert await affected(indexer) == ["tests/test_a.py"]
+
+
 async def test_a_later_record_apart_replaces_a_shared_one(write, indexer, record) -> None:
     """What once ran at import, for all, no longer widens the choice for tests recorded apart."""
     write(**FILES)
