@@ -98,11 +98,12 @@ class _Paths:
         """Those of some files that import one of others directly."""
         ids = self._snapshot.ids
         wanted = {ids[path] for path in exporters}
+        if not wanted:
+            return set()
         return {
             path
             for path in paths
-            if wanted
-            and not wanted.isdisjoint(packed >> 3 for packed in array("I", self._links[ids[path]]))
+            if not wanted.isdisjoint(each >> 3 for each in array("I", self._links[ids[path]]))
         }
 
 

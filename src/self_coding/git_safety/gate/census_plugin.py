@@ -358,10 +358,11 @@ def _replaced() -> list[str]:
     Those that their module defines without a decorator at its margin, and binds no other way;
     modules of tests are left out (what pytest has rewritten names the file it was made from).
     """
+    top = os.getcwd() + os.sep
     found: set[str] = set()
     for module in list(sys.modules.values()):
         path = str(getattr(module, "__file__", None) or "")
-        inside = path.startswith(os.getcwd() + os.sep) and "site-packages" not in path
+        inside = path.startswith(top) and "site-packages" not in path
         loader = type(getattr(module, "__loader__", None)).__name__
         if not inside or not path.endswith(".py") or loader == "AssertionRewritingHook":
             continue
@@ -370,15 +371,11 @@ def _replaced() -> list[str]:
                 text = file.read()
         except OSError:
             continue
-        for name in _PLAIN.findall(text):
-            if re.search(rf"^(?:del |global )?{name}\b\s*[:=\n]", text, re.MULTILINE):
+        for name in vars(module).keys() & set(_PLAIN.findall(text)):
+            code = getattr(vars(module)[name], "__code__", None)
+            home = getattr(code, "co_filename", "")
+            if home == path or os.path.realpath(home) == os.path.realpath(path):
                 continue
-            code = getattr(vars(module).get(name, _replaced), "__code__", None)
-            if os.path.realpath(getattr(code, "co_filename", "")) not in _SELF | {
-                os.path.realpath(path)
-            }:
+            if not re.search(rf"^(?:del |global )?{name}\b\s*[:=\n]", text, re.MULTILINE):
                 found.add(f"{module.__name__}.{name}")
     return sorted(found)
-
-
-_SELF = frozenset({os.path.realpath(_replaced.__code__.co_filename)})  # stands for a deleted name

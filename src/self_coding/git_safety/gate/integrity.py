@@ -64,6 +64,7 @@ def restore_and_compare(checkout: Path, before: Fingerprint, *, trusted: bool) -
 
 def stamps(checkout: Path) -> Stamps:
     """Each Python file by its relative path: inode and ctime, which nobody can set back."""
+    top = f"{checkout}/"
     found: Stamps = {}
     for folder, folders, files in os.walk(checkout):
         folders[:] = [name for name in folders if name != ".git"]
@@ -72,7 +73,7 @@ def stamps(checkout: Path) -> Stamps:
                 path = f"{folder}/{name}"
                 with suppress(OSError):
                     status = os.lstat(path)
-                    found[os.path.relpath(path, checkout)] = (status.st_ino, status.st_ctime_ns)
+                    found[path[len(top) :]] = (status.st_ino, status.st_ctime_ns)
     return found
 
 

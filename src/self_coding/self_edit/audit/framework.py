@@ -9,9 +9,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TypeGuard
 
 from self_coding.self_edit.audit import strength as says
 from self_coding.self_edit.audit.claims import PLATFORM
@@ -157,16 +156,19 @@ def _bindings(node: ast.AST) -> Iterator[str]:
         case ast.alias(name=name, asname=other):
             yield other or name
         case ast.Call(args=arguments, keywords=keywords):
-            yield from (a.value for a in arguments if _is_text(a))
+            yield from _texts(arguments)
             yield from (k.arg for k in keywords if k.arg)
         case ast.Subscript(slice=ast.Constant(value=str(name)), ctx=ast.Store()):
             yield name
         case ast.Dict(keys=keys):
-            yield from (k.value for k in keys if _is_text(k))
+            yield from _texts(keys)
 
 
-def _is_text(node: ast.expr | None) -> TypeGuard[_Text]:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _texts(nodes: Iterable[ast.expr | None]) -> Iterator[str]:
+    """The strings among some expressions."""
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def _is_false(node: ast.expr) -> bool:
@@ -353,12 +355,6 @@ def _resolved(target: ast.expr, names: dict[str, str]) -> str:
     if first == "__builtins__":
         full = "builtins"
     return f"{full}.{rest}" if rest else (full if full != first else whole)
-
-
-class _Text(ast.Constant):
-    """A string that is written down."""
-
-    value: str
 
 
 class _Known:

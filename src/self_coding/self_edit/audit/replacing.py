@@ -144,12 +144,9 @@ def _is_foreign(full: str) -> bool:
 
 def _says_little(value: ast.expr | None) -> bool:
     """Whether a flag is set or a store emptied, which honest set-ups do."""
-    empty = (
-        isinstance(value, ast.List | ast.Dict | ast.Tuple)
-        and not list(ast.iter_child_nodes(value))[:1]
-    )
-    flag = isinstance(value, ast.Constant) and value.value in (None, True, False)
-    return flag or bool(empty)
+    if isinstance(value, ast.Dict):
+        return not value.keys
+    return isinstance(value, ast.Constant) and value.value in (None, True, False)
 
 
 def _scopes(tree: ast.Module, *, beside: bool) -> Iterator[_Scope]:
