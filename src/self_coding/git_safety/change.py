@@ -23,6 +23,7 @@ from self_coding.git_safety import receipts, swap
 from self_coding.git_safety.git import encode, fields
 from self_coding.git_safety.lock import IndexLock, Intent
 from self_coding.git_safety.log import Log, Move
+from self_coding.git_safety.movers import SHORT, hold_still, wait_for_switches
 from self_coding.git_safety.objects import few
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import discard
@@ -69,6 +70,11 @@ class Plan:
     reverses: int | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
+
+    @property
+    def follows(self) -> bool:
+        """Whether the checkouts on a branch move along with it, rather than stay as they are."""
+        return self.data.get("way") == "follow"
 
 
 @dataclass(frozen=True)
@@ -125,11 +131,14 @@ def carry_out(repo: Repository, plan: Plan) -> Done:
                 lock.acquire()
                 stack.callback(lock.release)
                 _unchanged(repo, part)
-            _move_refs(repo, plan, plan.refs)
+            moving = {ref for ref, old, new in plan.refs if old and new} if plan.follows else ()
+            with hold_still(repo, moving, but={part.directory for part in parts}):
+                _move_refs(repo, plan, plan.refs)
         except BaseException:
             intent.clear()
             tidy(plan)
             raise
+        wait_for_switches({Path(part.top) for part in parts}, SHORT)
         left = [part for part in parts if _has_left(repo, part)]
         tidy(replace(plan, parts=tuple(left)))
         here = [(part, lock) for part, lock in zip(parts, locks, strict=True) if part not in left]
@@ -195,9 +204,8 @@ def _unchanged(repo: Repository, part: Part) -> None:
 def _has_left(repo: Repository, part: Part) -> bool:
     """Whether a checkout that should follow its branch stands on another one by now.
 
-    Whoever starts a branch changes no index, so that this can come between the plan and its locks
-    (with `git symbolic-ref` behind them, too); what is swapped in then would be uncommitted changes
-    on somebody's new branch.
+    Whoever starts a branch may do so without the index lock, or be done with it; what is swapped in
+    then would be uncommitted changes on somebody's new branch. `crossing` looks after what we miss.
     """
     if part.head_to or not part.head_from.startswith("refs/"):
         return False

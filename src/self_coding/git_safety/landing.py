@@ -12,10 +12,12 @@ from self_coding.git_safety.change import Plan, carry_out, insist
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.follow import Following, follow
 from self_coding.git_safety.git import decode, encode
+from self_coding.git_safety.movers import wait_for_switches
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository
 from self_coding.values.repository import Candidate, Conflict, ConflictFile, Landed, Moved
 
+_SWITCH_SECONDS = 5.0  # that a person's switch gets to end in before we plan around it
 _SHOWN = 200_000  # bytes of a conflicting file that are shown
 
 
@@ -123,6 +125,8 @@ def _land(repo: Repository, what: Candidate, attempt: str, reason: str) -> Lande
 
 def _followings(repo: Repository, what: Candidate) -> list[Following]:
     """How each checkout that stands on main will follow it."""
+    tops = {checkout.top for checkout in repo.checkouts() if checkout.has_tree}
+    wait_for_switches(tops, _SWITCH_SECONDS)
     followings = []
     for checkout in repo.checkouts():
         _not_rebasing(checkout, repo.main_ref)

@@ -147,14 +147,14 @@ class IndexLock:
         self.lock = directory / "index.lock"
         self.token = folder / f"index-lock-{os.getpid()}-{time.monotonic_ns()}"
 
-    def acquire(self) -> None:
+    def acquire(self, wait: float = INDEX_WAIT_SECONDS) -> None:
         """Take it, waiting a little for a git command that is just finishing.
 
         Raises:
             GitOperationError: somebody else holds it; their lock was left alone.
         """
         self.token.touch()
-        deadline = time.monotonic() + INDEX_WAIT_SECONDS
+        deadline = time.monotonic() + wait
         while True:
             try:
                 os.link(self.token, self.lock)

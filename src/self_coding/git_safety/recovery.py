@@ -16,23 +16,36 @@ from typing import Any
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.change import Part, Plan, digest, finish, head_name, tidy
+from self_coding.git_safety.crossing import settle, standing
 from self_coding.git_safety.lock import IndexLock, Intent, operation, tokens
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.swap import Step
 
 _logger = logging.getLogger(__name__)
 _STALE_SECONDS = 1.5
+_FOLLOWED = {"land", "merge", "undo", "redo"}  # the checkouts on main move along with it
 
 
 @contextmanager
 def guarded(repo: Repository, kind: str) -> Iterator[None]:
-    """Hold the operation lock, with whatever a crash left behind repaired first."""
+    """Hold the operation lock, with whatever a crash left behind repaired first.
+
+    A checkout whose HEAD was on its way elsewhere while main moved is put right at the end.
+    """
     try:
         with operation(repo.folder, kind) as fresh:
-            if fresh and (Intent(repo.folder).path.exists() or tokens(repo.folder)):
+            if not fresh:
+                yield
+                return
+            if Intent(repo.folder).path.exists() or tokens(repo.folder):
                 for line in repair(repo):
                     _logger.warning("repaired after a crash: %s", line)
+            if kind not in _FOLLOWED:
+                yield
+                return
+            before = standing(repo)
             yield
+            settle(repo, before)
     except OSError as error:
         raise GitOperationError(
             f"{kind}: {error}",

@@ -105,6 +105,11 @@ class Repository:
         return self._git.directory
 
     @property
+    def is_ours(self) -> bool:
+        """Whether this checkout is a worktree that this project has made."""
+        return self.directory.name.startswith("self-coding-")
+
+    @property
     def common(self) -> Path:
         """The repository's git directory, which all its checkouts share."""
         return self._git.common
