@@ -7,7 +7,7 @@
     python bench/index.py recording ROOT COMMAND                      what recording costs the gate
 
 CPU is user + system seconds of whole processes, children included; every row of `cost` is the
-least of three runs, the peers' in between ours.
+least of five runs, the peers' in between ours.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
 
     rows: dict[str, list[tuple[float, int]]] = defaultdict(list)
     original = victim.read_bytes()
-    for _ in range(3):
+    for _ in range(5):
         if ruff:
             rows["ruff analyze graph"].append(
                 cpu([ruff, "analyze", "graph", "--isolated", "."], tree)

@@ -39,6 +39,7 @@ class Database:
         durable: True waits for the disk at each commit (a record); False may lose the last
             commits at a power loss, never the file (a cache).
         patience: seconds that another process's transaction is waited for.
+        page: bytes a page of a file that is new; large ones suit what is written in bulk.
 
     A file that may not be written can still be read; writing it is a StorageError.
     """
@@ -51,12 +52,14 @@ class Database:
         migrations: Sequence[str],
         durable: bool = True,
         patience: float = _BUSY_SECONDS,
+        page: int = 4096,
     ) -> None:
         self.path = str(path)
         self._application = application
         self._migrations = tuple(migrations)
         self._durable = durable
         self._patience = patience
+        self._page = page
         self._lock = threading.RLock()
         self._held = _Held()
         weakref.finalize(self, self._held.close)
@@ -118,6 +121,7 @@ class Database:
         try:
             self._check(connection)
             if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
+                connection.execute(f"PRAGMA page_size={self._page}")
                 self._patiently(connection, "PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys=ON")

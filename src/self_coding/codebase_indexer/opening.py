@@ -63,6 +63,7 @@ class Cache:
                 application=store.APPLICATION,
                 migrations=store.MIGRATIONS,
                 durable=False,
+                page=store.PAGE,
             )
             self._check_schema(self._database)
         return self._database

@@ -38,6 +38,7 @@ from self_coding.codebase_indexer import commits
 from self_coding.codebase_indexer.packed import Symbol, unpack_symbols, whole
 
 APPLICATION = 0x5C1DE8
+PAGE = 16_384  # bytes; a page of the full text ("pgsz" below) fits into one of the file
 SCOPES = ("top", "conditional", "function", "typing", "string", "data")
 FIELDS = ("path", "names", "docs", "body")
 SCHEMA = """
@@ -53,6 +54,7 @@ CREATE INDEX blind_file ON blind (file);
 CREATE VIRTUAL TABLE words USING fts5(
     path, names, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
 );
+INSERT INTO words (words, rank) VALUES ('pgsz', 16000);
 CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
 CREATE TABLE coverage (
