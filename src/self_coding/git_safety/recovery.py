@@ -16,7 +16,7 @@ from typing import Any
 
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.change import Part, Plan, digest, finish, head_name, tidy
-from self_coding.git_safety.crossing import settle, standing
+from self_coding.git_safety.crossing import Standing, settle, standing
 from self_coding.git_safety.lock import IndexLock, Intent, operation, tokens
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.swap import Step
@@ -104,6 +104,10 @@ def _redo(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
             parts.append(part)
             locks.append(lock)
         done = finish(repo, replace(plan, parts=tuple(parts)), locks, intent)
+    for ref, old, _ in plan.refs:
+        if ref == repo.main_ref and plan.follows:  # a person may have switched since
+            heads = {Path(part.directory): part.head_from for part in plan.parts}
+            settle(repo, Standing(old, heads))
     left = f"; left alone: {', '.join(path for path, _ in done.refused)}" if done.refused else ""
     return [f"{plan.kind}: finished{left}"]
 

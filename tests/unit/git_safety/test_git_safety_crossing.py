@@ -16,7 +16,7 @@ import pytest
 
 from self_coding.adapters import running
 from self_coding.errors import GitOperationError
-from self_coding.git_safety import GitSafety, crossing, landing, movers
+from self_coding.git_safety import GitSafety, change, crossing, landing, movers
 from self_coding.values.repository import Candidate
 
 STARTS = ("switch", "-qc", "idea")
@@ -167,8 +167,6 @@ async def test_what_a_person_does_on_another_branch_stays(repo, git) -> None:
 
 async def test_a_switch_cannot_begin_while_main_moves(repo, git, monkeypatch) -> None:
     """For the moment in which main moves, a switch is told to try again, and later it may."""
-    from self_coding.git_safety import change
-
     what = await edit(git)
     repo("switch", "-qc", "earlier")
     move, told = change._move_refs, []
@@ -186,6 +184,25 @@ async def test_a_switch_cannot_begin_while_main_moves(repo, git, monkeypatch) ->
     assert "index.lock" in told[0]
     repo("switch", "-q", "main")
     assert agrees(repo, what)
+
+
+@pytest.mark.parametrize("before", ["_swap_files", "_publish"])
+async def test_a_person_who_leaves_main_after_a_crash(repo, git, monkeypatch, before) -> None:
+    """A branch that is started between a crash and its repair gets nothing of what was landing."""
+    what = await edit(git)
+
+    def crash(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(change, before, crash)
+        with pytest.raises(KeyboardInterrupt):
+            await git.land(what)
+    repo("branch", "idea", what.onto)
+    repo("symbolic-ref", "HEAD", "refs/heads/idea")
+    assert any("finished" in line for line in await git.recover())
+    assert agrees(repo, what)
+    assert repo.read("app.py") == "one = 1\n"
 
 
 async def test_an_index_that_somebody_holds_stops_no_landing(repo, git) -> None:
