@@ -18,7 +18,7 @@ from self_coding.errors import SelfCodingError
 from self_coding.git_safety.change import Plan, carry_out, digest, head_name, insist, tidy
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.movers import wait_for_switches
-from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.repository import Repository, persons
 
 _logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 10.0  # a checkout of many files takes seconds
@@ -26,7 +26,7 @@ _WAIT_SECONDS = 10.0  # a checkout of many files takes seconds
 
 @dataclass(frozen=True)
 class Standing:
-    """Where main is, and what each checkout's HEAD names, by its git directory."""
+    """Where main is, and what HEAD names in each person's checkout, by its git directory."""
 
     main: str
     heads: Mapping[Path, str]
@@ -35,8 +35,7 @@ class Standing:
 def standing(repo: Repository) -> Standing:
     """How things stand before an operation."""
     [main] = repo.tips([repo.main_ref])
-    heads = {here.directory: head_name(here) for here in repo.checkouts() if here.has_tree}
-    return Standing(main, heads)
+    return Standing(main, {here.directory: head_name(here) for here in persons(repo)})
 
 
 def settle(repo: Repository, before: Standing) -> None:
@@ -47,7 +46,7 @@ def settle(repo: Repository, before: Standing) -> None:
     [main] = repo.tips([repo.main_ref])
     if not main or not before.main or main == before.main:
         return
-    checkouts = [here for here in repo.checkouts() if here.directory in before.heads]
+    checkouts = [here for here in persons(repo) if here.directory in before.heads]
     wait_for_switches({here.top for here in checkouts}, _WAIT_SECONDS)
     for here in checkouts:
         if head_name(here) != before.heads[here.directory]:

@@ -18,7 +18,7 @@ from self_coding.git_safety.follow import follow
 from self_coding.git_safety.git import decode
 from self_coding.git_safety.lock import operation
 from self_coding.git_safety.recovery import guarded, repair
-from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.repository import Repository, is_ours
 from self_coding.git_safety.restore import UNDO, next_number
 from self_coding.git_safety.scan import discard
 from self_coding.git_safety.worktrees import find, open_worktree
@@ -201,7 +201,7 @@ def _drop_lost(repo: Repository) -> list[str]:
     for directory in (repo.common / "worktrees").glob("self-coding-*"):
         with suppress(OSError):
             top = Path(decode((directory / "gitdir").read_bytes()).strip()).parent
-            if not top.exists():
+            if not top.exists() and is_ours(directory):
                 discard(directory)
                 said.append(f"forgot the worktree at {top}")
     return said

@@ -14,7 +14,7 @@ from self_coding.git_safety.follow import Following, follow
 from self_coding.git_safety.git import decode, encode
 from self_coding.git_safety.movers import wait_for_switches
 from self_coding.git_safety.recovery import guarded
-from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.repository import Repository, persons
 from self_coding.values.repository import Candidate, Conflict, ConflictFile, Landed, Moved
 
 _SWITCH_SECONDS = 5.0  # that a person's switch gets to end in before we plan around it
@@ -125,8 +125,7 @@ def _land(repo: Repository, what: Candidate, attempt: str, reason: str) -> Lande
 
 def _followings(repo: Repository, what: Candidate) -> list[Following]:
     """How each checkout that stands on main will follow it."""
-    tops = {checkout.top for checkout in repo.checkouts() if checkout.has_tree}
-    wait_for_switches(tops, _SWITCH_SECONDS)
+    wait_for_switches({checkout.top for checkout in persons(repo)}, _SWITCH_SECONDS)
     followings = []
     for checkout in repo.checkouts():
         _not_rebasing(checkout, repo.main_ref)

@@ -3,7 +3,7 @@ and name it in HEAD when they end, with no lock held from the one to the other.
 
 Whoever moves that branch meanwhile leaves such a checkout with the files of one commit and the
 HEAD of another. We wait for them, and keep new ones from starting for the moment in which a branch
-moves; we refuse to stop anybody.
+moves. We refuse to stop anybody, and take no notice of agents in worktrees of our making.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from self_coding.adapters import process, running
 from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety.lock import IndexLock
-from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.repository import Repository, persons
 
 SHORT = 2.0  # seconds that a switch gets which needs but HEAD any more, or has just begun
 _MOVES_HEAD = {"switch", "checkout", "symbolic-ref"}
@@ -45,7 +45,7 @@ def wait_for_switches(tops: Collection[Path], seconds: float) -> bool:
 
 @contextmanager
 def hold_still(repo: Repository, refs: Collection[str], *, but: Collection[str]) -> Iterator[None]:
-    """Nobody arrives at these refs inside the block, nor is on the way to them when it begins.
+    """No person arrives at these refs inside the block, nor is on the way to them when it begins.
 
     Args:
         repo: any checkout of the repository.
@@ -55,7 +55,7 @@ def hold_still(repo: Repository, refs: Collection[str], *, but: Collection[str])
     Raises:
         MainMovedError: somebody has arrived meanwhile; plan again.
     """
-    others = [here for here in repo.checkouts() if here.has_tree and str(here.directory) not in but]
+    others = [here for here in persons(repo) if str(here.directory) not in but]
     if not refs or not others:
         yield
         return
@@ -63,8 +63,7 @@ def hold_still(repo: Repository, refs: Collection[str], *, but: Collection[str])
     quiet = wait_for_switches(tops, SHORT)
     with ExitStack() as stack:
         for here in others:
-            if not here.is_ours:  # an agent's git shall not stumble over us
-                _try_lock(here, stack)
+            _try_lock(here, stack)
         under_way = quiet and _under_way(tops)  # first, for what has ended stands in HEAD by now
         if under_way or any(f"refs/heads/{here.head_branch()}" in refs for here in others):
             raise MainMovedError(

@@ -20,7 +20,7 @@ from self_coding.errors import GitOperationError
 from self_coding.git_safety.git import Git, fields
 from self_coding.git_safety.lock import copy_of_index
 from self_coding.git_safety.recovery import guarded
-from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.repository import MARK, Repository
 from self_coding.git_safety.scan import discard, exact_git, scratch
 
 _FOLDERS = "self-coding-folders"
@@ -136,7 +136,7 @@ def _make(repo: Repository, place: Path, commit: str) -> None:
         (made / "commondir").write_text("../..\n")
         (made / "gitdir").write_bytes(os.fsencode(f"{place / '.git'}\n"))
         (made / "HEAD").write_text(f"{commit}\n")
-        (made / "locked").write_text("a worktree of self-coding; see `self-coding doctor`\n")
+        (made / "locked").write_text(MARK)
         (place / ".git").write_bytes(os.fsencode(f"gitdir: {directory}\n"))
         directory.parent.mkdir(exist_ok=True)
         made.rename(directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -274,6 +275,20 @@ async def test_gc_keeps_the_newest(repo, git) -> None:
     await git.rollback(left[0])
     assert repo.read("app.py") == "4\n"
     repo("fsck", "--connectivity-only")
+
+
+async def test_gc_forgets_only_our_own_lost_worktrees(repo, git, tmp_path) -> None:
+    """The registration of a worktree of ours that is gone goes; a person's, on a disk that is not
+    mounted just now, stays, whatever it is called."""
+    tree = await git.isolate("a")
+    shutil.rmtree(tree.path)
+    theirs = tmp_path / "self-coding-fix"
+    repo("worktree", "add", "-q", str(theirs))
+    theirs.rename(tmp_path / "unplugged")
+    said = await git.gc(keep_days=-1)
+    assert [line for line in said if "forgot" in line] == [f"forgot the worktree at {tree.path}"]
+    (tmp_path / "unplugged").rename(theirs)
+    assert str(theirs) in repo("worktree", "list")
 
 
 async def test_gc_under_a_quota(repo, git) -> None:
