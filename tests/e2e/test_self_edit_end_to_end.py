@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import sys
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from self_coding.config import Layer, open_layer
-from self_coding.errors import EditError, GitNotRepositoryError, SelfCodingError
+from self_coding.errors import (
+    EditError,
+    GitNotRepositoryError,
+    GitOperationError,
+    SelfCodingError,
+)
+from self_coding.git_safety import worktrees
 from self_coding.self_edit import SelfEditTool
 from self_coding.self_edit.editors import CallableEditor, CommandEditor, PatchEditor
 from self_coding.testing import ScriptedEditor, ScriptedModel, git, sample_repo, write_files
@@ -393,6 +402,34 @@ async def test_cancelling_kills_and_records(repo: Path) -> None:
     assert await room.journal.unfinished() == []
     assert await room.journal.stage(1) == "cancelled"
     assert state(repo)[0] == ""
+
+
+@pytest.mark.parametrize("called_off", [True, False])
+async def test_a_worktree_that_is_made_in_vain_is_given_back(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, called_off: bool
+) -> None:
+    """Called off while its worktree is made, or failing in that, an attempt keeps none."""
+    room = layer(repo)
+    enter, made = worktrees._enter, threading.Event()
+
+    def slow(*arguments: object) -> None:
+        made.set()
+        time.sleep(0.4)
+        if not called_off:
+            raise GitOperationError("the disk is full")
+        enter(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worktrees, "_enter", slow)
+    editor = ScriptedEditor([{"src/calc/more.py": "M = 1\n"}])
+    task = asyncio.create_task(room.edit.self_edit("Wait", editor=editor))
+    await asyncio.to_thread(made.wait)
+    if called_off:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError if called_off else GitOperationError):
+        await task
+    assert await room.journal.unfinished() == []
+    with closing(sqlite3.connect(repo / ".git/self_coding/operations.db")) as log:
+        assert log.execute("SELECT name FROM worktrees WHERE attempt IS NOT NULL").fetchall() == []
 
 
 async def test_no_repository_and_no_branch(tmp_path: Path, repo: Path) -> None:

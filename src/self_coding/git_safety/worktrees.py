@@ -256,7 +256,10 @@ def _special(path: Path) -> bool:
 
 
 def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_BYTES) -> str:
-    """Pin the attempt's full state, then give its worktree back; the ref it is kept under."""
+    """Pin the attempt's full state, then give its worktree back; the ref it is kept under.
+
+    Which worktree that is, the attempt's name tells; one that has none is done with already.
+    """
     check_attempt(worktree.attempt)
     ref = f"{ATTEMPTS}/{worktree.attempt}"
     with guarded(repo, "release"):

@@ -6,6 +6,7 @@ It decides nothing: whether there is a next try is `lifecycle`'s answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from self_coding.self_edit import account
 from self_coding.self_edit.history import History, Kind, number, numbers, text, texts
@@ -14,6 +15,7 @@ from self_coding.self_edit.lifecycle import spent
 from self_coding.self_edit.rooms import Rooms
 from self_coding.values.attempts import Json
 from self_coding.values.edits import Task
+from self_coding.values.repository import Worktree
 
 Facts = dict[str, Json]
 _FEEDBACK_TRIES = 3  # how many earlier tries a next one is told about
@@ -73,6 +75,9 @@ class Ending:
         """Give the worktrees back; whatever stands in them is kept under a ref."""
         for worktree in mine.worktrees:
             await self._rooms.repository.release(worktree)
+        if mine.has(Kind.STOPPED):  # perhaps between the making of a worktree and the note of it
+            unnoted = Worktree(path=Path(), branch="", base="", attempt=mine.next_worktree)
+            await self._rooms.repository.release(unnoted)
         return Kind.CLEANED, {}
 
     async def end(self, mine: History) -> None:
