@@ -27,6 +27,8 @@ from self_coding.testing import git, sample_repo, write_files
 from self_coding.values.repository import Candidate, Landed
 
 TRIES = 200
+LEAVES = (("switch", "-qc"), ("checkout", "-qb"))
+RETURNS = (("switch", "-q", "main"), ("checkout", "-q", "main"), ("switch", "-q", "-"))
 BUSY = ("index.lock", "cannot lock ref")
 
 
@@ -92,10 +94,10 @@ class Person:
         turn = 0
         while time.time() < until:
             turn += 1
-            self.git("switch", "-qc", f"idea-{turn}")
+            self.git(*random.choice(LEAVES), f"idea-{turn}")
             time.sleep(random.choice((0, 0.02, 0.1, 0.4)))
             self.commit(f"own/{turn}.txt", "on a branch\n")
-            self.git("switch", "-q", "main")
+            self.git(*random.choice(RETURNS))
             self.commit(f"own/{turn}.txt", "on main\n")
         return turn
 

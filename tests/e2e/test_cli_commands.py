@@ -150,11 +150,11 @@ def test_what_waits_is_listed(repository: Path) -> None:
     assert "attempt 2 waits for approval: Add x\nnext: self-coding land 2" in listed
     done = run(repository, "--json", "log")
     assert json.loads(done.stdout) == []
-    assert "2 more wait" in done.stderr
+    assert "2 more have not ended" in done.stderr
     run(repository, "drop", "1")
     run(repository, "land", "2")
     assert "waits" not in run(repository, "log").stdout
-    assert "wait" not in run(repository, "--json", "log").stderr
+    assert "not ended" not in run(repository, "--json", "log").stderr
 
 
 @pytest.mark.parametrize("answer", ["", "n\n"], ids=["the input has ended", "no"])
@@ -378,6 +378,25 @@ def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
     assert "interrupted" in errors
     assert subprocess.run(["pgrep", "-f", str(mark)], capture_output=True).stdout == b""
     assert [one["outcome"] for one in told(repository, "log")] == ["failure"]
+
+
+def test_what_a_crash_interrupted_is_listed(repository: Path, tmp_path: Path) -> None:
+    """`log` tells an attempt that is under way from one whose process died, and what to do."""
+    mark = tmp_path / "started"
+    command = f"sh -c 'touch {mark}; sleep 5; touch src/late.py'"
+    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "try", "Be late"]
+    child = subprocess.Popen([*argv, "--with", command], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "attempt 1 is under way: Be late" in run(repository, "log").stdout
+    child.kill()
+    child.communicate()
+    listed = run(repository, "log").stdout
+    assert "no attempts have ended yet" in listed
+    assert "attempt 1 was interrupted: Be late\nnext: self-coding resume" in listed
+    run(repository, "resume")
+    assert [one["outcome"] for one in told(repository, "log")] == ["success"]
 
 
 def test_a_bare_repository_is_named_as_such(repository: Path, tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def _caught_up(session: Session) -> Layer:
 def log_command(session: Session, limit: int, outcome: tuple[str, ...]) -> None:
     """The attempts, newest first.
 
-    Those that wait for an edit or for approval come last, with what goes on with each; with
-    --json and --outcome there are only those that have ended.
+    Those that have not ended come last, with what goes on with each; with --json and --outcome
+    there are only those that have.
     """
     layer = _caught_up(session)
     wanted = [Outcome(value) for value in outcome] or None
@@ -70,7 +70,8 @@ def log_command(session: Session, limit: int, outcome: tuple[str, ...]) -> None:
 
     found, waiting = session.run(both())
     if waiting and session.as_json:
-        session.say(f"{len(waiting)} more wait: `self-coding log` without --json shows them")
+        said = f"{len(waiting)} more have not ended: `self-coding log` without --json shows them"
+        session.say(said)
     session.emit(found, _log_text(found, waiting[:limit]))
 
 
@@ -81,14 +82,22 @@ def _log_text(found: list[ModificationAttempt], waiting: list[Waiting]) -> str:
     ]
     lines = [table(rows) or f"no attempts {'have ended ' if waiting else ''}yet"]
     for one in waiting:
-        number, edits = one.attempt, one.waiting == "submit"
-        what = f"its edit in {one.path}" if edits else "approval"
-        lines += [
-            f"\nattempt {number} waits for {what}: {first_line(one.task)}",
-            f"next: self-coding {'submit' if edits else 'land'} {number},"
-            f" or self-coding drop {number}",
-        ]
+        state, next_ = _open_text(one)
+        lines += [f"\nattempt {one.attempt} {state}: {first_line(one.task)}", *next_]
     return "\n".join(lines)
+
+
+def _open_text(one: Waiting) -> tuple[str, list[str]]:
+    """How an attempt stands that has not ended, and the line that says what goes on with it."""
+    drop = f"or self-coding drop {one.attempt}"
+    if one.waiting == "submit":
+        told = f"next: self-coding submit {one.attempt}, {drop}"
+        return f"waits for its edit in {one.path}", [told]
+    if one.waiting == "approval":
+        return "waits for approval", [f"next: self-coding land {one.attempt}, {drop}"]
+    if one.waiting == "resume":
+        return "was interrupted", ["next: self-coding resume"]
+    return "is under way", []
 
 
 @click.command("show")

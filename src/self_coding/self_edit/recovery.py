@@ -35,14 +35,20 @@ async def waiting(journal: Journal) -> list[Waiting]:
         history = History(await journal.events(attempt))
         for_what = _WAITS.get(decide(history.events)) if history.edit else None
         if for_what:
-            trees, since = history.worktrees, history.events[0].at
-            place = str(trees[-1].path) if trees else ""
-            found.append(
-                Waiting(
-                    attempt=attempt, task=history.task, since=since, waiting=for_what, path=place
-                )
-            )
+            found.append(waits_for(history, for_what))
     return found
+
+
+def waits_for(history: History, what: str) -> Waiting:
+    """An attempt that has not ended, as it is told to people."""
+    trees = history.worktrees
+    return Waiting(
+        attempt=history.attempt,
+        task=history.task,
+        since=history.events[0].at,
+        waiting=what,
+        path=str(trees[-1].path) if trees else "",
+    )
 
 
 _WAITS: dict[Step | None, str] = {Step.SUBMIT: "submit", Step.APPROVE: "approval"}

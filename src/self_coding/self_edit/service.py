@@ -22,7 +22,7 @@ from self_coding.self_edit.ending import Facts
 from self_coding.self_edit.history import By, History, Kind, text
 from self_coding.self_edit.learning import shown_facts
 from self_coding.self_edit.lifecycle import Step, decide
-from self_coding.self_edit.recovery import interrupted, waiting
+from self_coding.self_edit.recovery import interrupted, waiting, waits_for
 from self_coding.self_edit.rooms import Rooms
 from self_coding.self_edit.runner import Runner
 from self_coding.self_edit.steps import Means, answered
@@ -218,8 +218,13 @@ class SelfEdit:
         return results
 
     async def waiting(self) -> list[Waiting]:
-        """The attempts that wait for their caller's edit or for approval, newest first."""
-        return await waiting(self.rooms.journal)
+        """The attempts that have not ended, each with whom it waits for, newest first."""
+        found = await waiting(self.rooms.journal)
+        for leader in await interrupted(self.rooms.journal):
+            history = History(await self.rooms.journal.events(leader))
+            with self._claimed(history.edit, wait=False) as free:
+                found.append(waits_for(history, "resume" if free else "process"))
+        return sorted(found, key=lambda one: -one.attempt)
 
     async def recover(self) -> list[str]:
         """Write down landings that a crash kept from being written down; what else is open.

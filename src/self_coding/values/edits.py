@@ -97,9 +97,10 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """An attempt that goes on when somebody acts.
+    """An attempt that has not ended, and whom it waits for.
 
-    `waiting` is "submit" (its caller edits in the worktree at `path`) or "approval".
+    `waiting` is "submit" (its caller edits in the worktree at `path`), "approval", "resume" (a
+    crash interrupted it) or "process" (one is at it right now).
     """
 
     attempt: int
