@@ -18,7 +18,8 @@ from self_coding.errors import SelfCodingError
 from self_coding.git_safety.change import Plan, carry_out, digest, head_name, insist, tidy
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.movers import wait_for_switches
-from self_coding.git_safety.repository import Repository, persons
+from self_coding.git_safety.ours import persons
+from self_coding.git_safety.repository import Repository
 
 _logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 10.0  # a checkout of many files takes seconds

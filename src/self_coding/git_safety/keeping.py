@@ -17,8 +17,9 @@ from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.follow import follow
 from self_coding.git_safety.git import decode
 from self_coding.git_safety.lock import operation
+from self_coding.git_safety.ours import is_ours
 from self_coding.git_safety.recovery import guarded, repair
-from self_coding.git_safety.repository import Repository, is_ours
+from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.restore import UNDO, next_number
 from self_coding.git_safety.scan import discard
 from self_coding.git_safety.worktrees import find, open_worktree

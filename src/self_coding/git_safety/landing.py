@@ -13,8 +13,9 @@ from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.follow import Following, follow
 from self_coding.git_safety.git import decode, encode
 from self_coding.git_safety.movers import wait_for_switches
+from self_coding.git_safety.ours import persons
 from self_coding.git_safety.recovery import guarded
-from self_coding.git_safety.repository import Repository, persons
+from self_coding.git_safety.repository import Repository
 from self_coding.values.repository import Candidate, Conflict, ConflictFile, Landed, Moved
 
 _SWITCH_SECONDS = 5.0  # that a person's switch gets to end in before we plan around it

@@ -16,7 +16,8 @@ from pathlib import Path
 from self_coding.adapters import process, running
 from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety.lock import IndexLock
-from self_coding.git_safety.repository import Repository, persons
+from self_coding.git_safety.ours import persons
+from self_coding.git_safety.repository import Repository
 
 SHORT = 2.0  # seconds that a switch gets which needs but HEAD any more, or has just begun
 _MOVES_HEAD = {"switch", "checkout", "symbolic-ref"}

@@ -27,8 +27,6 @@ from self_coding.git_safety.git import (
 from self_coding.git_safety.log import Log
 from self_coding.git_safety.names import check_branch, check_path, check_revision
 
-MARK = "a worktree of self-coding; see `self-coding doctor`\n"  # why our worktrees are locked
-
 #: Files in a git directory that say a person is in the middle of something.
 _STATES = {
     "MERGE_HEAD": "merge",
@@ -306,19 +304,6 @@ class Repository:
             top = Path(decode(pointer.read_bytes()).strip()).parent
             if top.is_dir():
                 yield self.at(top, directory)
-
-
-def persons(repo: Repository) -> list[Repository]:
-    """The checkouts that have a working tree and are no worktrees of this project's making."""
-    return [here for here in repo.checkouts() if here.has_tree and not is_ours(here.directory)]
-
-
-def is_ours(directory: Path) -> bool:
-    """Whether this is the git directory of a worktree that this project has made."""
-    try:
-        return (directory / "locked").read_text(encoding="utf-8", errors="replace") == MARK
-    except OSError:
-        return False
 
 
 def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Repository:

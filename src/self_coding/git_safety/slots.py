@@ -19,8 +19,9 @@ from pathlib import Path
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.git import Git, fields
 from self_coding.git_safety.lock import copy_of_index
+from self_coding.git_safety.ours import MARK
 from self_coding.git_safety.recovery import guarded
-from self_coding.git_safety.repository import MARK, Repository
+from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import discard, exact_git, scratch
 
 _FOLDERS = "self-coding-folders"

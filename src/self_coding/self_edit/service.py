@@ -219,9 +219,13 @@ class SelfEdit:
 
     async def waiting(self) -> list[Waiting]:
         """The attempts that have not ended, each with whom it waits for, newest first."""
-        found = await waiting(self.rooms.journal)
-        for leader in await interrupted(self.rooms.journal):
-            history = History(await self.rooms.journal.events(leader))
+        journal = self.rooms.journal
+        found = await waiting(journal)
+        told = {History(await journal.events(one.attempt)).edit for one in found}
+        for leader in await interrupted(journal):
+            history = History(await journal.events(leader))
+            if history.edit in told:
+                continue  # it waits as a round; its other attempts have nothing to go on with
             with self._claimed(history.edit, wait=False) as free:
                 found.append(waits_for(history, "resume" if free else "process"))
         return sorted(found, key=lambda one: -one.attempt)
