@@ -1,8 +1,8 @@
 """Who uses a symbol: which files are read for it, and what `uses` finds in them.
 
-Blocking, and only reading. A file that cannot hold a certain use, because no import leads from
-it to the definition, is read only up to a bound: a name that stands everywhere says little, and
-reading all of a large repository takes seconds. What was not read is named.
+Blocking, and only reading. A name that stands everywhere says little, and reading all of a large
+repository takes seconds: files are read up to a bound, the nearest first, and a lower bound for
+those from which no import leads to a definition. What was not read is named.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from self_coding.codebase_indexer.uses import Home, Uses
 from self_coding.errors import IndexerError
 from self_coding.values.code import SymbolUsers
 
-READ = 2_000  # files that may only hold the same name of something else
+READ = 2_000  # files, as long as some of them may only hold the same name of something else
+MOST = 4_000  # files, where all import a definition
 
 
-def users(snapshot: Snapshot, symbol: str, path: str | None, *, read: int = READ) -> SymbolUsers:
+def users(
+    snapshot: Snapshot, symbol: str, path: str | None, *, read: int = READ, most: int = MOST
+) -> SymbolUsers:
     """Who uses a symbol.
 
     Raises:
@@ -39,15 +42,22 @@ def users(snapshot: Snapshot, symbol: str, path: str | None, *, read: int = READ
     paths = _Paths(snapshot)
     uses = Uses(symbol, _homes(snapshot, defined, owner), paths.resolve, paths.imports)
     sources = _read(snapshot, defined)
-    while True:
+    unread: set[str] = set()
+
+    def take(wanted: Set[str], bound: int) -> bool:
+        """Read further files as long as there is room; whether there were any."""
+        further = _nearest_first(wanted - sources.keys() - unread, defined)
+        room = max(0, bound - len(sources))
+        new = _read(snapshot, further[:room])
+        sources.update(new)
+        unread.update(further[room:])
+        return bool(new)
+
+    found_more = True
+    while found_more:
         near = paths.importing(paths.holding(uses.aliases(sources)), uses.exporters())
-        new = _read(snapshot, (near | paths.starred(uses)) - sources.keys())
-        if not new:
-            break
-        sources |= new
-    far = _nearest_first(paths.holding({name}) - sources.keys(), defined)
-    unread = far[max(0, read - len(sources)) :]
-    sources |= _read(snapshot, set(far).difference(unread))
+        found_more = take(near | paths.starred(uses), most)
+    take(paths.holding({name}), read)
     found = uses.find(sources)
     return SymbolUsers(
         symbol=symbol,

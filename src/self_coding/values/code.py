@@ -105,8 +105,8 @@ class SymbolUse:
 class SymbolUsers:
     """Who uses a symbol: `definitions` are "path:line"; `uses` are certain, `unknown` may be.
 
-    `unread` are further files that hold the word, that no import leads from to a definition, and
-    that were too many to be read.
+    `unread` are further files that hold the word and were too many to be read: those from which no
+    import leads to a definition, and, of a name that thousands import, the farthest that do.
     """
 
     symbol: str

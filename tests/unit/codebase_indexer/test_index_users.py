@@ -123,6 +123,27 @@ async def test_a_name_that_stands_everywhere(tree: Path, write, indexer) -> None
     assert found.unread == ("far1.py", "far2.py", "far3.py")
 
 
+async def test_a_name_that_thousands_import(tree: Path, write, indexer) -> None:
+    """Of files that import a definition, too, only so many are read, the nearest first, and the
+    answer names the others."""
+    write(
+        **{
+            "pkg/a.py": "def one(): pass\n",
+            "pkg/b.py": "from .a import one\n",
+            **{f"far{number}.py": "from pkg.a import one\none()\n" for number in range(4)},
+        }
+    )
+    everything = await indexer.users_of("one")
+    with Database(
+        tree.parent / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
+    ).read() as connection:
+        found = users(Snapshot(connection, tree), "one", None, most=4)
+        enough = users(Snapshot(connection, tree), "one", None, most=6)
+    assert enough == everything
+    assert found.unread == ("far2.py", "far3.py")
+    assert found.uses == tuple(use for use in everything.uses if use.path not in found.unread)
+
+
 async def test_users_of_nothing(write, indexer) -> None:
     """A name that nothing defines is an error with a hint."""
     write(**{"a.py": "def one(): pass\n"})
