@@ -40,7 +40,7 @@ class Switch:
         wanted = f'[ "$1" = committed ] && grep -q "{line}"' if line else "true"
         hook.write_text(
             f'#!/bin/sh\nif {wanted}; then touch "{self.there}"\n'
-            f'while [ ! -e "{self.go}" ]; do sleep 0.01; done; fi\n'
+            f'while [ -e "{self.there}" ] && [ ! -e "{self.go}" ]; do sleep 0.01; done; fi\n'
         )
         hook.chmod(0o755)
         self.process = subprocess.Popen(["git", *words], cwd=repo.path)
