@@ -138,7 +138,7 @@ def carry_out(repo: Repository, plan: Plan) -> Done:
             intent.clear()
             tidy(plan)
             raise
-        wait_for_switches({Path(part.top) for part in parts}, SHORT)
+        wait_for_switches({Path(part.top) for part in parts if not part.head_to}, SHORT)
         left = [part for part in parts if _has_left(repo, part)]
         tidy(replace(plan, parts=tuple(left)))
         here = [(part, lock) for part, lock in zip(parts, locks, strict=True) if part not in left]

@@ -82,7 +82,7 @@ def _try_lock(here: Repository, stack: ExitStack) -> None:
 
 
 def _under_way(tops: Collection[Path]) -> bool:
-    return any(
+    return bool(tops) and any(
         place in tops and not _MOVES_HEAD.isdisjoint(words) and _ASKS.isdisjoint(words)
         for words, place in running.commands("git")
     )

@@ -34,18 +34,13 @@ def guarded(repo: Repository, kind: str) -> Iterator[None]:
     """
     try:
         with operation(repo.folder, kind) as fresh:
-            if not fresh:
-                yield
-                return
-            if Intent(repo.folder).path.exists() or tokens(repo.folder):
+            if fresh and (Intent(repo.folder).path.exists() or tokens(repo.folder)):
                 for line in repair(repo):
                     _logger.warning("repaired after a crash: %s", line)
-            if kind not in _FOLLOWED:
-                yield
-                return
-            before = standing(repo)
+            before = standing(repo) if fresh and kind in _FOLLOWED else None
             yield
-            settle(repo, before)
+            if before is not None:
+                settle(repo, before)
     except OSError as error:
         raise GitOperationError(
             f"{kind}: {error}",
