@@ -264,3 +264,130 @@ def test_no_pytest_no_record(repo):
     report = repo.gate(command="echo ran").run(commit, tree=repo.tree(commit), record=["x.py"])
     assert report.passed and report.output == "ran\n"
     assert report.recording is not None and report.recording.silence == "no pytest reported"
+
+
+LATE = {"pkg/late.py": "from pkg import deep\nLIMIT = 1\n", "pkg/deep.py": "DEEP = 1\n"}
+
+
+def asking(recording: Recording, path: str) -> set[Doer]:
+    """On whose behalf a file was asked for."""
+    return {doer for doer, files in recording.imports.items() if path in files}
+
+
+IMPORTS = {
+    "a statement": "import pkg.late",
+    "from": "from pkg import late",
+    "a name": "from pkg.late import LIMIT",
+    "import_module": "import importlib\n    importlib.import_module('pkg.late')",
+    "relative": "import importlib\n    importlib.import_module('.late', 'pkg')",
+    "a call": "__import__('pkg.late')",
+    "pickle": "import pickle\n    assert pickle.loads(b'cpkg.late\\nLIMIT\\n.') == 1",
+}
+
+
+@pytest.mark.parametrize("how", IMPORTS)
+def test_each_test_that_imports_is_told(repo, how):
+    """Whoever imports a file asks for it, also when another test had loaded it before."""
+    test = f"def test_it():\n    {IMPORTS[how]}\n"
+    found = recorded(repo, LATE | {"tests/test_a.py": test, "tests/test_b.py": test})
+    assert asking(found, "pkg/late.py") == {A, B}
+    assert {A, B} <= asking(found, "pkg/__init__.py")
+    assert asking(found, "pkg/deep.py") == {Doer("pkg/late.py", True)}
+    assert asking(found, "tests/test_a.py") == {A}
+
+
+def test_imports_of_parts_are_told(repo):
+    """Relative imports and stars ask for the files that they bind."""
+    files = {
+        "pkg/sub/__init__.py": "__all__ = ['one', 'two']\n",
+        "pkg/sub/one.py": "from . import two\n",
+        "pkg/sub/two.py": "from ..tools import one\nfrom .. import late\n",
+        "tests/test_a.py": "from pkg.sub import *\n" + TEST,
+    }
+    found = recorded(repo, LATE | files)
+    one, two = Doer("pkg/sub/one.py", True), Doer("pkg/sub/two.py", True)
+    test = Doer("tests/test_a.py", True)
+    assert asking(found, "pkg/sub/two.py") == {one, test}
+    assert asking(found, "pkg/sub/one.py") == {test}
+    assert asking(found, "pkg/tools.py") == asking(found, "pkg/late.py") == {two}
+
+
+KEPT = {
+    "a name": "kept = None\ndef get():\n    global kept\n    if kept is None:\n"
+    "        from pkg import late\n        kept = late.LIMIT\n    return kept\n",
+    "a module": "def __getattr__(name):\n    import importlib\n"
+    "    return importlib.import_module('pkg.' + name)\n"
+    "def get():\n    return 1\n",
+}
+
+
+@pytest.mark.parametrize(("how", "ask"), [("a name", "lazy.get()"), ("a module", "lazy.late")])
+def test_what_one_test_had_loaded_for_the_next_is_told(repo, how, ask):
+    """Who calls a function that keeps what it imported has it, too, though nothing is imported."""
+    test = f"from pkg import lazy\ndef test_it():\n    assert {ask}\n"
+    files = {"pkg/lazy.py": KEPT[how], "tests/test_a.py": test, "tests/test_b.py": test}
+    found = recorded(repo, LATE | files)
+    told = {A, B} if how == "a name" else {A, B, Doer("pkg/lazy.py", True)}
+    assert asking(found, "pkg/late.py") == told
+
+
+ODD = (
+    "import importlib.util, sys\ndef test_it():\n    if 'pkg.late' not in sys.modules:\n"
+    "        spec = importlib.util.spec_from_file_location('pkg.late', 'pkg/late.py')\n"
+    "        made = sys.modules['pkg.late'] = importlib.util.module_from_spec(spec)\n"
+    "        spec.loader.exec_module(made)\n"
+)
+AGAIN = (
+    "import importlib\nfrom pkg import late\ndef test_it():\n    assert importlib.reload(late)\n"
+)
+
+
+@pytest.mark.parametrize("test", [ODD, AGAIN])
+def test_what_is_loaded_by_hand_is_everybodys(repo, test):
+    """A load that no import asked for may be anybody's."""
+    found = recorded(repo, LATE | {"tests/test_a.py": test})
+    assert FOR_ALL in asking(found, "pkg/late.py")
+    assert FOR_ALL not in asking(found, "pkg/deep.py")
+
+
+def test_an_import_that_fails_is_told(repo):
+    """Who tries to import a file that breaks has run it all the same."""
+    test = (
+        "def test_it():\n    try:\n        import pkg.broken\n"
+        "    except ValueError:\n        return\n    assert 0\n"
+    )
+    broken = {"pkg/broken.py": "import pkg.late\nraise ValueError\n"}
+    found = recorded(repo, LATE | broken | {"tests/test_a.py": test, "tests/test_b.py": test})
+    assert asking(found, "pkg/broken.py") == {A, B}
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_what_pytest_loads_is_asked_for(repo, mode):
+    """A test file is its own, a conftest its folder's, however pytest is told to load them."""
+    files = {
+        "tests/conftest.py": "from pkg import late\n",
+        "tests/sub/conftest.py": "from pkg import tools\n",
+        "tests/sub/__init__.py": "",
+        "tests/sub/test_c.py": TEST,
+        "tests/sub/test_d.py": TEST,
+    }
+    found = recorded(repo, LATE | files, f"{PYTEST} --import-mode={mode}")
+    assert asking(found, "pkg/late.py") == {CONFTEST}
+    assert asking(found, "pkg/tools.py") == {Doer("tests/sub/conftest.py", True)}
+    assert asking(found, "tests/test_a.py") == {A}
+    assert not {A, B, FOR_ALL} & asking(found, "tests/conftest.py")
+    below = {Doer(f"tests/sub/test_{name}.py", False) for name in "cd"}
+    assert below <= asking(found, "tests/sub/__init__.py")
+
+
+def test_a_fake_import_is_not_in_the_way(repo):
+    """A test that replaces `__import__` for a while gets what it asks for, and is recorded."""
+    test = (
+        "import builtins\ndef test_it(monkeypatch):\n    real = builtins.__import__\n"
+        "    def fake(name, *more, **names):\n        if name == 'json':\n"
+        "            raise ImportError(name)\n        return real(name, *more, **names)\n"
+        "    monkeypatch.setattr(builtins, '__import__', fake)\n    import pkg.late\n"
+        "    try:\n        import json\n    except ImportError:\n        return\n    assert 0\n"
+    )
+    found = recorded(repo, LATE | {"tests/test_a.py": test})
+    assert A in asking(found, "pkg/late.py")

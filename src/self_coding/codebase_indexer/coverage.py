@@ -25,6 +25,7 @@ LOADED = b"loaded"  # the "body" of a file that was imported while its doer ran
 ASKED = b"asked"  # the "body" of a test file that was to be recorded and could not be
 GATE = b"gate"  # the "body" of a test file whose record the gate made
 STARTED = b"started"  # the "body" of a doer that started another process
+ASKS = b"asks"  # the "body" of a file that its doer asked for by an import, loaded or not
 
 
 def read_data_file(path: Path, root: Path) -> dict[str, dict[str, frozenset[int]]]:
@@ -107,7 +108,7 @@ def called(
 
 
 def done(recording: Recording, source: Source) -> Calls:
-    """Which function bodies ran on whose behalf, by the gate's own recording.
+    """Which function bodies ran on whose behalf, and who asked for which file, by the gate.
 
     A file whose import nobody saw may have run any of its functions, for anybody.
     """
@@ -123,6 +124,9 @@ def done(recording: Recording, source: Source) -> Calls:
             bodies = _bodies(outlines[path], lines, loads=False)
             unknown = {ANY} if outlines[path] is None else set()
             mine.setdefault(path, set()).update(bodies | unknown)
+    for doer in found.keys() & recording.imports.keys():
+        for path in recording.imports[doer]:
+            found[doer].setdefault(path, set()).add(ASKS)
     found |= {Doer(test, False): {test: {ASKED}} for test in recording.left_out}
     for path in recording.unseen:
         found[FOR_ALL].setdefault(path, set()).add(ANY)

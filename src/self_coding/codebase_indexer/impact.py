@@ -36,19 +36,21 @@ _HEADER = re.compile(
 class Recorded:
     """What recorded coverage says of a change.
 
-    `tests` have a record that still holds, `whole` those of them whose record also tells every
-    file that they loaded; `ran` are the tests that called into a changed file, or loaded it;
-    `once` the files that had it called while they were imported, for all that load them;
-    `narrow` the changed files of which only function bodies differ from the record; `seen` those
-    whose loading was recorded.
+    `tests` have a record that still holds, `asking` those of them whose record tells what they
+    asked for by imports; `ran` are the tests that called into a changed file, or loaded it;
+    `once` the files that had it called while they were imported, for all that load them, and
+    `loading` the tests in `asking` that load such a file, where that is known; `narrow` the
+    changed files of which only function bodies differ from the record; `told` the tests whose
+    record tells whether they load a changed file.
     """
 
     tests: Set[str] = frozenset()
-    whole: Set[str] = frozenset()
+    asking: Set[str] = frozenset()
     ran: Mapping[str, Set[str]] = field(default_factory=dict)
     once: Mapping[str, Set[str]] = field(default_factory=dict)
+    loading: Mapping[str, Set[str]] = field(default_factory=dict)
     narrow: Set[str] = frozenset()
-    seen: Set[str] = frozenset()
+    told: Mapping[str, Set[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +136,15 @@ def _tests(
         chosen |= recorded.ran.get(path, set()) & facts.tests
     by_name = {spot.path for spot in facts.blind}
     blind = {each.path for each in graph.dependents(sorted(by_name))} | by_name
-    shared = sorted({file for path in paths for file in recorded.once.get(path, ())})
-    if shared:
-        loading = {each.path for each in graph.dependents(shared)} | set(shared)
+    shared = {file for path in paths for file in recorded.once.get(path, ())}
+    for file in shared & recorded.loading.keys():
+        chosen |= recorded.loading[file] & facts.tests
+    for known, believed in ((True, recorded.asking), (False, frozenset[str]())):
+        part = sorted(file for file in shared if (file in recorded.loading) is known)
+        loading = {each.path for each in graph.dependents(part)}.union(part)
         if loading & facts.plugins:
             return set(facts.tests)
-        chosen |= (loading | blind) & facts.tests
+        chosen |= ((loading | blind) & facts.tests) - believed if part else set()
     for believed, part in _parts(paths, recorded).items():
         users = {user: path for user, path in first.items() if path in part}
         closure = {each.path for each in graph.dependents(part, users)}
@@ -151,13 +156,9 @@ def _parts(paths: Sequence[str], recorded: Recorded) -> Mapping[Set[str], list[s
     """The changed files by the tests about which their record alone decides."""
     found: dict[Set[str], list[str]] = defaultdict(list)
     for path in paths:
-        if path in recorded.narrow:
-            believed = frozenset(recorded.tests)
-        elif path in recorded.seen:
-            believed = frozenset(recorded.whole)
-        else:
-            believed = frozenset()
-        found[believed].append(path)
+        narrow = path in recorded.narrow
+        believed = recorded.tests if narrow else recorded.told.get(path, frozenset())
+        found[frozenset(believed)].append(path)
     return found
 
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.coverage import ANY, ASKED, GATE, LOADED, STARTED
+from self_coding.codebase_indexer.coverage import ANY, ASKED, ASKS, GATE, LOADED, STARTED
 from self_coding.codebase_indexer.dynamic import STARTS
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Recorded
+from self_coding.codebase_indexer.loads import Loads
 from self_coding.codebase_indexer.outline import Outline, outline
 from self_coding.values.recording import FOR_ALL, Doer
 
@@ -50,14 +51,21 @@ def recorded(
     tests = known_tests(connection)
     if not tests:
         return Recorded()
+    loads = Loads(connection)
     stale = _stale(connection, set(paths), source)
     whole = _whole(connection)
     valid = tests - {doer.file for doer in stale if not doer.once}
-    valid -= _users(_leaving(connection, source), graph, tests)
+    valid -= _users(_leaving(connection, source), graph, tests, loads)
     if FOR_ALL in stale:
         valid &= whole
     old = {doer.file for doer in stale if doer.once} - {""}
-    ran, once, narrow, seen = {}, {}, set(), set()
+    for file in sorted(old):
+        users = loads.of(file)
+        if users is not None:
+            valid -= users
+            old.remove(file)
+    whole, asking = whole & valid, loads.tests & valid
+    ran, once, narrow, told = {}, {}, set(), {}
     for path in paths:
         rows = list(_rows(connection, "c.path = ?", store.stored(path)))
         if path in texts:
@@ -69,9 +77,17 @@ def recorded(
         once[path] = {doer.file for doer in doers if doer.once} | old
         if certain and FOR_ALL not in doers:
             narrow.add(path)
-        if now is not None and any(row.body == LOADED and not row.doer.once for row in rows):
-            seen.add(path)
-    return Recorded(tests=valid, whole=whole & valid, ran=ran, once=once, narrow=narrow, seen=seen)
+        if now is None:
+            continue
+        if any(row.body == LOADED and not row.doer.once for row in rows):
+            told[path] = whole
+        if FOR_ALL not in doers and loads.of(path) is not None:
+            told[path] = told.get(path, set()) | asking
+    shared = {file: loads.of(file) for files in once.values() for file in files}
+    loading = {file: users for file, users in shared.items() if users is not None}
+    return Recorded(
+        tests=valid, asking=asking, ran=ran, once=once, loading=loading, narrow=narrow, told=told
+    )
 
 
 def known_tests(connection: sqlite3.Connection) -> set[str]:
@@ -90,16 +106,20 @@ def unrecorded(
     stale = _stale(connection, set(), source)
     asked = {row.doer.file for row in _rows(connection, "c.body = ?", ASKED)}
     missing = set(tests) - known_tests(connection) - asked
-    return missing | (_users(stale, graph, tests) & tests)
+    return missing | (_users(stale, graph, tests, Loads(connection)) & tests)
 
 
-def _users(doers: Iterable[Doer], graph: Graph, tests: Set[str]) -> set[str]:
+def _users(doers: Set[Doer], graph: Graph, tests: Set[str], loads: Loads) -> set[str]:
     """Whose record rests on any of these: a test itself, all that load a file, or all."""
-    found = {doer.file for doer in doers}
     if FOR_ALL in doers:
         return set(tests)
+    found = {doer.file for doer in doers}
     loaded = sorted({doer.file for doer in doers if doer.once})
-    return found | {each.path for each in graph.dependents(loaded)}
+    users = [loads.of(file) for file in loaded]
+    closure = {each.path for each in graph.dependents(loaded)}
+    if None in users:
+        return found | closure
+    return found | (closure - loads.tests) | set().union(*(each or () for each in users))
 
 
 def _rows(connection: sqlite3.Connection, where: str, *values: object) -> Iterable[_Row]:
@@ -123,7 +143,7 @@ def _stale(connection: sqlite3.Connection, changed: Set[str], source: Source) ->
     found: set[Doer] = set()
     now: dict[str, Outline | None] = {}
     for row in _rows(connection, "c.hash IS NOT files.hash"):
-        if row.path in changed or row.doer in found or row.body == STARTED:
+        if row.path in changed or row.doer in found or row.body in (STARTED, ASKS):
             continue
         if row.path not in now:
             now[row.path] = _outline(source, row.path)
@@ -136,7 +156,7 @@ def _differs(row: _Row, now: Outline | None) -> bool:
     """Whether what this row tells of may have changed since."""
     if now is None or now.digest != row.outline:
         return True
-    return row.body not in (GATE, LOADED) and row.body not in now.bodies
+    return row.body not in (GATE, LOADED, ASKS) and row.body not in now.bodies
 
 
 def _callers(rows: Sequence[_Row], now: Outline | None) -> tuple[set[Doer], bool]:
@@ -197,6 +217,9 @@ def _leaving(connection: sqlite3.Connection, source: Source) -> set[Doer]:
     ).fetchall():
         if known or _FORKS.search(source(store.shown(path)) or b""):
             found |= {
-                row.doer for row in _rows(connection, "c.path = ? AND c.body <> ?", path, LOADED)
+                row.doer
+                for row in _rows(
+                    connection, "c.path = ? AND c.body NOT IN (?, ?)", path, LOADED, ASKS
+                )
             }
     return found

@@ -162,10 +162,9 @@ def test_paths_of_a_diff() -> None:
 def test_a_record_of_loading_decides_where_it_is_whole() -> None:
     """A test that is known not to have loaded a changed file is left out; one not known is kept."""
     loaded = {"pkg/a.py": frozenset(("tests/test_c.py",))}
-    seen = frozenset(("pkg/a.py",))
-    whole = Recorded(tests=TESTS, whole=TESTS, ran=loaded, seen=seen)
-    partly = Recorded(tests=TESTS, whole=frozenset(("tests/test_c.py",)), ran=loaded, seen=seen)
-    unseen = Recorded(tests=TESTS, whole=TESTS, ran=loaded)
+    whole = Recorded(tests=TESTS, ran=loaded, told={"pkg/a.py": TESTS})
+    partly = Recorded(tests=TESTS, ran=loaded, told={"pkg/a.py": frozenset(("tests/test_c.py",))})
+    unseen = Recorded(tests=TESTS, ran=loaded)
     assert assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, recorded=whole)).tests == (
         "tests/test_c.py",
     )

@@ -201,3 +201,93 @@ async def test_paths_of_no_file_are_passed_over(indexer) -> None:
     strange = {Doer("no/such.py", True): TWO, Doer("pkg/user.py", False): TWO, A: {"../x": {1}}}
     await remember(indexer, RAN | strange)
     assert await affected(indexer) == ALL
+
+
+FOUND = {  # who asks for what, of the files above
+    A: frozenset(["tests/test_a.py"]),
+    B: frozenset(["tests/test_b.py"]),
+    C: frozenset(["tests/test_c.py"]),
+    Doer("tests/test_a.py", True): frozenset(["pkg/__init__.py", "pkg/user.py"]),
+    Doer("tests/test_b.py", True): frozenset(["pkg/__init__.py", "pkg/tools.py"]),
+    USER: frozenset(["pkg/__init__.py", "pkg/tools.py"]),
+    FOR_ALL: frozenset[str](),
+}
+
+
+async def test_a_constant_needs_who_loads_it(write, indexer) -> None:
+    """Where imports were recorded, a constant runs who loaded it, directly or through a file."""
+    await remember(indexer, RAN, imports=FOUND)
+    assert await affected(indexer) == ALL[:2]
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == ALL[:2]
+    change(write, "@one", "@one  # again", "pkg/user.py")
+    assert await affected(indexer, "pkg/user.py") == ALL[:1]
+
+
+async def test_work_at_import_needs_who_loads_it(write, indexer) -> None:
+    """A body that ran while a file was loaded runs who loaded that file, by the record."""
+    asks = FOUND | {Doer("tests/test_a.py", True): frozenset[str](), C: FOUND[C] | {"pkg/user.py"}}
+    await remember(indexer, RAN, imports=asks)
+    change(write, "return f", "return f or one")
+    assert await affected(indexer) == ALL[2:]  # by the text it would be the first test
+    write(**FILES)
+    await remember(indexer, RAN | {CONFTEST: ONE}, imports=FOUND | {CONFTEST: frozenset()})
+    change(write, "return f", "return f or one")
+    assert await affected(indexer) == ALL
+
+
+async def test_what_a_conftest_loads_its_tests_load(write, indexer) -> None:
+    """What a conftest asked for is loaded for the tests below its folder, and for no others."""
+    write(**{"other/test_d.py": "def test_d(): pass\n"})
+    d = Doer("other/test_d.py", False)
+    own = {d: frozenset(["other/test_d.py"]), CONFTEST: frozenset(["pkg/tools.py"])}
+    sources = {path: text.encode() for path, text in FILES.items()}
+    sources["other/test_d.py"] = b"def test_d(): pass\n"
+    await indexer.remember(Recording(lines=RAN | {d: {}}, imports=FOUND | own), sources)
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == ALL
+    assert await affected(indexer, "tests/conftest.py") == ALL
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"imports": FOUND | {FOR_ALL: frozenset(["pkg/tools.py"])}},
+        {"imports": FOUND | {FOR_ALL: frozenset(["pkg/user.py"])}},
+        {"imports": FOUND, "unseen": frozenset(["pkg/tools.py"])},
+        {"imports": FOUND, "unseen": frozenset(["pkg/user.py"])},
+    ],
+)
+async def test_who_loads_it_is_not_known(write, indexer, more) -> None:
+    """What was loaded for all, unseen or in some odd way is left to the imports in the text."""
+    await remember(indexer, RAN, **more)
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == ALL
+
+
+async def test_who_has_no_record_of_imports_is_not_left_out(write, indexer) -> None:
+    """Tests without a record, or with one that no longer holds, are left to the imports."""
+    await remember(indexer, RAN, imports=FOUND)
+    write(**{"tests/test_e.py": "from pkg import tools\ndef test_e(): pass\n"})
+    change(write, "assert tools", "assert 1 and tools", "tests/test_c.py")
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == [*ALL, "tests/test_e.py"]
+
+
+async def test_a_changed_import_may_load_anything(write, indexer) -> None:
+    """When a file that a test loads has changed since, what it loads now is not known."""
+    await remember(indexer, RAN, imports=FOUND)
+    change(write, "@one", "import other\n@one", "pkg/user.py")
+    write(**{"other.py": "LIMIT = 1\n"})
+    assert await affected(indexer, "other.py") == ALL[:1]
+    assert await indexer.unrecorded() == ALL[:1]
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == ALL[:2]
+
+
+async def test_a_file_that_nobody_asked_for_is_left_to_the_imports(write, indexer) -> None:
+    """A file that is new, or that no recorded test loads, has no record that could leave out."""
+    await remember(indexer, RAN, imports={doer: own for doer, own in FOUND.items() if own})
+    late = "from pkg import late\n"
+    write(**{"pkg/late.py": "LIMIT = 1\n", "tests/test_c.py": late + FILES["tests/test_c.py"]})
+    assert await affected(indexer, "pkg/late.py") == ALL[2:]

@@ -19,21 +19,23 @@ CENSUS = Census(
     results=(TestResult(id="t.py::a", outcome="passed"),),
 )
 END = {"why": "", "doers": [["t.py", 0]], "unseen": ["u.py"], "starting": [["t.py", 0]]}
-PIECE = {"by": ["a.py", 1], "ran": {"b.py": "0601"}}
+PIECE = {"by": ["a.py", 1], "ran": {"b.py": "0601"}, "asked": []}
+FILES = {"files": ["d.py", "e.py"]}
 T = Doer("t.py", False)
 
 
 def test_pieces_become_lines() -> None:
     """Bits are line numbers; pieces of one doer are joined; a test without lines is there."""
-    more = {"by": ["a.py", 1], "ran": {"b.py": "08", "c.py": "02"}}
-    found = recording(CENSUS, [PIECE, more, END], timed_out=False)
+    more = {"by": ["a.py", 1], "ran": {"b.py": "08", "c.py": "02"}, "asked": [1]}
+    found = recording(CENSUS, [PIECE, FILES, more, END], timed_out=False)
     assert found.silence == ""
     assert found.lines == {
         Doer("a.py", True): {"b.py": frozenset([1, 2, 3, 8]), "c.py": frozenset([1])},
         T: {},
     }
     assert (found.unseen, found.starting) == ({"u.py"}, {T})
-    assert found.paths == {"a.py", "b.py", "c.py", "t.py", "u.py"}
+    assert found.imports[Doer("a.py", True)] == {"e.py"}
+    assert found.paths == {"a.py", "b.py", "c.py", "e.py", "t.py", "u.py"}
 
 
 @pytest.mark.parametrize(
@@ -42,12 +44,15 @@ def test_pieces_become_lines() -> None:
         [],
         [PIECE],
         ["x", END],
-        [{"by": ["a.py"], "ran": {}}, END],
-        [{"by": ["../a.py", 1], "ran": {}}, END],
-        [{"by": ["a.py", 1], "ran": {"/etc/passwd": "01"}}, END],
-        [{"by": ["a.py", 1], "ran": {"a\0.py": "01"}}, END],
-        [{"by": ["a.py", 1], "ran": {"b.py": "xyz"}}, END],
-        [{"by": ["a.py", 1], "ran": []}, END],
+        [PIECE | {"by": ["a.py"]}, END],
+        [PIECE | {"by": ["../a.py", 1]}, END],
+        [PIECE | {"ran": {"/etc/passwd": "01"}}, END],
+        [PIECE | {"ran": {"a\0.py": "01"}}, END],
+        [PIECE | {"ran": {"b.py": "xyz"}}, END],
+        [PIECE | {"ran": []}, END],
+        [FILES, PIECE | {"asked": [2]}, END],
+        [FILES, PIECE | {"asked": [-1]}, END],
+        [{"files": ["../d.py"]}, PIECE, END],
         [{"why": ""}],
         [END | {"why": "a reason"}],
     ],

@@ -26,7 +26,7 @@ def recording(census: Census, told: Sequence[object], *, timed_out: bool) -> Rec
         return Recording(silence="tests left no result")
     try:
         return _read(told, census.sessions)
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except (TypeError, ValueError, LookupError, AttributeError):
         return Recording(silence="what was told makes no sense")
 
 
@@ -67,14 +67,21 @@ def _file(node: str) -> str:
 
 def _read(told: Sequence[object], sessions: int) -> Recording:
     lines: dict[Doer, dict[str, frozenset[int]]] = defaultdict(dict)
+    imports: dict[Doer, set[str]] = defaultdict(set)
+    files: list[str] = []
     unseen: set[str] = set()
     starting: set[Doer] = set()
     ends = 0
     for piece in told:
         if not isinstance(piece, dict):
             raise TypeError(piece)
+        if "files" in piece:  # those that the pieces behind it give by number
+            files = [_path(one) for one in piece["files"]]
+            continue
         if "by" in piece:
-            mine = lines[_doer(piece["by"])]
+            doer = _doer(piece["by"])
+            mine = lines[doer]
+            imports[doer].update(files[_number(at)] for at in piece["asked"])
             for path, bits in piece["ran"].items():
                 ran = frozenset(_numbers(bytes.fromhex(bits)))
                 mine[_path(path)] = mine.get(path, frozenset()) | ran
@@ -89,7 +96,8 @@ def _read(told: Sequence[object], sessions: int) -> Recording:
     if ends < sessions:
         return Recording(silence="a session told nothing")
     return Recording(
-        lines={doer: dict(files) for doer, files in lines.items()},
+        lines={doer: dict(ran) for doer, ran in lines.items()},
+        imports={doer: frozenset(asked) for doer, asked in imports.items()},
         unseen=frozenset(unseen),
         starting=frozenset(starting),
     )
@@ -108,6 +116,12 @@ def _path(told: object) -> str:
         or ".." in told.split("/")
         or told[:1] in ("", "/")
     ):
+        raise ValueError(told)
+    return told
+
+
+def _number(told: object) -> int:
+    if not isinstance(told, int) or told < 0:
         raise ValueError(told)
     return told
 

@@ -1,7 +1,8 @@
 """A pytest plugin that records which lines of the tree ran, and on whose behalf.
 
 It is loaded from outside the tested tree, beside the census, where the gate asks for it; it imports
-the standard library, pytest and the coverage.py of the tests' own interpreter. Work is done on
+the standard library, pytest, the coverage.py of the tests' own interpreter, and its neighbour of
+the same kit that follows imports. Work is done on
 behalf of a test file (by its tests and their fixtures), or once for all that load some file (while
 it was imported, or in a fixture that several test files share), else for all tests. It guesses
 nothing: where somebody else traces, or something ran unseen, it says why and tells nothing.
@@ -10,8 +11,9 @@ nothing: where somebody else traces, or something ran unseen, it says why and te
 
 from __future__ import annotations
 
+import builtins
 import functools
-import importlib._bootstrap_external as loaders
+import importlib._bootstrap_external
 import inspect
 import os
 import sys
@@ -36,6 +38,7 @@ _STARTS = frozenset(
     """os.fork os.forkpty os.posix_spawn os.system os.exec os.spawn pty.spawn
     subprocess.Popen""".split()  # noqa: SIM905 - read as prose
 )
+_IMPORTS = "self_coding_importlib_bootstrap"  # warnings pass over frames of such a name
 _OLDEST = 7  # of coverage.py
 _MOST = 8 << 20  # characters that are told
 _SHARED_SCOPES = ("session", "package")
@@ -65,6 +68,7 @@ class Lines:
         self.undo: list[tuple[object, str, object]] = []
         self.coverage: coverage.Coverage | None = None
         self.tracer: object = None
+        self.imports: Any = None  # its class lies in another file of the kit
         self._begin()
 
     # -- starting and giving up --------------------------------------------------------------
@@ -104,7 +108,12 @@ class Lines:
 
     def _watch(self) -> None:
         """See imports, shared fixtures, started programs, and whoever takes the trace away."""
-        for loader in (loaders._LoaderBasics, rewrite.AssertionRewritingHook):  # type: ignore[attr-defined]
+        kind = importlib.import_module(_IMPORTS).Imports
+        self.imports = kind(lambda: self.now, self._inside)
+        self._replace(builtins, "__import__", self.imports.statement(builtins.__import__))
+        self._replace(importlib, "import_module", self.imports.function(importlib.import_module))
+        basics = importlib._bootstrap_external._LoaderBasics  # type: ignore[attr-defined]
+        for loader in (basics, rewrite.AssertionRewritingHook):
             self._replace(loader, "exec_module", self._importing(loader.exec_module))
         self._replace(fixtures.FixtureDef, "finish", self._finishing(fixtures.FixtureDef.finish))
         for module in (sys, threading):
@@ -172,7 +181,9 @@ class Lines:
         @functools.wraps(original)
         def exec_module(loader: object, module: Any) -> None:
             path = self._inside(getattr(module.__spec__, "origin", None))
-            self.loaded |= {path} if path else set()
+            if path:
+                self.loaded.add(path)
+                self.imports.loads(path, module.__name__)
             with self.on_behalf((path, 1)):  # what is not of the tree works for all, if it does
                 return original(loader, module)
 
@@ -316,10 +327,21 @@ class Lines:
             for line, contexts in data.contexts_by_lineno(file).items() if path else ():
                 for doer in {one for context in contexts for one in doers.get(context, ())}:
                     _mark(ran[doer].setdefault(path, bytearray()), line)
+        asked = self.imports.told(ran)
+        files = sorted(self.imports.odd.union(*asked.values()))
+        place = {path: at for at, path in enumerate(files)}
+        asked[ALL] = asked.get(ALL, set()) | self.imports.odd
         return [
-            {"by": doer, "ran": {path: bits.hex() for path, bits in files.items()}}
-            for doer, files in ran.items()
-            if self._counts(doer)
+            {"files": files},
+            *(
+                {
+                    "by": doer,
+                    "ran": {path: bits.hex() for path, bits in ran.get(doer, {}).items()},
+                    "asked": sorted(place[path] for path in asked.get(doer, ())),
+                }
+                for doer in [*ran, *(asked.keys() - ran)]
+                if self._counts(doer)
+            ),
         ]
 
     # -- paths -------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.git_safety import git
 from self_coding.git_safety.gate.evidence import Evidence
 from self_coding.git_safety.gate.judge import Judgement, Sides, import_errors, judge, new_failures
-from self_coding.git_safety.gate.layout import LINES, PLUGIN, environment
+from self_coding.git_safety.gate.layout import PLUGIN, RECORDING, environment
 from self_coding.git_safety.gate.lines import undisturbed
 from self_coding.git_safety.gate.roots import interpreter, stamps
 from self_coding.git_safety.gate.run import Runner
@@ -102,7 +102,7 @@ class Gate:
         settings = self.settings
         python = interpreter(None if settings.setup_command else self.top, settings.command)
         parts = (settings.command, settings.setup_command, at, *stamps(python))
-        parts += (hashlib.sha256(LINES.read_bytes()).hexdigest(),)
+        parts += tuple(hashlib.sha256(one.read_bytes()).hexdigest() for one in RECORDING.values())
         return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
 
     def level(self) -> str:

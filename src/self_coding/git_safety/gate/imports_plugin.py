@@ -1,0 +1,182 @@
+"""The part of the plugin that records which test asks for which file of the tree.
+
+A file is loaded once in a process, whoever is first; but each import statement that runs asks for
+it anew. It sees `__import__` and `importlib.import_module`; what is loaded in any other way is
+told as odd, for who else would have loaded it is not known. It has no doers of its own: `Lines`
+says on whose behalf the process works. It is loaded from outside the tested tree.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    Doer = tuple[str, int]
+    Ran = Mapping[str, bytearray]  # file of the tree -> a bit for each line of it
+
+_FUNCTION = 1  # CO_OPTIMIZED: the code of a function, not of a module or a class
+_PYTEST = "_pytest.pathlib"  # loads each test file and conftest.py for itself
+_CONFTEST = "conftest.py"
+
+
+class Imports:
+    """Who asked for what, from the moment that its two wrappers are in place.
+
+    Args:
+        now: on whose behalf the process works.
+        inside: the file of the tree that an absolute path names; "" for any other.
+    """
+
+    def __init__(
+        self, now: Callable[[], frozenset[Doer]], inside: Callable[[str | None], str]
+    ) -> None:
+        self._now = now
+        self._inside = functools.cache(inside)
+        self._known: set[object] = set()
+        self._lazily: dict[tuple[str, int], tuple[types.CodeType, set[str]]] = {}
+        self.asked: dict[Doer, set[str]] = defaultdict(set)
+        self.odd: set[str] = set()
+
+    def statement(self, original: Callable[..., object]) -> Callable[..., object]:
+        """`__import__`, which every import statement calls."""
+
+        @functools.wraps(original)
+        def __import__(  # noqa: N807 - its name and arguments are Python's
+            name: str,
+            globals: Mapping[str, object] | None = None,
+            locals: Mapping[str, object] | None = None,
+            fromlist: Sequence[str] | None = (),
+            level: int = 0,
+        ) -> object:
+            try:
+                return original(name, globals, locals, fromlist, level)
+            finally:
+                if type(name) is str:
+                    self._asks(sys._getframe(1), name, globals or {}, fromlist or (), level)
+
+        return __import__
+
+    def function(self, original: Callable[..., object]) -> Callable[..., object]:
+        """`importlib.import_module`."""
+
+        @functools.wraps(original)
+        def import_module(name: str, package: str | None = None) -> object:
+            try:
+                return original(name, package)
+            finally:
+                if type(name) is str:
+                    level = len(name) - len(name.lstrip("."))
+                    around = {"__package__": package}
+                    self._asks(sys._getframe(1), name[level:], around, (), level)
+
+        return import_module
+
+    def loads(self, path: str, name: str) -> None:
+        """A file is about to be loaded as a module; called by who stands in for `exec_module`.
+
+        A load that fails leaves no module to find, so that who asked is noted here.
+        """
+        frame: types.FrameType | None = sys._getframe(2)
+        while frame and _name(frame).partition(".")[0] == "importlib":
+            frame = frame.f_back
+        files, by = {path}, _name(frame) if frame else ""
+        if by == _PYTEST:  # in its own way, with the packages around where nobody has loaded them
+            files.update(filter(None, map(self._file, self._names(name, ()))))
+        elif by != __name__:
+            self.odd.add(path)
+        doers = self._now()
+        if path.endswith(_CONFTEST) and not any(doer for doer, _ in doers):
+            doers = frozenset([(path, 1)])  # pytest's; for the tests below its folder
+        for doer in doers:
+            self.asked[doer] |= files
+
+    def told(self, ran: Mapping[Doer, Ran]) -> dict[Doer, set[str]]:
+        """Doer -> the files it asked for, or that a function it ran asked for at any time.
+
+        A function may ask once and keep what it got: who calls it later has it, too.
+        """
+        found = {doer: set(files) for doer, files in self.asked.items()}
+        for (path, _), (code, files) in self._lazily.items():
+            lines = {line for *_, line in code.co_lines() if line} - {code.co_firstlineno}
+            for doer, where in ran.items():
+                if any(_has(where.get(path, b""), line) for line in lines):
+                    found.setdefault(doer, set()).update(files)
+        return found
+
+    def _asks(
+        self,
+        frame: types.FrameType,
+        name: str,
+        around: Mapping[str, object],
+        parts: Iterable[str],
+        level: int,
+    ) -> None:
+        """Note what this frame asked for, unless the same line did for the same doers before."""
+        doers, code = self._now(), frame.f_code
+        parts = tuple(map(str, parts))
+        at = (code.co_filename, code.co_firstlineno, frame.f_lasti)
+        key = (doers, at, name, parts, level)
+        if key in self._known:
+            return
+        self._known.add(key)
+        full = _absolute(name, around, level)
+        files = {path for each in self._names(full, parts) if (path := self._file(each))}
+        conftests = {path for path in files if path.endswith(_CONFTEST)}
+        if conftests and _name(frame) == _PYTEST:
+            doers = frozenset((path, 1) for path in conftests)  # for the tests below its folder
+        path = self._inside(code.co_filename)
+        if code.co_name == "__getattr__":  # called once: then the module has what it got
+            holder = path or self._file(full.rpartition(".")[0])
+            doers |= {(holder, 1)} if holder else set()
+        for doer in doers:
+            self.asked[doer] |= files
+        if path and files and code.co_flags & _FUNCTION:
+            self._lazily.setdefault((path, code.co_firstlineno), (code, set()))[1].update(files)
+
+    def _names(self, name: str, parts: Collection[str]) -> Iterator[str]:
+        """The modules that are asked for with a module and those parts of it."""
+        yield name
+        yield from (name[:end] for end, letter in enumerate(name) if letter == ".")
+        if "*" in parts:
+            offered = _contents(sys.modules.get(name)).get("__all__")
+            parts = offered if isinstance(offered, list | tuple) else ()
+        yield from (f"{name}.{part}" for part in parts)
+
+    def _file(self, name: str) -> str:
+        """The file of the tree that a module was loaded from; "" for any other."""
+        path = _contents(sys.modules.get(name)).get("__file__")
+        return self._inside(path) if isinstance(path, str) else ""
+
+
+def _absolute(name: str, around: Mapping[str, object], level: int) -> str:
+    """The full name of a module that is asked for from a module with these globals."""
+    if not level:
+        return name
+    package = around.get("__package__")
+    if package is None:
+        package = getattr(around.get("__spec__"), "parent", None)
+    above = str(package or "").rsplit(".", level - 1)[0]
+    return f"{above}.{name}" if name else above
+
+
+def _contents(module: object) -> Mapping[str, object]:
+    """A module's own names, without waking a lazy one."""
+    with suppress(AttributeError, TypeError):
+        found = object.__getattribute__(module, "__dict__")
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _name(frame: types.FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _has(bits: bytes | bytearray, line: int) -> bool:
+    return line // 8 < len(bits) and bool(bits[line // 8] >> line % 8 & 1)
