@@ -25,12 +25,24 @@ _DOTTED = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _SCRIPT = re.compile(r"[\w./\\-]+\.py")
 _CODE = re.compile(r"\b(?:import|from)[ ]+([A-Za-z_][\w.]*)")
 _RUN = re.compile(
-    r"\b(?:subprocess\s*\.\s*\w+|Popen|check_output|check_call|create_subprocess_\w+|run_path)\s*\("
+    r"\b(?:subprocess\s*\.\s*\w+|Popen|check_output|check_call|create_subprocess_\w+|run_path"
+    r"|os\s*\.\s*(?:system|popen|spawn\w+|posix_spawnp?))\s*\("
 )
+_FORK = re.compile(
+    r"\b(?:Process|Pool|ProcessPoolExecutor|get_context|Manager|fork|forkpty|exec[lv]p?e?)\s*\("
+    r"|\bpty\s*\.\s*spawn\s*\("
+)
+_BARE = re.compile(r"\bfrom\s+(?:subprocess|os|pty)\s+import\s+(\([^)]*\)|[^\n]*)")
+_HARMLESS = frozenset(("path", "environ", "PathLike", "PIPE", "DEVNULL", "STDOUT", "sep"))
 _MODULE_OPTION = re.compile(r"[\"']-m[\"']\s*,\s*[\"']([\w.]+)[\"']")
 _EXECUTED = re.compile(r"(?<![.\w])(exec|eval)\s*\(|\b(spec_from_file_location|exec_module)\s*\(")
 _STARTERS = ("subprocess", "runpy", "asyncio.subprocess")
+_SYSTEM = ("os.system", "os.popen", "os.spawn", "os.posix_spawn")
 STARTS = "starts programs; what they import is not seen"
+STARTING = (
+    *("subprocess", "runpy", "multiprocessing", "futures", "system", "popen", "pty", "posix"),
+    *("fork", "forkpty", "spawn", "spawnv", "spawnl", "execv", "execve", "execvp", "execl"),
+)
 _FIXTURES = ("pytester", "testdir", "script_runner", "create_subprocess_")
 
 
@@ -57,6 +69,7 @@ def dynamic_imports(
         for match in _PLUGINS.finditer(text):
             found += [literal[2] for literal in _LITERAL.finditer(match[1])]
     starts = any(f"\t{each}\t" in imports for each in _STARTERS)
+    starts = starts or ("\tos\t" in imports and any(each in text for each in _SYSTEM))
     if starts or (tests and any(each in text for each in _FIXTURES)):
         _programs(text, found, blind)
     if "exec(" in text or "eval(" in text or "\timportlib.util\t" in imports:
@@ -91,6 +104,19 @@ def _programs(text: str, found: list[str], blind: list[BlindLine]) -> None:
     if started:
         line = _line(text, started.start())
         blind.append(BlindLine(line, STARTS))
+
+
+def starting_lines(text: str) -> set[int]:
+    """The lines that start another process, or fork this one, as far as a pattern can tell.
+
+    It rather names one line too many. The words that such a file holds are `STARTING`.
+    """
+    found = [*_RUN.finditer(text), *_FORK.finditer(text)]
+    for statement in _BARE.finditer(text):
+        names = set(re.findall(r"\w+", statement[1])) - _HARMLESS
+        if names:
+            found += re.finditer(rf"\b(?:{'|'.join(sorted(names))})\s*\(", text)
+    return {_line(text, each.start()) for each in found}
 
 
 def _line(text: str, at: int) -> int:

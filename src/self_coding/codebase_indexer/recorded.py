@@ -7,7 +7,6 @@ what its test ran, or one of a test that starts other processes, which no record
 from __future__ import annotations
 
 import hashlib
-import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -15,15 +14,15 @@ from typing import NamedTuple
 
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.coverage import ANY, ASKED, ASKS, GATE, LOADED, STARTED
-from self_coding.codebase_indexer.dynamic import STARTS
+from self_coding.codebase_indexer.dynamic import STARTING, starting_lines
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Recorded
 from self_coding.codebase_indexer.loads import Loads
 from self_coding.codebase_indexer.outline import Outline, outline
+from self_coding.codebase_indexer.scan import decode
 from self_coding.values.recording import FOR_ALL, Doer
 
 Source = Callable[[str], bytes | None]
-_FORKS = re.compile(rb"\b(?:Process|Pool|ProcessPoolExecutor|get_context|Manager)\s*\(")
 
 
 class _Row(NamedTuple):
@@ -208,18 +207,45 @@ def _imports(connection: sqlite3.Connection, wanted: Set[str]) -> Mapping[str, s
 
 
 def _leaving(connection: sqlite3.Connection, source: Source) -> set[Doer]:
-    """Those for whom code of a file ran which starts other processes, or that did start one."""
+    """Those that started another process, or, by a record that does not tell, may have done so.
+
+    The gate tells. Of any other record those are meant for whom a function ran that starts
+    processes.
+    """
     found: set[Doer] = {row.doer for row in _rows(connection, "c.body = ?", STARTED)}
-    for path, known in connection.execute(
-        "SELECT path, id IN (SELECT file FROM blind WHERE reason = ?) AS known FROM files"
-        " WHERE known OR instr(imports, 'multiprocessing') OR instr(imports, 'concurrent.futures')",
-        (STARTS,),
-    ).fetchall():
-        if known or _FORKS.search(source(store.shown(path)) or b""):
-            found |= {
-                row.doer
-                for row in _rows(
-                    connection, "c.path = ? AND c.body NOT IN (?, ?)", path, LOADED, ASKS
-                )
-            }
+    told = {row.doer for row in _rows(connection, "c.body = ?", GATE)}
+    by_hand = {Doer(test, False) for test in known_tests(connection)} - told
+    if not by_hand:
+        return found
+    apart = by_hand <= _whole(connection)
+    for path, lines in _starting(connection, source).items():
+        seen = _outline(source, path)
+        inside = {} if seen is None else seen.bodies
+        started = {body for body, where in inside.items() if not where.isdisjoint(lines)}
+        loading = not lines <= frozenset().union(*inside.values())  # or while it is loaded
+        if loading and not apart:
+            found.add(Doer(path, True))
+        rows = [
+            row
+            for row in _rows(connection, "c.path = ?", store.stored(path))
+            if row.doer in by_hand or row.doer == FOR_ALL
+        ]
+        known = {row.doer for row in rows if row.body not in (ANY, LOADED)}
+        found |= {
+            row.doer
+            for row in rows
+            if loading or row.body in started or (row.body == ANY and row.doer not in known)
+        }
     return found
+
+
+def _starting(connection: sqlite3.Connection, source: Source) -> Mapping[str, set[int]]:
+    """Path -> the lines that start another process."""
+    holding = {file for word in STARTING for file in store.holders(connection, word, "body")}
+    recorded = "SELECT DISTINCT files.id, path FROM coverage JOIN files USING (path)"
+    found: dict[str, set[int]] = {}
+    for file, path in connection.execute(recorded):
+        if file in holding:
+            shown = store.shown(path)
+            found[shown] = starting_lines(decode(source(shown) or b""))
+    return {path: lines for path, lines in found.items() if lines}

@@ -165,6 +165,41 @@ async def test_other_processes_are_in_no_record(write, indexer, record, starts) 
         assert await affected(indexer) == ["tests/test_a.py", "tests/test_b.py"]
 
 
+STARTS = {
+    "run": "import subprocess, sys\ndef go():\n    {}subprocess.run([sys.executable])\n",
+    "bare": "from subprocess import (check_call as run, PIPE)\ndef go():\n    {}run('x')\n",
+    "system": "import os\ndef go():\n    {}os.system('python x.py')\n",
+    "fork": "import os\ndef go():\n    {}os.fork()\n",
+    "pool": "from concurrent import futures\ndef go():\n    {}futures.ProcessPoolExecutor()\n",
+    "exec": "import os\ndef go():\n    {}os.execvp('x', ['x'])\n",
+}
+
+
+@pytest.mark.parametrize("how", STARTS)
+async def test_who_runs_what_starts_a_process_is_not_left_out(write, indexer, record, how) -> None:
+    """By a record made by hand, a function that starts a process spoils it, not its whole file."""
+    helper = STARTS[how].format("") + "def stay():\n    return 1\n"
+    write(**FILES | {"pkg/b.py": helper})
+    for ran, found in (([1, 2, 4, 5], []), ([1, 2, 3, 4], ["tests/test_b.py"])):
+        own = APART["tests/test_b.py"] | {"pkg/b.py": ran}
+        await indexer.record_coverage(record(APART | {"tests/test_b.py": own}))
+        write(**{"pkg/a.py": A.replace("return 2", "return 3")})
+        assert await affected(indexer) == found
+        write(**FILES | {"pkg/b.py": helper})
+
+
+async def test_a_process_started_while_a_file_is_loaded(write, indexer, record) -> None:
+    """Where a file starts a process when it is loaded, no test that may load it is left out."""
+    write(**FILES | {"pkg/b.py": "import os\nos.system('true')\ndef b():\n    return 1\n"})
+    own = APART["tests/test_b.py"] | {"pkg/b.py": [1, 2, 3, 4]}
+    changed = {"pkg/a.py": A.replace("return 2", "return 3")}
+    for ran in ({"tests/test_b.py": own}, {"": {"pkg/b.py": [2]}}):
+        write(**{"pkg/a.py": A})
+        await indexer.record_coverage(record(APART | ran))
+        write(**changed)
+        assert await affected(indexer) == ["tests/test_b.py"]
+
+
 async def test_reading_processes_is_not_starting_them(write, indexer, record) -> None:
     """An import of multiprocessing alone makes no test run."""
     test = "import multiprocessing\nfrom pkg import late\ndef test_b():\n    assert 1\n"

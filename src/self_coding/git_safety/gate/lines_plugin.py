@@ -29,6 +29,7 @@ from _pytest.assertion import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from types import FrameType
 
     import coverage
 
@@ -41,6 +42,7 @@ _STARTS = frozenset(
 _IMPORTS = "self_coding_importlib_bootstrap"  # warnings pass over frames of such a name
 _OLDEST = 7  # of coverage.py
 _MOST = 8 << 20  # characters that are told
+_ASKING = ("ctypes.util", "platform", "uuid")  # start programs of the system
 _SHARED_SCOPES = ("session", "package")
 _ENDED = (0, 1, 5)  # exit statuses of pytest after which every test has had its turn
 
@@ -120,6 +122,9 @@ class Lines:
             self._replace(module, "settrace", self._settrace(module.settrace))
         collector = getattr(self.coverage, "_collector", None)
         self._replace(collector, "pause", self._pausing(collector.pause))  # type: ignore[union-attr]
+        with suppress(ImportError):  # multiprocessing starts its processes by this, unaudited
+            posix = importlib.import_module("_posixsubprocess")
+            self._replace(posix, "fork_exec", self._forking(posix.fork_exec))
         sys.addaudithook(self._audit)
 
     def _replace(self, owner: object, name: str, new: object) -> None:
@@ -277,10 +282,32 @@ class Lines:
 
         return pause
 
+    def _forking(self, original: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(original)
+        def fork_exec(*arguments: object) -> object:
+            self._audit("subprocess.Popen", arguments)
+            return original(*arguments)
+
+        return fork_exec
+
     def _audit(self, event: str, arguments: object) -> None:
         del arguments
-        if event in _STARTS and not self.why:
+        if event in _STARTS and not self.why and not self._others_own():
             self.starting |= self.now
+
+    def _others_own(self) -> bool:
+        """Whether it is others' code that asks the system something, not the tree's.
+
+        So does `ctypes.util.find_library`, and what is imported from outside the tree, as trio.
+        """
+        frame: FrameType | None = sys._getframe(2)
+        while frame and not self._inside(frame.f_code.co_filename):
+            name, code = frame.f_globals.get("__name__"), frame.f_code
+            loading = name == __name__ and code.co_name == "exec_module"
+            if name in _ASKING or (loading and not frame.f_locals["path"]):
+                return True
+            frame = frame.f_back
+        return False
 
     def pytest_deselected(self, items: Iterable[pytest.Item]) -> None:
         """Of a file of which some tests do not run here, no record is made."""
