@@ -391,3 +391,74 @@ def test_a_fake_import_is_not_in_the_way(repo):
     )
     found = recorded(repo, LATE | {"tests/test_a.py": test})
     assert A in asking(found, "pkg/late.py")
+
+
+CACHES = {
+    "lru_cache": "import functools\n@functools.lru_cache\ndef get():\n    return one()\n",
+    "of a method": "import functools\nclass Of:\n    @staticmethod\n    @functools.cache\n"
+    "    def it():\n        return one()\ndef get():\n    return Of.it()\n",
+    "a dict": "_cache = {}\ndef get():\n    if 1 not in _cache:\n        _cache[1] = one()\n",
+    "of a class": "class Of:\n    MEMO: dict = {}\ndef get():\n    if 1 not in Of.MEMO:\n"
+    "        Of.MEMO[1] = one()\n",
+}
+
+
+@pytest.mark.parametrize("how", CACHES)
+def test_a_cache_hides_nothing_from_the_next_test(repo, how):
+    """What one test file left in a cache is called for the next one again, at import as well."""
+    test = "from pkg.cached import get\ndef test_it():\n    get()\n"
+    files = {
+        "pkg/cached.py": f"from pkg.tools import one\n{CACHES[how]}",
+        "tests/test_a.py": test,
+        "tests/test_b.py": test,
+        "tests/test_c.py": test.replace("def test_it", "get()\ndef test_it"),
+        "tests/test_d.py": test.replace("def test_it", "get()\ndef test_it"),
+    }
+    found = recorded(repo, files)
+    c, d = Doer("tests/test_c.py", True), Doer("tests/test_d.py", True)
+    assert {A, B, c, d} <= doers(found, ONE)
+
+
+def test_what_was_filled_at_import_is_left_alone(repo):
+    """A registry that a module fills when it is loaded is no cache, whatever its name; an object
+    that answers no question is not asked any."""
+    odd = (
+        "class Proxy:\n    def __getattribute__(self, name):\n        raise RuntimeError(name)\n"
+        "    def __len__(self):\n        raise RuntimeError\n    __contains__ = clear = __len__\n"
+    )
+    known = f"{odd}cached_proxy = Proxy()\nCACHED = {{'one': 1}}\ndef get():\n    return CACHED\n"
+    test = "from pkg.known import get\ndef test_it():\n    assert get() == {'one': 1}\n"
+    files = {"pkg/known.py": known, "tests/test_a.py": test, "tests/test_b.py": test}
+    assert {A, B} <= recorded(repo, files).lines.keys()
+
+
+MADE = (
+    "import sys\ndef test_it(tmp_path, monkeypatch):\n"
+    "    (tmp_path / 'made_{0}.py').write_text('from pkg import tools\\ntools.{0}()\\n')\n"
+    "    monkeypatch.syspath_prepend(tmp_path)\n    import made_{0}\n"
+)
+
+
+def test_what_a_test_makes_and_imports_is_the_tests(repo):
+    """A file outside of the tree works for the test that asked for it, and for no other."""
+    files = {"tests/test_a.py": MADE.format("one"), "tests/test_b.py": MADE.format("two")}
+    found = recorded(repo, files)
+    assert (doers(found, ONE), doers(found, TWO)) == ({A}, {B})
+    assert asking(found, "pkg/tools.py") == {A, B}
+    assert not any(path.startswith("/") for path in found.paths)
+
+
+def test_what_others_ask_the_system_starts_nothing_of_ours(repo):
+    """`find_library` asks ldconfig: the test that calls it has a record all the same."""
+    asks = "import ctypes.util\ndef test_it():\n    ctypes.util.find_library('c')\n"
+    assert recorded(repo, {"tests/test_a.py": asks}).starting == frozenset()
+
+
+def test_a_spawned_process_is_told(repo):
+    """multiprocessing starts processes by a call that nothing announces."""
+    spawns = (
+        "import multiprocessing\nfrom pkg import tools\ndef test_it():\n"
+        "    one = multiprocessing.get_context('spawn').Process(target=tools.two)\n"
+        "    one.start()\n    one.join()\n"
+    )
+    assert recorded(repo, {"tests/test_a.py": spawns}).starting == {A}

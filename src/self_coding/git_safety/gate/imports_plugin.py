@@ -5,14 +5,17 @@ it anew. It sees `__import__` and `importlib.import_module`; what is loaded in a
 told as odd, for who else would have loaded it is not known. It has no doers of its own: `Lines`
 says on whose behalf the process works. It is loaded from outside the tested tree.
 """
+# ruff: noqa: PTH117 - os is loaded anyway
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import types
 from collections import defaultdict
 from contextlib import suppress
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     Doer = tuple[str, int]
     Ran = Mapping[str, bytearray]  # file of the tree -> a bit for each line of it
 
+ALL = ("", 1)
 _FUNCTION = 1  # CO_OPTIMIZED: the code of a function, not of a module or a class
 _PYTEST = "_pytest.pathlib"  # loads each test file and conftest.py for itself
 _CONFTEST = "conftest.py"
@@ -31,7 +35,8 @@ class Imports:
 
     Args:
         now: on whose behalf the process works.
-        inside: the file of the tree that an absolute path names; "" for any other.
+        inside: the file of the tree that an absolute path names; the absolute path of a file that
+            a test may have made; "" for others' code.
     """
 
     def __init__(
@@ -100,14 +105,35 @@ class Imports:
     def told(self, ran: Mapping[Doer, Ran]) -> dict[Doer, set[str]]:
         """Doer -> the files it asked for, or that a function it ran asked for at any time.
 
-        A function may ask once and keep what it got: who calls it later has it, too.
+        A function may ask once and keep what it got: who calls it later has it, too. What is odd
+        all may have asked for.
         """
-        found = {doer: set(files) for doer, files in self.asked.items()}
+        found: dict[Doer, set[str]] = defaultdict(set)
+        found[ALL] = set(self.odd)
+        for doer, files in self.asked.items():
+            for real in self.real(doer):
+                found[real] |= files
         for (path, _), (code, files) in self._lazily.items():
             lines = {line for *_, line in code.co_lines() if line} - {code.co_firstlineno}
             for doer, where in ran.items():
                 if any(_has(where.get(path, b""), line) for line in lines):
-                    found.setdefault(doer, set()).update(files)
+                    found[doer] |= files
+        return {doer: set(filterfalse(os.path.isabs, files)) for doer, files in found.items()}
+
+    def real(self, doer: Doer) -> set[Doer]:
+        """The doer itself; for a file outside of the tree that a test made, who asked for it."""
+        if not os.path.isabs(doer[0]):
+            return {doer}
+        found: set[Doer] = set()
+        seen, left = {doer[0]}, [doer[0]]
+        while left:
+            file = left.pop()
+            askers = {one for one, files in self.asked.items() if file in files}
+            found |= {one for one in askers if not os.path.isabs(one[0])}
+            found |= {ALL} if file in self.odd or not askers else set()
+            further = {path for path, _ in askers if os.path.isabs(path)} - seen
+            seen |= further
+            left += further
         return found
 
     def _asks(

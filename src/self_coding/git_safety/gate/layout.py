@@ -25,6 +25,8 @@ MODULE = "self_coding_census"  # the plugin's name inside the test run
 RECORDING = {  # name in the kit -> what records lines and imports
     "self_coding_lines.py": Path(__file__).with_name("lines_plugin.py"),
     "self_coding_importlib_bootstrap.py": Path(__file__).with_name("imports_plugin.py"),
+    "self_coding_caches.py": Path(__file__).with_name("caches_plugin.py"),
+    "self_coding_starts.py": Path(__file__).with_name("starts_plugin.py"),
 }
 _NO_CUSTOM = (
     "# stands before a file of this name in the tested tree, which would run first of all\n"

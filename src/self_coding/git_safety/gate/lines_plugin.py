@@ -7,7 +7,7 @@ behalf of a test file (by its tests and their fixtures), or once for all that lo
 it was imported, or in a fixture that several test files share), else for all tests. It guesses
 nothing: where somebody else traces, or something ran unseen, it says why and tells nothing.
 """
-# ruff: noqa: D102, PTH112 - pytest documents hooks; os is loaded anyway
+# ruff: noqa: D102, PTH112, PTH120 - pytest documents hooks; os is loaded anyway
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import importlib._bootstrap_external
 import inspect
 import os
 import sys
+import sysconfig
 import threading
 import warnings
 from collections import defaultdict
@@ -29,20 +30,16 @@ from _pytest.assertion import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from types import FrameType
 
     import coverage
 
 Doer = tuple[str, int]  # a path, and whether the work is done once for all that load it
 ALL: Doer = ("", 1)
-_STARTS = frozenset(
-    """os.fork os.forkpty os.posix_spawn os.system os.exec os.spawn pty.spawn
-    subprocess.Popen""".split()  # noqa: SIM905 - read as prose
-)
 _IMPORTS = "self_coding_importlib_bootstrap"  # warnings pass over frames of such a name
+_STARTS, _CACHES = "self_coding_starts", "self_coding_caches"
 _OLDEST = 7  # of coverage.py
 _MOST = 8 << 20  # characters that are told
-_ASKING = ("ctypes.util", "platform", "uuid")  # start programs of the system
+_OTHERS = ("stdlib", "platstdlib", "purelib", "platlib")  # what sysconfig calls their folders
 _SHARED_SCOPES = ("session", "package")
 _ENDED = (0, 1, 5)  # exit statuses of pytest after which every test has had its turn
 
@@ -70,7 +67,8 @@ class Lines:
         self.undo: list[tuple[object, str, object]] = []
         self.coverage: coverage.Coverage | None = None
         self.tracer: object = None
-        self.imports: Any = None  # its class lies in another file of the kit
+        self.imports: Any = None  # its class lies in another file of the kit, as does
+        self.caches: Any = None
         self._begin()
 
     # -- starting and giving up --------------------------------------------------------------
@@ -111,7 +109,7 @@ class Lines:
     def _watch(self) -> None:
         """See imports, shared fixtures, started programs, and whoever takes the trace away."""
         kind = importlib.import_module(_IMPORTS).Imports
-        self.imports = kind(lambda: self.now, self._inside)
+        self.imports = kind(lambda: self.now, lambda path: self._inside(path) or self._made(path))
         self._replace(builtins, "__import__", self.imports.statement(builtins.__import__))
         self._replace(importlib, "import_module", self.imports.function(importlib.import_module))
         basics = importlib._bootstrap_external._LoaderBasics  # type: ignore[attr-defined]
@@ -122,10 +120,9 @@ class Lines:
             self._replace(module, "settrace", self._settrace(module.settrace))
         collector = getattr(self.coverage, "_collector", None)
         self._replace(collector, "pause", self._pausing(collector.pause))  # type: ignore[union-attr]
-        with suppress(ImportError):  # multiprocessing starts its processes by this, unaudited
-            posix = importlib.import_module("_posixsubprocess")
-            self._replace(posix, "fork_exec", self._forking(posix.fork_exec))
-        sys.addaudithook(self._audit)
+        self.caches = importlib.import_module(_CACHES).Caches()
+        processes = importlib.import_module(_STARTS)
+        processes.Starts(self._starting, self._inside, self._replace)
 
     def _replace(self, owner: object, name: str, new: object) -> None:
         self.undo.append((owner, name, getattr(owner, name)))
@@ -185,12 +182,15 @@ class Lines:
     def _importing(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def exec_module(loader: object, module: Any) -> None:
-            path = self._inside(getattr(module.__spec__, "origin", None))
+            origin = getattr(module.__spec__, "origin", None)
+            path = self._inside(origin) or self._made(origin)
             if path:
                 self.loaded.add(path)
                 self.imports.loads(path, module.__name__)
             with self.on_behalf((path, 1)):  # what is not of the tree works for all, if it does
-                return original(loader, module)
+                original(loader, module)
+            if path:
+                self.caches.loaded(module)
 
         return exec_module
 
@@ -218,6 +218,11 @@ class Lines:
         code = getattr(inspect.unwrap(function), "__code__", None)
         return self._inside(getattr(code, "co_filename", None))
 
+    def _empty_caches(self) -> None:
+        """What one file left in a cache would hide what the next one calls."""
+        if not self.why:
+            self.caches.empty()
+
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_make_collect_report(
         self, collector: pytest.Collector
@@ -226,10 +231,12 @@ class Lines:
         if not path:
             yield
             return
+        self._empty_caches()
         with self.on_behalf((path, 0)):
             yield
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._empty_caches()
         for node in {node for item in session.items for node in item.listchain()[:-1]}:
             if not self._file_of(node):  # a package: its set-up is done once for all below it
                 node.setup = functools.partial(self._for_all, node.setup)  # type: ignore[method-assign]
@@ -253,6 +260,7 @@ class Lines:
         yield
         if nextitem is None or self._file_of(nextitem) != path:
             self.turn_to(ALL)
+            self._empty_caches()
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_fixture_setup(
@@ -282,32 +290,9 @@ class Lines:
 
         return pause
 
-    def _forking(self, original: Callable[..., object]) -> Callable[..., object]:
-        @functools.wraps(original)
-        def fork_exec(*arguments: object) -> object:
-            self._audit("subprocess.Popen", arguments)
-            return original(*arguments)
-
-        return fork_exec
-
-    def _audit(self, event: str, arguments: object) -> None:
-        del arguments
-        if event in _STARTS and not self.why and not self._others_own():
+    def _starting(self) -> None:
+        if not self.why:
             self.starting |= self.now
-
-    def _others_own(self) -> bool:
-        """Whether it is others' code that asks the system something, not the tree's.
-
-        So does `ctypes.util.find_library`, and what is imported from outside the tree, as trio.
-        """
-        frame: FrameType | None = sys._getframe(2)
-        while frame and not self._inside(frame.f_code.co_filename):
-            name, code = frame.f_globals.get("__name__"), frame.f_code
-            loading = name == __name__ and code.co_name == "exec_module"
-            if name in _ASKING or (loading and not frame.f_locals["path"]):
-                return True
-            frame = frame.f_back
-        return False
 
     def pytest_deselected(self, items: Iterable[pytest.Item]) -> None:
         """Of a file of which some tests do not run here, no record is made."""
@@ -329,11 +314,14 @@ class Lines:
         silent = bool(self.why)
         last: dict[str, object] = {
             "why": self.why,
-            "doers": [] if silent else sorted(d for d in self.seen if self._counts(d)),
+            "doers": [] if silent else sorted(filter(self._counts, self._real(self.seen))),
             "unseen": [] if silent else sorted(self.unseen),
-            "starting": [] if silent else sorted(self.starting),
+            "starting": [] if silent else sorted(self._real(self.starting)),
         }
         return [*pieces, last]
+
+    def _real(self, doers: Iterable[Doer]) -> set[Doer]:
+        return {real for doer in doers for real in self.imports.real(doer)}
 
     def _counts(self, doer: Doer) -> bool:
         return bool(doer[1]) or doer[0] not in self.partial
@@ -347,17 +335,16 @@ class Lines:
             self._end()
             data = measured.get_data()
         self.why = ""
-        doers = {name: now for now, name in self.names.items()}
+        real = {name: self._real(now) for now, name in self.names.items()}
         ran: dict[Doer, dict[str, bytearray]] = defaultdict(dict)
         for file in data.measured_files():
             path = self._inside(file)
             for line, contexts in data.contexts_by_lineno(file).items() if path else ():
-                for doer in {one for context in contexts for one in doers.get(context, ())}:
+                for doer in {one for context in contexts for one in real.get(context, ())}:
                     _mark(ran[doer].setdefault(path, bytearray()), line)
         asked = self.imports.told(ran)
-        files = sorted(self.imports.odd.union(*asked.values()))
+        files = sorted(set().union(*asked.values()))
         place = {path: at for at, path in enumerate(files)}
-        asked[ALL] = asked.get(ALL, set()) | self.imports.odd
         return [
             {"files": files},
             *(
@@ -377,6 +364,14 @@ class Lines:
         """A Python file of the tree, relative to its top; nothing for any other."""
         own = path and path.endswith(".py") and "site-packages" not in path
         return self._relative(path) if path and own else ""
+
+    def _made(self, path: str | None) -> str:
+        """A Python file that is neither of the tree nor others' code, as a test may make."""
+        if not path or not path.endswith(".py") or "-packages" in path or path.startswith("<"):
+            return ""
+        real = os.path.realpath(path)
+        others = (os.path.dirname(__file__), *map(sysconfig.get_path, _OTHERS))
+        return "" if real.startswith((self.top, *others)) else real
 
     def _relative(self, path: str) -> str:
         real = os.path.realpath(path)
