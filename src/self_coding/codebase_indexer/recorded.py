@@ -142,7 +142,7 @@ def _stale(connection: sqlite3.Connection, changed: Set[str], source: Source) ->
     found: set[Doer] = set()
     now: dict[str, Outline | None] = {}
     for row in _rows(connection, "c.hash IS NOT files.hash"):
-        if row.path in changed or row.doer in found or row.body in (STARTED, ASKS):
+        if row.path in changed or row.doer in found or row.body == STARTED:
             continue
         if row.path not in now:
             now[row.path] = _outline(source, row.path)
@@ -218,7 +218,7 @@ def _leaving(connection: sqlite3.Connection, source: Source) -> set[Doer]:
     if not by_hand:
         return found
     apart = by_hand <= _whole(connection)
-    for path, lines in _starting(connection, source).items():
+    for path, lines in _starting(connection, source, recorded_only=apart).items():
         seen = _outline(source, path)
         inside = {} if seen is None else seen.bodies
         started = {body for body, where in inside.items() if not where.isdisjoint(lines)}
@@ -239,12 +239,16 @@ def _leaving(connection: sqlite3.Connection, source: Source) -> set[Doer]:
     return found
 
 
-def _starting(connection: sqlite3.Connection, source: Source) -> Mapping[str, set[int]]:
-    """Path -> the lines that start another process."""
+def _starting(
+    connection: sqlite3.Connection, source: Source, *, recorded_only: bool
+) -> Mapping[str, set[int]]:
+    """Path -> the lines that start another process, of all files or of those in a record."""
     holding = {file for word in STARTING for file in store.holders(connection, word, "body")}
-    recorded = "SELECT DISTINCT files.id, path FROM coverage JOIN files USING (path)"
+    known = "SELECT id, path FROM files"
+    if recorded_only:
+        known = "SELECT DISTINCT files.id, path FROM coverage JOIN files USING (path)"
     found: dict[str, set[int]] = {}
-    for file, path in connection.execute(recorded):
+    for file, path in connection.execute(known):
         if file in holding:
             shown = store.shown(path)
             found[shown] = starting_lines(decode(source(shown) or b""))

@@ -192,11 +192,15 @@ async def test_a_process_started_while_a_file_is_loaded(write, indexer, record) 
     """Where a file starts a process when it is loaded, no test that may load it is left out."""
     write(**FILES | {"pkg/b.py": "import os\nos.system('true')\ndef b():\n    return 1\n"})
     own = APART["tests/test_b.py"] | {"pkg/b.py": [1, 2, 3, 4]}
-    changed = {"pkg/a.py": A.replace("return 2", "return 3")}
-    for ran in ({"tests/test_b.py": own}, {"": {"pkg/b.py": [2]}}):
+    shared = {
+        "": {"pkg/b.py": [1, 2, 3], "pkg/a.py": [1, 2, 5]},
+        "tests/test_a.py": {"pkg/a.py": [3]},
+        "tests/test_b.py": {"tests/test_b.py": [3]},
+    }
+    for ran in (APART | {"tests/test_b.py": own}, shared):
         write(**{"pkg/a.py": A})
-        await indexer.record_coverage(record(APART | ran))
-        write(**changed)
+        await indexer.record_coverage(record(ran))
+        write(**{"pkg/a.py": A.replace("return 2", "return 3")})
         assert await affected(indexer) == ["tests/test_b.py"]
 
 

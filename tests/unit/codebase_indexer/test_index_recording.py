@@ -254,13 +254,14 @@ async def test_what_a_conftest_loads_its_tests_load(write, indexer) -> None:
     [
         {"imports": FOUND | {FOR_ALL: frozenset(["pkg/tools.py"])}},
         {"imports": FOUND | {FOR_ALL: frozenset(["pkg/user.py"])}},
+        {"imports": FOUND, "lines": RAN | {FOR_ALL: TWO}},
         {"imports": FOUND, "unseen": frozenset(["pkg/tools.py"])},
         {"imports": FOUND, "unseen": frozenset(["pkg/user.py"])},
     ],
 )
 async def test_who_loads_it_is_not_known(write, indexer, more) -> None:
     """What was loaded for all, unseen or in some odd way is left to the imports in the text."""
-    await remember(indexer, RAN, **more)
+    await remember(indexer, **{"lines": RAN} | more)
     change(write, "LIMIT = 1", "LIMIT = 2")
     assert await affected(indexer) == ALL
 
@@ -283,6 +284,19 @@ async def test_a_changed_import_may_load_anything(write, indexer) -> None:
     assert await indexer.unrecorded() == ALL[:1]
     change(write, "LIMIT = 1", "LIMIT = 2")
     assert await affected(indexer) == ALL[:2]
+
+
+async def test_a_changed_import_may_load_what_others_load(write, indexer) -> None:
+    """The record of others says nothing about what a changed file loads now."""
+    late = FILES | {"pkg/late.py": "LIMIT = 1\n"}
+    write(**late)
+    asks = {Doer("tests/test_b.py", True): frozenset(["pkg/tools.py", "pkg/late.py"])}
+    sources = {path: text.encode() for path, text in late.items()}
+    lines = RAN | {Doer("pkg/late.py", True): {}}
+    await indexer.remember(Recording(lines=lines, imports=FOUND | asks), sources)
+    assert await affected(indexer, "pkg/late.py") == ["tests/test_b.py"]
+    change(write, "@one", "import pkg.late\n@one", "pkg/user.py")
+    assert await affected(indexer, "pkg/late.py") == ["tests/test_a.py", "tests/test_b.py"]
 
 
 async def test_a_file_that_nobody_asked_for_is_left_to_the_imports(write, indexer) -> None:
