@@ -419,6 +419,18 @@ def test_a_cache_hides_nothing_from_the_next_test(repo, how):
     assert {A, B, c, d} <= doers(found, ONE)
 
 
+def test_emptying_a_cache_is_nobodys_work(repo):
+    """What a cache of the product's own runs when the record empties it is told of nobody."""
+    own = (
+        "class Cache(dict):\n    def clear(self):\n        from pkg.tools import one\n"
+        "        one()\n        super().clear()\ncache = Cache()\n"
+    )
+    test = "from pkg.own import cache\ndef test_it():\n    cache[1] = 1\n    assert cache\n"
+    found = recorded(repo, {"pkg/own.py": own, "tests/test_a.py": test, "tests/test_b.py": test})
+    assert doers(found, ONE) == asking(found, "pkg/tools.py") == set()
+    assert all(doer.once in (0, 1) for doer in found.lines)
+
+
 def test_what_was_filled_at_import_is_left_alone(repo):
     """A registry that a module fills when it is loaded is no cache, whatever its name; an object
     that answers no question is not asked any."""

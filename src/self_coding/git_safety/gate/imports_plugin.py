@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Doer = tuple[str, int]
     Ran = Mapping[str, bytearray]  # file of the tree -> a bit for each line of it
 
-ALL = ("", 1)
+ALL, NOBODY = ("", 1), ("", 2)
 _FUNCTION = 1  # CO_OPTIMIZED: the code of a function, not of a module or a class
 _PYTEST = "_pytest.pathlib"  # loads each test file and conftest.py for itself
 _CONFTEST = "conftest.py"
@@ -113,6 +113,7 @@ class Imports:
         for doer, files in self.asked.items():
             for real in self.real(doer):
                 found[real] |= files
+        found.pop(NOBODY, None)
         for (path, _), (code, files) in self._lazily.items():
             lines = {line for *_, line in code.co_lines() if line} - {code.co_firstlineno}
             for doer, where in ran.items():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Doer = tuple[str, int]  # a path, and whether the work is done once for all that load it
 ALL: Doer = ("", 1)
+NOBODY: Doer = ("", 2)
 _IMPORTS = "self_coding_importlib_bootstrap"  # warnings pass over frames of such a name
 _STARTS, _CACHES = "self_coding_starts", "self_coding_caches"
 _OLDEST = 7  # of coverage.py
@@ -221,7 +222,8 @@ class Lines:
     def _empty_caches(self) -> None:
         """What one file left in a cache would hide what the next one calls."""
         if not self.why:
-            self.caches.empty()
+            with self.on_behalf(NOBODY):
+                self.caches.empty()
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_make_collect_report(
@@ -321,7 +323,7 @@ class Lines:
         return [*pieces, last]
 
     def _real(self, doers: Iterable[Doer]) -> set[Doer]:
-        return {real for doer in doers for real in self.imports.real(doer)}
+        return {real for doer in doers if doer != NOBODY for real in self.imports.real(doer)}
 
     def _counts(self, doer: Doer) -> bool:
         return bool(doer[1]) or doer[0] not in self.partial
