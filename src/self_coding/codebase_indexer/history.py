@@ -2,9 +2,9 @@
 
 One `git log` reads what is new since the last HEAD; what HEAD no longer descends from is marked
 and never votes. The newest `DEPTH` commits are enough (more adds nothing measurable). Indexing
-reads them all; a question that comes before that reads `STEP` of them, and the next ones go on,
-so that no question waits for a long history. No hook, pager, filter, replacement of
-ours or network is used; a repository without git, or whose git fails, simply has no history.
+reads them all; a question that comes before that reads `FIRST` of them, and each next one `STEP`
+more, so that no question waits for a long history. No hook, pager, filter, replacement of ours or
+network is used; a repository without git, or whose git fails, simply has no history.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from self_coding.codebase_indexer.commits import Commit, Reached
 from self_coding.errors import ProcessError
 
 DEPTH = 5_000  # commits without merges; chosen on the development set
-STEP = 1_000  # of them, so many are read for one question, and the next reads on
+FIRST = 1_000  # of them, so many are read for the first question
+STEP = 500  # and so many further back for each later one
 WIDEST = 50  # a commit that touches more Python files tells nothing about any of them
 _BYTES = 48 << 20
 _SECONDS = 20.0
@@ -45,8 +46,10 @@ _LOG = (
 log = logging.getLogger(__name__)
 
 
-def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: int = STEP) -> None:
+def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: int = 0) -> None:
     """Bring the stored history up to the present HEAD, and up to `step` commits further back.
+
+    Without a `step`, as many as one question reads.
 
     No work when HEAD has not moved and `depth` commits (or all) are known.
     """
@@ -56,7 +59,8 @@ def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: in
     if now != known.head:
         known = _follow(database, repo_path, known, now)
     if known.more and known.back < depth:
-        _deepen(database, repo_path, known, min(step, depth - known.back))
+        further = step or (STEP if known.back else FIRST)
+        _deepen(database, repo_path, known, min(further, depth - known.back))
 
 
 def _follow(database: Database, repo_path: Path, known: Reached, now: str) -> Reached:

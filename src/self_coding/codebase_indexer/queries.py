@@ -27,11 +27,12 @@ def relevant(
     task: str,
     *,
     weights: Mapping[str, float] = relevance.WEIGHTS,
+    files: Sequence[store.File] | None = None,
 ) -> list[Ranked]:
     """The files of the index that a task concerns, best first; empty when no word of it, no name
-    and no path stands in the code."""
+    and no path stands in the code. `files` are all of them, where they have been read."""
     read = mentions.read(task)
-    files = store.files(connection)
+    files = store.files(connection) if files is None else files
     code = frozenset(file.id for file in files if not file.is_test)
     places = evidence.Places(files)
     asked = lexical.query(read)
@@ -173,7 +174,8 @@ def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Ou
     symbols = store.symbols(connection)
     importers = Counter(target for _, target in store.pairs(connection))
     changes = evidence.changes(commits.touched(connection), commits.ages(connection))
-    ranked = relevant(connection, task) if task and task.strip() else []
+    files = store.files(connection)
+    ranked = relevant(connection, task, files=files) if task and task.strip() else []
     best = max((each.score for each in ranked), default=0.0)
     task_share = {each.file.id: max(0.0, each.score) / best for each in ranked if best > 0}
     return [
@@ -186,5 +188,5 @@ def outlines(connection: sqlite3.Connection, task: str | None = None) -> list[Ou
             changes=changes.get(each.path, 0.0),
             relevance=task_share.get(each.id, 0.0),
         )
-        for each in store.files(connection)
+        for each in files
     ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf, log2, sqrt
 from typing import NamedTuple
 
@@ -40,8 +39,7 @@ _METHODS = 3.0  # methods come when the functions and classes of three times as 
 _STEP = 0.06  # each further step of a file comes later, by this share of its rank
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outline:
+class Outline(NamedTuple):
     """One file as the summary sees it.
 
     `symbols` are its classes and functions, packed (`packed.unpack_symbols`).

@@ -19,8 +19,8 @@ from self_coding.codebase_indexer.uses import Home, Uses
 from self_coding.errors import IndexerError
 from self_coding.values.code import SymbolUsers
 
-READ = 2_000  # files, as long as some of them may only hold the same name of something else
-MOST = 4_000  # files, where all import a definition
+READ = 1_500  # files, as long as some of them may only hold the same name of something else
+MOST = 3_000  # files, where all import a definition
 
 
 def users(
