@@ -30,8 +30,9 @@ class Caches:
         names = vars(module)
         self._emptying += _found(names)
         for value in list(names.values()):
-            if issubclass(type(value), type) and value.__module__ == names.get("__name__"):
-                self._emptying += _found(vars(value))
+            with suppress(Exception):  # a class may be of any type
+                if issubclass(type(value), type) and value.__module__ == names["__name__"]:
+                    self._emptying += _found(vars(value))
 
     def empty(self) -> None:
         """Empty them all."""

@@ -1,11 +1,11 @@
 """A pytest plugin that records which lines of the tree ran, and on whose behalf.
 
 It is loaded from outside the tested tree, beside the census, where the gate asks for it; it imports
-the standard library, pytest, the coverage.py of the tests' own interpreter, and its neighbour of
-the same kit that follows imports. Work is done on
-behalf of a test file (by its tests and their fixtures), or once for all that load some file (while
-it was imported, or in a fixture that several test files share), else for all tests. It guesses
-nothing: where somebody else traces, or something ran unseen, it says why and tells nothing.
+the standard library, pytest, the coverage.py of the tests' own interpreter, and its neighbours of
+the same kit. Work is done on behalf of a test file (by its tests and their fixtures), or once for
+all that load some file (while it was imported, or in a fixture that several test files share), else
+for all tests. It guesses nothing: where somebody else traces, or something ran unseen, it says why
+and tells nothing.
 """
 # ruff: noqa: D102, PTH112, PTH120 - pytest documents hooks; os is loaded anyway
 
@@ -54,6 +54,8 @@ class Lines:
 
     def __init__(self, top: str) -> None:
         self.top = os.path.realpath(top) + os.sep
+        others = map(os.path.realpath, map(sysconfig.get_path, _OTHERS))
+        self.known = (self.top, os.path.dirname(__file__) + os.sep, *others)
         self.why = ""  # why nothing is told
         self.main = threading.get_ident()
         self.stacks: dict[int, list[Doer]] = {self.main: [ALL]}
@@ -110,7 +112,7 @@ class Lines:
     def _watch(self) -> None:
         """See imports, shared fixtures, started programs, and whoever takes the trace away."""
         kind = importlib.import_module(_IMPORTS).Imports
-        self.imports = kind(lambda: self.now, lambda path: self._inside(path) or self._made(path))
+        self.imports = kind(lambda: self.now, self._file)
         self._replace(builtins, "__import__", self.imports.statement(builtins.__import__))
         self._replace(importlib, "import_module", self.imports.function(importlib.import_module))
         basics = importlib._bootstrap_external._LoaderBasics  # type: ignore[attr-defined]
@@ -122,8 +124,7 @@ class Lines:
         collector = getattr(self.coverage, "_collector", None)
         self._replace(collector, "pause", self._pausing(collector.pause))  # type: ignore[union-attr]
         self.caches = importlib.import_module(_CACHES).Caches()
-        processes = importlib.import_module(_STARTS)
-        processes.Starts(self._starting, self._inside, self._replace)
+        importlib.import_module(_STARTS).Starts(self._starting, self._inside, self._replace)
 
     def _replace(self, owner: object, name: str, new: object) -> None:
         self.undo.append((owner, name, getattr(owner, name)))
@@ -183,8 +184,7 @@ class Lines:
     def _importing(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def exec_module(loader: object, module: Any) -> None:
-            origin = getattr(module.__spec__, "origin", None)
-            path = self._inside(origin) or self._made(origin)
+            path = self._file(getattr(module.__spec__, "origin", None))
             if path:
                 self.loaded.add(path)
                 self.imports.loads(path, module.__name__)
@@ -367,13 +367,14 @@ class Lines:
         own = path and path.endswith(".py") and "site-packages" not in path
         return self._relative(path) if path and own else ""
 
-    def _made(self, path: str | None) -> str:
-        """A Python file that is neither of the tree nor others' code, as a test may make."""
-        if not path or not path.endswith(".py") or "-packages" in path or path.startswith("<"):
-            return ""
+    def _file(self, path: str | None) -> str:
+        """The same; of a file that is neither the tree's nor others' code, as a test may make one,
+        the whole path."""
+        inside = self._inside(path)
+        if inside or not path or not path.endswith(".py") or "-packages" in path:
+            return inside
         real = os.path.realpath(path)
-        others = (os.path.dirname(__file__), *map(sysconfig.get_path, _OTHERS))
-        return "" if real.startswith((self.top, *others)) else real
+        return "" if real.startswith(self.known) else real
 
     def _relative(self, path: str) -> str:
         real = os.path.realpath(path)
