@@ -368,8 +368,7 @@ class Lines:
         return self._relative(path) if path and own else ""
 
     def _file(self, path: str | None) -> str:
-        """The same; of a file that is neither the tree's nor others' code, as a test may make one,
-        the whole path."""
+        """The same; the whole path of a file that a test may have made, outside the tree."""
         inside = self._inside(path)
         if inside or not path or not path.endswith(".py") or "-packages" in path:
             return inside
