@@ -23,7 +23,7 @@ Source = Callable[[str], bytes | None]
 ANY = b""  # the body that is recorded where nobody said which
 LOADED = b"loaded"  # the "body" of a file that was imported while its doer ran
 ASKED = b"asked"  # the "body" of a test file that was to be recorded and could not be
-GATE = b"gate"  # the "body" of a test file whose record the gate made
+GATE = b"gate"  # the "body" of a test file, or of no file for all, whose record the gate made
 STARTED = b"started"  # the "body" of a doer that started another process
 ASKS = b"asks"  # the "body" of a file that its doer asked for by an import, loaded or not
 
@@ -113,7 +113,7 @@ def done(recording: Recording, source: Source) -> Calls:
     A file whose import nobody saw may have run any of its functions, for anybody.
     """
     outlines: dict[str, Outline | None] = {}
-    found: dict[Doer, dict[str, set[bytes]]] = {FOR_ALL: {}}
+    found: dict[Doer, dict[str, set[bytes]]] = {FOR_ALL: {"": {GATE}}}
     for doer, paths in recording.lines.items():
         mine = found.setdefault(doer, {})
         if doer.file:
@@ -121,9 +121,11 @@ def done(recording: Recording, source: Source) -> Calls:
         for path, lines in paths.items():
             if path not in outlines:
                 outlines[path] = outlined(source, path)
-            bodies = _bodies(outlines[path], lines, loads=False)
+            bodies = _bodies(outlines[path], lines, loads=True)
+            if LOADED in bodies and doer != Doer(path, True):
+                bodies |= {ASKS}  # in some other way than by an import
             unknown = {ANY} if outlines[path] is None else set()
-            mine.setdefault(path, set()).update(bodies | unknown)
+            mine.setdefault(path, set()).update((bodies - {LOADED}) | unknown)
     for doer in found.keys() & recording.imports.keys():
         for path in recording.imports[doer]:
             found[doer].setdefault(path, set()).add(ASKS)
@@ -181,11 +183,13 @@ def record(
     rows = connection.execute("SELECT path, hash FROM files")
     hashes = {store.shown(path): digest for path, digest in rows}
     facts: dict[str, tuple[bytes, bytes]] = {}
-    stored = 0
+    stored, newest = 0, store.next_file(connection) - 1
     for doer, paths in ran.items():
         mine = (store.stored(doer.file), doer.once)
         if doer not in kept:
             connection.execute("DELETE FROM coverage WHERE doer = ? AND once = ?", mine)
+        if not doer.once:
+            connection.execute("INSERT OR REPLACE INTO recorded VALUES (?,?)", (mine[0], newest))
         for path, bodies in paths.items():
             if path and path not in hashes:
                 continue

@@ -41,7 +41,7 @@ class Recorded:
     `once` the files that had it called while they were imported, for all that load them, and
     `loading` the tests in `asking` that load such a file, where that is known; `narrow` the
     changed files of which only function bodies differ from the record; `told` the tests whose
-    record tells whether they load a changed file.
+    record tells whether they load a changed file; what ran in `everybody` ran for all tests.
     """
 
     tests: Set[str] = frozenset()
@@ -51,6 +51,7 @@ class Recorded:
     loading: Mapping[str, Set[str]] = field(default_factory=dict)
     narrow: Set[str] = frozenset()
     told: Mapping[str, Set[str]] = field(default_factory=dict)
+    everybody: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +129,10 @@ def _tests(
     first: Mapping[str, str],
 ) -> set[str]:
     """The tests to run: by the record where it holds, else by the closure."""
-    if any(path.rpartition("/")[2] in _CONFIGURATION for path in paths) or reached & facts.plugins:
-        return set(facts.tests)
     recorded = facts.recorded
+    set_up = any(path.rpartition("/")[2] in _CONFIGURATION for path in paths)
+    if set_up or reached & facts.plugins or recorded.everybody:
+        return set(facts.tests)
     chosen = set(paths) & facts.tests
     for path in paths:
         chosen |= recorded.ran.get(path, set()) & facts.tests

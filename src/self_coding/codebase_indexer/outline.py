@@ -3,7 +3,8 @@
 Pure. Recorded coverage tells which tests called which function; it cannot tell which tests
 depend on a constant, a default or a class attribute, because such lines run once, at import. So
 a record may narrow the tests of a change only where nothing but function bodies changed: where
-the outline, the text without those bodies, is the same.
+the outline, the text without those bodies, is the same. A docstring is no body: it can be read
+without a call.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -32,25 +34,44 @@ def outline(source: bytes) -> Outline | None:
             return None
     lines = source.splitlines()
     bodies: dict[bytes, frozenset[int]] = {}
-    for name, numbers in _bodies(tree, ""):
+    seen: Counter[str] = Counter()
+    kinds: list[str] = []
+    for name, numbers, lazy in _bodies(tree, ""):
+        seen[name] += 1  # of functions of one name each is another
         text = b"\n".join(lines[number - 1] for number in numbers)
-        digest = _digest(name.encode("utf-8", "replace") + b"\n" + text)
-        bodies[digest] = bodies.get(digest, frozenset()) | frozenset(numbers)
+        head = f"{name} {seen[name]}".encode("utf-8", "replace")
+        bodies[_digest(head + b"\n" + text)] = frozenset(numbers)
+        kinds += [f"{name} {seen[name]}"] if lazy else []
     inside = frozenset(number for numbers in bodies.values() for number in numbers)
+    texts = _long_texts(tree)
     outside = [
         line
         for number, line in enumerate(lines, 1)
-        if number not in inside and line.strip() and not line.lstrip().startswith(b"#")
+        if number not in inside
+        and (number in texts or (line.strip() and not line.lstrip().startswith(b"#")))
     ]
+    outside += [kind.encode("utf-8", "replace") for kind in sorted(kinds)]
     return Outline(_digest(b"\n".join(outside)), bodies)
+
+
+def _long_texts(tree: ast.AST) -> set[int]:
+    """The lines of strings that are longer than one: there every line counts, and every blank."""
+    return {
+        number
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+        for number in range(node.lineno, (node.end_lineno or 0) + 1)
+        if node.end_lineno != node.lineno
+    }
 
 
 def _digest(text: bytes) -> bytes:
     return hashlib.sha256(text).digest()[:16]
 
 
-def _bodies(node: ast.AST, around: str) -> Iterator[tuple[str, Sequence[int]]]:
-    """The dotted name and the body's lines of every function, without those of inner ones."""
+def _bodies(node: ast.AST, around: str) -> Iterator[tuple[str, Sequence[int], bool]]:
+    """Every function's dotted name, its body's lines without those of inner ones, and whether a
+    call of it runs nothing yet: a generator's does not."""
     for each in ast.iter_child_nodes(node):
         if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
             name = f"{around}.{each.name}" if isinstance(each, ast.ClassDef) else around
@@ -58,11 +79,30 @@ def _bodies(node: ast.AST, around: str) -> Iterator[tuple[str, Sequence[int]]]:
             continue
         inner = list(_bodies(each, f"{around}.{each.name}"))
         yield from inner
-        first, last = each.body[0].lineno, each.body[-1].end_lineno or 0
-        if first > _end_of_head(each):
-            elsewhere = {number for _, numbers in inner for number in numbers}
-            own = [number for number in range(first, last + 1) if number not in elsewhere]
-            yield f"{around}.{each.name}", own
+        own = each.body[1:] if ast.get_docstring(each, clean=False) is not None else each.body
+        if own and own[0].lineno > _end_of_head(each):
+            elsewhere = {number for _, numbers, _ in inner for number in numbers}
+            last = own[-1].end_lineno or 0
+            numbers = [n for n in range(_first(own[0]), last + 1) if n not in elsewhere]
+            yield f"{around}.{each.name}", numbers, _is_lazy(each)
+
+
+def _first(statement: ast.stmt) -> int:
+    """The first line of a statement, with its decorators."""
+    decorators: Sequence[ast.expr] = getattr(statement, "decorator_list", ())
+    return min([statement.lineno, *(each.lineno for each in decorators)])
+
+
+def _is_lazy(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether it is a generator."""
+    left: list[ast.AST] = list(function.body)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            left += ast.iter_child_nodes(node)
+    return False
 
 
 def _end_of_head(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -54,6 +54,7 @@ def recorded(
     stale = _stale(connection, set(paths), source)
     whole = _whole(connection)
     valid = tests - {doer.file for doer in stale if not doer.once}
+    valid -= _outgrown(connection, graph, set(paths))
     valid -= _users(_leaving(connection, source), graph, tests, loads)
     if FOR_ALL in stale:
         valid &= whole
@@ -64,7 +65,8 @@ def recorded(
             valid -= users
             old.remove(file)
     whole, asking = whole & valid, loads.tests & valid
-    ran, once, narrow, told = {}, {}, set(), {}
+    by_gate = any(True for _ in _rows(connection, "c.path = '' AND c.body = ?", GATE))
+    ran, once, narrow, told, everybody = {}, {}, set(), {}, set()
     for path in paths:
         rows = list(_rows(connection, "c.path = ?", store.stored(path)))
         if path in texts:
@@ -76,7 +78,9 @@ def recorded(
         once[path] = {doer.file for doer in doers if doer.once} | old
         if certain and FOR_ALL not in doers:
             narrow.add(path)
-        if now is None:
+        if by_gate and FOR_ALL in doers:
+            everybody.add(path)
+        if now is None or not rows:
             continue
         if any(row.body == LOADED and not row.doer.once for row in rows):
             told[path] = whole
@@ -85,7 +89,14 @@ def recorded(
     shared = {file: loads.of(file) for files in once.values() for file in files}
     loading = {file: users for file, users in shared.items() if users is not None}
     return Recorded(
-        tests=valid, asking=asking, ran=ran, once=once, loading=loading, narrow=narrow, told=told
+        tests=valid,
+        asking=asking,
+        ran=ran,
+        once=once,
+        loading=loading,
+        narrow=narrow,
+        told=told,
+        everybody=everybody,
     )
 
 
@@ -105,7 +116,22 @@ def unrecorded(
     stale = _stale(connection, set(), source)
     asked = {row.doer.file for row in _rows(connection, "c.body = ?", ASKED)}
     missing = set(tests) - known_tests(connection) - asked
+    missing |= _outgrown(connection, graph, set()) & tests
     return missing | (_users(stale, graph, tests, Loads(connection)) & tests)
+
+
+def _outgrown(connection: sqlite3.Connection, graph: Graph, changed: Set[str]) -> set[str]:
+    """The tests that may load a file, other than what is changing, that is newer than their
+    record: what is new may be imported where something else was before."""
+    at: dict[int, set[str]] = defaultdict(set)
+    for doer, newest in connection.execute("SELECT doer, newest FROM recorded"):
+        at[newest].add(store.shown(doer))
+    found: set[str] = set()
+    for newest, tests in at.items():
+        rows = connection.execute("SELECT path FROM files WHERE id > ?", (newest,))
+        new = sorted({store.shown(path) for (path,) in rows} - changed)
+        found |= tests & {each.path for each in graph.dependents(new)}
+    return found
 
 
 def _users(doers: Set[Doer], graph: Graph, tests: Set[str], loads: Loads) -> set[str]:
@@ -142,7 +168,7 @@ def _stale(connection: sqlite3.Connection, changed: Set[str], source: Source) ->
     found: set[Doer] = set()
     now: dict[str, Outline | None] = {}
     for row in _rows(connection, "c.hash IS NOT files.hash"):
-        if row.path in changed or row.doer in found or row.body == STARTED:
+        if row.path in changed or row.doer in found or row.body == STARTED or not row.path:
             continue
         if row.path not in now:
             now[row.path] = _outline(source, row.path)

@@ -18,6 +18,7 @@ older schema. Nothing here reads the working tree or decides what is out of date
               itself, which FTS5 splits at "_" alone
     terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
     folders   path, stamp           where a new file would show
+    recorded  doer, newest          the highest id of a file when this test file was recorded
     coverage  doer, once            for this test file, or once for all that load this file
               path, body            this function body ran, as recorded (outline); doer "" is all
               hash, outline         of the file then
@@ -57,6 +58,7 @@ CREATE VIRTUAL TABLE words USING fts5(
 INSERT INTO words (words, rank) VALUES ('pgsz', 16000);
 CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
+CREATE TABLE recorded (doer PRIMARY KEY, newest INTEGER) WITHOUT ROWID;
 CREATE TABLE coverage (
     doer, once INTEGER, path, hash BLOB, outline BLOB, body BLOB,
     PRIMARY KEY (path, doer, once, body)
@@ -278,8 +280,9 @@ class Counts(NamedTuple):
 
 
 def next_file(connection: sqlite3.Connection) -> int:
-    """The lowest id above those of all files."""
-    return int(connection.execute("SELECT coalesce(max(id), 0) FROM files").fetchone()[0]) + 1
+    """The lowest id above those of all files that there are or were."""
+    highest = connection.execute("SELECT coalesce(max(id), 0) FROM files").fetchone()[0]
+    return max(int(highest) + 1, int(meta(connection, "next_file") or 1))
 
 
 def known(connection: sqlite3.Connection, paths: Iterable[str] | None = None) -> dict[str, Known]:

@@ -259,6 +259,7 @@ class _Update:
 
     def _remember(self) -> None:
         store.put_meta(self.connection, "next_doc", self.doc)
+        store.put_meta(self.connection, "next_file", self.next_file)
         store.put_meta(
             self.connection, "updates", int(store.meta(self.connection, "updates") or 0) + 1
         )

@@ -305,3 +305,39 @@ async def test_a_file_that_nobody_asked_for_is_left_to_the_imports(write, indexe
     late = "from pkg import late\n"
     write(**{"pkg/late.py": "LIMIT = 1\n", "tests/test_c.py": late + FILES["tests/test_c.py"]})
     assert await affected(indexer, "pkg/late.py") == ALL[2:]
+
+
+async def test_a_new_conftest_is_everybodys_below(write, indexer) -> None:
+    """A conftest.py that no record knows concerns all tests below its folder."""
+    await remember(indexer, RAN, imports=FOUND)
+    write(**{"conftest.py": "raise ValueError\n"})
+    assert await affected(indexer, "conftest.py") == ALL
+
+
+async def test_a_new_file_may_be_loaded_where_another_was(write, indexer) -> None:
+    """A record holds for no test that may load a file which is newer than the record."""
+    await remember(indexer, RAN, imports=FOUND)
+    late = "try:\n    from pkg import fast\nexcept ImportError:\n    pass\n"
+    write(**{"pkg/user.py": late + FILES["pkg/user.py"]})
+    sources = {path: (indexer.repo_path / path).read_bytes() for path in FILES}
+    await indexer.remember(Recording(lines=RAN, imports=FOUND), sources)
+    assert await indexer.unrecorded() == []
+    write(**{"pkg/fast.py": "from pkg import tools\ntools.two()\n"})
+    assert await indexer.unrecorded() == ALL[:1]
+    change(write, "return 2", "return 3")
+    assert await affected(indexer) == ALL[:2]
+
+
+async def test_what_ran_for_all_concerns_all(write, indexer) -> None:
+    """What a hook of the run called concerns every test, whatever the imports say."""
+    write(**{"tests/test_d.py": "def test_d(): pass\n"})
+    await remember(indexer, RAN | {FOR_ALL: TWO})
+    change(write, "return 2", "return 3")
+    assert await affected(indexer) == [*ALL, "tests/test_d.py"]
+
+
+async def test_who_ran_a_file_without_an_import_loads_it(write, indexer) -> None:
+    """Lines outside of all functions that ran for a test (`runpy`) make it one that loads it."""
+    await remember(indexer, RAN | {C: {"pkg/tools.py": frozenset([1, 2])}}, imports=FOUND)
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == ALL
