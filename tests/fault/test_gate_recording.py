@@ -318,10 +318,15 @@ KEPT = {
     "a module": "def __getattr__(name):\n    import importlib\n"
     "    return importlib.import_module('pkg.' + name)\n"
     "def get():\n    return 1\n",
+    "a helper": "def __getattr__(name):\n    return load(name)\ndef load(name):\n"
+    "    from importlib import import_module\n"
+    "    return globals().setdefault(name, import_module('pkg.' + name))\n",
 }
 
 
-@pytest.mark.parametrize(("how", "ask"), [("a name", "lazy.get()"), ("a module", "lazy.late")])
+@pytest.mark.parametrize(
+    ("how", "ask"), [("a name", "lazy.get()"), ("a module", "lazy.late"), ("a helper", "lazy.late")]
+)
 def test_what_one_test_had_loaded_for_the_next_is_told(repo, how, ask):
     """Who calls a function that keeps what it imported has it, too, though nothing is imported."""
     test = f"from pkg import lazy\ndef test_it():\n    assert {ask}\n"
@@ -329,6 +334,47 @@ def test_what_one_test_had_loaded_for_the_next_is_told(repo, how, ask):
     found = recorded(repo, LATE | files)
     told = {A, B} if how == "a name" else {A, B, Doer("pkg/lazy.py", True)}
     assert asking(found, "pkg/late.py") == told
+
+
+def test_an_object_that_imports_for_whoever_asks_is_everybodys(repo):
+    """What an object's `__getattr__` imports may be kept by whoever holds the object."""
+    lazy = (
+        "class Lazy:\n    def __getattr__(self, name):\n        from pkg import late\n"
+        "        self.__dict__['late'] = late\n        return late\nit = Lazy()\n"
+    )
+    test = "from pkg.lazy import it\ndef test_it():\n    assert it.late\n"
+    found = recorded(repo, LATE | {"pkg/lazy.py": lazy, "tests/test_a.py": test})
+    assert FOR_ALL in asking(found, "pkg/late.py")
+
+
+def test_a_module_that_puts_another_in_its_place_is_told(repo):
+    """Whoever imports it asks for its file, though what it gets knows of no file."""
+    conf = "import sys\nclass Conf:\n    limit = 3\nsys.modules[__name__] = Conf()\n"
+    test = "def test_it():\n    from pkg import conf\n    assert conf.limit\n"
+    files = {"pkg/conf.py": conf, "tests/test_a.py": test, "tests/test_b.py": test}
+    assert {A, B} <= asking(recorded(repo, files), "pkg/conf.py")
+
+
+def test_an_import_that_is_found_later_is_told(repo):
+    """A line that finds nothing at first is looked at again."""
+    test = (
+        "import sys\ndef limit():\n    try:\n        import pkg.late\n"
+        "    except ImportError:\n        return 0\n    return 1\n"
+        "def test_one(monkeypatch):\n    monkeypatch.setitem(sys.modules, 'pkg.late', None)\n"
+        "    assert limit() == 0\ndef test_two():\n    assert limit() == 1\n"
+    )
+    files = {"tests/test_a.py": "import pkg.late\n" + TEST, "tests/test_b.py": test}
+    assert B in asking(recorded(repo, LATE | files), "pkg/late.py")
+
+
+def test_entry_points_are_told(repo):
+    """Who had taken `import_module` before the record began asks for files like anybody."""
+    test = (
+        "from importlib.metadata import EntryPoint\ndef test_it():\n"
+        "    assert EntryPoint('x', 'pkg.late:LIMIT', 'y').load() == 1\n"
+    )
+    found = recorded(repo, LATE | {"tests/test_a.py": test, "tests/test_b.py": test})
+    assert {A, B} <= asking(found, "pkg/late.py")
 
 
 ODD = (
@@ -398,6 +444,18 @@ CACHES = {
     "of a method": "import functools\nclass Of:\n    @staticmethod\n    @functools.cache\n"
     "    def it():\n        return one()\ndef get():\n    return Of.it()\n",
     "a dict": "_cache = {}\ndef get():\n    if 1 not in _cache:\n        _cache[1] = one()\n",
+    "a closure": "def memoize(f):\n    cache = {}\n    def inner():\n        if 1 not in cache:\n"
+    "            cache[1] = f()\n        return cache[1]\n    return inner\n"
+    "@memoize\ndef get():\n    return one()\n",
+    "a decorated lru_cache": "import functools\ndef log(f):\n    @functools.wraps(f)\n"
+    "    def inner():\n        return f()\n    return inner\n"
+    "@log\n@functools.lru_cache\ndef get():\n    return one()\n",
+    "a name": "_cache = None\ndef get():\n    global _cache\n    if _cache is None:\n"
+    "        _cache = one() or 1\n",
+    "an object": "class Of:\n    def __init__(self):\n        self._cache = {}\nof = Of()\n"
+    "def get():\n    if 1 not in of._cache:\n        of._cache[1] = one()\n",
+    "a property": "import functools\nclass Of:\n    @property\n    @functools.lru_cache\n"
+    "    def it(self):\n        return one()\nof = Of()\ndef get():\n    return of.it\n",
     "of a class": "class Of:\n    MEMO: dict = {}\ndef get():\n    if 1 not in Of.MEMO:\n"
     "        Of.MEMO[1] = one()\n",
 }
@@ -417,6 +475,65 @@ def test_a_cache_hides_nothing_from_the_next_test(repo, how):
     found = recorded(repo, files)
     c, d = Doer("tests/test_c.py", True), Doer("tests/test_d.py", True)
     assert {A, B, c, d} <= doers(found, ONE)
+
+
+def test_a_registry_stays(repo):
+    """What other files of the tree fill when they are loaded is kept, whatever its name."""
+    files = {
+        "pkg/reg.py": "memo_kinds = {}\n",
+        "pkg/kinds.py": "from pkg.reg import memo_kinds\nmemo_kinds[1] = 1\n",
+        "tests/test_a.py": "from pkg import kinds, reg\ndef test_it():\n"
+        "    assert reg.memo_kinds[1] == 1\n",
+    }
+    files["tests/test_b.py"] = files["tests/test_a.py"]
+    assert {A, B} <= recorded(repo, files).lines.keys()
+
+
+def test_what_a_shared_fixture_made_stays(repo):
+    """What a fixture of several files has in a cache is not taken from them."""
+    conftest = (
+        "import pytest\nfrom pkg.made import get\n@pytest.fixture(scope='session')\n"
+        "def made():\n    get().append(1)\n"
+    )
+    test = "from pkg.made import get\ndef test_it(made):\n    assert get() == [1]\n"
+    files = {
+        "pkg/made.py": "import functools\n@functools.cache\ndef get():\n    return []\n",
+        "tests/conftest.py": conftest,
+        "tests/test_a.py": test,
+        "tests/test_b.py": test,
+    }
+    assert {A, B} <= recorded(repo, files).lines.keys()
+
+
+def test_who_takes_the_trace_away_for_a_while_has_no_record(repo):
+    """A benchmark that runs untraced costs its own file the record, and no other."""
+    test = (
+        "import sys\ndef test_it():\n    was = sys.gettrace()\n    sys.settrace(None)\n"
+        "    sys.settrace(was)\n"
+    )
+    found = recorded(repo, {"tests/test_a.py": test})
+    assert A not in found.lines and B in found.lines
+    assert found.left_out == {A.file}
+
+
+def test_warnings_are_told_of_who_imports(repo):
+    """A warning of a file that is being imported is its importer's, as without a record."""
+    files = {
+        "pkg/old.py": "import warnings\nwarnings.warn('old', DeprecationWarning, stacklevel=2)\n",
+        "pkg/user.py": "import pkg.old\n",
+        "tests/test_a.py": "import pkg.user\n" + TEST,
+    }
+    only = "-W error -W 'ignore::DeprecationWarning:pkg.user'"
+    assert A in recorded(repo, files, f"{PYTEST} {only}").lines
+
+
+def test_a_fake_of_the_system_is_not_in_the_way(repo):
+    """A test that replaces what the record asks the system with is recorded all the same."""
+    test = (
+        "from unittest import mock\ndef test_it():\n"
+        "    with mock.patch('os.path.realpath', return_value='/x'):\n        import pkg.late\n"
+    )
+    assert A in asking(recorded(repo, LATE | {"tests/test_a.py": test}), "pkg/late.py")
 
 
 def test_emptying_a_cache_is_nobodys_work(repo):

@@ -5,21 +5,25 @@ it anew. It sees `__import__` and `importlib.import_module`; what is loaded in a
 told as odd, for who else would have loaded it is not known. It has no doers of its own: `Lines`
 says on whose behalf the process works. It is loaded from outside the tested tree.
 """
-# ruff: noqa: PTH117 - os is loaded anyway
 
 from __future__ import annotations
 
+import builtins
 import functools
+import importlib._bootstrap_external
 import os
 import sys
 import types
 from collections import defaultdict
 from contextlib import suppress
 from itertools import filterfalse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from _pytest.assertion.rewrite import AssertionRewritingHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     Doer = tuple[str, int]
     Ran = Mapping[str, bytearray]  # file of the tree -> a bit for each line of it
@@ -28,6 +32,8 @@ ALL, NOBODY = ("", 1), ("", 2)
 _FUNCTION = 1  # CO_OPTIMIZED: the code of a function, not of a module or a class
 _PYTEST = "_pytest.pathlib"  # loads each test file and conftest.py for itself
 _CONFTEST = "conftest.py"
+_GETATTR = "__getattr__"
+isabs = os.path.isabs  # as it is now: a test may replace it
 
 
 class Imports:
@@ -45,6 +51,7 @@ class Imports:
         self._now = now
         self._inside = functools.cache(inside)
         self._known: set[object] = set()
+        self._paths: dict[str, str] = {}  # of modules that may have put others in their place
         self._lazily: dict[tuple[str, int], tuple[types.CodeType, set[str]]] = {}
         self.asked: dict[Doer, set[str]] = defaultdict(set)
         self.odd: set[str] = set()
@@ -83,11 +90,45 @@ class Imports:
 
         return import_module
 
-    def loads(self, path: str, name: str) -> None:
-        """A file is about to be loaded as a module; called by who stands in for `exec_module`.
+    def stand_before(
+        self,
+        replace: Callable[[object, str, object], None],
+        around: Callable[[str, object], AbstractContextManager[None]],
+    ) -> None:
+        """Put ours in the place of what imports and loads, wherever it has been taken to."""
+        replace(builtins, "__import__", self.statement(builtins.__import__))
+        original = importlib.import_module
+        ours = self.function(original)
+        for module in list(sys.modules.values()):
+            if _contents(module).get(original.__name__) is original:
+                replace(module, original.__name__, ours)
+        basics = importlib._bootstrap_external._LoaderBasics  # type: ignore[attr-defined]
+        for loader in (basics, AssertionRewritingHook):
+            replace(loader, "exec_module", self.loader(loader.exec_module, around))
+
+    def loader(
+        self,
+        original: Callable[..., None],
+        around: Callable[[str, object], AbstractContextManager[None]],
+    ) -> Callable[..., None]:
+        """A loader's `exec_module`, with something `around` each file that it loads."""
+
+        @functools.wraps(original)
+        def exec_module(loader: object, module: Any) -> None:
+            path = self._inside(getattr(module.__spec__, "origin", None))
+            if path:
+                self._loads(path, module.__name__)
+            with around(path, module):
+                original(loader, module)
+
+        return exec_module
+
+    def _loads(self, path: str, name: str) -> None:
+        """A file is about to be loaded as a module.
 
         A load that fails leaves no module to find, so that who asked is noted here.
         """
+        self._paths[name] = path
         frame: types.FrameType | None = sys._getframe(2)
         while frame and _name(frame).partition(".")[0] == "importlib":
             frame = frame.f_back
@@ -119,20 +160,20 @@ class Imports:
             for doer, where in ran.items():
                 if any(_has(where.get(path, b""), line) for line in lines):
                     found[doer] |= files
-        return {doer: set(filterfalse(os.path.isabs, files)) for doer, files in found.items()}
+        return {doer: set(filterfalse(isabs, files)) for doer, files in found.items()}
 
     def real(self, doer: Doer) -> set[Doer]:
         """The doer itself; for a file outside of the tree that a test made, who asked for it."""
-        if not os.path.isabs(doer[0]):
+        if not isabs(doer[0]):
             return {doer}
         found: set[Doer] = set()
         seen, left = {doer[0]}, [doer[0]]
         while left:
             file = left.pop()
             askers = {one for one, files in self.asked.items() if file in files}
-            found |= {one for one in askers if not os.path.isabs(one[0])}
+            found |= {one for one in askers if not isabs(one[0])}
             found |= {ALL} if file in self.odd or not askers else set()
-            further = {path for path, _ in askers if os.path.isabs(path)} - seen
+            further = {path for path, _ in askers if isabs(path)} - seen
             seen |= further
             left += further
         return found
@@ -148,24 +189,40 @@ class Imports:
         """Note what this frame asked for, unless the same line did for the same doers before."""
         doers, code = self._now(), frame.f_code
         parts = tuple(map(str, parts))
+        full = _absolute(name, around, level)
         at = (code.co_filename, code.co_firstlineno, frame.f_lasti)
         key = (doers, at, name, parts, level)
         if key in self._known:
             return
-        self._known.add(key)
-        full = _absolute(name, around, level)
+        if sys.modules.get(full) is not None:  # else there may be more to find next time
+            self._known.add(key)
         files = {path for each in self._names(full, parts) if (path := self._file(each))}
         conftests = {path for path in files if path.endswith(_CONFTEST)}
         if conftests and _name(frame) == _PYTEST:
             doers = frozenset((path, 1) for path in conftests)  # for the tests below its folder
-        path = self._inside(code.co_filename)
-        if code.co_name == "__getattr__":  # called once: then the module has what it got
-            holder = path or self._file(full.rpartition(".")[0])
-            doers |= {(holder, 1)} if holder else set()
-        for doer in doers:
+        for doer in doers | self._holders(frame, full):
             self.asked[doer] |= files
+        path = self._inside(code.co_filename)
         if path and files and code.co_flags & _FUNCTION:
             self._lazily.setdefault((path, code.co_firstlineno), (code, set()))[1].update(files)
+
+    def _holders(self, frame: types.FrameType | None, full: str) -> set[Doer]:
+        """Who else has what is imported now: a `__getattr__` may be called once and keep it.
+
+        That of a module keeps it for all that load the module; that of an object, for all.
+        """
+        if frame and frame.f_code.co_name == _GETATTR and not self._inside(_file_of(frame)):
+            package = self._file(full.rpartition(".")[0])
+            return {(package, 1)} if package else set()
+        found: set[Doer] = set()
+        while frame and frame.f_code.co_name != "<module>":
+            path = self._inside(_file_of(frame))
+            if not path and _name(frame).partition(".")[0] != "importlib":
+                break
+            if path and frame.f_code.co_name == _GETATTR:
+                found.add((path, 1) if frame.f_code.co_argcount == 1 else ALL)
+            frame = frame.f_back
+        return found
 
     def _names(self, name: str, parts: Collection[str]) -> Iterator[str]:
         """The modules that are asked for with a module and those parts of it."""
@@ -178,8 +235,11 @@ class Imports:
 
     def _file(self, name: str) -> str:
         """The file of the tree that a module was loaded from; "" for any other."""
-        path = _contents(sys.modules.get(name)).get("__file__")
-        return self._inside(path) if isinstance(path, str) else ""
+        module = sys.modules.get(name)
+        path = _contents(module).get("__file__")
+        if isinstance(path, str):
+            return self._inside(path)
+        return self._paths.get(name, "") if module is not None else ""
 
 
 def _absolute(name: str, around: Mapping[str, object], level: int) -> str:
@@ -199,6 +259,10 @@ def _contents(module: object) -> Mapping[str, object]:
         found = object.__getattribute__(module, "__dict__")
         return found if isinstance(found, dict) else {}
     return {}
+
+
+def _file_of(frame: types.FrameType) -> str:
+    return frame.f_code.co_filename
 
 
 def _name(frame: types.FrameType) -> str:

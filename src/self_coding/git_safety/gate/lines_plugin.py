@@ -7,13 +7,12 @@ all that load some file (while it was imported, or in a fixture that several tes
 for all tests. It guesses nothing: where somebody else traces, or something ran unseen, it says why
 and tells nothing.
 """
-# ruff: noqa: D102, PTH112, PTH120 - pytest documents hooks; os is loaded anyway
+# ruff: noqa: D102, PTH120 - pytest documents hooks; os is loaded anyway
 
 from __future__ import annotations
 
-import builtins
 import functools
-import importlib._bootstrap_external
+import importlib
 import inspect
 import os
 import sys
@@ -26,7 +25,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from _pytest import fixtures
-from _pytest.assertion import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -42,6 +40,7 @@ _OLDEST = 7  # of coverage.py
 _MOST = 8 << 20  # characters that are told
 _OTHERS = ("stdlib", "platstdlib", "purelib", "platlib")  # what sysconfig calls their folders
 _SHARED_SCOPES = ("session", "package")
+realpath, isdir = os.path.realpath, os.path.isdir  # as they are now: a test may replace them
 _ENDED = (0, 1, 5)  # exit statuses of pytest after which every test has had its turn
 
 
@@ -53,8 +52,8 @@ class Lines:
     """
 
     def __init__(self, top: str) -> None:
-        self.top = os.path.realpath(top) + os.sep
-        others = map(os.path.realpath, map(sysconfig.get_path, _OTHERS))
+        self.top = realpath(top) + os.sep
+        others = map(realpath, map(sysconfig.get_path, _OTHERS))
         self.known = (self.top, os.path.dirname(__file__) + os.sep, *others)
         self.why = ""  # why nothing is told
         self.main = threading.get_ident()
@@ -113,11 +112,7 @@ class Lines:
         """See imports, shared fixtures, started programs, and whoever takes the trace away."""
         kind = importlib.import_module(_IMPORTS).Imports
         self.imports = kind(lambda: self.now, self._file)
-        self._replace(builtins, "__import__", self.imports.statement(builtins.__import__))
-        self._replace(importlib, "import_module", self.imports.function(importlib.import_module))
-        basics = importlib._bootstrap_external._LoaderBasics  # type: ignore[attr-defined]
-        for loader in (basics, rewrite.AssertionRewritingHook):
-            self._replace(loader, "exec_module", self._importing(loader.exec_module))
+        self.imports.stand_before(self._replace, self._loading)
         self._replace(fixtures.FixtureDef, "finish", self._finishing(fixtures.FixtureDef.finish))
         for module in (sys, threading):
             self._replace(module, "settrace", self._settrace(module.settrace))
@@ -181,19 +176,18 @@ class Lines:
             self.seen |= now
             cast("coverage.Coverage", self.coverage).switch_context(name)
 
-    def _importing(self, original: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(original)
-        def exec_module(loader: object, module: Any) -> None:
-            path = self._file(getattr(module.__spec__, "origin", None))
-            if path:
-                self.loaded.add(path)
-                self.imports.loads(path, module.__name__)
-            with self.on_behalf((path, 1)):  # what is not of the tree works for all, if it does
-                original(loader, module)
-            if path:
-                self.caches.loaded(module)
-
-        return exec_module
+    @contextmanager
+    def _loading(self, path: str, module: object) -> Iterator[None]:
+        """A file is loaded; what is not of the tree works for all, if it does."""
+        if not path:
+            with self.on_behalf(ALL):
+                yield
+            return
+        self.loaded.add(path)
+        its_own = (path, 0) in self.now  # pytest loads a test file
+        with self.on_behalf((path, 1)), self.caches.growing(shared=False, keep=not its_own):
+            yield
+        self.caches.loaded(module)
 
     def _finishing(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
@@ -209,7 +203,8 @@ class Lines:
         if fixture.scope not in _SHARED_SCOPES:
             yield
             return
-        with self.on_behalf((self._home(fixture.func), 1)):
+        doer = (self._home(fixture.func), 1)
+        with self.on_behalf(doer), self.caches.growing(shared=True):
             yield
 
     def _home(self, function: Callable[..., object]) -> str:
@@ -278,7 +273,9 @@ class Lines:
         def settrace(function: object) -> None:
             caller = sys._getframe(1).f_globals.get("__name__", "")
             ours = caller == "threading" or caller.startswith("coverage.")
-            if not ours and function is not self.tracer:
+            if not ours and function is None and not any(once for _, once in self.now):
+                self.partial |= {file for file, _ in self.now}  # for a while, as benchmarks do
+            elif not ours and function is not self.tracer:
                 self.give_up("the tests set a tracer of their own")
             original(function)
 
@@ -372,17 +369,17 @@ class Lines:
         inside = self._inside(path)
         if inside or not path or not path.endswith(".py") or "-packages" in path:
             return inside
-        real = os.path.realpath(path)
+        real = realpath(path)
         return "" if real.startswith(self.known) else real
 
     def _relative(self, path: str) -> str:
-        real = os.path.realpath(path)
+        real = realpath(path)
         return real[len(self.top) :] if real.startswith(self.top) else ""
 
     def _file_of(self, node: object) -> str:
         """The test file of a test, a class or a module; nothing for what may hold several."""
         path = str(getattr(node, "path", None) or getattr(node, "fspath", ""))
-        several = isinstance(node, pytest.Session | pytest.Package) or os.path.isdir(path)
+        several = isinstance(node, pytest.Session | pytest.Package) or isdir(path)
         return "" if several else self._relative(path)
 
     def _modules(self) -> Iterator[str]:

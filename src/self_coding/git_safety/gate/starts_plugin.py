@@ -21,7 +21,10 @@ _STARTS = frozenset(
     subprocess.Popen""".split()  # noqa: SIM905 - read as prose
 )
 _ASKING = ("ctypes.util", "platform", "uuid")  # ask programs of the system
-_LOADER = ("self_coding_lines", "exec_module")  # has a `path`, empty for others' modules
+_LOADER = (
+    "self_coding_importlib_bootstrap",
+    "exec_module",
+)  # has a `path`, empty for others' modules
 
 
 class Starts:
