@@ -377,6 +377,15 @@ def test_entry_points_are_told(repo):
     assert {A, B} <= asking(found, "pkg/late.py")
 
 
+def test_who_reads_source_as_data_depends_on_all_of_it(repo):
+    """A test that reads a file of the tree, itself or while it is loaded, ran each line of it."""
+    reads = "from pathlib import Path\ntext = Path('pkg/late.py').read_text()\n" + TEST
+    opens = "def test_it():\n    with open('pkg/late.py') as file:\n        assert file.read()\n"
+    found = recorded(repo, LATE | {"tests/test_a.py": reads, "tests/test_b.py": opens})
+    of_late = {d for d, files in found.lines.items() if 2 in files.get("pkg/late.py", ())}
+    assert of_late == {Doer("tests/test_a.py", True), B}
+
+
 ODD = (
     "import importlib.util, sys\ndef test_it():\n    if 'pkg.late' not in sys.modules:\n"
     "        spec = importlib.util.spec_from_file_location('pkg.late', 'pkg/late.py')\n"

@@ -41,7 +41,7 @@ def outline(source: bytes) -> Outline | None:
         text = b"\n".join(lines[number - 1] for number in numbers)
         head = f"{name} {seen[name]}".encode("utf-8", "replace")
         bodies[_digest(head + b"\n" + text)] = frozenset(numbers)
-        kinds += [f"{name} {seen[name]}"] if lazy else []
+        kinds.append(f"{name} {seen[name]} {lazy}")
     inside = frozenset(number for numbers in bodies.values() for number in numbers)
     texts = _long_texts(tree)
     outside = [

@@ -23,6 +23,8 @@ BEFORE = (
     "@show.register\n"
     "def _(x: str):\n"
     "    return repr(x)\n"
+    "def hook():\n"
+    "    '''Override me.'''\n"
     "def gen(n):\n"
     "    yield n\n"
 )
@@ -52,6 +54,7 @@ def changed(old: str, new: str) -> tuple[bool, int]:
         ("x: str):\n    return repr(x)", "x: str):\n    return 'x'", (False, 1)),
         ("x: int):\n    return repr(x)", "x: int):\n    return 'x'", (False, 1)),
         ("yield n", "yield -n", (False, 1)),
+        ("def gen", "    raise ValueError\ndef gen", (True, 0)),
         ("yield n", "return iter([n])", (True, 1)),
     ],
 )
@@ -74,7 +77,7 @@ def test_lines_of_bodies() -> None:
     seen = outline(BEFORE.encode())
     assert seen is not None
     first = [frozenset((4, 5, 7)), frozenset((6,))]
-    assert set(seen.bodies.values()) == {*first, *(frozenset((n,)) for n in (16, 19, 21))}
+    assert set(seen.bodies.values()) == {*first, *(frozenset((n,)) for n in (16, 19, 23))}
 
 
 def test_what_cannot_be_parsed_has_none() -> None:

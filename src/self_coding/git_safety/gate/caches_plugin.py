@@ -90,13 +90,14 @@ class Caches:
         if not keep:
             yield
             return
-        before = [(key, held, _size(held)) for key, held in self._held.items()]
+        before = {key: _size(held) for key, held in self._held.items()}
         try:
             yield
         finally:
-            for key, held, size in before:
-                if _size(held) != size and not held.keep() and (shared or not held.is_function):
-                    self._held.pop(key, None)
+            for key, held in list(self._held.items()):
+                grown = _size(held) != before.get(key, 0)
+                if grown and not held.keep() and (shared or not held.is_function):
+                    del self._held[key]
 
     def empty(self) -> None:
         """Empty them all."""

@@ -51,6 +51,7 @@ class Imports:
         self._now = now
         self._inside = functools.cache(inside)
         self._known: set[object] = set()
+        self._read: dict[Doer, set[str]] = defaultdict(set)
         self._paths: dict[str, str] = {}  # of modules that may have put others in their place
         self._lazily: dict[tuple[str, int], tuple[types.CodeType, set[str]]] = {}
         self.asked: dict[Doer, set[str]] = defaultdict(set)
@@ -143,6 +144,19 @@ class Imports:
         for doer in doers:
             self.asked[doer] |= files
 
+    def reads(self, path: str) -> None:
+        """A file of the tree is opened as data."""
+        for doer in self._now():
+            self._read[doer].add(path)
+
+    def mark_read(self, ran: dict[Doer, dict[str, bytearray]], top: str) -> None:
+        """Whoever read a file as data depends on each line of it."""
+        every = {path: _lines(top + path) for paths in self._read.values() for path in paths}
+        for doer, paths in self._read.items():
+            for real in self.real(doer) - {NOBODY}:
+                for path in paths:
+                    ran.setdefault(real, {})[path] = bytearray(b"\xff" * (every[path] // 8 + 1))
+
     def told(self, ran: Mapping[Doer, Ran]) -> dict[Doer, set[str]]:
         """Doer -> the files it asked for, or that a function it ran asked for at any time.
 
@@ -194,9 +208,10 @@ class Imports:
         key = (doers, at, name, parts, level)
         if key in self._known:
             return
-        if sys.modules.get(full) is not None:  # else there may be more to find next time
-            self._known.add(key)
-        files = {path for each in self._names(full, parts) if (path := self._file(each))}
+        names = list(self._names(full, parts))
+        if full in sys.modules and all(sys.modules.get(each, self) for each in names):
+            self._known.add(key)  # else there may be more to find next time
+        files = {path for each in names if (path := self._file(each))}
         conftests = {path for path in files if path.endswith(_CONFTEST)}
         if conftests and _name(frame) == _PYTEST:
             doers = frozenset((path, 1) for path in conftests)  # for the tests below its folder
@@ -240,6 +255,13 @@ class Imports:
         if isinstance(path, str):
             return self._inside(path)
         return self._paths.get(name, "") if module is not None else ""
+
+
+def _lines(path: str) -> int:
+    """How many lines a file has; 0 when it is gone."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read().count(b"\n") + 1
+    return 0
 
 
 def _absolute(name: str, around: Mapping[str, object], level: int) -> str:

@@ -119,7 +119,7 @@ class Lines:
         collector = getattr(self.coverage, "_collector", None)
         self._replace(collector, "pause", self._pausing(collector.pause))  # type: ignore[union-attr]
         self.caches = importlib.import_module(_CACHES).Caches()
-        importlib.import_module(_STARTS).Starts(self._starting, self._inside, self._replace)
+        importlib.import_module(_STARTS).Starts(self, self._replace)
 
     def _replace(self, owner: object, name: str, new: object) -> None:
         self.undo.append((owner, name, getattr(owner, name)))
@@ -212,7 +212,7 @@ class Lines:
         while isinstance(function, functools.partial):
             function = function.func
         code = getattr(inspect.unwrap(function), "__code__", None)
-        return self._inside(getattr(code, "co_filename", None))
+        return self.inside(getattr(code, "co_filename", None))
 
     def _empty_caches(self) -> None:
         """What one file left in a cache would hide what the next one calls."""
@@ -289,7 +289,7 @@ class Lines:
 
         return pause
 
-    def _starting(self) -> None:
+    def starts(self) -> None:
         if not self.why:
             self.starting |= self.now
 
@@ -337,10 +337,11 @@ class Lines:
         real = {name: self._real(now) for now, name in self.names.items()}
         ran: dict[Doer, dict[str, bytearray]] = defaultdict(dict)
         for file in data.measured_files():
-            path = self._inside(file)
+            path = self.inside(file)
             for line, contexts in data.contexts_by_lineno(file).items() if path else ():
                 for doer in {one for context in contexts for one in real.get(context, ())}:
                     _mark(ran[doer].setdefault(path, bytearray()), line)
+        self.imports.mark_read(ran, self.top)
         asked = self.imports.told(ran)
         files = sorted(set().union(*asked.values()))
         place = {path: at for at, path in enumerate(files)}
@@ -359,14 +360,14 @@ class Lines:
 
     # -- paths -------------------------------------------------------------------------------
 
-    def _inside(self, path: str | None) -> str:
+    def inside(self, path: str | None) -> str:
         """A Python file of the tree, relative to its top; nothing for any other."""
         own = path and path.endswith(".py") and "site-packages" not in path
         return self._relative(path) if path and own else ""
 
     def _file(self, path: str | None) -> str:
         """The same; the whole path of a file that a test may have made, outside the tree."""
-        inside = self._inside(path)
+        inside = self.inside(path)
         if inside or not path or not path.endswith(".py") or "-packages" in path:
             return inside
         real = realpath(path)
@@ -385,7 +386,7 @@ class Lines:
     def _modules(self) -> Iterator[str]:
         """The files of the tree that are loaded."""
         for module in list(sys.modules.values()):
-            path = self._inside(getattr(module, "__file__", None))
+            path = self.inside(getattr(module, "__file__", None))
             if path:
                 yield path
 
