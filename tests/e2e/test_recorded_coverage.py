@@ -134,7 +134,7 @@ async def test_doctor_says_whether_the_gate_records(repo: Path) -> None:
     assert result.success, result
     await landed(layer(repo), "return 2\n", "return 1 + 1\n")
     state, text = await told()
-    assert (state, "tracer of their own" in text) == ("note", True)
+    assert (state, "took the trace away" in text) == ("note", True)
     settings += "record_coverage = false\n"
     assert await told() == ("note", "off")
 
