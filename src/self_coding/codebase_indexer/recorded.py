@@ -55,7 +55,7 @@ def recorded(
     whole = _whole(connection)
     valid = tests - {doer.file for doer in stale if not doer.once}
     valid -= _outgrown(connection, graph, set(paths))
-    valid -= _users(_leaving(connection, source), graph, tests, loads)
+    valid -= _users(_leaving(connection, source, tests, whole), graph, tests, loads)
     if FOR_ALL in stale:
         valid &= whole
     old = {doer.file for doer in stale if doer.once} - {""}
@@ -232,18 +232,20 @@ def _imports(connection: sqlite3.Connection, wanted: Set[str]) -> Mapping[str, s
     return found
 
 
-def _leaving(connection: sqlite3.Connection, source: Source) -> set[Doer]:
+def _leaving(
+    connection: sqlite3.Connection, source: Source, tests: Set[str], whole: Set[str]
+) -> set[Doer]:
     """Those that started another process, or, by a record that does not tell, may have done so.
 
     The gate tells. Of any other record those are meant for whom a function ran that starts
-    processes.
+    processes; the files that the `whole` of the `tests` loaded are known.
     """
     found: set[Doer] = {row.doer for row in _rows(connection, "c.body = ?", STARTED)}
     told = {row.doer for row in _rows(connection, "c.body = ?", GATE)}
-    by_hand = {Doer(test, False) for test in known_tests(connection)} - told
+    by_hand = {Doer(test, False) for test in tests} - told
     if not by_hand:
         return found
-    apart = by_hand <= _whole(connection)
+    apart = {doer.file for doer in by_hand} <= whole
     for path, lines in _starting(connection, source, recorded_only=apart).items():
         seen = _outline(source, path)
         inside = {} if seen is None else seen.bodies
