@@ -425,13 +425,16 @@ def test_what_pytest_loads_is_asked_for(repo, mode):
         "tests/sub/__init__.py": "",
         "tests/sub/test_c.py": TEST,
         "tests/sub/test_d.py": TEST,
+        "tests/sub/test_conftest.py": TEST,
     }
     found = recorded(repo, LATE | files, f"{PYTEST} --import-mode={mode}")
     assert asking(found, "pkg/late.py") == {CONFTEST}
     assert asking(found, "pkg/tools.py") == {Doer("tests/sub/conftest.py", True)}
     assert asking(found, "tests/test_a.py") == {A}
     assert not {A, B, FOR_ALL} & asking(found, "tests/conftest.py")
-    below = {Doer(f"tests/sub/test_{name}.py", False) for name in "cd"}
+    below = {Doer(f"tests/sub/test_{name}.py", False) for name in ("c", "d", "conftest")}
+    named_so = Doer("tests/sub/test_conftest.py", False)
+    assert asking(found, named_so.file) == {named_so}
     assert below <= asking(found, "tests/sub/__init__.py")
 
 

@@ -63,7 +63,7 @@ class Snapshot:
             each.path
             for each in self.files
             if each.is_test
-            and not each.path.endswith(("conftest.py", "__init__.py"))
+            and each.path.rpartition("/")[2] not in ("conftest.py", "__init__.py")
             and (_TEST_NAME.search(each.path) or each.id in defining)
         )
 

@@ -39,9 +39,10 @@ _EXECUTED = re.compile(r"(?<![.\w])(exec|eval)\s*\(|\b(spec_from_file_location|e
 _STARTERS = ("subprocess", "runpy", "asyncio.subprocess")
 _SYSTEM = ("os.system", "os.popen", "os.spawn", "os.posix_spawn")
 STARTS = "starts programs; what they import is not seen"
+_KINDS = ("", "l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")  # of os.exec and os.spawn
 STARTING = (
     *("subprocess", "runpy", "multiprocessing", "futures", "system", "popen", "pty", "posix"),
-    *("fork", "forkpty", "spawn", "spawnv", "spawnl", "execv", "execve", "execvp", "execl"),
+    *("fork", "forkpty", *(f"{verb}{kind}" for verb in ("exec", "spawn") for kind in _KINDS)),
 )
 _FIXTURES = ("pytester", "testdir", "script_runner", "create_subprocess_")
 

@@ -33,13 +33,13 @@ class Loads:
 
     def of(self, path: str) -> frozenset[str] | None:
         """The recorded tests that load a file; None where that is not known of all of them."""
-        if path not in self._asking and not path.endswith(_CONFTEST):
+        if path not in self._asking and not _is_conftest(path):
             return None
         found: set[str] = set()
         seen, left = {path}, [path]
         while left:
             file = left.pop()
-            if file.endswith(_CONFTEST):  # pytest loads it, for the tests below its folder
+            if _is_conftest(file):  # pytest loads it, for the tests below its folder
                 folder = file.removesuffix(_CONFTEST)
                 found |= {test for test in self.tests if test.startswith(folder)}
             for doer in self._asking.get(file, ()):
@@ -51,3 +51,7 @@ class Loads:
                     seen.add(doer.file)
                     left.append(doer.file)
         return frozenset(found)
+
+
+def _is_conftest(path: str) -> bool:
+    return path.rpartition("/")[2] == _CONFTEST

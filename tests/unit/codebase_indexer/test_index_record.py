@@ -171,6 +171,7 @@ STARTS = {
     "system": "import os\ndef go():\n    {}os.system('python x.py')\n",
     "fork": "import os\ndef go():\n    {}os.fork()\n",
     "pool": "from concurrent import futures\ndef go():\n    {}futures.ProcessPoolExecutor()\n",
+    "spawn": "import os\ndef go():\n    {}os.spawnlpe(os.P_WAIT, 'x', 'x', {{}})\n",
     "exec": "import os\ndef go():\n    {}os.execvp('x', ['x'])\n",
 }
 

@@ -341,3 +341,16 @@ async def test_who_ran_a_file_without_an_import_loads_it(write, indexer) -> None
     await remember(indexer, RAN | {C: {"pkg/tools.py": frozenset([1, 2])}}, imports=FOUND)
     change(write, "LIMIT = 1", "LIMIT = 2")
     assert await affected(indexer) == ALL
+
+
+async def test_tests_of_a_conftest_are_tests(write, indexer) -> None:
+    """A test file whose name only ends like conftest.py or __init__.py is one like others."""
+    named = {f"tests/test_{end}.py": FILES["tests/test_c.py"] for end in ("conftest", "__init__")}
+    write(**named)
+    assert await affected(indexer) == sorted([*ALL, *named])
+    own = {Doer(path, False): frozenset([path]) for path in named}
+    sources = {path: text.encode() for path, text in (FILES | named).items()}
+    lines = RAN | {doer: {} for doer in own}
+    await indexer.remember(Recording(lines=lines, imports=FOUND | own), sources)
+    change(write, "LIMIT = 1", "LIMIT = 2")
+    assert await affected(indexer) == ALL[:2]

@@ -37,7 +37,7 @@ isabs = os.path.isabs  # as it is now: a test may replace it
 
 
 class Imports:
-    """Who asked for what, from the moment that its two wrappers are in place.
+    """Who asked for what, from the moment that it stands before what imports and loads.
 
     Args:
         now: on whose behalf the process works.
@@ -139,7 +139,7 @@ class Imports:
         elif by != __name__:
             self.odd.add(path)
         doers = self._now()
-        if path.endswith(_CONFTEST) and not any(doer for doer, _ in doers):
+        if _is_conftest(path) and not any(doer for doer, _ in doers):
             doers = frozenset([(path, 1)])  # pytest's; for the tests below its folder
         for doer in doers:
             self.asked[doer] |= files
@@ -212,7 +212,7 @@ class Imports:
         if full in sys.modules and all(sys.modules.get(each, self) for each in names):
             self._known.add(key)  # else there may be more to find next time
         files = {path for each in names if (path := self._file(each))}
-        conftests = {path for path in files if path.endswith(_CONFTEST)}
+        conftests = set(filter(_is_conftest, files))
         if conftests and _name(frame) == _PYTEST:
             doers = frozenset((path, 1) for path in conftests)  # for the tests below its folder
         for doer in doers | self._holders(frame, full):
@@ -281,6 +281,10 @@ def _contents(module: object) -> Mapping[str, object]:
         found = object.__getattribute__(module, "__dict__")
         return found if isinstance(found, dict) else {}
     return {}
+
+
+def _is_conftest(path: str) -> bool:
+    return path.rpartition("/")[2] == _CONFTEST
 
 
 def _file_of(frame: types.FrameType) -> str:
