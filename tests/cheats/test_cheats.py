@@ -60,7 +60,7 @@ def run(files: dict[str, str], folder: Path) -> int:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=50, env=environment)
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=150, env=environment)
     return done.returncode
 
 

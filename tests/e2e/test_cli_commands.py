@@ -373,7 +373,7 @@ def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
     while not mark.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGINT)
-    _, errors = child.communicate(timeout=30)
+    _, errors = child.communicate(timeout=150)
     assert child.returncode == 130
     assert "interrupted" in errors
     assert subprocess.run(["pgrep", "-f", str(mark)], capture_output=True).stdout == b""

@@ -58,7 +58,7 @@ def _hook(
     name = {"pre-edit": "PreToolUse", "post-edit": "PostToolUse"}[event]
     command = settings["hooks"][name][0]["hooks"][0]["command"]
     done = subprocess.run(
-        ["sh", "-c", command], cwd=cwd or repository, timeout=50, capture_output=True,
+        ["sh", "-c", command], cwd=cwd or repository, timeout=150, capture_output=True,
         input=given if isinstance(given, bytes) else given.encode(),
         env={**os.environ, "CLAUDE_PROJECT_DIR": str(repository)},
     )  # fmt: skip
@@ -171,7 +171,7 @@ def _push(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
         cwd=repository,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
     )
 
 
@@ -210,7 +210,7 @@ def test_the_guard_refuses_what_was_not_tested(pushing: Path) -> None:
 def _command(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "self_coding", *words],
-        cwd=repository, capture_output=True, text=True, timeout=50,
+        cwd=repository, capture_output=True, text=True, timeout=150,
     )  # fmt: skip
 
 

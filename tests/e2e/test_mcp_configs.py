@@ -19,7 +19,7 @@ from self_coding.testing import sample_repo
 
 def _printed(client: str, repository: Path) -> str:
     argv = [sys.executable, "-m", "self_coding", "mcp", "--print-config", client]
-    done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("for "), "where it goes is said on standard error"
     return done.stdout

@@ -145,7 +145,7 @@ def test_lines_that_are_no_messages_do_not_end_the_server(repository: Path) -> N
     given = b"\xff\xfe{]\n\n[1,2\n" + json.dumps(hello).encode() + b"\n"
     done = subprocess.run(
         [sys.executable, "-m", "self_coding", "mcp"],
-        cwd=repository, input=given, capture_output=True, timeout=50,
+        cwd=repository, input=given, capture_output=True, timeout=150,
     )  # fmt: skip
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     (answer,) = [one for one in answers if one.get("id") == 1]
@@ -195,7 +195,7 @@ def test_without_the_extra_one_sentence_is_said(repository: Path, tmp_path: Path
     done = subprocess.run(
         [sys.executable, "-m", "self_coding", "mcp"],
         cwd=repository, env={**os.environ, "PYTHONPATH": path},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=150,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "")
     assert "self-coding[mcp]" in done.stderr

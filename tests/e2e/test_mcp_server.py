@@ -266,7 +266,7 @@ def http(repository: Path) -> Iterator[str]:
         asyncio.run(asyncio.sleep(0.05))
     yield f"http://127.0.0.1:{port}/mcp"
     server.terminate()
-    server.communicate(timeout=20)
+    server.communicate(timeout=150)
 
 
 async def test_http_answers_those_who_have_the_token(http: str) -> None:

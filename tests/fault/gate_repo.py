@@ -61,7 +61,7 @@ class Repo:
             place.parent.rmdir()
 
     def gate(self, command: str = PYTEST, **settings: object) -> Gate:
-        base = GateSettings(command=command, timeout=60, retries=1)
+        base = GateSettings(command=command, timeout=150, retries=1)
         return Gate(self.path, replace(base, **settings), self.checkout)
 
     def run(self, commit: str, base: str | None = None, **settings: object):

@@ -88,7 +88,7 @@ def test_a_time_limit_leaves_nothing(tmp_path, level):
     done = sandbox.run(box(tmp_path), command(mark), allowance, at=level)
     assert done.timed_out
     assert (tmp_path / "started").exists()
-    assert gone_within(mark, 2)
+    assert gone_within(mark, 10)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -96,10 +96,10 @@ def test_the_end_of_the_command_ends_what_it_left_behind(tmp_path, level):
     """A background child that holds the output neither delays the result nor survives it."""
     mark = f"mark-{os.getpid()}-end-{level}"
     shell = f"({command(mark)} &) ; while ! [ -e started ]; do sleep 0.05; done"
-    done = sandbox.run(box(tmp_path), shell, Allowance(timeout=60), at=level)
+    done = sandbox.run(box(tmp_path), shell, Allowance(timeout=150), at=level)
     assert (done.returncode, done.timed_out) == (0, False)
     assert done.seconds < 30
-    assert gone_within(mark, 2)
+    assert gone_within(mark, 10)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -112,7 +112,7 @@ def test_cancelling_leaves_nothing(tmp_path, level):
     def work() -> None:
         with process.scope(scope):
             results.append(
-                sandbox.run(box(tmp_path), command(mark), Allowance(timeout=60), at=level)
+                sandbox.run(box(tmp_path), command(mark), Allowance(timeout=150), at=level)
             )
 
     thread = threading.Thread(target=work)
@@ -121,7 +121,7 @@ def test_cancelling_leaves_nothing(tmp_path, level):
     scope.cancel()
     thread.join(10)
     assert not thread.is_alive()
-    assert gone_within(mark, 2)
+    assert gone_within(mark, 10)
 
 
 _OURS = """
@@ -129,7 +129,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import test_gate_kill as t
-t.sandbox.run(t.box(Path({tree!r})), t.command({mark!r}), t.Allowance(timeout=60), at={level!r})
+t.sandbox.run(t.box(Path({tree!r})), t.command({mark!r}), t.Allowance(timeout=150), at={level!r})
 """
 
 
@@ -146,7 +146,7 @@ def test_our_own_end_leaves_nothing(tmp_path, level, number):
         ours.wait(10)
     finally:
         ours.kill()
-    assert gone_within(mark, 2), alive(mark)
+    assert gone_within(mark, 10), alive(mark)
 
 
 def test_a_command_that_kills_its_supervisor_is_swept(tmp_path):
@@ -156,7 +156,7 @@ def test_a_command_that_kills_its_supervisor_is_swept(tmp_path):
         f"{command(mark)} & while ! [ -e started ]; do sleep 0.05; done; kill -9 $PPID; sleep 99"
     )
     sandbox.run(box(tmp_path), shell, Allowance(timeout=20), at="limits")
-    assert gone_within(mark, 2)
+    assert gone_within(mark, 10)
 
 
 def test_a_hanging_test_is_named(tmp_path):
@@ -201,7 +201,7 @@ def test_much_output_takes_little_memory(tmp_path):
         "import test_gate_kill as t\n"
         "b = t.box(Path(sys.argv[1]))\n"
         "c = 'echo the head; head -c 300000000 /dev/zero | tr \"\\\\0\" x; echo the tail'\n"
-        "d = t.sandbox.run(b, c, t.Allowance(timeout=60), at=sys.argv[2])\n"
+        "d = t.sandbox.run(b, c, t.Allowance(timeout=150), at=sys.argv[2])\n"
         # not getrusage: its peak is inherited from the process that started this one
         "words = Path('/proc/self/status').read_text().split()\n"
         "peak = int(words[words.index('VmHWM:') + 1]) // 1024\n"
@@ -210,7 +210,7 @@ def test_much_output_takes_little_memory(tmp_path):
         "print(peak)\n"
     )
     argv = [sys.executable, "-c", code, str(tmp_path), "bwrap"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=150)
     lines = done.stdout.splitlines()
     assert lines[:2] == ["0 True b'the head' b'the tail\\n' True", "True"], done
     assert int(lines[2]) < 60, f"{lines[2]} MB"

@@ -107,5 +107,5 @@ def test_many_processes(top: Path, tmp_path: Path) -> None:
         for number in range(3)
     ]
     for run in runs:
-        _, errors = run.communicate(timeout=50)
+        _, errors = run.communicate(timeout=150)
         assert run.returncode == 0, errors.decode()

@@ -212,7 +212,7 @@ def test_a_read_only_journal_can_be_read(journal):
             [sys.executable, "-c", _READER, str(target)],
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=150,
             check=False,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )

@@ -121,7 +121,7 @@ async def test_a_forked_child_does_not_disturb_its_parent(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=50,
+        timeout=150,
     )
     assert done.stdout.strip() == "4"
     await journal.close()
