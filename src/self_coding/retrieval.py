@@ -25,7 +25,7 @@ def split_identifier(name: str) -> list[str]:
 @lru_cache(maxsize=1 << 14)  # a code base has few names, used again and again
 def _parts(name: str) -> tuple[str, ...]:
     pattern = _PART if name.isascii() else _FOREIGN_PART
-    return tuple(part.lower() for part in pattern.findall(name))
+    return tuple([part.lower() for part in pattern.findall(name)])
 
 
 def words(text: str) -> Iterator[str]:

@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from self_coding.errors import ProcessError
 
@@ -26,8 +25,7 @@ _GRACE = 0.2  # seconds a finished command's pipes are still read when a stray c
 _STUBBORN = 1.5  # seconds that a gentle `kill` gets before the group is ended by force
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """A command that has ended: `returncode` is negative for a signal, `seconds` is wall time.
 
     `truncated` says that output beyond the limit was read and dropped; `extra` holds what was

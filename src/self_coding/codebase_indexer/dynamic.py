@@ -35,8 +35,11 @@ _FORK = re.compile(
 _BARE = re.compile(r"\bfrom\s+(?:subprocess|os|pty)\s+import\s+(\([^)]*\)|[^\n]*)")
 _HARMLESS = frozenset(("path", "environ", "PathLike", "PIPE", "DEVNULL", "STDOUT", "sep"))
 _MODULE_OPTION = re.compile(r"[\"']-m[\"']\s*,\s*[\"']([\w.]+)[\"']")
-_EXECUTED = re.compile(r"(?<![.\w])(exec|eval)\s*\(|\b(spec_from_file_location|exec_module)\s*\(")
-_STARTERS = ("subprocess", "runpy", "asyncio.subprocess")
+_EXECUTED = re.compile(  # what stands before is looked at last: a first letter is found quickly
+    r"(?:(exec|eval)(?<![.\w].{4})|(exec_module)(?<!\w.{11})"
+    r"|(spec_from_file_location)(?<!\w.{23}))\s*\("
+)
+_STARTERS = ("\tsubprocess\t", "\trunpy\t", "\tasyncio.subprocess\t")  # as they are packed
 _SYSTEM = ("os.system", "os.popen", "os.spawn", "os.posix_spawn")
 STARTS = "starts programs; what they import is not seen"
 _KINDS = ("", "l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")  # of os.exec and os.spawn
@@ -64,20 +67,20 @@ def dynamic_imports(
     """
     found: list[str] = []
     blind: list[BlindLine] = []
-    if calls and any(name in text for name in _IMPORTERS):  # a search in C, before the pattern
+    if calls and any(map(text.__contains__, _IMPORTERS)):  # a search in C, before the pattern
         _calls(text, found, blind)
     if "pytest_plugins" in text:
         for match in _PLUGINS.finditer(text):
             found += [literal[2] for literal in _LITERAL.finditer(match[1])]
-    starts = any(f"\t{each}\t" in imports for each in _STARTERS)
-    starts = starts or ("\tos\t" in imports and any(each in text for each in _SYSTEM))
-    if starts or (tests and any(each in text for each in _FIXTURES)):
+    starts = any(map(imports.__contains__, _STARTERS))
+    starts = starts or ("\tos\t" in imports and any(map(text.__contains__, _SYSTEM)))
+    if starts or (tests and any(map(text.__contains__, _FIXTURES))):
         _programs(text, found, blind)
     if "exec(" in text or "eval(" in text or "\timportlib.util\t" in imports:
         for match in _EXECUTED.finditer(text):
-            reason = f"{match[1] or match[2]}() runs code made at run time"
+            reason = f"{match[match.lastindex or 0]}() runs code made at run time"
             blind.append(BlindLine(_line(text, match.start()), reason))
-    return list(dict.fromkeys(found)), blind
+    return list(dict.fromkeys(found)) if found else found, blind
 
 
 def _calls(text: str, found: list[str], blind: list[BlindLine]) -> None:

@@ -24,10 +24,10 @@ def _names(names: list[str]) -> str:
     """All names at once, whole and then in parts: the steps for one would cost more than it."""
     if not names:
         return ""
-    told = " ".join(names)
+    told = exact = " ".join(names)
     if not told.islower():
         told = " ".join([name if name.islower() else _parts(name) for name in names])
-    return f"{whole(' '.join(names))} {told}"
+    return f"{whole(exact)} {told}"
 
 
 @lru_cache(maxsize=50_000)

@@ -24,7 +24,9 @@ class Project(NamedTuple):
 
 def read(text: str) -> Project:
     """Read `pyproject.toml`; nothing in it is required."""
-    import tomllib
+    if not text:
+        return Project()
+    import tomllib  # as long to load as many a question takes
 
     try:
         data: object = tomllib.loads(text)

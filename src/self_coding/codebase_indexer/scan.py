@@ -11,18 +11,17 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from self_coding.codebase_indexer.dynamic import BlindLine, dynamic_imports
 from self_coding.codebase_indexer.packed import pack_import
 
 TOP, CONDITIONAL, FUNCTION, TYPING = "top", "conditional", "function", "typing"
-_KINDS = {"class": "class", "def": "def"}  # whatever stands between `async` and `def`
 
 REST = r"[^\n(\\#;]*(?:\([^)#]*(?:#[^\n]*[^)#]*)*\)|\\\n[^\n(\\#;]*)*"  # of a logical line
 _HEAD = re.compile(  # indentation, then kind and name of a definition, or an import statement
-    r"\n([ \t\f]*+)(?:(class|def|async[ \t]+def)[ \t]+(\w+)"
+    r"\n( *+[ \t\f]*+)(?=[acdfi])"  # most lines end here: spaces alone are quicker than a set
+    r"(?:(class|def|async[ \t]+def)[ \t]+(\w+)"
     rf"|((?:from|import)\b{REST}))"
 )
 _GROUPS = 5  # parts a head: the text before it and the four groups
@@ -40,6 +39,8 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _COMMENT = re.compile(r"#[^\n]*")
 _EITHER = re.compile(r"\b(?:not|or)\b")
 _LINE = re.compile(r"([ \t\f]*)(\w+)([^\n]*)")
+_KNOWN: dict[str, str] = {}  # statements as `_statement` reads them: most stand in many files
+_MOST_KNOWN = 20_000
 
 
 class Scan(NamedTuple):
@@ -90,36 +91,35 @@ def scan(source: bytes) -> Scan:
     code, docstrings = without_strings("\n" + text)
     names, symbols, imports, breaks = _heads(code)
     lines = breaks - text.endswith("\n") if text else 0
-    statements = sum([each.count("\n") + 1 for each in imports])
-    more = code.count("import") > statements
+    more = code.count("import") > imports.count("\n") + bool(imports)
     if more:
-        imports += _inline_imports(code)
-    named, blind = dynamic_imports(
-        text,
-        imports="\n".join(imports),
-        calls=more,
-        tests=any(name.startswith("test") for name in names),
-    )
-    imports += [pack_import("string", name, ()) for name in named]
-    return Scan(lines, "\n".join(symbols), names, "\n".join(imports), docstrings, blind, text)
+        imports = "\n".join([*filter(None, [imports]), *_inline_imports(code)])
+    named, blind = dynamic_imports(text, imports=imports, calls=more, tests="\ttest" in symbols)
+    if named:
+        told = [pack_import("string", name, ()) for name in named]
+        imports = "\n".join([*filter(None, [imports]), *told])
+    return Scan(lines, symbols, names, imports, docstrings, blind, text)
 
 
-def _heads(code: str) -> tuple[list[str], list[str], list[str], int]:
+def _heads(code: str) -> tuple[list[str], str, str, int]:
     """The names that a text without its triple-quoted strings defines; its symbols and imports,
     packed; its line breaks."""
     names: list[str] = []
     symbols: list[str] = []
     imports: list[str] = []
     stack: list[tuple[int, str]] = []
+    known = _KNOWN.get
     parts = _HEAD.split(code)
     each = iter(parts)
     line, number = 0, -_GROUPS
     for before, indent, kind, name, statement in zip(each, each, each, each, each, strict=False):
         number += _GROUPS
-        line += before.count("\n") + 1
+        line += before.count("\n") + 1 if before else 1
         if statement:
-            packed, more = _statement(statement)
-            line += more
+            line += statement.count("\n")
+            packed = known(statement)
+            if packed is None:
+                packed = _learned(statement)
             if indent and packed:
                 packed = _rescoped(packed, _scope(parts, number, _depth(indent)))
             if packed:
@@ -135,28 +135,43 @@ def _heads(code: str) -> tuple[list[str], list[str], list[str], int]:
         else:
             stack = [(0, name)]
         names.append(name)
-        symbols.append(f"{line}\t{_KINDS.get(kind, 'async def')}\t{name}\t{parent}")
-    return names, symbols, imports, line + parts[-1].count("\n")
+        spelled = "async def" if kind[0] == "a" else kind  # whatever stands between the two
+        symbols.append(f"{line}\t{spelled}\t{name}\t{parent}")
+    breaks = line + parts[-1].count("\n")
+    return names, "\n".join(symbols), "\n".join(imports), breaks
 
 
 def _depth(indent: str) -> int:
     return len(indent.expandtabs()) if "\t" in indent else len(indent)
 
 
-@lru_cache(maxsize=20_000)
-def _statement(text: str) -> tuple[str, int]:
-    """The imports of one statement, packed as at the top level, and its line breaks.
+def _learned(statement: str) -> str:
+    """The imports of a statement that was not seen before; it is kept for the next file."""
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    packed = _KNOWN[statement] = _statement(statement)
+    return packed
 
-    Cached, because most statements stand in many files.
-    """
-    more = text.count("\n")
+
+def _statement(text: str) -> str:
+    """The imports of one statement, packed as at the top level."""
+    module, plain, rest = text.partition(" import ")
+    if plain and module.startswith("from ") and module[5:].replace(".", "_").isidentifier():
+        names = rest.replace("(", " ").replace(")", " ").replace(",", " ").split()
+        if names and not ("as" in names or "#" in rest or "\\" in rest):
+            return pack_import(TOP, module[5:], names)
+    return _any_statement(text)
+
+
+def _any_statement(text: str) -> str:
+    """The imports of a statement that is spelled in whatever way, packed."""
     found = _STATEMENT.match(text.replace("\\\n", " ") if "\\" in text else text)
     if not found:
-        return "", more
+        return ""
     names = _names(found[2])
     if found[1] is None:
-        return "\n".join([pack_import(TOP, name, ()) for name in names]), more
-    return pack_import(TOP, "".join(found[1].split()), names) if names else "", more
+        return "\n".join([pack_import(TOP, name, ()) for name in names])
+    return pack_import(TOP, "".join(found[1].split()), names) if names else ""
 
 
 def _rescoped(packed: str, scope: str) -> str:
@@ -213,7 +228,7 @@ def _inline_imports(code: str) -> list[str]:
             continue
         top = match[0][0] == ";" and not before[:1].isspace()
         scope = TOP if top else FUNCTION if before.lstrip().startswith("def ") else CONDITIONAL
-        packed, _ = _statement(match[1])
+        packed = _statement(match[1])
         if packed:
             found.append(_rescoped(packed, scope))
     return found
@@ -248,7 +263,8 @@ def _split(text: str, quotes: str) -> tuple[str, str]:
             return _slowly(text)
         elif not before.strip(" \trRuU"):
             docstrings.append(string)
-        parts[number] = '""' + "\n" * string.count("\n")
+        breaks = string.count("\n")
+        parts[number] = '""' + "\n" * breaks if breaks else '""'
     return "".join(parts), "\n".join(docstrings)
 
 

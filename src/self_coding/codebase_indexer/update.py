@@ -49,9 +49,7 @@ def update(
 ) -> Counts:
     """Store what was seen and is not stored (`stamps` is), inside the caller's transaction."""
     with no_collections():
-        work = _Update(connection, root, seen, stamps, tier2=tier2)
-        work.run()
-        return work.counts()
+        return _Update(connection, root, seen, stamps, tier2=tier2).run()
 
 
 class _Source(NamedTuple):
@@ -112,8 +110,8 @@ class _Update:
         self.added: set[str] = set()
         self.removed: set[str] = set()
 
-    def run(self) -> None:
-        """Do all of it."""
+    def run(self) -> Counts:
+        """Do all of it, and say what was done."""
         dirty = [*self.dirty, *self._unasked_files()] if self.tier2 else self.dirty
         bulk = len(dirty) >= _BULK
         self.connection.execute("PRAGMA secure_delete=OFF")
@@ -130,12 +128,12 @@ class _Update:
             link(self.connection, self.changed, self.added, self.removed, pyproject)
         self._sweep()
         self._remember()
+        return self._counts()
 
     def _words_option(self, name: str, value: int) -> None:
         self.connection.execute("INSERT INTO words (words, rank) VALUES (?,?)", (name, value))
 
-    def counts(self) -> Counts:
-        """What was done."""
+    def _counts(self) -> Counts:
         bad = self.connection.execute("SELECT count(*) FROM files WHERE parsed = 0").fetchone()[0]
         total = len(self.seen.files)
         indexed = max(0, self.indexed - self.failed)

@@ -236,8 +236,9 @@ def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
         while folder not in found:
             found.add(folder)
             folder = folder.rpartition("/")[0]
-    ignoring = {path[:-11] for path in listed if f"/{path}".endswith("/.gitignore")}
-    for folder in [path[:-1] for path in listed if path.endswith("/")]:
+    odd = [path for path in listed if path[-1] == "/" or path.endswith(".gitignore")]
+    ignoring = {path[:-11] for path in odd if f"/{path}".endswith("/.gitignore")}
+    for folder in [path[:-1] for path in odd if path[-1] == "/"]:
         empty = _empty_folders(top, folder, depth=8)
         found.update(empty)
         ignoring.update(each for each in empty if os.path.exists(f"{top}/{each}/.gitignore"))  # noqa: PTH110
