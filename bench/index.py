@@ -51,7 +51,11 @@ _API = (
 def cpu(argv: list[str], cwd: Path) -> tuple[float, int]:
     """CPU seconds of a process with its children, and its peak in MiB."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run = subprocess.Popen(argv, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as where it is installed
+    run = subprocess.Popen(
+        argv, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, _, usage = os.wait4(run.pid, 0)
     run.returncode = 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

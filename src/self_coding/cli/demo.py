@@ -26,7 +26,7 @@ _FILE = "src/self_coding/retrieval.py"
 _TESTS = "python -m pytest -q -n 0 -p no:randomly tests/unit/journal"
 _BREAKING_TASK = "Make split_identifier faster: lower-case the name once, not every part"
 _BROKEN = (
-    "tuple(part.lower() for part in pattern.findall(name))",
+    "tuple([part.lower() for part in pattern.findall(name)])",
     "tuple(pattern.findall(name.lower()))",
 )
 _GOOD_TASK = "Count tokens of an empty text without a division"

@@ -21,7 +21,8 @@ def is_test(path: str) -> bool:
         return True
     if name in ("conftest.py", "tests.py", "test.py"):
         return True
-    return any(part in ("test", "tests") for part in folder.split("/"))
+    around = f"/{folder}/"
+    return "/tests/" in around or "/test/" in around
 
 
 class _Candidate(NamedTuple):

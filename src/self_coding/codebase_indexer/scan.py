@@ -25,6 +25,7 @@ _HEAD = re.compile(  # indentation, then kind and name of a definition, or an im
     rf"|((?:from|import)\b{REST}))"
 )
 _GROUPS = 5  # parts a head: the text before it and the four groups
+_IMPORT = re.compile(r"import\b")
 INLINE = re.compile(rf"[:;][ \t]*((?:from[ \t]+[.\w]+[ \t]+)?import\b{REST})")
 QUOTED = re.compile(
     r"#[^\n]*"
@@ -221,10 +222,12 @@ def _lines_above(parts: list[str], number: int) -> Iterator[str]:
 def _inline_imports(code: str) -> list[str]:
     """Imports after a colon or a semicolon, packed."""
     found: list[str] = []
-    for match in INLINE.finditer(code):
-        start = code.rfind("\n", 0, match.start())
-        before = code[start + 1 : match.start()]
-        if "#" in before:
+    for word in _IMPORT.finditer(code):
+        start = code.rfind("\n", 0, word.start()) + 1
+        at = max(code.rfind(":", start, word.start()), code.rfind(";", start, word.start()))
+        match = INLINE.match(code, at) if at >= 0 else None
+        before = code[start:at]
+        if not match or "#" in before:
             continue
         top = match[0][0] == ";" and not before[:1].isspace()
         scope = TOP if top else FUNCTION if before.lstrip().startswith("def ") else CONDITIONAL
@@ -240,7 +243,7 @@ def without_strings(text: str) -> tuple[str, str]:
     Splitting at the quotes is right for almost every file; where a comment or another string
     may hold such quotes, the whole text is read token by token.
     """
-    if "'''" in text:
+    if "'" in text and "'''" in text:  # many a file holds no such quote: that is seen quicker
         return _slowly(text) if '"""' in text else _split(text, "'''")
     return _split(text, '"""')
 
