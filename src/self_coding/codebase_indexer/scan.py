@@ -157,7 +157,7 @@ def _learned(statement: str) -> str:
 def _statement(text: str) -> str:
     """The imports of one statement, packed as at the top level."""
     module, plain, rest = text.partition(" import ")
-    if plain and module.startswith("from ") and module[5:].replace(".", "_").isidentifier():
+    if plain and module[5:].replace(".", "_").isidentifier():
         names = rest.replace("(", " ").replace(")", " ").replace(",", " ").split()
         if names and not ("as" in names or "#" in rest or "\\" in rest):
             return pack_import(TOP, module[5:], names)

@@ -73,6 +73,14 @@ def test_nearest_of_equal_names() -> None:
     assert resolved(paths, "one/app.py", "pkg") == {"one/src/pkg/__init__.py"}
 
 
+def test_one_relative_import_means_another_file_elsewhere() -> None:
+    """The same words mean the importer's own neighbour, whoever asked before."""
+    found, shown = layout("a/__init__.py", "a/x.py", "a/const.py", "b/x.py", "b/const.py", "b/y.py")
+    for importer in ("a/x.py", "b/x.py", "b/y.py", "a/x.py"):
+        (target,) = found.resolve(importer, ".const", ("NAME",))
+        assert shown[target] == importer[0] + "/const.py"
+
+
 def test_module_names() -> None:
     """A module is named below its source root, also in namespace packages."""
     found, _ = layout(*TREE)
@@ -109,6 +117,8 @@ def test_literals() -> None:
         ("a_test.py", True),
         ("conftest.py", True),
         ("src/pkg/testing.py", False),
+        ("test/support.py", True),
+        ("src/test/deep/support.py", True),
         ("src/latest/a.py", False),
         ("contest.py", False),
     ],

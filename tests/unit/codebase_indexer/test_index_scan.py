@@ -9,6 +9,7 @@ import tokenize
 
 import pytest
 
+from self_coding.codebase_indexer import scan as reading
 from self_coding.codebase_indexer.packed import (
     Import,
     pack_import,
@@ -55,6 +56,9 @@ def test_heads_with_lines_kinds_and_parents() -> None:
         ("try: import a\nexcept ImportError: pass", "a", ()),
         ("from . import(a)", ".", ("a",)),
         ("from\ta\timport\tb", "a", ("b",)),
+        ("from a import (\n    b,  # why\n    c,\n)", "a", ("b", "c")),
+        ("from a import b; from c import d", "c", ("d",)),
+        ("if x:\n\tfrom . import b", ".", ("b",)),
     ],
 )
 def test_forms_of_imports(text: str, module: str, names: tuple[str, ...]) -> None:
@@ -111,6 +115,28 @@ def test_quotes_that_open_nothing(text: str) -> None:
     assert scan(text.encode()).names == ["yes"]
 
 
+def test_heads_are_counted_below_long_imports() -> None:
+    """A statement over several lines counts as many, each time that it is read."""
+    text = "from a import (\n    b,\n)\nasync  def f(): pass\nclass A:\n\tdef m(self): pass\n"
+    heads = [(4, "async def", "f", ""), (5, "class", "A", ""), (6, "def", "m", "A")]
+    assert symbols(text) == heads
+    assert symbols(text) == heads  # the second time the statement is known
+
+
+def test_statements_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many statements are read, few are kept in memory, and each is read right."""
+    monkeypatch.setattr(reading, "_MOST_KNOWN", 10)
+    monkeypatch.setattr(reading, "_KNOWN", {})
+    for number in range(50):
+        assert imports(f"import m{number}") == [Import("top", f"m{number}", ())]
+        assert len(reading._KNOWN) <= 10
+
+
+def test_an_import_without_names_is_none() -> None:
+    """What is still being written imports nothing."""
+    assert imports("from a import \n") == []
+
+
 def test_docstrings_are_gathered() -> None:
     """Docstrings are text of their own; other strings are not."""
     told = scan(b'"""Module."""\ndef f():\n    """Does it."""\n    x = """not this"""\n')
@@ -131,6 +157,39 @@ def test_dynamic_imports() -> None:
         "other",
     }
     assert [each.line for each in told.blind] == [3, 5]
+
+
+def test_a_literal_may_be_the_only_import() -> None:
+    """A file without import statements can import by a literal, and behind a colon."""
+    assert imports('__import__("a")') == [Import("string", "a", ())]
+    assert imports("if x: import b\n") == [Import("conditional", "b", ())]
+
+
+def test_what_runs_code_is_told_from_what_is_named_alike() -> None:
+    """Methods and longer names are no `exec`; each kind of running code is said by its name."""
+    told = scan(
+        b"import importlib.util\nself.exec(a)\nmy_eval(a)\nspec_from_file_location (a)\n"
+        b"x.exec_module(a)\nre_exec_module(a)\nmy_spec_from_file_location(a)\neval(a)\n"
+    )
+    assert [(each.line, each.reason.split("(")[0]) for each in told.blind] == [
+        (4, "spec_from_file_location"),
+        (5, "exec_module"),
+        (8, "eval"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import runpy\nrunpy.run_path('scripts/run.py')\n",
+        "import asyncio.subprocess\nrun('scripts/run.py')\n",
+        "import os\nos.system('scripts/run.py')\n",
+        "def test_it(pytester):\n    pytester.run('scripts/run.py')\n",
+    ],
+)
+def test_ways_to_start_a_script(text: str) -> None:
+    """A script that is named where programs are started is an import."""
+    assert "scripts/run.py" in [each.module for each in imports(text)]
 
 
 def test_programs_and_plugins() -> None:
