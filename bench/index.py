@@ -144,8 +144,9 @@ def graph(root: Path, truth_file: Path) -> None:
     def with_parents(source: str, target: str) -> set[tuple[str, str]]:
         found = {(source, target)}
         place = target.rpartition("/")[0]
-        while place and f"{place}/__init__.py" in known:
-            found.add((source, f"{place}/__init__.py"))
+        while place:
+            if f"{place}/__init__.py" in known:
+                found.add((source, f"{place}/__init__.py"))
             place = place.rpartition("/")[0]
         return {each for each in found if each[0] != each[1]}
 

@@ -37,14 +37,16 @@ class Graph:
                 self._importers[needed].add(file)
 
     def _packages(self, path: str) -> tuple[int, ...]:
-        """The `__init__` files of the packages around a file, innermost first."""
+        """The `__init__` files of the packages around a file, innermost first.
+
+        A folder without one may lie between: whoever imports `a.b.c` runs that of `a` all the same.
+        """
         found: list[int] = []
         folder = path.rpartition("/")[0]
         while folder:
             package = self._ids.get(folder + "/__init__.py")
-            if package is None:
-                break
-            found.append(package)
+            if package is not None:
+                found.append(package)
             folder = folder.rpartition("/")[0]
         return tuple(found)
 

@@ -50,6 +50,12 @@ def test_packages_and_conftests_are_needed() -> None:
     assert "tests/test_none.py" in GRAPH.importers("tests/conftest.py")
 
 
+def test_packages_beyond_a_folder_without_init_are_needed() -> None:
+    """Importing `pkg.ns.mod` runs `pkg`, although `ns` is a folder without an `__init__`."""
+    graph = Graph({1: "pkg/__init__.py", 2: "pkg/ns/mod.py", 3: "tests/test_mod.py"}, [(3, 2)])
+    assert graph.importers("pkg/__init__.py") == ["pkg/ns/mod.py", "tests/test_mod.py"]
+
+
 def test_impact_without_a_record_is_the_closure() -> None:
     """The affected tests are those from which imports lead to the change."""
     found = assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS))
