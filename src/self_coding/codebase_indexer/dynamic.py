@@ -35,10 +35,7 @@ _FORK = re.compile(
 _BARE = re.compile(r"\bfrom\s+(?:subprocess|os|pty)\s+import\s+(\([^)]*\)|[^\n]*)")
 _HARMLESS = frozenset(("path", "environ", "PathLike", "PIPE", "DEVNULL", "STDOUT", "sep"))
 _MODULE_OPTION = re.compile(r"[\"']-m[\"']\s*,\s*[\"']([\w.]+)[\"']")
-_EXECUTED = re.compile(  # what stands before is looked at last: a first letter is found quickly
-    r"(?:(exec|eval)(?<![.\w].{4})|(exec_module)(?<!\w.{11})"
-    r"|(spec_from_file_location)(?<!\w.{23}))\s*\("
-)
+_EXECUTED = re.compile(r"(?<![.\w])(exec|eval)\s*\(|\b(spec_from_file_location|exec_module)\s*\(")
 _STARTERS = ("\tsubprocess\t", "\trunpy\t", "\tasyncio.subprocess\t")  # as they are packed
 _SYSTEM = ("os.system", "os.popen", "os.spawn", "os.posix_spawn")
 STARTS = "starts programs; what they import is not seen"
@@ -78,9 +75,9 @@ def dynamic_imports(
         _programs(text, found, blind)
     if "exec(" in text or "eval(" in text or "\timportlib.util\t" in imports:
         for match in _EXECUTED.finditer(text):
-            reason = f"{match[match.lastindex or 0]}() runs code made at run time"
+            reason = f"{match[1] or match[2]}() runs code made at run time"
             blind.append(BlindLine(_line(text, match.start()), reason))
-    return list(dict.fromkeys(found)) if found else found, blind
+    return list(dict.fromkeys(found)), blind
 
 
 def _calls(text: str, found: list[str], blind: list[BlindLine]) -> None:

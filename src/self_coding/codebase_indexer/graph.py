@@ -9,7 +9,7 @@ conftest.py above it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from self_coding.codebase_indexer.resolve import is_test
 from self_coding.values.code import Dependent
@@ -27,7 +27,7 @@ class Graph:
         self.paths = paths
         self._ids = {path: file for file, path in paths.items()}
         self._importers: dict[int, set[int]] = defaultdict(set)
-        above = {file: self._packages(path) for file, path in paths.items()}
+        above = {file: tuple(self._around(path, "__init__.py")) for file, path in paths.items()}
         for source, target in edges:
             self._importers[target].add(source)
             for package in above.get(target, ()):
@@ -36,30 +36,24 @@ class Graph:
             for needed in (*above[file], *self._conftests(path)):
                 self._importers[needed].add(file)
 
-    def _packages(self, path: str) -> tuple[int, ...]:
-        """The `__init__` files of the packages around a file, innermost first.
+    def _around(self, path: str, name: str) -> Iterator[int]:
+        """The files of this name in the folders around a file, innermost first, but for the top.
 
-        A folder without one may lie between: whoever imports `a.b.c` runs that of `a` all the same.
+        Folders without one may lie between: whoever imports `a.b.c` runs `a` all the same.
         """
-        found: list[int] = []
         folder = path.rpartition("/")[0]
         while folder:
-            package = self._ids.get(folder + "/__init__.py")
-            if package is not None:
-                found.append(package)
+            found = self._ids.get(f"{folder}/{name}")
+            if found is not None:
+                yield found
             folder = folder.rpartition("/")[0]
-        return tuple(found)
 
-    def _conftests(self, path: str) -> Iterable[int]:
+    def _conftests(self, path: str) -> Iterator[int]:
         """The conftest files that take effect for a test."""
-        folder = path.rpartition("/")[0]
-        while is_test(path):
-            conftest = self._ids.get(f"{folder}/conftest.py" if folder else "conftest.py")
-            if conftest is not None:
-                yield conftest
-            if not folder:
-                return
-            folder = folder.rpartition("/")[0]
+        if is_test(path):
+            yield from self._around(path, "conftest.py")
+            if "conftest.py" in self._ids:
+                yield self._ids["conftest.py"]
 
     def importers(self, path: str) -> list[str]:
         """The files that import one file directly, by path."""

@@ -41,7 +41,7 @@ class Recorded:
     `once` the files that had it called while they were imported, for all that load them, and
     `loading` the tests in `asking` that load such a file, where that is known; `narrow` the
     changed files of which only function bodies differ from the record; `told` the tests whose
-    record tells whether they load a changed file; what ran in `everybody` ran for all tests.
+    record tells whether they load a changed file; `everybody`: it ran for all tests.
     """
 
     tests: Set[str] = frozenset()
@@ -51,7 +51,7 @@ class Recorded:
     loading: Mapping[str, Set[str]] = field(default_factory=dict)
     narrow: Set[str] = frozenset()
     told: Mapping[str, Set[str]] = field(default_factory=dict)
-    everybody: Set[str] = frozenset()
+    everybody: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,8 +91,7 @@ class _Targets:
             known = self.same.get(line)
             if known is None:
                 known = self._resolved(path, line)
-            if known:  # what is no file of the repository means nothing
-                found.update(known)
+            found.update(known)
         found.difference_update(range(file << 3, file + 1 << 3))  # nobody imports itself
         return array("I", sorted(found)).tobytes()
 

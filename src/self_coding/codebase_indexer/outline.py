@@ -38,10 +38,10 @@ def outline(source: bytes) -> Outline | None:
     kinds: list[str] = []
     for name, numbers, lazy in _bodies(tree, ""):
         seen[name] += 1  # of functions of one name each is another
+        head = f"{name} {seen[name]}"
         text = b"\n".join(lines[number - 1] for number in numbers)
-        head = f"{name} {seen[name]}".encode("utf-8", "replace")
-        bodies[_digest(head + b"\n" + text)] = frozenset(numbers)
-        kinds.append(f"{name} {seen[name]} {lazy}")
+        bodies[_digest(_bytes(head) + b"\n" + text)] = frozenset(numbers)
+        kinds.append(f"{head} {lazy}")
     inside = frozenset(number for numbers in bodies.values() for number in numbers)
     texts = _long_texts(tree)
     outside = [
@@ -50,7 +50,7 @@ def outline(source: bytes) -> Outline | None:
         if number not in inside
         and (number in texts or (line.strip() and not line.lstrip().startswith(b"#")))
     ]
-    outside += [kind.encode("utf-8", "replace") for kind in sorted(kinds)]
+    outside += map(_bytes, sorted(kinds))
     return Outline(_digest(b"\n".join(outside)), bodies)
 
 
@@ -63,6 +63,10 @@ def _long_texts(tree: ast.AST) -> set[int]:
         for number in range(node.lineno, (node.end_lineno or 0) + 1)
         if node.end_lineno != node.lineno
     }
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _digest(text: bytes) -> bytes:

@@ -66,7 +66,7 @@ def recorded(
             old.remove(file)
     whole, asking = whole & valid, loads.tests & valid
     by_gate = any(True for _ in _rows(connection, "c.path = '' AND c.body = ?", GATE))
-    ran, once, narrow, told, everybody = {}, {}, set(), {}, set()
+    ran, once, narrow, told, everybody = {}, {}, set(), {}, False
     for path in paths:
         rows = list(_rows(connection, "c.path = ?", store.stored(path)))
         if path in texts:
@@ -78,8 +78,7 @@ def recorded(
         once[path] = {doer.file for doer in doers if doer.once} | old
         if certain and FOR_ALL not in doers:
             narrow.add(path)
-        if by_gate and FOR_ALL in doers:
-            everybody.add(path)
+        everybody = everybody or (by_gate and FOR_ALL in doers)
         if now is None or not rows:
             continue
         if any(row.body == LOADED and not row.doer.once for row in rows):

@@ -48,7 +48,6 @@ class Layout:
         self._roots = self._global_roots()
         self._names: dict[str, list[_Candidate]] = {}
         self._by_name: dict[str, list[str]] | None = None
-        self._plain: dict[tuple[str, str], tuple[int]] = {}  # folder and relative module: its file
         self._dotted = {path: list(self._spelled(path)) for path in files}
         for path, file in files.items():
             for root, dotted in self._dotted[path]:
@@ -143,17 +142,14 @@ class Layout:
         return max(seen, key=lambda each: (_shared(each.root, folder), -len(each.root))).file
 
     def _relative(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
-        folder = _folder(path)
-        near = (folder, module)
-        if near in self._plain:
-            return self._plain[near]
         bare = module.lstrip(".")
+        folder = _folder(path)
         for _ in range(len(module) - len(bare) - 1):
             folder = _folder(folder)
         place = _in(folder, bare.replace(".", "/")) if bare else folder
         target = self._places.get(place)
         if target is not None and place not in self._folders:  # as nearly always: names say nothing
-            return self._plain.setdefault(near, (target,))
+            return (target,)
         asked = place  # a folder without modules of its own may hold packages
         while target is None and place != folder:
             place = _folder(place)

@@ -25,7 +25,6 @@ _HEAD = re.compile(  # indentation, then kind and name of a definition, or an im
     rf"|((?:from|import)\b{REST}))"
 )
 _GROUPS = 5  # parts a head: the text before it and the four groups
-_IMPORT = re.compile(r"import\b")
 INLINE = re.compile(rf"[:;][ \t]*((?:from[ \t]+[.\w]+[ \t]+)?import\b{REST})")
 QUOTED = re.compile(
     r"#[^\n]*"
@@ -94,12 +93,14 @@ def scan(source: bytes) -> Scan:
     lines = breaks - text.endswith("\n") if text else 0
     more = code.count("import") > imports.count("\n") + bool(imports)
     if more:
-        imports = "\n".join([*filter(None, [imports]), *_inline_imports(code)])
+        imports = _joined(imports, _inline_imports(code))
     named, blind = dynamic_imports(text, imports=imports, calls=more, tests="\ttest" in symbols)
-    if named:
-        told = [pack_import("string", name, ()) for name in named]
-        imports = "\n".join([*filter(None, [imports]), *told])
+    imports = _joined(imports, [pack_import("string", name, ()) for name in named])
     return Scan(lines, symbols, names, imports, docstrings, blind, text)
+
+
+def _joined(packed: str, further: list[str]) -> str:
+    return "\n".join([packed, *further] if packed else further)
 
 
 def _heads(code: str) -> tuple[list[str], str, str, int]:
@@ -115,7 +116,7 @@ def _heads(code: str) -> tuple[list[str], str, str, int]:
     line, number = 0, -_GROUPS
     for before, indent, kind, name, statement in zip(each, each, each, each, each, strict=False):
         number += _GROUPS
-        line += before.count("\n") + 1 if before else 1
+        line += before.count("\n") + 1
         if statement:
             line += statement.count("\n")
             packed = known(statement)
@@ -222,12 +223,10 @@ def _lines_above(parts: list[str], number: int) -> Iterator[str]:
 def _inline_imports(code: str) -> list[str]:
     """Imports after a colon or a semicolon, packed."""
     found: list[str] = []
-    for word in _IMPORT.finditer(code):
-        start = code.rfind("\n", 0, word.start()) + 1
-        at = max(code.rfind(":", start, word.start()), code.rfind(";", start, word.start()))
-        match = INLINE.match(code, at) if at >= 0 else None
-        before = code[start:at]
-        if not match or "#" in before:
+    for match in INLINE.finditer(code):
+        start = code.rfind("\n", 0, match.start())
+        before = code[start + 1 : match.start()]
+        if "#" in before:
             continue
         top = match[0][0] == ";" and not before[:1].isspace()
         scope = TOP if top else FUNCTION if before.lstrip().startswith("def ") else CONDITIONAL
@@ -266,8 +265,7 @@ def _split(text: str, quotes: str) -> tuple[str, str]:
             return _slowly(text)
         elif not before.strip(" \trRuU"):
             docstrings.append(string)
-        breaks = string.count("\n")
-        parts[number] = '""' + "\n" * breaks if breaks else '""'
+        parts[number] = '""' + "\n" * string.count("\n")
     return "".join(parts), "\n".join(docstrings)
 
 

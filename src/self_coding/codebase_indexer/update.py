@@ -49,7 +49,7 @@ def update(
 ) -> Counts:
     """Store what was seen and is not stored (`stamps` is), inside the caller's transaction."""
     with no_collections():
-        return _Update(connection, root, seen, stamps, tier2=tier2).run()
+        return _Update(connection, root, seen, stamps, tier2=tier2).run()  # gone when it wakes
 
 
 class _Source(NamedTuple):
