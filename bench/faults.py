@@ -28,8 +28,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from self_coding.adapters import git
 from self_coding.errors import GitSafetyError, SelfCodingError
-from self_coding.git_safety import GitSafety, git, swap
+from self_coding.git_safety import GitSafety, swap
 
 NAMES = ["a.py", "b.py", "lib/c.py", "lib/deep/d.py", "data/e.txt", "data/f.bin", "g h.txt"]
 ODD = [

@@ -21,7 +21,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from self_coding.git_safety import GitSafety, git
+from self_coding.adapters import git
+from self_coding.git_safety import GitSafety
 
 CALLS = [0]
 

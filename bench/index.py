@@ -295,7 +295,7 @@ def recording(root: Path, command: str) -> None:
 
     Without a sandbox, which would keep the CPU time of its processes to itself.
     """
-    from self_coding.git_safety.gate.run import Runner
+    from self_coding.gate.run import Runner
     from self_coding.git_safety.repository import discover
     from self_coding.git_safety.slots import checkout
     from self_coding.values.verdicts import GateSettings

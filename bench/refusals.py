@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from self_coding.self_edit.audit import SETTING_FILES, Kind, effective, kind_of
+from self_coding.audit import SETTING_FILES, Kind, effective, kind_of
 from self_coding.self_edit.policy import Policy, judge
 from self_coding.values.repository import Change, FileChange
 from self_coding.values.verdicts import Finding

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from self_coding.adapters.places import FOLDER, git_directories
+from self_coding.audit import SETTING_FILES
 from self_coding.codebase_indexer import CodebaseIndexer
 from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
 from self_coding.git_safety import GitSafety
 from self_coding.modification_journal import ModificationJournal
 from self_coding.reflection import ReflectionService
 from self_coding.self_edit import SelfEdit, editors
-from self_coding.self_edit.audit import SETTING_FILES
 from self_coding.self_edit.editors import CommandEditor, Editor, PatchEditor
 from self_coding.self_edit.policy import Policy
 from self_coding.self_edit.rooms import Files, Rooms

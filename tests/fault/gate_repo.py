@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from self_coding.git_safety.gate import Gate
+from self_coding.gate import Gate
 from self_coding.values.verdicts import GateSettings
 
 PYTEST = "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 python -m pytest -q"

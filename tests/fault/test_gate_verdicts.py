@@ -8,7 +8,7 @@ import pytest
 from gate_repo import PYTEST, Repo
 
 from self_coding.errors import ConfigError, GateError, SandboxUnavailableError
-from self_coding.git_safety.gate.store import now
+from self_coding.gate.store import now
 
 CODE = "def add(a, b):\n    return a + b\n"
 TEST = "from calc import add\n\ndef test_add():\n    assert add(1, 2) == 3\n"

@@ -99,7 +99,7 @@ def test_git_a_child_of_a_killed_process_keeps_the_lock(place: Path) -> None:
     holder = (
         "import os, signal, sys; from pathlib import Path\n"
         "from self_coding.git_safety.lock import operation\n"
-        "from self_coding.git_safety.git import held_descriptors\n"
+        "from self_coding.adapters.git import held_descriptors\n"
         "import subprocess\n"
         "with operation(Path(sys.argv[1]), 'test'):\n"
         "    subprocess.Popen(['sleep', '1.2'], stdout=-3, pass_fds=held_descriptors.get())\n"

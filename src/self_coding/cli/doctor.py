@@ -14,7 +14,7 @@ from self_coding.adapters.places import database_path
 from self_coding.adapters.process import run
 from self_coding.config import Layer, open_layer
 from self_coding.errors import SelfCodingError
-from self_coding.git_safety.gate.roots import interpreter
+from self_coding.gate.roots import interpreter
 
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
 _EXTRAS = {

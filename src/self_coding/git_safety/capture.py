@@ -12,10 +12,10 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.describe import is_clean
-from self_coding.git_safety.git import decode
 from self_coding.git_safety.ignoring import unversioned
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.git_safety.scan import Scan, exact_git, look, reconcile, scratch

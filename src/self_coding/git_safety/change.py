@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+from self_coding.adapters.git import encode, fields
 from self_coding.errors import GateError, MainMovedError
 from self_coding.git_safety import receipts, swap
-from self_coding.git_safety.git import encode, fields
 from self_coding.git_safety.lock import IndexLock, Intent
 from self_coding.git_safety.log import Log, Move
 from self_coding.git_safety.movers import SHORT, hold_still, wait_for_switches

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from self_coding.adapters.git import Git, decode, encode, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, insist
 from self_coding.git_safety.describe import hidden_paths
 from self_coding.git_safety.follow import follow
-from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.lock import copy_of_index
 from self_coding.git_safety.names import check_branch, check_message
 from self_coding.git_safety.recovery import guarded

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from contextlib import nullcontext
 
+from self_coding.adapters.git import decode, fields
 from self_coding.git_safety import objects
-from self_coding.git_safety.git import decode, fields
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.staging import touched_is_unchanged
 from self_coding.values.repository import Change, FileChange

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from self_coding.adapters.git import encode, fields
 from self_coding.errors import GitDirtyWorkingDirectoryError
 from self_coding.git_safety import objects
 from self_coding.git_safety.change import Part, digest
 from self_coding.git_safety.describe import hidden_paths
-from self_coding.git_safety.git import encode, fields
 from self_coding.git_safety.objects import Difference
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.staging import (

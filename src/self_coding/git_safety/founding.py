@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from self_coding.adapters import git
 from self_coding.adapters.process import Completed
 from self_coding.errors import GitOperationError, MainMovedError, MergeConflictError
-from self_coding.git_safety import gating, git, landing
+from self_coding.git_safety import gating, landing
 from self_coding.git_safety.capture import Capture, take
 from self_coding.git_safety.change import insist, log_of
 from self_coding.git_safety.describe import patch

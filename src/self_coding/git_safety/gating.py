@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from self_coding.errors import GitOperationError
+from self_coding.gate import Gate
 from self_coding.git_safety import receipts
 from self_coding.git_safety.capture import Capture
-from self_coding.git_safety.gate import Gate
 from self_coding.git_safety.objects import write_commit
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.slots import checkout

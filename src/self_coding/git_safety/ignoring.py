@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from self_coding.adapters.git import Git, decode, environment
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.git import Git, decode, environment
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import discard, ignored, scratch
 

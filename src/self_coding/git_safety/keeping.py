@@ -9,13 +9,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import founding, receipts
 from self_coding.git_safety.capture import load, take
 from self_coding.git_safety.change import Plan, carry_out, log_of
 from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.follow import follow
-from self_coding.git_safety.git import decode
 from self_coding.git_safety.lock import operation
 from self_coding.git_safety.ours import is_ours
 from self_coding.git_safety.recovery import guarded, repair

@@ -6,12 +6,12 @@ a merge on main, and never leaves a repository mid-merge.
 
 from __future__ import annotations
 
+from self_coding.adapters.git import decode, encode
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects, receipts
 from self_coding.git_safety.change import Plan, carry_out, insist
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.follow import Following, follow
-from self_coding.git_safety.git import decode, encode
 from self_coding.git_safety.movers import wait_for_switches
 from self_coding.git_safety.ours import persons
 from self_coding.git_safety.recovery import guarded

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from self_coding.adapters import process
+from self_coding.adapters.git import held_descriptors
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.git import held_descriptors
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 

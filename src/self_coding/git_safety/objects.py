@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from self_coding.adapters.git import Git, decode, encode, identity
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.git import Git, decode, encode, identity
 
 _ABSENT = "000000"
 LINK = "160000"

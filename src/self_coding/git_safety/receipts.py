@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from self_coding.adapters import git
 from self_coding.errors import GateError
-from self_coding.git_safety import git
-from self_coding.git_safety.gate.store import Clock, modified, now, write
+from self_coding.gate.store import Clock, modified, now, write
 from self_coding.values.verdicts import Finding, GateReport, Receipt
 
 _FOLDER = "receipts"

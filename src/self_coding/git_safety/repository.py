@@ -11,9 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from self_coding.adapters.places import FOLDER
-from self_coding.errors import GitNotRepositoryError, GitOperationError
-from self_coding.git_safety.git import (
+from self_coding.adapters.git import (
     ZERO,
     Git,
     Settings,
@@ -24,6 +22,8 @@ from self_coding.git_safety.git import (
     start,
     switches,
 )
+from self_coding.adapters.places import FOLDER
+from self_coding.errors import GitNotRepositoryError, GitOperationError
 from self_coding.git_safety.log import Log
 from self_coding.git_safety.names import check_branch, check_path, check_revision
 

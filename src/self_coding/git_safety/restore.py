@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.capture import Capture, load, take
 from self_coding.git_safety.change import Part, Plan, carry_out, log_of
 from self_coding.git_safety.describe import changed_paths, hidden_paths
-from self_coding.git_safety.git import decode
 from self_coding.git_safety.ignoring import ignored_under, stood_uncaptured, unversioned
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import exact_git, reachable, scratch

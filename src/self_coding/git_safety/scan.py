@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from self_coding.adapters.git import Git, decode, encode, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.objects import Difference
 from self_coding.git_safety.repository import Repository
 

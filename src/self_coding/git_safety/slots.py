@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from self_coding.adapters.git import Git, fields
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.git import Git, fields
 from self_coding.git_safety.lock import copy_of_index
 from self_coding.git_safety.ours import MARK
 from self_coding.git_safety.recovery import guarded

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from self_coding.adapters.git import Git, encode, fields
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.git import Git, encode, fields
 from self_coding.git_safety.lock import copy_of_index
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.scan import scratch

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from itertools import dropwhile, takewhile
 
+from self_coding.adapters.git import decode
 from self_coding.git_safety.change import log_of
-from self_coding.git_safety.git import decode
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.slots import slot_at
 from self_coding.values.repository import Strayed, Worktree

@@ -13,11 +13,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from self_coding.adapters.git import Git, decode, encode, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES, take
 from self_coding.git_safety.change import Part, Plan, carry_out, digest, log_of
 from self_coding.git_safety.commits import commit_tree
-from self_coding.git_safety.git import Git, decode, encode, fields
 from self_coding.git_safety.names import check_attempt, check_message
 from self_coding.git_safety.recovery import guarded
 from self_coding.git_safety.repository import Repository

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from self_coding.self_edit.audit import Kind, audit, effective, kind_of
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.reading import read_module
-from self_coding.self_edit.audit.settings import Settings, is_narrowing, options
-from self_coding.self_edit.audit.skips import evaluate
+from self_coding.audit import Kind, audit, effective, kind_of
+from self_coding.audit import strength as says
+from self_coding.audit.reading import read_module
+from self_coding.audit.settings import Settings, is_narrowing, options
+from self_coding.audit.skips import evaluate
 
 
 def expression(text: str) -> ast.expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from self_coding.git_safety.gate import census as gate_census
+from self_coding.gate import census as gate_census
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 

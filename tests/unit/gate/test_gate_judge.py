@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from self_coding.git_safety.gate import evidence as gate_evidence
-from self_coding.git_safety.gate.census import Census
-from self_coding.git_safety.gate.evidence import Evidence
-from self_coding.git_safety.gate.judge import Sides, import_errors, judge, new_failures
+from self_coding.gate import evidence as gate_evidence
+from self_coding.gate.census import Census
+from self_coding.gate.evidence import Evidence
+from self_coding.gate.judge import Sides, import_errors, judge, new_failures
 from self_coding.values.verdicts import TestResult
 
 SAME = Sides(base=lambda path: "def test_a(): pass", candidate=lambda path: "def test_a(): pass")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from self_coding.git_safety.gate.census import Census
-from self_coding.git_safety.gate.lines import recording, undisturbed
+from self_coding.gate.census import Census
+from self_coding.gate.lines import recording, undisturbed
 from self_coding.values.recording import Doer, Recording
 from self_coding.values.verdicts import TestResult
 

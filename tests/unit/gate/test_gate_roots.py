@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.git_safety.gate import roots as gate_roots
+from self_coding.gate import roots as gate_roots
 
 OURS = Path(sys.executable)
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from self_coding.git_safety.gate import integrity as gate_integrity
-from self_coding.git_safety.gate.evidence import Evidence
-from self_coding.git_safety.gate.store import GateStore
+from self_coding.gate import integrity as gate_integrity
+from self_coding.gate.evidence import Evidence
+from self_coding.gate.store import GateStore
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

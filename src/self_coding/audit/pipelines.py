@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from self_coding.self_edit.audit.files import File, Files
+from self_coding.audit.files import File, Files
 from self_coding.values.verdicts import Finding
 
 _PIPELINE = re.compile(

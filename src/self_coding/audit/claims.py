@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from self_coding.self_edit.audit import strength as says
+from self_coding.audit import strength as says
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

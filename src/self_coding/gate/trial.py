@@ -14,17 +14,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from self_coding.adapters import places, process, sandbox
+from self_coding.adapters import git, places, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
-from self_coding.git_safety import git
-from self_coding.git_safety.gate.evidence import Evidence
-from self_coding.git_safety.gate.judge import Judgement, Sides, import_errors, judge, new_failures
-from self_coding.git_safety.gate.layout import PLUGIN, RECORDING, environment
-from self_coding.git_safety.gate.lines import undisturbed
-from self_coding.git_safety.gate.roots import interpreter, stamps
-from self_coding.git_safety.gate.run import Runner
-from self_coding.git_safety.gate.setup import prepared
-from self_coding.git_safety.gate.store import GateStore
+from self_coding.gate.evidence import Evidence
+from self_coding.gate.judge import Judgement, Sides, import_errors, judge, new_failures
+from self_coding.gate.layout import PLUGIN, RECORDING, environment
+from self_coding.gate.lines import undisturbed
+from self_coding.gate.roots import interpreter, stamps
+from self_coding.gate.run import Runner
+from self_coding.gate.setup import prepared
+from self_coding.gate.store import GateStore
 from self_coding.values.recording import Recording
 from self_coding.values.verdicts import GateReport, GateSettings
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TypeVar
 
-from self_coding.git_safety.gate.census import Census
+from self_coding.gate.census import Census
 from self_coding.values.recording import Recording
 from self_coding.values.verdicts import TestResult
 

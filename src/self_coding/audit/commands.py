@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from self_coding.self_edit.audit.files import File, Files, Kind, kind_of
-from self_coding.self_edit.audit.settings import (
+from self_coding.audit.files import File, Files, Kind, kind_of
+from self_coding.audit.settings import (
     Settings,
     compare_settings,
     is_narrowing,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from self_coding.self_edit.audit.files import File, Files, Kind
+from self_coding.audit.files import File, Files, Kind
 from self_coding.values.verdicts import Finding
 
 _GOLDEN = re.compile(

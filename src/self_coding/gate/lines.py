@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from self_coding.git_safety.gate.census import BAD, Census
+from self_coding.gate.census import BAD, Census
 from self_coding.values.recording import Doer, Recording
 
 _ENDED = frozenset((0, 1, 5))

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.claims import Claim, Function, claims_of
-from self_coding.self_edit.audit.settings import Settings
+from self_coding.audit import strength as says
+from self_coding.audit.claims import Claim, Function, claims_of
+from self_coding.audit.settings import Settings
 
 
 @dataclass(frozen=True)

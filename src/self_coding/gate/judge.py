@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from self_coding.git_safety.gate.census import BAD, Census
-from self_coding.git_safety.gate.evidence import Evidence
+from self_coding.gate.census import BAD, Census
+from self_coding.gate.evidence import Evidence
 from self_coding.values.verdicts import Finding
 
 NOTHING_COLLECTED = 5

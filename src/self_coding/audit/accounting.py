@@ -10,10 +10,10 @@ import ast
 import re
 from collections import Counter
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.files import Files, Kind
-from self_coding.self_edit.audit.reading import Module, Test, parse
-from self_coding.self_edit.audit.weakening import Around, bare, cases
+from self_coding.audit import strength as says
+from self_coding.audit.files import Files, Kind
+from self_coding.audit.reading import Module, Test, parse
+from self_coding.audit.weakening import Around, bare, cases
 
 Modules = dict[str, Module]
 

@@ -10,9 +10,9 @@ import ast
 import re
 from collections.abc import Iterator
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.files import File, Files, Kind
-from self_coding.self_edit.audit.reading import Module, Test, parse
+from self_coding.audit import strength as says
+from self_coding.audit.files import File, Files, Kind
+from self_coding.audit.reading import Module, Test, parse
 from self_coding.values.verdicts import Finding
 
 _ENVIRONMENT = re.compile(

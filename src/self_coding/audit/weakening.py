@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.claims import PLATFORM, Claim
-from self_coding.self_edit.audit.reading import Test
+from self_coding.audit import strength as says
+from self_coding.audit.claims import PLATFORM, Claim
+from self_coding.audit.reading import Test
 from self_coding.values.verdicts import Finding
 
 _DEFAULT_TOLERANCE = 1e-6  # what `pytest.approx` grants by itself

@@ -11,9 +11,9 @@ import re
 import sys
 from collections.abc import Iterator
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.reading import Module, Test
-from self_coding.self_edit.audit.weakening import _own
+from self_coding.audit import strength as says
+from self_coding.audit.reading import Module, Test
+from self_coding.audit.weakening import _own
 from self_coding.values.verdicts import Finding
 
 _SKIPS = {"skip": "test-skipped", "skipif": "test-skipped", "skipIf": "test-skipped",

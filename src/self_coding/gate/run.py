@@ -19,17 +19,17 @@ from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import Allowance
 from self_coding.adapters.sandbox_bwrap import Box
 from self_coding.errors import GateError
-from self_coding.git_safety.gate.census import KEY_BYTES, Probe, read
-from self_coding.git_safety.gate.evidence import Evidence
-from self_coding.git_safety.gate.integrity import (
+from self_coding.gate.census import KEY_BYTES, Probe, read
+from self_coding.gate.evidence import Evidence
+from self_coding.gate.integrity import (
     fingerprint,
     restore_and_compare,
     rewritten,
     stamps,
 )
-from self_coding.git_safety.gate.layout import MODULE, box_for, command_folder, kit_for
-from self_coding.git_safety.gate.lines import recording
-from self_coding.git_safety.gate.roots import import_names, import_roots, interpreter
+from self_coding.gate.layout import MODULE, box_for, command_folder, kit_for
+from self_coding.gate.lines import recording
+from self_coding.gate.roots import import_names, import_roots, interpreter
 from self_coding.values.verdicts import GateSettings
 
 CHANNEL = "SELF_CODING_CENSUS"  # where the plugin finds its descriptors

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from self_coding.errors import GateError, GateTimeoutError
-from self_coding.git_safety.gate.run import Runner
+from self_coding.gate.run import Runner
 
 _DEPENDENCIES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "*.lock")
 _KEPT = 4  # prepared environments

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.files import File, Files, Kind
-from self_coding.self_edit.audit.reading import parse
-from self_coding.self_edit.audit.subject import AIDS
+from self_coding.audit import strength as says
+from self_coding.audit.files import File, Files, Kind
+from self_coding.audit.reading import parse
+from self_coding.audit.subject import AIDS
 from self_coding.values.verdicts import Finding
 
 _JUDGES = frozenset({"pytest", "_pytest", "unittest", "pluggy", "hypothesis", "mock"})

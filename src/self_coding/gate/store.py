@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from self_coding.git_safety.gate.evidence import Evidence, dump, load
+from self_coding.gate.evidence import Evidence, dump, load
 
 _GREEN, _RED = timedelta(days=7), timedelta(days=1)  # how long evidence counts as fresh
 _KEPT = 200  # pieces of evidence

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.accounting import (
+from self_coding.audit import strength as says
+from self_coding.audit.accounting import (
     Modules,
     added,
     aids,
@@ -26,10 +26,10 @@ from self_coding.self_edit.audit.accounting import (
     new_cases,
     successor,
 )
-from self_coding.self_edit.audit.files import File, Files, Kind, is_collected, kind_of
-from self_coding.self_edit.audit.reading import Module, Test, read_module
-from self_coding.self_edit.audit.skips import compare_marks, compare_module_marks
-from self_coding.self_edit.audit.weakening import Around, cases, compare
+from self_coding.audit.files import File, Files, Kind, is_collected, kind_of
+from self_coding.audit.reading import Module, Test, read_module
+from self_coding.audit.skips import compare_marks, compare_module_marks
+from self_coding.audit.weakening import Around, cases, compare
 from self_coding.values.verdicts import Finding
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from self_coding.self_edit.audit.commands import audit_commands
-from self_coding.self_edit.audit.data import audit_data
-from self_coding.self_edit.audit.files import Contents, Files, Kind, kind_of, read_files
-from self_coding.self_edit.audit.framework import audit_framework
-from self_coding.self_edit.audit.pipelines import audit_pipelines
-from self_coding.self_edit.audit.replacing import audit_replacing
-from self_coding.self_edit.audit.settings import SETTING_FILES, Settings, effective
-from self_coding.self_edit.audit.subject import audit_subject
-from self_coding.self_edit.audit.tests import audit_tests, read_side
+from self_coding.audit.commands import audit_commands
+from self_coding.audit.data import audit_data
+from self_coding.audit.files import Contents, Files, Kind, kind_of, read_files
+from self_coding.audit.framework import audit_framework
+from self_coding.audit.pipelines import audit_pipelines
+from self_coding.audit.replacing import audit_replacing
+from self_coding.audit.settings import SETTING_FILES, Settings, effective
+from self_coding.audit.subject import audit_subject
+from self_coding.audit.tests import audit_tests, read_side
 from self_coding.values.verdicts import Finding
 
 __all__ = [

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from self_coding.self_edit.audit import strength as says
-from self_coding.self_edit.audit.claims import PLATFORM
-from self_coding.self_edit.audit.files import File, Files, Kind
-from self_coding.self_edit.audit.reading import parse
+from self_coding.audit import strength as says
+from self_coding.audit.claims import PLATFORM
+from self_coding.audit.files import File, Files, Kind
+from self_coding.audit.reading import parse
 from self_coding.values.verdicts import Finding
 
 OUTCOME_HOOKS = frozenset(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from self_coding.adapters import places, sandbox_bwrap
 from self_coding.adapters.sandbox_bwrap import Box
-from self_coding.git_safety.gate.roots import interpreter_folders
+from self_coding.gate.roots import interpreter_folders
 from self_coding.values.verdicts import GateSettings
 
 PLUGIN = Path(__file__).with_name("census_plugin.py")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from self_coding.self_edit.audit.settings import SETTING_FILES, SETTING_NAMES, Settings, effective
+from self_coding.audit.settings import SETTING_FILES, SETTING_NAMES, Settings, effective
 
 Contents = Mapping[str, bytes | None]
 
