@@ -1,0 +1,79 @@
+"""Pure. Small text helpers that every room shares: shorten a text, and read a diff's paths."""
+
+from __future__ import annotations
+
+import re
+
+ELLIPSIS = "…"
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return `text` in at most `limit` characters; a cut ends in an ellipsis."""
+    if len(text) <= limit:
+        return text
+    return text[: max(0, limit - 1)].rstrip() + ELLIPSIS if limit > 0 else ""
+
+
+def first_line(text: str, limit: int) -> str:
+    """Return the first line that is not blank, shortened to `limit` characters."""
+    return shorten(next((line.strip() for line in text.splitlines() if line.strip()), ""), limit)
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """Return the head and the tail of `text`, `limit` characters in all, and a mark between them.
+
+    The tail gets three quarters of the room: the end of an output says how it ended.
+    """
+    if len(text) <= limit:
+        return text
+    head = limit // 4
+    dropped = len(text) - limit
+    return f"{text[:head]}\n[... {dropped} characters cut ...]\n{text[dropped + head :]}"
+
+
+def diff_paths(diff: str) -> list[str]:
+    """Return the repository-relative paths that a unified diff names, each once, in its order.
+
+    Any text may come in: what is not a diff names nothing, and a diff may be cut anywhere. Names
+    that git quotes are decoded; `/dev/null` is not a path.
+    """
+    names: dict[str, None] = {}
+    for line in diff.splitlines():
+        if line.startswith(("--- ", "+++ ")):
+            names[_path(line[4:].partition("\t")[0])] = None
+        elif line.startswith(("rename from ", "rename to ")):
+            names[_path(line.split(" ", 2)[2])] = None
+        elif line.startswith("diff --git "):
+            # The only header of an empty file and of a mode change. Its two sides are separated
+            # by a space, which a name may hold as well: they can be told apart where both are
+            # the same name, and are therefore equally long. Renames have lines of their own.
+            sides = line[11:]
+            middle = len(sides) // 2
+            old, new = _path(sides[:middle]), _path(sides[middle + 1 :])
+            if old == new:
+                names[old] = None
+    return [name for name in names if name]
+
+
+def _path(name: str) -> str:
+    name = name.strip()
+    if len(name) > 1 and name.startswith('"') and name.endswith('"'):
+        name = _unquoted(name[1:-1])
+    if name == "/dev/null":
+        return ""
+    # a/ and b/ by default; c/, i/, o/, w/ and 1/, 2/ with diff.mnemonicPrefix or --no-index
+    return re.sub(r"^[abciow12]/", "", name)
+
+
+def _unquoted(name: str) -> str:
+    r"""Decode git's C-style quoting: `\303\251` are bytes of UTF-8, `\t` and `\"` characters."""
+    raw = re.sub(
+        rb"\\([0-7]{3}|.)",
+        lambda m: (
+            bytes([int(m[1], 8) & 0xFF])
+            if len(m[1]) == 3
+            else {b"t": b"\t", b"n": b"\n", b"r": b"\r"}.get(m[1], m[1])
+        ),
+        name.encode("utf-8", "surrogateescape"),
+    )
+    return raw.decode("utf-8", "replace")
