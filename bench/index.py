@@ -2,9 +2,7 @@
 
     python bench/index.py cost TREE [--ruff PATH] [--python PATH]     a git working tree
     python bench/index.py graph ROOT EDGES.tsv                        EDGES of bench/import_truth.py
-    python bench/index.py tests ROOT RECORD [--truth DATA]            coverage.py's, with contexts
-    python bench/index.py tests ROOT DATA --gate COMMAND              with the gate's own record
-    python bench/index.py recording ROOT COMMAND                      what recording costs the gate
+    python bench/index.py tests ROOT DATA      coverage.py's, with a context for each test file
 
 CPU is user + system seconds of whole processes, children included; every row of `cost` is the
 least of five runs, the peers' in between ours.
@@ -179,148 +177,48 @@ def graph(root: Path, truth_file: Path) -> None:
         print("  not run", *pair)
 
 
-async def gate_record(root: Path, command: str, suite: list[str]) -> tuple[object, dict]:
-    """What the gate records in one run of the suite, and the files of the tree it tested."""
-    from self_coding.git_safety import GitSafety
-    from self_coding.values.repository import Candidate
-    from self_coding.values.verdicts import GateSettings
-
-    branch = subprocess.run(
-        ["git", "symbolic-ref", "--short", "HEAD"], cwd=root, capture_output=True, text=True
-    ).stdout.strip()
-    folder = root / ".git" / "self_coding"
-    for kept in (folder / "verdicts", folder / "recording.json"):
-        shutil.rmtree(kept) if kept.is_dir() else kept.unlink(missing_ok=True)
-    git = GitSafety(root, branch, command, gate=GateSettings(timeout=900))
-    main = await git.get_main_commit()
-    parent = subprocess.run(
-        ["git", "rev-parse", f"{main}~1"], cwd=root, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    ours = Candidate(commit=main, tree="", onto=parent, head=main)  # known failures are no news
-    report = await git.test(ours, record=suite)
-    assert report.recording is not None, report.reason
-    if report.recording.silence:
-        sys.exit(f"the gate recorded nothing: {report.recording.silence}")
-    sources = await git.read(report.commit, sorted(report.recording.paths))
-    return report.recording, sources
-
-
-def tests(root: Path, data: Path, truth: Path, command: str = "") -> None:
-    """Affected tests against the contexts of `truth`, without a record and with that of `data`.
+def tests(root: Path, data: Path) -> None:
+    """Affected tests of each changed file against what ran: coverage.py's, a context a test file.
 
     A test file that does not even run itself is none that pytest collects, and is not counted.
-    With a command the record is that of the gate, made by one run of it.
     """
+    import coverage
+
     from self_coding import CodebaseIndexer
-    from self_coding.codebase_indexer import blast, coverage
-    from self_coding.codebase_indexer.outline import outline
 
     async def run() -> None:
         folder = Path(tempfile.mkdtemp(prefix="bench-index-"))
         indexer = CodebaseIndexer(root, folder / "index.db")
-        await indexer.refresh()
-        everything = await indexer.impact(["pyproject.toml"])
-        suite = set(everything.tests)
-        known = await asyncio.to_thread(indexer._answer, blast.modules)
-        ran = coverage.read_data_file(truth, root)
-        names = {
-            context: coverage.test_file(context, known, set(known.values())) for context in ran
-        }
-        suite &= {names[context] for context, paths in ran.items() if names[context] in paths}
-        files: dict[str, set[str]] = defaultdict(set)
-        bodies: dict[tuple[str, int], set[str]] = defaultdict(set)
-        outlines = {}
-        for context, paths in ran.items():
-            test = names[context]
-            for path, lines in paths.items():
-                if test not in suite or path in suite or not (root / path).exists():
-                    continue
-                if not path.endswith(".py"):  # a template that is run as code of its own
-                    continue
-                if path not in outlines:
-                    outlines[path] = outline((root / path).read_bytes())
-                files[path].add(test)
-                for inside in outlines[path].bodies.values() if outlines[path] else ():
-                    if inside & lines:
-                        bodies[path, max(inside)].add(test)
-        print(f"{len(suite)} test files, {len(files)} files and {len(bodies)} functions ran")
-
-        async def row(label: str, truth: dict, edit) -> None:
-            rows, lost = [], []
-            for key in sorted(truth):
-                path = key if isinstance(key, str) else key[0]
-                source = (root / path).read_bytes()
-                (root / path).write_bytes(edit(source, key))
-                chosen = set(await indexer.affected_tests([path])) & suite
-                (root / path).write_bytes(source)
-                rows.append((len(chosen & truth[key]), len(truth[key]), len(chosen)))
-                lost += [(key, test) for test in sorted(truth[key] - chosen)]
-                if os.environ.get("WHY"):
-                    print(
-                        "  too many",
-                        key,
-                        len(chosen - truth[key]),
-                        *sorted(chosen - truth[key])[:3],
-                    )
-            hit, need, took = (sum(column) for column in zip(*rows, strict=True))
-            print(
-                f"{label:38} recall {hit / need:.4f}  share {took / len(rows) / len(suite):.3f}  "
-                f"needed {need / len(rows) / len(suite):.3f}  ratio {took / need:.2f}"
-            )
-            for key, test in lost[:20]:
-                print("  missed", key, test)
-
-        def body(source: bytes, key: tuple[str, int]) -> bytes:
-            lines = source.split(b"\n")
-            lines[key[1] - 1] += b"  # edited"
-            return b"\n".join(lines)
-
-        some = dict(sorted(bodies.items())[:: max(1, len(bodies) // 60)])
-        await row("no record, a file changes", files, lambda source, _: source)
-        if command:
-            recording, sources = await gate_record(root, command, sorted(suite))
-            await indexer.remember(recording, sources)
-        else:
-            await indexer.record_coverage(data)
-        await row("record, asked before the change", files, lambda source, _: source)
-        await row("record, one function body changed", some, body)
-        await row("record, a new constant", files, lambda source, _: source + b"\nNEW = 1\n")
+        suite = set((await indexer.impact(["pyproject.toml"])).tests)
+        ran: dict[str, set[str]] = defaultdict(set)
+        record = coverage.CoverageData(str(data))
+        record.read()
+        for measured in record.measured_files():
+            if Path(measured).is_relative_to(root):
+                path = Path(measured).relative_to(root).as_posix()
+                ran[path] = {
+                    test for tests in record.contexts_by_lineno(measured).values() for test in tests
+                }
+        suite = {test for test in suite if test in ran[test]}
+        rows, lost = [], []
+        for path, tests in sorted(ran.items()):
+            needed = tests & suite
+            if path in suite or not needed or not path.endswith(".py"):
+                continue
+            chosen = set(await indexer.affected_tests([path])) & suite
+            rows.append((len(chosen & needed), len(needed), len(chosen)))
+            lost += [(path, test) for test in sorted(needed - chosen)]
+        hit, need, took = (sum(column) for column in zip(*rows, strict=True))
+        print(
+            f"{len(suite)} test files, {len(rows)} files: recall {hit / need:.4f}  "
+            f"share {took / len(rows) / len(suite):.3f}  "
+            f"needed {need / len(rows) / len(suite):.3f}  ratio {took / need:.2f}"
+        )
+        for path, test in lost[:20]:
+            print("  missed", path, test)
         shutil.rmtree(folder)
 
     asyncio.run(run())
-
-
-def recording(root: Path, command: str) -> None:
-    """CPU seconds of the whole suite as the gate runs it, recorded and not; least of three.
-
-    Without a sandbox, which would keep the CPU time of its processes to itself.
-    """
-    from self_coding.gate.run import Runner
-    from self_coding.git_safety.repository import discover
-    from self_coding.git_safety.slots import checkout
-    from self_coding.values.verdicts import GateSettings
-
-    def children() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    settings = GateSettings(command=command, timeout=900)
-    runner = Runner(top=root, settings=settings, at="none")
-    spent: dict[bool, list[float]] = defaultdict(list)
-    size = 0
-    with checkout(discover(root, main="main"), "HEAD") as path:
-        for _ in range(3):
-            for record in (False, True):
-                before = children()
-                evidence = runner.run(path, record=record)
-                spent[record].append(children() - before)
-        size = sum(len(lines) for lines in evidence.recording.lines.values())
-        assert not evidence.recording.silence, evidence.recording.silence
-    without, with_ = min(spent[False]), min(spent[True])
-    print(
-        f"{len(evidence.census.results)} tests: {without:.2f} s, recorded {with_:.2f} s, "
-        f"ratio {with_ / without:.2f}; {size} (doer, file) pairs"
-    )
 
 
 def main() -> None:
@@ -336,20 +234,13 @@ def main() -> None:
     three = commands.add_parser("tests")
     three.add_argument("root", type=Path)
     three.add_argument("data", type=Path)
-    three.add_argument("--truth", type=Path, help="what is needed, where it is another file")
-    three.add_argument("--gate", default="", help="let the gate record this command")
-    four = commands.add_parser("recording")
-    four.add_argument("root", type=Path)
-    four.add_argument("gate")
     chosen = parser.parse_args()
     if chosen.command == "cost":
         cost(chosen.tree.resolve(), chosen.ruff, chosen.python)
     elif chosen.command == "graph":
         graph(chosen.root.resolve(), chosen.truth)
-    elif chosen.command == "recording":
-        recording(chosen.root.resolve(), chosen.gate)
     else:
-        tests(chosen.root.resolve(), chosen.data, chosen.truth or chosen.data, chosen.gate)
+        tests(chosen.root.resolve(), chosen.data)
 
 
 if __name__ == "__main__":

@@ -235,7 +235,6 @@ def test_recorded_coverage_narrows_the_tests(repository: Path) -> None:
         data.add_lines({str(repository / "src/calc/more.py"): [line]})
         data.add_lines({str(repository / f"tests/test_{test}.py"): [3]})
     data.write()
-    assert "recorded" in run(repository, "record-coverage", str(repository / ".git/cov")).stdout
     changed = (repository / "src/calc/more.py").read_text().replace("return 1", "return 11")
     (repository / "src/calc/more.py").write_text(changed)
     assert told(repository, "impact", "src/calc/more.py")["tests"] == ["tests/test_more.py"]
@@ -305,7 +304,6 @@ def test_init_then_doctor(repository: Path) -> None:
         (("impact", "src/nowhere.py"), "", 3, "src/nowhere.py"),
         (("users", "no_such_name"), "", 3, "no class or function no_such_name is defined"),
         (("users", "add", "--in", "nowhere.py"), "", 3, "is defined in nowhere.py"),
-        (("record-coverage", "no-such-file"), "", 3, "there is no file no-such-file"),
         (("frobnicate",), "", 2, "frobnicate"),
         (("log", "-n", "0"), "", 2, "range x>=1"),
         (("summary", "--tokens", "0"), "", 2, "range x>=1"),
@@ -315,7 +313,6 @@ def test_init_then_doctor(repository: Path) -> None:
         (("import", "/"), "", 3, "cannot read /: Is a directory"),
         (("import", sys.executable), "", 3, "is no text in UTF-8"),
         (("impact", "x" * 300), "", 3, "is neither in"),
-        (("record-coverage", "x" * 300), "", 3, "there is no file"),
         (("--repo", "x" * 300, "log"), "", 3, "cannot look at"),
         (("explain", "HEAD@{99}"), "", 3, "no commit called"),
         (("impact", "../../outside.py"), "", 3, "is neither in"),

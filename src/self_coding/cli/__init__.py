@@ -34,7 +34,6 @@ COMMANDS = {
     "relevant": ("know", "Know the code"),
     "impact": ("know", "Know the code"),
     "users": ("know", "Know the code"),
-    "record-coverage": ("know", "Know the code"),
     "summary": ("know", "Know the code"),
     "context": ("know", "Know the code"),
     "snapshot": ("restore", "Go back"),

@@ -163,25 +163,6 @@ def _uses_text(title: str, uses: Sequence[SymbolUse], limit: int) -> list[str]:
     return lines if uses else []
 
 
-@click.command("record-coverage")
-@click.argument("data", default=".coverage", type=click.Path(dir_okay=False))
-@click.pass_obj
-def record_coverage_command(session: Session, data: str) -> None:
-    """Remember from DATA what each test ran, so that `impact` leaves out the others.
-
-    DATA is a file of coverage.py with contexts that name tests. It tells most with a process for
-    each test file:
-
-    \b
-      for t in $(git ls-files 'test_*.py' '*/test_*.py'); do
-          coverage run -p --context=$t -m pytest $t; done; coverage combine
-    """
-    from self_coding.config import open_layer
-
-    facts = session.run(open_layer(session.repo).indexer.record_coverage(data))
-    session.emit({"facts": facts}, f"recorded: {facts} facts of what tests ran")
-
-
 @click.command("summary")
 @_TOKENS
 @click.option("--task", help="Rank by what this task concerns.")

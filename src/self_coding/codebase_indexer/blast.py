@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cached_property
 from pathlib import Path
 
 from self_coding.codebase_indexer import project, store
-from self_coding.codebase_indexer.coverage import GATE
 from self_coding.codebase_indexer.graph import Graph
 from self_coding.codebase_indexer.impact import Facts, assess
 from self_coding.codebase_indexer.packed import unpack_imports
-from self_coding.codebase_indexer.recorded import recorded
 from self_coding.codebase_indexer.resolve import Layout
 from self_coding.codebase_indexer.scan import decode
 from self_coding.values.code import BlindSpot, Impact
@@ -28,15 +26,9 @@ _TEST_NAME = re.compile(r"(?:test_[^/]*|[^/]*_test|tests?)\.py$")
 class Snapshot:
     """What most questions about imports need, read once."""
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        root: Path,
-        texts: Mapping[str, bytes | None] | None = None,
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
         self.connection = connection
         self.root = root
-        self.texts = texts or {}  # of files that are meant otherwise than they stand there
         self.files = store.files(connection)
         self.paths = {each.id: each.path for each in self.files}
         self.ids = {each.path: each.id for each in self.files}
@@ -48,8 +40,6 @@ class Snapshot:
 
     def source(self, path: str) -> bytes | None:
         """The bytes of a file of the working tree, None when it cannot be read."""
-        if path in self.texts:
-            return self.texts[path]
         try:
             with open(f"{self.root}/{path}", "rb", buffering=0) as file:
                 return file.read()
@@ -90,9 +80,6 @@ def impact(snapshot: Snapshot, paths: Sequence[str], *, blind: bool = True) -> I
         entries=dict.fromkeys(_files_of(snapshot, layout, described.entries), "pyproject.toml"),
         plugins=_files_of(snapshot, layout, described.plugins),
         gone={path: _importers_of_gone(snapshot, path) for path in gone},
-        recorded=recorded(
-            snapshot.connection, paths, snapshot.source, snapshot.graph, snapshot.texts
-        ),
     )
     return assess(snapshot.graph, paths, facts)
 
@@ -144,10 +131,7 @@ def _importers_of_gone(snapshot: Snapshot, path: str) -> list[str]:
 
 
 def covering_test(snapshot: Snapshot, path: str) -> str | None:
-    """The test file that covers `path`: by recorded coverage, by import, by its name.
-
-    Policies ask this. So a record that the gate made, of code that could forge it, does not count.
-    """
+    """The test file that covers `path`: by import, or by its name."""
     for found in _covering(snapshot, path):
         stem = path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
         return min(found, key=lambda test: (stem not in test.rpartition("/")[2], test))
@@ -156,14 +140,6 @@ def covering_test(snapshot: Snapshot, path: str) -> str | None:
 
 def _covering(snapshot: Snapshot, path: str) -> Iterator[Set[str]]:
     tests = snapshot.tests()
-    rows = snapshot.connection.execute(
-        "SELECT DISTINCT doer FROM coverage WHERE path = ? AND NOT once AND doer <> path"
-        " AND doer NOT IN (SELECT doer FROM coverage WHERE body = ?)",
-        (store.stored(path), GATE),
-    )
-    recorded = {store.shown(test) for (test,) in rows} & tests
-    if recorded:
-        yield recorded
     importing = set(snapshot.graph.importers(path)) & tests - {path}
     imported = {test for test in importing if _imports_itself(snapshot, test, path)}
     if imported:
@@ -180,8 +156,3 @@ def _imports_itself(snapshot: Snapshot, test: str, path: str) -> bool:
     """Whether the test names the file in an import, and does not merely run it as a package."""
     targets = store.targets(snapshot.connection, [snapshot.ids[test]])[snapshot.ids[test]]
     return snapshot.ids.get(path) in targets
-
-
-def modules(snapshot: Snapshot) -> Mapping[str, str]:
-    """Dotted name -> path of every file."""
-    return {each.module: each.path for each in snapshot.files if each.module}

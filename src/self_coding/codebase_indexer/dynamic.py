@@ -28,22 +28,11 @@ _RUN = re.compile(
     r"\b(?:subprocess\s*\.\s*\w+|Popen|check_output|check_call|create_subprocess_\w+|run_path"
     r"|os\s*\.\s*(?:system|popen|spawn\w+|posix_spawnp?))\s*\("
 )
-_FORK = re.compile(
-    r"\b(?:Process|Pool|ProcessPoolExecutor|get_context|Manager|fork|forkpty|exec[lv]p?e?)\s*\("
-    r"|\bpty\s*\.\s*spawn\s*\("
-)
-_BARE = re.compile(r"\bfrom\s+(?:subprocess|os|pty)\s+import\s+(\([^)]*\)|[^\n]*)")
-_HARMLESS = frozenset(("path", "environ", "PathLike", "PIPE", "DEVNULL", "STDOUT", "sep"))
 _MODULE_OPTION = re.compile(r"[\"']-m[\"']\s*,\s*[\"']([\w.]+)[\"']")
 _EXECUTED = re.compile(r"(?<![.\w])(exec|eval)\s*\(|\b(spec_from_file_location|exec_module)\s*\(")
 _STARTERS = ("\tsubprocess\t", "\trunpy\t", "\tasyncio.subprocess\t")  # as they are packed
 _SYSTEM = ("os.system", "os.popen", "os.spawn", "os.posix_spawn")
 STARTS = "starts programs; what they import is not seen"
-_KINDS = ("", "l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")  # of os.exec and os.spawn
-STARTING = (
-    *("subprocess", "runpy", "multiprocessing", "futures", "system", "popen", "pty", "posix"),
-    *("fork", "forkpty", *(f"{verb}{kind}" for verb in ("exec", "spawn") for kind in _KINDS)),
-)
 _FIXTURES = ("pytester", "testdir", "script_runner", "create_subprocess_")
 
 
@@ -105,19 +94,6 @@ def _programs(text: str, found: list[str], blind: list[BlindLine]) -> None:
     if started:
         line = _line(text, started.start())
         blind.append(BlindLine(line, STARTS))
-
-
-def starting_lines(text: str) -> set[int]:
-    """The lines that start another process, or fork this one, as far as a pattern can tell.
-
-    It rather names one line too many. The words that such a file holds are `STARTING`.
-    """
-    found = [*_RUN.finditer(text), *_FORK.finditer(text)]
-    for statement in _BARE.finditer(text):
-        names = set(re.findall(r"\w+", statement[1])) - _HARMLESS
-        if names:
-            found += re.finditer(rf"\b(?:{'|'.join(sorted(names))})\s*\(", text)
-    return {_line(text, each.start()) for each in found}
 
 
 def _line(text: str, at: int) -> int:

@@ -1,13 +1,12 @@
 """What a change can break: dependents, the tests that reach it, what cannot be seen, a risk.
 
-Pure. A test is left out only where a record says that it does not call what was changed, or
-where no import leads from it to the change and nothing on its way imports by a computed name.
+Pure. A test is left out only where no import leads from it to the change and nothing on its way
+imports by a computed name.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -33,28 +32,6 @@ _HEADER = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """What recorded coverage says of a change.
-
-    `tests` have a record that still holds, `asking` those of them whose record tells what they
-    asked for by imports; `ran` are the tests that called into a changed file, or loaded it;
-    `once` the files that had it called while they were imported, for all that load them, and
-    `loading` the tests in `asking` that load such a file, where that is known; `narrow` the
-    changed files of which only function bodies differ from the record; `told` the tests whose
-    record tells whether they load a changed file; `everybody`: it ran for all tests.
-    """
-
-    tests: Set[str] = frozenset()
-    asking: Set[str] = frozenset()
-    ran: Mapping[str, Set[str]] = field(default_factory=dict)
-    once: Mapping[str, Set[str]] = field(default_factory=dict)
-    loading: Mapping[str, Set[str]] = field(default_factory=dict)
-    narrow: Set[str] = frozenset()
-    told: Mapping[str, Set[str]] = field(default_factory=dict)
-    everybody: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What `assess` needs besides the graph.
 
@@ -70,7 +47,6 @@ class Facts:
     entries: Mapping[str, str] = field(default_factory=dict)
     plugins: Set[str] = frozenset()
     gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    recorded: Recorded = Recorded()
 
 
 def changed_paths(diff: str) -> tuple[str, ...]:
@@ -107,7 +83,7 @@ def assess(graph: Graph, paths: Sequence[str], facts: Facts) -> Impact:
         for path, name in sorted(facts.entries.items())
         if path in paths
     ]
-    tests = _tests(graph, paths, facts, reached, first)
+    tests = _tests(graph, paths, facts, reached)
     hidden = _hidden(paths, facts, known)
     return Impact(
         paths=tuple(paths),
@@ -121,47 +97,14 @@ def assess(graph: Graph, paths: Sequence[str], facts: Facts) -> Impact:
     )
 
 
-def _tests(
-    graph: Graph,
-    paths: Sequence[str],
-    facts: Facts,
-    reached: Set[str],
-    first: Mapping[str, str],
-) -> set[str]:
-    """The tests to run: by the record where it holds, else by the closure."""
-    recorded = facts.recorded
+def _tests(graph: Graph, paths: Sequence[str], facts: Facts, reached: Set[str]) -> set[str]:
+    """The tests to run: those in the closure, and those that reach a line nobody can follow."""
     set_up = any(path.rpartition("/")[2] in _CONFIGURATION for path in paths)
-    if set_up or reached & facts.plugins or recorded.everybody:
+    if set_up or reached & facts.plugins:
         return set(facts.tests)
-    chosen = set(paths) & facts.tests
-    for path in paths:
-        chosen |= recorded.ran.get(path, set()) & facts.tests
     by_name = {spot.path for spot in facts.blind}
     blind = {each.path for each in graph.dependents(sorted(by_name))} | by_name
-    shared = {file for path in paths for file in recorded.once.get(path, ())}
-    for file in shared & recorded.loading.keys():
-        chosen |= recorded.loading[file] & facts.tests
-    for known, believed in ((True, recorded.asking), (False, frozenset[str]())):
-        part = sorted(file for file in shared if (file in recorded.loading) is known)
-        loading = {each.path for each in graph.dependents(part)}.union(part)
-        if loading & facts.plugins:
-            return set(facts.tests)
-        chosen |= ((loading | blind) & facts.tests) - believed if part else set()
-    for believed, part in _parts(paths, recorded).items():
-        users = {user: path for user, path in first.items() if path in part}
-        closure = {each.path for each in graph.dependents(part, users)}
-        chosen |= ((closure | blind) & facts.tests) - believed
-    return chosen
-
-
-def _parts(paths: Sequence[str], recorded: Recorded) -> Mapping[Set[str], list[str]]:
-    """The changed files by the tests about which their record alone decides."""
-    found: dict[Set[str], list[str]] = defaultdict(list)
-    for path in paths:
-        narrow = path in recorded.narrow
-        believed = recorded.tests if narrow else recorded.told.get(path, frozenset())
-        found[frozenset(believed)].append(path)
-    return found
+    return {path for path in facts.tests if path in reached or path in blind}
 
 
 def _hidden(paths: Sequence[str], facts: Facts, known: Set[str]) -> list[BlindSpot]:

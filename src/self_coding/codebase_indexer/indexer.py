@@ -8,7 +8,7 @@ the index, and in `blast`, `module` and `orientation`, which answer from it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar, overload
 
@@ -16,13 +16,11 @@ from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
 from self_coding.codebase_indexer import blast, history, module, orientation
-from self_coding.codebase_indexer import recording as recordings
 from self_coding.codebase_indexer.blast import Snapshot
 from self_coding.codebase_indexer.freshness import refresh
 from self_coding.codebase_indexer.impact import changed_paths
 from self_coding.codebase_indexer.opening import Cache
 from self_coding.codebase_indexer.quiet import no_collections
-from self_coding.codebase_indexer.recorded import unrecorded
 from self_coding.codebase_indexer.store import Counts
 from self_coding.codebase_indexer.users import users
 from self_coding.errors import IndexerError
@@ -34,7 +32,6 @@ from self_coding.values.code import (
     RelevantFile,
     SymbolUsers,
 )
-from self_coding.values.recording import Recording
 
 T = TypeVar("T")
 
@@ -90,16 +87,12 @@ class CodebaseIndexer:
         self,
         paths: Sequence[str] | None = None,
         diff: str | None = None,
-        *,
-        texts: Mapping[str, bytes | None] | None = None,
     ) -> Impact:
         """What a change can break: dependents, tests that reach it, blind spots, a risk.
 
         Args:
             paths: the changed files, Python or not.
             diff: a unified diff that names them instead.
-            texts: what changed files will hold, None for one that goes; by default what they
-                hold in the working tree.
 
         Raises:
             IndexerError: neither is given.
@@ -108,7 +101,7 @@ class CodebaseIndexer:
             raise IndexerError("impact of what?", hint="give paths, or a diff")
         named = [self._relative(path) for path in paths or ()]
         wanted = list(dict.fromkeys([*named, *(changed_paths(diff) if diff else ())]))
-        return await threads.in_thread(self._answer, lambda snap: blast.impact(snap, wanted), texts)
+        return await threads.in_thread(self._answer, lambda snap: blast.impact(snap, wanted))
 
     async def affected_tests(self, paths: Sequence[str]) -> list[str]:
         """The test files to run after changing `paths`, nearest first."""
@@ -135,42 +128,12 @@ class CodebaseIndexer:
         return await threads.in_thread(self._answer, lambda snap: users(snap, symbol, home))
 
     async def has_test_coverage(self, path: str) -> bool:
-        """Whether a test covers `path`: by recorded coverage, by import, or by its name."""
+        """Whether a test covers `path`: by import, or by its name."""
         wanted = self._relative(path)
         found = await threads.in_thread(
             self._answer, lambda snap: blast.covering_test(snap, wanted)
         )
         return found is not None
-
-    async def record_coverage(self, data: Mapping[str, Iterable[str]] | str | Path) -> int:
-        """Remember what tests ran, so that `impact` can leave out the others; how many facts.
-
-        Args:
-            data: test id or test file -> the paths whose functions it called; or a data file of
-                coverage.py with contexts. What is known of other tests stays.
-
-        Raises:
-            IndexerError: the data file is none, or has no context that names a test.
-        """
-        return await threads.in_thread(self._write, lambda snap: recordings.record(snap, data))
-
-    async def remember(self, recording: Recording, sources: Mapping[str, bytes | None]) -> int:
-        """Remember which lines the gate saw tests run, of a tree whose files were `sources`.
-
-        What is known of other tests stays; how many facts.
-        """
-        return await threads.in_thread(
-            self._write, lambda snap: recordings.remember(snap, recording, sources)
-        )
-
-    async def unrecorded(self) -> list[str]:
-        """The test files of which there is no record of coverage that still holds."""
-
-        def asked(snap: Snapshot) -> list[str]:
-            tests = snap.tests()
-            return sorted(unrecorded(snap.connection, tests, snap.source, snap.graph))
-
-        return await threads.in_thread(self._answer, asked)
 
     @overload
     async def get_relevant_files(
@@ -225,21 +188,12 @@ class CodebaseIndexer:
     def _ask_database(self, work: Callable[[Database], T]) -> T:
         return self._ask(lambda database, _: work(database))
 
-    def _answer(
-        self, work: Callable[[Snapshot], T], texts: Mapping[str, bytes | None] | None = None
-    ) -> T:
+    def _answer(self, work: Callable[[Snapshot], T]) -> T:
         def read(database: Database) -> T:
             with no_collections(), database.read() as connection:
-                return work(Snapshot(connection, self.repo_path, texts))
-
-        return self._ask_database(read)
-
-    def _write(self, work: Callable[[Snapshot], T]) -> T:
-        def write(database: Database) -> T:
-            with database.write() as connection:
                 return work(Snapshot(connection, self.repo_path))
 
-        return self._ask_database(write)
+        return self._ask_database(read)
 
     def _relative(self, path: str) -> str:
         """A path as the index names it: relative to the repository, with "/"."""

@@ -18,10 +18,6 @@ older schema. Nothing here reads the working tree or decides what is out of date
               itself, which FTS5 splits at "_" alone
     terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
     folders   path, stamp           where a new file would show
-    recorded  doer, newest          the highest id of a file when this test file was recorded
-    coverage  doer, once            for this test file, or once for all that load this file
-              path, body            this function body ran, as recorded (outline); doer "" is all
-              hash, outline         of the file then
 
 Rows of `words` are never changed: a changed file gets a new row, and rows that are no longer in
 `files.doc` are dead. Every reader joins through `files.doc`; when many are dead all are rewritten.
@@ -58,11 +54,6 @@ CREATE VIRTUAL TABLE words USING fts5(
 INSERT INTO words (words, rank) VALUES ('pgsz', 16000);
 CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
-CREATE TABLE recorded (doer PRIMARY KEY, newest INTEGER) WITHOUT ROWID;
-CREATE TABLE coverage (
-    doer, once INTEGER, path, hash BLOB, outline BLOB, body BLOB,
-    PRIMARY KEY (path, doer, once, body)
-) WITHOUT ROWID;
 """
 MIGRATIONS = (SCHEMA, commits.SCHEMA)  # the second: the history of git
 

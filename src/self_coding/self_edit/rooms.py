@@ -22,7 +22,6 @@ from self_coding.values.attempts import (
     SimilarAttempt,
 )
 from self_coding.values.code import Impact, RelevantFile
-from self_coding.values.recording import Recording
 from self_coding.values.repository import (
     Candidate,
     Change,
@@ -67,15 +66,9 @@ class Index(Protocol):
     async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]: ...
     async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str: ...
     async def impact(
-        self,
-        paths: Sequence[str] | None = None,
-        diff: str | None = None,
-        *,
-        texts: Files | None = None,
+        self, paths: Sequence[str] | None = None, diff: str | None = None
     ) -> Impact: ...
     async def has_test_coverage(self, path: str) -> bool: ...
-    async def unrecorded(self) -> list[str]: ...
-    async def remember(self, recording: Recording, sources: Files) -> int: ...
 
 
 class Journal(Protocol):

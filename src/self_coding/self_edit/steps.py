@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from self_coding.errors import EditError, SelfCodingError
+from self_coding.errors import EditError
 from self_coding.self_edit import account
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors.protocol import Editor
@@ -29,7 +29,6 @@ Facts = dict[str, Json]
 Told = tuple[str, Facts]
 """The event that a step amounts to: its kind and its facts."""
 
-_AT_ONCE = 500  # files that are read at once
 _GRACE = 10.0  # seconds an editor may take to end itself at its limit before it is ended
 
 
@@ -195,17 +194,11 @@ class Steps:
             return past
         if isinstance(candidate, Conflict):
             return _conflict(candidate)
-        paths = list(change.paths)
-        texts = await rooms.repository.read(candidate.commit, paths)
-        impact = await rooms.index.impact(paths=paths, texts=texts)
-        unrecorded = await rooms.index.unrecorded()
-        report: GateReport = await rooms.repository.test(
-            candidate, first=impact.tests, record=unrecorded
-        )
+        impact = await rooms.index.impact(paths=list(change.paths))
+        report: GateReport = await rooms.repository.test(candidate, first=impact.tests)
         facts = account.report_facts(report)
         if not report.passed:
             return refused(By.GATE, account.why_red(report), more=facts)
-        await self._remember(mine, report)
         return Kind.TESTED, {
             **facts,
             "commit": candidate.commit,
@@ -213,20 +206,6 @@ class Steps:
             "onto": candidate.onto,
             "head": candidate.head,
         }
-
-    async def _remember(self, mine: History, report: GateReport) -> None:
-        """Hand what the gate recorded to the index; nothing of the attempt depends on it."""
-        recording = report.recording
-        if recording is None or recording.silence:
-            return
-        try:
-            paths, sources = sorted(recording.paths), dict[str, bytes | None]()
-            for start in range(0, len(paths), _AT_ONCE):
-                some = paths[start : start + _AT_ONCE]
-                sources |= await self._rooms.repository.read(report.commit, some)
-            await self._rooms.index.remember(recording, sources)
-        except SelfCodingError as error:
-            self.say(mine.attempt, "warning", f"what the tests ran was not recorded: {error}")
 
     async def _approve(self, mine: History) -> Told:
         change, ask = await self._change(mine), self._means.ask

@@ -25,7 +25,6 @@ from self_coding.values.attempts import (
 )
 from self_coding.values.code import Impact, RelevantFile
 from self_coding.values.edits import Assignment, EditReport
-from self_coding.values.recording import Recording
 from self_coding.values.repository import (
     Candidate,
     Change,
@@ -211,14 +210,6 @@ class MemoryIndex:
     async def has_test_coverage(self, path: str) -> bool:
         """Everything is covered."""
         return True
-
-    async def unrecorded(self) -> list[str]:
-        """Nothing is to be recorded."""
-        return []
-
-    async def remember(self, recording: Recording, sources: Files) -> int:
-        """Nothing is kept."""
-        return 0
 
 
 @dataclass

@@ -8,7 +8,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import coverage
 import pytest
 
 from self_coding import CodebaseIndexer
@@ -213,42 +212,8 @@ async def test_impact_of_a_deleted_file(tree: Path, write, indexer) -> None:
     assert [each.path for each in found.dependents] == ["pkg/b.py", "tests/test_b.py"]
 
 
-async def test_recorded_coverage_narrows(tree: Path, write, indexer) -> None:
-    """After a record, a changed body runs only the tests that call it; a constant runs all."""
-    write(**PKG, **{"tests/test_a.py": "import pkg.a\ndef test_a(): pkg.a.one()\n"})
-    write(**{"pkg/a.py": "def one():\n    return 1\n"})
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py", "tests/test_b.py"]
-    await indexer.record_coverage(
-        {"tests/test_a.py::test_a": [str(tree / "pkg/a.py")], "tests/test_b.py": []}
-    )
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
-    write(**{"pkg/a.py": "def one():\n    return 2 + 0\n"})
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
-    write(**{"pkg/a.py": "LIMIT = 3\ndef one(): return 1\n"})
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py", "tests/test_b.py"]
-
-
-async def test_a_stale_record_is_not_believed(write, indexer) -> None:
-    """When something else that a test ran has changed since, its imports decide again."""
-    write(**PKG, **{"pkg/d.py": "def d():\n    return 1\n", "tests/test_x.py": "def test_x(): 1\n"})
-    await indexer.record_coverage(
-        {"tests/test_b.py": ["pkg/d.py"], "tests/test_x.py": ["pkg/a.py"]}
-    )
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_x.py"]
-    write(**{"pkg/d.py": "def d():\n    return 2\n"})
-    assert "tests/test_b.py" in await indexer.affected_tests(["pkg/a.py"])
-
-
-async def test_coverage_counts_as_test_coverage(write, indexer) -> None:
-    """A file that no test imports is covered when a record says that a test ran it."""
-    write(**PKG)
-    assert not await indexer.has_test_coverage("pkg/a.py")
-    await indexer.record_coverage({"tests/test_b.py": ["pkg/a.py"]})
-    assert await indexer.has_test_coverage("pkg/a.py")
-
-
 async def test_coverage_by_name(write, indexer) -> None:
-    """A test of the file's name covers it, where neither record nor import says more."""
+    """A test of the file's name covers it, where no import says more."""
     write(**PKG, **{"tests/test_a.py": "def test_a(): pass\n"})
     info = await indexer.get_module_info("pkg/a.py")
     assert info is not None
@@ -274,30 +239,6 @@ async def test_impact_of_nothing(write, indexer) -> None:
     write(**PKG)
     with pytest.raises(IndexerError, match="impact of what"):
         await indexer.impact()
-
-
-async def test_a_coverage_data_file(tree: Path, write, indexer) -> None:
-    """A data file of coverage.py with contexts is read; one that is none is refused."""
-    write(**PKG | {"pkg/a.py": "def one():\n    return 1\n\ndef two():\n    return 2\n"})
-    write(**{"tests/test_a.py": "from pkg.a import one\ndef test_a():\n    assert one() == 1\n"})
-    data = coverage.CoverageData(str(tree / ".git/cov"))
-    data.set_context("tests/test_a.py::test_a|run")
-    data.add_lines({str(tree / "pkg/a.py"): [1, 2, 4], str(tree / "tests/test_a.py"): [3]})
-    data.set_context("tests.test_b.test_b")
-    data.add_lines({str(tree / "pkg/a.py"): [1, 4], "/elsewhere.py": [1]})
-    data.write()
-    data.close()
-    await indexer.record_coverage(tree / ".git/cov")
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py", "tests/test_b.py"]
-    write(**{"pkg/a.py": "def one():\n    return 1\n\ndef two():\n    return 22\n"})
-    assert await indexer.affected_tests(["pkg/a.py"]) == []
-    write(**{"pkg/a.py": "def one():\n    return 11\n\ndef two():\n    return 2\n"})
-    assert await indexer.affected_tests(["pkg/a.py"]) == ["tests/test_a.py"]
-    write(**{"no.db": "x"})
-    with pytest.raises(IndexerError, match="no coverage data file"):
-        await indexer.record_coverage(tree / "no.db")
-    with pytest.raises(IndexerError, match="names no test"):
-        await indexer.record_coverage({"what": ["pkg/a.py"]})
 
 
 async def test_dead_text_is_swept(tree: Path, write, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from self_coding.codebase_indexer.graph import Graph
-from self_coding.codebase_indexer.impact import Facts, Recorded, assess, changed_paths
+from self_coding.codebase_indexer.impact import Facts, assess, changed_paths
 from self_coding.values.code import BlindSpot
 
 PATHS = dict(
@@ -56,7 +56,7 @@ def test_packages_beyond_a_folder_without_init_are_needed() -> None:
     assert graph.importers("pkg/__init__.py") == ["pkg/ns/mod.py", "tests/test_mod.py"]
 
 
-def test_impact_without_a_record_is_the_closure() -> None:
+def test_impact_is_the_closure() -> None:
     """The affected tests are those from which imports lead to the change."""
     found = assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS))
     assert found.tests == ("tests/test_a.py", "tests/test_c.py")
@@ -69,36 +69,6 @@ def test_a_changed_test_is_affected() -> None:
     assert assess(GRAPH, ["tests/test_none.py"], Facts(tests=TESTS)).tests == (
         "tests/test_none.py",
     )
-
-
-def test_record_narrows_bodies_only() -> None:
-    """The record leaves a test out only where nothing but function bodies changed."""
-    ran = {"pkg/a.py": frozenset(("tests/test_c.py",))}
-    body = Recorded(tests=TESTS, ran=ran, narrow=frozenset(("pkg/a.py",)))
-    wide = Recorded(tests=TESTS, ran=ran)
-    assert assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, recorded=body)).tests == (
-        "tests/test_c.py",
-    )
-    assert assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, recorded=wide)).tests == (
-        "tests/test_a.py",
-        "tests/test_c.py",
-    )
-
-
-def test_tests_without_a_record_fall_back_to_the_closure() -> None:
-    """A test that has no valid record is kept when imports lead from it to the change."""
-    ran = {"pkg/a.py": frozenset(("tests/test_c.py",))}
-    some = Recorded(tests=frozenset(("tests/test_c.py",)), ran=ran, narrow=frozenset(("pkg/a.py",)))
-    found = assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, recorded=some))
-    assert found.tests == ("tests/test_a.py", "tests/test_c.py")
-
-
-def test_blind_tests_without_a_record_are_kept() -> None:
-    """A test that imports by computed names and has no record runs even for a changed body."""
-    blind = BlindSpot(path="tests/test_none.py", line=3, reason="computed")
-    body = Recorded(narrow=frozenset(("pkg/a.py",)))
-    found = assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, blind=(blind,), recorded=body))
-    assert "tests/test_none.py" in found.tests
 
 
 def test_blind_spots_widen_and_are_told() -> None:
@@ -163,19 +133,3 @@ def test_paths_of_a_diff() -> None:
     )
     assert set(changed_paths(diff)) == {"one.py", "old.py", "from.py", "to.py", "ü.py", "img.png"}
     assert changed_paths("") == ()
-
-
-def test_a_record_of_loading_decides_where_it_is_whole() -> None:
-    """A test that is known not to have loaded a changed file is left out; one not known is kept."""
-    loaded = {"pkg/a.py": frozenset(("tests/test_c.py",))}
-    whole = Recorded(tests=TESTS, ran=loaded, told={"pkg/a.py": TESTS})
-    partly = Recorded(tests=TESTS, ran=loaded, told={"pkg/a.py": frozenset(("tests/test_c.py",))})
-    unseen = Recorded(tests=TESTS, ran=loaded)
-    assert assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, recorded=whole)).tests == (
-        "tests/test_c.py",
-    )
-    for recorded in (partly, unseen):
-        assert assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS, recorded=recorded)).tests == (
-            "tests/test_a.py",
-            "tests/test_c.py",
-        )
