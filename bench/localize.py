@@ -5,7 +5,7 @@
     python bench/localize.py --set ... --repos psf/requests --each 10
     python bench/localize.py --set ... --summary                       # with the task told
     python bench/localize.py --set ... --made 280 --histories ../shared/bench/histories \
-        --without lately                                # tasks made of the histories' commits
+        --without recency                                # tasks made of the histories' commits
 
 The set's own `score.py` asks the public API with a fresh index per task; this one keeps one index
 per repository and asks each task once per table row, so that the rows differ in the signal alone.
@@ -33,13 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import made
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import (
-    history,
-    orientation,
-    queries,
-    relevance,
-    store,
-)
+from self_coding.codebase_indexer import history, ranking, search, store
 from self_coding.codebase_indexer.freshness import refresh
 
 Row = dict[str, Any]
@@ -81,7 +75,7 @@ def _scorer(folder: Path) -> ModuleType:
 
 def _variants(without: str | None) -> dict[str, dict[str, float]]:
     """Row name -> weights."""
-    full = dict(relevance.WEIGHTS)
+    full = dict(ranking.WEIGHTS)
     rows = {"all signals": full}
     if without:
         off = without.split(",")
@@ -130,7 +124,7 @@ def _given(chosen: argparse.Namespace, repo: str) -> list[Row]:
 def _asked(row: Row, database: Database, weights: dict[str, float], scorer: ModuleType) -> Row:
     before = time.process_time()
     with database.read() as connection:
-        ranked = queries.relevant(connection, row["task"], weights=weights)[:10]
+        ranked = search.rank_files(connection, row["task"], weights=weights)[:10]
     taken = time.process_time() - before
     measured = scorer.measure([each.file.path for each in ranked], row["files"])
     return {"repo": row["repo"], "kind": row["kind"], "cpu": taken, **measured}
@@ -138,10 +132,10 @@ def _asked(row: Row, database: Database, weights: dict[str, float], scorer: Modu
 
 def _summarised(row: Row, database: Database, root: Path, scorer: ModuleType) -> Row:
     before = time.process_time()
-    text = orientation.summarise(database, root, 4000, row["task"])
+    text = search.summarize(database, root, 4000, row["task"])
     taken = time.process_time() - before
     files, symbols = scorer.named(text, row, root)
-    ranked = _asked(row, database, dict(relevance.WEIGHTS), scorer)
+    ranked = _asked(row, database, dict(ranking.WEIGHTS), scorer)
     told = {"files named": files, "recall@10": ranked["recall@10"], "cpu": taken}
     if symbols is not None:
         told["symbols named"] = symbols

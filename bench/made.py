@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from self_coding.codebase_indexer import relevance
+from self_coding.codebase_indexer import ranking
 
 _FORMAT = "--format=%x01%H %P%x02%B%x02"
 _TEST = re.compile(
@@ -57,7 +57,7 @@ def _files(tokens: list[str]) -> list[str]:
         path
         for status, path in changed
         if status == "M" and path.endswith(".py")
-        if not _TEST.search(path) and not relevance.is_aside(path)
+        if not _TEST.search(path) and not ranking.is_auxiliary(path)
     )
     return files if len(changed) <= _FILES and len(files) <= _PRODUCT else []
 

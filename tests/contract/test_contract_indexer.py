@@ -163,6 +163,7 @@ async def test_summary(indexer: CodebaseIndexer) -> None:
     assert "Codebase Summary" in text
     assert "Total modules: 4" in text
     assert "calculator" in text
+    assert "myproject.calculator" in text and "myproject.utils" in text
     assert "Calculator" in text
     assert "add" in text
     for budget in (0, 1, 5, 20, 100):

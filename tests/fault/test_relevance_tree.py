@@ -183,5 +183,5 @@ async def test_words_of_the_past_alone_find_nothing(indexer: CodebaseIndexer, ro
 async def test_summary_follows_the_task(indexer: CodebaseIndexer) -> None:
     """With a task, the summary tells its files first, and names all others that hold anything."""
     text = await indexer.get_summary(task="merging of cookies")
-    assert text.index(" cookies: merge_cookies") < text.index("Session")
+    assert text.index(" pkg.cookies: merge_cookies") < text.index("Session")
     assert "pkg/: adapters chunks cookies sessions" in text

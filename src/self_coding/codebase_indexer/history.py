@@ -18,8 +18,8 @@ from pathlib import Path
 from self_coding.adapters import process
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import git_directories
-from self_coding.codebase_indexer import commits
-from self_coding.codebase_indexer.commits import Commit, Reached
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.store import Commit, HistoryReached
 from self_coding.errors import ProcessError
 
 DEPTH = 5_000  # commits without merges; chosen on the development set
@@ -55,7 +55,7 @@ def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: in
     """
     now = head(repo_path)
     with database.read() as connection:
-        known = commits.reached(connection)
+        known = store.history_reached(connection)
     if now != known.head:
         known = _follow(database, repo_path, known, now)
     if known.more and known.back < depth:
@@ -63,42 +63,46 @@ def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: in
         _deepen(database, repo_path, known, min(further, depth - known.back))
 
 
-def _follow(database: Database, repo_path: Path, known: Reached, now: str) -> Reached:
+def _follow(database: Database, repo_path: Path, known: HistoryReached, now: str) -> HistoryReached:
     """Read the commits that HEAD has gained since, and silence those that it has lost.
 
     Where git cannot tell, or too little would be left, all is forgotten, to be read again.
     """
-    anew = Reached(now, now, 0, more=bool(now))
+    anew = HistoryReached(now, now, 0, more=bool(now))
     gone = _hashes(repo_path, f"{now}..{known.head}") if now and known.head else None
     new = _commits(repo_path, f"{known.head}..{now}", DEPTH) if gone is not None else []
     with database.write() as connection:
-        if commits.reached(connection) != known:
-            return commits.reached(connection)  # another process was quicker, and read the same
-        commits.bury(connection, gone or ())
-        commits.add(connection, new)
+        if store.history_reached(connection) != known:
+            return store.history_reached(
+                connection
+            )  # another process was quicker, and read the same
+        store.silence_commits(connection, gone or ())
+        store.add_commits(connection, new)
         known = known._replace(head=now)
-        if gone is None or (known.more and commits.is_mostly_dead(connection)):
-            commits.clear(connection)
+        if gone is None or (known.more and store.are_commits_mostly_dead(connection)):
+            store.clear_commits(connection)
             known = anew
-        commits.note(connection, known)
+        store.put_history_reached(connection, known)
     return known
 
 
-def _deepen(database: Database, repo_path: Path, known: Reached, count: int) -> None:
+def _deepen(database: Database, repo_path: Path, known: HistoryReached, count: int) -> None:
     """Read `count` commits older than those that are known, of the same walk."""
     older = _commits(repo_path, known.base, count, skip=known.back)
     same = known.base == known.head
     gone = [] if same else _hashes(repo_path, f"{known.head}..{known.base}")
     with database.write() as connection:
-        if commits.reached(connection) != known:
+        if store.history_reached(connection) != known:
             return
         if gone is None:  # git has collected where the walk began
-            commits.clear(connection)
-            commits.note(connection, Reached())
+            store.clear_commits(connection)
+            store.put_history_reached(connection, HistoryReached())
             return
-        commits.add(connection, older, older=True)
-        commits.bury(connection, gone)
-        commits.note(connection, known._replace(back=known.back + count, more=len(older) == count))
+        store.add_commits(connection, older, older=True)
+        store.silence_commits(connection, gone)
+        store.put_history_reached(
+            connection, known._replace(back=known.back + count, more=len(older) == count)
+        )
 
 
 def head(repo_path: Path) -> str:

@@ -2,7 +2,7 @@
 
 Every question first makes sure that the index speaks of the working tree as it is now. Public
 methods are async and keep the event loop free; the blocking work is in `freshness`, which writes
-the index, and in `blast`, `module` and `orientation`, which answer from it.
+the index, and in `blast`, `module` and `search`, which answer from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, overload
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.places import database_path, git_directories
-from self_coding.codebase_indexer import blast, history, module, orientation
+from self_coding.codebase_indexer import blast, history, module, search
 from self_coding.codebase_indexer.blast import Snapshot
 from self_coding.codebase_indexer.freshness import refresh
 from self_coding.codebase_indexer.impact import changed_paths
@@ -157,14 +157,14 @@ class CodebaseIndexer:
         """The files that a task concerns, best first, with scores and what spoke for each."""
         return await threads.in_thread(
             self._ask_database,
-            lambda database: orientation.relevant(database, self.repo_path, task, limit),
+            lambda database: search.relevant_files(database, self.repo_path, task, limit),
         )
 
     async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
         """The code in at most `max_tokens`: all files, then names, what is leaned on first."""
         return await threads.in_thread(
             self._ask_database,
-            lambda database: orientation.summarise(database, self.repo_path, max_tokens, task),
+            lambda database: search.summarize(database, self.repo_path, max_tokens, task),
         )
 
     def close(self) -> None:

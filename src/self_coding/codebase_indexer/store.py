@@ -18,6 +18,10 @@ older schema. Nothing here reads the working tree or decides what is out of date
               itself, which FTS5 splits at "_" alone
     terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
     folders   path, stamp           where a new file would show
+    commits   id, hash, time, live  past commits; live: 1 while HEAD descends from it
+    touched   commit_id, path       their Python files, under the name they had then
+    renames   commit_id, old, new
+    messages  title, body           full text of their messages (contentless), rowid = commits.id
 
 Rows of `words` are never changed: a changed file gets a new row, and rows that are no longer in
 `files.doc` are dead. Every reader joins through `files.doc`; when many are dead all are rewritten.
@@ -28,10 +32,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from self_coding.codebase_indexer import commits
 from self_coding.codebase_indexer.packed import Symbol, unpack_symbols, whole
 
 APPLICATION = 0x5C1DE8
@@ -55,7 +58,19 @@ INSERT INTO words (words, rank) VALUES ('pgsz', 16000);
 CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
 """
-MIGRATIONS = (SCHEMA, commits.SCHEMA)  # the second: the history of git
+HISTORY_SCHEMA = """
+CREATE TABLE commits (
+    id INTEGER PRIMARY KEY, hash TEXT UNIQUE, time INTEGER, live INTEGER NOT NULL
+);
+CREATE TABLE touched (commit_id INTEGER, path TEXT, PRIMARY KEY (commit_id, path)) WITHOUT ROWID;
+CREATE TABLE renames (
+    old TEXT, commit_id INTEGER, new TEXT, PRIMARY KEY (old, commit_id)
+) WITHOUT ROWID;
+CREATE VIRTUAL TABLE messages USING fts5 (
+    title, body, content='', tokenize='porter unicode61'
+);
+"""
+MIGRATIONS = (SCHEMA, HISTORY_SCHEMA)
 
 
 class File(NamedTuple):
@@ -320,3 +335,179 @@ def stored(path: str) -> str | bytes:
     except UnicodeEncodeError:
         return os.fsencode(path)
     return path
+
+
+# --- Git's history, for `history` to fill and `search` to ask. Only live commits, those that can
+# be reached from HEAD, ever vote. Ids grow along each walk of git's: a parent's is the lower one.
+
+_FIRST_COMMIT = 1 << 32  # the id of the first commit that is stored; older ones come below it
+_MOST_RENAMES = 8  # renames followed from a file's old name to its present one
+
+
+class Commit(NamedTuple):
+    """One past commit; `paths` are its Python files, `renames` pairs of (old, new)."""
+
+    hash: str
+    time: int
+    message: str
+    paths: tuple[str, ...]
+    renames: tuple[tuple[str, str], ...]
+
+
+class HistoryReached(NamedTuple):
+    """How far history was read: up to `head`, and `back` commits down from `base`, the HEAD at
+    which reading began; `more` if there are older ones. All empty before the first reading."""
+
+    head: str = ""
+    base: str = ""
+    back: int = 0
+    more: bool = False
+
+
+def history_reached(connection: sqlite3.Connection) -> HistoryReached:
+    """Return how far history was read."""
+    stored = meta(connection, "history_reached")
+    if not stored:
+        return HistoryReached()
+    head, base, back, more = stored.split(" ")
+    return HistoryReached(head, base, int(back), more == "more")
+
+
+def put_history_reached(connection: sqlite3.Connection, reached: HistoryReached) -> None:
+    """Store how far history was read."""
+    more = "more" if reached.more else "all"
+    put_meta(connection, "history_reached", f"{reached.head} {reached.base} {reached.back} {more}")
+
+
+def clear_commits(connection: sqlite3.Connection) -> None:
+    """Forget every commit."""
+    for table in ("commits", "touched", "renames"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - three constants
+    connection.execute("INSERT INTO messages (messages) VALUES ('delete-all')")
+
+
+def are_commits_mostly_dead(connection: sqlite3.Connection) -> bool:
+    """Return whether fewer than half of the stored commits are live."""
+    query = "SELECT total(live), count(*) FROM commits"
+    live, stored = connection.execute(query).fetchone()
+    return bool(live * 2 < stored)
+
+
+def silence_commits(connection: sqlite3.Connection, hashes: Iterable[str]) -> None:
+    """Mark commits as no longer reachable from HEAD."""
+    connection.executemany("UPDATE commits SET live = 0 WHERE hash = ?", ((h,) for h in hashes))
+
+
+def add_commits(
+    connection: sqlite3.Connection, commits: Sequence[Commit], *, older: bool = False
+) -> None:
+    """Store commits, given newest first, above all others or (`older`) below them.
+
+    A stored one becomes live again. One that touched no Python file is left out, one that only
+    has renames gets no message.
+    """
+    relevant = [commit for commit in reversed(commits) if commit.paths or commit.renames]
+    lowest, highest = connection.execute("SELECT min(id), max(id) FROM commits").fetchone()
+    first = _FIRST_COMMIT if lowest is None else lowest - len(relevant) if older else highest + 1
+    for id, commit in enumerate(relevant, first):
+        row = connection.execute("SELECT id FROM commits WHERE hash = ?", (commit.hash,)).fetchone()
+        if row:
+            connection.execute("UPDATE commits SET live = 1 WHERE id = ?", row)
+            continue
+        connection.execute(
+            "INSERT INTO commits VALUES (?, ?, ?, 1)", (id, commit.hash, commit.time)
+        )
+        if commit.paths:
+            title, _, body = commit.message.partition("\n")
+            connection.execute(
+                "INSERT INTO messages (rowid, title, body) VALUES (?, ?, ?)", (id, title, body)
+            )
+        connection.executemany(
+            "INSERT OR IGNORE INTO touched VALUES (?, ?)", [(id, path) for path in commit.paths]
+        )
+        connection.executemany(
+            "INSERT OR REPLACE INTO renames VALUES (?, ?, ?)",
+            [(old, id, new) for old, new in commit.renames],
+        )
+
+
+def commits_like(
+    connection: sqlite3.Connection, words: Sequence[str], *, limit: int
+) -> list[tuple[int, float]]:
+    """Return (id, BM25) of the live commits whose messages are most like words, best first."""
+    if not words:
+        return []
+    rows = connection.execute(
+        "SELECT c.id, -bm25(messages, 1.0, 0.5) AS score FROM messages"
+        " JOIN commits c ON c.id = messages.rowid AND c.live"
+        " WHERE messages MATCH ? ORDER BY score DESC, c.id DESC LIMIT ?",
+        (" OR ".join(quoted(word) for word in words), limit),
+    )
+    return [(id, score) for id, score in rows]
+
+
+def commit_ages(connection: sqlite3.Connection) -> dict[int, int]:
+    """Return how many of the live commits are younger than each, by their dates.
+
+    So it is the same however history was read, and whichever branches were read before.
+    """
+    rows = connection.execute("SELECT id FROM commits WHERE live ORDER BY time DESC, id DESC")
+    return {id: age for age, (id,) in enumerate(rows)}
+
+
+def paths_of_commit(connection: sqlite3.Connection, id: int) -> list[str]:
+    """Return the Python files of a commit, under the names they had then."""
+    rows = connection.execute("SELECT path FROM touched WHERE commit_id = ?", (id,))
+    return [path for (path,) in rows]
+
+
+def touched_paths(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Return (path, commit id) of everything that stored commits touched, live or not."""
+    return connection.execute("SELECT path, commit_id FROM touched").fetchall()
+
+
+def renamed_path(connection: sqlite3.Connection, path: str, since: int) -> str | None:
+    """Return the name that live commits newer than `since` gave a file last, None for none."""
+    name: str | None = None
+    for _ in range(_MOST_RENAMES):
+        row = connection.execute(
+            "SELECT r.new, r.commit_id FROM renames r JOIN commits c ON c.id = r.commit_id"
+            " WHERE r.old = ? AND r.commit_id > ? AND c.live ORDER BY r.commit_id LIMIT 1",
+            (name or path, since),
+        ).fetchone()
+        if not row:
+            break
+        name, since = row
+    return name
+
+
+# --- The full text, for `search`.
+
+
+def match_words(
+    connection: sqlite3.Connection,
+    live: Mapping[int, int],
+    terms: Sequence[str],
+    weights: Sequence[float],
+    field: str = "",
+) -> dict[int, float]:
+    """Return file id -> weighted BM25 of the files that hold any of the terms.
+
+    A file that holds them only in fields that count nothing is left out.
+
+    Args:
+        connection: the index.
+        live: `versions()`; a join would look through all files for each row.
+        terms: words, or phrases of several.
+        weights: what an occurrence counts in each of `FIELDS`.
+        field: the only field to look into.
+    """
+    if not terms:
+        return {}
+    query = " OR ".join(quoted(term) for term in terms)
+    score = f"-bm25(words, {', '.join(str(float(weight)) for weight in weights)})"
+    rows = connection.execute(
+        f"SELECT rowid, {score} FROM words WHERE words MATCH ?",  # noqa: S608 - only numbers
+        (f"{field} : ({query})" if field else query,),
+    )
+    return {live[row]: value for row, value in rows if value > 0 and row in live}

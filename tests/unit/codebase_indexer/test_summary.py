@@ -19,6 +19,7 @@ def _outline(path: str, *names: str, **more: float) -> Outline:
     heads += [("def", name, "") for name in names]
     return Outline(
         path=path,
+        module=path.removesuffix(".py").replace("/", "."),
         is_test="test" in path,
         symbols=_packed(*heads),
         changes=more.get("changes", 0.0),
@@ -40,14 +41,21 @@ def test_names_everything_when_there_is_room() -> None:
     text = summary.write(MODULES, 4000)
     assert text.startswith("# Codebase Summary\nTotal modules: 4 (1 of them tests)")
     assert "pkg/: a b" in text and "pkg/sub/: c" in text and "tests/ (1)" in text
-    assert " a: first" in text and "  Thing: method" in text
+    assert " pkg.a: first" in text and "  Thing: method" in text
     assert "test_first" not in text
+
+
+def test_every_module_is_named_as_an_import_names_it() -> None:
+    """With room, each module's dotted name is in the text, also of one that defines nothing."""
+    modules = [*MODULES, Outline(path="src/pkg/flags.py", module="pkg.flags", lines=3)]
+    text = summary.write(modules, 4000)
+    assert [name for name in ("pkg.a", "pkg.b", "pkg.sub.c", "pkg.flags") if name not in text] == []
 
 
 def test_what_is_changed_or_imported_most_comes_first() -> None:
     """The order is that of use, not of the alphabet."""
     text = summary.write(MODULES, 4000)
-    assert text.index("b: second") < text.index("a: first")
+    assert text.index("pkg.b: second") < text.index("pkg.a: first")
     assert [module.path for module in summary.rank(MODULES)] == [
         "pkg/b.py",
         "pkg/sub/c.py",
@@ -132,14 +140,17 @@ def _classes(number: int) -> Outline:
     heads = [("def", f"function_{number}", ""), ("class", f"Bare{number}", "")]
     heads += [("class", f"Full{number}", "")]
     heads += [("def", f"method_{number}_{n}", f"Full{number}") for n in range(9)]
-    return Outline(path=f"pkg/m{number:02}.py", symbols=_packed(*heads), changes=100.0 - number)
+    name = f"m{number:02}"
+    return Outline(
+        path=f"pkg/{name}.py", module=f"pkg.{name}", symbols=_packed(*heads), changes=100.0 - number
+    )
 
 
 def test_classes_come_before_methods() -> None:
     """With little room, more files tell their classes than their methods, the first ones both."""
     text = summary.write([_classes(number) for number in range(30)], 700)
     lines = text.split("\n")
-    told = [number for number in range(30) if f" m{number:02}: function_{number}" in lines]
+    told = [number for number in range(30) if f" pkg.m{number:02}: function_{number}" in lines]
     both = [number for number in told if f"  Bare{number} Full{number}" in lines]
     full = [number for number in told if f"method_{number}_8" in text]
     assert told == list(range(len(told)))
@@ -150,7 +161,7 @@ def test_classes_come_before_methods() -> None:
 def test_a_class_with_methods_has_a_line_of_its_own() -> None:
     """Classes that tell no methods share a line; each name is told once."""
     text = summary.write([_classes(1)], 4000)
-    assert " m01: function_1\n  Bare1\n  Full1: method_1_0 method_1_1" in text
+    assert " pkg.m01: function_1\n  Bare1\n  Full1: method_1_0 method_1_1" in text
     assert text.count("Full1") == 1
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from self_coding.codebase_indexer import lexical, mentions
+from self_coding.codebase_indexer.task_parser import parse_task, search_terms
 
 ISSUE = """`Session.send` drops headers
 <!-- please describe -->
@@ -32,7 +32,7 @@ dask: 1.0.0
 
 def test_title_prose_and_code_are_told_apart() -> None:
     """The first line is the title, a fence is code, and the rest is prose."""
-    read = mentions.read(ISSUE)
+    read = parse_task(ISSUE)
     assert read.title == "`Session.send` drops headers"
     assert "fetch_all" in read.code and "fetch_all" not in read.prose
     assert "keep_alive" in read.prose
@@ -40,20 +40,20 @@ def test_title_prose_and_code_are_told_apart() -> None:
 
 def test_boilerplate_is_dropped() -> None:
     """Comments, check boxes and dumps of versions are no part of what is asked."""
-    read = mentions.read(ISSUE)
+    read = parse_task(ISSUE)
     for noise in ("please describe", "searched", "numpy", "scipy", "1.16", "byteorder"):
         assert noise not in read.prose + read.code
 
 
 def test_names_weigh_by_where_they_stand() -> None:
     """A name in the title counts more than one in prose, and that more than one in code."""
-    names = mentions.read(ISSUE).identifiers
+    names = parse_task(ISSUE).identifiers
     assert names["Session"] > names["keep_alive"] > names["fetch_all"] > 0
 
 
 def test_paths_modules_and_frames() -> None:
     """Paths, dotted modules and the frames of a traceback are found, in order."""
-    read = mentions.read(ISSUE)
+    read = parse_task(ISSUE)
     assert "src/pkg/models.py" in read.paths
     assert "pkg.sessions.Session" in read.modules
     assert [(f.path.rpartition("/")[2], f.function) for f in read.frames] == [
@@ -64,8 +64,8 @@ def test_paths_modules_and_frames() -> None:
 
 def test_hyphened_and_dotted_names_are_phrases() -> None:
     """A compound name is one phrase, so that it is looked for side by side."""
-    assert ("unused", "import") in mentions.read(ISSUE).phrases
-    assert ("session", "send") in mentions.read(ISSUE).phrases
+    assert ("unused", "import") in parse_task(ISSUE).phrases
+    assert ("session", "send") in parse_task(ISSUE).phrases
 
 
 @pytest.mark.parametrize(
@@ -75,23 +75,23 @@ def test_hyphened_and_dotted_names_are_phrases() -> None:
 def test_any_text_is_read_in_bounded_time(unit: str) -> None:
     """However hostile, a text of a megabyte is read in a fraction of a second."""
     before = time.process_time()
-    mentions.read(unit * (1_000_000 // len(unit)))
+    parse_task(unit * (1_000_000 // len(unit)))
     assert time.process_time() - before < 1.0
 
 
 def test_query_leaves_common_words_out() -> None:
     """Words of English and keywords are not looked up when there is anything else."""
-    asked = lexical.query(mentions.read("The import of the parser is broken"))
+    asked = search_terms(parse_task("The import of the parser is broken"))
     assert asked.title == ("parser", "broken")
 
 
 def test_query_of_common_words_only_keeps_them() -> None:
     """A task of common words alone still asks for them."""
-    assert lexical.query(mentions.read("import this")).title == ("import", "this")
+    assert search_terms(parse_task("import this")).title == ("import", "this")
 
 
 def test_query_splits_names_as_the_full_text_does() -> None:
     """camelCase is asked for whole and in parts, snake_case as words and as one phrase."""
-    asked = lexical.query(mentions.read("getUserName and keep_alive"))
+    asked = search_terms(parse_task("getUserName and keep_alive"))
     assert {"getusername", "user", "name", "keep", "alive"} <= set(asked.title)
     assert "keep alive" in asked.names

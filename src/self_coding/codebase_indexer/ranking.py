@@ -1,0 +1,309 @@
+"""Rank files for a task: many weak signals, each scaled to at most 1, weighted and added.
+
+Pure: facts in, a ranking out. The weights were chosen on the development set of
+`bench/localize.py`, round on purpose and fitted to no repository; `docs/explanation/relevance.md`
+has what each of them is worth. Tests come last, for a task is about the code they test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import sqrt
+from typing import TYPE_CHECKING
+
+from self_coding.codebase_indexer.task_parser import Task
+
+if TYPE_CHECKING:
+    from self_coding.codebase_indexer.store import File
+
+WEIGHTS: Mapping[str, float] = {
+    "words": 0.5,
+    "title": 0.5,
+    "code": 0.25,
+    "names": 0.35,
+    "paths": 0.2,
+    "definitions": 0.75,
+    "references": 0.35,
+    "phrases": 0.5,
+    "mentions": 1.5,
+    "history": 1.0,
+    "tests": 0.35,
+    "recency": 0.75,
+}
+_REASONS = {
+    "words": "its words are those of the task",
+    "title": "its words are those of the task's title",
+    "code": "its words are those of the code in the task",
+    "names": "it defines names that occur in the task",
+    "paths": "words of the title occur in its path",
+    "definitions": "it defines what the task names",
+    "references": "it uses what the task names",
+    "mentions": "the task names it, or shows it in a traceback",
+    "history": "past commits like the task changed it",
+    "tests": "tests like the task import it",
+    "phrases": "it contains whole phrases of the task",
+    "recency": "the newest commits changed it",
+}
+_AUXILIARY = 0.5  # what a file outside of the product counts
+_LAST = -1e6  # added to a test's score
+_AUXILIARY_PATH = re.compile(
+    r"(?:^|/)(?:docs?|documentation|examples?|tools?|scripts?|bench|benchmarks?|asv_bench|ci|"
+    r"demos?|samples?|tutorials?|contrib)/|(?:^|/)setup\.py$|^testing/"
+)
+_SHARED = 0.7  # a name that n files define counts n ** -0.7 for each of them
+_AGE = 1_500.0  # a commit that many commits ago counts half
+_SHARPNESS = 2.5  # how much more the most alike commits say than the rest
+_SPREAD = 0.35  # a commit's vote is shared by its files, though not evenly: files ** -0.35
+_EVERYWHERE = frozenset(("__init__.py", "setup.py", "conftest.py", "main.py", "test.py", "foo.py"))
+_RECENT = 500.0  # a change that many commits ago counts half
+_NEXT = 5.0  # as a sign of what is changed next, a change that many commits ago counts half
+_TERSE = 12.0  # a task of that many words gives half as much for it, a longer one soon nothing
+_FADE = 0.8  # each frame further out in a traceback says less
+_FRAMES = 40
+_TESTS = 10  # the tests most like the task that vote for what they import
+
+Scores = dict[int, float]  # file id -> score; only relative, `rank` scales them
+
+
+@dataclass
+class Ranked:
+    """One file of a ranking, and what each signal gave for it."""
+
+    file: File
+    score: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def reasons(self) -> tuple[str, ...]:
+        """Return what spoke for the file, strongest first; recency says nothing of the task."""
+        strongest = sorted(
+            self.parts.items(), key=lambda part: (part[0] == "recency", -part[1], part[0])
+        )
+        return tuple(f"{_REASONS[name]} ({value:.2f})" for name, value in strongest if value > 0)
+
+
+def rank(
+    files: Sequence[File],
+    signals: Mapping[str, Scores],
+    *,
+    named: frozenset[int] = frozenset(),
+    recency: Scores | None = None,
+    weights: Mapping[str, float] = WEIGHTS,
+) -> list[Ranked]:
+    """Return the files that any signal speaks for, best first.
+
+    Args:
+        files: every file of the index.
+        signals: name of a weight -> its scores.
+        named: tests that the task names itself; they do not come last.
+        recency: what the newest commits add, unscaled, for files that a signal speaks for.
+        weights: what each signal counts.
+    """
+    tests = {file.id for file in files if file.is_test and file.id not in named}
+    parts: dict[int, dict[str, float]] = defaultdict(dict)
+    for name, scores in signals.items():
+        weight = weights.get(name, 0.0)
+        if weight and scores:
+            # The best file that is not a test sets the scale.
+            best = max((value for id, value in scores.items() if id not in tests), default=0.0)
+            share = weight / (best or max(scores.values()))
+            for id, value in scores.items():
+                parts[id][name] = min(weight, value * share)
+    for id, value in (recency or {}).items():
+        if id in parts and (weight := weights.get("recency", 0.0)):
+            parts[id]["recency"] = weight * value
+    ranked = []
+    for file in files:
+        if given := parts.get(file.id):
+            score = sum(given.values()) * (_AUXILIARY if is_auxiliary(file.path) else 1.0)
+            ranked.append(Ranked(file, score + _LAST if file.id in tests else score, given))
+    ranked.sort(key=lambda each: (-each.score, each.file.path))
+    return ranked
+
+
+def is_auxiliary(path: str) -> bool:
+    """Return whether a file is outside of the product: documentation, examples, tools."""
+    return _AUXILIARY_PATH.search(path) is not None
+
+
+class PathMatcher:
+    """Finds the files that a path, a dotted module or a traceback's frame means."""
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self._files = files
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[File]]:
+        by_name: dict[str, list[File]] = defaultdict(list)
+        for file in self._files:
+            by_name[file.path.rpartition("/")[2]].append(file)
+        return by_name
+
+    @cached_property
+    def _by_module(self) -> dict[str, int]:
+        by_module: dict[str, int] = {}
+        for file in self._files:
+            stem = file.path.removesuffix(".py").removesuffix("/__init__")
+            by_module.setdefault(file.module, file.id)
+            by_module.setdefault(stem.replace("/", "."), file.id)
+        return by_module
+
+    def of_path(self, path: str) -> tuple[list[File], int]:
+        """Return the files that share most parts with the end of a path, and how many parts."""
+        parts = path.split("/")[::-1]
+        best: list[File] = []
+        most = 0
+        for file in self._by_name.get(parts[0], ()):
+            shared = 0
+            for left, right in zip(parts, file.path.split("/")[::-1], strict=False):
+                if left != right:
+                    break
+                shared += 1
+            if shared > most:
+                best, most = [file], shared
+            elif shared == most:
+                best.append(file)
+        return best, most
+
+    def named(self, path: str) -> list[File]:
+        """Return the files that a path in prose means: its name alone is not enough when it has
+        folders, or when every package has a file of that name."""
+        files, shared = self.of_path(path)
+        if shared < 2 and (path in _EVERYWHERE or ("/" in path and _any_nested(files))):
+            return []
+        return files
+
+    def of_folder(self, path: str) -> list[File]:
+        """Return the module that a path without suffix means, or the files below that folder."""
+        exact = [
+            file for file in self._files if f"/{file.path.removesuffix('.py')}".endswith(f"/{path}")
+        ]
+        return exact or [file for file in self._files if f"/{path}/" in f"/{file.path}"]
+
+    def of_module(self, dotted: str) -> int | None:
+        """Return the file of the longest prefix that is a module (of two parts at least)."""
+        while "." in dotted:
+            if dotted in self._by_module:
+                return self._by_module[dotted]
+            dotted = dotted.rpartition(".")[0]
+        return None
+
+    def named_tests(self, task: Task) -> frozenset[int]:
+        """Return the tests whose path the task gives."""
+        paths = [path for path in task.paths if path.endswith(".py")]
+        return frozenset(
+            file.id for path in paths for file in self.of_path(path)[0] if file.is_test
+        )
+
+
+def _any_nested(files: Iterable[File]) -> bool:
+    return any("/" in file.path for file in files)
+
+
+def score_mentions(task: Task, matcher: PathMatcher) -> Scores:
+    """Score files that the task names by path or module, or that its traceback shows."""
+    scores: Scores = defaultdict(float)
+    for path in task.paths:
+        is_file = path.endswith(".py")
+        files = matcher.named(path) if is_file else matcher.of_folder(path)
+        for file in files:
+            scores[file.id] += (1.0 if is_file else 0.8) / len(files)
+    for dotted in task.modules:
+        module = matcher.of_module(dotted)
+        if module is not None:
+            scores[module] += 0.7
+    for id, weight in _score_frames(task, matcher).items():
+        scores[id] += weight
+    return {id: min(weight, 1.5) for id, weight in scores.items()}
+
+
+def _score_frames(task: Task, matcher: PathMatcher) -> Scores:
+    """Score the files of traceback frames, the innermost highest."""
+    scores: Scores = {}
+    weight = 1.0
+    for frame in reversed(task.frames[-_FRAMES:]):
+        files, shared = matcher.of_path(frame.path)
+        files = [file for file in files if not file.is_test]
+        # Sharing no more than its name, a path with folders is that of another project.
+        elsewhere = shared < 2 and "/" in frame.path and _any_nested(files)
+        if not 1 <= len(files) <= 2 or elsewhere:
+            continue
+        for file in files:
+            scores.setdefault(file.id, weight)
+        weight *= _FADE
+    return scores
+
+
+def score_definitions(definitions: Iterable[tuple[float, frozenset[int]]]) -> Scores:
+    """Score files that define what the task names; a name that few define says more.
+
+    Args:
+        definitions: a name's weight, and the files that define a class or function of that name.
+    """
+    scores: Scores = defaultdict(float)
+    for weight, files in definitions:
+        for file in files:
+            scores[file] += weight * len(files) ** -_SHARED
+    return scores
+
+
+def score_votes(votes: Iterable[tuple[float, Sequence[str]]], present: Mapping[str, int]) -> Scores:
+    """Score files that past commits with messages like the task have touched.
+
+    Args:
+        votes: how much a commit is like the task, and its files.
+        present: path -> id of the files there are.
+    """
+    scores: Scores = defaultdict(float)
+    for likeness, paths in votes:
+        files = [present[path] for path in paths if path in present]
+        for file in files:
+            scores[file] += likeness**_SHARPNESS * len(files) ** -_SPREAD
+    return scores
+
+
+def discount_age(score: float, age: int) -> float:
+    """Return a past commit's likeness, less for an old one."""
+    return score / (1 + age / _AGE)
+
+
+def best_tests(words: Mapping[int, float], tests: frozenset[int]) -> dict[int, float]:
+    """Return the tests whose words are most like the task."""
+    ranked = sorted((id for id in tests if words.get(id, 0.0) > 0), key=lambda id: (-words[id], id))
+    return {id: words[id] for id in ranked[:_TESTS]}
+
+
+def score_tests(tests: Mapping[int, float], imports: Mapping[int, Sequence[int]]) -> Scores:
+    """Score files that the tests most like the task import."""
+    scores: Scores = defaultdict(float)
+    for test, likeness in tests.items():
+        targets = imports.get(test, ())
+        for target in targets:
+            scores[target] += likeness * likeness / sqrt(len(targets))
+    return scores
+
+
+def score_changes(touched: Iterable[tuple[str, int]], ages: Mapping[int, int]) -> dict[str, float]:
+    """Return how much past commits that have an age changed each path; a late one counts more."""
+    worth = {commit: 1 / (1 + age / _RECENT) for commit, age in ages.items()}
+    changes: dict[str, float] = defaultdict(float)
+    for path, commit in touched:
+        if commit in worth:
+            changes[path] += worth[commit]
+    return changes
+
+
+def score_recency(ages: Mapping[int, int], words: int) -> Scores:
+    """Score how likely each file is changed next, were nothing known but the newest commits.
+
+    What they touched is often touched again; the more words a task has, the less that tells.
+
+    Args:
+        ages: file id -> how many commits ago it was touched last.
+        words: how many different words the task has.
+    """
+    trust = 1 / (1 + (words / _TERSE) ** 3)
+    return {file: trust / (1 + age / _NEXT) for file, age in ages.items()}
