@@ -123,12 +123,6 @@ def files(connection: sqlite3.Connection) -> list[File]:
     return sorted(found, key=lambda file: file.path)
 
 
-def file_id(connection: sqlite3.Connection, path: str) -> int | None:
-    """The id of one file, None when it is not in the index."""
-    row = connection.execute("SELECT id FROM files WHERE path = ?", (stored(path),)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def edges(connection: sqlite3.Connection) -> list[Edge]:
     """Every import edge between files, as resolved (`graph` adds the packages' parents)."""
     rows = connection.execute("SELECT file, targets FROM links")
@@ -209,42 +203,6 @@ def blind_lines(connection: sqlite3.Connection) -> list[Blind]:
 def versions(connection: sqlite3.Connection) -> dict[int, int]:
     """The live rows of the full text: rowid of `words` -> file id."""
     return dict(connection.execute("SELECT doc, id FROM files").fetchall())
-
-
-def postings(
-    connection: sqlite3.Connection, term: str, live: Mapping[int, int]
-) -> dict[str, dict[int, int]]:
-    """Where one lower-case word stands: field -> file id -> how often.
-
-    `live` is `versions()`, read once a query.
-    """
-    found: dict[str, dict[int, int]] = {field: {} for field in FIELDS}
-    rows = connection.execute(
-        "SELECT doc, col, count(*) FROM terms WHERE term = ? GROUP BY doc, col", (term,)
-    )
-    for doc, field, count in rows:
-        file = live.get(doc)
-        if file is not None:
-            found[field][file] = count
-    return found
-
-
-def lengths(connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
-    """How many words each file has, per field in the order of `FIELDS`."""
-    rows = connection.execute(
-        "SELECT files.id, words_docsize.sz FROM files JOIN words_docsize ON words_docsize.id = doc"
-    )
-    return {file: tuple(_varints(sizes)) for file, sizes in rows}
-
-
-def _varints(packed: bytes) -> Iterable[int]:
-    """SQLite's variable-length integers, as FTS5 stores a row's sizes."""
-    value = 0
-    for byte in packed:
-        value = value << 7 | byte & 127
-        if byte < 128:
-            yield value
-            value = 0
 
 
 def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[int]:

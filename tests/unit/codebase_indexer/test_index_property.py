@@ -59,13 +59,16 @@ def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
     with cache.use(lambda database: database).read() as connection:
         paths = {each.id: each.path for each in store.files(connection)}
         live = store.versions(connection)
+        asked = "SELECT doc, col, count(*) FROM terms WHERE term = ? GROUP BY doc, col"
         words = {
-            term: {
-                field: {paths[file]: count for file, count in found.items()}
-                for field, found in store.postings(connection, term, live).items()
-            }
+            term: sorted(
+                (paths[live[doc]], field, count)
+                for doc, field, count in connection.execute(asked, (term,))
+                if doc in live
+            )
             for term in ("import", "pkg", "one", "k", "m", "broken", "sub", "a")
         }
+        sizes = "SELECT files.id, sz FROM files JOIN words_docsize ON words_docsize.id = doc"
         return (
             [(each.path, each.module, each.is_test, each.lines, each.parsed)
              for each in store.files(connection)],
@@ -73,7 +76,7 @@ def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
             sorted((paths[f], found) for f, found in store.symbols(connection).items()),
             sorted((paths[b.file], b.line, b.reason) for b in store.blind_lines(connection)),
             words,
-            {paths[f]: sizes for f, sizes in store.lengths(connection).items()},
+            {paths[file]: size for file, size in connection.execute(sizes)},
         )  # fmt: skip
 
 
