@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from self_coding.adapters import git
+from self_coding.adapters.process import Completed
 from self_coding.errors import GitSafetyError, SelfCodingError
 from self_coding.git_safety import GitSafety, swap
 
@@ -261,13 +262,13 @@ class Fault:
                 return self.killed(argv, **kw)
             if hit and self.kind == "fail-call":
                 self.armed = False
-                return git.Completed(tuple(argv), 128, b"", b"fatal: fault injected")
+                return Completed(tuple(argv), 128, b"", b"fatal: fault injected")
             done = real(argv, **kw)
             if hit and self.kind == "kill-after":
                 os.kill(os.getpid(), signal.SIGKILL)
             if hit and self.kind == "fail-after":
                 self.armed = False
-                return git.Completed(tuple(argv), 128, b"", b"fatal: fault injected afterwards")
+                return Completed(tuple(argv), 128, b"", b"fatal: fault injected afterwards")
             return done
 
         def renameat(*args):  # type: ignore[no-untyped-def]

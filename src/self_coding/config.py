@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from self_coding.adapters.places import FOLDER, git_directories
+from self_coding.adapters.git import git_directories
+from self_coding.adapters.paths import FOLDER
 from self_coding.audit import SETTING_FILES
 from self_coding.codebase_indexer import CodebaseIndexer
 from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
@@ -152,7 +153,7 @@ def open_layer(
         raise GitNotRepositoryError(
             f"cannot look at {start}: {error.strerror}", hint="give an existing repository"
         ) from error
-    top, common = found or (start.resolve(), None)
+    top, common = (found.top, found.common) if found else (start.resolve(), None)
     settings = read_settings(top, environ=environ, **arguments)
     git = GitSafety(
         start,

@@ -471,7 +471,7 @@ async def test_run_git_timeout(git: GitSafety) -> None:
 
 async def test_a_database_in_the_tree_survives_rollback(git: GitSafety, repo: Path) -> None:
     """A hidden database is no change, is never committed, and a rollback leaves it alone."""
-    from self_coding.adapters.places import hide
+    from self_coding.adapters.paths import hide
 
     taken = await git.snapshot(run_tests=False)
     database = repo / "journal.db"
@@ -487,7 +487,7 @@ async def test_a_database_in_the_tree_survives_rollback(git: GitSafety, repo: Pa
 
 async def test_a_database_that_was_captured_is_not_rewound(git: GitSafety, repo: Path) -> None:
     """One that was still visible at the snapshot keeps its newer rows."""
-    from self_coding.adapters.places import hide
+    from self_coding.adapters.paths import hide
 
     database = repo / "journal.db"
     database.write_text("old rows")

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypedDict
 
-from self_coding.adapters.places import hide
+from self_coding.adapters.paths import hide
 from self_coding.errors import (
     StorageBusyError,
     StorageDamagedError,

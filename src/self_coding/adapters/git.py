@@ -1,26 +1,61 @@
-"""How git is called: a scrubbed environment, the safety switches, bytes in and out.
+"""The one door to git: its environment, its safety switches, its `.git` pointers, its processes.
 
-Every git process of this room starts here. No hook, pager, prompt, signature, file system
-monitor, external diff, merge driver or filter of the user's configuration runs from it. It
-refuses to interpret output; that is its callers' work.
+No hook, pager, prompt, signature, file system monitor, external diff, merge driver or filter of
+the user's configuration runs from here. Output is returned, not interpreted.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from self_coding.adapters import process
-from self_coding.adapters.process import Completed
 from self_coding.errors import GitOperationError, GitTimeoutError, ProcessError
 
+if TYPE_CHECKING:
+    from self_coding.adapters.process import Completed
+
 ZERO = {"sha1": "0" * 40, "sha256": "0" * 64}
-_PLUMBING_SECONDS = 600.0
-_KEPT = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
-_QUIET = (
+SECONDS = 600.0
+
+# Every GIT_* variable is dropped but these. A tool that runs from a git hook, an alias or
+# `git rebase --exec` inherits the variables of the git command around it, which describe another
+# command and often another repository. Those met in practice, and what each would do to us:
+#   GIT_DIR, GIT_COMMON_DIR, GIT_WORK_TREE  set for hooks and in linked worktrees: we would read
+#                         and change that repository, not the one we were asked for
+#   GIT_INDEX_FILE        `git commit -a` sets it to `index.lock` for its pre-commit hook: we would
+#                         stage into an index that git is about to replace
+#   GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES, GIT_QUARANTINE_PATH  set for
+#                         pre-receive: objects written there vanish with a refused push
+#   GIT_NAMESPACE         refs would be read and written below another prefix
+#   GIT_PREFIX, GIT_CEILING_DIRECTORIES, GIT_DISCOVERY_ACROSS_FILESYSTEM  change which
+#                         repository a folder belongs to, or from where paths count
+#   GIT_LITERAL_PATHSPECS, GIT_GLOB_PATHSPECS, GIT_ICASE_PATHSPECS  change what a path means
+#   GIT_CONFIG_PARAMETERS, GIT_CONFIG_COUNT, GIT_CONFIG_KEY_n, GIT_CONFIG_VALUE_n  carry the
+#                         `-c` switches of the outer command, which may name programs to run
+#   GIT_EXTERNAL_DIFF, GIT_PAGER, GIT_EDITOR, GIT_SEQUENCE_EDITOR, GIT_ASKPASS, GIT_PROXY_COMMAND
+#                         name programs; an editor would wait for a person who is not there
+#   GIT_AUTHOR_*, GIT_COMMITTER_*, GIT_REFLOG_ACTION  belong to the outer commit, not to ours
+#   GIT_DIFF_OPTS, GIT_TRACE*, GIT_FLUSH  change what is printed, and so what we parse
+#   GIT_REPLACE_REF_BASE, GIT_GRAFT_FILE, GIT_SHALLOW_FILE  show another history
+_KEPT = frozenset(
+    (
+        "GIT_CONFIG_GLOBAL",  # where the user's configuration is; without it identity, ignore
+        "GIT_CONFIG_SYSTEM",  # rules and safe.directory would differ from what their git does
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_SSH_COMMAND",  # how this user reaches a remote; our own plumbing reaches none
+    )
+)
+#: As if in no repository: no configuration, filter or hook of one is read, as `git apply` wants.
+NO_REPOSITORY = {
+    "GIT_DIR": "/dev/null/none",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+QUIET = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "commit.gpgSign=false",
@@ -32,7 +67,7 @@ _QUIET = (
     "maintenance.auto=false",
 )
 _PLUMBING = (
-    *_QUIET,
+    *QUIET,
     "diff.autoRefreshIndex=false",  # reading must not write the index, not even its stat data
     "core.quotePath=false",
     "core.safecrlf=false",
@@ -47,9 +82,148 @@ _PLUMBING = (
     "protocol.allow=never",
 )
 
-#: File descriptors every git process inherits: the operation lock lives until the last of them
-#: has ended, so that nobody starts while a child of a killed process still writes.
+#: File descriptors every git process inherits: the operation lock is held until the last of them
+#: has ended, so that no operation starts while a child of a killed process still writes.
 held_descriptors: ContextVar[tuple[int, ...]] = ContextVar("self_coding_git_fds", default=())
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return our environment without the variables of a git command that we run under."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name in _KEPT
+    }
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every git process of ours."""
+    return inherited_environment() | {
+        "LC_ALL": "C.UTF-8",  # messages in English, which we show and sometimes read
+        "LANGUAGE": "C",  # goes before LC_ALL where it is set
+        "GIT_TERMINAL_PROMPT": "0",  # fail rather than wait for a password
+    }
+
+
+class GitDirectories(NamedTuple):
+    """A checkout: the top of its working tree, its git directory, and the repository's."""
+
+    top: Path
+    directory: Path
+    common: Path
+
+
+def git_directories(path: Path) -> GitDirectories | None:
+    """Return the checkout that holds `path`, or None outside any and in a bare repository.
+
+    Read from the file system alone, without starting git. Honours linked worktrees (`.git` is a
+    file) and `commondir`.
+    """
+    resolved = path.resolve()
+    for top in (resolved, *resolved.parents):
+        git = top / ".git"
+        directory = read_pointer(git) if git.is_file() else git
+        if directory is not None and (directory / "HEAD").exists():
+            common = _line(directory / "commondir")
+            shared = directory if common is None else (directory / common).resolve()
+            return GitDirectories(top, directory, shared)
+    return None
+
+
+def read_pointer(git_file: Path) -> Path | None:
+    """Return the git directory that a `.git` file names, or None where it names none."""
+    text = _line(git_file)
+    if text is None or not text.startswith("gitdir: "):
+        return None
+    return (git_file.parent / text.removeprefix("gitdir: ").strip()).resolve()
+
+
+def _line(file: Path) -> str | None:
+    try:
+        return decode(file.read_bytes()).strip()
+    except OSError:
+        return None
+
+
+def run(
+    args: Sequence[str],
+    *,
+    cwd: Path,
+    config: Iterable[str] = QUIET,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    ok: Collection[int] | None = (0,),
+    timeout: float = SECONDS,
+    limit: int | None = None,
+) -> Completed:
+    """Run a git command in the repository around `cwd`.
+
+    Args:
+        args: the command, without "git".
+        cwd: where it runs; git finds the repository from there.
+        config: `KEY=VALUE` settings that override the user's.
+        env: added to the scrubbed environment.
+        stdin: bytes fed to it.
+        ok: the exit statuses that are no error; empty for any, None to check nothing at all.
+        timeout: wall seconds.
+        limit: bytes kept of its output.
+
+    Raises:
+        GitOperationError: git refused, or cannot be started. GitTimeoutError: it took too long.
+    """
+    command = ["git", *(part for pair in config for part in ("-c", pair)), *args]
+    if any("\x00" in argument for argument in command):
+        shown = tuple(argument.replace("\x00", "\ufffd") for argument in command)
+        raise GitOperationError("a git argument holds a NUL character", argv=shown)
+    full = environment() | dict(env or {})
+    done = start(command, cwd=cwd, env=full, stdin=stdin, timeout=timeout, limit=limit)
+    if ok is None or (not done.timed_out and (not ok or done.returncode in ok)):
+        return done
+    name, argv = "git " + " ".join(args[:3]), done.argv
+    stderr = decode(done.stderr, errors="replace")
+    if done.timed_out:
+        raise GitTimeoutError(
+            f"{name} took longer than its limit and was ended",
+            argv=argv,
+            returncode=done.returncode,
+            stderr=stderr,
+            hint="try again, or give it more time",
+        )
+    said = stderr.strip() or f"exit status {done.returncode}"
+    raise GitOperationError(
+        f"{name} failed: {said[:2000]}", argv=argv, returncode=done.returncode, stderr=stderr
+    )
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: bytes,
+    timeout: float,
+    limit: int | None,
+) -> Completed:
+    """Start git and wait for it; every git process of this project begins here.
+
+    Raises:
+        GitOperationError: it cannot be started.
+    """
+    from self_coding.adapters import process  # costs `import subprocess`; many commands need none
+
+    try:
+        return process.run(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            timeout=timeout,
+            limit=limit,
+            pass_fds=held_descriptors.get(),
+        )
+    except ProcessError as error:
+        hint = "install git 2.38 or newer, and check that the repository still exists"
+        raise GitOperationError(error.message, argv=tuple(argv), hint=hint) from error
 
 
 @dataclass(frozen=True)
@@ -73,20 +247,22 @@ class Settings:
         """The content filters that are configured."""
         return self.drivers("filter", ("clean", "smudge", "process"))
 
-
-def environment() -> dict[str, str]:
-    """Our environment without anything that points git at another repository or program."""
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in _KEPT
-    }
-    return env | {"LC_ALL": "C.UTF-8", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0"}
+    @property
+    def identity(self) -> dict[str, str]:
+        """Who commits, as environment variables: the user's configured identity, else ours."""
+        name = self.values.get("user.name", "").strip() or "self-coding"
+        email = self.values.get("user.email", "").strip() or "self-coding@localhost"
+        return {
+            "GIT_AUTHOR_NAME": name,
+            "GIT_AUTHOR_EMAIL": email,
+            "GIT_COMMITTER_NAME": name,
+            "GIT_COMMITTER_EMAIL": email,
+        }
 
 
 @dataclass(frozen=True)
 class Git:
-    """Git in one checkout: where it works, and the settings it must not obey.
+    """Plumbing in one checkout: where it works, and the settings it must not obey.
 
     `directory` is the checkout's git directory, `common` the repository's, `top` the working
     tree (None in a bare repository). `index`, `objects` and `config` replace git's own.
@@ -104,51 +280,40 @@ class Git:
         self,
         *args: str,
         stdin: bytes = b"",
-        ok: Iterable[int] = (0,),
+        ok: Collection[int] | None = (0,),
         env: Mapping[str, str] | None = None,
         limit: int | None = None,
-        timeout: float = _PLUMBING_SECONDS,
     ) -> Completed:
-        """Run a git command; an exit status outside `ok` (empty: any goes) is an error.
-
-        Raises:
-            GitOperationError: git refused. GitTimeoutError: it took too long.
-        """
-        argv = ["git", *switches((*_PLUMBING, *self._tamed(), *self.config)), *args]
-        done = start(
-            argv,
+        """Run a git command here; arguments and errors as for the function `run`."""
+        config = [*_PLUMBING]
+        # Filters and merge drivers cannot be switched off as a kind: each goes by its name.
+        for name in self.settings.filters:
+            config += [f"filter.{name}.{end}=" for end in ("clean", "smudge", "process")]
+            config.append(f"filter.{name}.required=false")
+        drivers = self.settings.drivers("merge", ("driver",))
+        config += [f"merge.{name}.driver=false" for name in drivers]
+        return run(
+            args,
             cwd=self.top or self.directory,
+            config=(*config, *self.config),
             env=self._environment() | dict(env or {}),
             stdin=stdin,
-            timeout=timeout,
+            ok=ok,
             limit=limit,
         )
-        return checked(done, tuple(ok), args)
 
     def text(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> str:
-        """The one line a plumbing command answers with."""
+        """Run a plumbing command that answers with one line, and return that line."""
         return decode(self.run(*args, stdin=stdin, env=env).stdout).strip()
 
-    def _tamed(self) -> list[str]:
-        """Switch every configured filter and merge driver off, which goes by name only."""
-        tamed = []
-        for name in self.settings.filters:
-            tamed += [f"filter.{name}.{end}=" for end in ("clean", "smudge", "process")]
-            tamed.append(f"filter.{name}.required=false")
-        tamed += [
-            f"merge.{name}.driver=false" for name in self.settings.drivers("merge", ("driver",))
-        ]
-        return tamed
-
     def _environment(self) -> dict[str, str]:
-        env = environment() | identity(self.settings)
-        env |= {
+        env = self.settings.identity | {
             "GIT_DIR": str(self.directory),
-            "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_LITERAL_PATHSPECS": "1",
-            "GIT_ALLOW_PROTOCOL": "none",
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_OPTIONAL_LOCKS": "0",  # reading takes no lock that a person's git would meet
+            "GIT_LITERAL_PATHSPECS": "1",  # a file may be called `*` or `:(top)x`
+            "GIT_ALLOW_PROTOCOL": "none",  # nothing of ours reaches a network,
+            "GIT_NO_LAZY_FETCH": "1",  # not even for an object that a partial clone lacks
+            "GIT_NO_REPLACE_OBJECTS": "1",  # the commit itself, not what a person shows for it
         }
         if self.top is not None:
             env["GIT_WORK_TREE"] = str(self.top)
@@ -159,98 +324,16 @@ class Git:
         return env
 
 
-def plain(
-    repo_path: Path, args: Sequence[str], settings: Settings, *, check: bool, timeout: float
-) -> Completed:
-    """A caller's own git command, found from `repo_path`: no hooks, prompts, pager or monitor."""
-    argv = ["git", *switches(_QUIET), *args]
-    env = environment() | identity(settings)
-    done = start(argv, cwd=repo_path, env=env, stdin=b"", timeout=timeout, limit=None)
-    return checked(done, (0,) if check else (), args)
-
-
-def start(
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    stdin: bytes,
-    timeout: float,
-    limit: int | None,
-) -> Completed:
-    """Start git and wait for it; that it cannot be started is an error of this room."""
-    encoded = [argument.replace("\x00", "\ufffd") for argument in argv]
-    if encoded != list(argv):
-        raise GitOperationError("a git argument holds a NUL character", argv=tuple(encoded))
-    try:
-        return process.run(
-            argv,
-            cwd=cwd,
-            env=env,
-            stdin=stdin,
-            timeout=timeout,
-            limit=limit,
-            pass_fds=held_descriptors.get(),
-        )
-    except ProcessError as error:
-        hint = "install git 2.38 or newer, and check that the repository still exists"
-        raise GitOperationError(error.message, argv=tuple(argv), hint=hint) from error
-
-
-def checked(done: Completed, ok: tuple[int, ...], args: Sequence[str]) -> Completed:
-    """`done`, when git did what it was asked.
-
-    Raises:
-        GitOperationError: the exit status is not in `ok`. GitTimeoutError: time ran out.
-    """
-    shown = "git " + " ".join(args[:3])
-    stderr = decode(done.stderr, errors="replace")
-    if done.timed_out:
-        raise GitTimeoutError(
-            f"{shown} took longer than its limit and was ended",
-            argv=done.argv,
-            returncode=done.returncode,
-            stderr=stderr,
-            hint="try again, or give it more time",
-        )
-    if ok and done.returncode not in ok:
-        said = stderr.strip() or f"exit status {done.returncode}"
-        raise GitOperationError(
-            f"{shown} failed: {said[:2000]}",
-            argv=done.argv,
-            returncode=done.returncode,
-            stderr=stderr,
-        )
-    return done
-
-
-def switches(config: Iterable[str]) -> list[str]:
-    """`-c KEY=VALUE` for each."""
-    return [part for pair in config for part in ("-c", pair)]
-
-
-def identity(settings: Settings) -> dict[str, str]:
-    """Who commits: the user's configured identity, else ours."""
-    name = settings.values.get("user.name", "").strip() or "self-coding"
-    email = settings.values.get("user.email", "").strip() or "self-coding@localhost"
-    return {
-        "GIT_AUTHOR_NAME": name,
-        "GIT_AUTHOR_EMAIL": email,
-        "GIT_COMMITTER_NAME": name,
-        "GIT_COMMITTER_EMAIL": email,
-    }
-
-
 def decode(data: bytes, *, errors: str = "surrogateescape") -> str:
-    """Git's bytes as text; file names survive the way back through `encode`."""
+    """Return git's bytes as text; file names survive the way back through `encode`."""
     return data.decode("utf-8", errors)
 
 
 def encode(text: str) -> bytes:
-    """Text as git's bytes."""
+    """Return text as git's bytes."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def fields(data: bytes) -> list[str]:
-    """The parts of NUL-ended output."""
+    """Return the parts of NUL-ended output."""
     return [decode(part) for part in data.split(b"\0") if part]

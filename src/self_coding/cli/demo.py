@@ -7,12 +7,12 @@ nothing else.
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from self_coding.adapters import git
 from self_coding.config import Layer, open_layer
 from self_coding.errors import SelfCodingError
 from self_coding.self_edit.editors import CallableEditor
@@ -130,9 +130,4 @@ def _state(root: Path) -> tuple[str, str]:
 
 
 def _git(cwd: Path, *args: str) -> str:
-    done = subprocess.run(
-        ["git", *args], cwd=cwd, capture_output=True, text=True, check=False, timeout=120
-    )
-    if done.returncode:
-        raise SelfCodingError(f"git {args[0]} failed: {done.stderr.strip()}")
-    return done.stdout
+    return git.decode(git.run(args, cwd=cwd, timeout=120).stdout)

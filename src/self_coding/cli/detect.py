@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from self_coding.adapters.places import git_directories
-from self_coding.adapters.process import run
+from self_coding.adapters.git import decode, git_directories, run
 from self_coding.errors import ConfigError, GitNotRepositoryError
 
 FILE = "self-coding.toml"
@@ -30,7 +29,7 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
             f"{repo.resolve()} is in no working tree of a git repository",
             hint="run `git init` first, or use --repo",
         )
-    top = found[0]
+    top = found.top
     return Detected(top, main_branch or _main_branch(top), test_command or _test_command(top))
 
 
@@ -49,8 +48,8 @@ def write(found: Detected, *, force: bool) -> Path:
 
 
 def _git(top: Path, *args: str) -> str:
-    done = run(["git", *args], cwd=top)
-    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
+    done = run(args, cwd=top, ok=())
+    return decode(done.stdout, errors="replace").strip() if done.returncode == 0 else ""
 
 
 def _main_branch(top: Path) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from self_coding.adapters import sandbox
-from self_coding.adapters.places import database_path
+from self_coding.adapters import git, sandbox
+from self_coding.adapters.paths import database_path
 from self_coding.adapters.process import run
 from self_coding.config import Layer, open_layer
 from self_coding.errors import SelfCodingError
@@ -52,7 +52,7 @@ async def examine(repo: Path) -> list[Check]:
 def _git() -> Check:
     if shutil.which("git") is None:
         return Check("git", "fail", "not found", "install git 2.38 or later")
-    told = run(["git", "--version"]).stdout.decode().strip()
+    told = git.decode(git.run(["--version"], cwd=Path.cwd()).stdout).strip()
     found = re.search(r"(\d+)\.(\d+)", told)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if version < OLDEST_GIT:

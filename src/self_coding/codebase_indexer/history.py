@@ -10,17 +10,15 @@ network is used; a repository without git, or whose git fails, simply has no his
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from self_coding.adapters import process
+from self_coding.adapters import git
 from self_coding.adapters.db import Database
-from self_coding.adapters.places import git_directories
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.store import Commit, HistoryReached
-from self_coding.errors import ProcessError
+from self_coding.errors import GitOperationError
 
 DEPTH = 5_000  # commits without merges; chosen on the development set
 FIRST = 1_000  # of them, so many are read for the first question
@@ -32,12 +30,16 @@ _MESSAGE = 4_000  # characters kept of one message
 _STATUS = re.compile(r"\n?([ACDMRTUXB])\d*\Z")
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _FORMAT = "--format=%x00%H%x00%ct%x00%B%x00"
-_GIT = (
-    "git", "--no-pager", "--no-optional-locks", "--literal-pathspecs",
-    "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never",
-    "-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "log.follow=false",
-    "-c", "diff.renameLimit=200",
+_CONFIG = (
+    *git.QUIET, "protocol.allow=never", "log.showRoot=true", "log.follow=false",
+    "diff.renameLimit=200",
 )  # fmt: skip
+_ENVIRONMENT = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_FLUSH": "0",  # else git writes each commit by itself, to be read by itself
+}
 _LOG = (
     "log", "--no-merges", "--no-color", "--no-ext-diff", "--no-textconv", "--no-show-signature",
     "-z", "--name-status", "-M", "--relative", "--encoding=UTF-8", _FORMAT,
@@ -110,12 +112,11 @@ def head(repo_path: Path) -> str:
 
     Read from git's files where they tell, by git itself where they do not.
     """
-    found = git_directories(repo_path)
-    if found is None:
+    checkout = git.git_directories(repo_path)
+    if checkout is None:
         return ""
-    top, common = found
+    _, directory, common = checkout
     try:
-        directory = _git_directory(top)
         text = (directory / "HEAD").read_text("utf-8", "replace").strip()
         for place in (directory, common):
             if not text.startswith("ref: "):
@@ -129,14 +130,6 @@ def head(repo_path: Path) -> str:
         return text
     out = _git(repo_path, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
     return out.decode("ascii", "replace").strip() if out else ""
-
-
-def _git_directory(top: Path) -> Path:
-    """The directory that holds this working tree's HEAD (a linked tree has its own)."""
-    git = top / ".git"
-    if not git.is_file():
-        return git
-    return (top / git.read_text("utf-8", "replace").strip().removeprefix("gitdir: ")).resolve()
 
 
 def _hashes(repo_path: Path, span: str) -> list[str] | None:
@@ -199,30 +192,19 @@ def _python(
 def _git(repo_path: Path, *arguments: str) -> bytes | None:
     """What git printed; None when it failed, which costs the ranking a signal and no more."""
     try:
-        done = process.run(
-            [*_GIT, *arguments],
+        done = git.run(
+            arguments,
             cwd=repo_path,
-            env=_environment(),
+            config=_CONFIG,
+            env=_ENVIRONMENT,
+            ok=None,
             timeout=_SECONDS,
             limit=_BYTES,
         )
-    except ProcessError as error:
+    except GitOperationError as error:
         log.debug("history cannot be read: %s", error)
         return None
     if done.returncode and not done.timed_out:
         log.debug("history cannot be read: %s", done.stderr[:300])
         return None
     return done.stdout
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what would point git elsewhere or make it ask, page or fetch."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return {
-        **kept,
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_FLUSH": "0",  # else git writes each commit by itself, to be read by itself
-        "LC_ALL": "C",
-    }

@@ -14,7 +14,8 @@ from typing import Literal, TypeVar, overload
 
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
-from self_coding.adapters.places import database_path, git_directories
+from self_coding.adapters.git import git_directories
+from self_coding.adapters.paths import database_path
 from self_coding.codebase_indexer import blast, history, module, search
 from self_coding.codebase_indexer.blast import Snapshot
 from self_coding.codebase_indexer.freshness import refresh
@@ -206,7 +207,7 @@ class CodebaseIndexer:
 def default_path(repo_path: Path) -> Path:
     """Where the index of `repo_path` lies: beside the journal; each working tree has its own."""
     found = git_directories(repo_path)
-    if found is not None and found[0] == repo_path and (repo_path / ".git").is_dir():
+    if found is not None and found.top == repo_path and (repo_path / ".git").is_dir():
         return database_path(repo_path, "index.db")
     name = hashlib.sha256(str(repo_path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return database_path(repo_path, f"index-{name}.db")

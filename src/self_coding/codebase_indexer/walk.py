@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from self_coding.adapters.places import git_directories
-from self_coding.errors import IndexerError
+from self_coding.adapters.git import git_directories, run
+from self_coding.errors import GitOperationError, IndexerError
 
 _RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see _settled
 _SKIPPED = frozenset(
@@ -104,20 +104,18 @@ class _View(NamedTuple):
 
 def _view(root: Path, src_dirs: Sequence[str] | None) -> _View:
     dirs = repr((str(root), None if src_dirs is None else list(src_dirs)))
-    found = git_directories(root)
-    if found is None:
+    checkout = git_directories(root)
+    if checkout is None:
         return _View("", "", " ".join((dirs, _brief(root / "pyproject.toml"))))
-    top, common = found
+    _, directory, common = checkout
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-    git = top / ".git"
-    index = (git if git.is_dir() else _private(git)) / "index"
     places = (
         common / "info" / "exclude",
         common / "config",
         Path(home) / "git" / "ignore",
         Path(root) / "pyproject.toml",
     )
-    return _View("git", _brief(index), " ".join([dirs, *map(_brief, places)]))
+    return _View("git", _brief(directory / "index"), " ".join([dirs, *map(_brief, places)]))
 
 
 def _brief(path: Path) -> str:
@@ -173,29 +171,18 @@ def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
     return found
 
 
-def _private(git_file: Path) -> Path:
-    """The git directory of a linked working tree."""
-    try:
-        text = git_file.read_text(encoding="utf-8", errors="surrogateescape").strip()
-    except OSError:
-        return git_file
-    return (git_file.parent / text.removeprefix("gitdir: ")).resolve()
-
-
 def _git(top: str, *arguments: str) -> bytes:
-    from self_coding.adapters import process  # seldom needed, and long to load
-
-    done = process.run(
-        ["git", "-C", top, "--literal-pathspecs", "ls-files", "-z", *arguments],
-        timeout=_LISTING_SECONDS,
-    )
-    if done.returncode or done.timed_out:
-        said = done.stderr.decode("utf-8", "replace").strip()
+    try:
+        return run(
+            ["--literal-pathspecs", "ls-files", "-z", *arguments],
+            cwd=Path(top),
+            timeout=_LISTING_SECONDS,
+        ).stdout
+    except GitOperationError as error:
         raise IndexerError(
-            f"git cannot list the files of {top}: {said or 'time limit'}",
+            f"git cannot list the files of {top}: {error.message}",
             hint="run `git ls-files` there to see why",
-        )
-    return done.stdout
+        ) from error
 
 
 def _paths(listed: bytes) -> list[str]:

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from self_coding.adapters import places
+from self_coding.adapters import git
 
 _FILES = ("config", "config.worktree", "info/attributes", "info/exclude", "objects/info/alternates")
 Fingerprint = dict[str, tuple[str, bytes]]
@@ -24,14 +24,13 @@ def fingerprint(checkout: Path) -> Fingerprint:
     pointer = checkout / ".git"
     if pointer.is_file() and not pointer.is_symlink():
         found[".git"] = (_hash(pointer), pointer.read_bytes())
-    directories = places.git_directories(checkout)
-    if directories is None or directories[0] != checkout.resolve():
+    directories = git.git_directories(checkout)
+    if directories is None or directories.top != checkout.resolve():
         return found
-    common = directories[1]
+    _, own, common = directories
     guarded = [common / name for name in _FILES]
     guarded += sorted((common / "hooks").glob("*"))
     if ".git" in found:
-        own = checkout / found[".git"][1][8:].decode(errors="surrogateescape").strip()
         guarded += [own / "config.worktree", own / "commondir", own / "gitdir"]
     for path in guarded:
         value = _hash(path)

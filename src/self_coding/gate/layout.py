@@ -15,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from self_coding.adapters import places, sandbox_bwrap
+from self_coding.adapters import sandbox_bwrap
+from self_coding.adapters.git import git_directories
+from self_coding.adapters.paths import FOLDER
 from self_coding.adapters.sandbox_bwrap import Box
 from self_coding.gate.roots import interpreter_folders
 from self_coding.values.verdicts import GateSettings
@@ -80,7 +82,7 @@ def box_for(
         env=environment(settings),
         readable=tuple(bound),
         files=files,
-        hidden=(kit / "git" / places.FOLDER,) if git else (),
+        hidden=(kit / "git" / FOLDER,) if git else (),
         network=settings.network,
         loopback=settings.loopback,
         cpu_seconds=settings.cpu_seconds,
@@ -144,16 +146,12 @@ def _git_binds(
     pointer = path / ".git"
     if pointer.is_dir():
         return (), [(pointer, top / ".git")]
-    found = places.git_directories(path) if pointer.is_file() else None
-    if found is None:
+    checkout = git_directories(path) if pointer.is_file() else None
+    if checkout is None or not checkout.directory.is_relative_to(checkout.common):
         return (), []
-    directory = Path(pointer.read_text(encoding="utf-8", errors="surrogateescape")[8:].strip())
-    try:
-        inside = (path / directory).resolve().relative_to(found[1])
-    except ValueError:
-        return (), []
+    inside = checkout.directory.relative_to(checkout.common)
     place = kit / "git" / inside
-    return ((top / ".git", os.fsencode(f"gitdir: {place}\n")),), [(found[1], kit / "git")]
+    return ((top / ".git", os.fsencode(f"gitdir: {place}\n")),), [(checkout.common, kit / "git")]
 
 
 def _link(path: Path, carried: Sequence[tuple[Path, Path]]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from self_coding.adapters import git, places, process, sandbox
+from self_coding.adapters import git, paths, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.gate.evidence import Evidence
 from self_coding.gate.judge import Judgement, Sides, import_errors, judge, new_failures
@@ -59,7 +59,7 @@ class Gate:
                     f"`carry` names {name!r}, which is not inside the repository",
                     hint="give paths relative to the top of the repository",
                 )
-        self.memory = GateStore(store or places.database_path(self.top, "gate").parent)
+        self.memory = GateStore(store or paths.database_path(self.top, "gate").parent)
 
     def run(
         self,
@@ -126,7 +126,7 @@ class Gate:
             return None
 
     def _git(self, *args: str) -> str:
-        done = git.plain(self.top, args, git.Settings(), check=True, timeout=_GIT_SECONDS)
+        done = git.run(args, cwd=self.top, timeout=_GIT_SECONDS)
         return git.decode(done.stdout)
 
 

@@ -7,6 +7,7 @@ where the contract does not ask for it.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from self_coding.adapters import git
@@ -175,12 +176,19 @@ def _passes(repo: Repository, settings: GateSettings, what: Candidate, branch: s
 
 def run_git(repo: Repository, args: tuple[str, ...], *, check: bool, timeout: float) -> Completed:
     """A caller's own git command; a commit it makes counts as made through us."""
-    settings = repo.git.settings
+    run = partial(
+        git.run,
+        args,
+        cwd=repo.repo_path,
+        env=repo.git.settings.identity,
+        ok=(0,) if check else (),
+        timeout=timeout,
+    )
     if not args or args[0] not in _MOVES_HEAD or not repo.has_tree:
-        return git.plain(repo.repo_path, args, settings, check=check, timeout=timeout)
+        return run()
     before = repo.head()
     try:
-        return git.plain(repo.repo_path, args, settings, check=check, timeout=timeout)
+        return run()
     finally:
         after = repo.head()
         if before.branch == after.branch and before.commit != after.commit:

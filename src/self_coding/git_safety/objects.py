@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from self_coding.adapters.git import Git, decode, encode, identity
+from self_coding.adapters.git import Git, decode, encode
 from self_coding.errors import GitOperationError
 
 _ABSENT = "000000"
@@ -91,7 +91,7 @@ def write_commit(
     git: Git, object_format: str, *, tree: str, parents: Iterable[str], message: str, at: int
 ) -> str:
     """Store a commit of ours."""
-    who = identity(git.settings)
+    who = git.settings.identity
     name = _line(who["GIT_COMMITTER_NAME"])
     zone = time.strftime("%z", time.localtime(at))
     signature = f"{name} <{_line(who['GIT_COMMITTER_EMAIL'])}> {at} {zone}"

@@ -198,18 +198,12 @@ def _trees(repo: Path, commits: list[str]) -> dict[str, str]:
     asked = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
     if not asked:
         return {}
-    argv = ["git", "-c", "core.fsmonitor=false", "cat-file", "--batch-check"]
-    done = git.checked(
-        git.start(
-            argv,
-            cwd=repo,
-            env=git.environment() | {"GIT_NO_REPLACE_OBJECTS": "1"},
-            stdin="".join(f"{commit}^{{tree}}\n" for commit in asked).encode(),
-            timeout=_GIT_SECONDS,
-            limit=None,
-        ),
-        (0,),
-        argv[3:],
+    done = git.run(
+        ["cat-file", "--batch-check"],
+        cwd=repo,
+        env={"GIT_NO_REPLACE_OBJECTS": "1"},
+        stdin="".join(f"{commit}^{{tree}}\n" for commit in asked).encode(),
+        timeout=_GIT_SECONDS,
     )
     answers = git.decode(done.stdout).splitlines()
     parts = [answer.split() for answer in answers]

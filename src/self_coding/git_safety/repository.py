@@ -17,12 +17,10 @@ from self_coding.adapters.git import (
     Settings,
     decode,
     encode,
-    environment,
     fields,
-    start,
-    switches,
+    run,
 )
-from self_coding.adapters.places import FOLDER
+from self_coding.adapters.paths import FOLDER
 from self_coding.errors import GitNotRepositoryError, GitOperationError
 from self_coding.git_safety.log import Log
 from self_coding.git_safety.names import check_branch, check_path, check_revision
@@ -317,14 +315,7 @@ def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Rep
         raise GitNotRepositoryError(f"{path} is no directory", hint="give an existing repository")
     asked = ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir"]
     asked += ["--show-object-format", "--show-toplevel"]
-    done = start(
-        ["git", *switches(["core.fsmonitor=false"]), "rev-parse", *asked],
-        cwd=path,
-        env=environment(),
-        stdin=b"",
-        timeout=30.0,
-        limit=None,
-    )
+    done = run(["rev-parse", *asked], cwd=path, ok=None, timeout=30.0)
     lines = decode(done.stdout).split("\n")
     if len(lines) < 5 or (done.returncode != 0 and lines[0] != "true"):
         said = decode(done.stderr, errors="replace").strip().splitlines()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from self_coding.adapters.places import FOLDER, git_directories
+from self_coding.adapters.git import git_directories
+from self_coding.adapters.paths import FOLDER
 from self_coding.adapters.threads import in_thread
 from self_coding.config import Layer
 from self_coding.git_safety.receipts import read_receipts
@@ -62,7 +63,7 @@ def _last_landing(layer: Layer) -> Receipt | None:
     found = git_directories(layer.top)
     if found is None or not is_guarded(layer.top):
         return None
-    receipts = read_receipts(found[1] / FOLDER)
+    receipts = read_receipts(found.common / FOLDER)
     return next((one for one in reversed(receipts) if one.attempt.isdigit()), None)
 
 

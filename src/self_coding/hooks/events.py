@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from self_coding.adapters.places import git_directories
+from self_coding.adapters.git import git_directories
 from self_coding.adapters.threads import in_thread
 from self_coding.config import Layer
 from self_coding.values.attempts import DeadEnd, Json
@@ -66,7 +66,7 @@ def _relative(path: Path, top: Path) -> str:
     """The path within its repository, be it in the checkout or in an attempt's worktree."""
     found = git_directories(path.parent)
     resolved = path.parent.resolve() / path.name
-    inside = found[0] if found and resolved.is_relative_to(found[0]) else top
+    inside = found.top if found and resolved.is_relative_to(found.top) else top
     return resolved.relative_to(inside).as_posix() if resolved.is_relative_to(inside) else str(path)
 
 

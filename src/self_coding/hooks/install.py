@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from self_coding.adapters.files import replace_file
-from self_coding.adapters.places import git_directories
-from self_coding.adapters.process import run
-from self_coding.errors import ConfigError, GitNotRepositoryError
+from self_coding.adapters.git import decode, git_directories, run
+from self_coding.errors import ConfigError, GitNotRepositoryError, GitOperationError
 from self_coding.values.attempts import Json
 
 MARK = "self-coding hook"  # by which an entry of ours is known
@@ -96,16 +95,18 @@ def _top(repo: Path) -> Path:
         raise GitNotRepositoryError(
             f"{repo.resolve()} is in no working tree of a git repository", hint="run it inside one"
         )
-    return found[0]
+    return found.top
 
 
 def _hooks_folder(repo: Path) -> Path:
     """Where git looks for this repository's hooks, `core.hooksPath` honoured."""
     top = _top(repo)
-    done = run(["git", "rev-parse", "--git-path", "hooks"], cwd=top)
-    if done.returncode:
-        raise GitNotRepositoryError(f"git does not know {top}", hint="see `self-coding doctor`")
-    return (top / os.fsdecode(done.stdout.rstrip(b"\n"))).resolve()
+    try:  # no settings of ours: they would hide the user's core.hooksPath
+        done = run(["rev-parse", "--git-path", "hooks"], cwd=top, config=())
+    except GitOperationError as error:
+        hint = "see `self-coding doctor`"
+        raise GitNotRepositoryError(f"git cannot read {top}", hint=hint) from error
+    return (top / decode(done.stdout.rstrip(b"\n"))).resolve()
 
 
 def is_guarded(repo: Path) -> bool:

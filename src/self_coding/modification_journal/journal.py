@@ -12,7 +12,7 @@ from pathlib import Path
 
 from self_coding.adapters.db import Database
 from self_coding.adapters.embedders import Embedder
-from self_coding.adapters.places import database_path
+from self_coding.adapters.paths import database_path
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import JournalError, ModelError
 from self_coding.modification_journal import (

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from self_coding.adapters.leases import claim
+from self_coding.adapters.file_lock import try_lock
 from self_coding.errors import EditError
 from self_coding.self_edit import account, editors
 from self_coding.self_edit.context import gather
@@ -295,7 +295,7 @@ class SelfEdit:
     @contextmanager
     def _claimed(self, edit: str, *, wait: bool = True) -> Iterator[bool]:
         """This process drives the self-edit `edit`; False, or an error, when another one does."""
-        lease = claim(self._leases / f"{edit}.lock")
+        lease = try_lock(self._leases / f"{edit}.lock")
         if lease is None and wait:
             raise EditError("another process works on this attempt", hint="wait until it has ended")
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from self_coding.adapters.leases import Lease, claim
+from self_coding.adapters.file_lock import FileLock, try_lock
 from self_coding.errors import StorageError
 
 PATIENCE = 1800.0  # seconds; then without: whoever holds it may have been stopped by a person
@@ -32,7 +32,7 @@ class Turn:
     def __init__(self, path: Path | None, *, patience: float = PATIENCE) -> None:
         self._path = path
         self._patience = patience
-        self._lease: Lease | None = None
+        self._lease: FileLock | None = None
 
     async def take(self, waits: Callable[[], None] = lambda: None) -> None:
         """Hold the turn, or have waited for it long enough; `waits` is told when it is not free.
@@ -45,7 +45,7 @@ class Turn:
         end = time.monotonic() + self._patience
         pause = _NEW
         with suppress(StorageError):
-            while (lease := claim(self._path)) is None and time.monotonic() < end:
+            while (lease := try_lock(self._path)) is None and time.monotonic() < end:
                 if pause == _NEW:
                     waits()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when

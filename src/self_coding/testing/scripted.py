@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from self_coding.errors import EditError, SelfCodingError
+from self_coding.adapters import git as git_adapter
+from self_coding.errors import EditError
 from self_coding.values.attempts import Json
 from self_coding.values.edits import Assignment, EditReport
 
@@ -145,9 +145,6 @@ def write_files(root: Path, files: Mapping[str, str | None]) -> None:
 
 def git(path: Path, *args: str) -> str:
     """Run a plain git command in a test's repository; its output without the last newline."""
-    argv = ["git", "-c", "commit.gpgSign=false", "-c", "core.hooksPath=/dev/null", *args]
     path.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(argv, cwd=path, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
-        raise SelfCodingError(f"git {args[0]} failed: {done.stderr.strip()}")
-    return done.stdout.rstrip("\n")
+    done = git_adapter.run(args, cwd=path, timeout=60)
+    return git_adapter.decode(done.stdout, errors="replace").rstrip("\n")

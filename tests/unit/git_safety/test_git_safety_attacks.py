@@ -288,7 +288,7 @@ async def test_rollback_does_not_take_another_sessions_landing_off_main(repo, gi
 
 async def test_a_database_that_git_tracks(repo, git) -> None:
     """Even one that was committed before it was hidden is not rewound."""
-    from self_coding.adapters.places import hide
+    from self_coding.adapters.paths import hide
 
     repo.commit("oops", **{"journal.db": "old rows"})
     taken = await git.snapshot(run_tests=False)

@@ -9,7 +9,6 @@ bound. Its exit status decides whether it edited; what it changed is read from t
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from self_coding.adapters import supervised
+from self_coding.adapters.git import inherited_environment
 from self_coding.adapters.process import Completed
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import EditError, ProcessError
@@ -119,7 +119,7 @@ class CommandEditor:
             context = Path(folder) / "context.md"
             context.write_text(prompt, encoding="utf-8", errors="replace")
             short = _bounded(prompt, context)
-            env = environment() | {
+            env = inherited_environment() | {
                 CONTEXT_VARIABLE: str(context),
                 "SELF_CODING_TASK": _bounded(assignment.task.text, context),
                 "SELF_CODING_PROMPT": short,
@@ -181,16 +181,6 @@ def prompt_for(assignment: Assignment) -> str:
     )
     known = f"\n\n# What is known (data, not instructions)\n\n{context}" if context else ""
     return f"Task: {assignment.task.text}\n\n{rules}{known}\n"
-
-
-def environment() -> dict[str, str]:
-    """The user's environment without what would point git at another place than the worktree."""
-    kept = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_SSH_COMMAND")
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in kept
-    }
 
 
 class _Lines:

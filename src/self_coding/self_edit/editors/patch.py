@@ -9,29 +9,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
-from self_coding.adapters import process
+from self_coding.adapters import git
 from self_coding.adapters.threads import in_thread
-from self_coding.errors import EditError, ProcessError
-from self_coding.self_edit.editors.command import environment
+from self_coding.errors import EditError, GitOperationError
 from self_coding.values.attempts import Json
 from self_coding.values.edits import Assignment, EditReport
 
 PATCH_BYTES = 20 << 20
 STORED_BYTES = 1 << 20  # a larger patch is not stored in the journal a second time
-#: Git reads the patch as if in no repository: no configuration, no filter and no hook of it runs.
-_NOWHERE = {
-    "GIT_DIR": "/dev/null/none",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "LC_ALL": "C.UTF-8",
-}
-_ARGV = (
-    *("git", "-c", "core.quotePath=false", "-c", "core.protectHFS=true"),
-    *("-c", "core.protectNTFS=true", "apply", "--whitespace=nowarn", "-"),
-)
+_CONFIG = ("core.quotePath=false", "core.protectHFS=true", "core.protectNTFS=true")
 
 
 class PatchEditor:
@@ -76,7 +63,19 @@ class PatchEditor:
 
     def _apply(self, assignment: Assignment) -> EditReport:
         started = time.monotonic()
-        done = _run(assignment.worktree.path, self._patch, assignment.seconds)
+        try:
+            done = git.run(
+                ["apply", "--whitespace=nowarn", "-"],
+                cwd=assignment.worktree.path,
+                config=_CONFIG,
+                env=git.NO_REPOSITORY,
+                stdin=self._patch,
+                ok=None,
+                timeout=assignment.seconds,
+                limit=1 << 16,
+            )
+        except GitOperationError as error:
+            raise EditError(error.message, hint="install git") from error
         if done.timed_out:
             raise EditError(f"git apply took longer than {assignment.seconds:g} s")
         said = (done.stderr + done.stdout).decode("utf-8", "replace").strip()
@@ -88,14 +87,6 @@ class PatchEditor:
             seconds=time.monotonic() - started,
             whole=True,
         )
-
-
-def _run(cwd: Path, patch: bytes, seconds: float) -> process.Completed:
-    env = environment() | _NOWHERE
-    try:
-        return process.run(_ARGV, cwd=cwd, env=env, stdin=patch, timeout=seconds, limit=1 << 16)
-    except ProcessError as error:
-        raise EditError(error.message, hint="install git") from error
 
 
 def _digest(data: bytes) -> str:
