@@ -18,8 +18,8 @@ from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
 
-from self_coding.reflection import blame, read_failure
-from self_coding.reflection.prompt import facts
+from self_coding.reflection import localization, read_failure
+from self_coding.reflection.templates import facts
 
 SCORES = ("tests", "exception", "location", "root file", "root function")
 CLUES = (
@@ -96,10 +96,10 @@ def main() -> None:
             print(row(f"  {repo}", measure(score, some, blind=blind)))
         print(f"  cpu ms/case = {each:.1f}")
         for clue in CLUES if wanted.ablate else ():
-            weight = getattr(blame, clue)
-            setattr(blame, clue, 0.0)
+            weight = getattr(localization, clue)
+            setattr(localization, clue, 0.0)
             print(row(f"  without {clue[1:].lower()}", measure(score, cases, blind=blind)))
-            setattr(blame, clue, weight)
+            setattr(localization, clue, weight)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from self_coding.errors import (
     ModelUnavailableError,
 )
 from self_coding.reflection import ReflectionService
-from self_coding.reflection.replies import Analysis
+from self_coding.reflection.prompt import Analysis
 from self_coding.values.attempts import ModificationAttempt, Outcome
 
 

@@ -1,7 +1,7 @@
-"""ReflectionService: the async face of the room; a model's words where one answers, ours else.
+"""ReflectionService: a model's words where one answers, else a text made from the evidence.
 
-Reading evidence is pure and happens in a thread; the only waiting here is for a model. It
-refuses to fail: whatever the adapter does, a reflection comes back.
+Reading evidence is pure and happens in a thread; the only waiting here is for a model. Whatever
+the adapter does, a reflection comes back.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from self_coding.adapters import threads
 from self_coding.adapters.llm import ChatModel, TypedModel
-from self_coding.reflection import lessons, prompt, replies, wording
-from self_coding.reflection.evidence import failed_tests, read_failure
-from self_coding.reflection.reports import FailedTest
+from self_coding.reflection import prompt, templates
+from self_coding.reflection.failures import failed_tests, read_failure
+from self_coding.reflection.test_output import FailedTest
 from self_coding.values.attempts import Failure, Lesson, ModificationAttempt, Outcome
 
 _log = logging.getLogger(__name__)
@@ -48,16 +48,16 @@ class ReflectionService:
         self.model_preference = model_preference
 
     async def reflect_on_attempt(self, attempt: ModificationAttempt) -> str:
-        """The reflection on one attempt, as text; never empty, never an exception."""
+        """Return the reflection on one attempt, as text; never empty, never an exception."""
         return await self.reflect_with_context(attempt, [])
 
     async def reflect_with_context(
         self, attempt: ModificationAttempt, similar_attempts: Sequence[ModificationAttempt]
     ) -> str:
-        """The reflection on one attempt in the light of earlier ones at alike tasks."""
+        """Return the reflection on one attempt in the light of earlier ones at alike tasks."""
         case = await threads.in_thread(_study, attempt, tuple(similar_attempts))
-        said = await self._asked(case)
-        return said or wording.reflection(attempt, case.failure, case.seen)
+        reply = await self._ask_model(case)
+        return reply or templates.reflection(attempt, case.failure, case.seen)
 
     async def analyse(
         self,
@@ -65,14 +65,14 @@ class ReflectionService:
         *,
         importers: Mapping[str, Collection[str]] | None = None,
     ) -> Failure:
-        """What the attempt's test output says, against its diff and the import graph."""
+        """Return what the attempt's test output says, against its diff and the import graph."""
         return await threads.in_thread(_failure, attempt, importers)
 
     async def lesson(self, attempt: ModificationAttempt, failure: Failure) -> Lesson | None:
-        """One sentence for the next attempt with its evidence; None where there is none."""
-        return lessons.lesson(attempt, failure)
+        """Return one sentence for the next attempt with its evidence; None without evidence."""
+        return templates.lesson(attempt, failure)
 
-    async def _asked(self, case: _Case) -> str:
+    async def _ask_model(self, case: _Case) -> str:
         """The model's reflection; empty when it does not answer, or not in a usable way."""
         adapter = self.llm_adapter
         if adapter is None:
@@ -80,7 +80,14 @@ class ReflectionService:
         message = prompt.message(case.attempt, case.failure, case.failed, case.similar)
         try:
             if isinstance(adapter, TypedModel):
-                return await _typed(adapter, case, message)
+                outcome = Outcome(case.attempt.outcome)
+                answer = await adapter.ask(
+                    message=message,
+                    context=_CONTEXT,
+                    form=prompt.Analysis,
+                    check=lambda reply: prompt.objection(reply, message, outcome),
+                )
+                return prompt.rendered(case.attempt, case.failure, answer.value)
             content: object = (await adapter.chat(message=message, context=_CONTEXT)).content
             return content.strip() if isinstance(content, str) else ""
         except Exception as error:  # noqa: BLE001 - an adapter is foreign code: whatever it
@@ -89,30 +96,17 @@ class ReflectionService:
             return ""
 
 
-async def _typed(model: TypedModel, case: _Case, message: str) -> str:
-    """A reply in the asked form that cites what it was shown, as text."""
-    outcome = Outcome(case.attempt.outcome)
-    answer = await model.ask(
-        message=message,
-        context=_CONTEXT,
-        form=replies.Analysis,
-        check=lambda said: replies.objection(said, message, outcome),
-    )
-    return replies.rendered(case.attempt, case.failure, answer.value)
-
-
 def _study(attempt: ModificationAttempt, similar: tuple[ModificationAttempt, ...]) -> _Case:
     failed = tuple(failed_tests(attempt.test_results, files_modified=attempt.files_modified))
     failure = _failure(attempt, None)
     if attempt.outcome is Outcome.SUCCESS:
         failure = Failure()
-    seen = tuple(past for past in similar if _same(past, failure))
+    seen = tuple(
+        past
+        for past in similar
+        if failure.signature and _failure(past, None).signature == failure.signature
+    )
     return _Case(attempt, failure, failed, similar, seen)
-
-
-def _same(past: ModificationAttempt, failure: Failure) -> bool:
-    """Whether an earlier attempt failed in the same way."""
-    return bool(failure.signature) and _failure(past, None).signature == failure.signature
 
 
 def _failure(

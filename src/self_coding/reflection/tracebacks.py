@@ -1,7 +1,7 @@
-"""Reads exceptions out of text lines: Python's own tracebacks and each of pytest's styles.
+"""Read exceptions out of text lines: Python's own tracebacks and each of pytest's styles.
 
-One pass, one line at a time, no look-ahead, so that text cut in the middle still gives what is
-left of it. It refuses to say which exception matters; it returns them in order.
+Pure. One pass, one line at a time, no look-ahead, so that text cut in the middle still gives what
+is left of it. It does not say which exception matters; it returns them in order.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from self_coding.reflection.reports import Frame, Raised
-
+_LIBRARIES = ("site-packages/", "dist-packages/", "/lib/python", ".tox/", ".nox/", "/_pytest/")
 _START = re.compile(r"\s*(?:E\s+)?(?:Exception Group )?Traceback(?: \(most recent call last\))?:$")
 _CHAIN = re.compile(
     r"(?:E\s+)?(?:The above exception was the direct cause of the following exception:"
@@ -34,22 +33,74 @@ _RAISED = re.compile(
 _GROUP_EDGE = re.compile(r"\s*[|+ ]*\+(?:-\+)?-{4,}(?: (?:\d+|\.\.\.) -{4,})?\s*$")
 _GROUP_PREFIX = re.compile(r"\s*(?:[|] )*[|+] ")
 _GROUP_LINE = re.compile(r"\s*[|+]")
-_NO_NAME = frozenset({"E", "Hint", "None", "True", "False"})
+_NOT_A_TYPE = frozenset({"E", "Hint", "None", "True", "False"})
 _LONGEST_MESSAGE = 40  # lines
 
 
-def read_raised(lines: Iterable[str]) -> list[Raised]:
-    """The exceptions that `lines` show, in order; those another came from are its `causes`."""
+@dataclass(frozen=True)
+class Frame:
+    """One place of a traceback; `code` is its source line where the text shows it.
+
+    `foreign` is set once the repository's directory is known and does not hold the path.
+    """
+
+    path: str
+    line: int
+    function: str = ""
+    code: str = ""
+    foreign: bool = False
+
+    @property
+    def inside(self) -> bool:
+        """Whether it can be in the repository: not a library, interpreter or made-up file."""
+        if self.foreign or self.path.startswith(("../", "~")) or "<" in self.path:
+            return False
+        return not any(part in self.path for part in _LIBRARIES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """An exception as the text shows it, its frames outermost first.
+
+    `details` are the lines that explain it (pytest's `E` lines), `source` the source lines
+    shown around its frames, `syntax` the place a syntax error names, and `causes` the
+    exceptions it was raised from (`direct`: by `raise ... from`), or an exception group's members.
+    """
+
+    exception: str = ""
+    message: str = ""
+    frames: tuple[Frame, ...] = ()
+    details: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    syntax: Frame | None = None
+    causes: tuple[Raised, ...] = ()
+    direct: bool = False
+
+    @property
+    def inside(self) -> tuple[Frame, ...]:
+        """The frames that can be in the repository."""
+        return tuple(frame for frame in self.frames if frame.inside)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the text said nothing that helps."""
+        return not (self.exception or self.frames or self.details)
+
+
+def read_exceptions(lines: Iterable[str]) -> list[Raised]:
+    """Return the exceptions that `lines` show, in order; those another came from are `causes`."""
     reader = _Reader()
     for line in lines:
-        reader.feed(line)
-    return reader.finish()
+        reader.feed(line.rstrip())
+    reader.end()
+    reader.close_group()
+    return reader.done
 
 
 def ends_failure(line: str) -> bool:
-    """Whether the line is `path:line: SomeError`, with which pytest ends a failure."""
-    found = _PLACE.match(line)
-    return found is not None and _footer(found["rest"]) is not None
+    """Return whether the line is `path:line: SomeError`, with which pytest ends a failure."""
+    place = _PLACE.match(line)
+    return place is not None and _footer(place["rest"]) is not None
 
 
 def _footer(text: str) -> tuple[str, str] | None:
@@ -58,11 +109,11 @@ def _footer(text: str) -> tuple[str, str] | None:
 
 
 def split_raised(text: str) -> tuple[str, str] | None:
-    """The bare type and the message of `pkg.SomeError: text`; None where it is neither."""
-    found = _RAISED.match(text)
-    if found is None or found["type"] in _NO_NAME:
+    """Return the bare type and the message of `pkg.SomeError: text`; None for other text."""
+    match = _RAISED.match(text)
+    if match is None or match["type"] in _NOT_A_TYPE:
         return None
-    return found["type"].rpartition(".")[2], (found["message"] or "").strip()
+    return match["type"].rpartition(".")[2], (match["message"] or "").strip()
 
 
 @dataclass
@@ -91,21 +142,16 @@ class _Open:
             exception = "AssertionError"
         if exception == "AssertionError" and not message and self.details:
             message = "\n".join(self.details)
-        syntax = (
-            self.syntax
-            if exception.endswith(("SyntaxError", "IndentationError", "TabError"))
-            else None
-        )
-        frames = list(self.frames)
-        if self.syntax is not None and syntax is None:
-            frames.append(self.syntax)
+        is_syntax = exception.endswith(("SyntaxError", "IndentationError", "TabError"))
+        if self.syntax is not None and not is_syntax:
+            self.frames.append(self.syntax)
         return Raised(
             exception=exception,
             message=message,
-            frames=tuple(frames),
+            frames=tuple(self.frames),
             details=tuple(self.details),
             source=tuple(self.source),
-            syntax=syntax,
+            syntax=self.syntax if is_syntax else None,
         )
 
 
@@ -116,50 +162,49 @@ class _Reader:
         self.done: list[Raised] = []
         self.open = _Open()
         self.chained = ""
-        self.group: int | None = None
+        self.group: int | None = None  # where in `done` the members of an exception group begin
 
     def feed(self, line: str) -> None:
-        line = line.rstrip()
-        if _GROUP_EDGE.match(line) and ("+-" in line):
-            self._edge()
+        if _GROUP_EDGE.match(line) and "+-" in line:  # around a member of an exception group
+            self.end()
+            self.open.native = True  # a member may show no traceback
+            if self.group is None and self.done:
+                self.group = len(self.done)
             return
-        if self.group is not None and line.strip() and not _GROUP_LINE.match(line):
-            self._end()
-            self._ungroup()
-        if self.group is not None or line.lstrip().startswith(("| ", "+ Exception Group")):
-            line = _GROUP_PREFIX.sub("", line, count=1)
+        line = self._without_margin(line)
+        current = self.open
         if _CHAIN.match(line):
-            self._end()
+            self.end()
             self.chained = "direct" if "direct cause" in line else "handling"
         elif _START.match(line):
-            self._start(line)
-        elif (found := _NATIVE.match(line)) is not None:
-            self._native(found, line)
+            if current.exception or (current.frames and current.native):
+                self.end()  # a header without a chain line above it begins a new exception
+            self.open.native = not line.startswith("E ")
+        elif (frame := _NATIVE.match(line)) is not None:
+            self._native_frame(frame, line)
         elif line.startswith("E  ") or line == "E":
             self._detail(line)
-        elif self.open.native and self.open.exception:
-            self._continued(line)
+        elif current.native and current.exception:
+            if len(current.message) < _LONGEST_MESSAGE:  # a message of several lines
+                current.message.append(line)
         elif _SEPARATOR.match(line):
-            self.open.function = ""
-        elif (found := _PLACE.match(line)) is not None and not line[0].isspace():
-            self._place(found)
+            current.function = ""
+        elif (place := _PLACE.match(line)) is not None and not line[0].isspace():
+            self._place(place)
         else:
             self._source(line)
 
-    def finish(self) -> list[Raised]:
-        """Everything read; group members and causes hang under what they led to."""
-        self._end()
-        self._ungroup()
-        return self.done
+    def _without_margin(self, line: str) -> str:
+        """The line without the bars in front of an exception group's members."""
+        if self.group is not None and line.strip() and not _GROUP_LINE.match(line):
+            self.end()
+            self.close_group()
+        if self.group is not None or line.lstrip().startswith(("| ", "+ Exception Group")):
+            return _GROUP_PREFIX.sub("", line, count=1)
+        return line
 
-    def _edge(self) -> None:
-        """A line around a member of an exception group; a member may show no traceback."""
-        self._end()
-        self.open.native = True
-        if self.group is None and self.done:
-            self.group = len(self.done)
-
-    def _ungroup(self) -> None:
+    def close_group(self) -> None:
+        """Hang the members of an exception group under the exception that they follow."""
         if self.group is None:
             return
         at, self.group = self.group, None
@@ -167,13 +212,8 @@ class _Reader:
         del self.done[at:]
         self.done[at - 1] = replace(self.done[at - 1], causes=self.done[at - 1].causes + members)
 
-    def _start(self, line: str) -> None:
-        """A traceback header; one that stands alone begins a new exception."""
-        if self.open.exception or (self.open.frames and self.open.native):
-            self._end()
-        self.open.native = not line.startswith("E ")
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Close the exception that is being read; what it was raised from becomes its cause."""
         closed, self.open = self.open.close(), _Open()
         if closed.is_empty:
             return
@@ -184,83 +224,69 @@ class _Reader:
         self.chained = ""
         self.done.append(closed)
 
-    def _native(self, found: re.Match[str], line: str) -> None:
-        frame = Frame(found["path"], int(found["line"]), (found["name"] or "").strip())
+    def _native_frame(self, match: re.Match[str], line: str) -> None:
+        frame = Frame(match["path"], int(match["line"]), (match["name"] or "").strip())
         if line.startswith("E"):
             self.open.details.append(line[1:].strip())
-        if found["name"] is None:
+        if match["name"] is None:
             self.open.syntax = frame
             return
         if self.open.native and self.open.exception:
-            self._end()
+            self.end()
             self.open.native = True
         self.open.frames.append(frame)
 
     def _detail(self, line: str) -> None:
         if self.open.native and self.open.exception:
-            self._end()
+            self.end()
         body = line[1:]
+        depth = len(body) - len(body.lstrip())
         if not self.open.details:
-            self.open.indent = len(body) - len(body.lstrip())
-        shift = min(self.open.indent, len(body) - len(body.lstrip()))
-        self.open.details.append(body[shift:])
+            self.open.indent = depth
+        self.open.details.append(body[min(self.open.indent, depth) :])
 
-    def _place(self, found: re.Match[str]) -> None:
+    def _place(self, match: re.Match[str]) -> None:
         """`path:line:` of pytest, with `in name`, an exception, or nothing after it."""
-        rest = found["rest"]
-        path, number = found["path"], int(found["line"])
+        rest, path, number = match["rest"], match["path"], int(match["line"])
         if rest.startswith("in "):
-            if self.open.exception or self._finished():
-                self._end()
+            # Details below frames close a traceback of the short style.
+            if self.open.exception or (self.open.frames and self.open.details):
+                self.end()
             self.open.frames.append(Frame(path, number, rest[3:].strip()))
             return
         named = _footer(rest)
-        code = next((s[1:].strip() for s in reversed(self.open.source) if s[:1] == ">"), "")
         if rest and named is None:
             return
+        code = next((s[1:].strip() for s in reversed(self.open.source) if s[:1] == ">"), "")
         self.open.frames.append(Frame(path, number, self.open.function, code))
         if named is not None:
             self.open.exception = self.open.exception or named[0]
             if named[1]:
                 self.open.message = [named[1]]
-            self._end()
-
-    def _finished(self) -> bool:
-        """Whether details already closed a short-style traceback."""
-        return bool(self.open.frames and self.open.details)
-
-    def _continued(self, line: str) -> None:
-        """A further line of a native exception's message, until the text goes on elsewhere."""
-        if len(self.open.message) < _LONGEST_MESSAGE:
-            self.open.message.append(line)
+            self.end()
 
     def _source(self, line: str) -> None:
-        now = self.open
-        if not line.strip():
+        current, text = self.open, line.strip()
+        if not text:
             return
-        if now.native and not line[0].isspace():
+        if current.native and not line[0].isspace():
             named = split_raised(line)
             if named is not None:
-                now.exception, now.message = named[0], [named[1]]
+                current.exception, current.message = named[0], [named[1]]
             return
-        text = line.strip()
         if set(text) <= {"^", "~"}:
             return
-        if (found := _DEFINITION.match(line)) is not None and not now.function:
-            now.function = found[1]
+        if (definition := _DEFINITION.match(line)) is not None and not current.function:
+            current.function = definition[1]
         if line[0].isspace() or line[0] == ">":
-            now.source.append(line)
-            self._code(text)
-
-    def _code(self, text: str) -> None:
-        """The line below a frame that has none yet is its code."""
-        frames = self.open.frames
-        if frames and frames[-1].function and not frames[-1].code:
-            frames[-1] = replace(frames[-1], code=text.lstrip("> "))
+            current.source.append(line)
+            frames = current.frames
+            if frames and frames[-1].function and not frames[-1].code:
+                frames[-1] = replace(frames[-1], code=text.lstrip("> "))
 
 
 def _from_details(details: list[str]) -> tuple[str, str] | None:
-    """Type and message in pytest's `E` lines; a syntax error stands below the line it names."""
+    """Type and message in pytest's `E` lines; a syntax error is below the line it names."""
     for number, line in enumerate(details):
         if number and not details[0].startswith('File "'):
             break

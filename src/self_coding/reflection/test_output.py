@@ -1,18 +1,24 @@
-"""Reads pytest's terminal output, in every style and however it was cut, into failing tests.
+"""Read a test runner's terminal output, however it was cut, into failing tests.
 
-The short summary names the tests, the blocks below FAILURES and ERRORS explain them, progress
-lines stand in where either is missing. It refuses to guess an id that no line supports.
+Pure. pytest in every style: the short summary names the tests, the blocks below FAILURES and
+ERRORS explain them, and progress lines help where either is missing. unittest: ids stay as the
+runner takes them (`tests.test_a.TestA.test_x`). An id that no line supports is not guessed.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
-from self_coding.reflection.reports import FailedTest, Frame, Raised
-from self_coding.reflection.tracebacks import ends_failure, read_raised, split_raised
+from self_coding.reflection.tracebacks import (
+    Frame,
+    Raised,
+    ends_failure,
+    read_exceptions,
+    split_raised,
+)
 
 _SECTION = re.compile(r"=+ (?P<name>\S.*?) =+$")
 _TITLE = re.compile(r"_+ (?P<name>\S.*?) _+$")
@@ -52,6 +58,19 @@ _COMMON = (  # noqa: SIM905
     "StopIteration NotImplementedError UnboundLocalError ZeroDivisionError SyntaxError "
     "IndentationError UnicodeDecodeError UnicodeEncodeError TimeoutError Failed"
 ).split()
+_UNITTEST_RULE = re.compile(r"={60,}$")
+_UNITTEST_DASHES = re.compile(r"-{60,}$")
+_UNITTEST_HEAD = re.compile(
+    r"(?:FAIL|ERROR): (?P<name>\S+)(?: \((?P<where>[\w.]+)\))?(?P<sub>(?: [\[(].*[\])])*)$"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTest:
+    """One failing test, or one failure outside any test (then `id` is empty)."""
+
+    id: str
+    raised: Raised
 
 
 @dataclass
@@ -74,14 +93,17 @@ class _Named:
     reason: str = ""
 
 
-def is_pytest(output: str) -> bool:
-    """Whether the text looks like pytest's."""
-    return _MARKS.search(output) is not None
-
-
-def read_pytest(output: str) -> list[FailedTest]:
-    """The failing tests of a run, in the summary's order, each with what was raised in it."""
+def read_output(output: str) -> list[FailedTest]:
+    """Return the failing tests that the output of pytest or unittest shows; none for other text."""
     lines = output.split("\n")
+    heads = any(_UNITTEST_RULE.match(a) and _UNITTEST_HEAD.match(b) for a, b in pairwise(lines))
+    if heads:
+        return _read_unittest(lines)
+    return _read_pytest(lines) if _MARKS.search(output) is not None else []
+
+
+def _read_pytest(lines: list[str]) -> list[FailedTest]:
+    """The failing tests of a run, in the summary's order, each with what was raised in it."""
     blocks, summary = _divide(lines)
     named = _named(lines, summary, {block.title for block in blocks if block.title})
     failed = _joined(named, blocks, lines)
@@ -110,72 +132,58 @@ def _divide(lines: Iterable[str]) -> tuple[list[_Block], list[str]]:
             summary.append(line)
         elif section not in ("FAILURES", "ERRORS"):
             continue
-        elif (title := _title(line)) is not None:
-            blocks.append(_Block(title))
+        elif line.startswith("_") and (title := _TITLE.match(line)) and title["name"].strip("_ "):
+            blocks.append(_Block(title["name"]))
             skipping = False
         elif _CAPTURED.match(line):
             skipping = True
-        elif not skipping or (not blocks[-1].title and _resumes(line)):
+        # Captured output of an untitled failure ends where the next begins, or where it ends.
+        elif not skipping or (
+            not blocks[-1].title and (line.startswith("E   ") or ends_failure(line))
+        ):
             skipping = False
             blocks[-1].lines.append(line)
     return [block for block in blocks if block.title or any(block.lines)], summary
 
 
-def _resumes(line: str) -> bool:
-    """Whether captured output of an untitled failure is over: the next one begins, or it ends."""
-    return line.startswith("E   ") or ends_failure(line)
-
-
-def _title(line: str) -> str | None:
-    found = _TITLE.match(line) if line.startswith("_") else None
-    if found is None or not found["name"].strip("_ "):
-        return None
-    return found["name"]
-
-
 def _named(lines: list[str], summary: list[str], titles: set[str]) -> list[_Named]:
     """The failing ids: the summary's first, then those that only progress lines name."""
-    found: dict[str, _Named] = {}
+    tests: dict[str, _Named] = {}
     for line in summary or lines:
-        entry = _summary_line(line, titles)
-        if entry is not None and (entry.id not in found or not found[entry.id].reason):
-            found[entry.id] = entry
+        match = _SUMMARY.match(line.rstrip())
+        if match is None:
+            continue
+        name, reason = _split_reason(match["rest"], titles)
+        is_file = name.endswith((".py", ".pyi", ".txt", ".rst", ".md", "/"))
+        if ("::" in name or is_file) and (name not in tests or not tests[name].reason):
+            tests[name] = _Named(name, reason)
     for line in lines:
         match = _VERBOSE.match(line)
         if match is not None:
             name = match["id"] or match["xid"]
             if " " not in name.partition("[")[0]:
-                found.setdefault(name, _Named(name))
+                tests.setdefault(name, _Named(name))
         elif (crash := _CRASHED.search(line)) is not None:
-            found[crash["id"]] = _Named(crash["id"], "WorkerCrash: the worker died")
-    return list(found.values())
-
-
-def _summary_line(line: str, titles: set[str]) -> _Named | None:
-    found = _SUMMARY.match(line.rstrip())
-    if found is None:
-        return None
-    name, reason = _split_reason(found["rest"], titles)
-    if "::" not in name and not name.endswith((".py", ".pyi", ".txt", ".rst", ".md", "/")):
-        return None
-    return _Named(name, reason)
+            tests[crash["id"]] = _Named(crash["id"], "WorkerCrash: the worker died")
+    return list(tests.values())
 
 
 def _split_reason(text: str, titles: set[str]) -> tuple[str, str]:
     """Where the id ends and the reason begins; parameters may hold the divider themselves."""
-    cuts = [found.start() for found in re.finditer(r" - ", text)]
+    cuts = [divider.start() for divider in re.finditer(r" - ", text)]
     if "[" not in text.partition(" - ")[0]:
         return (text[: cuts[0]], text[cuts[0] + 3 :]) if cuts else (text, "")
     options = [cut for cut in [*cuts, len(text)] if text[:cut].endswith("]")]
     for cut in options:
         if _titled(text[:cut]) in titles:
             return text[:cut], text[cut + 3 :]
-    likely = [cut for cut in options if _is_reason(text[cut + 3 :])] or options
+    reasons = {cut: text[cut + 3 :] for cut in options}
+    likely = [
+        cut
+        for cut, reason in reasons.items()
+        if reason.startswith("assert") or split_raised(reason) is not None
+    ] or options
     return (text[: likely[0]], text[likely[0] + 3 :]) if likely else (text, "")
-
-
-def _is_reason(text: str) -> bool:
-    return text.startswith("assert") or split_raised(text) is not None
 
 
 def _titled(test_id: str) -> str:
@@ -189,39 +197,33 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
     waiting: dict[str, list[Raised]] = {}
     unnamed: list[Raised] = []
     for block in blocks:
-        raised = _read_block(block)
+        raised = read_exceptions(
+            line.removeprefix(_INTERNAL)
+            for line in block.lines
+            if not line.startswith(("[gw", "Hint: ", "ImportError while importing test module"))
+        )
+        raised += _doctest(block.lines)
         if block.torn and not (raised and raised[-1].exception):
             raised = raised[:-1]  # where it would have ended is not known
         if block.title:
-            same = waiting.setdefault(_plain(block.title), [])
+            phase = _PHASE.match(block.title)
+            title = (phase["name"] if phase else block.title).removeprefix("[doctest] ")
+            same = waiting.setdefault(_SUBTEST.sub("", title), [])
             # What failed while it ran says more than what failed around it.
-            same.insert(len(same) if _PHASE.match(block.title) else 0, _last(raised))
+            same.insert(len(same) if phase else 0, _last(raised))
         else:
-            unnamed.extend(one for one in raised if _explains(one))
+            unnamed += [one for one in raised if one.exception and (one.frames or one.details)]
     failed = _spread([(one, _claim(one, waiting)) for one in named], unnamed)
     left = [(title, one) for title, many in waiting.items() for one in many]
-    if len(named) >= _counted(lines):
+    totals = [line for line in lines if _TOTAL.match(line.strip("= "))]
+    counts = re.findall(r"(\d+) (?:failed|errors?)\b", totals[-1]) if totals else []
+    if totals and len(named) >= sum(map(int, counts)):
         left = []  # the run says that these were all; the rest was printed by a test
     for title, one in left:
         test_id = _rebuilt(title, one, lines)
         if not one.is_empty and not any(test_id.endswith(test.id) for test in failed if test.id):
             failed.append(FailedTest(id=test_id, raised=one))
     return [_completed(test, named, failed) for test in failed]
-
-
-def _counted(lines: list[str]) -> float:
-    """How many failures and errors the run's last line counts; endless where it is missing."""
-    totals = [line for line in lines if _TOTAL.match(line.strip("= "))]
-    if not totals:
-        return math.inf
-    return sum(int(number) for number in re.findall(r"(\d+) (?:failed|errors?)\b", totals[-1]))
-
-
-def _plain(title: str) -> str:
-    """A block's title without the phase it failed in."""
-    found = _PHASE.match(title)
-    name = found["name"] if found else title
-    return _SUBTEST.sub("", name.removeprefix("[doctest] "))
 
 
 def _claim(one: _Named, waiting: dict[str, list[Raised]]) -> Raised:
@@ -231,10 +233,6 @@ def _claim(one: _Named, waiting: dict[str, list[Raised]]) -> Raised:
             at = next((number for number, raised in enumerate(many) if raised.inside), 0)
             return many.pop(at)
     return Raised()
-
-
-def _explains(raised: Raised) -> bool:
-    return bool(raised.exception and (raised.frames or raised.details))
 
 
 def _spread(named: list[tuple[_Named, Raised]], unnamed: list[Raised]) -> list[FailedTest]:
@@ -250,50 +248,38 @@ def _spread(named: list[tuple[_Named, Raised]], unnamed: list[Raised]) -> list[F
     else:
         left = list(unnamed)
         for one in bare:
-            found = next((raised for raised in left if _fits(one.reason, raised)), None)
-            if found is not None:
-                left.remove(found)
-                given[one.id] = found
+            fitting = next((raised for raised in left if _fits(one.reason, raised)), None)
+            if fitting is not None:
+                left.remove(fitting)
+                given[one.id] = fitting
     failed = [FailedTest(id=one.id, raised=given.get(one.id, raised)) for one, raised in named]
     return failed or [FailedTest(id="", raised=raised) for raised in unnamed]
 
 
 def _fits(reason: str, raised: Raised) -> bool:
     """Whether a summary's reason, as far as it was printed, speaks of `raised`."""
-    told = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", reason.removesuffix("...").rstrip())
+    start = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", reason.removesuffix("...").rstrip())
     first = raised.message.partition("\n")[0]
     printed = (f"{raised.exception}: {first}", first, raised.exception)
-    return any(text.startswith(told) for text in printed)
-
-
-def _read_block(block: _Block) -> list[Raised]:
-    found = read_raised(_prepared(block.lines))
-    doctest = _doctest(block.lines)
-    return [*found, doctest] if doctest is not None else found
-
-
-def _prepared(lines: list[str]) -> Iterator[str]:
-    """The lines of a block without what only carries them."""
-    for line in lines:
-        if not line.startswith(("[gw", "Hint: ", "ImportError while importing test module")):
-            yield line.removeprefix(_INTERNAL)
+    return any(text.startswith(start) for text in printed)
 
 
 def _last(raised: list[Raised]) -> Raised:
-    """A titled block ends with the exception the test ended with."""
+    """The exception with which a titled block, and so its test, ended."""
     return next(
         (one for one in reversed(raised) if one.exception), raised[-1] if raised else Raised()
     )
 
 
-def _doctest(lines: list[str]) -> Raised | None:
+def _doctest(lines: list[str]) -> list[Raised]:
+    """A doctest's failure, which shows no exception of its own."""
     for line in lines:
-        found = _DOCTEST.match(line)
-        if found is not None:
-            frame = Frame(found["path"], int(found["line"]), "<doctest>")
+        place = _DOCTEST.match(line)
+        if place is not None:
+            frame = Frame(place["path"], int(place["line"]), "<doctest>")
             text = "\n".join(part for part in lines if part.strip())
-            return Raised(exception=found["type"], message=text[-400:], frames=(frame,))
-    return None
+            return [Raised(exception=place["type"], message=text[-400:], frames=(frame,))]
+    return []
 
 
 def _rebuilt(title: str, raised: Raised, lines: list[str]) -> str:
@@ -301,7 +287,7 @@ def _rebuilt(title: str, raised: Raised, lines: list[str]) -> str:
     if re.fullmatch(r"\S+\.py", title):
         return title
     if not raised.inside:
-        paths = {found["path"] for line in lines if (found := _PROGRESS.match(line))}
+        paths = {match["path"] for line in lines if (match := _PROGRESS.match(line))}
         path = paths.pop() if len(paths) == 1 else ""
     else:
         path = raised.inside[0].path
@@ -337,14 +323,41 @@ def _from_reason(reason: str, known: list[str]) -> tuple[str, str]:
 def _without_tests(lines: list[str]) -> list[FailedTest]:
     """Failures outside any test: a conftest, a usage error, pytest's own crash."""
     for number, line in enumerate(lines):
-        if (found := _CONFTEST.match(line)) is not None:
-            return [FailedTest(id="", raised=_last(read_raised(lines[number + 1 :])))]
+        if _CONFTEST.match(line):
+            return [FailedTest(id="", raised=_last(read_exceptions(lines[number + 1 :])))]
         if line.startswith(_INTERNAL):
             own = [one.removeprefix(_INTERNAL) for one in lines if one.startswith(_INTERNAL)]
-            return [FailedTest(id="", raised=_last(read_raised(own)))]
+            return [FailedTest(id="", raised=_last(read_exceptions(own)))]
     for line in lines:
-        if (found := _USAGE.match(line)) is not None and "usage: " not in found["message"]:
-            return [
-                FailedTest(id="", raised=Raised(exception="UsageError", message=found["message"]))
-            ]
+        if (usage := _USAGE.match(line)) is not None and "usage: " not in usage["message"]:
+            raised = Raised(exception="UsageError", message=usage["message"])
+            return [FailedTest(id="", raised=raised)]
     return []
+
+
+def _read_unittest(lines: list[str]) -> list[FailedTest]:
+    """The failing tests of a unittest run, each once, with what was raised in it."""
+    heads = [
+        (number, head)
+        for number, (rule, line) in enumerate(pairwise(lines), 1)
+        if _UNITTEST_RULE.match(rule) and (head := _UNITTEST_HEAD.match(line))
+    ]
+    tests: dict[str, FailedTest] = {}
+    ends = [number for number, _ in heads[1:]]
+    for (start, head), end in zip(heads, [*ends, len(lines)], strict=True):
+        name, where = head["name"], head["where"] or ""
+        if where and not where.startswith("unittest.loader._FailedTest"):
+            # Before 3.11 the runner left the method out of the dotted name.
+            name = where if where.endswith(f".{name}") else f"{where}.{name}"
+        raised = read_exceptions(_unittest_body(lines[start + 1 : end]))
+        tests.setdefault(name, FailedTest(id=name, raised=raised[-1] if raised else Raised()))
+    return list(tests.values())
+
+
+def _unittest_body(lines: list[str]) -> list[str]:
+    """The traceback between the dashes below a head and the next rule of any kind."""
+    rules = [number for number, line in enumerate(lines) if _UNITTEST_DASHES.match(line)]
+    start = rules[0] + 1 if rules else 0
+    end = next((number for number in rules if number >= start), len(lines))
+    end = next((n for n in range(start, end) if _UNITTEST_RULE.match(lines[n])), end)
+    return [line for line in lines[start:end] if not line.startswith(("Stdout:", "Stderr:"))]

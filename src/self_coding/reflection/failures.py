@@ -1,7 +1,7 @@
-"""Turns the output of a failed run into a Failure: what failed, how, where, and whose fault.
+"""Turn the output of a failed run into a Failure: what failed, how, where, and what caused it.
 
-Pure: text in, value out, whichever program wrote the text. It refuses to invent: what the
-text does not say stays empty.
+Pure. Text in, value out, whichever program wrote the text. Nothing is invented: what the text
+does not say stays empty.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from self_coding.reflection.blame import Blame, find_cause
-from self_coding.reflection.pytest_output import is_pytest, read_pytest
-from self_coding.reflection.reports import FailedTest, Frame, Raised
-from self_coding.reflection.tracebacks import read_raised
-from self_coding.reflection.unittest_output import is_unittest, read_unittest
+from self_coding.reflection.localization import ASSERTIONS, locate
+from self_coding.reflection.test_output import FailedTest, read_output
+from self_coding.reflection.tracebacks import Frame, Raised, read_exceptions
 from self_coding.values.attempts import Failure
 
 _LONGEST = 2_000_000  # characters read; of a longer text the head and the tail
@@ -41,7 +39,7 @@ def read_failure(
     importers: Mapping[str, Collection[str]] | None = None,
     root: str = "",
 ) -> Failure:
-    """What a failing run's output says, and what of the change it points to.
+    """Return what a failing run's output says, and what of the change it points to.
 
     Args:
         output: the text of a test run (pytest, unittest) or of any Python program.
@@ -54,38 +52,45 @@ def read_failure(
         The failure; empty where the text shows none.
     """
     failed = failed_tests(output, files_modified=files_modified, root=root)
-    cause = find_cause(failed, files_modified=files_modified, diff=diff, importers=importers)
+    cause = locate(failed, files_modified=files_modified, diff=diff, importers=importers)
     main = principal(failed)
     if main is None:
         return Failure()
     raised = main.raised
+    signature = ""
+    if raised.exception:
+        # Without line numbers and values: the same on another day, line or machine.
+        frame = raised.inside[-1] if raised.inside else Frame(cause.file, 0, cause.function)
+        digest = hashlib.sha256(normalised(raised.message).encode("utf-8", "replace")).hexdigest()
+        signature = f"{raised.exception}@{frame.path}:{frame.function}#{digest[:8]}"
     location = _location(failed, raised.exception) or _location(failed, "")
     return Failure(
         failing_tests=tuple(dict.fromkeys(test.id for test in failed if test.id)),
         exception=raised.exception,
         message=_first_lines(raised.message, 500),
         location=location,
-        assertion=_assertion(raised),
+        assertion=_assertion(raised) if raised.exception in ASSERTIONS else "",
         root_cause_file=cause.file,
         root_cause_function=cause.function,
         related=cause.related,
         because=cause.because,
-        signature=_signature(raised, cause),
+        signature=signature,
     )
 
 
 def failed_tests(
     output: str, *, files_modified: Sequence[str] = (), root: str = ""
 ) -> list[FailedTest]:
-    """The failing tests of a run in order, with paths relative to the repository."""
-    text = _ANSI.sub("", _capped(output)).replace("\r\n", "\n")
-    if is_unittest(text):
-        failed = read_unittest(text)
-    elif is_pytest(text):
-        failed = read_pytest(text)
-    else:
-        failed = []
-    failed = failed or _crash(text) or _program(text)
+    """Return the failing tests of a run in order, with paths relative to the repository."""
+    if len(output) > _LONGEST:
+        half = _LONGEST // 2
+        output = f"{output[:half]}\n... [cut] ...\n{output[-half:]}"
+    text = _ANSI.sub("", output).replace("\r\n", "\n")
+    failed = read_output(text) or _crash(text)
+    if not failed and ("Traceback (most recent call last):" in text or 'File "' in text):
+        # A program that is not a test runner: its last traceback ended it.
+        raised = [one for one in read_exceptions(text.split("\n")) if one.exception]
+        failed = [FailedTest(id="", raised=one) for one in raised[-1:]]
     roots = _roots(text, root, failed, files_modified)
     paths = {frame.path for test in failed for frame in test.raised.inside}
     known = bool(roots) or any(not path.startswith("/") for path in paths)
@@ -96,7 +101,7 @@ def failed_tests(
 
 
 def principal(failed: Sequence[FailedTest]) -> FailedTest | None:
-    """The failure that stands for the run: of the commonest exception, the one that says most."""
+    """Return the run's main failure: of the commonest exception, the one that says most."""
     named = [test for test in failed if test.raised.exception]
     if not named:
         return failed[0] if failed else None
@@ -127,9 +132,7 @@ def _place(raised: Raised) -> str:
 
 
 def _assertion(raised: Raised) -> str:
-    """The failed assertion with its values; empty for any other exception."""
-    if raised.exception not in ("AssertionError", "Failed", "DocTestFailure"):
-        return ""
+    """The failed assertion with its values."""
     code = raised.inside[-1].code if raised.inside else ""
     body = "\n".join(raised.details) or raised.message
     if code and code not in body:
@@ -148,40 +151,13 @@ def _first_lines(text: str, limit: int) -> str:
     )
 
 
-def _signature(raised: Raised, cause: Blame) -> str:
-    """A name for this failure that is the same on another day, line or machine."""
-    if not raised.exception:
-        return ""
-    frame = raised.inside[-1] if raised.inside else None
-    path = frame.path if frame else cause.file
-    function = frame.function if frame else cause.function
-    told = normalised(raised.message)
-    digest = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{raised.exception}@{path}:{function}#{digest}"
-
-
 def normalised(text: str) -> str:
-    """`text` without what differs from run to run: numbers, addresses, temporary paths."""
+    """Return `text` without what differs from run to run: numbers, addresses, temporary paths."""
     text = text.split("\n", 1)[0][:300]
     text = re.sub(r"0x[0-9a-fA-F]+", "0x", text)
     text = re.sub(r"(?:/[\w.+\-]+){2,}", "/", text)
     text = re.sub(r"\d+(?:\.\d+)*", "0", text)
     return " ".join(text.split())
-
-
-def _capped(output: str) -> str:
-    if len(output) <= _LONGEST:
-        return output
-    half = _LONGEST // 2
-    return f"{output[:half]}\n... [cut] ...\n{output[-half:]}"
-
-
-def _program(text: str) -> list[FailedTest]:
-    """The last traceback of a program that is no test runner."""
-    if "Traceback (most recent call last):" not in text and 'File "' not in text:
-        return []
-    found = [raised for raised in read_raised(text.split("\n")) if raised.exception]
-    return [FailedTest(id="", raised=found[-1])] if found else []
 
 
 def _crash(text: str) -> list[FailedTest]:
@@ -190,27 +166,23 @@ def _crash(text: str) -> list[FailedTest]:
     killed = _KILLED.search(text)
     if not (fatal or timeout or killed):
         return []
-    running = _RUNNING.findall(text[: (fatal or timeout or killed).start()].rstrip())  # type: ignore[union-attr]
+    first = next(match for match in (fatal, timeout, killed) if match)
+    running = _RUNNING.findall(text[: first.start()].rstrip())
     if fatal:
         stack = _STACK.search(text, fatal.end())
-        frames = read_raised(text[stack.end() if stack else fatal.end() :].split("\n"))
-        raised = Raised(exception="FatalError", message=fatal["what"], frames=_reversed(frames))
+        frames = _frames(text[stack.end() if stack else fatal.end() :])
+        # faulthandler prints the innermost frame first.
+        raised = Raised(exception="FatalError", message=fatal["what"], frames=frames[::-1])
     elif timeout:
-        frames = read_raised(text[timeout.end() :].split("\n"))
-        raised = Raised(exception="Timeout", message="the run timed out", frames=_all(frames))
+        frames = _frames(text[timeout.end() :])
+        raised = Raised(exception="Timeout", message="the run timed out", frames=frames)
     else:
-        assert killed is not None
-        raised = Raised(exception="Killed", message=killed[0].strip())
+        raised = Raised(exception="Killed", message=first[0].strip())
     return [FailedTest(id=running[-1] if running else "", raised=raised)]
 
 
-def _all(found: Sequence[Raised]) -> tuple[Frame, ...]:
-    return tuple(frame for raised in found for frame in raised.frames)
-
-
-def _reversed(found: Sequence[Raised]) -> tuple[Frame, ...]:
-    """faulthandler prints the innermost frame first."""
-    return _all(found)[::-1]
+def _frames(text: str) -> tuple[Frame, ...]:
+    return tuple(frame for one in read_exceptions(text.split("\n")) for frame in one.frames)
 
 
 def _roots(
@@ -218,7 +190,7 @@ def _roots(
 ) -> tuple[str, ...]:
     """Directories whose absolute paths are the repository's: given, printed, or recognised."""
     given = [root.rstrip("/")] if root else []
-    printed = [found["path"].strip() for found in _ROOT.finditer(text)]
+    printed = [line["path"].strip() for line in _ROOT.finditer(text)]
     paths = {frame.path for test in failed for frame in test.raised.frames}
     seen = [
         path[: -len(file) - 1]
@@ -231,21 +203,21 @@ def _roots(
 
 def _relative(raised: Raised, roots: Sequence[str], *, known: bool) -> Raised:
     """`raised` with the repository's paths relative, and those outside it marked."""
+
+    def relative(frame: Frame) -> Frame:
+        path = _inside(frame.path, roots)
+        return replace(frame, path=path, foreign=known and path.startswith("/"))
+
     return replace(
         raised,
-        frames=tuple(_shortened(frame, roots, known=known) for frame in raised.frames),
-        syntax=_shortened(raised.syntax, roots, known=known) if raised.syntax else None,
+        frames=tuple(relative(frame) for frame in raised.frames),
+        syntax=relative(raised.syntax) if raised.syntax else None,
         causes=tuple(_relative(cause, roots, known=known) for cause in raised.causes),
     )
 
 
 def _inside(path: str, roots: Sequence[str]) -> str:
-    """`path` from the repository's directory on, where it lies in it."""
+    """`path` from the repository's directory on, where that holds it."""
     path = path.replace("\\", "/").removeprefix("./") if "::" not in path else path
     root = next((root for root in roots if path.startswith(f"{root}/")), "")
     return path[len(root) + 1 :] if root else path
-
-
-def _shortened(frame: Frame, roots: Sequence[str], *, known: bool) -> Frame:
-    path = _inside(frame.path, roots)
-    return replace(frame, path=path, foreign=known and path.startswith("/"))

@@ -138,7 +138,7 @@ def test_a_real_traceback_of_this_interpreter_is_read() -> None:
     except LookupError:
         failure = read_failure(traceback.format_exc())
     assert (failure.exception, failure.message) == ("LookupError", "too deep")
-    assert "test_reflection_evidence.py" in failure.location
+    assert "test_failures.py" in failure.location
 
 
 def test_a_megabyte_is_read_in_time() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from self_coding.reflection import read_failure
-from self_coding.reflection.touched import MODULE, touched
+from self_coding.reflection.localization import MODULE, read_hunks
 
 HEAD = "=" * 35 + " FAILURES " + "=" * 35
 
@@ -181,7 +181,7 @@ def test_a_hunk_lies_in_the_nearest_definition_above(
 ) -> None:
     """The enclosing function is found by indentation, else from the hunk's head."""
     text = f"--- a/p.py\n+++ b/p.py\n@@ -10,3 +10,3 @@ {head}\n" + "\n".join(lines) + "\n"
-    (hunk,) = touched(text)["p.py"]
+    (hunk,) = read_hunks(text)["p.py"]
     assert hunk.function == function
 
 
@@ -191,7 +191,7 @@ def test_a_diff_gives_new_line_numbers_and_both_names() -> None:
         "--- a/gone.py\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-x = 1\n-y = 2\n"
         "--- a/kept.py\n+++ b/kept.py\n@@ -8,3 +8,4 @@ def f():\n     a\n-    b\n+    c\n+    d\n"
     )
-    found = touched(text)
+    found = read_hunks(text)
     assert set(found) == {"gone.py", "kept.py"}
     assert (found["kept.py"][0].first, found["kept.py"][0].last) == (9, 10)
     assert {"b", "c", "d"}.isdisjoint(found["kept.py"][0].words) is True
@@ -200,5 +200,5 @@ def test_a_diff_gives_new_line_numbers_and_both_names() -> None:
 def test_a_cut_diff_is_read_as_far_as_it_goes() -> None:
     """A diff that ends in the middle of a line loses nothing before it."""
     whole = diff("a.py", "def f():", "one()", "two()") + diff("b.py", "def g():", "x()", "y()")
-    assert "a.py" in touched(whole[: len(whole) * 2 // 3])
-    assert touched("not a diff") == {}
+    assert "a.py" in read_hunks(whole[: len(whole) * 2 // 3])
+    assert read_hunks("not a diff") == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from self_coding.reflection import read_failure
-from self_coding.reflection.evidence import failed_tests
+from self_coding.reflection.failures import failed_tests
 
 RULE = "=" * 35
 

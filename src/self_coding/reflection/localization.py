@@ -1,0 +1,455 @@
+"""Name the file and the function a failure most likely comes from, and whether the change did it.
+
+Pure. The diff is read for what it touched, each failing test is taken apart into features, and
+every feature adds to a changed file's score: the frames, the names in the failing lines, the
+test's own name, the changed lines, the import graph. A changed file that nothing in the failure
+points to is not named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from self_coding.reflection.test_output import FailedTest
+from self_coding.reflection.tracebacks import Frame, Raised
+
+# What each kind of evidence adds to a file's score.
+_LAST_FRAME = 1.0  # the deepest source frame is in it; each frame further out counts less
+_FADE = 0.75
+_TEST_FRAME = 0.5  # a frame in a changed test file
+_SYNTAX = 3.0  # a syntax error names it
+_TOUCHED_FUNCTION = 1.2  # a frame is in a function that the change touched
+_TOUCHED_LINE = 1.0  # a frame is on the changed lines
+_TOUCHED_WORD = 0.25  # a rare word of the failing lines is in the changed lines
+_TOUCHED_NAME = 0.7  # the failing lines name a function that the change touched
+_NAMESAKE = 0.6  # the test module is named after it
+_MENTIONED = 0.3  # the failing lines or the test's name mention it
+_PACKAGE = 0.25  # it is a package's own module, which every test goes through
+_IMPORTED = 0.15  # the failing test's file imports it
+_UNTOUCHED_FRAME = 0.4  # what a frame is worth whose function the change did not touch
+_NAMES_BESIDE_FRAMES = 0.45  # what names are worth where source frames speak
+_ENOUGH = 0.2  # below this, nothing points to the change
+
+#: Exceptions by which a test states that an expectation was not met: the test is not at fault.
+ASSERTIONS = ("AssertionError", "Failed", "DocTestFailure")
+MODULE = "<module>"
+_SYNTHETIC = ("<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<doctest>")
+_COMMON_WORDS = (
+    "self cls assert assertEqual assertTrue assertFalse assertRaises raise raises return with for "
+    "not and None True False pytest test import from class def lambda print len str int list dict "
+    "tuple set isinstance range type repr value name data result expected match error Error"
+)
+_EVERYDAY = frozenset(_COMMON_WORDS.split())
+_OPERATORS = (
+    (" == ", "__eq__"), (" != ", "__ne__"), ("len(", "__len__"), ("repr(", "__repr__"),
+    ("str(", "__str__"), (" in ", "__contains__"), ("set(", "__iter__"), ("list(", "__iter__"),
+    ("hash(", "__hash__"), ("bool(", "__bool__"), (" < ", "__lt__"), ("del ", "__delitem__"),
+)  # fmt: skip
+_WORD = re.compile(r"[A-Za-z_]\w+")
+_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_CALL = re.compile(r"(?<![\w@])((?:\w+\.)*)(\w+)\(")
+_HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(?P<start>\d+)(?:,\d+)? @@ ?(?P<head>.*)$")
+_DEFINITION = re.compile(r"(?P<indent>\s*)(?:async\s+)?(?:def|class)\s+(?P<name>\w+)")
+
+
+def is_test_path(path: str) -> bool:
+    """Return whether a file belongs to the tests rather than to what is tested."""
+    *folders, name = path.split("/")
+    if name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py":
+        return True
+    return any(folder in ("test", "tests", "testing") for folder in folders)
+
+
+# ---- what the change touched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hunk:
+    """One run of changed lines: their function, their new line numbers, their words, their text."""
+
+    function: str
+    first: int
+    last: int
+    words: frozenset[str]
+    text: str = ""
+
+    def holds(self, frame: Frame) -> bool:
+        """Return whether a frame of the same file is on the changed lines."""
+        return self.first <= frame.line <= self.last
+
+
+@dataclass
+class _OpenHunk:
+    """A hunk that is being read."""
+
+    head: str
+    line: int
+    above: list[str] = field(default_factory=list)
+    changed: list[tuple[int, str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    function: str | None = None
+
+    def feed(self, raw: str) -> None:
+        mark, text = raw[:1], raw[1:]
+        self.lines.append(raw)
+        if mark in "+-" and mark:
+            if self.function is None and text.strip():
+                self.function = self._enclosing(text)
+            self.changed.append((self.line, text))
+        self.above.append(text)
+        if mark != "-":
+            self.line += 1
+
+    def _enclosing(self, text: str) -> str:
+        """The definition that holds a changed line; its own name where it is one."""
+        own = _DEFINITION.match(text)
+        if own is not None:
+            return own["name"]
+        depth = _indent(text)
+        for line in reversed(self.above):
+            definition = _DEFINITION.match(line)
+            if definition is not None and len(definition["indent"]) < depth:
+                return definition["name"]
+            if line.strip():
+                depth = min(depth, _indent(line) + (definition is None))
+        # Git puts the nearest definition above the hunk behind its second `@@`.
+        head = _DEFINITION.match(self.head)
+        return head["name"] if head is not None and _indent(text) else MODULE
+
+    def close(self) -> Hunk | None:
+        if not self.changed:
+            return None
+        return Hunk(
+            function=self.function or MODULE,
+            first=self.changed[0][0],
+            last=self.changed[-1][0],
+            words=frozenset(word for _, text in self.changed for word in _WORD.findall(text)),
+            text="\n".join(self.lines),
+        )
+
+
+def read_hunks(diff: str) -> dict[str, tuple[Hunk, ...]]:
+    """Return the hunks of each file of a diff, by its new path, or the old one where it is gone."""
+    hunks: dict[str, list[Hunk]] = {}
+    path, old = "", ""
+    current: _OpenHunk | None = None
+    for line in [*diff.split("\n"), "diff --git"]:
+        if line.startswith(("diff --git", "--- ", "@@ ")) or (line.startswith("+++ ") and old):
+            ended = hunks.setdefault(path, []) if path else []
+            if current is not None and (hunk := current.close()) is not None:
+                ended.append(hunk)
+            current = None
+        if line.startswith("--- "):
+            old = _path(line[4:])
+        elif line.startswith("+++ ") and old:
+            path, old = _path(line[4:]) or old, ""
+        elif (start := _HUNK.match(line)) is not None and path:
+            current = _OpenHunk(start["head"], int(start["start"]))
+        elif current is not None and (not line or line[0] in "+- "):
+            current.feed(line)
+    return {name: tuple(many) for name, many in hunks.items()}
+
+
+def _path(text: str) -> str:
+    name = text.partition("\t")[0].strip().strip('"')
+    return "" if name == "/dev/null" else re.sub(r"^[abciow]/", "", name)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+# ---- what a failing test shows
+
+
+@dataclass(frozen=True)
+class Features:
+    """One failing test, taken apart for scoring.
+
+    `source` and `tests` are its frames inside the repository, the likeliest at fault last;
+    `words` are the names in its failing lines, `parts` the words its id is made of, `module`
+    the stem of its file.
+    """
+
+    test: FailedTest
+    source: tuple[Frame, ...]
+    tests: tuple[Frame, ...]
+    words: frozenset[str]
+    parts: frozenset[str]
+    module: str
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The test's frames, then the source's."""
+        return self.tests + self.source
+
+
+def _features(test: FailedTest) -> Features:
+    raised = test.raised
+    # What an exception was raised `from` is nearer to the fault than the exception itself; what
+    # was being handled when it was raised is not.
+    earlier = tuple(frame for cause in raised.causes for frame in cause.inside)
+    frames = (*raised.inside, *earlier) if raised.direct else (*earlier, *raised.inside)
+    source = tuple(frame for frame in frames if not is_test_path(frame.path))
+    tests = tuple(frame for frame in frames if is_test_path(frame.path))
+    text = " ".join([*(frame.code for frame in frames), *_failed_lines(raised), raised.message])
+    failing = " ".join(_test_lines(raised))
+    operators = frozenset(method for sign, method in _OPERATORS if sign in failing)
+    path = test.id.partition("::")[0]
+    if not path.endswith(".py"):
+        path = tests[0].path if tests else ""
+    return Features(
+        test=test,
+        source=source,
+        tests=tests,
+        words=(frozenset(_WORD.findall(text)) - _EVERYDAY) | operators,
+        parts=frozenset(_parts(test.id.partition("[")[0])),
+        module=_stem(path),
+    )
+
+
+def _failed_lines(raised: Raised) -> list[str]:
+    """The source lines that failed, and the few above them in the same frame."""
+    marked = [number for number, line in enumerate(raised.source) if line.startswith(">")]
+    return [line for at in marked for line in raised.source[max(0, at - 3) : at + 1]]
+
+
+def _test_lines(raised: Raised) -> list[str]:
+    code = [frame.code for frame in raised.inside if is_test_path(frame.path)]
+    return [*_failed_lines(raised), *code]
+
+
+def _stem(path: str) -> str:
+    """A file's name without what marks tests and private modules."""
+    name = path.rpartition("/")[2].removesuffix(".py").removesuffix("_test")
+    return name.removeprefix("test_").strip("_")
+
+
+def _parts(text: str) -> list[str]:
+    """The words that the identifiers in `text` are made of, in lower case."""
+    return [part.lower() for part in _PART.findall(text)]
+
+
+def _plural(words: Collection[str]) -> set[str]:
+    """The same words with and without a plural's s."""
+    return {word + "s" for word in words} | {word.removesuffix("s") for word in words}
+
+
+# ---- which changed file the failures point to
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Where a failure most likely comes from; `related` is None when nothing was changed."""
+
+    file: str = ""
+    function: str = ""
+    related: bool | None = None
+    because: str = ""
+
+
+def locate(
+    failed: Sequence[FailedTest],
+    *,
+    files_modified: Sequence[str] = (),
+    diff: str = "",
+    importers: Mapping[str, Collection[str]] | None = None,
+) -> Cause:
+    """Return the file and function the evidence points to, and whether the change is among it."""
+    hunks = read_hunks(diff)
+    tests = [_features(test) for test in failed]
+    if not tests:
+        return Cause()
+    # A test whose block was cut says little beside those that show frames.
+    framed = [test for test in tests if test.frames] or tests
+    scores = {
+        path: sum(_score(path, test, hunks.get(path, ()), importers) for test in framed)
+        / len(framed)
+        for path in dict.fromkeys([*files_modified, *hunks])
+    }
+    best = max(scores, key=lambda path: scores[path], default="")
+    related = (scores[best] >= _ENOUGH) if best else None
+    if related and _reaches(best, tests, importers):
+        own = hunks.get(best, ())
+        return Cause(best, _function(best, tests, own), True, _because(best, tests, own))
+    return _outside_the_change(tests, related=None if related is None else False)
+
+
+def _score(
+    path: str,
+    test: Features,
+    hunks: Sequence[Hunk],
+    importers: Mapping[str, Collection[str]] | None,
+) -> float:
+    """How much one failing test points to one changed file."""
+    score = _by_frames(path, test, hunks) + _by_change(path, test, hunks)
+    syntax = test.test.raised.syntax
+    if syntax is not None and syntax.path == path:
+        score += _SYNTAX
+    if not is_test_path(path):
+        score += _by_name(path, test) * (_NAMES_BESIDE_FRAMES if test.source else 1.0)
+    if importers is not None and test.test.id.partition("::")[0] in importers.get(path, ()):
+        score += _IMPORTED
+    return score
+
+
+def _by_frames(path: str, test: Features, hunks: Sequence[Hunk]) -> float:
+    """The deepest frame in the file counts, less for each frame that is deeper."""
+    is_test = is_test_path(path)
+    frames = test.frames if is_test else test.source
+    depth = next((n for n, frame in enumerate(reversed(frames)) if frame.path == path), None)
+    if depth is None:
+        return 0.0
+    score = (_TEST_FRAME if is_test else _LAST_FRAME) * float(_FADE**depth)
+    # Where the diff is known, a frame in a function that it did not touch is worth less.
+    names = {hunk.function for hunk in hunks}
+    if not hunks or MODULE in names:
+        return score
+    for frame in test.frames:
+        in_function = frame.function in ("", *names, *_SYNTHETIC)
+        if frame.path == path and (in_function or any(hunk.holds(frame) for hunk in hunks)):
+            return score
+    return score * _UNTOUCHED_FRAME
+
+
+def _by_change(path: str, test: Features, hunks: Sequence[Hunk]) -> float:
+    """What the diff itself adds: touched functions and lines in frames, shared words."""
+    score = 0.0
+    frames = [frame for frame in test.frames if frame.path == path]
+    for hunk in hunks:
+        if hunk.function != MODULE and any(frame.function == hunk.function for frame in frames):
+            score += _TOUCHED_FUNCTION
+        if any(hunk.holds(frame) for frame in frames):
+            score += _TOUCHED_LINE
+        if hunk.function in test.words:
+            score += _TOUCHED_NAME
+        shared = (hunk.words & test.words) - _EVERYDAY
+        score += _TOUCHED_WORD * min(2, len(shared))
+        named = set(_parts(hunk.function))
+        if named and named <= test.parts:
+            score += _TOUCHED_NAME
+    return score
+
+
+def _by_name(path: str, test: Features) -> float:
+    stem = _stem(path)
+    if stem == "init":
+        return _PACKAGE
+    if test.module == stem:
+        return _NAMESAKE
+    score = 0.0
+    module, parts = set(_parts(test.module)), set(_parts(stem))
+    if parts and parts <= module | _plural(module):
+        score += _NAMESAKE * 0.8
+    elif (parts and parts <= test.parts) or test.module in path.split("/")[:-1]:
+        score += _MENTIONED
+    if stem in test.words or f"_{stem}" in test.words:
+        score += _MENTIONED
+    return score
+
+
+def _reaches(
+    path: str, tests: Sequence[Features], importers: Mapping[str, Collection[str]] | None
+) -> bool:
+    """Whether the import graph, where there is one, lets the file reach a failing test."""
+    if importers is None or path not in importers or is_test_path(path):
+        return True
+    files = {test.test.id.partition("::")[0] for test in tests} - {""}
+    seen, waiting = {path}, [path]
+    while waiting:
+        for user in importers.get(waiting.pop(), ()):
+            if user not in seen:
+                seen.add(user)
+                waiting.append(user)
+    framed = any(frame.path == path for test in tests for frame in test.frames)
+    return framed or not files or bool(files & seen) or any("conftest" in one for one in seen)
+
+
+def _function(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> str:
+    """The function of `path` that most failing tests point to: by frames, hunks, else names."""
+    votes: dict[str, float] = {}
+    for test in tests:
+        frames = [frame for frame in test.frames if frame.path == path]
+        real = [frame.function for frame in frames if frame.function not in ("", *_SYNTHETIC)]
+        candidates: dict[str, float] = {}
+        for outwards, name in enumerate(reversed(real)):
+            candidates.setdefault(name, _FADE**outwards / (4 if hunks else 1))
+        for hunk in hunks:
+            weight = 0.5
+            weight += 1.0 * any(hunk.holds(frame) for frame in frames)
+            weight += 0.5 * any(frame.function == hunk.function for frame in frames)
+            weight += 0.5 * (hunk.function in test.words)
+            weight += 0.1 * min(3, len((hunk.words & test.words) - _EVERYDAY))
+            candidates[hunk.function] = max(weight, candidates.get(hunk.function, 0.0))
+        for name, weight in (candidates or {**_namesakes(test), **_called(test)}).items():
+            votes[name] = votes.get(name, 0.0) + weight
+    return max(votes, key=lambda name: votes[name]) if votes else ""
+
+
+def _called(test: Features) -> dict[str, float]:
+    """Functions that the failing lines of the test call, the likelier the nearer to its name."""
+    weights: dict[str, float] = {}
+    about = test.parts | _plural(test.parts)
+    lines = [*_test_lines(test.test.raised), *test.test.raised.details]
+    for late, line in enumerate(lines):
+        for call in _CALL.finditer(line):
+            name = call[2]
+            if name in _EVERYDAY or name.startswith(("assert", "test_")) or "pytest." in call[1]:
+                continue
+            weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & about) + 0.01 * late
+    return weights
+
+
+def _namesakes(test: Features) -> dict[str, float]:
+    """Functions that the test's own name may name: TestFilterByLevel, test_typedkey."""
+    names = test.test.id.partition("[")[0].split("::")[1:]
+    if not names:
+        return {}
+    words = names[-1].removeprefix("test_").split("_")
+    weights = {"_".join(words): 0.3 / len(words)} if len(words) < 3 else {}
+    about = _parts(names[0].removeprefix("Test").removesuffix("Test")) if len(names) > 1 else []
+    if 1 < len(about) < 5:
+        weights.setdefault("_".join(about), 0.45)
+    return weights
+
+
+def _outside_the_change(tests: Sequence[Features], *, related: bool | None) -> Cause:
+    """The source frame that most failures end in, when the change is not to blame.
+
+    A test that fails an assertion is not itself at fault; one that raises anything else may be.
+    """
+    for test in tests:
+        if (syntax := test.test.raised.syntax) is not None:
+            return Cause(syntax.path, "", related, "the syntax error names it")
+    ends = [test.source[-1] for test in tests if test.source] or [
+        test.tests[-1]
+        for test in tests
+        if test.tests and test.test.raised.exception not in ASSERTIONS
+    ]
+    if not ends:
+        return Cause(related=related)
+    paths = [frame.path for frame in ends]
+    path = max(dict.fromkeys(paths), key=paths.count)
+    names = [frame.function for frame in ends if frame.path == path]
+    because = f"{paths.count(path)} of {len(tests)} failures end in it"
+    return Cause(path, max(dict.fromkeys(names), key=names.count), related, because)
+
+
+def _because(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> str:
+    """Why the changed file is named: the strongest kind of evidence, in a few words."""
+    framed = [test for test in tests if any(frame.path == path for frame in test.frames)]
+    names = {hunk.function for hunk in hunks} - {MODULE}
+    through = sorted(names & {f.function for test in framed for f in test.frames if f.path == path})
+    syntaxes = [test.test.raised.syntax for test in tests]
+    if any(syntax is not None and syntax.path == path for syntax in syntaxes):
+        return "the syntax error names it"
+    if through:
+        return f"the failure passes through {', '.join(through)}, which the change touched"
+    mentioned = sorted(names & {word for test in tests for word in test.words})
+    if mentioned:
+        return f"the failing lines name {', '.join(mentioned)}, which the change touched"
+    if framed:
+        return f"{len(framed)} of {len(tests)} failures pass through it"
+    return "the failing tests are named after it, no frame shows it"
