@@ -41,6 +41,8 @@ FILES = ("pyproject.toml", "self-coding.toml")
 PREFIX = "SELF_CODING_"
 #: Variables with our prefix that are no settings: handed to editors and tests, or the CLI's own.
 NOT_SETTINGS = frozenset({"CONTEXT", "TASK", "PROMPT", "REPO", "RUN", "TOKEN"})
+#: Settings of earlier releases: accepted, so that an old file still opens, and ignored.
+RETIRED = frozenset({"record_coverage"})
 
 
 class ModelSettings(BaseModel):
@@ -75,7 +77,6 @@ class Settings(BaseModel):
     moves: int = Field(default=5, ge=0, le=100)
     task_characters: int = Field(default=32_000, ge=1)
     context_tokens: int = Field(default=4000, ge=0)
-    record_coverage: bool = True
     gate: GateSettings = GateSettings()
     policy: Policy = Policy()
     model: ModelSettings = ModelSettings()
@@ -162,7 +163,6 @@ def open_layer(
         branch_prefix=settings.branch_prefix,
         gate=replace(settings.gate, command=settings.test_command),
         actor=settings.actor,
-        record=settings.record_coverage,
     )
     if common is None:
         raise GitNotRepositoryError(
@@ -213,7 +213,7 @@ def settings_of(table: Mapping[str, object]) -> Settings:
     for name, form in (("gate", GateSettings), ("policy", Policy)):
         _check_names(name, form, table.get(name))
     try:
-        settings = Settings.model_validate(dict(table))
+        settings = Settings.model_validate({k: v for k, v in table.items() if k not in RETIRED})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

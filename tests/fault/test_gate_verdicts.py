@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from gate_repo import PYTEST, Repo
 
+from self_coding.adapters import sandbox
 from self_coding.errors import ConfigError, GateError, SandboxUnavailableError
 from self_coding.gate.store import now
 
@@ -157,7 +158,8 @@ def test_quarantine_ends_on_its_day(repo):
 def test_affected_tests_say_no_first(repo):
     """With the affected tests named, a break shows before the rest has run."""
     slow = "import time\n\ndef test_slow():\n    time.sleep(20)\n"
-    base = repo.commit(FILES | {"tests/test_slow.py": slow})
+    others = {f"tests/test_{name}.py": slow for name in ("slow", "slower")}
+    base = repo.commit(FILES | others)
     bad = repo.commit({"calc.py": CODE.replace("+", "-")})
     gate = repo.gate(retries=0, baseline=False)
     report = gate.run(bad, tree=repo.tree(bad), base=base, first=["tests/test_calc.py"])
@@ -166,6 +168,33 @@ def test_affected_tests_say_no_first(repo):
     assert [test.id for test in report.tests] == ["tests/test_calc.py::test_add"]
     by_id = gate.run(bad, tree=repo.tree(bad), base=base, first=["tests/test_calc.py::test_add"])
     assert [test.id for test in by_id.tests] == ["tests/test_calc.py::test_add"]
+
+
+@pytest.mark.parametrize(("more", "runs"), [(1, 1), (2, 2)])
+def test_affected_tests_run_first_only_below_half_of_the_suite(repo, monkeypatch, more, runs):
+    """Where the affected test files are half of the suite, it runs once and nothing before it."""
+    others = {f"tests/test_{n}.py": "def test_fine():\n    pass\n" for n in range(more)}
+    change = repo.commit(FILES | others)
+    ran, run = [], sandbox.run
+    monkeypatch.setattr(sandbox, "run", lambda *a, **k: ran.append(a) or run(*a, **k))
+    report = repo.gate(baseline=False).run(
+        change, tree=repo.tree(change), first=["tests/test_calc.py"]
+    )
+    assert (report.passed, len(report.tests), len(ran)) == (True, more + 1, runs)
+
+
+def test_nothing_runs_twice_while_the_base_is_unknown(repo, monkeypatch):
+    """The first landing runs its suite once: without the base's failures no fast no is possible."""
+    others = {f"tests/test_{n}.py": "def test_fine():\n    pass\n" for n in range(4)}
+    base = repo.commit(FILES | others)
+    change = repo.commit({"calc.py": CODE + "# more\n"})
+    ran, run = [], sandbox.run
+    monkeypatch.setattr(sandbox, "run", lambda *a, **k: ran.append(a) or run(*a, **k))
+    report = repo.gate().run(
+        change, tree=repo.tree(change), base=base, first=["tests/test_calc.py"]
+    )
+    assert report.passed
+    assert len(ran) == 2, "the suite, and the base's collection"
 
 
 def test_a_skip_that_appears_silently_is_refused(repo):

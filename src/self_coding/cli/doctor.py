@@ -14,7 +14,6 @@ from self_coding.adapters.paths import database_path
 from self_coding.adapters.process import run
 from self_coding.config import Layer, open_layer
 from self_coding.errors import SelfCodingError
-from self_coding.gate.roots import interpreter
 
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
 _EXTRAS = {
@@ -43,7 +42,7 @@ async def examine(repo: Path) -> list[Check]:
         return [*checks, Check("repository", "fail", error.message, error.hint)]
     checks.append(Check("repository", "ok", str(layer.top)))
     checks.append(await _main(layer))
-    checks += [_tests(layer), _sandbox(layer), await _coverage(layer)]
+    checks += [_tests(layer), _sandbox(layer)]
     checks.append(await _journal(layer, repo))
     checks += [_extra(name, *told) for name, told in _EXTRAS.items()]
     return checks
@@ -87,27 +86,6 @@ def _sandbox(layer: Layer) -> Check:
         return Check("sandbox", "ok", "bubblewrap: own namespaces, no network, hidden homes")
     hint = 'install bubblewrap, or pip install "self-coding[sandbox]"'
     return Check("sandbox", "note", f"only {level}", hint)
-
-
-async def _coverage(layer: Layer) -> Check:
-    """Whether the gate records which tests run what, so that `impact` can be precise."""
-    name, settings = "recorded coverage", layer.settings
-    if not settings.record_coverage:
-        return Check(name, "note", "off", "set record_coverage = true")
-    try:
-        silence = await layer.git.recording_silence()
-    except SelfCodingError as error:
-        return Check(name, "note", error.message, error.hint)
-    if silence:
-        hint = "it is tried again when the tests' packages or the test command change"
-        return Check(name, "note", f"nothing was recorded: {silence}", hint)
-    if silence == "":
-        return Check(name, "ok", "the gate records what tests run")
-    python = str(interpreter(layer.top, settings.test_command))
-    if settings.gate.setup_command or run([python, "-c", "import coverage"]).returncode == 0:
-        return Check(name, "ok", "from the first landing on")
-    hint = "install coverage (7 or later) where the tests run"
-    return Check(name, "note", "coverage.py is not installed there", hint)
 
 
 async def _journal(layer: Layer, repo: Path) -> Check:

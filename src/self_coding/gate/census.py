@@ -25,8 +25,7 @@ class Census:
 
     `collected` are the ids in order; `unfinished` began and have no result; `tampered` names
     what is wrong with the report itself. `probes` maps an import name to the (device, inode,
-    path) it came from. `statuses` are the sessions' exit statuses. `told` is what was said of
-    lines, unread.
+    path) it came from. `statuses` are the sessions' exit statuses.
     """
 
     sessions: int = 0
@@ -41,7 +40,6 @@ class Census:
     patched: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
-    told: tuple[object, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -69,7 +67,6 @@ class _Reading:
     collected: dict[str, None] = field(default_factory=dict)
     started: dict[str, None] = field(default_factory=dict)
     results: dict[str, TestResult] = field(default_factory=dict)
-    told: list[object] = field(default_factory=list)
     states: dict[str, set[object]] = field(
         default_factory=lambda: {
             "probe": set(),
@@ -137,8 +134,6 @@ def _apply(reading: _Reading, session: _Session, kind: str, value: object) -> No
         case "end", dict(end):
             session.ended = True
             reading.statuses.append(int(end["status"]))
-        case "lines", _:
-            reading.told.append(value)
         case "hello", _:
             pass
         case _:
@@ -178,5 +173,4 @@ def _census(reading: _Reading, wrong: str) -> Census:
         patched=tuple(map(str, states["patched"])),
         replaced=tuple(map(str, states["replaced"])),
         rewritten=tuple(map(str, states["rewritten"])),
-        told=tuple(reading.told),
     )

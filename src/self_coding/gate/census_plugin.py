@@ -1,7 +1,6 @@
 """A pytest plugin that reports every test to the gate; it is loaded from outside the tested tree.
 
-It imports the standard library, pytest and, where lines are to be recorded, its neighbour of the
-same kit that does so. Each line of its report carries a keyed
+It imports the standard library and pytest alone. Each line of its report carries a keyed
 checksum over its place in the report, so that a line that is forged, lost or repeated shows; the
 key is read once from a pipe before any file of the tested tree is imported, and the way back is a
 descriptor that child processes do not inherit. Code in the same process can defeat any such
@@ -24,7 +23,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
-    from typing import Any, Protocol
+    from typing import Protocol
 
     class _Node(Protocol):
         """A worker as pytest-xdist's controller sees it."""
@@ -34,9 +33,7 @@ if TYPE_CHECKING:
 
 
 ENVIRONMENT = "SELF_CODING_CENSUS"
-_RECORDING = "SELF_CODING_LINES"  # tells a worker of pytest-xdist to record, and of which tree
 _WORKER = "self_coding_census_observer"
-_LINES = "self_coding_lines"
 _KEY_BYTES = 32
 _MESSAGE = 600
 _CHUNK = 200
@@ -91,17 +88,9 @@ def _open() -> tuple[_Channel | None, dict[str, object]]:
     return channel, settings
 
 
-def _recorder(top: object) -> Any:  # its class lies in another file of the kit
-    """What records lines from now on, before any file of the tree is loaded; None if not asked."""
-    if not top:
-        return None
-    return importlib.import_module(_LINES).Lines(top)
-
-
 _SKIPS_FILES = int(pytest.__version__.split(".", 1)[0]) >= 7  # the hook's arguments changed then
 _ORIGINAL = _asserts()
 _CHANNEL, _SETTINGS = _open()
-_RECORDER = _recorder(os.environ.pop(_RECORDING, "") or _SETTINGS.get("record"))
 _TAKEN: list[pytest.Config] = []
 
 
@@ -110,7 +99,6 @@ def pytest_configure(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", {}).get(_WORKER)
     if given is not None:
         config.pluginmanager.register(_Worker(given), _WORKER)
-        _watch_lines(config)
     elif _CHANNEL is not None and not _TAKEN and not hasattr(config, "workerinput"):
         _TAKEN.append(config)
         config.option.maxfail = 0
@@ -119,12 +107,6 @@ def pytest_configure(config: pytest.Config) -> None:
             "collect_only", False
         )
         config.pluginmanager.register(_Recorder(_SETTINGS, _CHANNEL), _WORKER)
-        _watch_lines(config)
-
-
-def _watch_lines(config: pytest.Config) -> None:
-    if _RECORDER is not None:
-        config.pluginmanager.register(_RECORDER, _LINES)
 
 
 class _Selection:
@@ -219,8 +201,7 @@ class _Worker(_Observer):
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         late = self.state(session.config)
-        lines = _RECORDER.told(int(session.exitstatus)) if _RECORDER is not None else []
-        told = json.dumps([self.early, late, lines])
+        told = json.dumps([self.early, late])
         cast("_Node", session.config).workeroutput[_WORKER] = told
 
 
@@ -231,7 +212,6 @@ class _Recorder(_Observer):
         super().__init__(settings)
         self.send = channel.send
         self.elsewhere = False  # whether the tests run in other processes than this one
-        self.workers = self.told = 0  # those of pytest-xdist, and how many have told their lines
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         config = session.config
@@ -239,14 +219,8 @@ class _Recorder(_Observer):
         self.elsewhere = config.pluginmanager.hasplugin("dsession") or bool(forked)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_setupnodes(self) -> None:
-        if _RECORDER is not None:
-            os.environ[_RECORDING] = str(self.settings["record"])
-
-    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: _Node) -> None:
         node.workerinput[_WORKER] = self.settings
-        self.workers += 1
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Iterable[str]) -> None:
@@ -256,11 +230,8 @@ class _Recorder(_Observer):
     def pytest_testnodedown(self, node: _Node) -> None:
         told = getattr(node, "workeroutput", {}).get(_WORKER)
         if told:
-            *states, lines = json.loads(told)
-            for state in states:
+            for state in json.loads(told):
                 self.send("state", state)
-            self._tell(lines)
-            self.told += 1
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.items or not self.elsewhere:
@@ -300,21 +271,8 @@ class _Recorder(_Observer):
         yield
         if not self.elsewhere:
             self.send("state", self.state(session.config))
-        if _RECORDER is not None:
-            lines = _RECORDER.told(int(session.exitstatus))
-            self._tell(self._silence() if self.elsewhere else lines)
         failed = getattr(session, "testsfailed", 0)
         self.send("end", {"status": int(session.exitstatus), "failed": failed})
-
-    def _tell(self, lines: list[object]) -> None:
-        for piece in lines:
-            self.send("lines", piece)
-
-    def _silence(self) -> list[object]:
-        """What is to be said of tests in other processes: nothing where all have told theirs."""
-        all_told = self.workers and self.told == self.workers
-        why = "" if all_told else "tests ran in processes that told nothing"
-        return [{"why": why, "doers": [], "unseen": [], "starting": []}]
 
 
 def _probe(names: Iterable[str]) -> dict[str, list[object]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import TypeVar
 
 from self_coding.gate.census import Census
-from self_coding.values.recording import Recording
 from self_coding.values.verdicts import TestResult
 
 FORMAT = 2
@@ -21,8 +20,7 @@ class Evidence:
     `whole` is False for a run of chosen tests or of the collection alone. `retried` holds the
     outcome of failures that were run again. `planted` lists what the run changed in the
     repository's own git files, `rewrote` the Python files of the tree that it wrote to;
-    `foreign` the imports that were not the tested tree's. The `recording` of a run that was asked
-    for one has no part in the verdict and is not kept.
+    `foreign` the imports that were not the tested tree's.
     """
 
     tree: str
@@ -38,7 +36,6 @@ class Evidence:
     planted: tuple[str, ...] = ()
     rewrote: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
-    recording: Recording | None = None
 
     @property
     def understood(self) -> bool:
@@ -48,9 +45,7 @@ class Evidence:
 
 def dump(evidence: Evidence) -> str:
     """The evidence as one JSON text."""
-    kept = asdict(replace(evidence, recording=None))
-    del kept["recording"]
-    return json.dumps({"format": FORMAT} | kept, sort_keys=True)
+    return json.dumps({"format": FORMAT} | asdict(evidence), sort_keys=True)
 
 
 def load(text: str) -> Evidence | None:

@@ -24,12 +24,6 @@ from self_coding.values.verdicts import GateSettings
 
 PLUGIN = Path(__file__).with_name("census_plugin.py")
 MODULE = "self_coding_census"  # the plugin's name inside the test run
-RECORDING = {  # name in the kit -> what records lines and imports
-    "self_coding_lines.py": Path(__file__).with_name("lines_plugin.py"),
-    "self_coding_importlib_bootstrap.py": Path(__file__).with_name("imports_plugin.py"),
-    "self_coding_caches.py": Path(__file__).with_name("caches_plugin.py"),
-    "self_coding_starts.py": Path(__file__).with_name("starts_plugin.py"),
-}
 _NO_CUSTOM = (
     "# stands before a file of this name in the tested tree, which would run first of all\n"
 )
@@ -42,8 +36,6 @@ def kit_for(python: Path, wanted: dict[str, object]) -> Iterator[Path]:
     kit = Path(tempfile.mkdtemp(prefix="self-coding-kit-"))
     try:
         (kit / f"{MODULE}.py").write_bytes(PLUGIN.read_bytes())
-        for name, source in RECORDING.items():
-            (kit / name).write_bytes(source.read_bytes())
         (kit / "settings.json").write_text(json.dumps(wanted), encoding="utf-8")
         (kit / "sitecustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")
         (kit / "usercustomize.py").write_text(_NO_CUSTOM, encoding="utf-8")

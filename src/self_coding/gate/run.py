@@ -28,7 +28,6 @@ from self_coding.gate.integrity import (
     stamps,
 )
 from self_coding.gate.layout import MODULE, box_for, command_folder, kit_for
-from self_coding.gate.lines import recording
 from self_coding.gate.roots import import_names, import_roots, interpreter
 from self_coding.values.verdicts import GateSettings
 
@@ -62,13 +61,10 @@ class Runner:
         tree: str = "",
         select: Sequence[str] | None = None,
         collect_only: bool = False,
-        record: bool = False,
         command: str | None = None,
         setup: Path | None = None,
     ) -> Evidence:
         """Run the command in the checkout at `path`, or only the selected tests of it.
-
-        With `record`, the evidence says which lines ran, or why that is not known.
 
         Raises:
             GateError: the sandbox could not be set up.
@@ -80,7 +76,6 @@ class Runner:
         wanted: dict[str, object] = {"select": select, "collect_only": collect_only}
         wanted["names"] = sorted(names)
         mount = self.top if self.at == "bwrap" else path
-        wanted["record"] = str(mount) if record else ""
         inside = python
         if setup is not None and python.is_relative_to(setup):
             inside = mount / python.relative_to(setup)
@@ -113,7 +108,6 @@ class Runner:
             rewrote=rewrote,
             foreign=foreign,
             whole=not partial,
-            recording=evidence.recording if record else None,
         )
 
     def limits(self) -> str:
@@ -156,8 +150,7 @@ class Runner:
             seconds=round(done.seconds, 3),
             sandbox=self.at,
             limits=self.limits(),
-            census=replace(census, told=()),
-            recording=recording(census, census.told, timed_out=done.timed_out),
+            census=census,
         )
 
     def _needs_a_probe(self, evidence: Evidence, names: Iterable[str]) -> bool:

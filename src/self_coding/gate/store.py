@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,34 +71,6 @@ class GateStore:
         if found:
             write(self.folder / "quarantine.json", json.dumps(entries, indent=1, sort_keys=True))
         return found
-
-    def recordable(self, recorder: str, tests: Iterable[str]) -> tuple[str, ...]:
-        """Those of the tests that may be recorded: none where nothing was told the last time."""
-        if self.silence(recorder):
-            return ()
-        disturbed = self._noted(recorder).get("disturbed", "").split("\n")
-        return tuple(dict.fromkeys(test for test in tests if test not in disturbed))
-
-    def silence(self, recorder: str) -> str | None:
-        """Why the last recording of this recorder told nothing; "" where it did, None for none."""
-        return self._noted(recorder).get("silence")
-
-    def note_recording(self, recorder: str, silence: str, disturbed: Iterable[str]) -> None:
-        """Remember how a recording went, and the test files that fail when they are recorded."""
-        noted = self._noted(recorder)
-        known = [test for test in noted.get("disturbed", "").split("\n") if test]
-        files = "\n".join(dict.fromkeys((*known, *disturbed)))
-        new = {"recorder": recorder, "silence": silence, "disturbed": files}
-        if new != noted:
-            write(self.folder / "recording.json", json.dumps(new))
-
-    def _noted(self, recorder: str) -> dict[str, str]:
-        try:
-            noted = json.loads((self.folder / "recording.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        ours = isinstance(noted, dict) and noted.get("recorder") == recorder
-        return {name: str(value) for name, value in noted.items()} if ours else {}
 
     @property
     def _evidence(self) -> Path:

@@ -18,13 +18,11 @@ from self_coding.adapters import git, paths, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.gate.evidence import Evidence
 from self_coding.gate.judge import Judgement, Sides, import_errors, judge, new_failures
-from self_coding.gate.layout import PLUGIN, RECORDING, environment
-from self_coding.gate.lines import undisturbed
+from self_coding.gate.layout import PLUGIN, environment
 from self_coding.gate.roots import interpreter, stamps
 from self_coding.gate.run import Runner
 from self_coding.gate.setup import prepared
 from self_coding.gate.store import GateStore
-from self_coding.values.recording import Recording
 from self_coding.values.verdicts import GateReport, GateSettings
 
 VERSION = 1  # a new one makes every kept verdict stale
@@ -68,7 +66,6 @@ class Gate:
         tree: str,
         base: str | None = None,
         first: Sequence[str] = (),
-        record: Sequence[str] | None = None,
     ) -> GateReport:
         """Test `commit`, whose tree is `tree`; a tree that was tested before runs nothing.
 
@@ -76,10 +73,8 @@ class Gate:
             commit: what is tested.
             tree: its tree; verdicts are kept by it.
             base: the commit it goes onto; failures that were there already do not count.
-            first: test files or ids that run before the rest, for a fast no.
-            record: further test files that run with them, when the report is to say which lines
-                the tests ran. No verdict rests on a recorded run: its no counts when a run
-                that is not recorded repeats it, and a yes is always that of such a run.
+            first: test files or ids that run before the rest, for a fast no; where they are
+                half of the suite or more, the suite runs once instead.
 
         Raises:
             GateError: the gate could not run, so there is no verdict.
@@ -87,22 +82,7 @@ class Gate:
         """
         at = self.level()
         onto = base if self.settings.baseline else None
-        trial = _Trial(self, commit, tree, onto, tuple(first), at)
-        if record is not None:
-            trial.record = self.memory.recordable(self.recorder(at), (*first, *record))
-        return trial.report()
-
-    def silence(self) -> str | None:
-        """Why the last recording here told nothing; "" where it told, None before any."""
-        return self.memory.silence(self.recorder(self.level()))
-
-    def recorder(self, at: str) -> str:
-        """What decides whether lines can be recorded: the command, and who runs it."""
-        settings = self.settings
-        python = interpreter(None if settings.setup_command else self.top, settings.command)
-        parts = (settings.command, settings.setup_command, at, *stamps(python))
-        parts += tuple(hashlib.sha256(one.read_bytes()).hexdigest() for one in RECORDING.values())
-        return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
+        return _Trial(self, commit, tree, onto, tuple(first), at).report()
 
     def level(self) -> str:
         """The isolation that a run would have here.
@@ -141,9 +121,6 @@ class _Trial:
     first: tuple[str, ...]
     at: str
     ran: int = 0
-    record: tuple[str, ...] = ()
-    recorded: Evidence | None = None
-    asked: frozenset[str] = frozenset()
 
     def report(self) -> GateReport:
         started = time.monotonic()
@@ -172,8 +149,8 @@ class _Trial:
     def _test(self, key: str, first: tuple[str, ...]) -> Evidence:
         """Run the affected tests, and unless they say no, everything."""
         with self.gate.checkout(self.commit) as path:
-            if first or self.record:
-                quick = self._quick(path, first)
+            if self._worth_running_first(path, first):
+                quick = self._run(path, self.tree, select=first)
                 if not quick.understood:  # nothing was selected: that was the whole command
                     quick = replace(quick, whole=True)
                     self._keep(key, quick)
@@ -184,30 +161,20 @@ class _Trial:
         self._keep(key, evidence)
         return evidence
 
-    def _quick(self, path: Path, first: tuple[str, ...]) -> Evidence:
-        """The affected tests alone; while they are recorded, where that is wanted."""
-        wanted, self.record = self.record, ()
-        if not wanted:
-            return self._run(path, self.tree, select=first)
-        quick = self.recorded = self._run(path, self.tree, select=wanted, record=True)
-        self.asked = frozenset(wanted)
-        if self._says_no(quick, self._known_base()):  # was it the recording?
-            quick = self._run(path, self.tree, select=wanted)
-        return quick
-
-    def _recording(self, evidence: Evidence) -> Recording | None:
-        """What was recorded of the tests that ended as they did in the run that counts."""
-        if self.recorded is None or not evidence.whole:
-            return None
-        found, disturbed = undisturbed(
-            self.recorded.recording or Recording(),
-            self.asked,
-            self.recorded.census.outcomes,
-            evidence.census.outcomes,
-        )
-        recorder = self.gate.recorder(self.at)
-        self.gate.memory.note_recording(recorder, found.silence, disturbed)
-        return found
+    def _worth_running_first(self, path: Path, first: tuple[str, ...]) -> bool:
+        """Return whether the affected tests are under half of the suite and could say no."""
+        base = self._known_base()
+        if not first or (self.onto and base is None):  # what failed before is not known
+            return False
+        asked = {name.split("::", 1)[0] for name in first}
+        suite = {name.split("::", 1)[0] for name in base.census.collected} if base else set()
+        if not suite:
+            suite = {
+                file.relative_to(path).as_posix()
+                for pattern in ("test_*.py", "*_test.py")
+                for file in path.rglob(pattern)
+            }
+        return 2 * len(asked) < len(suite | asked)
 
     def _says_no(self, quick: Evidence, base: Evidence | None) -> bool:
         """Whether the affected tests alone decide; only where the base's failures are known."""
@@ -222,12 +189,11 @@ class _Trial:
         *,
         select: tuple[str, ...] | None = None,
         collect_only: bool = False,
-        record: bool = False,
     ) -> Evidence:
         self.ran += 1
         setup = prepared(self.runner, path, self.gate.memory.folder / "setup")
         evidence = self.runner.run(
-            path, tree=tree, select=select, collect_only=collect_only, record=record, setup=setup
+            path, tree=tree, select=select, collect_only=collect_only, setup=setup
         )
         if process.cancelled():
             raise GateError("the run was cancelled", hint="start it again")
@@ -362,5 +328,4 @@ class _Trial:
             import_errors=import_errors(census),
             quarantined=judgement.quarantined,
             base_tree=base.tree if base else "",
-            recording=self._recording(evidence) if judgement.passed else None,
         )

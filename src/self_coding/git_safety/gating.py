@@ -26,12 +26,11 @@ def run_candidate(
     settings: GateSettings,
     what: Candidate | str,
     first: Sequence[str],
-    record: Sequence[str] | None = None,
 ) -> GateReport:
     """Run the gate on a candidate, compared with main, or on any commit alone."""
     base = what.onto if isinstance(what, Candidate) else None
     commit = what.commit if isinstance(what, Candidate) else repo.commit(what)
-    return _run(repo, settings, commit, base=base, first=first, record=record, exact=False)
+    return _run(repo, settings, commit, base=base, first=first, exact=False)
 
 
 def run_capture(repo: Repository, settings: GateSettings, capture: Capture) -> GateReport:
@@ -56,7 +55,6 @@ def _run(
     base: str | None,
     first: Sequence[str],
     exact: bool,
-    record: Sequence[str] | None = None,
 ) -> GateReport:
     [tree] = repo.resolve([commit], "tree")
     if not tree:
@@ -66,19 +64,10 @@ def _run(
         return checkout(repo, wanted, exact=exact)
 
     gate = Gate(_top(repo), settings, place, store=repo.folder)
-    report = gate.run(commit, tree=tree, base=base, first=first, record=record)
+    report = gate.run(commit, tree=tree, base=base, first=first)
     if base is not None or not report.passed:  # what was compared with nothing proves too little
         receipts.note(repo.folder, report)
     return report
-
-
-def silence(repo: Repository, settings: GateSettings) -> str | None:
-    """Why the gate's last recording told nothing; "" where it told, None before any."""
-
-    def nowhere(wanted: str) -> AbstractContextManager[Path]:
-        raise GitOperationError(f"nothing is checked out here: {wanted}")
-
-    return Gate(_top(repo), settings, nowhere, store=repo.folder).silence()
 
 
 def _top(repo: Repository) -> Path:

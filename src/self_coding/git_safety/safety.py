@@ -65,7 +65,6 @@ class GitSafety:
         gate: how the gate tests; its command is `test_command`.
         actor: who acts, for the operation log.
         max_untracked_bytes: larger untracked files are listed by a snapshot, not captured.
-        record: whether the gate may record which lines the tests run, where it is asked to.
 
     Raises:
         GitNotRepositoryError: `repo_path` is in no git repository.
@@ -81,7 +80,6 @@ class GitSafety:
         gate: GateSettings | None = None,
         actor: str = "",
         max_untracked_bytes: int = MAX_UNTRACKED_BYTES,
-        record: bool = True,
     ) -> None:
         self._repo = discover(repo_path, main=main_branch, actor=actor)
         self.repo_path = self._repo.repo_path
@@ -90,7 +88,6 @@ class GitSafety:
         self._prefix = branch_prefix
         self._gate = gate
         self._limit = max_untracked_bytes
-        self._record_lines = record
 
     @property
     def gate(self) -> GateSettings:
@@ -233,29 +230,14 @@ class GitSafety:
         finally:
             await in_thread(context.__exit__, None, None, None)
 
-    async def test(
-        self,
-        candidate: Candidate | str,
-        *,
-        first: Sequence[str] = (),
-        record: Sequence[str] | None = None,
-    ) -> GateReport:
+    async def test(self, candidate: Candidate | str, *, first: Sequence[str] = ()) -> GateReport:
         """Run the gate on a candidate or a commit; the user's checkout is not touched.
 
         Args:
             candidate: what is tested.
             first: test files that run before all, for a fast no.
-            record: further test files to run with them, while it is recorded which lines run;
-                None records nothing.
         """
-        wanted = tuple(record) if record is not None and self._record_lines else None
-        return await in_thread(
-            gating.run_candidate, self._repo, self.gate, candidate, tuple(first), wanted
-        )
-
-    async def recording_silence(self) -> str | None:
-        """Why the gate's last recording told nothing; "" where it told, None before any."""
-        return await in_thread(gating.silence, self._repo, self.gate)
+        return await in_thread(gating.run_candidate, self._repo, self.gate, candidate, tuple(first))
 
     async def land(
         self, candidate: Candidate, *, attempt: str = "", reason: str = ""

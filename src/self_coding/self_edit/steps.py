@@ -23,7 +23,6 @@ from self_coding.self_edit.rooms import Rooms
 from self_coding.values.attempts import Json
 from self_coding.values.edits import Ask, Assignment, Limits, Progress, Question, Task
 from self_coding.values.repository import Change, Conflict, Moved, Strayed
-from self_coding.values.verdicts import GateReport
 
 Facts = dict[str, Json]
 Told = tuple[str, Facts]
@@ -195,7 +194,7 @@ class Steps:
         if isinstance(candidate, Conflict):
             return _conflict(candidate)
         impact = await rooms.index.impact(paths=list(change.paths))
-        report: GateReport = await rooms.repository.test(candidate, first=impact.tests)
+        report = await rooms.repository.test(candidate, first=impact.tests)
         facts = account.report_facts(report)
         if not report.passed:
             return refused(By.GATE, account.why_red(report), more=facts)

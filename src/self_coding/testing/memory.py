@@ -143,9 +143,7 @@ class MemoryRepository:
         self.disk.point()
         return Candidate(commit=commit, tree=f"tree-{commit}", onto=onto, head=change.head)
 
-    async def test(
-        self, candidate: Candidate, *, first: Sequence[str] = (), **more: object
-    ) -> GateReport:
+    async def test(self, candidate: Candidate, *, first: Sequence[str] = ()) -> GateReport:
         """Red for a broken tree."""
         self.disk.point()
         broken = self.disk.broken(self.disk.trees[candidate.commit])

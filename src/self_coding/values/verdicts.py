@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from self_coding.values.recording import Recording
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +60,7 @@ class GateReport:
     failures: 1 known"). `tests` is empty where the command is not pytest (`understood` False):
     then the exit status alone decides. `sandbox` is the isolation level that was active:
     "bwrap", "landlock", "limits" or "none". `seconds` is wall time. `output` is capped, with a
-    marked cut. `cached` is True when an earlier verdict of the same tree was reused. `recording`
-    says which lines the tests ran, where it was asked for; no verdict rests on it.
+    marked cut. `cached` is True when an earlier verdict of the same tree was reused.
     """
 
     passed: bool
@@ -88,7 +85,6 @@ class GateReport:
     import_errors: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
     base_tree: str = ""
-    recording: Recording | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,6 +126,12 @@ def test_numbers_are_finite(tmp_path: Path, name: str, value: str) -> None:
         read_settings(project(tmp_path, text), environ={})
 
 
+def test_a_retired_setting_is_ignored(tmp_path: Path) -> None:
+    """A settings file of an earlier release that still says `record_coverage` opens."""
+    (tmp_path / "self-coding.toml").write_text("record_coverage = false\ntries = 3\n")
+    assert read_settings(tmp_path, environ={}).tries == 3
+
+
 def test_an_unknown_variable_or_argument_is_refused(tmp_path: Path) -> None:
     """A misspelt variable or argument is an error, like a misspelt key."""
     with pytest.raises(ConfigError, match="tires"):
