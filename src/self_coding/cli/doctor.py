@@ -11,7 +11,6 @@ from pathlib import Path
 
 from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path
-from self_coding.adapters.process import run
 from self_coding.config import Layer, open_layer
 from self_coding.errors import SelfCodingError
 
