@@ -17,9 +17,10 @@ from pathlib import Path
 import click
 
 from self_coding import errors
+from self_coding.app import open_app
 from self_coding.cli import COMMANDS, cli
-from self_coding.config import Settings, open_layer
 from self_coding.mcp_server import build
+from self_coding.settings import Settings
 from self_coding.testing import sample_repo
 from self_coding.values.ranges import GATE_RANGES, gate_range
 
@@ -46,7 +47,7 @@ def tools() -> str:
 
     async def listed() -> list[str]:
         with tempfile.TemporaryDirectory() as folder:
-            server = build(open_layer(sample_repo(Path(folder) / "repository"), environ={}))
+            server = build(open_app(sample_repo(Path(folder) / "repository"), environ={}))
             lines: list[str] = []
             for tool in await server.list_tools():
                 hints = tool.annotations
@@ -90,24 +91,20 @@ def settings() -> str:
 
 
 def _rows(prefix: str, value: object) -> Iterator[str]:
-    if isinstance(value, Settings) or hasattr(type(value), "model_fields"):
-        names = list(type(value).model_fields)  # type: ignore[attr-defined]
-    else:
-        names = [field.name for field in dataclasses.fields(value)]  # type: ignore[arg-type]
-    for name in names:
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+        name = field.name.removesuffix("_table")
         inner = getattr(value, name)
-        if dataclasses.is_dataclass(inner) or hasattr(type(inner), "model_fields"):
+        if dataclasses.is_dataclass(inner):
             yield from _rows(f"{prefix}{name}.", inner)
         elif f"{prefix}{name}" != "gate.command":
-            shown = str(inner) if not isinstance(inner, str) else inner
-            yield f"| `{prefix}{name}` | `{shown or ' '}` |"
+            yield f"| `{prefix}{name}` | `{inner if inner != '' else ' '}` |"
 
 
 def error_page() -> str:
     """Every error by its slug, with what it means."""
     lines = [NOTE, "# Errors\n"]
     lines.append(
-        "Every error of this layer is a `SelfCodingError`: a message, a hint that names the next "
+        "Every error of this app is a `SelfCodingError`: a message, a hint that names the next "
         "step,\nand a slug, which is its heading here.\n"
     )
     kinds = {

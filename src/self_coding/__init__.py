@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from self_coding.app import App, SelfEditTool, open_app
     from self_coding.codebase_indexer import (
         ClassInfo,
         CodebaseIndexer,
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
         Outcome,
     )
     from self_coding.reflection import ReflectionService
-    from self_coding.self_edit import SelfEdit, SelfEditResult, SelfEditTool
+    from self_coding.self_edit import SelfEdit, SelfEditResult
 
 _HOMES = {
+    "App": "app",
     "ClassInfo": "codebase_indexer",
     "CodebaseIndexer": "codebase_indexer",
     "FunctionInfo": "codebase_indexer",
@@ -38,11 +40,13 @@ _HOMES = {
     "SelfCodingError": "errors",
     "SelfEdit": "self_edit",
     "SelfEditResult": "self_edit",
-    "SelfEditTool": "self_edit",
+    "SelfEditTool": "app",
     "Snapshot": "git_safety",
+    "open_app": "app",
 }
 
 __all__ = [
+    "App",
     "ClassInfo",
     "CodebaseIndexer",
     "FunctionInfo",
@@ -57,6 +61,7 @@ __all__ = [
     "SelfEditResult",
     "SelfEditTool",
     "Snapshot",
+    "open_app",
 ]
 
 

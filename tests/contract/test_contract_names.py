@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
+from self_coding.app import open_app
 from self_coding.cli import COMMANDS, cli
 from self_coding.codebase_indexer import CodebaseIndexer
-from self_coding.config import open_layer
 from self_coding.git_safety import GitSafety
 from self_coding.mcp_server import build
 from self_coding.modification_journal import ModificationJournal
@@ -64,7 +64,7 @@ async def test_commands_and_tools_say_the_same(tmp_path: Path) -> None:
 
 
 def _layer(tmp_path: Path):  # type: ignore[no-untyped-def]
-    return open_layer(sample_repo(tmp_path / "repository"), environ={})
+    return open_app(sample_repo(tmp_path / "repository"), environ={})
 
 
 @pytest.mark.parametrize(("name", "tool", "method"), NAMES, ids=[name for name, _, _ in NAMES])

@@ -14,7 +14,7 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
 
-from self_coding.config import open_layer
+from self_coding.app import open_app
 from self_coding.mcp_server import build
 
 
@@ -76,7 +76,7 @@ def add_resources_and_prompts(server: MCPServer[object]) -> None:
 
 
 if __name__ == "__main__":
-    built = build(open_layer(Path(sys.argv[1])))
+    built = build(open_app(Path(sys.argv[1])))
     add_tools(built)
     add_resources_and_prompts(built)
     application = built.streamable_http_app(host="127.0.0.1")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.config import Layer, open_layer
+from self_coding.app import App, open_app
 from self_coding.hooks import install, note_bypass
 from self_coding.testing import ScriptedEditor, sample_repo
 
@@ -27,13 +27,13 @@ EDITED = {"src/calc/extra.py": "def triple(n):\n    return 3 * n\n"}
 def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which attempt 1 landed and attempt 2 was refused by the gate."""
     top = sample_repo(tmp_path_factory.mktemp("past") / "repository")
-    layer = open_layer(top)
+    app = open_app(top)
     bad = (top / CORE).read_text().replace(SUMMED, WRONG)
-    landed = asyncio.run(layer.edit.self_edit("Add triple", editor=ScriptedEditor(EDITED)))
+    landed = asyncio.run(app.edit.self_edit("Add triple", editor=ScriptedEditor(EDITED)))
     editor = ScriptedEditor({CORE: bad})
-    refused = asyncio.run(layer.edit.self_edit("Simplify add", editor=editor))
+    refused = asyncio.run(app.edit.self_edit("Simplify add", editor=editor))
     assert (landed.success, refused.success) == (True, False)
-    asyncio.run(layer.journal.close())
+    asyncio.run(app.journal.close())
     return top
 
 
@@ -43,8 +43,8 @@ def repository(past: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def layer(repository: Path) -> Iterator[Layer]:
-    opened = open_layer(repository)
+def app(repository: Path) -> Iterator[App]:
+    opened = open_app(repository)
     yield opened
     asyncio.run(opened.journal.close())
 
@@ -117,16 +117,16 @@ def test_another_edit_is_not_warned_of(repository: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_an_edit_is_followed_by_a_snapshot(repository: Path, layer: Layer) -> None:
+def test_an_edit_is_followed_by_a_snapshot(repository: Path, app: App) -> None:
     """After an edit the whole working tree can be gone back to."""
     (repository / CORE).write_text("lost = True\n")
     done = _hook(repository, "post-edit", _asked("Write", file_path=str(repository / CORE)))
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    (taken, *_) = asyncio.run(layer.git.snapshots())
+    (taken, *_) = asyncio.run(app.git.snapshots())
     shown = _git(repository, "log", "-1", "--format=%H", taken.ref)
     assert shown
     (repository / CORE).write_text("worse = True\n")
-    asyncio.run(layer.git.rollback(taken.ref))
+    asyncio.run(app.git.rollback(taken.ref))
     assert (repository / CORE).read_text() == "lost = True\n"
 
 
@@ -214,22 +214,22 @@ def _command(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_bypass_is_told_and_recorded_once(pushing: Path, layer: Layer) -> None:
+def test_a_bypass_is_told_and_recorded_once(pushing: Path, app: App) -> None:
     """Past the guard, the next start says which commit came and records it on the last landing."""
-    rates = asyncio.run(layer.journal.get_success_rate())
+    rates = asyncio.run(app.journal.get_success_rate())
     commit = _plain_commit(pushing)
     told = _command(pushing, "recover")
     assert f"bypassed: 1 commit reached main untested since attempt 1 landed: {commit[:12]}" in (
         told.stdout
     )
     assert "bypassed" not in _command(pushing, "recover").stdout
-    events = asyncio.run(layer.journal.events(1))
+    events = asyncio.run(app.journal.events(1))
     (event,) = [one for one in events if one.kind == "bypassed"]
     assert event.data == {"tip": commit, "commits": [commit]}
-    assert asyncio.run(layer.journal.get_success_rate()) == rates
-    found = asyncio.run(layer.journal.get_by_id(1))
+    assert asyncio.run(app.journal.get_success_rate()) == rates
+    found = asyncio.run(app.journal.get_by_id(1))
     assert found is not None and found.outcome.value == "success"
-    assert asyncio.run(layer.journal.unfinished()) == []
+    assert asyncio.run(app.journal.unfinished()) == []
 
 
 def test_a_try_tells_the_bypass_first(pushing: Path) -> None:
@@ -241,28 +241,28 @@ def test_a_try_tells_the_bypass_first(pushing: Path) -> None:
     )
 
 
-async def test_only_new_bypasses_are_told(pushing: Path, layer: Layer) -> None:
+async def test_only_new_bypasses_are_told(pushing: Path, app: App) -> None:
     """A second commit by hand is told alone; what was told before is not told again."""
     _plain_commit(pushing)
-    assert await note_bypass(layer)
+    assert await note_bypass(app)
     second = _plain_commit(pushing, "second.txt")
-    found = await note_bypass(layer)
+    found = await note_bypass(app)
     assert found is not None and found.commits == (second,)
 
 
-async def test_our_own_moves_are_no_bypass(pushing: Path, layer: Layer) -> None:
+async def test_our_own_moves_are_no_bypass(pushing: Path, app: App) -> None:
     """A landing, an undone landing and a founding merge are nobody's bypass."""
-    assert await note_bypass(layer) is None
+    assert await note_bypass(app) is None
     _git(pushing, "checkout", "-q", "-b", "side")
     _plain_commit(pushing)
     _git(pushing, "checkout", "-q", "main")
-    await layer.git.merge_to_main("side", require_tests=False)
-    assert await note_bypass(layer) is None
-    await layer.git.undo()
-    assert await note_bypass(layer) is None
+    await app.git.merge_to_main("side", require_tests=False)
+    assert await note_bypass(app) is None
+    await app.git.undo()
+    assert await note_bypass(app) is None
 
 
-async def test_without_the_guard_nobody_looks(repository: Path, layer: Layer) -> None:
+async def test_without_the_guard_nobody_looks(repository: Path, app: App) -> None:
     """Who did not ask for the guard commits as ever, unremarked."""
     _plain_commit(repository)
-    assert await note_bypass(layer) is None
+    assert await note_bypass(app) is None

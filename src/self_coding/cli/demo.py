@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from self_coding.adapters import git
-from self_coding.config import Layer, open_layer
+from self_coding.app import App, open_app
 from self_coding.errors import SelfCodingError
 from self_coding.self_edit.editors import CallableEditor
 from self_coding.values.edits import Progress, SelfEditResult
@@ -57,30 +57,30 @@ class Story:
 async def play(say: Say) -> Story:
     """Play the story in a fresh copy; `say` takes one line at a time."""
     root = _clone(say)
-    layer = open_layer(root, test_command=_TESTS)
-    await _introduce(layer, say)
+    app = open_app(root, test_command=_TESTS)
+    await _introduce(app, say)
     before = _state(root)
     say(f"\n2. An agent tries: {_BREAKING_TASK!r}")
-    refused = await _attempt(layer, _BREAKING_TASK, _BROKEN, say)
+    refused = await _attempt(app, _BREAKING_TASK, _BROKEN, say)
     untouched = _state(root) == before
     say(f"\n3. A good change: {_GOOD_TASK!r}")
-    landed = await _attempt(layer, _GOOD_TASK, _GOOD, say)
+    landed = await _attempt(app, _GOOD_TASK, _GOOD, say)
     say("\n4. Another agent is about to make the first mistake again")
-    warning = await layer.journal.dead_end(_BREAKING_TASK)
+    warning = await app.journal.dead_end(_BREAKING_TASK)
     say(f"   warning: {warning}" if warning else "   no warning")
     say(f"\nThe copy is kept: look around with  self-coding --repo {root} log")
     return Story(str(root), refused, landed, str(warning or ""), untouched)
 
 
-async def _introduce(layer: Layer, say: Say) -> None:
+async def _introduce(app: App, say: Say) -> None:
     say("1. What the index knows")
-    impact = await layer.indexer.impact(paths=[_FILE])
+    impact = await app.indexer.impact(paths=[_FILE])
     near = ", ".join(one.path for one in impact.dependents[:3])
     say(f"   {_FILE}: {len(impact.dependents)} files depend on it ({near}, ...)")
     say(f"   {len(impact.tests)} test files reach it")
 
 
-async def _attempt(layer: Layer, task: str, edit: tuple[str, str], say: Say) -> SelfEditResult:
+async def _attempt(app: App, task: str, edit: tuple[str, str], say: Say) -> SelfEditResult:
     def replace(worktree: Path) -> str:
         file = worktree / _FILE
         text = file.read_text(encoding="utf-8")
@@ -92,7 +92,7 @@ async def _attempt(layer: Layer, task: str, edit: tuple[str, str], say: Say) -> 
     def progress(step: Progress) -> None:
         say(f"   {step.step}: {step.message}" if step.message else f"   {step.step}")
 
-    result = await layer.edit.self_edit(task, editor=CallableEditor(replace), on_progress=progress)
+    result = await app.edit.self_edit(task, editor=CallableEditor(replace), on_progress=progress)
     say(f"   -> {'landed' if result.success else 'refused'}: {result.message}")
     for test in result.failing_tests[:3]:
         say(f"      failing: {test}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path
-from self_coding.config import Layer, open_layer
+from self_coding.app import App, open_app
 from self_coding.errors import SelfCodingError
 
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
@@ -36,13 +36,13 @@ async def examine(repo: Path) -> list[Check]:
     """Look at everything; nothing is changed."""
     checks = [_git(), _python()]
     try:
-        layer = open_layer(repo)
+        app = open_app(repo)
     except SelfCodingError as error:
         return [*checks, Check("repository", "fail", error.message, error.hint)]
-    checks.append(Check("repository", "ok", str(layer.top)))
-    checks.append(await _main(layer))
-    checks += [_tests(layer), _sandbox(layer)]
-    checks.append(await _journal(layer, repo))
+    checks.append(Check("repository", "ok", str(app.top)))
+    checks.append(await _main(app))
+    checks += [_tests(app), _sandbox(app)]
+    checks.append(await _journal(app, repo))
     checks += [_extra(name, *told) for name, told in _EXTRAS.items()]
     return checks
 
@@ -62,23 +62,23 @@ def _python() -> Check:
     return Check("python", "ok", sys.version.split()[0])
 
 
-async def _main(layer: Layer) -> Check:
-    name = layer.settings.main_branch
+async def _main(app: App) -> Check:
+    name = app.settings.main_branch
     try:
-        commit = await layer.git.get_main_commit()
+        commit = await app.git.get_main_commit()
     except SelfCodingError as error:
         hint = error.hint or "set main_branch; `self-coding init` detects it"
         return Check("main branch", "fail", error.message, hint)
     return Check("main branch", "ok", f"{name} at {commit[:12]}")
 
 
-def _tests(layer: Layer) -> Check:
-    return Check("test command", "ok", layer.settings.test_command)
+def _tests(app: App) -> Check:
+    return Check("test command", "ok", app.settings.test_command)
 
 
-def _sandbox(layer: Layer) -> Check:
+def _sandbox(app: App) -> Check:
     try:
-        level = sandbox.level(layer.settings.require_sandbox, layer.top)
+        level = sandbox.level(app.settings.require_sandbox, app.top)
     except SelfCodingError as error:
         return Check("sandbox", "fail", error.message, error.hint)
     if level == "bwrap":
@@ -87,10 +87,10 @@ def _sandbox(layer: Layer) -> Check:
     return Check("sandbox", "note", f"only {level}", hint)
 
 
-async def _journal(layer: Layer, repo: Path) -> Check:
+async def _journal(app: App, repo: Path) -> Check:
     path = database_path(repo, "journal.db")
     try:
-        count = (await layer.journal.get_success_rate())["total"]
+        count = (await app.journal.get_success_rate())["total"]
     except SelfCodingError as error:
         return Check("journal", "fail", error.message, error.hint)
     return Check("journal", "ok", f"{int(count)} attempts in {path}")

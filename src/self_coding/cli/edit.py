@@ -16,7 +16,7 @@ from self_coding.errors import ConfigError
 from self_coding.values.edits import OnProgress, Progress, Question, SelfEditResult
 
 if TYPE_CHECKING:
-    from self_coding.config import Layer
+    from self_coding.app import App
 
 T = TypeVar("T")
 
@@ -58,11 +58,11 @@ def try_command(
     Your checkout is not touched while it runs. Exit status 1: it did not land, and why is told
     and remembered.
     """
-    from self_coding.config import choose_editor, open_layer
+    from self_coding.app import choose_editor, open_app
 
-    layer = open_layer(session.repo, test_command=test_command, main_branch=main_branch)
-    made_by = choose_editor(layer.settings, patch=_patch_text(patch), command=command, name=editor)
-    work = layer.edit.self_edit(
+    app = open_app(session.repo, test_command=test_command, main_branch=main_branch)
+    made_by = choose_editor(app.settings, patch=_patch_text(patch), command=command, name=editor)
+    work = app.edit.self_edit(
         task,
         editor=made_by,
         tries=tries,
@@ -72,15 +72,15 @@ def try_command(
         dry_run=dry_run,
         on_progress=_progress(session),
     )
-    _finish(session, session.run(_after_noting(session, layer, work)))
+    _finish(session, session.run(_after_noting(session, app, work)))
 
 
-async def _after_noting(session: Session, layer: Layer, work: Coroutine[object, object, T]) -> T:
+async def _after_noting(session: Session, app: App, work: Coroutine[object, object, T]) -> T:
     """Say first, and record, what moved main past the guard since the last landing."""
     from self_coding.hooks import note_bypass
 
     try:
-        found = await note_bypass(layer)
+        found = await note_bypass(app)
     except BaseException:
         work.close()
         raise
@@ -163,10 +163,10 @@ def _result_text(result: SelfEditResult) -> str:
 @click.pass_obj
 def begin_command(session: Session, task: str, *, propose: bool) -> None:
     """Hand out a worktree for TASK: edit in it with your own tools, then `submit`."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    layer = open_layer(session.repo)
-    begun = session.run(_after_noting(session, layer, layer.edit.begin_edit(task, ask=propose)))
+    app = open_app(session.repo)
+    begun = session.run(_after_noting(session, app, app.edit.begin_edit(task, ask=propose)))
     text = (
         f"attempt {begun.attempt}: edit in {begun.worktree.path}\n"
         f"then: self-coding submit {begun.attempt}"
@@ -180,11 +180,11 @@ def begin_command(session: Session, task: str, *, propose: bool) -> None:
 @click.pass_obj
 def submit_command(session: Session, attempt: int, *, ask: bool) -> None:
     """Judge, test and land what was edited in the worktree of ATTEMPT."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    layer = open_layer(session.repo)
+    app = open_app(session.repo)
     result = session.run(
-        layer.edit.submit_edit(attempt, ask=_ask if ask else None, on_progress=_progress(session))
+        app.edit.submit_edit(attempt, ask=_ask if ask else None, on_progress=_progress(session))
     )
     _finish(session, result)
 
@@ -194,10 +194,10 @@ def submit_command(session: Session, attempt: int, *, ask: bool) -> None:
 @click.pass_obj
 def land_command(session: Session, attempt: int) -> None:
     """Land an ATTEMPT that waits green for approval."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    layer = open_layer(session.repo)
-    _finish(session, session.run(layer.edit.land_edit(attempt, on_progress=_progress(session))))
+    app = open_app(session.repo)
+    _finish(session, session.run(app.edit.land_edit(attempt, on_progress=_progress(session))))
 
 
 @click.command("drop")
@@ -206,9 +206,9 @@ def land_command(session: Session, attempt: int) -> None:
 @click.pass_obj
 def drop_command(session: Session, attempt: int, reason: str) -> None:
     """End an ATTEMPT that waits, for approval or for its edit; its commits are kept."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    result = session.run(open_layer(session.repo).edit.drop_edit(attempt, reason))
+    result = session.run(open_app(session.repo).edit.drop_edit(attempt, reason))
     session.emit(result, _result_text(result))
 
 
@@ -216,7 +216,7 @@ def drop_command(session: Session, attempt: int, reason: str) -> None:
 @click.pass_obj
 def resume_command(session: Session) -> None:
     """Go on with the attempts that a crash interrupted."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    results = session.run(open_layer(session.repo).edit.resume())
+    results = session.run(open_app(session.repo).edit.resume())
     session.emit(results, "\n".join(_result_text(one) for one in results) or "nothing to resume")

@@ -15,7 +15,7 @@ from self_coding.values.code import Impact, RelevantFile, SymbolUse, SymbolUsers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from self_coding.config import Layer
+    from self_coding.app import App
 
 
 _TOKENS = click.option(
@@ -44,9 +44,9 @@ def relevant_command(session: Session, task: str, limit: int, *, explain: bool) 
 
     TASK is text: a sentence, a bug report, a traceback.
     """
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    found = session.run(open_layer(session.repo).indexer.relevant(task, limit=limit))
+    found = session.run(open_app(session.repo).indexer.relevant(task, limit=limit))
     session.emit(found, _relevant_text(found, explain=explain))
 
 
@@ -67,26 +67,26 @@ def impact_command(session: Session, paths: tuple[str, ...], diff: TextIO | None
 
     Without PATHS and --diff: what is uncommitted now.
     """
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    layer = open_layer(session.repo)
+    app = open_app(session.repo)
 
     async def ask() -> Impact:
         if diff:
-            return await layer.indexer.impact(diff=diff.read())
-        await _refuse_strangers(layer, paths)
-        chosen = list(paths) or await layer.git.get_modified_files()
-        return await layer.indexer.impact(paths=chosen)
+            return await app.indexer.impact(diff=diff.read())
+        await _refuse_strangers(app, paths)
+        chosen = list(paths) or await app.git.get_modified_files()
+        return await app.indexer.impact(paths=chosen)
 
     impact = session.run(ask())
     session.emit(impact, _impact_text(impact))
 
 
-async def _refuse_strangers(layer: Layer, paths: tuple[str, ...]) -> None:
+async def _refuse_strangers(app: App, paths: tuple[str, ...]) -> None:
     """A mistyped path has no dependents, which must not look like good news."""
-    outside = [path for path in paths if not _lies_in(layer, path)]
-    absent = [path for path in paths if not _is_there(layer, path) and path not in outside]
-    known = await layer.git.read("HEAD", absent) if absent else {}
+    outside = [path for path in paths if not _lies_in(app, path)]
+    absent = [path for path in paths if not _is_there(app, path) and path not in outside]
+    known = await app.git.read("HEAD", absent) if absent else {}
     strangers = [*outside, *(path for path in absent if known[path] is None)]
     if strangers:
         raise IndexerError(
@@ -95,15 +95,15 @@ async def _refuse_strangers(layer: Layer, paths: tuple[str, ...]) -> None:
         )
 
 
-def _lies_in(layer: Layer, path: str) -> bool:
+def _lies_in(app: App, path: str) -> bool:
     """Whether a path stays in the working tree, by its letters alone."""
-    return Path(os.path.normpath(layer.top / path)).is_relative_to(layer.top)
+    return Path(os.path.normpath(app.top / path)).is_relative_to(app.top)
 
 
-def _is_there(layer: Layer, path: str) -> bool:
+def _is_there(app: App, path: str) -> bool:
     """Whether the working tree has it; a name that no file can have is not there."""
     try:
-        return (layer.top / path).exists()
+        return (app.top / path).exists()
     except OSError:
         return False
 
@@ -141,9 +141,9 @@ def users_command(session: Session, symbol: str, path: str | None, limit: int) -
 
     Uses that resolve to it are certain; where only the name is the same, they may be uses.
     """
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    found = session.run(open_layer(session.repo).indexer.users_of(symbol, path))
+    found = session.run(open_app(session.repo).indexer.users_of(symbol, path))
     session.emit(found, _users_text(found, limit))
 
 
@@ -169,9 +169,9 @@ def _uses_text(title: str, uses: Sequence[SymbolUse], limit: int) -> list[str]:
 @click.pass_obj
 def summary_command(session: Session, tokens: int, task: str | None) -> None:
     """The code in a few thousand tokens: modules, classes, functions."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    text = session.run(open_layer(session.repo).indexer.get_summary(tokens, task=task))
+    text = session.run(open_app(session.repo).indexer.get_summary(tokens, task=task))
     session.emit({"summary": text}, text)
 
 
@@ -181,7 +181,7 @@ def summary_command(session: Session, tokens: int, task: str | None) -> None:
 @click.pass_obj
 def context_command(session: Session, task: str, tokens: int) -> None:
     """All that an editor would be shown for TASK: code, past attempts, lessons."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    context = session.run(open_layer(session.repo).edit.context(task, max_tokens=tokens))
+    context = session.run(open_app(session.repo).edit.context(task, max_tokens=tokens))
     session.emit(context, context.text)

@@ -25,7 +25,7 @@ from self_coding.values.attempts import (
 from self_coding.values.edits import Waiting
 
 if TYPE_CHECKING:
-    from self_coding.config import Layer
+    from self_coding.app import App
     from self_coding.modification_journal import ModificationJournal
 
 
@@ -34,14 +34,14 @@ def _journal(session: Session) -> ModificationJournal:
     return _caught_up(session).journal
 
 
-def _caught_up(session: Session) -> Layer:
+def _caught_up(session: Session) -> App:
     """All rooms, the journal's outcomes brought up to what became of them on main."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    layer = open_layer(session.repo)
+    app = open_app(session.repo)
     with suppress(GitSafetyError):  # without a main branch there is nothing to catch up with
-        session.run(layer.catch_up())
-    return layer
+        session.run(app.catch_up())
+    return app
 
 
 @click.command("log")
@@ -61,12 +61,12 @@ def log_command(session: Session, limit: int, outcome: tuple[str, ...]) -> None:
     Those that have not ended come last, with what goes on with each; with --json and --outcome
     there are only those that have.
     """
-    layer = _caught_up(session)
+    app = _caught_up(session)
     wanted = [Outcome(value) for value in outcome] or None
 
     async def both() -> tuple[list[ModificationAttempt], list[Waiting]]:
-        open_ones = [] if wanted else await layer.edit.waiting()
-        return await layer.journal.recent(limit, outcomes=wanted), open_ones
+        open_ones = [] if wanted else await app.edit.waiting()
+        return await app.journal.recent(limit, outcomes=wanted), open_ones
 
     found, waiting = session.run(both())
     if waiting and session.as_json:

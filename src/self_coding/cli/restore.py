@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def _git(session: Session) -> GitSafety:
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
 
-    return open_layer(session.repo).git
+    return open_app(session.repo).git
 
 
 @click.command("snapshot")
@@ -128,14 +128,14 @@ def explain_command(session: Session, revision: str) -> None:
 @click.pass_obj
 def recover_command(session: Session) -> None:
     """Repair what a crash left behind, and go on with what it interrupted."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
     from self_coding.hooks import note_bypass
 
-    layer = open_layer(session.repo)
+    app = open_app(session.repo)
 
     async def everything() -> list[str]:
-        repaired = [*await layer.git.recover(), *await layer.edit.recover()]
-        past = await note_bypass(layer)
+        repaired = [*await app.git.recover(), *await app.edit.recover()]
+        past = await note_bypass(app)
         return [*repaired, f"bypassed: {past}"] if past else repaired
 
     done = session.run(everything())

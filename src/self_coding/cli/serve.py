@@ -12,7 +12,7 @@ from self_coding.cli.session import Session, table
 from self_coding.errors import SelfCodingError
 
 if TYPE_CHECKING:
-    from self_coding.config import Layer
+    from self_coding.app import App
 
 CLIENTS = ("claude", "cursor", "vscode", "goose", "codex", "gemini", "opencode")
 KINDS = ("claude", "git")
@@ -46,12 +46,12 @@ def mcp_command(
     if print_config is not None:
         _print_config(session, print_config, portable=portable)
         return
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
     from self_coding.mcp_server import build
 
-    layer = open_layer(session.repo)
-    server = build(layer)
-    _tell_bypass(session, layer)
+    app = open_app(session.repo)
+    server = build(app)
+    _tell_bypass(session, app)
     if http:
         from self_coding.mcp_server.http import serve
 
@@ -68,12 +68,12 @@ def _print_config(session: Session, client: str, *, portable: bool) -> None:
     click.echo(configuration(client, portable=portable))
 
 
-def _tell_bypass(session: Session, layer: Layer) -> None:
+def _tell_bypass(session: Session, app: App) -> None:
     """What moved main past the guard is told at the start; a fault of that stops no server."""
     from self_coding.hooks import note_bypass
 
     try:
-        found = session.run(note_bypass(layer))
+        found = session.run(note_bypass(app))
     except SelfCodingError as error:
         session.say(f"self-coding: {error}")
         return
@@ -109,12 +109,12 @@ def remove_hooks_command(session: Session, kinds: tuple[str, ...]) -> None:
 @click.pass_obj
 def hook_command(session: Session, event: str, rest: tuple[str, ...]) -> None:
     """Answer a hook call; what `install-hooks` enters."""
-    from self_coding.config import open_layer
+    from self_coding.app import open_app
     from self_coding.hooks import before_push, on_edit
 
     if event == "pre-push":
         given = sys.stdin.buffer.read().decode("utf-8", "replace")
-        verdict = session.run(before_push(open_layer(session.repo), given))
+        verdict = session.run(before_push(open_app(session.repo), given))
         if not verdict.allowed:
             session.say(f"refused: {verdict.reason}")
             session.say("hint: land it with `self-coding try`, or push with --no-verify")
@@ -122,7 +122,7 @@ def hook_command(session: Session, event: str, rest: tuple[str, ...]) -> None:
         return
     try:
         payload = json.loads(sys.stdin.buffer.read() or b"{}")
-        answer = session.run(on_edit(open_layer(session.repo), event, payload))
+        answer = session.run(on_edit(open_app(session.repo), event, payload))
     except (SelfCodingError, ValueError, OSError, RecursionError) as error:
         # An agent is never stopped by a fault of ours; it is told on standard error.
         session.say(f"self-coding hook: {error}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from self_coding.adapters.git import git_directories
 from self_coding.adapters.threads import in_thread
-from self_coding.config import Layer
+from self_coding.app import App
 from self_coding.values.attempts import DeadEnd, Json
 
 LONGEST_FILE = 1 << 20  # bytes of a file that is compared with what is to replace it
@@ -22,11 +22,11 @@ class PushVerdict:
     reason: str = ""
 
 
-async def on_edit(layer: Layer, event: str, payload: Json) -> dict[str, Json]:
+async def on_edit(app: App, event: str, payload: Json) -> dict[str, Json]:
     """The answer to an edit hook in Claude Code's format; empty when there is nothing to say.
 
     Args:
-        layer: the repository's services.
+        app: the repository's services.
         event: "pre-edit" or "post-edit".
         payload: what the client sent: `tool_name`, `tool_input`, ...
     """
@@ -34,10 +34,10 @@ async def on_edit(layer: Layer, event: str, payload: Json) -> dict[str, Json]:
     tool_input = data.get("tool_input")
     edit = tool_input if isinstance(tool_input, dict) else {}
     if event == "pre-edit":
-        path, diff = await in_thread(_proposed, edit, layer.top)
-        found = await layer.journal.dead_end("", diff=diff, files=[path] if path else [], at="edit")
+        path, diff = await in_thread(_proposed, edit, app.top)
+        found = await app.journal.dead_end("", diff=diff, files=[path] if path else [], at="edit")
         return _warning(found) if found else {}
-    taken = await layer.git.snapshot(run_tests=False)
+    taken = await app.git.snapshot(run_tests=False)
     missing = [one.path for one in taken.uncaptured]
     return {"systemMessage": f"not in the snapshot: {', '.join(missing)}"} if missing else {}
 
@@ -95,20 +95,20 @@ def _warning(found: DeadEnd) -> dict[str, Json]:
     return {"systemMessage": text, "hookSpecificOutput": context}
 
 
-async def before_push(layer: Layer, lines: str) -> PushVerdict:
+async def before_push(app: App, lines: str) -> PushVerdict:
     """Whether main may be pushed: each new tip needs a receipt of a tested landing.
 
     Args:
-        layer: the repository's services.
+        app: the repository's services.
         lines: what git gives a pre-push hook: "local-ref local-id remote-ref remote-id" a line.
     """
-    main = f"refs/heads/{layer.git.main_branch}"
+    main = f"refs/heads/{app.git.main_branch}"
     for line in lines.splitlines():
         parts = line.split()
         if len(parts) != 4 or parts[2] != main or set(parts[1]) == {"0"}:
             continue
-        if not await layer.git.has_receipt(parts[1]):
+        if not await app.git.has_receipt(parts[1]):
             return PushVerdict(
-                False, f"{parts[1][:12]} reached {layer.git.main_branch} without a tested landing"
+                False, f"{parts[1][:12]} reached {app.git.main_branch} without a tested landing"
             )
     return PushVerdict(True)

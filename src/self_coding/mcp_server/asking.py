@@ -19,7 +19,7 @@ from mcp.server.mcpserver import (
 )
 from pydantic import BaseModel, Field
 
-from self_coding.config import Layer
+from self_coding.app import App
 from self_coding.mcp_server.replies import Done, Edited, Plan
 from self_coding.mcp_server.tools import LANDS, RESTORES, Asked, progress_to, told
 
@@ -52,15 +52,15 @@ def _declined(context: Asked, answer: ElicitationResult[Confirm]) -> str:
     return UNANSWERED if isinstance(answer, CancelledElicitation) else "declined by the person"
 
 
-def register(server: MCPServer[object], layer: Layer) -> None:
+def register(server: MCPServer[object], app: App) -> None:
     """Add the tools."""
-    _register_approval(server, layer)
-    _register_restores(server, layer)
+    _register_approval(server, app)
+    _register_restores(server, app)
 
 
-def _register_approval(server: MCPServer[object], layer: Layer) -> None:
+def _register_approval(server: MCPServer[object], app: App) -> None:
     async def may_land(context: Asked, attempt: int) -> Confirm | Elicit[Confirm]:
-        found = await layer.journal.get_by_id(attempt)
+        found = await app.journal.get_by_id(attempt)
         task = found.task_description[:200] if found else "unknown"
         return _question(context, f"Land attempt {attempt} on main? Task: {task}")
 
@@ -86,12 +86,12 @@ def _register_approval(server: MCPServer[object], layer: Layer) -> None:
                 hint="it still waits: `land_edit` asks again, `drop_edit` ends it",
             )
         async with progress_to(context) as progress:
-            return Edited.of(await layer.edit.land_edit(attempt, on_progress=progress))
+            return Edited.of(await app.edit.land_edit(attempt, on_progress=progress))
 
 
-def _register_restores(server: MCPServer[object], layer: Layer) -> None:
+def _register_restores(server: MCPServer[object], app: App) -> None:
     async def may_rollback(context: Asked, target: str) -> Confirm | Elicit[Confirm]:
-        plan = await layer.git.plan_rollback(target)
+        plan = await app.git.plan_rollback(target)
         touched = sum(one.action in ("write", "delete") for one in plan.paths)
         return _question(context, f"Roll back to {target}: {touched} paths change. Go ahead?")
 
@@ -109,10 +109,10 @@ def _register_restores(server: MCPServer[object], layer: Layer) -> None:
 
         The person is shown the plan and asked first; what is there now is captured.
         """
-        plan = await layer.git.plan_rollback(target)
+        plan = await app.git.plan_rollback(target)
         if not _agreed(answer):
             return Plan.of(plan, message=_declined(context, answer))
-        commit = await layer.git.rollback(target)
+        commit = await app.git.rollback(target)
         return Plan.of(plan, done=True, message=f"at {commit}")
 
     @server.tool(annotations=RESTORES)
@@ -125,4 +125,4 @@ def _register_restores(server: MCPServer[object], layer: Layer) -> None:
         """Take back what self-coding last did here: a rollback, a landing."""
         if not _agreed(answer):
             return Done(done=False, message=_declined(context, answer))
-        return Done.of(await layer.git.undo(steps), "undone")
+        return Done.of(await app.git.undo(steps), "undone")

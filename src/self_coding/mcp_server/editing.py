@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from self_coding.config import Layer, choose_editor
+from self_coding.app import App, choose_editor
 from self_coding.mcp_server.replies import Begun, Edited, bounded
 from self_coding.mcp_server.tools import ADDS, LANDS, Asked, progress_to, told
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
 
-def register(server: MCPServer[object], layer: Layer) -> None:
+def register(server: MCPServer[object], app: App) -> None:
     """Add the tools."""
-    _register_self_edit(server, layer)
-    _register_own_edit(server, layer)
+    _register_self_edit(server, app)
+    _register_own_edit(server, app)
 
 
-def _register_self_edit(server: MCPServer[object], layer: Layer) -> None:
+def _register_self_edit(server: MCPServer[object], app: App) -> None:
     @server.tool(annotations=LANDS)
     @told
     async def self_edit(
@@ -37,10 +37,10 @@ def _register_self_edit(server: MCPServer[object], layer: Layer) -> None:
         landing and waits for `land_edit`.
         """
         made_by = choose_editor(
-            layer.settings, patch=patch.encode() if patch else None, name=editor or None
+            app.settings, patch=patch.encode() if patch else None, name=editor or None
         )
         async with progress_to(context) as progress:
-            result = await layer.edit.self_edit(
+            result = await app.edit.self_edit(
                 task,
                 editor=made_by,
                 tries=tries,
@@ -51,7 +51,7 @@ def _register_self_edit(server: MCPServer[object], layer: Layer) -> None:
         return Edited.of(result)
 
 
-def _register_own_edit(server: MCPServer[object], layer: Layer) -> None:
+def _register_own_edit(server: MCPServer[object], app: App) -> None:
     @server.tool(annotations=ADDS)
     @told
     async def begin_edit(task: str, propose: bool = False) -> Begun:
@@ -59,7 +59,7 @@ def _register_own_edit(server: MCPServer[object], layer: Layer) -> None:
 
         With `propose` a green change stops before landing and waits for `land_edit`.
         """
-        begun = await layer.edit.begin_edit(task, ask=propose)
+        begun = await app.edit.begin_edit(task, ask=propose)
         return Begun(
             attempt=begun.attempt,
             worktree=str(begun.worktree.path),
@@ -78,11 +78,11 @@ def _register_own_edit(server: MCPServer[object], layer: Layer) -> None:
         `summary` says in words what was done, for the journal.
         """
         async with progress_to(context) as progress:
-            result = await layer.edit.submit_edit(attempt, summary=summary, on_progress=progress)
+            result = await app.edit.submit_edit(attempt, summary=summary, on_progress=progress)
         return Edited.of(result)
 
     @server.tool(annotations=ADDS)
     @told
     async def drop_edit(attempt: int, reason: str = "") -> Edited:
         """End an attempt that waits, for approval or for its edit; its commits are kept."""
-        return Edited.of(await layer.edit.drop_edit(attempt, reason))
+        return Edited.of(await app.edit.drop_edit(attempt, reason))

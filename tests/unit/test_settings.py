@@ -6,18 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.config import (
-    BaseRules,
-    choose_editor,
-    model_editor,
-    named_editor,
-    open_layer,
-    read_settings,
-    settings_of,
-)
-from self_coding.errors import ConfigError, EditError
-from self_coding.self_edit.editors import CommandEditor, PatchEditor
-from self_coding.testing import sample_repo
+from self_coding.errors import ConfigError
+from self_coding.settings import BasePolicy, read_settings, settings_of
 from self_coding.values.ranges import GATE_RANGES, MAY_BE_NONE, gate_range
 
 PYPROJECT = "[project]\nname = 'x'\n[tool.self_coding]\n"
@@ -158,7 +148,7 @@ def test_a_table_of_ours_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_the_policy_is_read_from_given_files_alone() -> None:
     """A commit's files state its policy; where they state none, it is the default."""
-    rules = BaseRules()
+    rules = BasePolicy()
     text = PYPROJECT + "[tool.self_coding.policy]\nmax_files = 2\nprotected = ['a/*']\n"
     policy = rules.read({"pyproject.toml": text.encode(), "self-coding.toml": None})
     assert (policy.max_files, policy.protected) == (2, ("a/*",))
@@ -166,39 +156,8 @@ def test_the_policy_is_read_from_given_files_alone() -> None:
     assert {"pyproject.toml", "self-coding.toml"} <= set(rules.files)
 
 
-def test_an_editor_is_chosen_by_what_is_given() -> None:
-    """A patch, a command or a name; without any, the setting; never two at once."""
-    settings = settings_of({"editor": "mine", "editors": {"mine": "true {task}"}})
-    assert isinstance(choose_editor(settings, patch=b"--- a\n"), PatchEditor)
-    assert isinstance(choose_editor(settings, command="true"), CommandEditor)
-    assert choose_editor(settings).name == "mine"
-    with pytest.raises(ConfigError, match="more than one"):
-        choose_editor(settings, patch=b"x", command="true")
-    with pytest.raises(ConfigError, match="nobody was named"):
-        choose_editor(settings_of({}))
-    with pytest.raises(EditError, match="empty"):
-        choose_editor(settings, patch=b"")
-
-
-def test_an_unknown_editor_names_the_known_ones() -> None:
-    """A name that is none of ours is refused with the names there are."""
-    with pytest.raises(ConfigError) as caught:
-        named_editor("nobody", settings_of({"editors": {"mine": "true"}}))
-    assert "mine" in caught.value.hint
-    assert "claude" in caught.value.hint
-
-
-def test_the_model_editor_needs_a_model() -> None:
-    """Without a configured model there is no model editor, and the hint says what to set."""
-    with pytest.raises(ConfigError, match="no language model"):
-        model_editor(settings_of({}))
-
-
-def test_a_layer_is_wired_to_one_repository(tmp_path: Path) -> None:
-    """Everything works on the same repository, and its databases lie in git's directory."""
-    repo = sample_repo(tmp_path / "repo")
-    room = open_layer(repo / "src", environ={}, main_branch="main")
-    assert room.top == repo
-    assert room.git.main_branch == "main"
-    assert room.edit.rooms.repository is room.git
-    assert room.edit.rooms.journal is room.journal
+def test_a_withdrawn_setting_is_ignored(tmp_path: Path) -> None:
+    """A file that still names a setting of an earlier release is read as if it did not."""
+    text = PYPROJECT + "record_coverage = false\ntries = 3\n"
+    assert read_settings(project(tmp_path, text), environ={}).tries == 3
+    assert settings_of({"record_coverage": True}) == settings_of({})

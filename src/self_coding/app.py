@@ -1,0 +1,281 @@
+"""App: the services over one repository, wired, each loaded when it is first used.
+
+The only place that knows every service. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from self_coding.adapters.git import git_directories
+from self_coding.adapters.paths import FOLDER
+from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
+
+if TYPE_CHECKING:
+    from self_coding.adapters.llm import ChatModel, LanguageModel
+    from self_coding.codebase_indexer import CodebaseIndexer
+    from self_coding.git_safety import GitSafety
+    from self_coding.modification_journal import ModificationJournal
+    from self_coding.reflection import ReflectionService
+    from self_coding.self_edit import SelfEdit
+    from self_coding.self_edit.editors import Editor
+    from self_coding.settings import Settings
+    from self_coding.values.attempts import Json
+    from self_coding.values.edits import SelfEditResult
+
+
+class App:
+    """The services over one repository; `edit` is the self-edit, `top` the working tree.
+
+    Args:
+        top: the top of the working tree.
+        common: its git common directory.
+        settings: how the services behave.
+        start: the path that was asked for, for `git.repo_path`; `top` when None.
+        llm_adapter: reflects; the configured model when None.
+        environ: where the key of the model is looked up; the process's own when None.
+    """
+
+    def __init__(
+        self,
+        top: Path,
+        common: Path,
+        settings: Settings,
+        *,
+        start: Path | None = None,
+        llm_adapter: ChatModel | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.top = top
+        self.common = common
+        self.settings = settings
+        self._start = start or top
+        self._llm_adapter = llm_adapter
+        self._environ = environ
+
+    @cached_property
+    def git(self) -> GitSafety:
+        """Snapshots, isolation, landing, rollback."""
+        from self_coding.git_safety import GitSafety
+
+        settings = self.settings
+        return GitSafety(
+            self._start,
+            settings.main_branch,
+            settings.test_command,
+            branch_prefix=settings.branch_prefix,
+            gate=replace(settings.gate, command=settings.test_command),
+            actor=settings.actor,
+        )
+
+    @cached_property
+    def indexer(self) -> CodebaseIndexer:
+        """What is known of the code."""
+        from self_coding.codebase_indexer import CodebaseIndexer
+
+        return CodebaseIndexer(self.top, src_dirs=self.settings.src_dirs)
+
+    @cached_property
+    def journal(self) -> ModificationJournal:
+        """The record of all attempts."""
+        from self_coding.modification_journal import ModificationJournal
+
+        return ModificationJournal(self.common / FOLDER / "journal.db")
+
+    @cached_property
+    def reflection(self) -> ReflectionService:
+        """The analysis of attempts."""
+        from self_coding.reflection import ReflectionService
+
+        model = self._llm_adapter or chat_model(self.settings, self._environ)
+        return ReflectionService(model)
+
+    @cached_property
+    def edit(self) -> SelfEdit:
+        """The self-edit: from a task to a landing."""
+        from self_coding.self_edit import SelfEdit
+        from self_coding.self_edit.rooms import Rooms
+        from self_coding.settings import BasePolicy
+
+        return SelfEdit(
+            Rooms(self.git, self.indexer, self.journal, self.reflection, BasePolicy()),
+            leases=self.common / FOLDER / "leases",
+            limits=self.settings.limits,
+            restore=lambda spec: _restored(spec, self.settings),
+        )
+
+    async def catch_up(self) -> list[int]:
+        """Relabel the attempts whose landing was reverted on main; return their ids."""
+        return await self.journal.scan(await self.git.main_log())
+
+
+def open_app(
+    repo_path: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    llm_adapter: ChatModel | None = None,
+    **arguments: object,
+) -> App:
+    """Return the services over the repository around `repo_path`, with its settings.
+
+    Args:
+        repo_path: a path in the repository; the working directory when None.
+        environ: the variables to read; the process's own when None.
+        llm_adapter: reflects, with `async chat(message=..., context=...)`; the configured model
+            when None.
+        arguments: settings by name, which win over all others; None sets nothing.
+
+    Raises:
+        GitNotRepositoryError: the path is in no working tree of a repository.
+        ConfigError: a setting is unknown or out of range.
+    """
+    from self_coding.settings import read_settings
+
+    start = Path.cwd() if repo_path is None else Path(repo_path)
+    try:
+        directories = git_directories(start)
+    except OSError as error:
+        raise GitNotRepositoryError(
+            f"cannot look at {start}: {error.strerror}", hint="give an existing repository"
+        ) from error
+    if directories is None:
+        from self_coding.git_safety import GitSafety
+
+        GitSafety(start)  # raises with git's own reason, except in a bare repository
+        raise GitNotRepositoryError(
+            f"{start.resolve()} is a bare repository: it has no working tree",
+            hint="work in a clone of it, or in a linked worktree (`git worktree add`)",
+        )
+    settings = read_settings(directories.top, environ=environ, **arguments)
+    return App(
+        directories.top,
+        directories.common,
+        settings,
+        start=start,
+        llm_adapter=llm_adapter,
+        environ=environ,
+    )
+
+
+class SelfEditTool:
+    """Makes a language model's edit of a repository, and lands it when it is proved good.
+
+    Args:
+        repo_path: a path in the repository; the working directory when None.
+        llm_adapter: has `async chat(message=..., context=...)`; None takes the configured model.
+    """
+
+    def __init__(
+        self, repo_path: Path | str | None = None, llm_adapter: ChatModel | None = None
+    ) -> None:
+        app = open_app(repo_path, llm_adapter=llm_adapter)
+        self._edit = app.edit
+        self._editor = model_editor(app.settings, llm_adapter)
+
+    async def execute(
+        self, task: str, context: Mapping[str, object] | str | None = None
+    ) -> SelfEditResult:
+        """Attempt a task; the model is shown `context` beside what is known anyway."""
+        more = context or ""
+        if not isinstance(more, str):
+            more = "\n".join(f"{name}: {value}" for name, value in more.items())
+        prompt = f"{task}\n\n{more}" if more and task and not task.isspace() else task
+        return await self._edit.self_edit(prompt, editor=self._editor)
+
+
+def choose_editor(
+    settings: Settings,
+    *,
+    patch: bytes | None = None,
+    command: str | None = None,
+    name: str | None = None,
+) -> Editor:
+    """Return the editor that was asked for: a patch, a command line, or one by name.
+
+    A name is one of the `editors` table, a preset, or "model"; without any of the three it is
+    the setting `editor`.
+
+    Raises:
+        ConfigError: none or more than one was asked for, or there is none of that name.
+        EditError: the patch is empty, or the command is not installed.
+    """
+    from self_coding.self_edit.editors import PRESETS, CommandEditor, PatchEditor, preset
+
+    if sum(one is not None for one in (patch, command, name)) > 1:
+        raise ConfigError("more than one editor was given", hint="one of patch, command, editor")
+    if patch is not None:
+        return PatchEditor(patch)
+    if command is not None:
+        return CommandEditor(command)
+    name = name or settings.editor
+    if not name:
+        raise ConfigError(
+            "no editor is configured",
+            hint="give --patch FILE, --with COMMAND or --editor NAME, or set `editor`",
+        )
+    line = settings.editors.get(name)
+    if line is not None:
+        return CommandEditor(line, name=name)
+    if name in PRESETS:
+        return preset(name)
+    if name == "model":
+        return model_editor(settings)
+    names = ", ".join(sorted({*settings.editors, *PRESETS, "model"}))
+    raise ConfigError(f"there is no editor {name!r}", hint=f"one of {names}")
+
+
+def model_editor(settings: Settings, llm_adapter: ChatModel | None = None) -> Editor:
+    """Return the editor that is a language model: `llm_adapter`, or the configured one.
+
+    Raises:
+        ConfigError: no model is configured.
+    """
+    from self_coding.adapters.llm import TypedModel
+    from self_coding.self_edit.editors.model import ModelEditor
+    from self_coding.self_edit.editors.spoken import SpokenModel
+
+    if llm_adapter is not None and not isinstance(llm_adapter, TypedModel):
+        return ModelEditor(SpokenModel(llm_adapter))
+    model = llm_adapter or chat_model(settings)
+    if model is None:
+        raise ConfigError(
+            "no language model is configured", hint='set model.name, e.g. "openai:gpt-5"'
+        )
+    return ModelEditor(model)
+
+
+def chat_model(
+    settings: Settings, environ: Mapping[str, str] | None = None
+) -> LanguageModel | None:
+    """Return the configured language model, or None."""
+    model = settings.model
+    if not model.name:
+        return None
+    from self_coding.adapters.llm import open_model
+
+    variables = os.environ if environ is None else environ
+    key = variables.get(model.api_key_env) if model.api_key_env else None
+    return open_model(
+        model.name,
+        base_url=model.base_url,
+        api_key=key,
+        timeout=model.timeout,
+        max_tokens=model.max_tokens,
+    )
+
+
+def _restored(spec: Mapping[str, Json], settings: Settings) -> Editor | None:
+    """Build an editor anew from the journal; the model editor from the settings of today."""
+    from self_coding.self_edit import editors
+
+    if spec.get("kind") != "model":
+        return editors.restored(spec)
+    try:
+        return model_editor(settings)
+    except (ConfigError, EditError):
+        return None

@@ -1,0 +1,92 @@
+"""The wiring: one repository, services loaded when first used, and who makes the edit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from self_coding import App, SelfEditTool, open_app
+from self_coding.app import choose_editor, model_editor
+from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
+from self_coding.self_edit.editors import CommandEditor, PatchEditor
+from self_coding.settings import settings_of
+from self_coding.testing import sample_repo
+
+
+def test_an_editor_is_chosen_by_what_is_given() -> None:
+    """A patch, a command or a name; without any, the setting; never two at once."""
+    settings = settings_of({"editor": "mine", "editors": {"mine": "true {task}"}})
+    assert isinstance(choose_editor(settings, patch=b"--- a\n"), PatchEditor)
+    assert isinstance(choose_editor(settings, command="true"), CommandEditor)
+    assert choose_editor(settings).name == "mine"
+    with pytest.raises(ConfigError, match="more than one"):
+        choose_editor(settings, patch=b"x", command="true")
+    with pytest.raises(ConfigError, match="no editor is configured"):
+        choose_editor(settings_of({}))
+    with pytest.raises(EditError, match="empty"):
+        choose_editor(settings, patch=b"")
+
+
+def test_an_unknown_editor_names_the_known_ones() -> None:
+    """A name that is none of ours is refused with the names there are."""
+    with pytest.raises(ConfigError) as caught:
+        choose_editor(settings_of({"editors": {"mine": "true"}}), name="nobody")
+    assert "mine" in caught.value.hint
+    assert "claude" in caught.value.hint
+
+
+def test_the_model_editor_needs_a_model() -> None:
+    """Without a configured model there is no model editor, and the hint says what to set."""
+    with pytest.raises(ConfigError, match="no language model"):
+        model_editor(settings_of({}))
+
+
+def test_an_app_is_wired_to_one_repository(tmp_path: Path) -> None:
+    """Everything works on the same repository, and its databases lie in git's directory."""
+    repo = sample_repo(tmp_path / "repo")
+    app = open_app(repo / "src", environ={}, main_branch="main")
+    assert app.top == repo
+    assert app.git.main_branch == "main"
+    assert app.edit.rooms.repository is app.git
+    assert app.edit.rooms.journal is app.journal
+
+
+@pytest.mark.parametrize(
+    ("service", "unused"),
+    [
+        ("journal", "git_safety codebase_indexer reflection self_edit gate audit"),
+        ("indexer", "git_safety modification_journal reflection self_edit gate audit"),
+        ("git", "codebase_indexer modification_journal reflection self_edit.service"),
+    ],
+)
+def test_a_service_is_loaded_when_it_is_used(tmp_path: Path, service: str, unused: str) -> None:
+    """Whoever uses one service does not pay for the import of the others."""
+    repo = sample_repo(tmp_path / "repo")
+    code = (
+        "import sys; from self_coding import open_app\n"
+        f"open_app({str(repo)!r}, environ={{}}).{service}\n"
+        f"heavy = [n for n in {unused.split()} if 'self_coding.' + n in sys.modules]\n"
+        "sys.exit(' '.join([*heavy, *({'pydantic', 'click'} & set(sys.modules))]) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:
+    """There is nothing to open outside a repository, nor in one without a working tree."""
+    with pytest.raises(GitNotRepositoryError):
+        open_app(tmp_path)
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "bare")], check=True)
+    with pytest.raises(GitNotRepositoryError, match="bare repository"):
+        open_app(tmp_path / "bare")
+
+
+def test_the_old_names_still_work() -> None:
+    """For one release, `self_coding.config` has the new names under the old ones."""
+    from self_coding.config import Layer, open_layer
+
+    assert (Layer, open_layer) == (App, open_app)
+    assert SelfEditTool.__module__ == "self_coding.app"
