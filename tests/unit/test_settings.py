@@ -154,10 +154,3 @@ def test_the_policy_is_read_from_given_files_alone() -> None:
     assert (policy.max_files, policy.protected) == (2, ("a/*",))
     assert rules.read({}).max_files == settings_of({}).policy.max_files
     assert {"pyproject.toml", "self-coding.toml"} <= set(rules.files)
-
-
-def test_a_withdrawn_setting_is_ignored(tmp_path: Path) -> None:
-    """A file that still names a setting of an earlier release is read as if it did not."""
-    text = PYPROJECT + "record_coverage = false\ntries = 3\n"
-    assert read_settings(project(tmp_path, text), environ={}).tries == 3
-    assert settings_of({"record_coverage": True}) == settings_of({})
