@@ -29,6 +29,11 @@ _UNITTEST = {
     "assert_called": LOOSE,
 }  # fmt: skip
 _WIDEST = 300.0  # no exponent beyond, so that nothing overflows
+_PREDICATE = re.compile(
+    r"isinstance|issubclass|hasattr|callable|bool|any|all|startswith|endswith|exists|(?:is|has)_\w+|"
+    r"is(?:alnum|alpha|ascii|decimal|digit|identifier|lower|numeric|printable|space|title|upper)|"
+    r"isdisjoint|issubset|issuperset|isfile|isdir|islink|isabs|isnan|isfinite|isinf|isclose"
+)
 _BROAD = {"Exception", "BaseException", "AssertionError"}
 
 Known = Mapping[str, ast.expr]
@@ -72,6 +77,45 @@ def call_strength(call: ast.Call, known: Known) -> int:
             return EXISTS if _calls(left) else NOTHING
         return EXACT
     return _UNITTEST.get(name, EXACT)
+
+
+def truth(node: ast.expr) -> tuple[ast.expr, bool]:
+    """Return the condition that an assertion is about, and whether it must be true or false.
+
+    `x == True` is about `x` only where `x` is a bool by its syntax: else it also says what kind
+    of value `x` is, and `assert x` accepts many more.
+    """
+    match node:
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            condition, expected = truth(inner)
+            return condition, not expected
+        case ast.Call(func=ast.Attribute(attr="assertTrue" | "assert_" | "failUnless"), args=args):
+            return truth(args[0]) if args else (node, True)
+        case ast.Call(func=ast.Attribute(attr="assertFalse" | "failIf"), args=[inner, *_]):
+            condition, expected = truth(inner)
+            return condition, not expected
+        case (
+            ast.Compare(left=inner, ops=[ast.Eq() | ast.Is()], comparators=[ast.Constant(bool(v))])
+            | ast.Call(
+                func=ast.Attribute(attr="assertEqual" | "assertEquals" | "assertIs"),
+                args=[inner, ast.Constant(bool(v))],
+            )
+        ) if _is_bool(inner):
+            condition, expected = truth(inner)
+            return condition, expected is v
+    return node, True
+
+
+def _is_bool(node: ast.expr) -> bool:
+    """Return whether an expression is True or False by its syntax, or by the name of a predicate."""
+    match node:
+        case ast.Compare() | ast.UnaryOp(op=ast.Not()):
+            return True
+        case ast.BoolOp(values=values):
+            return all(map(_is_bool, values))
+        case ast.Call(func=function):
+            return _PREDICATE.fullmatch(name_of(function)) is not None
+    return False
 
 
 def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return a shape

@@ -21,7 +21,7 @@ from self_coding.values.verdicts import Finding
 _DEFAULT_TOLERANCE = 1e-6  # what `pytest.approx` grants by itself
 _SPELLING = (
     "pytest approx round math isclose abs rel self not is in None assertEqual assertTrue "
-    "assertAlmostEqual isinstance len or and True"
+    "assertAlmostEqual assertFalse isinstance len or and True False"
 )
 _NEUTRAL = frozenset(_SPELLING.split())  # words of how it is said, not of what
 _MOST_PAIRED = 60  # assertions of one test that are paired by likeness; more are a table
@@ -156,21 +156,15 @@ def _compare_claims(was: Claim, now: Claim, path: str, around: Around) -> Iterat
 
 
 def _same_said(was: Claim, now: Claim) -> bool:
-    """Whether two spellings say the same: `x == True` and `x`, `x == []` and `not x`, a default
-    approx."""
-    if now.strength == says.CLOSE and was.strength == says.EXACT:
-        return says.tolerance(now.node) > 0 or isinstance(now.node, ast.Call)
-    bare = re.sub(r" (?:==|is) True$", "", was.text)
-    if (
-        bare == now.text
-        or bare.replace("assertEqual(", "assertTrue(").replace(", True)", ")") == now.text
-    ):
-        return True
-    empty = re.search(
-        r"(?:assert\w+\()?(.+?)(?: ==| is|,) (?:False|\[\]|\(\)|\{\}|''|b''|0|None|set\(\))\)?$",
-        was.text,
-    )
-    return empty is not None and now.text in {f"not {empty[1]}", f"self.assertFalse({empty[1]})"}
+    """Return whether a weaker form says the same: the truth of what is a bool anyway
+    (`(a < b) == True` as `a < b`), or an exact value with the default tolerance."""
+    if says.tolerance(now.node) > 0:
+        return was.strength == says.EXACT  # a wider tolerance than the default was refused before
+    if isinstance(now.node, ast.Call) and now.strength == says.CLOSE:
+        names = {says.name_of(now.node.func)}
+        return names == {"assertCountEqual"} and was.strength == says.EXACT
+    (old, old_truth), (new, new_truth) = says.truth(was.node), says.truth(now.node)
+    return old_truth is new_truth and ast.dump(old) == ast.dump(new)
 
 
 def _catches_more(was: ast.expr, now: ast.expr) -> bool:

@@ -341,6 +341,52 @@ def test_python_2_is_compared_as_text() -> None:
     assert rules({"tests/test_a.py": old}, {"tests/test_a.py": old + "    assert c\n"}) == []
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("assert f() is None", "assert not f()"),
+        ("assert f() == 0", "assert not f()"),
+        ("assert f() == []", "assert not f()"),
+        ("assert f() == False", "assert not f()"),
+        ("assert f() is True", "assert f()"),
+        ("assert f() == True", "assert f()"),
+        ("self.assertEqual(f(), True)", "self.assertTrue(f())"),
+        ("self.assertEqual(f(), 0)", "self.assertFalse(f())"),
+        ("self.assertEqual(f(), {})", "assert not f()"),
+        ("assert (a < b) == True", "assert not a < b"),
+        ("m.assert_called_once_with(1)", "m.assert_called_once()"),
+    ],
+)
+def test_truth_is_less_than_a_value(old: str, new: str, strict: bool) -> None:
+    """A truthy or falsy value says less than the value itself."""
+    sides = ({"tests/test_a.py": f"def test():\n    {line}\n"} for line in (old, new))
+    assert rules(*sides, strict=strict) == ["assert-weakened"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("assert (a < b) == True", "assert a < b"),
+        ("assert (a in b) is True", "assert a in b"),
+        ("assert (a in b) == False", "assert not a in b"),
+        ("assert (not a) is True", "assert not a"),
+        ("assert isinstance(f(), int) is True", "assert isinstance(f(), int)"),
+        ("assert is_free(f()) == True", "assert is_free(f())"),
+        ("assert f().startswith('a') == False", "assert not f().startswith('a')"),
+        ("self.assertEqual(isinstance(f(), int), True)", "self.assertTrue(isinstance(f(), int))"),
+        ("self.assertEqual(a.is_dir(), False)", "assert not a.is_dir()"),
+        ("self.assertEqual(f(), 1.5)", "self.assertAlmostEqual(f(), 1.5)"),
+        ("assert f() == 1.5", "assert f() == pytest.approx(1.5)"),
+        ("self.assertEqual(f(), [1, 2])", "self.assertCountEqual(f(), [1, 2])"),
+    ],
+)
+def test_another_spelling_of_the_same_claim_passes(old: str, new: str) -> None:
+    """The truth of what is a bool by its syntax may be written with or without `== True`."""
+    sides = ({"tests/test_a.py": f"def test():\n    {line}\n"} for line in (old, new))
+    assert rules(*sides, strict=True) == []
+
+
 def test_findings_come_in_order() -> None:
     """Findings are sorted by path and line, without doubles."""
     old = {f"tests/test_{n}.py": "def test_x():\n    assert f() == 1\n" for n in "ba"}
