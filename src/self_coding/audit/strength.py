@@ -107,7 +107,7 @@ def truth(node: ast.expr) -> tuple[ast.expr, bool]:
 
 
 def _is_bool(node: ast.expr) -> bool:
-    """Return whether an expression is True or False by its syntax, or by the name of a predicate."""
+    """Return whether an expression is True or False by its syntax or by a predicate's name."""
     match node:
         case ast.Compare() | ast.UnaryOp(op=ast.Not()):
             return True
