@@ -2,7 +2,16 @@
 
 Pure: contents in, findings out. It refuses to trust names and markers alone: a test counts by
 what it claims. What only a run can show (a plugin already installed, code that ends the process
-at the right moment) is the work of the gate's census.
+at the right moment) is the gate's work.
+
+    files, test_modules     what each changed file is, and the tests in it
+    claims, strength        what a test asserts, and how much that says
+    tests, weakening, skips          rules for the tests
+    subject, framework, commands     rules for the code, the plugins, and what runs the tests
+    syntax                  the vocabulary for syntax trees that all of them share
+
+A new rule is a generator of findings in one of the rule modules, or a module of its own that is
+called here; a change that it refuses goes to `tests/cheats`, and its name into `integrity.md`.
 """
 
 from __future__ import annotations
@@ -10,12 +19,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from self_coding.audit.commands import audit_commands
-from self_coding.audit.data import audit_data
-from self_coding.audit.files import Contents, Files, Kind, kind_of, read_files
+from self_coding.audit.files import (
+    SETTING_FILES,
+    Contents,
+    Files,
+    Kind,
+    Settings,
+    effective,
+    kind_of,
+    read_files,
+    read_toml,
+)
 from self_coding.audit.framework import audit_framework
-from self_coding.audit.pipelines import audit_pipelines
-from self_coding.audit.replacing import audit_replacing
-from self_coding.audit.settings import SETTING_FILES, Settings, effective
 from self_coding.audit.subject import audit_subject
 from self_coding.audit.tests import audit_tests, read_side
 from self_coding.values.verdicts import Finding
@@ -30,13 +45,14 @@ __all__ = [
     "effective",
     "kind_of",
     "read_files",
+    "read_toml",
 ]
 
 
 def audit(
     paths: Iterable[str], *, before: Contents, after: Contents, strict: bool = False
 ) -> tuple[Finding, ...]:
-    """Every way in which the change of `paths` weakens the tests, in order of path and line.
+    """Return every way in which the change of `paths` weakens the tests, by path and line.
 
     Args:
         paths: the changed paths, repository-relative.
@@ -47,14 +63,10 @@ def audit(
     """
     files = read_files(paths, before, after)
     old, new = read_side(files, new=False), read_side(files, new=True)
-    found = [
+    findings = {
         *audit_tests(files, old, new, strict=strict),
-        *audit_framework(files),
         *audit_subject(files, old, new),
-        *audit_replacing(files),
+        *audit_framework(files),
         *audit_commands(files),
-        *audit_pipelines(files),
-        *audit_data(files, strict=strict),
-    ]
-    unique = dict.fromkeys(found)
-    return tuple(sorted(unique, key=lambda f: (f.path, f.line, f.rule, f.message)))
+    }
+    return tuple(sorted(findings, key=lambda f: (f.path, f.line, f.rule, f.message)))

@@ -1,27 +1,47 @@
-"""What runs the tests: CI, Makefile, tox, nox, scripts; and the coverage and guard settings.
+"""What runs the tests: settings of pytest, CI, Makefile, tox, nox, scripts, pipelines, hooks.
 
-Pure, on text: these files have many languages, and what matters in them is a word on a line.
+Pure, on text: these files have many languages, and what matters in them is a word on a line. An
+ordinary edit passes; one by which fewer tests run, a failure counts less, or a pipeline gains a
+power is a finding. It does not look into the actions, hooks and installers that a pipeline names:
+like dependencies, they are the project's to trust.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 
-from self_coding.audit.files import File, Files, Kind, kind_of
-from self_coding.audit.settings import (
-    Settings,
-    compare_settings,
-    is_narrowing,
-    options,
-    read_ini,
-    read_toml,
-)
+from self_coding.audit.files import File, Files, Kind, Settings, kind_of, read_ini, read_toml
+from self_coding.audit.syntax import finding, quote
 from self_coding.values.verdicts import Finding
+
+# options that take tests away, stop early, or change what a failure means
+_NARROWING = re.compile(
+    r"-k|-m|-x|-p|-c|-o|-k.+|-m.+|-p.+|-x.+|--(?:ignore|ignore-glob|deselect|exitfirst|maxfail|collect-only|co"
+    r"|last-failed|lf|stepwise|sw|sw-skip|rootdir|confcutdir|noconftest|override-ini|assert|config-file"
+    r"|continue-on-collection-errors|suppress-no-test-exit-code|suppress-tests-failed-exit-code"
+    r"|disable-plugin-autoload|disable-warnings|no-header-exit|runxfail|reruns|force-flaky|max-runs"
+    r"|snapshot-update|inline-snapshot|nf|keyword|collect-in-virtualenv)(?:=.*)?"
+)
+_HARMLESS = re.compile(
+    r"-p ?(?:xdist|pytest_cov|randomly|no:randomly|no:cacheprovider|pytester|no:cov)"
+)
+_STRICT = re.compile(
+    r"--strict(?:-markers|-config)?|--doctest-modules|--doctest-glob.*|--cov-fail-under.*|-W.*error.*"
+)
+_TAKES_VALUE = frozenset(
+    {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--ignore", "--deselect", "--cov", "--maxfail"}
+)
+_BLANKET = frozenset({"ignore", "ignore::Warning", "default", "ignore::Exception"})
 
 _RUNNER = re.compile(
     r"\b(?:py\.?test|unittest|nosetests|tox|nox|trial|stestr|make\s+(?:test|check)|setup\.py\s+test|"
     r"hatch\s+(?:run\s+\S*test\S*|test)|coverage\s+run|uv\s+run\s+\S*test\S*|poetry\s+run\s+\S*test\S*)\b"
+)
+_NO_COMMAND = re.compile(  # a line that names a runner, but runs none
+    r"\s*(?:#|//|\[|name:|-?\s*name:|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
+    r"|.*[=<>~]=\s*\d|.*::\s*$"
 )
 _PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")
 _MASKED = re.compile(
@@ -31,172 +51,297 @@ _MASKED = re.compile(
     r"^\s*if\s*:\s*(?:false|\$\{\{\s*false\s*\}\})|\|\s*(?:tee|cat|tail|head|grep)\b|2>&1\s*\|",
     re.IGNORECASE | re.MULTILINE,
 )
-_NAMES = (
+_BLOCK = re.compile(r"(?i)continue-on-error|allow_failure|ignore_|success_codes|^\s*if\s*:")
+_VARIABLES = (
     r"(?:PYTEST_ADDOPTS|PYTEST_PLUGINS|PYTEST_DISABLE_PLUGIN_AUTOLOAD|PYTHONOPTIMIZE|PYTHONSTARTUP|"
     r"PYTHONBREAKPOINT|PYTHONINSPECT)"
 )
-_VARIABLE = re.compile(rf"\b{_NAMES}\b")
-_QUOTED = re.compile(rf"[\"']{_NAMES}[\"']|[\"'][^\"']*\b{_NAMES}=")
+_VARIABLE = re.compile(rf"\b{_VARIABLES}\b")
+_QUOTED = re.compile(rf"[\"']{_VARIABLES}[\"']|[\"'][^\"']*\b{_VARIABLES}=")
 _OPTIMISED = re.compile(r"\bpython[\d.]*\s+(?:-[A-Za-z]+\s+)*-O")
+_UNSET = re.compile(r"delenv|\.pop\(|unset\b")
+
+_PIPELINE = re.compile(
+    r"\.(?:github/(?:workflows|actions)|circleci|gitlab|buildkite|woodpecker|forgejo)/.*|"
+    r"\.gitlab-ci\.yml|\.travis\.yml|\.?appveyor\.yml|\.cirrus\.yml|azure-pipelines\.ya?ml|"
+    r"bitbucket-pipelines\.yml|jenkinsfile|\.pre-commit-config\.yaml",
+    re.IGNORECASE,
+)
+_POWERS = (
+    (
+        "can be triggered by outsiders with access to secrets",
+        r"\b(?:pull_request_target|workflow_run|issue_comment|repository_dispatch)\b",
+    ),
+    ("has write permission", r"[\w\"'-]+\s*:\s*[\"']?write\b|\bwrite-all\b"),
+    (
+        "reads a secret",
+        r"\$\{\{[^}]*\bsecrets\b(?!\s*\.\s*GITHUB_TOKEN\b)[^}]*|\bsecrets\s*:\s*inherit|"
+        r"\bcredentials\s*\([^)]*",
+    ),
+    ("runs on the project's own machines", r"\bself-hosted\b|\bruns-on\s*:\s*\{.*"),
+    ("runs a new command at each commit", r"\bentry\s*:.*"),
+    ("hides text behind escapes", r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})"),
+)
+_EVENTS = re.compile(r"\b(?:push|pull_request|schedule|merge_group)\b")
+_FILTERS = re.compile(
+    r"^[ \t-]*[\"']?(?:branches|branches-ignore|paths|paths-ignore|types)[\"']?[ \t]*:|"
+    r"\bwhen[ \t]*:[ \t]*(?:never|manual)\b",
+    re.MULTILINE,
+)
+_TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
+_PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
 
 def audit_commands(files: Files) -> Iterator[Finding]:
-    """Every way in which the tests are run less, or their failure is not told."""
+    """Yield every way in which tests are run less, their failure is not reported, or a pipeline
+    gains a power."""
     if files.of(Kind.SETTING):
-        yield from compare_settings(files.settings, files.new_settings)
+        path = files.new_settings.path or files.settings.path
+        for rule, message in _settings(files.settings, files.new_settings):
+            yield finding(rule, path, 0, message)
     for file in files.changed:
-        if file.kind in {Kind.PROSE, Kind.DATA}:
-            continue
-        yield from _variables(file)
-        if file.kind is Kind.COMMAND or file.name == "tox.ini":
-            yield from _masks(file)
+        if file.kind not in {Kind.PROSE, Kind.DATA}:
+            yield from _lines(file)
         if file.kind is Kind.SETTING:
-            yield from _coverage(file)
-            yield from _plugins(file)
-    yield from _removed(files)
+            yield from _project(file)
+    runners = files.of(Kind.COMMAND, Kind.SETTING)
+    if not any(_test_lines(file.new) for file in runners):
+        for file in runners:
+            for number, line in _test_lines(file.old)[:1]:
+                yield file.finding(
+                    "test-command-removed", number, f"no test command is left of {quote(line)}"
+                )
+    yield from _pipelines([file for file in files.changed if _PIPELINE.fullmatch(file.path)])
 
 
-def _variables(file: File) -> Iterator[Finding]:
-    name = _QUOTED if file.is_python else _VARIABLE
-    for number, line in file.added_lines:
-        if line.lstrip().startswith("#") or re.search(r"delenv|\.pop\(|unset\b", line):
-            continue
-        optimised = _OPTIMISED.search(line) and _RUNNER.search(line) and _runs_less(file)
-        if name.search(line) or (optimised and not file.is_python):
-            message = f"sets what a test run obeys: `{line.strip()[:80]}`"
-            yield Finding(rule="test-environment", path=file.path, line=number, message=message)
+# Settings of pytest and of the project
 
 
-def _masks(file: File) -> Iterator[Finding]:
+def options(text: str) -> list[str]:
+    """Return a command line's options; one that takes a value carries it: `-k slow`."""
+    try:
+        words = shlex.split(text, comments=False)
+    except ValueError:
+        words = text.split()
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _TAKES_VALUE and not word.startswith("-"):
+            joined[-1] += f" {word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def is_narrowing(option: str) -> bool:
+    """Return whether an option of pytest takes tests away or changes what a failure means."""
+    if _HARMLESS.fullmatch(option):
+        return False
+    return _NARROWING.fullmatch(option.split(" ", maxsplit=1)[0]) is not None
+
+
+def _settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a rule and a message for every way in which `new` runs less, or forgives more."""
+    had, has = (options(settings.values.get("addopts", "")) for settings in (old, new))
+    for option in has:
+        if option not in had and is_narrowing(option):
+            yield "addopts-narrowed", f"addopts gains {option!r}"
+        elif option not in had and not re.fullmatch(r"-.*|tests?/?|src", option):
+            yield "addopts-narrowed", f"addopts names the path {option!r}"
+    for option in had:
+        if _STRICT.fullmatch(option) and not _is_kept(option, has, new):
+            yield "strictness-lowered", f"addopts loses {option!r}"
+    for message in _collection(old, new):
+        yield "collection-narrowed", message
+    if old.is_on("xfail_strict") and not new.is_on("xfail_strict"):
+        yield "strictness-lowered", "xfail_strict is no longer on"
+    before, after = old.lines("filterwarnings"), new.lines("filterwarnings")
+    if "error" in before and "error" not in after:
+        yield "strictness-lowered", "warnings are no longer errors"
+    for line in _BLANKET.intersection(after).difference(before) if "error" in before else ():
+        yield "strictness-lowered", f"filterwarnings applies {line!r} to every warning"
+    for name in ("usefixtures", "pytest_plugins"):
+        gained = sorted(set(new.lines(name)) - set(old.lines(name)))
+        if gained:
+            yield "plugin-added", f"{name} gains {', '.join(gained)}"
+
+
+def _is_kept(option: str, has: list[str], settings: Settings) -> bool:
+    """Return whether something still does what an option did by which a failure counted."""
+    if option == "--strict-config":
+        names = {option, "--strict"}
+        return not names.isdisjoint(has) or settings.is_on("strict_config", "strict")
+    if option.startswith("--strict"):
+        strict = any(other.startswith("--strict") for other in has)
+        return strict or settings.is_on("strict_markers", "strict")
+    errors = option.startswith("-W") and "error" in settings.values.get("filterwarnings", "")
+    return errors or option in has
+
+
+def _collection(old: Settings, new: Settings) -> Iterator[str]:
+    """Yield what is no longer looked for."""
+    old_roots, roots = (
+        {root.strip("./") or "." for root in settings.words("testpaths")} for settings in (old, new)
+    )
+    lost = sorted(old_roots - roots)
+    if roots and not all(any(r == "." or root.startswith(f"{r}/") for r in roots) for root in lost):
+        yield f"testpaths no longer contains {', '.join(lost)}"
+    usual = {"tests", "test", ".", "src"} & {root.rpartition("/")[2] for root in roots}
+    if roots and not old_roots and not usual:
+        yield f"testpaths is set to {' '.join(sorted(roots))}"
+    for name in ("python_files", "python_classes", "python_functions"):
+        before, after = set(old.patterns(name)), set(new.patterns(name))
+        if before - after and not after & {"*", "*.py"}:
+            yield f"{name} no longer contains {', '.join(sorted(before - after))}"
+    gained = sorted(set(new.words("norecursedirs")) - set(old.words("norecursedirs")))
+    if any("test" in folder.lower() or folder in {"*", "unit", "src"} for folder in gained):
+        yield f"norecursedirs gains {', '.join(gained)}"
+
+
+def _project(file: File) -> Iterator[Finding]:
+    """Yield a lower bound of coverage, and plugins of pytest that the project gives itself."""
+    bounds: list[float] = []
+    plugins: list[set[str]] = []
+    for text in (file.old or "", file.new or ""):
+        bound = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?([\d.]+)", text)
+        bounds.append(float(bound[1]) if bound else 0)
+        if file.name.endswith(".toml"):
+            node: object = read_toml(text)
+            for key in ("project", "entry-points", "pytest11"):
+                node = node.get(key) if isinstance(node, dict) else None
+            plugins.append(set(node) if isinstance(node, dict) else set())
+        else:
+            points = read_ini(text).get("options.entry_points", {})
+            plugins.append(set(points.get("pytest11", "").split()))
+    if file.new is not None and bounds[1] < bounds[0]:
+        message = f"coverage fail_under falls from {bounds[0]:g} to {bounds[1]:g}"
+        yield file.finding("coverage-lowered", 0, message)
+    for name in sorted(plugins[1] - plugins[0]):
+        yield file.finding("plugin-added", 0, f"adds the pytest11 entry point {name}")
+
+
+# Commands
+
+
+def _lines(file: File) -> Iterator[Finding]:
+    """Yield new lines that change the environment of test runs, hide a failure, or run less."""
+    variable = _QUOTED if file.is_python else _VARIABLE
     recipe = file.name.lower() in {"makefile", "gnumakefile"} or file.name.endswith(".mk")
-    less = _runs_less(file)
-    for number, line in file.added_lines:
-        if line.lstrip().startswith(("#", "//")):
-            continue
-        runs = bool(_RUNNER.search(line))
-        ignored = (recipe and re.match(r"\t[@+]*-", line)) or (
-            file.name == "tox.ini" and re.match(r"\s*(?:commands\s*=\s*)?-\s*\S", line)
-        )
-        block = re.search(
-            r"(?i)continue-on-error|allow_failure|ignore_|success_codes|^\s*if\s*:", line
-        )
-        if (
-            (runs and (ignored or _MASKED.search(line)))
-            or (block and _MASKED.search(line))
-            or (re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line) and _near(file, number))
-        ):
-            message = f"hides a failure: `{line.strip()[:80]}`"
-            yield Finding(rule="exit-masked", path=file.path, line=number, message=message)
-        if less:
-            yield from _narrowed(file, number, line)
-
-
-def _near(file: File, number: int) -> bool:
-    """Whether the tests are run within a few lines."""
+    tox = file.name == "tox.ini"
+    dash = re.compile(r"\t[@+]*-" if recipe else r"\s*(?:commands\s*=\s*)?-\s*\S")
     lines = (file.new or "").splitlines()
-    return any(_RUNNER.search(line) for line in lines[max(number - 5, 0) : number + 5])
+    had = set(re.split(r"[\s\"',\[\]]+", file.old or ""))
+    for number, line in file.added_lines:
+        if line.lstrip().startswith("#"):
+            continue
+        runs, masked = _RUNNER.search(line), _MASKED.search(line)
+        optimised = runs and _OPTIMISED.search(line) and not file.is_python
+        sets = variable.search(line) or (optimised and _runs_less(file))
+        if sets and not _UNSET.search(line):
+            message = f"changes the environment of test runs: {quote(line)}"
+            yield file.finding("test-environment", number, message)
+        if (file.kind is not Kind.COMMAND and not tox) or line.lstrip().startswith("//"):
+            continue
+        ignored = runs and (recipe or tox) and dash.match(line)
+        off = re.match(r"\s*(?:exit\s+0|set\s+\+e|\.IGNORE\b)", line)
+        nearby = lines[max(number - 5, 0) : number + 5]
+        if (
+            ignored
+            or (masked and (runs or _BLOCK.search(line)))
+            or (off and any(map(_RUNNER.search, nearby)))
+        ):
+            yield file.finding("exit-masked", number, f"hides a failure: {quote(line)}")
+        new_options = _pytest_options(line)
+        for option in new_options if new_options and _runs_less(file) else ():
+            name = option.split(" ")[0]
+            if is_narrowing(option) and not {name, name.split("=")[0]} & had:
+                yield file.finding("command-narrowed", number, f"gains {option!r}")
+            elif _names_tests(option) and option not in had:
+                yield file.finding("command-narrowed", number, f"runs only {option!r}")
 
 
 def _runs_less(file: File) -> bool:
-    """Whether a file that ran the whole suite does not any more."""
+    """Return whether a file that ran the whole suite no longer does."""
     was, now = (
-        sum(not any(_restricts(line)) for _, line in _test_lines(text))
+        any(not _is_restricted(line) for _, line in _test_lines(text))
         for text in (file.old, file.new)
     )
-    return now == 0 < was
+    return was and not now
 
 
-def _restricts(line: str) -> Iterator[bool]:
-    """For each option of a pytest command: whether it leaves tests out."""
+def _is_restricted(line: str) -> bool:
+    """Return whether a test command leaves tests out, or their assertions."""
+    for option in _pytest_options(line):
+        name, _, path = option.replace(" ", "=").partition("=")
+        ignores_source = (
+            name in {"--ignore", "--ignore-glob"}
+            and path.endswith(".py")
+            and kind_of(path, Settings()) is Kind.SOURCE
+        )
+        if _names_tests(option) or (is_narrowing(option) and not ignores_source):
+            return True
+    return _OPTIMISED.search(line) is not None
+
+
+def _pytest_options(line: str) -> list[str]:
     match = _PYTEST.search(line)
-    for option in _words(match["rest"]) if match else ():
-        yield (is_narrowing(option) and not _spares_tests(option)) or _names_tests(option)
-    yield _OPTIMISED.search(line) is not None
-
-
-def _words(rest: str) -> list[str]:
-    return options(re.sub(r"[\"',\[\]]", " ", rest))
+    return options(re.sub(r"[\"',\[\]]", " ", match["rest"])) if match else []
 
 
 def _names_tests(option: str) -> bool:
     return re.search(r"test\w*\.py|::", option) is not None
 
 
-def _narrowed(file: File, number: int, line: str) -> Iterator[Finding]:
-    """Options of a pytest command that the old file's commands did not have."""
-    match = _PYTEST.search(line)
-    if not match:
-        return
-    known = set(re.split(r"[\s\"',\[\]]+", file.old or ""))
-    for option in _words(match["rest"]):
-        name = option.split(" ")[0]
-        if is_narrowing(option) and not {name, name.split("=")[0]} & known:
-            message = f"the test command gains {option!r}"
-            yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
-        elif _names_tests(option) and option not in known:
-            message = f"the test command names only {option!r}"
-            yield Finding(rule="command-narrowed", path=file.path, line=number, message=message)
-
-
-def _spares_tests(option: str) -> bool:
-    """Whether an option leaves out one file that is no test."""
-    name, _, path = option.replace(" ", "=").partition("=")
-    return (
-        name in {"--ignore", "--ignore-glob"}
-        and path.endswith(".py")
-        and kind_of(path, Settings()) is Kind.SOURCE
-    )
-
-
-def _removed(files: Files) -> Iterator[Finding]:
-    """A file that ran the tests, and no changed file runs them any more."""
-    places = [f for f in files.changed if f.kind is Kind.COMMAND or f.kind is Kind.SETTING]
-    lost = [(file, lines[0]) for file in places if (lines := _test_lines(file.old))]
-    if lost and not any(_test_lines(file.new) for file in places):
-        for file, (number, line) in lost:
-            message = f"no test command is left of `{line.strip()[:80]}`"
-            yield Finding(rule="test-command-removed", path=file.path, line=number, message=message)
-
-
 def _test_lines(text: str | None) -> list[tuple[int, str]]:
-    lines = enumerate((text or "").splitlines(), 1)
+    """Return the lines that run tests, with their numbers."""
     return [
         (number, line)
-        for number, line in lines
+        for number, line in enumerate((text or "").splitlines(), 1)
         if _RUNNER.search(line)
-        and not re.match(
-            r"\s*(?:#|//|\[|name:|-?\s*name:|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)",
-            line,
-        )
-        and not re.search(r"[=<>~]=\s*\d|::\s*$", line)
+        and not _NO_COMMAND.match(line)
         and (line.startswith("\t") or re.search(r"\s", line.strip().lstrip("-")))
     ]
 
 
-def _coverage(file: File) -> Iterator[Finding]:
-    before, after = _fail_under(file.old, file.name), _fail_under(file.new, file.name)
-    if before is not None and file.new is not None and (after is None or after < before):
-        falls_to = "nothing" if after is None else f"{after:g}"
-        message = f"coverage fail_under falls from {before:g} to {falls_to}"
-        yield Finding(rule="coverage-lowered", path=file.path, message=message)
+# Pipelines, which run with the project's keys, and commit hooks, on people's machines
 
 
-def _fail_under(text: str | None, name: str) -> float | None:
-    found = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?([\d.]+)", text or "")
-    return float(found[1]) if found else None
+def _pipelines(changed: list[File]) -> Iterator[Finding]:
+    """Yield every power that the changed pipelines gain, and each that is triggered by less."""
+    known = "\n".join(_live(file.old) for file in changed)  # one may have moved to another file
+    for power, pattern in _POWERS:
+        had = {" ".join(match[0].split()) for match in re.finditer(pattern, known)}
+        for file in changed:
+            for number, line in enumerate(_live(file.new).split("\n"), 1):
+                for match in re.finditer(pattern, line):
+                    if " ".join(match[0].split()) not in had:
+                        message = f"{power}: {quote(match[0])}"
+                        yield file.finding("pipeline-power", number, message)
+    for file in changed:
+        if file.old is None or file.new is None:
+            continue
+        # without `permissions` a pipeline has what the project's settings give, which may be all
+        bounds, now_bounds = (
+            len(_PERMISSIONS.findall(_live(text))) for text in (file.old, file.new)
+        )
+        if now_bounds < bounds:
+            message = "no longer limits itself by `permissions`"
+            yield file.finding("pipeline-power", 0, message)
+        was, now = _triggers(file.old), _triggers(file.new)
+        if _EVENTS.search(was) and not _EVENTS.search(now):
+            message = "is no longer triggered by a push or a pull request"
+            yield file.finding("pipeline-off", 0, message)
+        elif len(_FILTERS.findall(now)) > len(_FILTERS.findall(was)):
+            message = "is triggered by less than before"
+            yield file.finding("pipeline-off", 0, message)
 
 
-def _plugins(file: File) -> Iterator[Finding]:
-    """A plugin of pytest that the project gives itself (entry point `pytest11`)."""
-    was, now = (_pytest11(text, file.name) for text in (file.old, file.new))
-    for name in sorted(now - was):
-        yield Finding(rule="plugin-added", path=file.path, message=f"entry point pytest11: {name}")
+def _triggers(text: str) -> str:
+    """Return what triggers a pipeline: the part under `on`, or all in the formats without one."""
+    code = "\n".join(re.sub(r"(?:^|\s)#.*", "", line) for line in text.split("\n"))
+    triggers = _TRIGGERS.search(code)
+    return triggers[0] if triggers else code
 
 
-def _pytest11(text: str | None, name: str) -> set[str]:
-    if name.endswith(".toml"):
-        node: object = read_toml(text or "")
-        for key in ("project", "entry-points", "pytest11"):
-            node = node.get(key, {}) if isinstance(node, dict) else {}
-        return set(map(str, node)) if isinstance(node, dict) else set()
-    return set(read_ini(text or "").get("options.entry_points", {}).get("pytest11", "").split())
+def _live(text: str | None) -> str:
+    """Return the lines but those that are comments as a whole: a `#` in one may be live text."""
+    return re.sub(r"(?m)^[^\S\n]*#.*", "", text or "")

@@ -6,16 +6,42 @@ settings where they are given, else from pytest's defaults.
 
 from __future__ import annotations
 
+import ast
+import configparser
 import re
+import shlex
+import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from self_coding.audit.settings import SETTING_FILES, SETTING_NAMES, Settings, effective
+from self_coding.audit import syntax
+from self_coding.values.verdicts import Finding
 
 Contents = Mapping[str, bytes | None]
+
+SETTING_FILES = (
+    *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml"),
+    *("tox.ini", "setup.cfg"),
+)
+"""In the order in which pytest looks: the first that holds pytest settings is the only one."""
+
+_DEFAULT_PATTERNS = {
+    "python_files": ("test_*.py", "*_test.py"),
+    "python_classes": ("Test",),
+    "python_functions": ("test",),
+}
+_TEST_FOLDERS = frozenset({"test", "tests", "testing", "testsuite", "test_suite"})
+_COMMANDS = re.compile(
+    r"(?:.*/)?(?:(?:GNU)?makefile|.*\.mk|justfile|taskfile\.ya?ml|noxfile\.py|dockerfile.*|"
+    r"jenkinsfile|\.travis\.yml|appveyor\.yml|\.appveyor\.yml|azure-pipelines\.ya?ml|"
+    r"bitbucket-pipelines\.yml|\.gitlab-ci\.yml|\.cirrus\.yml|\.pre-commit-config\.yaml|"
+    r"[\w.-]+\.(?:sh|bash|bat|cmd|ps1)|package\.json|\.envrc|\.env)"
+    r"|\.(?:github|circleci|gitlab|buildkite|woodpecker|forgejo)/.*|scripts?/[\w.-]+|ci/.*|\.ci/.*",
+    re.IGNORECASE,
+)
 
 
 class Kind(StrEnum):
@@ -31,16 +57,29 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-_TEST_FOLDERS = frozenset({"test", "tests", "testing", "testsuite", "test_suite"})
-_COMMANDS = re.compile(
-    r"(?:.*/)?(?:(?:GNU)?makefile|.*\.mk|justfile|taskfile\.ya?ml|noxfile\.py|dockerfile.*|"
-    r"jenkinsfile|\.travis\.yml|appveyor\.yml|\.appveyor\.yml|azure-pipelines\.ya?ml|"
-    r"bitbucket-pipelines\.yml|\.gitlab-ci\.yml|\.cirrus\.yml|\.pre-commit-config\.yaml|"
-    r"[\w.-]+\.(?:sh|bash|bat|cmd|ps1)|package\.json|\.envrc|\.env)"
-    r"|\.(?:github|circleci|gitlab|buildkite|woodpecker|forgejo)/.*|scripts?/[\w.-]+|ci/.*|\.ci/.*",
-    re.IGNORECASE,
-)
-_PROSE = (".md", ".rst", ".txt", ".adoc")
+@dataclass(frozen=True)
+class Settings:
+    """What pytest reads: the file, and its settings as text by name."""
+
+    path: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """Return the words of a setting; none where it is not set."""
+        return tuple(self.values.get(name, "").split())
+
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a setting; none where it is not set."""
+        stripped = map(str.strip, self.values.get(name, "").splitlines())
+        return [line for line in stripped if line]
+
+    def is_on(self, *names: str) -> bool:
+        """Return whether one of some switches is on."""
+        return any(self.values.get(name, "").lower() in {"true", "1"} for name in names)
+
+    def patterns(self, name: str) -> tuple[str, ...]:
+        """Return what `python_files`, `python_classes` or `python_functions` collects."""
+        return self.words(name) or _DEFAULT_PATTERNS[name]
 
 
 @dataclass(frozen=True)
@@ -62,15 +101,39 @@ class File:
         """Whether it is Python source."""
         return self.path.endswith((".py", ".pyi"))
 
+    @property
+    def is_beside_tests(self) -> bool:
+        """Whether it is Python that runs with the tests."""
+        return self.kind in {Kind.TEST, Kind.SUPPORT}
+
+    @property
+    def tree(self) -> ast.Module | None:
+        """Its new syntax tree; None if it is gone, or not valid Python."""
+        return syntax.parse(self.new) if self.is_python else None
+
+    @cached_property
+    def _old_nodes(self) -> dict[type[ast.AST], frozenset[str]]:
+        return {}
+
+    def had(self, node: ast.AST) -> bool:
+        """Return whether the old module held the same node, wherever that was."""
+        kind = type(node)
+        if kind not in self._old_nodes:
+            nodes = syntax.walk(syntax.parse(self.old))
+            texts = frozenset(syntax.unparse(old) for old in nodes if type(old) is kind)
+            self._old_nodes[kind] = texts
+        return syntax.unparse(node) in self._old_nodes[kind]
+
     @cached_property
     def added_lines(self) -> tuple[tuple[int, str], ...]:
         """The new lines (1-based) that the old text does not hold anywhere."""
-        return _only_in(self.new, self.old)
+        old = set((self.old or "").splitlines())
+        lines = enumerate((self.new or "").splitlines(), 1)
+        return tuple((number, line) for number, line in lines if line not in old)
 
-    @cached_property
-    def removed_lines(self) -> tuple[tuple[int, str], ...]:
-        """The old lines (1-based) that the new text does not hold anywhere."""
-        return _only_in(self.old, self.new)
+    def finding(self, rule: str, at: ast.AST | int, message: str) -> Finding:
+        """Return what a rule says of this file; see `syntax.finding`."""
+        return syntax.finding(rule, self.path, at, message)
 
 
 @dataclass(frozen=True)
@@ -82,7 +145,7 @@ class Files:
     new_settings: Settings
 
     def of(self, *kinds: Kind) -> tuple[File, ...]:
-        """The changed files of these kinds."""
+        """Return the changed files of these kinds."""
         return tuple(file for file in self.changed if file.kind in kinds)
 
     @property
@@ -95,41 +158,45 @@ class Files:
         )
 
 
+def _code(text: str | None) -> str:
+    """Return source without comments, blank lines and indentation: enough to see a change."""
+    lines = (line.split(" #")[0].strip() for line in (text or "").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("#"))
+
+
 def read_files(paths: Iterable[str], before: Contents, after: Contents) -> Files:
-    """The changed `paths` with what they were and are.
+    """Return the changed `paths` with what they were and are.
 
     `before` and `after` may hold further paths (settings of pytest that did not change); one
     that only `before` holds is unchanged.
     """
     changed = tuple(dict.fromkeys(paths))
-    context = {p: before.get(p) for p in (*SETTING_FILES, *changed) if p in before}
-    later = {**context, **{p: after[p] for p in (*SETTING_FILES, *changed) if p in after}}
-    settings = effective({path: decode(body) for path, body in context.items()})
-    new_settings = effective({path: decode(body) for path, body in later.items()})
+    old = {p: _decode(before[p]) for p in (*SETTING_FILES, *changed) if p in before}
+    new = {p: _decode(after[p]) for p in (*SETTING_FILES, *changed) if p in after}
+    settings = effective(old)
     return Files(
         changed=tuple(
-            File(path, kind_of(path, settings), decode(before.get(path)), decode(after.get(path)))
-            for path in changed
+            File(path, kind_of(path, settings), old.get(path), new.get(path)) for path in changed
         ),
         settings=settings,
-        new_settings=new_settings,
+        new_settings=effective({**old, **new}),
     )
 
 
-def decode(body: bytes | None) -> str | None:
-    """Text of a file; bytes that are not UTF-8 survive as surrogates."""
+def _decode(body: bytes | None) -> str | None:
+    """Return the text of a file; bytes that are not UTF-8 survive as surrogates."""
     return None if body is None else body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
-def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - a list of kinds
-    """What the file at `path` is to the tests."""
+def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - one return per kind
+    """Return what the file at `path` is to the tests."""
     *folders, name = path.split("/")
     beside = not _TEST_FOLDERS.isdisjoint(folder.lower() for folder in folders)
     if name.endswith(".py") and is_collected(path, settings):
         return Kind.TEST
     if name in {"conftest.py", "tests.py", "test.py"} or (beside and name.endswith(".py")):
         return Kind.SUPPORT
-    if name in SETTING_NAMES:
+    if name in SETTING_FILES or name == ".coveragerc":
         return Kind.SETTING
     if _COMMANDS.fullmatch(path):
         return Kind.COMMAND
@@ -137,28 +204,68 @@ def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - a list of
         return Kind.DATA
     if name.endswith((".py", ".pyi")):
         return Kind.SOURCE
-    return Kind.PROSE if name.endswith(_PROSE) or folders[:1] == ["docs"] else Kind.OTHER
+    prose = name.endswith((".md", ".rst", ".txt", ".adoc")) or folders[:1] == ["docs"]
+    return Kind.PROSE if prose else Kind.OTHER
 
 
 def is_collected(path: str, settings: Settings) -> bool:
-    """Whether pytest with these settings would collect the module at `path`."""
+    """Return whether pytest with these settings would collect the module at `path`."""
     name = path.rpartition("/")[2]
-    if not any(fnmatchcase(name, pattern) for pattern in settings.python_files):
+    if not any(fnmatchcase(name, pattern) for pattern in settings.patterns("python_files")):
         return False
-    roots = [root.strip("./") for root in settings.testpaths]
+    roots = [root.strip("./") for root in settings.words("testpaths")]
     return not roots or any(
         not root or path == root or path.startswith(root + "/") or fnmatchcase(path, root + "/*")
         for root in roots
     )
 
 
-def _only_in(text: str | None, other: str | None) -> tuple[tuple[int, str], ...]:
-    known = set((other or "").splitlines())
-    lines = enumerate((text or "").splitlines(), 1)
-    return tuple((number, line) for number, line in lines if line not in known)
+def effective(files: Mapping[str, str | None]) -> Settings:
+    """Return the settings that pytest would use, given the setting files of a tree."""
+    for path in SETTING_FILES:
+        text = files.get(path)
+        values = _pytest_values(path, text) if text is not None else None
+        if values is not None:
+            return Settings(path, values)
+    return Settings()
 
 
-def _code(text: str | None) -> str:
-    """Source without comments, blank lines and indentation: enough to see a real change."""
-    lines = (line.split(" #")[0].strip() for line in (text or "").splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("#"))
+def _pytest_values(path: str, text: str) -> dict[str, str] | None:
+    """Return the pytest settings of one file as text; None if it holds none."""
+    if not path.endswith(".toml"):
+        section = "tool:pytest" if path == "setup.cfg" else "pytest"
+        return read_ini(text).get(section, {} if path.endswith("pytest.ini") else None)
+    document = read_toml(text)
+    table = document.get("pytest") if path != "pyproject.toml" else None
+    tool = document.get("tool")
+    if table is None and isinstance(tool, dict) and isinstance(tool.get("pytest"), dict):
+        table = tool["pytest"].get("ini_options", tool["pytest"])
+    if not isinstance(table, dict):
+        return {} if path != "pyproject.toml" else None
+    values = {}
+    for name, value in table.items():
+        words = [str(v) for v in value] if isinstance(value, list) else None
+        values[name] = (
+            str(value)
+            if words is None
+            else "\n".join(shlex.quote(word) if " " in word else word for word in words)
+        )
+    return values
+
+
+def read_toml(text: str) -> dict[str, object]:
+    """Return the document; an empty one if it is not valid TOML."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return {}
+
+
+def read_ini(text: str) -> dict[str, dict[str, str]]:
+    """Return sections and their values; none of an unreadable file."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return {}
+    return {name: {k: v or "" for k, v in parser.items(name)} for name in parser.sections()}

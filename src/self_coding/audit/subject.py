@@ -1,18 +1,36 @@
 """The code under test: does it look for its judge, or is it replaced before it is judged?
 
-Pure. It sees what is written down plainly; a special case hidden in ordinary arithmetic is out
-of reach of any reading and is left to the base's tests and to people.
+Pure. A test may use imported code and mock what it needs; it may not change what all tests judge,
+nor may code know that it is tested. It sees what is written plainly; a special case hidden in
+ordinary arithmetic is left to the base's tests and to people.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from self_coding.audit import strength as says
 from self_coding.audit.files import File, Files, Kind
-from self_coding.audit.reading import Module, Test, parse
+from self_coding.audit.strength import cannot_fail
+from self_coding.audit.syntax import (
+    Function,
+    assigned,
+    calls,
+    dotted,
+    finding,
+    imports,
+    name_of,
+    parse,
+    quote,
+    strings,
+    unparse,
+    walk,
+    walk_own,
+)
+from self_coding.audit.test_modules import Module, Modules, Test
 from self_coding.values.verdicts import Finding
 
 _ENVIRONMENT = re.compile(
@@ -29,17 +47,23 @@ _LOADED = re.compile(
 _FRAMES = re.compile(
     r"inspect\.(?:stack|currentframe|getouterframes)|sys\._getframe|traceback\.(?:extract_stack|walk_stack)"
 )
-AIDS = re.compile(
-    r"(?:^|\.)_?(?:tests?|testing|helpers?|utils?|conftest|fakes?|mocks?|stubs?|pretend|unittest)\b"
-)
+_CALLER = re.compile(r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]""")
 _JOINED = re.compile(r"""["']\s*\+?\s*["']""")  # "py" + "test" is one word
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
+_AIDS = re.compile(
+    r"(?:^|\.)_?(?:tests?|testing|helpers?|utils?|conftest|fakes?|mocks?|stubs?|pretend|unittest)\b"
+)
+_JUDGES = frozenset({"pytest", "_pytest", "unittest", "pluggy", "hypothesis", "mock"})
+_IMPORTERS = re.compile(r"(?:^|\.)(?:import_module|__import__|reload)$")
+_CHANGERS = frozenset({"update", "insert", "append", "extend", "setdefault", "__setitem__", "pop"})
+_RUN = frozenset({"item", "pyfuncitem", "request", "node", "metafunc", "function"})
+_RUN_PARTS = frozenset({"obj", "_obj", "runtest", "function", "__code__", "__func__"})
+_SET_UP = re.compile(r"set_?up", re.IGNORECASE)
+_TEAR_DOWN = re.compile(r"tear_?down", re.IGNORECASE)
 
 
-def audit_subject(
-    files: Files, old: dict[str, Module], new: dict[str, Module]
-) -> Iterator[Finding]:
-    """Every sign that code under test knows that it is tested, or is not what is tested."""
+def audit_subject(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
+    """Yield every sign that code under test knows that it is tested, or is not what is tested."""
     for file in files.changed:
         if file.new is None:
             continue
@@ -47,221 +71,318 @@ def audit_subject(
         for number, line in () if binary else file.added_lines:
             if _HIDDEN.search(line):
                 message = "holds characters that reorder or hide text"
-                yield Finding(
-                    rule="hidden-characters", path=file.path, line=number, message=message
-                )
+                yield file.finding("hidden-characters", number, message)
                 break
         if file.kind is Kind.SOURCE and file.path != "setup.py":
             yield from _looks_for_tests(file)
             yield from _always_equal(file)
-    yield from _replaced(files, old, new)
+        if file.tree is not None:
+            yield from _changed_by_tests(file, file.tree)
+        if file.kind is Kind.TEST and file.path in old and file.path in new:
+            yield from _exchanged(old[file.path], new[file.path])
 
 
 def _looks_for_tests(file: File) -> Iterator[Finding]:
-    text = file.new or ""
-    framed = bool(_FRAMES.search(text))
+    framed = _FRAMES.search(file.new or "")
     for number, line in file.added_lines:
         code = _JOINED.sub("", line.split(" #")[0])
         if code.lstrip().startswith("#"):
             continue
-        frames = framed and re.search(r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]""", code)
-        if _ENVIRONMENT.search(code) or _LOADED.search(code) or frames:
-            message = f"looks for the test run: `{code.strip()[:80]}`"
-            yield Finding(rule="test-detected", path=file.path, line=number, message=message)
-    old = {says.dotted(n) for n in _imports(parse(file.old))}
-    for node in _imports(parse(file.new)):
-        name = says.dotted(node)
+        if _ENVIRONMENT.search(code) or _LOADED.search(code) or (framed and _CALLER.search(code)):
+            message = f"looks for the test run: {quote(code)}"
+            yield file.finding("test-detected", number, message)
+    old = {name for _, name in _imported_modules(parse(file.old))}
+    for node, name in _imported_modules(parse(file.new)):
         if name.split(".")[0] in {"pytest", "_pytest"} and name not in old:
-            message = f"code imports {name}"
-            yield Finding(rule="test-detected", path=file.path, line=node.lineno, message=message)
+            yield file.finding("test-detected", node, f"imports {name}")
 
 
-def _imports(tree: ast.Module | None) -> Iterator[ast.Name]:
-    for node in ast.walk(tree) if tree else ():
+def _imported_modules(tree: ast.Module | None) -> Iterator[tuple[ast.stmt, str]]:
+    for node in walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield ast.Name(alias.name, lineno=node.lineno)
+            yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield ast.Name(node.module, lineno=node.lineno)
+            yield node, node.module
 
 
 def _always_equal(file: File) -> Iterator[Finding]:
-    """A comparison that is true of everything."""
-    old = parse(file.old)
-    known = {ast.unparse(n) for n in ast.walk(old) if isinstance(n, ast.ClassDef)} if old else set()
-    for node in ast.walk(parse(file.new) or ast.Module([], [])):
-        if not isinstance(node, ast.ClassDef) or ast.unparse(node) in known:
+    """Yield comparisons that are true of everything."""
+    for node in walk(parse(file.new)):
+        if not isinstance(node, ast.ClassDef) or file.had(node):
             continue
-        for method in node.body:
-            if isinstance(method, ast.FunctionDef) and method.name in {"__eq__", "__contains__"}:
-                returned = [n.value for n in ast.walk(method) if isinstance(n, ast.Return)]
-                always = [v is not None and says.cannot_fail(v) for v in returned]
-                if returned and all(always) and ast.unparse(method) not in _methods(old):
-                    message = f"{node.name}.{method.name} is true of everything"
-                    yield Finding(
-                        rule="equality-always-true",
-                        path=file.path,
-                        line=method.lineno,
-                        message=message,
-                    )
-        yield from _assigned_equal(file, node)
+        for part in node.body:
+            names, results = set(), []
+            if isinstance(part, ast.FunctionDef):
+                names = {part.name}
+                results = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
+            elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda):
+                names, results = set(map(name_of, part.targets)), [part.value.body]
+            always = bool(results) and all(r is not None and cannot_fail(r) for r in results)
+            if names & {"__eq__", "__contains__"} and always and not file.had(part):
+                message = f"a {node.name} equals or contains everything"
+                yield file.finding("equality-always-true", part, message)
 
 
-def _assigned_equal(file: File, node: ast.ClassDef) -> Iterator[Finding]:
-    for statement in node.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Lambda):
-            named = {says.name_of(target) for target in statement.targets}
-            if named & {"__eq__", "__contains__"} and says.cannot_fail(statement.value.body):
-                message = f"{node.name} equals everything"
-                yield Finding(
-                    rule="equality-always-true",
-                    path=file.path,
-                    line=statement.lineno,
-                    message=message,
-                )
+# What a test module judges now, and did not before
 
 
-def _methods(tree: ast.Module | None) -> set[str]:
-    return (
-        {ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
-        if tree
-        else set()
-    )
-
-
-def _replaced(files: Files, old: dict[str, Module], new: dict[str, Module]) -> Iterator[Finding]:
-    """Tests that now judge something else than before under the same name."""
-    for file in files.of(Kind.TEST):
-        before, after = old.get(file.path), new.get(file.path)
-        if before is None or after is None:
-            continue
-        asserted = {
-            n.id
-            for t in before.tests
-            for c in t.live
-            for n in ast.walk(c.node)
-            if isinstance(n, ast.Name)
-        }
-        outside = _from_code(before.tree)
-        bound = _bound(after.tree)
-        for name in sorted(asserted & set(outside) & set(bound)):
-            if name not in _from_code(after.tree) and name not in _bound(before.tree):
-                message = f"{name} came from {outside[name]} and is now the test's own"
-                yield Finding(
-                    rule="subject-replaced", path=file.path, line=bound[name], message=message
-                )
-        yield from _attributes(file, before.tree, after.tree, asserted)
-        for test in after.by_name.values():
-            was = before.by_name.get(test.name)
-            if was is not None and test.collected and was.source != test.source:
-                yield from _mocked(was, test)
+def _exchanged(old: Module, new: Module) -> Iterator[Finding]:
+    """Yield what the tests of a module judge in the place of something else."""
+    asserted = {
+        node.id
+        for test in old.tests
+        for claim in test.live
+        for node in ast.walk(claim.node)
+        if isinstance(node, ast.Name)
+    }
+    old_code, new_code = _from_code(old.tree), _from_code(new.tree)
+    own, old_own = _defined(new.tree), _defined(old.tree)
+    for name in sorted(asserted & old_code.keys() & own.keys() - new_code.keys() - old_own.keys()):
+        message = f"{name} came from {old_code[name]} and is now defined by the tests"
+        yield finding("subject-replaced", new.path, own[name], message)
+    yield from _rebound(old, new, {*new_code, *asserted})
+    for test in new.by_name.values():
+        was = old.by_name.get(test.name)
+        if was is not None and test.collected and was.source != test.source:
+            yield from _mocked(was, test)
 
 
 def _from_code(tree: ast.Module) -> dict[str, str]:
-    """Names that a test module imports, but not from the tests."""
+    """Return the names that a test module imports, but not from the tests, and where from."""
     return {
-        alias.asname or alias.name: node.module or "."
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and not AIDS.search(node.module or "")
-        for alias in node.names
-    } | {
-        (alias.asname or alias.name).split(".")[0]: alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
+        name: full.rpartition(".")[0] or full
+        for name, full in imports(tree).items()
+        if not _AIDS.search(full.rpartition(".")[0])
     }
 
 
-def _bound(tree: ast.Module) -> dict[str, int]:
-    """Names that a module defines or assigns itself, or imports from the tests, at its top."""
-    found: dict[str, int] = {}
+def _defined(tree: ast.Module) -> dict[str, ast.AST]:
+    """Return what a module defines or assigns at its top level, or imports from the tests."""
+    names: dict[str, ast.AST] = {}
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found[node.name] = node.lineno
+        if isinstance(node, Function | ast.ClassDef):
+            names[node.name] = node
         elif isinstance(node, ast.Assign):
-            found |= {says.name_of(t): node.lineno for t in node.targets if isinstance(t, ast.Name)}
-        elif isinstance(node, ast.ImportFrom) and AIDS.search(node.module or ""):
-            found |= {alias.asname or alias.name: node.lineno for alias in node.names}
-    return found
+            names |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom) and _AIDS.search(node.module or ""):
+            names |= {alias.asname or alias.name: node for alias in node.names}
+    return names
 
 
-def _attributes(
-    file: File, old: ast.Module, new: ast.Module, asserted: set[str]
-) -> Iterator[Finding]:
-    """`module.function = ...` at the top of a test module."""
-    known = {ast.unparse(node) for node in old.body}
-    for node in new.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node) not in known:
+def _rebound(old: Module, new: Module, subjects: set[str]) -> Iterator[Finding]:
+    """Yield `module.function = ...` and tests taken away at the top level of a test module."""
+    before = {unparse(node) for node in old.tree.body}
+    tests = {
+        node.name
+        for node in old.tree.body
+        if isinstance(node, Function | ast.ClassDef) and node.name.lower().startswith("test")
+    }
+    for node in new.tree.body:
+        if unparse(node) in before:
+            continue
+        if isinstance(node, ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Name) and target.id in _defined(old):
+                if isinstance(target, ast.Name) and target.id in tests:
                     message = f"{target.id} is bound to something else"
-                    yield Finding(
-                        rule="test-uncollected", path=file.path, line=node.lineno, message=message
-                    )
-                root = says.dotted(target).split(".")[0]
-                if isinstance(target, ast.Attribute) and root in {*_from_code(new), *asserted}:
-                    message = f"`{ast.unparse(node)[:80]}` replaces what is tested"
-                    yield Finding(
-                        rule="subject-replaced", path=file.path, line=node.lineno, message=message
-                    )
-        elif (
-            (
-                isinstance(node, ast.Delete)
-                or (
-                    isinstance(node, ast.Expr)
-                    and re.match(r"globals\(\)|vars\(\)|locals\(\)", ast.unparse(node))
-                )
-            )
-            and ast.unparse(node) not in known
-            and "test" in ast.unparse(node)
-        ):
-            message = f"`{ast.unparse(node)[:80]}` takes tests away"
-            yield Finding(
-                rule="test-uncollected", path=file.path, line=node.lineno, message=message
-            )
-
-
-def _defined(tree: ast.Module) -> set[str]:
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    return {n.name for n in tree.body if isinstance(n, kinds) and n.name.lower().startswith("test")}
+                    yield finding("test-uncollected", new.path, node, message)
+                if isinstance(target, ast.Attribute) and dotted(target).split(".")[0] in subjects:
+                    message = f"{quote(node)} replaces what is tested"
+                    yield finding("subject-replaced", new.path, node, message)
+        elif re.match(r"(?:del\b|globals\(\)|vars\(\)|locals\(\)).*test", unparse(node)):
+            message = f"{quote(node)} removes tests"
+            yield finding("test-uncollected", new.path, node, message)
 
 
 def _mocked(old: Test, new: Test) -> Iterator[Finding]:
-    """A test that now replaces the very thing that its assertions call."""
-    before = set(_targets(old))
-    called = {
-        says.name_of(n.func)
-        for claim in old.live
-        for n in ast.walk(claim.node)
-        if isinstance(n, ast.Call)
-    }
-    called |= {
-        says.name_of(n.value.func)
-        for n in ast.walk(old.node)
-        if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
-    }
-    for name, line in _targets(new).items():
+    """Yield what a test replaces now, although its assertions are about it."""
+    before = _patched(old)
+    called = {name_of(call.func) for claim in old.live for call in calls(claim.node)}
+    for node in ast.walk(old.node):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            called.add(name_of(node.value.func))
+    for name, node in _patched(new).items():
         if name not in before and name in called:
-            message = f"{new.name} replaces {name}, which it tests"
-            yield Finding(rule="subject-mocked", path=new.path, line=line, message=message)
+            yield new.finding("subject-mocked", f"{new.name} replaces {name}, which it tests", node)
 
 
-def _targets(test: Test) -> dict[str, int]:
-    """The last names of what a test patches, with their lines."""
-    found: dict[str, int] = {}
+def _patched(test: Test) -> dict[str, ast.AST]:
+    """Return the last names of what a test patches."""
+    names: dict[str, ast.AST] = {}
+    for call in calls(test.node):
+        text = next(strings(call.args), "")
+        if text and re.search(r"(?:^|\.)(?:patch|object|setattr|spy|replace)$", dotted(call.func)):
+            names[text.rpartition(".")[2]] = call
     for node in ast.walk(test.node):
-        if isinstance(node, ast.Call) and node.args:
-            whole = says.dotted(node.func)
-            texts = [
-                a.value
-                for a in node.args
-                if isinstance(a, ast.Constant) and isinstance(a.value, str)
-            ]
-            if re.search(r"(?:^|\.)(?:patch|object|setattr|spy|replace)$", whole) and texts:
-                found[texts[0].rpartition(".")[2]] = node.lineno
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                mocked = isinstance(node.value, ast.Lambda) or "Mock" in ast.unparse(node.value)
-                if mocked and isinstance(target, ast.Attribute | ast.Name):
-                    found[says.name_of(target)] = node.lineno
-    return found
+        value = node.value if isinstance(node, ast.Assign) else None
+        if value is not None and (isinstance(value, ast.Lambda) or "Mock" in unparse(value)):
+            names |= {name_of(target): node for target in assigned(node) if name_of(target)}
+    return names
+
+
+# What a module of tests, a conftest, a hook, a set-up or a helper does to imported code
+
+
+@dataclass(frozen=True)
+class _Write:
+    """A place outside of a scope that is written to, the statement that does it, and the value."""
+
+    target: ast.expr
+    by: ast.AST
+    value: ast.expr | None
+
+
+def _changed_by_tests(file: File, tree: ast.Module) -> Iterator[Finding]:
+    """Yield every new way in which code changes what all tests judge."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    tests = [function for function in functions if function.name.startswith("test")]
+    called = {name_of(call.func) for test in tests for call in calls(test)}
+    kept = {
+        (unparse(target), unparse(node.value))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    }
+    restored = {
+        unparse(write.target)
+        for function in functions
+        if _TEAR_DOWN.match(function.name)
+        for write in _writes(walk_own(function, classes=True))
+        if isinstance(write.value, ast.Constant)
+        or (write.value and (unparse(write.value), unparse(write.target)) in kept)
+    }
+    names = imports(tree)
+    for node in (tree, *functions):
+        scope = _Scope(node, {} if node in tests else names, called, restored)
+        for write in scope.writes:
+            part = write.target.attr if isinstance(write.target, ast.Attribute) else ""
+            of_run = part in _RUN_PARTS and dotted(write.target).split(".")[0] in _RUN
+            replaces = file.is_beside_tests and scope.replaces(write)
+            if (part == "__code__" or of_run or replaces) and not file.had(write.by):
+                message = f"{quote(write.by)} replaces what is tested"
+                yield file.finding("subject-replaced", write.by, message)
+
+
+class _Scope:
+    """A module outside of its functions, or one function: what it writes to, and what of that
+    leads into imported code. `tested` is what the file's tests call, `restored` the places that
+    its tear-downs write back as they were."""
+
+    def __init__(
+        self,
+        node: ast.Module | Function,
+        names: dict[str, str],
+        tested: set[str],
+        restored: set[str],
+    ) -> None:
+        body = list(walk_own(node, classes=True))
+        self.writes = list(_writes(body))
+        self._node, self._tested, self._restored = node, tested, restored
+        # its parameters and what its `with` statements bind are not what was imported
+        self._own = {n.arg for n in walk(getattr(node, "args", None)) if isinstance(n, ast.arg)}
+        self._own |= {
+            n.optional_vars.id
+            for n in body
+            if isinstance(n, ast.withitem) and isinstance(n.optional_vars, ast.Name)
+        }
+        self._names = {name: full for name, full in names.items() if name not in self._own}
+        for statement in body:  # another name for imported code
+            if isinstance(statement, ast.Assign) and self._is_foreign(statement.value):
+                for target in statement.targets:
+                    if isinstance(target, ast.Name):
+                        self._names[target.id] = unparse(statement.value)
+
+    def replaces(self, write: _Write) -> bool:
+        """Return whether it leaves imported code changed for tests that did not ask for it."""
+        name = str(getattr(self._node, "name", "pytest_"))  # a module is run for all of them
+        marks = getattr(self._node, "decorator_list", ())
+        unasked = name.startswith("pytest_") or any("autouse" in unparse(mark) for mark in marks)
+        if name_of(write.target) == "exec":
+            return unasked
+        by, value, where = write.by, write.value, unparse(write.target)
+        undone = isinstance(by, ast.Call) and dotted(by.func).split(".")[0] in self._own
+        flag = isinstance(value, ast.Constant) and value.value in (None, True, False)
+        emptied = isinstance(value, ast.Dict) and not value.keys  # which honest set-ups do
+        if undone or flag or emptied or not self._is_foreign(write.target):
+            return False
+        if _TEAR_DOWN.match(name):
+            return where not in self._restored
+        if _SET_UP.match(name):
+            return name_of(write.target) in self._tested or where not in self._restored
+        again = sum(unparse(other.target) == where for other in self.writes) > 1
+        undoes = re.search(r"\.(?:undo|stop|stopall)\(|addCleanup", unparse(self._node))
+        return unasked or not (again or undoes)
+
+    def _is_foreign(self, node: ast.expr) -> bool:
+        """Return whether an expression leads into imported code that is not the judges'."""
+        while True:
+            match node:
+                case ast.Attribute(value=inner) | ast.Subscript(value=inner):
+                    if dotted(node) == "sys.modules":
+                        return True
+                    node = inner
+                case ast.Call(func=ast.Name(id="vars" | "getattr"), args=[inner, *_]):
+                    node = inner
+                case ast.Call(func=function) if _IMPORTERS.search(dotted(function)):
+                    return True
+                case ast.Constant(value=str(text)):
+                    return "." in text and _leads_out(text)
+                case ast.Name(id=name):
+                    return name in self._names and _leads_out(self._names[name])
+                case _:
+                    return False
+
+
+def _leads_out(full: str) -> bool:
+    """Return whether a full name is not of the standard library, the judges or the tests' aids."""
+    top = full.lstrip(".").split(".")[0]
+    ours = top in sys.stdlib_module_names or top in _JUDGES
+    aid = _AIDS.search(full.rpartition(".")[0] or full)
+    return (full.startswith(".") or not ours) and not aid
+
+
+def _writes(nodes: Iterable[ast.AST]) -> Iterator[_Write]:
+    """Yield the writes of statements and calls into something's attributes or items."""
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            yield from _written_by_call(node)
+        for target in assigned(node):
+            value = getattr(node, "value", None)
+            nested = isinstance(target, ast.Tuple | ast.List)
+            for place in _flat(target):
+                if isinstance(place, ast.Attribute) or (
+                    isinstance(place, ast.Subscript)
+                    and (
+                        _is_call_of(place.value, "vars")
+                        or dotted(place.value).endswith((".__dict__", "sys.modules"))
+                    )
+                ):
+                    yield _Write(place, node, None if nested else value)
+
+
+def _flat(target: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        for element in target.elts:
+            yield from _flat(element)
+    else:
+        yield target
+
+
+def _is_call_of(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Call) and name_of(node.func) == name
+
+
+def _written_by_call(node: ast.Call) -> Iterator[_Write]:
+    """Yield `setattr(module, ...)`, `vars(module).update(...)`, `patch("a.b").start()`, ..."""
+    name = name_of(node.func)
+    match node.func:
+        case ast.Name(id="exec"):
+            yield _Write(node.func, node, None)  # what it does cannot be read
+        case ast.Name() | ast.Attribute() if name in {"setattr", "delattr"} and node.args:
+            yield _Write(node.args[0], node, node.args[2] if len(node.args) > 2 else None)
+        case ast.Attribute(value=inner) if name in _CHANGERS:
+            namespace = isinstance(inner, ast.Attribute) and inner.attr in {"__dict__", "__path__"}
+            if namespace or _is_call_of(inner, "vars"):
+                yield _Write(inner, node, None)
+        case ast.Attribute(attr="start", value=ast.Call(func=patch, args=[place, *_])):
+            if re.search(r"(?:^|\.)patch\b", dotted(patch)):
+                yield _Write(place, node, None)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from self_coding.audit import Kind, audit, effective, kind_of
 from self_coding.audit import strength as says
-from self_coding.audit.reading import read_module
-from self_coding.audit.settings import Settings, is_narrowing, options
+from self_coding.audit.commands import is_narrowing, options
+from self_coding.audit.files import Settings
 from self_coding.audit.skips import evaluate
+from self_coding.audit.test_modules import read_module
 
 
 def expression(text: str) -> ast.expr:
@@ -116,7 +117,7 @@ def test_tolerances_are_read(text: str, width: float) -> None:
 )
 def test_bounds_are_compared(old: str, new: str, looser: bool) -> None:
     """A bound by which more passes is looser; another subject is not compared."""
-    assert says.loosened(expression(old), expression(new)) is looser
+    assert says.is_loosened(expression(old), expression(new)) is looser
 
 
 @pytest.mark.parametrize(

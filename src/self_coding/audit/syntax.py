@@ -1,0 +1,190 @@
+"""The vocabulary in which the audit reads Python: trees, names, constants, and its findings.
+
+Pure. It says what is written, and judges nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+
+from self_coding.values.verdicts import Finding
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Known = Mapping[str, ast.expr]
+"""Names that a function binds exactly once, with the constants that they are bound to."""
+
+_DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
+_LONGEST_NUMBER = 4096  # bits; Python refuses to print much longer ones
+
+
+def finding(rule: str, path: str, at: ast.AST | int, message: str) -> Finding:
+    """Return what a rule says of a file; `at` is a node, a line, or 0 for the whole file."""
+    line = at if isinstance(at, int) else int(getattr(at, "lineno", 0))
+    return Finding(rule=rule, path=path, line=line, message=message)
+
+
+def quote(code: ast.AST | str) -> str:
+    """Return code as one quoted line of at most 80 characters."""
+    text = " ".join((code if isinstance(code, str) else unparse(code)).split())
+    return f"`{text if len(text) <= 80 else f'{text[:77]}...'}`"
+
+
+@lru_cache(maxsize=64)
+def parse(text: str | None) -> ast.Module | None:
+    """Return the syntax tree of a source text; None if Python rejects it, or if its nesting or
+    its numbers were made to break a reader."""
+    if text is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.encode("utf-8", "surrogateescape"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):  # level by level: a recursive walk is what deep nesting breaks
+        if not level:
+            return tree
+        for node in level:
+            value = getattr(node, "value", None)
+            if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+                return None
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return None
+
+
+@lru_cache(maxsize=16384)
+def unparse(node: ast.AST) -> str:
+    """Return a node as text that layout and quoting do not change."""
+    return ast.unparse(node)
+
+
+def walk(tree: ast.AST | None) -> Iterator[ast.AST]:
+    """Yield every node; none where there is no tree."""
+    return ast.walk(tree) if tree is not None else iter(())
+
+
+def walk_own(node: ast.AST, *, classes: bool = False) -> Iterator[ast.AST]:
+    """Yield the nodes of a function or module without those of the functions (and, unless
+    `classes`, the classes) inside it."""
+    for child in ast.iter_child_nodes(node):
+        nested = isinstance(child, Function | ast.Lambda)
+        if not nested and (classes or not isinstance(child, ast.ClassDef)):
+            yield child
+            yield from walk_own(child, classes=classes)
+
+
+def enclosing(tree: ast.AST, node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the compound statements whose body a node is part of, the outermost first."""
+    for outer in ast.walk(tree):
+        body = getattr(outer, "body", None) if outer is not tree else None
+        for statement in body if isinstance(body, list) else ():
+            if any(inner is node for inner in ast.walk(statement)):
+                yield outer
+
+
+def name_of(node: ast.AST | None) -> str:
+    """Return the last part of a dotted name; "" for anything else."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def dotted(node: ast.AST) -> str:
+    """Return a dotted name as text: `pytest.mark.skip`; "" for anything else."""
+    if isinstance(node, ast.Attribute):
+        root = dotted(node.value)
+        return f"{root}.{node.attr}" if root else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def decorator_name(node: ast.expr) -> str:
+    """Return the last part of a decorator's name, whether it is called or not."""
+    return name_of(node.func if isinstance(node, ast.Call) else node)
+
+
+def assigned(node: ast.AST) -> list[ast.expr]:
+    """Return the targets of an assignment; none of any other node."""
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
+
+
+def elements(node: ast.expr) -> list[ast.expr]:
+    """Return the elements of a tuple, or the one expression that it is."""
+    return node.elts if isinstance(node, ast.Tuple) else [node]
+
+
+def calls(tree: ast.AST | None) -> Iterator[ast.Call]:
+    """Yield every call."""
+    return (node for node in walk(tree) if isinstance(node, ast.Call))
+
+
+def strings(nodes: Iterable[ast.expr | None]) -> Iterator[str]:
+    """Yield the string literals among some expressions."""
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def constant(node: ast.expr) -> tuple[object] | None:
+    """Return the value of an expression made of constants only, in a 1-tuple; else None."""
+    try:
+        return (ast.literal_eval(node),)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        pass
+    match node:
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            one, two = constant(left), constant(right)
+            if one is None or two is None:
+                return None
+            if isinstance(op, ast.Eq | ast.Is):
+                return (one == two,)
+            return (one != two,) if isinstance(op, ast.NotEq | ast.IsNot) else (True,)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inner = constant(operand)
+            return None if inner is None else (not inner[0],)
+    return None
+
+
+def number(node: ast.expr) -> float | None:
+    """Return the value of a numeric literal."""
+    value = constant(node)
+    if value is not None and isinstance(value[0], int | float) and not isinstance(value[0], bool):
+        try:
+            return float(value[0])
+        except OverflowError:
+            return None
+    return None
+
+
+def substitute(node: ast.expr, known: Known) -> ast.expr:
+    """Return an expression with the known names replaced by their constants."""
+    if not any(isinstance(n, ast.Name) and n.id in known for n in ast.walk(node)):
+        return node
+
+    class Replace(ast.NodeTransformer):
+        def visit_Name(self, name: ast.Name) -> ast.expr:
+            return known.get(name.id, name)
+
+    copy = ast.parse(ast.unparse(node), mode="eval").body  # the visitor writes into its tree
+    replaced: ast.expr = Replace().visit(copy)
+    return replaced
+
+
+def imports(tree: ast.Module) -> dict[str, str]:
+    """Return the names that imports bind anywhere in a module, with what they stand for in full
+    (`.a.b` for what a relative import names)."""
+    full: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                full[alias.asname or alias.name.split(".")[0]] = alias.name
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            for alias in node.names:
+                full[alias.asname or alias.name] = f"{origin}.{alias.name}"
+    return full

@@ -1,0 +1,259 @@
+"""A test module as the tests and helpers in it, the way pytest would collect them.
+
+Pure. A module that Python rejects has no reading (None); the caller compares its text.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from self_coding.audit.claims import Claim, claims_of
+from self_coding.audit.files import Settings
+from self_coding.audit.syntax import (
+    Function,
+    assigned,
+    constant,
+    decorator_name,
+    finding,
+    name_of,
+    parse,
+    unparse,
+)
+from self_coding.values.verdicts import Finding
+
+_EVERYWHERE = frozenset(
+    {"", "self", "pytest", "raises", "mark", "parametrize", "len", "list", "str"}
+)
+
+
+@dataclass(frozen=True)
+class Test:
+    """A function of a test module: `name` is qualified by its class, `collected` is whether
+    pytest runs it by itself. `helpers` are the module's functions that assert, `idle` those that
+    do not."""
+
+    __test__ = False  # pytest: a value, not a test class
+
+    path: str
+    name: str
+    node: Function
+    owner: ast.ClassDef | None
+    collected: bool
+    source: str
+    helpers: frozenset[str] = frozenset()
+    idle: frozenset[str] = frozenset()
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """Its assertions, in order."""
+        return claims_of(self.node, self.helpers, self.idle)
+
+    @cached_property
+    def live(self) -> tuple[Claim, ...]:
+        """The claims that are reached and can fail."""
+        return tuple(claim for claim in self.claims if claim.counts)
+
+    @property
+    def strength(self) -> int:
+        """How much it claims in all."""
+        return sum(claim.strength for claim in self.live)
+
+    @property
+    def short_name(self) -> str:
+        """The name without the class."""
+        return self.name.rpartition(".")[2]
+
+    @cached_property
+    def body(self) -> str:
+        """Its statements as text, without the docstring; "" where it does nothing."""
+        documented = ast.get_docstring(self.node, clean=False) is not None
+        text = "\n".join(map(unparse, self.node.body[documented:]))
+        return "" if text in {"pass", "..."} else text
+
+    @cached_property
+    def decorators(self) -> tuple[ast.expr, ...]:
+        """Its decorators, then those of its class."""
+        return (*self.node.decorator_list, *(self.owner.decorator_list if self.owner else ()))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that it calls, reads from or imports, without those of every test."""
+        names: set[str] = set()
+        for node in ast.walk(self.node):
+            match node:
+                case ast.Attribute(attr=name) | ast.Name(id=name):
+                    names.add(name)
+                case ast.Import() | ast.ImportFrom():
+                    modules = [alias.name.rpartition(".")[2] for alias in node.names]
+                    names |= {*modules, *(f"{module}.py" for module in modules)}
+                    if isinstance(node, ast.ImportFrom) and node.module:
+                        names.add(f"{node.module.rpartition('.')[2]}.py")
+                case ast.keyword(arg=name):
+                    names.add(f"{name}=")
+                case ast.Constant(value=value) if str(value).isidentifier():
+                    names.add(str(value))
+        return frozenset(names - _EVERYWHERE)
+
+    def finding(self, rule: str, message: str, at: ast.AST | int | None = None) -> Finding:
+        """Return what a rule says of it, at its head or at a place in it."""
+        return finding(rule, self.path, self.node if at is None else at, message)
+
+    def is_same(self, other: Test | None) -> bool:
+        """Return whether another function has the same source."""
+        return other is not None and other.source == self.source
+
+    def likeness(self, other: Test) -> float:
+        """Return the share of the names of both that they have in common."""
+        either = self.names | other.names
+        return len(self.names & other.names) / len(either) if either else 0.0
+
+
+@dataclass(frozen=True)
+class Module:
+    """One parsed test module; `frame` is its text without the functions."""
+
+    path: str
+    tree: ast.Module
+    tests: tuple[Test, ...]
+    frame: str
+
+    @cached_property
+    def by_name(self) -> dict[str, Test]:
+        """Functions by qualified name; of several with one name the last one counts."""
+        return {test.name: test for test in self.tests}
+
+    def value(self, name: str) -> ast.expr | None:
+        """Return what the module assigns to a name at its top level, last."""
+        value = None
+        for node in self.tree.body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and name in map(
+                name_of, assigned(node)
+            ):
+                value = node.value
+        return value
+
+
+Modules = dict[str, Module]
+
+
+def cases(test: Test, module: Module | None = None) -> list[str]:
+    """Return the parameter sets that a test is run with, as text; given its module, also those
+    that it has a name for."""
+    texts: list[str] = []
+    for decorator in test.decorators:
+        if not isinstance(decorator, ast.Call):
+            continue
+        if decorator_name(decorator) == "example":
+            texts.append(unparse(decorator))
+        elif decorator_name(decorator) == "parametrize" and len(decorator.args) > 1:
+            values = decorator.args[1]
+            if isinstance(values, ast.Name) and module is not None:
+                values = module.value(values.id) or values
+            if isinstance(values, ast.List | ast.Tuple | ast.Set):
+                texts += map(unparse, values.elts)
+    return texts
+
+
+def read_module(
+    path: str, text: str | None, settings: Settings, *, runs: bool = True
+) -> Module | None:
+    """Return the module's functions; None if it is not valid Python. `runs`: it is collected."""
+    tree = parse(text)
+    if tree is None:
+        return None
+    functions = list(_functions(tree.body))
+    helpers, idle = _asserting(functions)
+    outside = dict(enumerate((text or "").split("\n"), 1))
+    tests = []
+    for owner, node in functions:
+        name = f"{owner.name}.{node.name}" if owner else node.name
+        collected = runs and _is_collected(node, owner, tree, settings)
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        lines = range(first, (node.end_lineno or node.lineno) + 1)
+        source = "\n".join(outside.pop(number, "") for number in lines)
+        tests.append(Test(path, name, node, owner, collected, source, helpers, idle))
+    return Module(path, tree, tuple(tests), "\n".join(outside.values()))
+
+
+def _is_collected(
+    node: Function, owner: ast.ClassDef | None, tree: ast.Module, settings: Settings
+) -> bool:
+    if any(decorator_name(decorator) == "fixture" for decorator in node.decorator_list):
+        return False
+    if owner is not None and not _is_test_class(owner, tree, settings):
+        return False
+    if owner is not None and _is_unittest(owner):
+        return node.name.startswith("test")
+    return _matches(node.name, settings.patterns("python_functions"))
+
+
+def _is_test_class(node: ast.ClassDef, tree: ast.Module, settings: Settings) -> bool:
+    """Return whether tests of this class run: by its name, its bases, or as the base of others."""
+    for statement in node.body:
+        if isinstance(statement, ast.Assign):
+            value = constant(statement.value)
+            if value and not value[0] and "__test__" in map(name_of, statement.targets):
+                return False
+    if _is_unittest(node):
+        return True
+    has_init = any(isinstance(s, ast.FunctionDef) and s.name == "__init__" for s in node.body)
+    if _matches(node.name, settings.patterns("python_classes")) and not has_init:
+        return True
+    return node.name.endswith(("Mixin", "Base")) or any(
+        isinstance(other, ast.ClassDef)
+        and other.lineno > node.lineno  # which also ends classes that name each other as bases
+        and node.name in map(name_of, other.bases)
+        and _is_test_class(other, tree, settings)
+        for other in tree.body
+    )
+
+
+def _is_unittest(node: ast.ClassDef) -> bool:
+    return any(name_of(base).endswith(("TestCase", "Test", "Tests")) for base in node.bases)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(name.startswith(pattern.rstrip("*")) for pattern in patterns)
+
+
+def _asserting(
+    functions: list[tuple[ast.ClassDef | None, Function]],
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the functions other than tests that assert, directly or not; then the rest."""
+    others = {node.name: node for _, node in functions if not node.name.startswith("test")}
+    asserting: set[str] = set()
+    while True:
+        idle = others.keys() - asserting
+        more = {
+            name
+            for name in idle
+            if any(claim.counts for claim in claims_of(others[name], asserting, idle))
+        }
+        if not more:
+            return frozenset(asserting), frozenset(idle)
+        asserting |= more
+
+
+def _functions(body: list[ast.stmt]) -> Iterator[tuple[ast.ClassDef | None, Function]]:
+    """Yield every function that a module defines, on any branch that can be taken."""
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield None, node
+            case ast.ClassDef():
+                for _, method in _functions(node.body):
+                    yield node, method
+            case ast.If(test=test, body=inside, orelse=otherwise):
+                value = constant(test)
+                if value is None or value[0]:
+                    yield from _functions(inside)
+                if value is None or not value[0]:
+                    yield from _functions(otherwise)
+            case ast.Try(body=inside, handlers=handlers, orelse=otherwise):
+                for block in (inside, *(handler.body for handler in handlers), otherwise):
+                    yield from _functions(block)
+            case ast.With(body=inside):
+                yield from _functions(inside)
