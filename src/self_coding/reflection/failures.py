@@ -63,13 +63,19 @@ def read_failure(
         frame = raised.inside[-1] if raised.inside else Frame(cause.file, 0, cause.function)
         digest = hashlib.sha256(normalised(raised.message).encode("utf-8", "replace")).hexdigest()
         signature = f"{raised.exception}@{frame.path}:{frame.function}#{digest[:8]}"
+    assertion = ""
+    if raised.exception in ASSERTIONS:
+        code = raised.inside[-1].code if raised.inside else ""
+        body = "\n".join(raised.details) or raised.message
+        text = f"{code}\n{body}" if code and code not in body else body
+        assertion = _first_lines(text.strip(), _LONGEST_ASSERTION)
     location = _location(failed, raised.exception) or _location(failed, "")
     return Failure(
         failing_tests=tuple(dict.fromkeys(test.id for test in failed if test.id)),
         exception=raised.exception,
         message=_first_lines(raised.message, 500),
         location=location,
-        assertion=_assertion(raised) if raised.exception in ASSERTIONS else "",
+        assertion=assertion,
         root_cause_file=cause.file,
         root_cause_function=cause.function,
         related=cause.related,
@@ -91,7 +97,16 @@ def failed_tests(
         # A program that is not a test runner: its last traceback ended it.
         raised = [one for one in read_exceptions(text.split("\n")) if one.exception]
         failed = [FailedTest(id="", raised=one) for one in raised[-1:]]
-    roots = _roots(text, root, failed, files_modified)
+    # Directories whose absolute paths are the repository's: given, printed, or recognised.
+    absolute = sorted({frame.path for test in failed for frame in test.raised.frames})
+    printed = (line["path"].strip() for line in _ROOT.finditer(text))
+    recognised = (
+        path[: -len(file) - 1]
+        for path in absolute
+        for file in files_modified
+        if path.startswith("/") and path.endswith(f"/{file}")
+    )
+    roots = [one for one in dict.fromkeys([root.rstrip("/"), *printed, *recognised]) if one]
     paths = {frame.path for test in failed for frame in test.raised.inside}
     known = bool(roots) or any(not path.startswith("/") for path in paths)
     return [
@@ -129,15 +144,6 @@ def _place(raised: Raised) -> str:
             return f"{one.inside[-1].path}:{one.inside[-1].line}"
     syntax = raised.syntax
     return f"{syntax.path}:{syntax.line}" if syntax is not None and syntax.inside else ""
-
-
-def _assertion(raised: Raised) -> str:
-    """The failed assertion with its values."""
-    code = raised.inside[-1].code if raised.inside else ""
-    body = "\n".join(raised.details) or raised.message
-    if code and code not in body:
-        body = f"{code}\n{body}"
-    return _first_lines(body.strip(), _LONGEST_ASSERTION)
 
 
 def _first_lines(text: str, limit: int) -> str:
@@ -183,22 +189,6 @@ def _crash(text: str) -> list[FailedTest]:
 
 def _frames(text: str) -> tuple[Frame, ...]:
     return tuple(frame for one in read_exceptions(text.split("\n")) for frame in one.frames)
-
-
-def _roots(
-    text: str, root: str, failed: Sequence[FailedTest], files_modified: Sequence[str]
-) -> tuple[str, ...]:
-    """Directories whose absolute paths are the repository's: given, printed, or recognised."""
-    given = [root.rstrip("/")] if root else []
-    printed = [line["path"].strip() for line in _ROOT.finditer(text)]
-    paths = {frame.path for test in failed for frame in test.raised.frames}
-    seen = [
-        path[: -len(file) - 1]
-        for path in sorted(paths)
-        for file in files_modified
-        if path.startswith("/") and path.endswith(f"/{file}")
-    ]
-    return tuple(dict.fromkeys(one for one in [*given, *printed, *seen] if one))
 
 
 def _relative(raised: Raised, roots: Sequence[str], *, known: bool) -> Raised:

@@ -180,34 +180,62 @@ class Features:
     parts: frozenset[str]
     module: str
 
+    @classmethod
+    def of(cls, test: FailedTest) -> Features:
+        """Return the features of one failing test."""
+        raised = test.raised
+        # What an exception was raised `from` is nearer to the fault than the exception itself;
+        # what was being handled when it was raised is not.
+        earlier = tuple(frame for cause in raised.causes for frame in cause.inside)
+        frames = (*raised.inside, *earlier) if raised.direct else (*earlier, *raised.inside)
+        tests = tuple(frame for frame in frames if is_test_path(frame.path))
+        text = " ".join([*(frame.code for frame in frames), *_failed_lines(raised), raised.message])
+        failing = " ".join(_test_lines(raised))
+        operators = frozenset(method for sign, method in _OPERATORS if sign in failing)
+        path = test.id.partition("::")[0]
+        if not path.endswith(".py"):
+            path = tests[0].path if tests else ""
+        return cls(
+            test=test,
+            source=tuple(frame for frame in frames if not is_test_path(frame.path)),
+            tests=tests,
+            words=(frozenset(_WORD.findall(text)) - _EVERYDAY) | operators,
+            parts=frozenset(_parts(test.id.partition("[")[0])),
+            module=_stem(path),
+        )
+
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The test's frames, then the source's."""
         return self.tests + self.source
 
+    def frames_in(self, path: str) -> list[Frame]:
+        """Return the frames in one file."""
+        return [frame for frame in self.frames if frame.path == path]
 
-def _features(test: FailedTest) -> Features:
-    raised = test.raised
-    # What an exception was raised `from` is nearer to the fault than the exception itself; what
-    # was being handled when it was raised is not.
-    earlier = tuple(frame for cause in raised.causes for frame in cause.inside)
-    frames = (*raised.inside, *earlier) if raised.direct else (*earlier, *raised.inside)
-    source = tuple(frame for frame in frames if not is_test_path(frame.path))
-    tests = tuple(frame for frame in frames if is_test_path(frame.path))
-    text = " ".join([*(frame.code for frame in frames), *_failed_lines(raised), raised.message])
-    failing = " ".join(_test_lines(raised))
-    operators = frozenset(method for sign, method in _OPERATORS if sign in failing)
-    path = test.id.partition("::")[0]
-    if not path.endswith(".py"):
-        path = tests[0].path if tests else ""
-    return Features(
-        test=test,
-        source=source,
-        tests=tests,
-        words=(frozenset(_WORD.findall(text)) - _EVERYDAY) | operators,
-        parts=frozenset(_parts(test.id.partition("[")[0])),
-        module=_stem(path),
-    )
+    def functions(self) -> dict[str, float]:
+        """Return the functions that the failing lines call or the test's name names, weighted."""
+        weights: dict[str, float] = {}
+        # TestFilterByLevel, test_typedkey: the test's own name may name its subject.
+        names = self.test.id.partition("[")[0].split("::")[1:]
+        if names:
+            words = names[-1].removeprefix("test_").split("_")
+            if len(words) < 3:
+                weights["_".join(words)] = 0.3 / len(words)
+            about = _parts(names[0].removeprefix("Test").removesuffix("Test"))
+            if len(names) > 1 and 1 < len(about) < 5:
+                weights.setdefault("_".join(about), 0.45)
+        # A function that the failing lines call is the likelier the nearer to the test's name.
+        near = self.parts | _plural(self.parts)
+        lines = [*_test_lines(self.test.raised), *self.test.raised.details]
+        for late, line in enumerate(lines):
+            for call in _CALL.finditer(line):
+                name = call[2]
+                if name in _EVERYDAY or name.startswith(("assert", "test_")):
+                    continue
+                if "pytest." not in call[1]:
+                    weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & near) + 0.01 * late
+        return weights
 
 
 def _failed_lines(raised: Raised) -> list[str]:
@@ -259,7 +287,7 @@ def locate(
 ) -> Cause:
     """Return the file and function the evidence points to, and whether the change is among it."""
     hunks = read_hunks(diff)
-    tests = [_features(test) for test in failed]
+    tests = [Features.of(test) for test in failed]
     if not tests:
         return Cause()
     # A test whose block was cut says little beside those that show frames.
@@ -284,56 +312,44 @@ def _score(
     importers: Mapping[str, Collection[str]] | None,
 ) -> float:
     """How much one failing test points to one changed file."""
-    score = _by_frames(path, test, hunks) + _by_change(path, test, hunks)
+    is_test = is_test_path(path)
+    own = test.frames_in(path)
+    score = 0.0
+    # Frames: the deepest one in the file counts, less for each frame that is deeper.
+    frames = test.frames if is_test else test.source
+    depth = next((n for n, frame in enumerate(reversed(frames)) if frame.path == path), None)
+    if depth is not None:
+        score = (_TEST_FRAME if is_test else _LAST_FRAME) * float(_FADE**depth)
+        names = {hunk.function for hunk in hunks}
+        if names and MODULE not in names:
+            # Where the diff is known, a frame in a function that it did not touch is worth less.
+            touched = ("", *names, *_SYNTHETIC)
+            if not any(f.function in touched or any(h.holds(f) for h in hunks) for f in own):
+                score *= _UNTOUCHED_FRAME
+    # The change itself: touched functions and lines in frames, words shared with failing lines.
+    for hunk in hunks:
+        if hunk.function != MODULE and any(frame.function == hunk.function for frame in own):
+            score += _TOUCHED_FUNCTION
+        if any(hunk.holds(frame) for frame in own):
+            score += _TOUCHED_LINE
+        if hunk.function in test.words:
+            score += _TOUCHED_NAME
+        score += _TOUCHED_WORD * min(2, len((hunk.words & test.words) - _EVERYDAY))
+        parts = set(_parts(hunk.function))
+        if parts and parts <= test.parts:
+            score += _TOUCHED_NAME
     syntax = test.test.raised.syntax
     if syntax is not None and syntax.path == path:
         score += _SYNTAX
-    if not is_test_path(path):
+    if not is_test:
         score += _by_name(path, test) * (_NAMES_BESIDE_FRAMES if test.source else 1.0)
     if importers is not None and test.test.id.partition("::")[0] in importers.get(path, ()):
         score += _IMPORTED
     return score
 
 
-def _by_frames(path: str, test: Features, hunks: Sequence[Hunk]) -> float:
-    """The deepest frame in the file counts, less for each frame that is deeper."""
-    is_test = is_test_path(path)
-    frames = test.frames if is_test else test.source
-    depth = next((n for n, frame in enumerate(reversed(frames)) if frame.path == path), None)
-    if depth is None:
-        return 0.0
-    score = (_TEST_FRAME if is_test else _LAST_FRAME) * float(_FADE**depth)
-    # Where the diff is known, a frame in a function that it did not touch is worth less.
-    names = {hunk.function for hunk in hunks}
-    if not hunks or MODULE in names:
-        return score
-    for frame in test.frames:
-        in_function = frame.function in ("", *names, *_SYNTHETIC)
-        if frame.path == path and (in_function or any(hunk.holds(frame) for hunk in hunks)):
-            return score
-    return score * _UNTOUCHED_FRAME
-
-
-def _by_change(path: str, test: Features, hunks: Sequence[Hunk]) -> float:
-    """What the diff itself adds: touched functions and lines in frames, shared words."""
-    score = 0.0
-    frames = [frame for frame in test.frames if frame.path == path]
-    for hunk in hunks:
-        if hunk.function != MODULE and any(frame.function == hunk.function for frame in frames):
-            score += _TOUCHED_FUNCTION
-        if any(hunk.holds(frame) for frame in frames):
-            score += _TOUCHED_LINE
-        if hunk.function in test.words:
-            score += _TOUCHED_NAME
-        shared = (hunk.words & test.words) - _EVERYDAY
-        score += _TOUCHED_WORD * min(2, len(shared))
-        named = set(_parts(hunk.function))
-        if named and named <= test.parts:
-            score += _TOUCHED_NAME
-    return score
-
-
 def _by_name(path: str, test: Features) -> float:
+    """What the file's name is worth beside the test's module and name."""
     stem = _stem(path)
     if stem == "init":
         return _PACKAGE
@@ -371,7 +387,7 @@ def _function(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> st
     """The function of `path` that most failing tests point to: by frames, hunks, else names."""
     votes: dict[str, float] = {}
     for test in tests:
-        frames = [frame for frame in test.frames if frame.path == path]
+        frames = test.frames_in(path)
         real = [frame.function for frame in frames if frame.function not in ("", *_SYNTHETIC)]
         candidates: dict[str, float] = {}
         for outwards, name in enumerate(reversed(real)):
@@ -383,36 +399,9 @@ def _function(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> st
             weight += 0.5 * (hunk.function in test.words)
             weight += 0.1 * min(3, len((hunk.words & test.words) - _EVERYDAY))
             candidates[hunk.function] = max(weight, candidates.get(hunk.function, 0.0))
-        for name, weight in (candidates or {**_namesakes(test), **_called(test)}).items():
+        for name, weight in (candidates or test.functions()).items():
             votes[name] = votes.get(name, 0.0) + weight
     return max(votes, key=lambda name: votes[name]) if votes else ""
-
-
-def _called(test: Features) -> dict[str, float]:
-    """Functions that the failing lines of the test call, the likelier the nearer to its name."""
-    weights: dict[str, float] = {}
-    about = test.parts | _plural(test.parts)
-    lines = [*_test_lines(test.test.raised), *test.test.raised.details]
-    for late, line in enumerate(lines):
-        for call in _CALL.finditer(line):
-            name = call[2]
-            if name in _EVERYDAY or name.startswith(("assert", "test_")) or "pytest." in call[1]:
-                continue
-            weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & about) + 0.01 * late
-    return weights
-
-
-def _namesakes(test: Features) -> dict[str, float]:
-    """Functions that the test's own name may name: TestFilterByLevel, test_typedkey."""
-    names = test.test.id.partition("[")[0].split("::")[1:]
-    if not names:
-        return {}
-    words = names[-1].removeprefix("test_").split("_")
-    weights = {"_".join(words): 0.3 / len(words)} if len(words) < 3 else {}
-    about = _parts(names[0].removeprefix("Test").removesuffix("Test")) if len(names) > 1 else []
-    if 1 < len(about) < 5:
-        weights.setdefault("_".join(about), 0.45)
-    return weights
 
 
 def _outside_the_change(tests: Sequence[Features], *, related: bool | None) -> Cause:

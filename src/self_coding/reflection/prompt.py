@@ -55,6 +55,19 @@ def message(
         for frame in (main.raised.inside[-4:] if main is not None else ())
     ]
     frames.append(failure.assertion or failure.message)
+    # The hunks nearest to the failure first; the diff as it is where none can be read.
+    through = {frame.function for test in failed for frame in test.raised.inside}
+
+    def distance(item: tuple[str, Hunk]) -> tuple[bool, bool]:
+        path, hunk = item
+        return path != failure.root_cause_file, hunk.function not in through
+
+    diff = redact(attempt.diff[:_DIFF])
+    hunks = [(path, hunk) for path, many in read_hunks(diff).items() for hunk in many]
+    near = [
+        shorten(f"{path} in {hunk.function}\n{hunk.text}", 900)
+        for path, hunk in sorted(hunks, key=distance)[:6]
+    ]
     tail = redact(attempt.test_results[-_TAIL - _MARGIN :]).rstrip()
     if len(tail) > _TAIL:  # from a whole line on
         tail = "...\n" + tail[-_TAIL:].partition("\n")[2]
@@ -73,7 +86,7 @@ def message(
         quoted("failing run, as read from its output", facts(failure), 1_700),
         quoted("last frames and assertion", "\n".join(frames), 1_500),
         quoted("failure analysis", attempt.failure_analysis, 500),
-        quoted("diff of what was touched", _diff(attempt.diff[:_DIFF], failure, failed), 1_700),
+        quoted("diff of what was touched", "\n".join(near) or diff, 1_700),
         quoted("end of the test output", tail, 1_000),
         *(["Earlier attempts at alike tasks:", *past] if past else []),
         f"Retries so far: {attempt.retry_count}. {_ASK[attempt.outcome]}",
@@ -88,20 +101,6 @@ def quoted(origin: str, text: str, limit: int) -> str:
         return ""
     lines = [f"> {line}" for line in shorten(clean, limit).splitlines()]
     return "\n".join([f"[{origin}]", *lines])
-
-
-def _diff(diff: str, failure: Failure, failed: Sequence[FailedTest]) -> str:
-    """The hunks nearest to the failure first; of the others only where they are."""
-    through = {frame.function for test in failed for frame in test.raised.inside}
-
-    def far(item: tuple[str, Hunk]) -> tuple[bool, bool]:
-        path, hunk = item
-        return path != failure.root_cause_file, hunk.function not in through
-
-    diff = redact(diff)
-    hunks = [(path, hunk) for path, many in read_hunks(diff).items() for hunk in many]
-    blocks = [f"{path} in {hunk.function}\n{hunk.text}" for path, hunk in sorted(hunks, key=far)]
-    return "\n".join(shorten(block, 900) for block in blocks[:6]) if blocks else diff
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ def reflection(
         ]
     else:
         advice = [attempt.failure_analysis, _advice(failure)]
+        evidence = ["## What failed", facts(failure)] if facts(failure) else []
+        if evidence and failure.assertion:
+            shown = failure.assertion.splitlines()[:12]
+            evidence += ["Assertion:", *(f"    {line}" for line in shown)]
         if attempt.outcome is Outcome.ROLLBACK:
             credit = "Rollback is preferable to shipping broken code."
             files = f"- Files restored: {files}"
@@ -43,7 +47,7 @@ def reflection(
             advice.insert(1, f"{tries} retries so far.")
         parts = [
             f"## What went well\n- {credit}\n{files}",
-            _what_failed(failure),
+            "\n".join(evidence),
             "\n".join(["## What could be improved", *(f"- {point}" for point in advice if point)]),
         ]
     if seen:
@@ -84,15 +88,6 @@ def facts(failure: Failure) -> str:
         if value
     ]
     return "\n".join(lines)
-
-
-def _what_failed(failure: Failure) -> str:
-    """The evidence, labelled; the assertion below it as it was printed."""
-    evidence = facts(failure)
-    if not evidence:
-        return ""
-    shown = [f"    {line}" for line in failure.assertion.splitlines()[:12]]
-    return "\n".join(["## What failed", evidence, *(["Assertion:", *shown] if shown else [])])
 
 
 def _advice(failure: Failure) -> str:

@@ -99,15 +99,11 @@ def read_output(output: str) -> list[FailedTest]:
     heads = any(_UNITTEST_RULE.match(a) and _UNITTEST_HEAD.match(b) for a, b in pairwise(lines))
     if heads:
         return _read_unittest(lines)
-    return _read_pytest(lines) if _MARKS.search(output) is not None else []
-
-
-def _read_pytest(lines: list[str]) -> list[FailedTest]:
-    """The failing tests of a run, in the summary's order, each with what was raised in it."""
+    if _MARKS.search(output) is None:
+        return []
     blocks, summary = _divide(lines)
     named = _named(lines, summary, {block.title for block in blocks if block.title})
-    failed = _joined(named, blocks, lines)
-    return failed or _without_tests(lines)
+    return _joined(named, blocks, lines) or _without_tests(lines)
 
 
 def _divide(lines: Iterable[str]) -> tuple[list[_Block], list[str]]:
@@ -296,28 +292,23 @@ def _rebuilt(title: str, raised: Raised, lines: list[str]) -> str:
 
 
 def _completed(test: FailedTest, named: list[_Named], failed: list[FailedTest]) -> FailedTest:
-    """A test whose block is missing, with what the summary's reason still tells."""
+    """A test whose block is missing, with what the summary's reason still says."""
     if test.raised.exception:
         return test
     reason = next((one.reason for one in named if one.id == test.id), "")
-    known = [other.raised.exception for other in failed if other.raised.exception]
-    exception, message = _from_reason(reason, known)
+    exception, message = "", reason
+    if reason.startswith("assert"):
+        exception = "AssertionError"
+    elif (parts := split_raised(reason)) is not None and not parts[0].endswith(".."):
+        exception, message = parts
+    elif reason.endswith("..."):  # pytest cuts the reason at the terminal's width
+        stem = reason.removesuffix("...").rpartition(".")[2]
+        seen = [other.raised.exception for other in failed if other.raised.exception]
+        match = next((name for name in [*seen, *_COMMON] if stem and name.startswith(stem)), "")
+        if match:
+            exception, message = match, ""
     raised = replace(test.raised, exception=exception, message=test.raised.message or message)
     return replace(test, raised=raised)
-
-
-def _from_reason(reason: str, known: list[str]) -> tuple[str, str]:
-    """Type and message in a summary's reason, which pytest cuts at the terminal's width."""
-    if reason.startswith("assert"):
-        return "AssertionError", reason
-    if (named := split_raised(reason)) is not None and not named[0].endswith(".."):
-        return named
-    stem = reason.removesuffix("...").rpartition(".")[2] if reason.endswith("...") else ""
-    if stem:
-        for name in [*known, *_COMMON]:
-            if name.startswith(stem):
-                return name, ""
-    return "", reason
 
 
 def _without_tests(lines: list[str]) -> list[FailedTest]:
@@ -349,15 +340,14 @@ def _read_unittest(lines: list[str]) -> list[FailedTest]:
         if where and not where.startswith("unittest.loader._FailedTest"):
             # Before 3.11 the runner left the method out of the dotted name.
             name = where if where.endswith(f".{name}") else f"{where}.{name}"
-        raised = read_exceptions(_unittest_body(lines[start + 1 : end]))
+        # The traceback is between the dashes below the head and the next rule of any kind.
+        body = lines[start + 1 : end]
+        dashes = [number for number, line in enumerate(body) if _UNITTEST_DASHES.match(line)]
+        first = dashes[0] + 1 if dashes else 0
+        last = next((number for number in dashes if number >= first), len(body))
+        last = next((n for n in range(first, last) if _UNITTEST_RULE.match(body[n])), last)
+        raised = read_exceptions(
+            line for line in body[first:last] if not line.startswith(("Stdout:", "Stderr:"))
+        )
         tests.setdefault(name, FailedTest(id=name, raised=raised[-1] if raised else Raised()))
     return list(tests.values())
-
-
-def _unittest_body(lines: list[str]) -> list[str]:
-    """The traceback between the dashes below a head and the next rule of any kind."""
-    rules = [number for number, line in enumerate(lines) if _UNITTEST_DASHES.match(line)]
-    start = rules[0] + 1 if rules else 0
-    end = next((number for number in rules if number >= start), len(lines))
-    end = next((n for n in range(start, end) if _UNITTEST_RULE.match(lines[n])), end)
-    return [line for line in lines[start:end] if not line.startswith(("Stdout:", "Stderr:"))]
