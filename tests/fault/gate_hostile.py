@@ -230,6 +230,16 @@ PROGRAMS = (
         lambda world, _: not os.path.ismount(world.root) and world.result == "",
     ),
     Program(
+        "write kernel settings",
+        "written = False\n"
+        "for path in ('/proc/sys/kernel/core_pattern', '/proc/sys/vm/swappiness',\n"
+        "             '/proc/sys/kernel/sysrq', '/sys/kernel/mm/ksm/run'):\n"
+        "    try:\n        same = open(path).read()\n        open(path, 'w').write(same)\n"
+        "        written = True\n    except OSError:\n        pass\n"
+        "if written:\n    done()",
+        _no_result,
+    ),
+    Program(
         "trace another process",
         "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
         "assert libc.ptrace(16, world['victim'], 0, 0) == 0\ndone()",

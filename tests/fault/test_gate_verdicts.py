@@ -69,6 +69,35 @@ def test_other_commands_count_by_their_exit_status(repo, command, passed):
     assert "exit status" in report.reason
 
 
+@pytest.mark.parametrize("more", ["", " -p xdist -n 2", " --tb=no"])
+def test_a_failure_is_reported_in_parts(repo, more):
+    """Path, line, message and calls of a failure come as values, relative to the tree."""
+    deep = "def outer(n):\n    return inner(n)\n\n\ndef inner(n):\n    return 1 // n\n"
+    test = (
+        "import unittest\nfrom deep import outer\n\n\ndef test_deep():\n    outer(0)\n\n\n"
+        "class TestCase(unittest.TestCase):\n    def test_equal(self):\n"
+        "        self.assertEqual(1, 2)\n"
+    )
+    gone = {"test_gone.py": "import no_such\n", "test_bad.py": "x = 1\ndef (:\n"}
+    commit = repo.commit({"deep.py": deep, "test_d.py": test} | gone)
+    report = repo.run(commit, command=PYTEST + more)
+    failures = {one.id: one.failure for one in report.tests}
+    deepest = failures["test_d.py::test_deep"]
+    assert (deepest.path, deepest.line) == ("deep.py", 6)
+    assert deepest.message.startswith("ZeroDivisionError: ")
+    assert [(one.path, one.line, one.function) for one in deepest.entries] == [
+        ("test_d.py", 6, "test_deep"),
+        ("deep.py", 2, "outer"),
+        ("deep.py", 6, "inner"),
+    ]
+    method = failures["test_d.py::TestCase::test_equal"]
+    assert (method.path, method.line, len(method.entries)) == ("test_d.py", 11, 1)
+    assert method.message == "AssertionError: 1 != 2"
+    assert (failures["test_gone.py"].path, failures["test_gone.py"].line) == ("test_gone.py", 1)
+    assert failures["test_gone.py"].message == "ModuleNotFoundError: No module named 'no_such'"
+    assert (failures["test_bad.py"].path, failures["test_bad.py"].line) == ("test_bad.py", 2)
+
+
 def test_a_red_base_lets_a_good_change_land_and_stops_a_bad_one(repo):
     """On a red base only new failures count, by test id."""
     base = repo.commit(FILES | {"tests/test_old.py": OLD_RED})
@@ -114,6 +143,27 @@ def test_no_tests_is_not_green(repo):
     assert "no test was collected" in report.reason
 
 
+BROKEN = "from gone import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n"
+
+
+@pytest.mark.parametrize(
+    "test", [BROKEN, OLD_RED, "import pytest\n\n\ndef test_later():\n    pytest.skip('later')\n"]
+)
+def test_a_suite_of_which_no_test_passed_proves_nothing(repo, test):
+    """What failed before, cannot be collected or is skipped is no proof that a change works."""
+    base = repo.commit({"calc.py": CODE, "tests/test_calc.py": test})
+    report = repo.run(repo.commit({"calc.py": CODE.replace("+", "-")}), base)
+    assert not report.passed
+    assert "no test passed, so nothing was proved" in report.reason
+    assert "make at least one test pass" in report.reason
+
+
+def test_a_file_that_cannot_be_collected_is_not_a_test(repo):
+    """The number of tests counts outcomes of tests, not of files."""
+    report = repo.run(repo.commit(FILES | {"tests/test_gone.py": BROKEN}))
+    assert (len(report.tests), report.ran) == (2, 1)
+
+
 def test_a_flaky_old_test_does_not_block(repo, tmp_path):
     """A test of the base that fails and then passes on one tree is flaky, and said so."""
     flaky = (
@@ -143,7 +193,7 @@ def test_a_new_flaky_test_blocks(repo):
 
 def test_quarantine_ends_on_its_day(repo):
     """A test set aside does not count until its day, and counts again afterwards."""
-    base = repo.commit(FILES)
+    base = repo.commit(FILES | {"tests/test_more.py": "def test_more():\n    pass\n"})
     bad = repo.commit({"calc.py": CODE.replace("+", "-")})
     gate = repo.gate()
     test = "tests/test_calc.py::test_add"

@@ -73,6 +73,12 @@ def arguments(box: Box, binary: str, command: str) -> tuple[list[str], list[int]
     argv = [binary, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     argv += ["--share-net"] if box.network else []
     argv += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    # As root the tests hold the host's uid 0, which alone decides on writes to /proc/sys: a
+    # core_pattern with a pipe is a program that the host runs as root. bwrap covers such folders
+    # only where access(2) says they are writable, which it denies for /proc/sys itself.
+    argv += ["--ro-bind", "/proc/sys", "/proc/sys"]
+    for folder in ("/proc/fs", "/proc/acpi", "/proc/scsi", "/sys"):
+        argv += ["--ro-bind-try", folder, folder]
     size = str(box.file_bytes or _TMP_BYTES)
     for folder in ("/dev/shm", *map(str, hidden_folders())):  # noqa: S108
         argv += ["--size", size, "--tmpfs", folder]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from self_coding.values.verdicts import TestResult
+from self_coding.values.verdicts import TestFailure, TestResult, TraceEntry
 
 KEY_BYTES = 32
 _WORST = ("error", "failed", "xpassed", "passed", "xfailed", "skipped")
@@ -122,8 +122,16 @@ def _apply(reading: _Reading, session: _Session, kind: str, value: object) -> No
             reading.collected.update(dict.fromkeys(map(str, ids)))
         case "start", str(node):
             reading.started[node] = None
-        case "result", [str(node), str(when), str(outcome), int() | float() as seconds, str(text)]:
-            _add(reading.results, node, _named(when, outcome), float(seconds), text)
+        case "result", [str(node), str(when), str(outcome), float(seconds), str(text), failure]:
+            named = "error" if outcome == "failed" and when != "call" else outcome
+            result = TestResult(
+                id=node,
+                outcome=named,
+                seconds=seconds,
+                message=text,
+                failure=_failure(failure),
+            )
+            _add(reading.results, result)
         case "state", dict(state):
             for name, found in reading.states.items():
                 given = state[name]
@@ -140,21 +148,22 @@ def _apply(reading: _Reading, session: _Session, kind: str, value: object) -> No
             raise ValueError(kind)
 
 
-def _named(when: str, outcome: str) -> str:
-    """pytest's own name for what happened: a failure outside the test itself is an error."""
-    return "error" if outcome == "failed" and when != "call" else outcome
+def _failure(value: object) -> TestFailure | None:
+    match value:
+        case [str(path), int(line), str(message), list(entries)]:
+            calls = tuple(TraceEntry(str(p), int(n), str(f)) for p, n, f in entries)
+            return TestFailure(path=path, line=line, message=message, entries=calls)
+    return None
 
 
-def _add(
-    results: dict[str, TestResult], node: str, outcome: str, seconds: float, text: str
-) -> None:
-    """Keep the worst of what one test reported."""
-    before = results.get(node)
-    if before is not None:
-        seconds += before.seconds
-        if _WORST.index(before.outcome) <= _WORST.index(outcome):
-            outcome, text = before.outcome, before.message
-    results[node] = TestResult(id=node, outcome=outcome, seconds=seconds, message=text)
+def _add(results: dict[str, TestResult], new: TestResult) -> None:
+    """Keep the worst of what one test reported, with the time of all its phases."""
+    old = results.get(new.id)
+    if old is None:
+        results[new.id] = new
+        return
+    worse = min(old, new, key=lambda one: _WORST.index(one.outcome))  # old where they are equal
+    results[new.id] = replace(worse, seconds=old.seconds + new.seconds)
 
 
 def _census(reading: _Reading, wrong: str) -> Census:

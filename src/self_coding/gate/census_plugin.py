@@ -6,7 +6,7 @@ key is read once from a pipe before any file of the tested tree is imported, and
 descriptor that child processes do not inherit. Code in the same process can defeat any such
 scheme with enough effort: the audit of the change is the other half.
 """
-# ruff: noqa: D103, PTH100, PTH109, PTH113, PTH116 - pytest documents hooks; os is loaded anyway
+# ruff: noqa: D103, PTH100, PTH109, PTH113, PTH116, PTH117, PTH120 - pytest documents hooks; os is loaded anyway
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ import json
 import os
 import re
 import sys
+import traceback
 import unittest
 from typing import TYPE_CHECKING, cast
 
+import _pytest
+import pluggy
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class _Node(Protocol):
         """A worker as pytest-xdist's controller sees it."""
@@ -36,7 +39,10 @@ ENVIRONMENT = "SELF_CODING_CENSUS"
 _WORKER = "self_coding_census_observer"
 _KEY_BYTES = 32
 _MESSAGE = 600
+_CALLS = 40  # of a traceback: the innermost ones
+_FAILURE = "self_coding_failure"  # an attribute of a report; pytest-xdist carries it over
 _CHUNK = 200
+_RUNNERS = tuple(os.path.dirname(str(one.__file__)) + os.sep for one in (_pytest, pluggy))
 _PLAIN = re.compile(r"(?:\A|(?:\A|\n)(?![@)])[^\n]*\n)(?:async )?def (\w+)")
 
 
@@ -153,6 +159,7 @@ class _Observer(_Selection):
 
     def __init__(self, settings: dict[str, object]) -> None:
         super().__init__(settings)
+        self.top = str(settings.get("top", ""))
         self.raised: set[str] = set()
         self.called: set[str] = set()
         self.rewritten: list[str] = []
@@ -165,6 +172,22 @@ class _Observer(_Selection):
         found = getattr(outcome, "excinfo", None)
         if found and not isinstance(found[1], pytest.skip.Exception):
             self.raised.add(item.nodeid)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+        outcome = yield
+        self.keep_failure(outcome.get_result(), call)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_make_collect_report(self) -> Generator[None, Any, None]:
+        outcome = yield
+        report = outcome.get_result()
+        self.keep_failure(report, getattr(report, "call", None))
+
+    def keep_failure(self, report: object, call: pytest.CallInfo[object] | None) -> None:
+        """Attach where it failed and why to a failed report, while its exception is at hand."""
+        if call is not None and call.excinfo is not None and getattr(report, "failed", False):
+            setattr(report, _FAILURE, _failure(call.excinfo.value, report, self.top))
 
     def note(self, report: pytest.TestReport) -> None:
         """Remember a pass that no call led to, or that the call did not mean."""
@@ -245,10 +268,11 @@ class _Recorder(_Observer):
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            text = getattr(report, "longreprtext", "")
-            self.send("result", [report.nodeid, "collect", "failed", 0.0, text[-_MESSAGE:]])
+            text = getattr(report, "longreprtext", "")[-_MESSAGE:]
+            failure = getattr(report, _FAILURE, None)
+            self.send("result", [report.nodeid, "collect", "failed", 0.0, text, failure])
         elif report.skipped:
-            self.send("result", [report.nodeid, "collect", "skipped", 0.0, ""])
+            self.send("result", [report.nodeid, "collect", "skipped", 0.0, "", None])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.send("start", nodeid)
@@ -263,8 +287,9 @@ class _Recorder(_Observer):
         if hasattr(report, "wasxfail"):
             outcome = "xpassed" if report.passed else "xfailed"
         text = "" if report.passed else getattr(report, "longreprtext", "")[-_MESSAGE:]
-        seconds = round(report.duration, 4)
-        self.send("result", [report.nodeid, report.when, outcome, seconds, text])
+        seconds = round(float(report.duration), 4)
+        failure = getattr(report, _FAILURE, None) if outcome == "failed" else None
+        self.send("result", [report.nodeid, report.when, outcome, seconds, text, failure])
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -273,6 +298,33 @@ class _Recorder(_Observer):
             self.send("state", self.state(session.config))
         failed = getattr(session, "testsfailed", 0)
         self.send("end", {"status": int(session.exitstatus), "failed": failed})
+
+
+def _failure(error: BaseException, report: object, top: str) -> list[object]:
+    """Return where an exception was raised, what it says, and the calls on the way there.
+
+    The traceback is read and not `longrepr`, whose entries have no functions, depend on `--tb`
+    and end inside unittest; what it hides is left out here, too.
+    """
+    while isinstance(error, pytest.Collector.CollectError) and error.__cause__ is not None:
+        error = error.__cause__  # what pytest wraps when a test file cannot be imported
+    calls = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = frame.f_code.co_filename
+        hidden = "__unittest" in frame.f_globals or frame.f_locals.get("__tracebackhide__") is True
+        if not hidden and not path.startswith((*_RUNNERS, "<frozen importlib")):
+            calls.append([_inside(path, top), line, frame.f_code.co_name])
+    crash = getattr(getattr(report, "longrepr", None), "reprcrash", None)
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    place = calls[-1][:2] if calls else ["", 0]
+    if isinstance(error, SyntaxError) and os.path.isabs(error.filename or ""):
+        place = [_inside(error.filename or "", top), error.lineno or 0]
+    message = str(getattr(crash, "message", "")) or text
+    return [*place, message[:_MESSAGE], calls[-_CALLS:]]
+
+
+def _inside(path: str, top: str) -> str:
+    return path[len(top) + 1 :] if top and path.startswith(top + os.sep) else path
 
 
 def _probe(names: Iterable[str]) -> dict[str, list[object]]:

@@ -18,6 +18,7 @@ from self_coding.values.verdicts import Finding
 NOTHING_COLLECTED = 5
 _SHOWN = 5  # names written out in a reason
 _RAN = frozenset({"passed", "failed", "error", "xpassed"})
+_PASSED = frozenset({"passed", "xpassed"})
 _LEFT_OUT = frozenset({"skipped", "xfailed"})
 _IMPORT = re.compile(r"\b(ImportError|ModuleNotFoundError|SyntaxError)\b")
 _DECIDING = frozenset(
@@ -157,6 +158,8 @@ def _reason(
     """Why the census of this run refuses the candidate; nothing when it does not."""
     census, status = evidence.census, evidence.exit_status
     word = "new failures" if base else "failures"
+    outcomes = {*census.outcomes.values(), *dict(evidence.retried).values()}
+    unproved = f": {_few(census.failures)} failed" if census.failures else ""
     worst = max(census.statuses, default=0)
     rules = (
         (new, f"tests failed: {len(new)} {word}: {_few(new)}"),
@@ -173,6 +176,12 @@ def _reason(
         (
             base is not None and base.timed_out and known,
             "the base's own run hit the time limit, so its failures prove nothing",
+        ),
+        (
+            # what failed before as well excuses nothing here: nobody knows that the code works
+            evidence.whole and not _PASSED & outcomes,
+            f"no test passed, so nothing was proved{unproved};"
+            " make at least one test pass first, or set the right test_command",
         ),
     )
     return next((reason for broken, reason in rules if broken), "")

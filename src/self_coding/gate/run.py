@@ -74,8 +74,8 @@ class Runner:
         roots = import_roots(path, self.top, python)
         names = import_names(path, roots)
         wanted: dict[str, object] = {"select": select, "collect_only": collect_only}
-        wanted["names"] = sorted(names)
         mount = self.top if self.at == "bwrap" else path
+        wanted |= {"names": sorted(names), "top": str(mount)}
         inside = python
         if setup is not None and python.is_relative_to(setup):
             inside = mount / python.relative_to(setup)

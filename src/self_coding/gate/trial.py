@@ -124,12 +124,12 @@ class _Trial:
 
     def report(self) -> GateReport:
         started = time.monotonic()
-        evidence, base, judgement = self._decide(self.first)
+        evidence, judgement = self._decide(self.first)
         if not evidence.whole and judgement.passed:  # the fast no was a flaky one
-            evidence, base, judgement = self._decide(())
-        return self._report(evidence, base, judgement, time.monotonic() - started)
+            evidence, judgement = self._decide(())
+        return self._report(evidence, judgement, time.monotonic() - started)
 
-    def _decide(self, first: tuple[str, ...]) -> tuple[Evidence, Evidence | None, Judgement]:
+    def _decide(self, first: tuple[str, ...]) -> tuple[Evidence, Judgement]:
         """Gather evidence of both sides, judge it, and run new failures again before they count."""
         key = self._key(self.tree)
         evidence = self.gate.memory.load(key) or self._test(key, first)
@@ -140,7 +140,7 @@ class _Trial:
             evidence = self._retry(evidence, again)
             self._keep(key, evidence)
             judgement = self._judge(evidence, base)
-        return evidence, base, judgement
+        return evidence, judgement
 
     @cached_property
     def runner(self) -> Runner:
@@ -301,9 +301,7 @@ class _Trial:
         ]
         return hashlib.sha256("\0".join(map(str, parts)).encode(errors="replace")).hexdigest()
 
-    def _report(
-        self, evidence: Evidence, base: Evidence | None, judgement: Judgement, seconds: float
-    ) -> GateReport:
+    def _report(self, evidence: Evidence, judgement: Judgement, seconds: float) -> GateReport:
         census = evidence.census
         return GateReport(
             passed=judgement.passed,
@@ -327,5 +325,4 @@ class _Trial:
             hung=census.unfinished if evidence.timed_out else (),
             import_errors=import_errors(census),
             quarantined=judgement.quarantined,
-            base_tree=base.tree if base else "",
         )

@@ -108,7 +108,7 @@ def report_facts(report: GateReport) -> dict[str, Json]:
         "exit_status": report.exit_status,
         "reason_given": report.reason,
         "output": cut(report.output, OUTPUT_KEPT),
-        "ran": len(report.tests),
+        "ran": report.ran,
         "failing": list(failing[:200]),
         "known": list(report.known_failures[:200]),
         "flaky": list(report.flaky[:200]),
@@ -126,7 +126,7 @@ def why_red(report: GateReport) -> str:
     failing = texts(facts, "failing")
     if report.timed_out:
         return f"the tests ran into their time limit after {report.seconds:.0f} s"
-    if failing:
+    if failing and failing != texts(facts, "known"):  # what failed before is never the reason
         more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
         return f"tests failed: {', '.join(failing[:3])}{more}"
     if report.findings:

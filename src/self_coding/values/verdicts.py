@@ -40,16 +40,47 @@ class Verdict:
         return tuple(str(finding) for finding in self.findings)
 
 
+@dataclass(frozen=True)
+class TraceEntry:
+    """One call on the way to a failure; `path` is relative to the tree, absolute outside of it."""
+
+    path: str
+    line: int
+    function: str
+
+
 @dataclass(frozen=True, kw_only=True)
-class TestResult:
-    """The outcome of one test: "passed", "failed", "error", "skipped", "xfailed" or "xpassed"."""
+class TestFailure:
+    """Where a test failed and why, as the test runner had it: never parsed from text.
+
+    `path` and `line` are where the exception was raised as the runner shows it, relative to the
+    tree or absolute outside of it; `message` is the exception with its type; `entries` are the
+    calls on the way there, outermost first, without those of the test runner itself.
+    """
 
     __test__ = False  # pytest: a value, not a test class
+
+    path: str
+    line: int
+    message: str
+    entries: tuple[TraceEntry, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """The outcome of one test: "passed", "failed", "error", "skipped", "xfailed" or "xpassed".
+
+    `message` is the end of the runner's own text about it; `failure` is there where the runner
+    reported it in parts.
+    """
+
+    __test__ = False
 
     id: str
     outcome: str
     seconds: float = 0.0
     message: str = ""
+    failure: TestFailure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +115,11 @@ class GateReport:
     hung: tuple[str, ...] = ()
     import_errors: tuple[str, ...] = ()
     quarantined: tuple[str, ...] = ()
-    base_tree: str = ""
+
+    @property
+    def ran(self) -> int:
+        """The number of tests with an outcome; a file that cannot be collected is not a test."""
+        return sum("::" in one.id for one in self.tests)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from self_coding.gate import census as gate_census
+from self_coding.values.verdicts import TestFailure, TraceEntry
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 
@@ -24,7 +25,8 @@ HELLO, END = ("hello", {}), ("end", {"status": 0, "failed": 0})
 
 
 def result(node: str, when: str, outcome: str) -> tuple[str, object]:
-    return "result", [node, when, outcome, 0.1, "why"]
+    failure = ["a.py", 3, "E: x", [["t.py", 1, "test"], ["a.py", 3, "f"]]]
+    return "result", [node, when, outcome, 0.1, "why", failure if outcome == "failed" else None]
 
 
 def test_a_whole_report_is_a_census():
@@ -59,6 +61,22 @@ def test_the_worst_of_a_test_counts():
     )
     assert census.outcomes == {"a": "error", "b": "failed"}
     assert census.failures == ("a", "b")
+
+
+def test_a_failure_comes_in_parts():
+    """Where a test failed, why, and the calls on the way are values; a pass has none."""
+    census = gate_census.read(
+        report(HELLO, result("a", "call", "failed"), result("b", "call", "passed"), END), [KEY]
+    )
+    assert [one.failure for one in census.results] == [
+        TestFailure(
+            path="a.py",
+            line=3,
+            message="E: x",
+            entries=(TraceEntry("t.py", 1, "test"), TraceEntry("a.py", 3, "f")),
+        ),
+        None,
+    ]
 
 
 def test_a_forged_line_shows():

@@ -109,7 +109,7 @@ def test_known_failures_pass_and_new_ones_do_not():
 def test_the_tests_of_a_module_that_could_not_be_imported_are_known():
     """When the base's module did not import, its tests' failures are not new."""
     base = altered(evidence(1), results=(TestResult(id="t.py", outcome="error"),))
-    assert say(evidence(1, test_a="failed"), base).passed
+    assert say(evidence(1, test_a="failed", test_b="passed"), base).passed
 
 
 def test_a_base_that_hung_excuses_nothing():
@@ -130,10 +130,21 @@ def test_flaky_is_excused_only_where_the_base_had_the_test():
 
 def test_quarantine_excuses_and_is_named():
     """A test set aside does not count, and the reason says so."""
-    judgement = say(evidence(1, test_a="failed"), None, quarantine=["t.py::test_a"])
+    found = evidence(1, test_a="failed", test_b="passed")
+    judgement = say(found, None, quarantine=["t.py::test_a"])
     assert (judgement.passed, judgement.quarantined) == (True, ("t.py::test_a",))
     assert judgement.reason == "no new failures: 1 quarantined"
     assert new_failures(evidence(1, test_a="failed"), None, ["t.py::test_a"]) == []
+
+
+@pytest.mark.parametrize("outcome", ["failed", "skipped", "xfailed"])
+def test_what_was_known_before_excuses_no_suite_without_a_pass(outcome):
+    """Where nothing passed nothing is proved; a test that passed when run again did pass."""
+    found = evidence(int(outcome == "failed"), test_a=outcome)
+    judgement = say(found, found)
+    assert not judgement.passed
+    assert "no test passed, so nothing was proved" in judgement.reason
+    assert say(replace(found, retried=(("t.py::test_a", "passed"),)), found).passed
 
 
 def test_a_silent_loss_refuses_and_an_open_one_is_a_finding():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from self_coding.gate import integrity as gate_integrity
+from self_coding.gate.census import Census
 from self_coding.gate.evidence import Evidence
 from self_coding.gate.store import GateStore
+from self_coding.values.verdicts import TestFailure, TestResult, TraceEntry
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -25,9 +29,24 @@ def evidence(status: int = 0) -> Evidence:
 
 def test_what_is_kept_is_found(store):
     """Evidence comes back as it was, by its key alone."""
-    store.keep("k", evidence())
-    assert store.load("k") == evidence()
+    failure = TestFailure(path="a.py", line=3, message="E", entries=(TraceEntry("t.py", 1, "f"),))
+    results = (TestResult(id="a", outcome="failed", failure=failure),)
+    census = Census(sessions=1, results=results, probes=(("p", 1, 2, "/p"),))
+    kept = replace(evidence(), census=census, retried=(("a", "failed"),))
+    store.keep("k", kept)
+    assert store.load("k") == kept
     assert store.load("other") is None
+
+
+def test_what_an_earlier_release_kept_still_loads(store, tmp_path):
+    """Evidence that was stored before failures came in parts has none."""
+    store.keep("k", replace(evidence(), census=Census(results=(TestResult(id="a", outcome="x"),))))
+    path = tmp_path / "verdicts" / "k.json"
+    data = json.loads(path.read_text())
+    del data["census"]["results"][0]["failure"]
+    data["census"]["told"] = []
+    path.write_text(json.dumps(data))
+    assert store.load("k").census.results[0].failure is None
 
 
 @pytest.mark.parametrize(("status", "days", "fresh"), [(0, 6, True), (0, 8, False), (1, 2, False)])

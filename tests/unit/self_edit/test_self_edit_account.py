@@ -24,7 +24,7 @@ def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state
         tree="t",
         command="x",
         reason=reason,
-        tests=(TestResult(id="t", outcome="passed"),),
+        tests=(TestResult(id="t.py::t", outcome="passed"),),
         seconds=2.0,
         sandbox="bwrap",
     )
