@@ -37,7 +37,7 @@ from pathlib import Path
 from self_coding.config import Layer, open_layer
 from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.editors import CommandEditor
-from self_coding.self_edit.rooms import Rooms
+from self_coding.self_edit.ports import Services
 from self_coding.testing import git, sample_repo, write_files
 
 Trial = tuple[str, int, int, float]
@@ -85,13 +85,13 @@ class Deadly:
 
 def open_deadly(repo: Path) -> tuple[Layer, SelfEdit]:
     layer = open_layer(repo, environ={}, test_command=GATE, gate={"baseline": False})
-    rooms = layer.edit.rooms
-    deadly = Rooms(
-        Deadly(rooms.repository, WATCHED["repository"]),
-        rooms.index,
-        Deadly(rooms.journal, WATCHED["journal"]),
-        rooms.reflection,
-        rooms.rules,
+    services = layer.edit.services
+    deadly = Services(
+        Deadly(services.repository, WATCHED["repository"]),
+        services.index,
+        Deadly(services.journal, WATCHED["journal"]),
+        services.reflection,
+        services.rules,
     )
     leases = repo / ".git" / "self_coding" / "leases"
     return layer, SelfEdit(deadly, leases=leases, limits=layer.settings.limits)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from self_coding.self_edit import SelfEdit
     from self_coding.self_edit.editors import Editor
     from self_coding.settings import Settings
-    from self_coding.values.attempts import Json
     from self_coding.values.edits import SelfEditResult
 
 
@@ -99,11 +98,11 @@ class App:
     def edit(self) -> SelfEdit:
         """The self-edit: from a task to a landing."""
         from self_coding.self_edit import SelfEdit
-        from self_coding.self_edit.rooms import Rooms
+        from self_coding.self_edit.ports import Services
         from self_coding.settings import BasePolicy
 
         return SelfEdit(
-            Rooms(self.git, self.indexer, self.journal, self.reflection, BasePolicy()),
+            Services(self.git, self.indexer, self.journal, self.reflection, BasePolicy()),
             leases=self.common / FOLDER / "leases",
             limits=self.settings.limits,
             restore=lambda spec: _restored(spec, self.settings),
@@ -236,11 +235,10 @@ def model_editor(settings: Settings, llm_adapter: ChatModel | None = None) -> Ed
         ConfigError: no model is configured.
     """
     from self_coding.adapters.llm import TypedModel
-    from self_coding.self_edit.editors.model import ModelEditor
-    from self_coding.self_edit.editors.spoken import SpokenModel
+    from self_coding.self_edit.editors.model import JsonChatModel, ModelEditor
 
     if llm_adapter is not None and not isinstance(llm_adapter, TypedModel):
-        return ModelEditor(SpokenModel(llm_adapter))
+        return ModelEditor(JsonChatModel(llm_adapter))
     model = llm_adapter or chat_model(settings)
     if model is None:
         raise ConfigError(
@@ -269,7 +267,7 @@ def chat_model(
     )
 
 
-def _restored(spec: Mapping[str, Json], settings: Settings) -> Editor | None:
+def _restored(spec: Mapping[str, object], settings: Settings) -> Editor | None:
     """Build an editor anew from the journal; the model editor from the settings of today."""
     from self_coding.self_edit import editors
 

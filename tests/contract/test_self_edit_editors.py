@@ -23,7 +23,7 @@ from self_coding.self_edit.editors import (
     restored,
 )
 from self_coding.testing import git, sample_repo
-from self_coding.values.edits import Assignment, Context, Part, Task
+from self_coding.values.edits import Assignment, Context, Section, Task
 from self_coding.values.repository import Worktree
 
 PATCH = """\
@@ -38,7 +38,7 @@ PATCH = """\
 
 
 def assignment(path: Path, text: str = "say more", seconds: float = 20.0) -> Assignment:
-    part = Part(heading="Lessons", text="> mind the gap", source="journal")
+    part = Section(heading="Lessons", text="> mind the gap", source="journal")
     return Assignment(
         task=Task("t", text),
         worktree=Worktree(path, "branch", "0" * 40, "1"),
@@ -283,7 +283,7 @@ async def test_a_large_task_still_fits(tree: Path) -> None:
     editor = CommandEditor(["sh", "-c", line, "sh", "{prompt}", "{context}"])
     await editor.edit(assignment(tree, text))
     assert text in (tree / "whole").read_text()
-    assert "the rest stands in" in (tree / "given").read_text()
+    assert "the rest is in" in (tree / "given").read_text()
 
 
 async def test_a_function_may_raise_whatever_it_likes(tree: Path) -> None:

@@ -11,7 +11,7 @@ from openai_server import Say, serving
 from self_coding.adapters.llm import open_model
 from self_coding.errors import EditError
 from self_coding.self_edit.editors.model import ModelEditor
-from self_coding.values.edits import Assignment, Context, Part, Task
+from self_coding.values.edits import Assignment, Context, Section, Task
 from self_coding.values.repository import Worktree
 
 SHOP = "def total(items):\n    return sum(items)\n"
@@ -32,7 +32,7 @@ GOOD = edits(("shop.py", "sum(items)", "round(sum(items), 2)"))
 
 def assigned(top: Path, *, context: str = "", seconds: float = 30.0) -> Assignment:
     (top / "shop.py").write_text(SHOP, encoding="utf-8")
-    part = (Part(heading="Known", text=context, source="test"),) if context else ()
+    part = (Section(heading="Known", text=context, source="test"),) if context else ()
     return Assignment(
         task=Task("t1", "Round the total to cents"),
         worktree=Worktree(top, "b", "0" * 40, "1"),

@@ -11,7 +11,7 @@ import pytest
 
 from self_coding.errors import SelfCodingError
 from self_coding.self_edit import SelfEdit
-from self_coding.testing import Crash, Disk, MemoryEditor, MemoryRules, memory_rooms
+from self_coding.testing import Crash, Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.values.edits import Ask, Limits
 
 GOOD, BUG, BAD = {"a.py": "2"}, {"a.py": "bug"}, {"a.py": "forbidden"}
@@ -63,7 +63,7 @@ class World:
     def _process(self) -> tuple[SelfEdit, MemoryEditor]:
         editor = MemoryEditor(self.disk, self.scenario.acts)
         layer = SelfEdit(
-            memory_rooms(self.disk, MemoryRules()),
+            memory_services(self.disk, MemoryRules()),
             leases=self.folder,
             limits=self.scenario.limits,
             restore=lambda spec: editor,

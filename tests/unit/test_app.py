@@ -50,8 +50,8 @@ def test_an_app_is_wired_to_one_repository(tmp_path: Path) -> None:
     app = open_app(repo / "src", environ={}, main_branch="main")
     assert app.top == repo
     assert app.git.main_branch == "main"
-    assert app.edit.rooms.repository is app.git
-    assert app.edit.rooms.journal is app.journal
+    assert app.edit.services.repository is app.git
+    assert app.edit.services.journal is app.journal
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,29 @@
-"""Pure: the events of one attempt, read as facts. An attempt is the fold of its events.
+"""Pure: the events of one attempt, read as typed facts. An attempt is the fold of its events.
 
-This is the only module that knows which keys an event's data has; it decides nothing.
+The dataclasses name what the data of each kind of event holds, under the keys that the journal
+stores. Nothing here decides anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from self_coding.values.attempts import Event, Json
+from self_coding.values.edits import EditReport, Feedback
 from self_coding.values.repository import Candidate, Worktree
+from self_coding.values.verdicts import Finding
 
-Data = Mapping[str, Json]
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+Facts = dict[str, Json]
+"""The data of one event."""
 
 
 class Kind(StrEnum):
@@ -40,8 +51,11 @@ class Kind(StrEnum):
     ENDED = "ended"
 
 
-class By(StrEnum):
-    """Who or what refused an attempt, or stopped it."""
+SHOWN, WARNED = "shown", "warned"  # events that are only read back, and have no row in the table
+
+
+class RefusedBy(StrEnum):
+    """Who or what refused an attempt, or stopped it; the value is what the journal stores."""
 
     EDITOR = "editor"
     EMPTY = "empty"
@@ -56,6 +70,114 @@ class By(StrEnum):
     ERROR = "error"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is settled when an attempt begins; the next tries of the self-edit carry it on."""
+
+    # Read by pydantic: two fields are stored under shorter keys.
+    __pydantic_config__: ClassVar[Mapping[str, object]] = {
+        "alias_generator": lambda name: {"try_index": "try", "best_of": "of"}.get(name, name)
+    }
+
+    editor: str = ""
+    spec: dict[str, object] | None = None
+    caller: bool = False
+    leader: int = 0
+    index: int = 0
+    best_of: int = 1
+    try_index: int = 0
+    tries: int = 1
+    moves: int = 0
+    cost_limit: float | None = None
+    ask: bool = False
+    dry_run: bool = False
+    spent: float = 0.0
+    feedback: tuple[Feedback, ...] = ()
+    signatures: tuple[str, ...] = ()
+    attempts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Which parts of the journal and the index an editor was shown."""
+
+    lessons: tuple[int, ...] = ()
+    similar: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
+    warning: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edited:
+    """The recorded change; `left_out` names the first of `left_count` paths that it leaves out."""
+
+    base: str = ""
+    head: str = ""
+    paths: tuple[str, ...] = ()
+    added: int = 0
+    removed: int = 0
+    left_out: tuple[str, ...] = ()
+    left_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the policy found; with `ask` a person decides about it."""
+
+    findings: tuple[Finding, ...] = ()
+    ask: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """What the gate saw, and which candidate it saw."""
+
+    passed: bool = False
+    command: str = ""
+    exit_status: int | None = None
+    reason_given: str = ""
+    output: str = ""
+    ran: int = 0
+    failing: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    flaky: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    sandbox: str = ""
+    timed_out: bool = False
+    seconds: float = 0.0
+    cached: bool = False
+    commit: str = ""
+    tree: str = ""
+    onto: str = ""
+    head: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused(Tested):
+    """Why nothing landed; refused by the gate, it holds what the gate saw.
+
+    `final`: no further try can do better.
+    """
+
+    by: str = ""
+    reason: str = ""
+    hint: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reflected:
+    """What was learnt; `signature` is the same for the same failure on another day."""
+
+    reflection: str = ""
+    lesson: str = ""
+    signature: str = ""
+    failing: tuple[str, ...] = ()
+    location: str = ""
+    root_cause_file: str = ""
+    error: str = ""
+
+
 class History:
     """One attempt's events, oldest first, with the questions that are asked of them."""
 
@@ -63,7 +185,7 @@ class History:
         self.events = tuple(events)
 
     @property
-    def attempt(self) -> int:
+    def id(self) -> int:
         """The attempt's id; 0 for an empty history."""
         return self.events[0].attempt if self.events else 0
 
@@ -74,159 +196,181 @@ class History:
         return next((kind for kind in kinds if kind in _KINDS), "")
 
     def has(self, *kinds: str) -> bool:
-        """Whether any of these has happened."""
+        """Return whether any of these has happened."""
         return any(event.kind in kinds for event in self.events)
 
     def count(self, kind: str) -> int:
-        """How often this has happened."""
+        """Return how often this has happened."""
         return sum(event.kind == kind for event in self.events)
 
-    def data(self, kind: str) -> Data:
-        """The facts of the newest event of this kind; empty where there is none."""
-        found = (event.data for event in reversed(self.events) if event.kind == kind)
-        return next(found, {})
+    def data(self, kind: str) -> Mapping[str, Json]:
+        """Return the data of the newest event of this kind; empty when there is none."""
+        newest_first = (event.data for event in reversed(self.events) if event.kind == kind)
+        return next(newest_first, {})
 
-    @property
-    def plan(self) -> Data:
+    def text(self, kind: str, key: str) -> str:
+        """Return one text out of the newest event of this kind."""
+        value = self.data(kind).get(key)
+        return value if isinstance(value, str) else ""
+
+    @cached_property
+    def plan(self) -> Plan:
         """What was settled when the attempt began."""
         facts = self.data(Kind.PLANNED).get("facts")
-        return facts if isinstance(facts, dict) else {}
+        return read(Plan, facts if isinstance(facts, dict) else {})
+
+    @cached_property
+    def shown(self) -> Shown:
+        """What the editor was shown."""
+        return read(Shown, self.data(SHOWN))
+
+    @cached_property
+    def report(self) -> EditReport:
+        """What the editor reported."""
+        return read(EditReport, self.data(Kind.WRITTEN))
+
+    @cached_property
+    def edited(self) -> Edited:
+        """The recorded change."""
+        return read(Edited, self.data(Kind.EDITED))
+
+    @cached_property
+    def judged(self) -> Judged:
+        """The policy's answer, where it let the change pass."""
+        return read(Judged, self.data(Kind.JUDGED))
+
+    @cached_property
+    def refusal(self) -> Refused:
+        """Why nothing landed: the refusal, or else what stopped the attempt."""
+        return read(Refused, self.data(Kind.REFUSED) or self.data(Kind.STOPPED))
+
+    @cached_property
+    def tested(self) -> Tested:
+        """What the gate saw last: a green test, or the refusal that it was."""
+        if self.refusal.by == RefusedBy.GATE:
+            return self.refusal
+        return read(Tested, self.data(Kind.TESTED))
+
+    @cached_property
+    def reflected(self) -> Reflected:
+        """What was learnt."""
+        return read(Reflected, self.data(Kind.REFLECTED))
 
     @property
     def task(self) -> str:
         """The task in the words in which it was asked."""
-        return text(self.data(Kind.PLANNED), "task")
+        return self.text(Kind.PLANNED, "task")
 
     @property
     def edit(self) -> str:
         """The self-edit that the attempt belongs to; empty for one that was only logged."""
-        return text(self.data(Kind.PLANNED), "edit")
+        return self.text(Kind.PLANNED, "edit")
 
     @property
     def leader(self) -> int:
         """The attempt that leads this one's round: itself, unless it is one of a best-of-N."""
-        return number(self.plan, "leader") or self.attempt
+        return self.plan.leader or self.id
 
     @property
-    def of(self) -> int:
-        """How many attempts stand side by side in this round."""
-        return max(1, number(self.plan, "of"))
+    def siblings(self) -> tuple[int, ...]:
+        """The other attempts of the round that this one leads."""
+        return _ids(self.data(Kind.SPREAD).get("attempts"))
 
     @property
-    def tried(self) -> int:
-        """How many tries went before this one."""
-        return number(self.plan, "try")
+    def next_try(self) -> int:
+        """The leader of the try that followed this one; 0 when none did."""
+        return next(iter(_ids([self.data(Kind.FOLLOWED).get("attempt")])), 0)
 
     @property
     def worktrees(self) -> tuple[Worktree, ...]:
         """Every worktree the attempt was given, oldest first; the last one is in use."""
-        name = str(self.attempt)
+        stored = [event.data for event in self.events if event.kind == Kind.ISOLATED]
         return tuple(
             Worktree(
-                path=Path(text(event.data, "path")),
-                branch=text(event.data, "branch"),
-                base=text(event.data, "base"),
-                attempt=text(event.data, "name") or name,
+                path=Path(str(data.get("path", ""))),
+                branch=str(data.get("branch", "")),
+                base=str(data.get("base", "")),
+                attempt=str(data.get("name") or self.id),
             )
-            for event in self.events
-            if event.kind == Kind.ISOLATED
+            for data in stored
         )
 
     @property
     def next_worktree(self) -> str:
-        """What the attempt's next worktree is called: when it began, its id, which one it is."""
+        """The name of the attempt's next worktree: when it began, its id, which one it is."""
         began = self.events[0].at if self.events else None
         stamp = f"{began:%Y%m%d-%H%M%S}-" if began else ""
         again = len(self.worktrees)
-        return f"{stamp}{self.attempt}" + (f".{again}" if again else "")
+        return f"{stamp}{self.id}" + (f".{again}" if again else "")
 
     @property
     def candidate(self) -> Candidate | None:
         """The candidate that was tested last, green."""
-        data = self.data(Kind.TESTED)
-        if not data:
+        if not self.data(Kind.TESTED):
             return None
-        keys = ("commit", "tree", "onto", "head")
-        commit, tree, onto, head = (text(data, key) for key in keys)
-        return Candidate(commit=commit, tree=tree, onto=onto, head=head)
+        green = read(Tested, self.data(Kind.TESTED))
+        return Candidate(commit=green.commit, tree=green.tree, onto=green.onto, head=green.head)
 
     @property
     def landing_open(self) -> bool:
-        """Whether main may or may not have been moved: the intent stands without its end."""
+        """Whether main may or may not have been moved: the intent is stored, its end is not."""
         order = [event.kind for event in self.events if event.kind in _LANDING]
         return bool(order) and order[-1] == Kind.LANDING
 
     @property
-    def refusal(self) -> Data:
-        """Why nothing landed: the refusal, or else what stopped the attempt."""
-        return self.data(Kind.REFUSED) or self.data(Kind.STOPPED)
-
-    @property
     def settled(self) -> bool:
-        """Whether the attempt's outcome stands and only tidying is left."""
+        """Whether the outcome is final and only tidying is left."""
         return self.has(Kind.LANDED, Kind.HELD, Kind.REFUSED, Kind.STOPPED, Kind.ENDED)
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody called the attempt off."""
-        return text(self.data(Kind.STOPPED), "by") == By.CANCELLED
+        """Whether the attempt was called off."""
+        return self.text(Kind.STOPPED, "by") == RefusedBy.CANCELLED
 
     @property
     def size(self) -> tuple[int, int, int]:
         """What best-of-N compares: lines, files, then who came first."""
-        change = self.data(Kind.EDITED)
-        lines = number(change, "added") + number(change, "removed")
-        return lines, len(texts(change, "paths")), self.attempt
-
-    @property
-    def cost(self) -> float:
-        """What the edit cost, in the editor's own currency."""
-        value = self.data(Kind.WRITTEN).get("cost")
-        return float(value) if isinstance(value, int | float) else 0.0
-
-    @property
-    def signature(self) -> str:
-        """The mark of this failure, the same on another day; empty where there is none."""
-        return text(self.data(Kind.REFLECTED), "signature")
+        change = self.edited
+        return change.added + change.removed, len(change.paths), self.id
 
 
 _KINDS = frozenset(Kind)
 _LANDING = frozenset({Kind.LANDING, Kind.MOVED, Kind.LANDED})
 
 
-def text(data: Data, key: str) -> str:
-    """The text at `key`; empty where there is none."""
-    value = data.get(key)
-    return value if isinstance(value, str) else ""
+def read(form: type[T], data: Mapping[str, Json]) -> T:
+    """Build `form` from stored data; a missing or mistyped value becomes its default.
+
+    A journal outlives the version that wrote it, so nothing that it holds may be an error here.
+    """
+    from pydantic import ValidationError
+
+    known = dict(data)
+    try:
+        value: T = _adapter(form).validate_python(known)
+    except ValidationError as error:
+        for problem in error.errors():
+            known.pop(str(problem["loc"][0]), None)
+        value = _adapter(form).validate_python(known)
+    return value
 
 
-def number(data: Data, key: str) -> int:
-    """The whole number at `key`; 0 where there is none."""
-    value = data.get(key)
-    return int(value) if isinstance(value, int | float) else 0
+def facts_of(value: object) -> Facts:
+    """Return the data under which `value` is stored."""
+    facts: Facts = _adapter(type(value)).dump_python(value, mode="json", by_alias=True)
+    return facts
 
 
-def flag(data: Data, key: str) -> bool:
-    """Whether `key` is true."""
-    return data.get(key) is True
+def _adapter(form: type) -> TypeAdapter[Any]:
+    if form not in _adapters:
+        from pydantic import TypeAdapter  # here, since importing self_coding must not load it
+
+        _adapters[form] = TypeAdapter(form)
+    return _adapters[form]
 
 
-def texts(data: Data, key: str) -> tuple[str, ...]:
-    """The texts in the list at `key`."""
-    value = data.get(key)
-    items = value if isinstance(value, list) else []
-    return tuple(item for item in items if isinstance(item, str))
+_adapters: dict[type, TypeAdapter[Any]] = {}
 
 
-def numbers(data: Data, key: str) -> tuple[int, ...]:
-    """The whole numbers in the list at `key`."""
-    value = data.get(key)
-    items = value if isinstance(value, list) else []
-    return tuple(item for item in items if isinstance(item, int))
-
-
-def records(data: Data, key: str) -> tuple[Data, ...]:
-    """The mappings in the list at `key`."""
-    value = data.get(key)
-    items = value if isinstance(value, list) else []
-    return tuple(item for item in items if isinstance(item, dict))
+def _ids(value: Json) -> tuple[int, ...]:
+    return tuple(one for one in value if isinstance(one, int)) if isinstance(value, list) else ()

@@ -1,10 +1,11 @@
-"""Pure: the transition table of a self-edit. `decide(history)` names the next step.
+"""Pure: the transition table of a self-edit. `decide(attempt)` names the next step.
 
 The runner performs the step it names, appends the step's event and asks again; recovery asks
 the same question of a stored history. Nothing here has an effect, reads a clock or remembers.
 
-What stands between two events may have happened or not when a process died there: so each step
-finds its own work done, and the two that cannot (an edit, a landing) store their intent first.
+A process may die between any two events, before or after the effect of the step between them. So
+each step recognises its own finished work, and the two that cannot (an edit, a landing) store
+their intent first.
 """
 
 from __future__ import annotations
@@ -12,21 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from self_coding.self_edit.history import By, History, Kind, flag, number, text, texts
-from self_coding.values.attempts import Event
+from self_coding.self_edit.history import History, Kind, RefusedBy
 
 
 class Step(StrEnum):
-    """The next action on an attempt. The second group waits for somebody else."""
+    """The next action on an attempt. The second group waits for another party."""
 
-    SPREAD = "spread"  # begin the other attempts of a best-of-N round
+    FAN_OUT = "fan out"  # begin the other attempts of a best-of-N round
     ISOLATE = "isolate"
     EDIT = "edit"
     RECORD = "record"
     JUDGE = "judge"
     TEST = "test"
     CHOOSE = "choose"  # this is the smallest green one
-    GIVE_WAY = "give way"  # another one was chosen, or the self-edit was called off
+    YIELD = "yield"  # another one was chosen, or the self-edit was called off
     APPROVE = "approve"
     HOLD = "hold"  # a dry run ends here
     INTEND = "intend"  # store what is about to land
@@ -35,117 +35,105 @@ class Step(StrEnum):
     GIVE_UP = "give up"  # main keeps moving
     CLEAN = "clean"
     REFLECT = "reflect"
-    FOLLOW = "follow"  # begin the next try
+    NEXT_TRY = "next try"
     END = "end"
 
     SUBMIT = "submit"  # the caller makes the edit
     WAIT = "wait"  # the other attempts of the round come first
 
 
-def decide(history: Sequence[Event], others: Sequence[Sequence[Event]] = ()) -> Step | None:
-    """The next step of the attempt with this history; None when it has ended.
+def decide(attempt: History, siblings: Sequence[History] = ()) -> Step | None:
+    """Return the next step of the attempt; None when it has ended.
 
     Args:
-        history: the attempt's events, oldest first.
-        others: the histories of the attempts that stand beside it in a best-of-N round.
+        attempt: the attempt's events so far.
+        siblings: the other attempts of its best-of-N round.
     """
-    mine = History(history)
-    beside = [History(other) for other in others]
-    if not mine.settled and not mine.landing_open and any(other.cancelled for other in beside):
-        return Step.GIVE_WAY
-    rule = _TABLE[mine.last]
-    return rule(mine, beside) if callable(rule) else rule
+    called_off = any(one.cancelled for one in siblings)
+    if called_off and not attempt.settled and not attempt.landing_open:
+        return Step.YIELD
+    rule = _TABLE[attempt.last]
+    return rule(attempt, siblings) if callable(rule) else rule
 
 
-def why_no_more(mine: History, beside: Sequence[History] = ()) -> str:
-    """Why no further try follows this round, in words; empty when one does."""
-    round_ = (mine, *beside)
+def why_no_more(attempt: History, siblings: Sequence[History] = ()) -> str:
+    """Return why no further try follows this round; empty when one does."""
+    round_ = (attempt, *siblings)
     if any(one.has(Kind.LANDED, Kind.HELD) for one in round_):
         return "it landed"
-    stop = next((one for one in round_ if _final(one)), None)
-    if stop is not None:
-        return text(stop.refusal, "reason") or text(stop.refusal, "by")
-    plan = mine.plan
-    if mine.tried + 1 >= number(plan, "tries"):
+    for one in round_:
+        if one.refusal.final or one.refusal.by == RefusedBy.MOVED or one.has(Kind.STOPPED):
+            return one.refusal.reason or one.refusal.by
+    plan = attempt.plan
+    if plan.try_index + 1 >= plan.tries:
         return "no tries left"
-    budget = plan.get("cost_limit")
-    if isinstance(budget, int | float) and spent(mine, beside) >= budget:
-        return f"the budget of {budget:g} is spent"
-    known = texts(plan, "signatures")
-    if all(one.signature and one.signature in known for one in round_):
+    if plan.cost_limit is not None and spent(attempt, siblings) >= plan.cost_limit:
+        return f"the budget of {plan.cost_limit:g} is spent"
+    marks = [one.reflected.signature for one in round_]
+    if all(mark and mark in plan.signatures for mark in marks):
         return "the same failure came twice"
     return ""
 
 
-def spent(mine: History, beside: Sequence[History] = ()) -> float:
-    """What all tries up to and with this round have cost."""
-    before = mine.plan.get("spent")
-    carried = float(before) if isinstance(before, int | float) else 0.0
-    return carried + sum(one.cost for one in (mine, *beside))
+def spent(attempt: History, siblings: Sequence[History] = ()) -> float:
+    """Return what all tries up to and with this round have cost, in the editor's currency."""
+    return attempt.plan.spent + sum(one.report.cost or 0.0 for one in (attempt, *siblings))
 
 
-def _final(one: History) -> bool:
-    """Whether this end is one that no further try can better."""
-    final = flag(one.refusal, "final") or text(one.refusal, "by") == By.MOVED
-    return final or one.has(Kind.STOPPED)
+def _planned(attempt: History, siblings: Sequence[History]) -> Step:
+    leads = attempt.leader == attempt.id
+    return Step.FAN_OUT if leads and attempt.plan.best_of > 1 else Step.ISOLATE
 
 
-def _planned(mine: History, beside: Sequence[History]) -> Step:
-    leads = mine.leader == mine.attempt
-    return Step.SPREAD if leads and mine.of > 1 else Step.ISOLATE
+def _isolated(attempt: History, siblings: Sequence[History]) -> Step:
+    return Step.SUBMIT if attempt.plan.caller else Step.EDIT
 
 
-def _isolated(mine: History, beside: Sequence[History]) -> Step:
-    return Step.SUBMIT if flag(mine.plan, "caller") else Step.EDIT
-
-
-def _tested(mine: History, beside: Sequence[History]) -> Step:
-    if mine.of == 1 or mine.has(Kind.CHOSEN):
-        return _green(mine, beside)
-    if any(_decided(other) for other in beside):
-        return Step.GIVE_WAY
-    if len(beside) + 1 < mine.of or not all(_at_rest(other) for other in beside):
+def _tested(attempt: History, siblings: Sequence[History]) -> Step:
+    if attempt.plan.best_of <= 1 or attempt.has(Kind.CHOSEN):
+        return _green(attempt, siblings)
+    if any(_decides_the_round(one) for one in siblings):
+        return Step.YIELD
+    everyone_is_here = len(siblings) + 1 >= attempt.plan.best_of
+    if not everyone_is_here or not all(_is_at_rest(one) for one in siblings):
         return Step.WAIT
-    waiting = [other for other in beside if not other.settled]
-    smallest = min([mine, *waiting], key=lambda one: one.size)
-    return Step.CHOOSE if smallest is mine else Step.WAIT
+    green = [attempt, *(one for one in siblings if not one.settled)]
+    return Step.CHOOSE if min(green, key=lambda one: one.size) is attempt else Step.WAIT
 
 
-def _decided(other: History) -> bool:
-    """Whether the round is decided by this one: it landed, or a person said no to it."""
-    return other.has(Kind.LANDED, Kind.HELD) or text(other.refusal, "by") == By.APPROVAL
+def _decides_the_round(one: History) -> bool:
+    """Return whether it landed, or a person said no to it."""
+    return one.has(Kind.LANDED, Kind.HELD) or one.refusal.by == RefusedBy.APPROVAL
 
 
-def _at_rest(other: History) -> bool:
-    """Whether this one is out of the race, or waits green for the choice."""
-    chosen = other.has(Kind.CHOSEN)
-    return other.settled or (other.last == Kind.TESTED and not chosen)
+def _is_at_rest(one: History) -> bool:
+    """Return whether it is out of the race, or waits green for the choice."""
+    return one.settled or (one.last == Kind.TESTED and not one.has(Kind.CHOSEN))
 
 
-def _green(mine: History, beside: Sequence[History]) -> Step:
-    if flag(mine.plan, "dry_run"):
+def _green(attempt: History, siblings: Sequence[History]) -> Step:
+    if attempt.plan.dry_run:
         return Step.HOLD
-    asks = any(flag(told, "ask") for told in (mine.plan, *map(mine.data, _ASKING)))
-    return Step.APPROVE if asks and not mine.has(Kind.APPROVED) else Step.INTEND
+    # The plan may ask for approval, and so may whoever submits, and the policy.
+    submitted = attempt.data(Kind.WRITTEN).get("ask") is True
+    asks = attempt.plan.ask or submitted or attempt.judged.ask
+    return Step.APPROVE if asks and not attempt.has(Kind.APPROVED) else Step.INTEND
 
 
-_ASKING = (Kind.WRITTEN, Kind.JUDGED)  # who submits may ask, and so may the policy
+def _moved(attempt: History, siblings: Sequence[History]) -> Step:
+    return Step.GIVE_UP if attempt.count(Kind.MOVED) > attempt.plan.moves else Step.TEST
 
 
-def _moved(mine: History, beside: Sequence[History]) -> Step:
-    return Step.GIVE_UP if mine.count(Kind.MOVED) > number(mine.plan, "moves") else Step.TEST
+def _stopped(attempt: History, siblings: Sequence[History]) -> Step:
+    return Step.SETTLE if attempt.landing_open else Step.CLEAN
 
 
-def _stopped(mine: History, beside: Sequence[History]) -> Step:
-    return Step.SETTLE if mine.landing_open else Step.CLEAN
-
-
-def _reflected(mine: History, beside: Sequence[History]) -> Step:
-    if mine.leader != mine.attempt or mine.has(Kind.LANDED, Kind.HELD):
+def _reflected(attempt: History, siblings: Sequence[History]) -> Step:
+    if attempt.leader != attempt.id or attempt.has(Kind.LANDED, Kind.HELD):
         return Step.END
-    if not all(other.has(Kind.ENDED) for other in beside):
+    if not all(one.has(Kind.ENDED) for one in siblings):
         return Step.WAIT
-    return Step.END if why_no_more(mine, beside) else Step.FOLLOW
+    return Step.END if why_no_more(attempt, siblings) else Step.NEXT_TRY
 
 
 _Rule = Callable[[History, Sequence[History]], Step]

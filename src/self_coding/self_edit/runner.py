@@ -1,185 +1,254 @@
 """The loop: ask `decide` for the next step, perform it, append its event, ask again.
 
 The same loop drives a fresh self-edit, one that waits for its caller, and one that was
-interrupted by a crash; there is no second path. It holds no state of its own: what it knows
-stands in the journal.
+interrupted by a crash; there is no second path. All its state is in the journal.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
 
-from self_coding.errors import StorageError
-from self_coding.self_edit import account
-from self_coding.self_edit.abreast import abreast
-from self_coding.self_edit.ending import Ending, Facts
-from self_coding.self_edit.history import By, History, Kind, number, numbers
+from self_coding.adapters.file_lock import FileLock, try_lock
+from self_coding.errors import SelfCodingError, StorageError
+from self_coding.self_edit import views
+from self_coding.self_edit.history import Facts, History, Kind, RefusedBy
 from self_coding.self_edit.lifecycle import Step, decide
-from self_coding.self_edit.rooms import Rooms
-from self_coding.self_edit.steps import Means, Steps
-from self_coding.self_edit.turn import Turn, turn_at
-from self_coding.values.edits import SelfEditResult, Task
+from self_coding.self_edit.ports import Services
+from self_coding.self_edit.steps import AttemptLog, RunContext, Steps
+from self_coding.values.edits import SelfEditResult
 
-T = TypeVar("T")
-_SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # told before, too
-_PASSIVE = (Step.SUBMIT, Step.WAIT)
+_SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # reported when they begin, too
+
+PATIENCE = 1800.0  # seconds to wait for the turn to land; its holder may have been suspended
+_FIRST_PAUSE, _LAST_PAUSE = 0.2, 0.02  # seconds between two looks at it
 
 
 class Runner:
-    """Drives self-edits over the given rooms with the given means.
+    """Drives self-edits over the given services.
 
     Args:
-        rooms: the services it works with.
-        means: what this run has at hand.
-        turn: the file by which self-edits of several processes take turns to land.
+        services: the services it works with.
+        run: what this run works with.
+        landing_lock: the file by which self-edits of several processes take turns to land.
     """
 
-    def __init__(self, rooms: Rooms, means: Means, *, turn: Path | None = None) -> None:
-        self._rooms = rooms
-        self._means = means
-        self._turn = turn
-        self._steps = Steps(rooms, means)
-        self._ending = Ending(rooms)
-
-    async def begin(self, task: Task, plan: Facts) -> int:
-        """Begin the first attempt of a self-edit; its row stands before anything else happens."""
-        return await self._ending.begin(task, plan)
+    def __init__(
+        self, services: Services, run: RunContext, *, landing_lock: Path | None = None
+    ) -> None:
+        self.log = AttemptLog(services)
+        self.steps = Steps(services, run, self.log)
+        self._asks = run.ask is not None
+        self._landing_lock = landing_lock
 
     async def drive(self, leader: int) -> int:
-        """Go on with the self-edit that `leader` leads, as far as it goes; its last leader.
+        """Go on with the self-edit that `leader` leads, as far as it goes; return its last leader.
 
-        Cancelled, or when a room fails, every open attempt is ended as what happened to it
-        before the error goes on to the caller.
+        When it is cancelled or a service fails, every open attempt is ended as what happened to
+        it before the error goes on to the caller.
         """
         try:
             return await self._drive(leader)
         except asyncio.CancelledError:
-            await _to_the_end(self.call_off(leader, By.CANCELLED, "it was called off"))
+            await _uncancelled(self.call_off(leader, RefusedBy.CANCELLED, "it was called off"))
             raise
         except StorageError:
             raise  # the journal itself is out of reach: `resume` takes it up later
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            await _to_the_end(self.call_off(leader, By.ERROR, reason))
+            await _uncancelled(self.call_off(leader, RefusedBy.ERROR, reason))
             raise
 
     async def call_off(self, leader: int, by: str, reason: str) -> int:
         """End every open attempt of the self-edit without landing; tidy up after each."""
+        self.log.forget()  # a cancelled call may have stored more than it reported
         last = await self._last_leader(leader)
         for one in await self._round(last):
             if not one.has(Kind.ENDED):
                 stop: Facts = {"by": by, "reason": reason}
-                await self._rooms.journal.append(one.attempt, Kind.STOPPED, stop)
+                await self.log.append(one.id, Kind.STOPPED, stop)
         return await self._drive(last)
 
     async def result(self, leader: int) -> SelfEditResult:
-        """How the self-edit stands: told by the attempt that landed, or that came furthest."""
-        last = await self._last_leader(leader)
-        round_ = await self._round(last)
+        """Return the result as the attempt tells it that landed, or that came furthest."""
+        round_ = await self._round(await self._last_leader(leader))
         best = min(round_, key=_rank)
-        edited = best.data(Kind.EDITED)
-        diff = ""
-        if edited:
-            change = await self._rooms.repository.change(str(edited["base"]), str(edited["head"]))
-            diff = change.diff
-        before = numbers(round_[0].plan, "attempts")
-        attempts = (*before, *(one.attempt for one in round_))
-        return account.result_of(best, attempts=attempts, diff=diff)
-
-    async def history(self, attempt: int) -> History:
-        """The attempt as the journal has it now."""
-        return History(await self._rooms.journal.events(attempt))
+        attempts = (*round_[0].plan.attempts, *(one.id for one in round_))
+        return views.result_of(best, attempts=attempts, diff=await self.steps.diff(best))
 
     async def _drive(self, leader: int) -> int:
         while True:
             round_ = await self._round(leader)
-            ready = [one for one in round_ if self._may_go_on(one, round_)]
-            if not ready:
-                following = number(round_[0].data(Kind.FOLLOWED), "attempt")
-                if not following:
-                    return leader
-                leader = following
+            if ready := [one.id for one in round_ if self._next_step(one, round_)]:
+                await _all_of([self._advance(attempt, leader) for attempt in ready])
+            elif round_[0].next_try:
+                leader = round_[0].next_try
             else:
-                await abreast(*(self._advance(one.attempt, leader) for one in ready))
+                return leader
 
-    async def _advance(self, attempt: int, leader: int) -> None:
-        """Perform this attempt's steps until it has ended or has to wait."""
-        with turn_at(self._turn) as turn:
-            await self._step_by_step(attempt, leader, turn)
+    async def _advance(self, number: int, leader: int) -> None:
+        """Perform one attempt's steps until it has ended or has to wait."""
+        with LandingTurn(self._landing_lock) as turn:
+            while True:
+                round_ = await self._round(leader)
+                attempt = next(one for one in round_ if one.id == number)
+                step = self._next_step(attempt, round_)
+                if step is None:
+                    return
+                if step is Step.INTEND or (step is Step.TEST and attempt.has(Kind.MOVED)):
+                    waiting = partial(self.steps.say, number, step, "another one is landing")
+                    await turn.take(waiting)
+                elif step is not Step.SWAP:  # it may have happened before a crash: no waiting
+                    turn.release()
+                if step in _SLOW:
+                    self.steps.say(number, step)
+                if step is Step.END:
+                    await self.steps.end(attempt)
+                    self.log.forget(number)  # the journal itself appended its last event
+                    return
+                siblings = [one for one in round_ if one is not attempt]
+                kind, facts = await self.steps.perform(step, attempt, siblings)
+                await self.log.append(number, kind, facts)
+                self.steps.say(number, kind, views.event_line(kind, facts))
+                if step is Step.FAN_OUT:
+                    return  # the round has become wider
 
-    async def _step_by_step(self, attempt: int, leader: int, turn: Turn) -> None:
-        while True:
-            round_ = await self._round(leader)
-            mine = next(one for one in round_ if one.attempt == attempt)
-            beside = [one for one in round_ if one is not mine]
-            step = decide(mine.events, [one.events for one in beside])
-            if step is None or self._waits(step):
-                return
-            await self._in_turn(step, mine, turn)
-            if step in _SLOW:
-                self._steps.say(attempt, step)
-            if step is Step.END:
-                await self._ending.end(mine)
-                return
-            kind, facts = await self._steps.perform(step, mine, beside)
-            await self._rooms.journal.append(attempt, kind, facts)
-            self._steps.say(attempt, kind, account.event_in_words(kind, facts))
-            if step is Step.SPREAD:
-                return  # the round has become wider
-
-    async def _in_turn(self, step: Step, mine: History, turn: Turn) -> None:
-        """Land, and test again after main has moved, when no other self-edit is at that.
-
-        A swap whose intent is stored waits for nobody: it may have happened before a crash.
-        """
-        if step is Step.INTEND or (step is Step.TEST and mine.has(Kind.MOVED)):
-            await turn.take(lambda: self._steps.say(mine.attempt, step, "another one is landing"))
-        elif step is not Step.SWAP:
-            turn.release()
-
-    def _may_go_on(self, mine: History, round_: Sequence[History]) -> bool:
-        beside = [one.events for one in round_ if one is not mine]
-        step = decide(mine.events, beside)
-        return step is not None and not self._waits(step)
-
-    def _waits(self, step: Step) -> bool:
-        """Whether somebody else has to act first: the caller, a sibling, or one to be asked."""
-        return step in _PASSIVE or (step is Step.APPROVE and self._means.ask is None)
+    def _next_step(self, attempt: History, round_: Sequence[History]) -> Step | None:
+        """Return the step to perform now; None when it has ended or another has to act first."""
+        step = decide(attempt, [one for one in round_ if one is not attempt])
+        waits = step in (Step.SUBMIT, Step.WAIT) or (step is Step.APPROVE and not self._asks)
+        return None if waits else step
 
     async def _round(self, leader: int) -> list[History]:
-        """The attempts that stand side by side, their leader first."""
-        first = await self.history(leader)
-        others = numbers(first.data(Kind.SPREAD), "attempts")
-        return [first, *[await self.history(other) for other in others]]
+        """Return the attempts that compete side by side, their leader first."""
+        first = await self.log.get(leader)
+        return [first, *[await self.log.get(other) for other in first.siblings]]
 
     async def _last_leader(self, leader: int) -> int:
-        """The leader of the newest round of the self-edit."""
-        while following := number((await self.history(leader)).data(Kind.FOLLOWED), "attempt"):
+        """Return the leader of the newest round of the self-edit."""
+        while following := (await self.log.get(leader)).next_try:
             leader = following
         return leader
 
 
-def _rank(one: History) -> tuple[int, int]:
-    """Landed first, then held, then waiting, then whoever was tested; then the oldest."""
-    order = [Kind.LANDED, Kind.HELD]
-    if one.has(Kind.CHOSEN) and not one.settled:
-        return len(order), one.attempt
-    place = next((n for n, kind in enumerate(order) if one.has(kind)), len(order) + 1)
-    if place > len(order) and one.settled:
-        choice = one.refusal.get("by") == By.CHOICE
-        place += 4 if choice else 3 if not one.has(Kind.EDITED) else 2
-    return place, one.attempt
+class LandingTurn:
+    """The turn to land: whose change was tested in vain lands next, undisturbed by the others.
+
+    Without it a busy main starves whoever has the slower tests. It is a courtesy between our own
+    processes and decides nothing: main moves by compare-and-swap alone, whoever holds the turn.
+    The kernel drops it with the process; leaving the `with` block gives it up.
+
+    Args:
+        path: the lock file; None when there is nobody to take turns with.
+        patience: seconds to wait for it.
+    """
+
+    def __init__(self, path: Path | None, *, patience: float = PATIENCE) -> None:
+        self._path = path
+        self._patience = patience
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> LandingTurn:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    async def take(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Hold the turn, or have waited for it long enough; `on_wait` is called when it is taken.
+
+        Whoever has waited in vain does not wait again, and nobody waits for a file that cannot be
+        locked.
+        """
+        if self._path is None or self._lock is not None:
+            return
+        end, pause = time.monotonic() + self._patience, _FIRST_PAUSE
+        with suppress(StorageError):
+            while (lock := try_lock(self._path)) is None and time.monotonic() < end:
+                if pause == _FIRST_PAUSE:
+                    on_wait()
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
+                pause = max(pause * 0.95, _LAST_PAUSE)  # who has waited longer looks more often
+            self._lock = lock
+        if self._lock is None:
+            self._patience = 0.0
+
+    def release(self) -> None:
+        """Give the turn up, if it is held."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
-async def _to_the_end(work: Coroutine[object, object, T]) -> T:
+async def open_attempts(services: Services) -> list[History]:
+    """Return the attempts of self-edits that have not ended, oldest first."""
+    journal = services.journal
+    unfinished = [History(await journal.events(one)) for one in sorted(await journal.unfinished())]
+    return [one for one in unfinished if one.edit]
+
+
+def interrupted(attempts: Sequence[History], *, asking: bool = False) -> list[int]:
+    """Return the leaders of the self-edits among open `attempts` that wait for nobody.
+
+    The journal cannot tell whether a process drives one of them right now: its lease does. With
+    `asking`, those that wait for approval are among them, since somebody can be asked.
+    """
+    leaders: dict[str, int] = {}
+    for attempt in attempts:
+        step = decide(attempt) if attempt.plan.best_of <= 1 else None
+        if step is not Step.SUBMIT and (asking or step is not Step.APPROVE):
+            leaders.setdefault(attempt.edit, attempt.leader)
+    return list(leaders.values())
+
+
+def _rank(attempt: History) -> tuple[int, int]:
+    """Order the attempts of a round by how far they came; of equals the oldest comes first."""
+    chosen_over = attempt.refusal.by == RefusedBy.CHOICE
+    order = (
+        attempt.has(Kind.LANDED),
+        attempt.has(Kind.HELD),
+        not attempt.settled and attempt.has(Kind.CHOSEN),
+        not attempt.settled,
+        not chosen_over and attempt.has(Kind.EDITED),
+        not chosen_over,
+        True,
+    )
+    return order.index(True), attempt.id
+
+
+async def _all_of(work: Sequence[Coroutine[object, object, None]]) -> None:
+    """Run all side by side; when one fails, cancel the others and raise its own error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the first error of ours in a group, or else its first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    errors = [_first(one) for one in error.exceptions]
+    return next((one for one in errors if isinstance(one, SelfCodingError)), errors[0])
+
+
+async def _uncancelled(work: Coroutine[object, object, object]) -> None:
     """Finish `work` however often we are cancelled meanwhile; it leaves nothing half-done."""
     task = asyncio.ensure_future(work)
     while not task.done():
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.shield(task)
-        except asyncio.CancelledError:
-            continue
-    return task.result()
+    task.result()

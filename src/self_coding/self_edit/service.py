@@ -11,43 +11,37 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from self_coding.adapters.file_lock import try_lock
 from self_coding.errors import EditError
-from self_coding.self_edit import account, editors
+from self_coding.self_edit import editors, views
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors import CallerEditor, Editor
-from self_coding.self_edit.ending import Facts
-from self_coding.self_edit.history import By, History, Kind, text
-from self_coding.self_edit.learning import shown_facts
+from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, RefusedBy
 from self_coding.self_edit.lifecycle import Step, decide
-from self_coding.self_edit.recovery import interrupted, waiting, waits_for
-from self_coding.self_edit.rooms import Rooms
-from self_coding.self_edit.runner import Runner
-from self_coding.self_edit.steps import Means, answered
-from self_coding.values.attempts import Json
+from self_coding.self_edit.ports import Services
+from self_coding.self_edit.runner import Runner, interrupted, open_attempts
+from self_coding.self_edit.steps import RunContext, answered, shown_facts
 from self_coding.values.edits import (
     Ask,
     Begun,
     Context,
     Limits,
     OnProgress,
-    Progress,
     SelfEditResult,
     Task,
     Waiting,
 )
 
-T = TypeVar("T")
-Restore = Callable[[Mapping[str, Json]], Editor | None]
+Restore = Callable[[Mapping[str, object]], Editor | None]
+_MOST = {"tries": 50, "best_of": 16}
 
 
 class SelfEdit:
     """Attempts tasks in isolation and lands what is proved good.
 
     Args:
-        rooms: the services it works with.
+        services: the services it works with.
         leases: a folder for the claims by which two processes never drive one self-edit.
         limits: where a self-edit stops by itself; each call can set its own tries.
         restore: builds an editor anew from what the journal stored of it.
@@ -55,13 +49,13 @@ class SelfEdit:
 
     def __init__(
         self,
-        rooms: Rooms,
+        services: Services,
         *,
         leases: Path,
         limits: Limits | None = None,
         restore: Restore = editors.restored,
     ) -> None:
-        self.rooms = rooms
+        self.services = services
         self.limits = limits or Limits()
         self._leases = leases
         self._restore = restore
@@ -96,14 +90,13 @@ class SelfEdit:
             SelfCodingError: a service could not do its work; the attempt is closed and says so.
         """
         limits = self._limits(tries, best_of)
-        means = _means(limits, editor, ask, on_progress)
-        runner = self._runner(means)
-        wanted = self._task(task)
         plan = _plan(editor, limits, ask=hold or ask is not None, dry_run=dry_run)
-        with self._claimed(wanted.id):
+        request = self._task(task)
+        runner = self._runner(RunContext(editor, ask, limits, on_progress))
+        with self._claimed(request.id):
             await self._settle()
-            leader = await runner.begin(wanted, plan)
-            means.on_progress(Progress(attempt=leader, step=Kind.PLANNED, message=editor.name))
+            leader = await runner.steps.begin(request, plan)
+            runner.steps.say(leader, Kind.PLANNED, editor.name)
             await runner.drive(leader)
             return await runner.result(leader)
 
@@ -114,21 +107,21 @@ class SelfEdit:
             task: what is to be done, in words.
             ask: wait for approval before landing (`land_edit`).
         """
-        wanted = self._task(task)
-        editor = CallerEditor()
-        runner = self._runner(_means(self.limits, editor, None, None))
-        plan = _plan(editor, replace(self.limits, tries=1, best_of=1), ask=ask, dry_run=False)
-        with self._claimed(wanted.id):
+        request, editor = self._task(task), CallerEditor()
+        limits = replace(self.limits, tries=1, best_of=1)
+        runner = self._runner(RunContext(editor, limits=limits))
+        with self._claimed(request.id):
             await self._settle()
-            leader = await runner.begin(wanted, plan)
+            plan = _plan(editor, limits, ask=ask, dry_run=False)
+            leader = await runner.steps.begin(request, plan)
             await runner.drive(leader)
             try:
                 context = await self.context(task)
-                await self.rooms.journal.append(leader, "shown", shown_facts(context))
+                await runner.log.append(leader, SHOWN, shown_facts(context))
             except BaseException:
-                await runner.call_off(leader, By.CANCELLED, "it was never handed out")
+                await runner.call_off(leader, RefusedBy.CANCELLED, "it was never handed out")
                 raise
-            worktree = (await runner.history(leader)).worktrees[-1]
+            worktree = (await runner.log.get(leader)).worktrees[-1]
             return Begun(attempt=leader, worktree=worktree, context=context)
 
     async def submit_edit(
@@ -150,15 +143,16 @@ class SelfEdit:
         Raises:
             EditError: no such attempt waits for a submission.
         """
-        written: Facts = {"summary": summary, "ask": ask is not None}
 
-        async def go_on(runner: Runner, mine: History) -> None:
-            if decide(mine.events) is not Step.SUBMIT:
-                raise _not_waiting(mine, "a submission", "begin_edit hands out a new worktree")
-            await self.rooms.journal.append(attempt, Kind.WRITTEN, written)
+        async def submit(runner: Runner, waiting: History) -> None:
+            if decide(waiting) is not Step.SUBMIT:
+                hint = "begin_edit hands out a new worktree"
+                raise _not_waiting(waiting, "a submission", hint)
+            facts: Facts = {"summary": summary, "ask": ask is not None}
+            await runner.log.append(attempt, Kind.WRITTEN, facts)
             await runner.drive(attempt)
 
-        return await self._continue(attempt, go_on, ask=ask, on_progress=on_progress)
+        return await self._continue(attempt, submit, ask=ask, on_progress=on_progress)
 
     async def land_edit(
         self, attempt: int, *, on_progress: OnProgress | None = None
@@ -168,7 +162,11 @@ class SelfEdit:
         Raises:
             EditError: no such attempt waits for approval.
         """
-        return await self._answer(attempt, True, on_progress)
+
+        async def land(runner: Runner, waiting: History) -> None:
+            await self._answer(runner, waiting, True)
+
+        return await self._continue(attempt, land, on_progress=on_progress)
 
     async def drop_edit(
         self, attempt: int, reason: str = "", *, on_progress: OnProgress | None = None
@@ -178,19 +176,20 @@ class SelfEdit:
         Raises:
             EditError: the attempt does not wait for anything.
         """
-        history = await self._runner(Means()).history(attempt)
-        if history.events and decide(history.events) is Step.SUBMIT:
 
-            async def call_off(runner: Runner, mine: History) -> None:
-                await runner.call_off(attempt, By.CANCELLED, reason or "it was dropped")
+        async def drop(runner: Runner, waiting: History) -> None:
+            if decide(waiting) is Step.SUBMIT:
+                why = reason or "it was dropped"
+                await runner.call_off(attempt, RefusedBy.CANCELLED, why)
+            else:
+                await self._answer(runner, waiting, reason or False)
 
-            return await self._continue(attempt, call_off, on_progress=on_progress)
-        return await self._answer(attempt, reason or False, on_progress)
+        return await self._continue(attempt, drop, on_progress=on_progress)
 
     async def context(self, task: str, max_tokens: int | None = None) -> Context:
-        """All that an editor would be shown for a task: code, past attempts, lessons."""
+        """Return all that an editor would be shown for a task: code, past attempts, lessons."""
         budget = self.limits.context_tokens if max_tokens is None else max_tokens
-        return await gather(self.rooms, self._task(task).text, max_tokens=budget)
+        return await gather(self.services, self._task(task).text, max_tokens=budget)
 
     async def resume(
         self,
@@ -202,74 +201,71 @@ class SelfEdit:
         """Go on with the attempts that a crash interrupted, each to its end.
 
         Attempts that wait for their caller go on waiting, as do those that wait for approval
-        where `ask` is not given. An edit whose editor
-        cannot be had again (a Python function) ends as crashed.
+        when `ask` is not given. An edit whose editor cannot be had again (a Python function) ends
+        as crashed.
         """
         results = []
-        for leader in await interrupted(self.rooms.journal, asking=ask is not None):
-            history = History(await self.rooms.journal.events(leader))
-            with self._claimed(history.edit, wait=False) as ours:
-                if not ours:
-                    continue  # another process is at it
-                made_by = editor or self._restore(_spec(history))
-                runner = self._runner(_means(self.limits, made_by, ask, on_progress))
+        attempts = await open_attempts(self.services)
+        for leader in interrupted(attempts, asking=ask is not None):
+            history = await self._history(leader)
+            with self._claimed(history.edit, wait=False) as claimed:
+                if not claimed:
+                    continue  # another process drives it
+                maker = editor or self._restored(history)
+                runner = self._runner(RunContext(maker, ask, self.limits, on_progress))
                 await runner.drive(leader)
                 results.append(await runner.result(leader))
         return results
 
     async def waiting(self) -> list[Waiting]:
-        """The attempts that have not ended, each with whom it waits for, newest first."""
-        journal = self.rooms.journal
-        found = await waiting(journal)
-        told = {History(await journal.events(one.attempt)).edit for one in found}
-        for leader in await interrupted(journal):
-            history = History(await journal.events(leader))
-            if history.edit in told:
-                continue  # it waits as a round; its other attempts have nothing to go on with
+        """Return the attempts that have not ended, each with whom it waits for, newest first."""
+        attempts = await open_attempts(self.services)
+        waits_for = {Step.SUBMIT: "submit", Step.APPROVE: "approval"}
+        steps = [(one, decide(one)) for one in attempts]
+        waiting = [_waiting(one, waits_for[step]) for one, step in steps if step in waits_for]
+        # Of a best-of-N round only the chosen one asks; its siblings have nothing to go on with.
+        asking = {one.edit for one, step in steps if step in waits_for}
+        for leader in interrupted([one for one in attempts if one.edit not in asking]):
+            history = await self._history(leader)
             with self._claimed(history.edit, wait=False) as free:
-                found.append(waits_for(history, "resume" if free else "process"))
-        return sorted(found, key=lambda one: -one.attempt)
+                waiting.append(_waiting(history, "resume" if free else "process"))
+        return sorted(waiting, key=lambda one: -one.attempt)
 
     async def recover(self) -> list[str]:
-        """Write down landings that a crash kept from being written down; what else is open.
+        """Record landings that a crash kept from being recorded; say what else is open.
 
         Nothing is edited, tested or landed by it: `resume` does that.
         """
-        told = []
-        for leader in await interrupted(self.rooms.journal):
-            history = History(await self.rooms.journal.events(leader))
-            landed = await self._settle_one(history)
+        lines = []
+        for history, landed in await self._settle():
             state = "had landed, which is now recorded" if landed else "was interrupted"
             hint = "" if landed else f" after '{history.last}': `resume` goes on with it"
-            told.append(f"attempt {leader} {state}{hint}")
-        return told
+            lines.append(f"attempt {history.id} {state}{hint}")
+        return lines
 
-    async def _settle(self) -> None:
-        """Before anything new: no landing stays unrecorded."""
-        for leader in await interrupted(self.rooms.journal):
-            await self._settle_one(History(await self.rooms.journal.events(leader)))
+    async def _settle(self) -> list[tuple[History, bool]]:
+        """Record every landing that happened; return what was interrupted, and whether it landed.
 
-    async def _settle_one(self, mine: History) -> bool:
-        candidate = mine.candidate
-        if not mine.landing_open or candidate is None:
-            return False
-        with self._claimed(mine.edit, wait=False) as ours:
-            if not ours or not await self.rooms.repository.contains(candidate.commit):
-                return False
-            await self._runner(_means(self.limits, None, None, None)).drive(mine.leader)
-            return True
+        Before anything new begins, so that no landing stays unrecorded.
+        """
+        settled = []
+        for leader in interrupted(await open_attempts(self.services)):
+            history, landed = await self._history(leader), False
+            if history.landing_open and history.candidate is not None:
+                with self._claimed(history.edit, wait=False) as claimed:
+                    commit = history.candidate.commit
+                    landed = claimed and await self.services.repository.contains(commit)
+                    if landed:
+                        await self._runner(RunContext(limits=self.limits)).drive(leader)
+            settled.append((history, landed))
+        return settled
 
-    async def _answer(
-        self, attempt: int, answer: bool | str, on_progress: OnProgress | None
-    ) -> SelfEditResult:
-        async def go_on(runner: Runner, mine: History) -> None:
-            if decide(mine.events) is not Step.APPROVE:
-                raise _not_waiting(mine, "approval", f"show {attempt} says how it stands")
-            kind, facts = answered(answer)
-            await self.rooms.journal.append(attempt, kind, facts)
-            await runner.drive(mine.leader)
-
-        return await self._continue(attempt, go_on, on_progress=on_progress)
+    async def _answer(self, runner: Runner, waiting: History, answer: bool | str) -> None:
+        if decide(waiting) is not Step.APPROVE:
+            hint = f"show {waiting.id} says how it ended"
+            raise _not_waiting(waiting, "approval", hint)
+        await runner.log.append(waiting.id, *answered(answer))
+        await runner.drive(waiting.leader)
 
     async def _continue(
         self,
@@ -280,21 +276,28 @@ class SelfEdit:
         on_progress: OnProgress | None = None,
     ) -> SelfEditResult:
         """Take up an attempt that waited, in this process and no other."""
-        history = History(await self.rooms.journal.events(attempt))
+        history = await self._history(attempt)
         if not history.edit:
             raise EditError(f"there is no self-edit attempt {attempt}", hint="see `log`")
         with self._claimed(history.edit):
-            means = _means(self.limits, self._restore(_spec(history)), ask, on_progress)
-            runner = self._runner(means)
-            await go_on(runner, await runner.history(attempt))
+            run = RunContext(self._restored(history), ask, self.limits, on_progress)
+            runner = self._runner(run)
+            await go_on(runner, await runner.log.get(attempt))
             return await runner.result(history.leader)
 
-    def _runner(self, means: Means) -> Runner:
-        return Runner(self.rooms, means, turn=self._leases / "landing.lock")
+    async def _history(self, attempt: int) -> History:
+        return History(await self.services.journal.events(attempt))
+
+    def _runner(self, run: RunContext) -> Runner:
+        return Runner(self.services, run, landing_lock=self._leases / "landing.lock")
+
+    def _restored(self, history: History) -> Editor | None:
+        """Build the attempt's editor anew from what the journal stored of it."""
+        return self._restore(history.plan.spec or {"kind": history.plan.editor})
 
     @contextmanager
     def _claimed(self, edit: str, *, wait: bool = True) -> Iterator[bool]:
-        """This process drives the self-edit `edit`; False, or an error, when another one does."""
+        """Drive the self-edit in this process alone; False, or an error, when another one does."""
         lease = try_lock(self._leases / f"{edit}.lock")
         if lease is None and wait:
             raise EditError("another process works on this attempt", hint="wait until it has ended")
@@ -318,50 +321,44 @@ class SelfEdit:
 
     def _limits(self, tries: int | None, best_of: int | None) -> Limits:
         limits = self.limits
-        wanted = replace(
-            limits,
-            tries=limits.tries if tries is None else tries,
-            best_of=limits.best_of if best_of is None else best_of,
-        )
-        for name, value, most in (("tries", wanted.tries, 50), ("best_of", wanted.best_of, 16)):
-            if not 1 <= value <= most:
-                raise EditError(f"{name} is {value}", hint=f"{name} lies between 1 and {most}")
-        return wanted
+        asked = {
+            "tries": limits.tries if tries is None else tries,
+            "best_of": limits.best_of if best_of is None else best_of,
+        }
+        for name, most in _MOST.items():
+            if not 1 <= asked[name] <= most:
+                hint = f"{name} must be between 1 and {most}"
+                raise EditError(f"{name} is {asked[name]}", hint=hint)
+        return replace(limits, **asked)
 
 
-def _means(
-    limits: Limits, editor: Editor | None, ask: Ask | None, on_progress: OnProgress | None
-) -> Means:
-    if on_progress is None:
-        return Means(editor=editor, ask=ask, limits=limits)
-    return Means(editor=editor, ask=ask, limits=limits, on_progress=on_progress)
-
-
-def _plan(editor: Editor, limits: Limits, *, ask: bool, dry_run: bool) -> Facts:
-    """What is settled when the first attempt begins; every later one carries it on."""
+def _plan(editor: Editor, limits: Limits, *, ask: bool, dry_run: bool) -> Plan:
     spec = editor.spec()
-    return {
-        "editor": editor.name,
-        "spec": dict(spec) if spec else None,
-        "caller": isinstance(editor, CallerEditor),
-        "leader": 0,
-        "index": 0,
-        "of": limits.best_of,
-        "try": 0,
-        "tries": limits.tries,
-        "moves": limits.moves,
-        "cost_limit": limits.cost,
-        "ask": ask,
-        "dry_run": dry_run,
-    }
+    return Plan(
+        editor=editor.name,
+        spec=dict(spec) if spec else None,
+        caller=isinstance(editor, CallerEditor),
+        best_of=limits.best_of,
+        tries=limits.tries,
+        moves=limits.moves,
+        cost_limit=limits.cost,
+        ask=ask,
+        dry_run=dry_run,
+    )
 
 
-def _spec(history: History) -> Mapping[str, Json]:
-    spec = history.plan.get("spec")
-    return spec if isinstance(spec, dict) else {"kind": text(history.plan, "editor")}
+def _waiting(attempt: History, what: str) -> Waiting:
+    trees = attempt.worktrees
+    return Waiting(
+        attempt=attempt.id,
+        task=attempt.task,
+        since=attempt.events[0].at,
+        waiting=what,
+        path=str(trees[-1].path) if trees else "",
+    )
 
 
-def _not_waiting(mine: History, what: str, hint: str) -> EditError:
-    stage = account.stage_of(mine)
-    state = f"it waits for {decide(mine.events)}" if stage == "waiting" else f"it is {stage}"
-    return EditError(f"attempt {mine.attempt} does not wait for {what}: {state}", hint=hint)
+def _not_waiting(attempt: History, what: str, hint: str) -> EditError:
+    stage = views.stage_of(attempt)
+    state = f"it waits for {decide(attempt)}" if stage == "waiting" else f"it is {stage}"
+    return EditError(f"attempt {attempt.id} does not wait for {what}: {state}", hint=hint)

@@ -1,7 +1,7 @@
 """Perform one step of one attempt and say which event it amounts to.
 
-Each step can be performed again: what it made is named after the attempt, and what it finds
-done it reports as done. A step decides nothing about what comes next; `lifecycle` does.
+Each step can be performed again: what it makes is named after the attempt, and work that it finds
+done is reported as done. A step decides nothing about what comes next; `lifecycle` does.
 """
 
 from __future__ import annotations
@@ -9,329 +9,458 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 from self_coding.errors import EditError
-from self_coding.self_edit import account
-from self_coding.self_edit.context import gather
+from self_coding.self_edit import views
+from self_coding.self_edit.context import gather, reflect
 from self_coding.self_edit.editors.protocol import Editor
-from self_coding.self_edit.ending import Ending
-from self_coding.self_edit.history import By, History, Kind, flag, text
-from self_coding.self_edit.learning import reflect, shown_facts
-from self_coding.self_edit.lifecycle import Step
-from self_coding.self_edit.rooms import Rooms
-from self_coding.values.attempts import Json
-from self_coding.values.edits import Ask, Assignment, Limits, Progress, Question, Task
-from self_coding.values.repository import Change, Conflict, Moved, Strayed
-
-Facts = dict[str, Json]
-Told = tuple[str, Facts]
-"""The event that a step amounts to: its kind and its facts."""
+from self_coding.self_edit.history import (
+    SHOWN,
+    WARNED,
+    Facts,
+    History,
+    Judged,
+    Kind,
+    Plan,
+    RefusedBy,
+    Shown,
+    facts_of,
+)
+from self_coding.self_edit.lifecycle import Step, spent
+from self_coding.self_edit.ports import Services
+from self_coding.text import cut_middle
+from self_coding.values.edits import (
+    Ask,
+    Assignment,
+    Context,
+    Limits,
+    OnProgress,
+    Progress,
+    Question,
+    Task,
+)
+from self_coding.values.repository import Change, Conflict, Moved, Worktree
 
 _GRACE = 10.0  # seconds an editor may take to end itself at its limit before it is ended
+_FEEDBACK_TRIES = 3  # how many earlier tries a next one is told about
+_CHANGES_KEPT = 4  # a diff may have many megabytes
+
+
+class StepResult(NamedTuple):
+    """The event that a step amounts to."""
+
+    kind: Kind
+    facts: Facts
 
 
 @dataclass(frozen=True)
-class Means:
-    """What this run has at hand: who edits, who is asked, how far it may go, who watches."""
+class RunContext:
+    """What this run works with: who edits, who is asked, where it stops, who watches."""
 
     editor: Editor | None = None
     ask: Ask | None = None
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
-    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_progress: OnProgress | None = None
+
+
+class AttemptLog:
+    """The attempts of one self-edit, read once and then kept up to date with what is appended.
+
+    Sound because one process alone drives a self-edit: it holds the lease.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._journal = services.journal
+        self._attempts: dict[int, History] = {}
+
+    async def get(self, attempt: int) -> History:
+        """Return the attempt as it is now; an empty history when there is none."""
+        if attempt not in self._attempts:
+            events = await self._journal.events(attempt)
+            # Kept unless it was read meanwhile: a sibling's task may be ahead of ours by an event.
+            self._attempts.setdefault(attempt, History(events))
+        return self._attempts[attempt]
+
+    async def append(self, attempt: int, kind: str, facts: Facts) -> None:
+        """Store one more event of the attempt."""
+        before = await self.get(attempt)
+        event = await self._journal.append(attempt, kind, facts)
+        self._attempts[attempt] = History((*before.events, event))
+
+    def forget(self, *attempts: int) -> None:
+        """Read these anew when they are next asked for; all of them when none is named."""
+        for one in attempts or tuple(self._attempts):
+            self._attempts.pop(one, None)
 
 
 class Steps:
-    """The steps of a self-edit over the given rooms."""
+    """The steps of a self-edit: one method for each `Step` that has an effect."""
 
-    def __init__(self, rooms: Rooms, means: Means) -> None:
-        self._rooms = rooms
-        self._means = means
-        self._ending = Ending(rooms)
-
-    async def perform(self, step: Step, mine: History, beside: Sequence[History]) -> Told:
-        """Do what `step` says for the attempt `mine`; the event to append.
-
-        Raises:
-            SelfCodingError: a room could not do its work; nothing is known to be wrong with
-                the attempt itself.
-        """
-        ending = self._ending
-        alone: Mapping[Step, Callable[[History], Awaitable[Told]]] = {
-            Step.SPREAD: ending.spread,
+    def __init__(self, services: Services, run: RunContext, log: AttemptLog) -> None:
+        self._services = services
+        self._run = run
+        self._log = log
+        self._changes: dict[tuple[str, str], Change] = {}
+        self._steps: Mapping[Step, Callable[[History], Awaitable[StepResult]]] = {
+            Step.FAN_OUT: self._fan_out,
             Step.ISOLATE: self._isolate,
             Step.EDIT: self._edit,
             Step.RECORD: self._record,
             Step.JUDGE: self._judge,
             Step.TEST: self._test,
-            Step.CHOOSE: _choose,
-            Step.GIVE_WAY: _give_way,
+            Step.CHOOSE: self._choose,
+            Step.YIELD: self._yield,
             Step.APPROVE: self._approve,
-            Step.HOLD: _hold,
-            Step.INTEND: _intend,
+            Step.HOLD: self._hold,
+            Step.INTEND: self._intend,
             Step.SWAP: self._swap,
             Step.SETTLE: self._settle,
-            Step.GIVE_UP: _give_up,
-            Step.CLEAN: ending.clean,
+            Step.GIVE_UP: self._give_up,
+            Step.CLEAN: self._clean,
             Step.REFLECT: self._reflect,
         }
-        if step is Step.FOLLOW:
-            return await ending.follow(mine, beside)
-        return await alone[step](mine)
+
+    async def perform(
+        self, step: Step, attempt: History, siblings: Sequence[History]
+    ) -> StepResult:
+        """Do what `step` says; return the event to append.
+
+        Raises:
+            SelfCodingError: a service could not do its work; the attempt itself may be fine.
+        """
+        if step is Step.NEXT_TRY:
+            return await self._next_try(attempt, siblings)
+        return await self._steps[step](attempt)
 
     def say(self, attempt: int, step: str, message: str = "") -> None:
-        """Tell whoever watches."""
-        self._means.on_progress(Progress(attempt=attempt, step=step, message=message))
+        """Report progress to whoever watches."""
+        if self._run.on_progress is not None:
+            self._run.on_progress(Progress(attempt=attempt, step=step, message=message))
 
-    async def _isolate(self, mine: History) -> Told:
-        name = mine.next_worktree
-        worktree = await self._rooms.repository.isolate(name)
-        return Kind.ISOLATED, {
-            "path": str(worktree.path),
-            "branch": worktree.branch,
-            "base": worktree.base,
-            "name": name,
-        }
+    async def diff(self, attempt: History) -> str:
+        """Return the attempt's diff; empty when it recorded no change."""
+        return (await self._change(attempt)).diff if attempt.edited.paths else ""
 
-    async def _edit(self, mine: History) -> Told:
-        editor = self._means.editor
+    async def begin(self, task: Task, plan: Plan) -> int:
+        """Begin the attempt that `plan` describes, once: one begun before a crash is returned."""
+        journal = self._services.journal
+        for number in await journal.unfinished():
+            one = History(await journal.events(number))
+            place = (one.edit, one.plan.try_index, one.plan.index)
+            if place == (task.id, plan.try_index, plan.index):
+                return number
+        return await journal.begin(
+            task.text, edit=task.id, retry_count=plan.try_index, facts=facts_of(plan)
+        )
+
+    async def end(self, attempt: History) -> None:
+        """Close the attempt in the journal, which appends the last event itself."""
+        described = views.attempt_of(attempt, await self.diff(attempt))
+        await self._services.journal.finish(
+            attempt.id,
+            described.outcome,
+            approach=described.approach,
+            files_modified=described.files_modified,
+            diff=described.diff,
+            test_results=described.test_results,
+            failure_analysis=described.failure_analysis,
+            reflection=attempt.reflected.reflection,
+            stage=views.stage_of(attempt),
+            editor=attempt.plan.editor,
+            model=attempt.report.model,
+            commit=attempt.text(Kind.LANDED, "new"),
+        )
+
+    async def _fan_out(self, attempt: History) -> StepResult:
+        task = Task(attempt.edit, attempt.task)
+        plans = (
+            replace(attempt.plan, leader=attempt.id, index=index)
+            for index in range(1, attempt.plan.best_of)
+        )
+        return StepResult(Kind.SPREAD, {"attempts": [await self.begin(task, p) for p in plans]})
+
+    async def _isolate(self, attempt: History) -> StepResult:
+        name = attempt.next_worktree
+        worktree = await self._services.repository.isolate(name)
+        place: Facts = {"path": str(worktree.path), "branch": worktree.branch}
+        return StepResult(Kind.ISOLATED, {**place, "base": worktree.base, "name": name})
+
+    async def _edit(self, attempt: History) -> StepResult:
+        editor, limits = self._run.editor, self._run.limits
         if editor is None:
             reason = "its process died, and its editor cannot be had again"
-            return refused(By.CRASHED, reason, hint="begin anew", final=True)
-        task = mine.task
+            return refused(RefusedBy.CRASHED, reason, hint="begin anew", final=True)
         context = await gather(
-            self._rooms,
-            task,
-            max_tokens=self._means.limits.context_tokens,
-            feedback=account.feedback_in(mine.plan),
+            self._services,
+            attempt.task,
+            max_tokens=limits.context_tokens,
+            feedback=attempt.plan.feedback,
         )
-        shown = shown_facts(context)
         if context.warning is not None:
-            self.say(mine.attempt, "warning", str(context.warning))
-        append = self._rooms.journal.append
-        await append(mine.attempt, "shown", shown)
-        await append(mine.attempt, Kind.EDITING, {"editor": editor.name})
-        seconds = self._means.limits.edit_seconds
+            self.say(attempt.id, "warning", str(context.warning))
+        await self._log.append(attempt.id, SHOWN, shown_facts(context))
+        # Stored before the edit, which cannot be repeated in place: should the process die in
+        # it, the attempt gets a fresh worktree.
+        await self._log.append(attempt.id, Kind.EDITING, {"editor": editor.name})
         assignment = Assignment(
-            task=Task(mine.edit, task),
-            worktree=mine.worktrees[-1],
+            task=Task(attempt.edit, attempt.task),
+            worktree=attempt.worktrees[-1],
             context=context,
-            attempt=mine.attempt,
-            seconds=seconds,
-            say=lambda line: self.say(mine.attempt, Kind.EDITING, line),
+            attempt=attempt.id,
+            seconds=limits.edit_seconds,
+            say=lambda line: self.say(attempt.id, Kind.EDITING, line),
         )
         try:
-            async with asyncio.timeout(seconds + _GRACE):
+            async with asyncio.timeout(limits.edit_seconds + _GRACE):
                 report = await editor.edit(assignment)
         except EditError as error:
-            failed = refused(By.EDITOR, error.message, hint=error.hint)
-            return await self._stray(mine) or failed
+            failed = refused(RefusedBy.EDITOR, error.message, hint=error.hint)
+            return await self._bypassed(attempt) or failed
         except TimeoutError:
-            failed = refused(By.EDITOR, f"the edit took longer than its limit of {seconds:g} s")
-            return await self._stray(mine) or failed
-        return Kind.WRITTEN, {
-            "summary": account.cut(report.summary, 4000),
-            "output": account.cut(report.output, account.OUTPUT_KEPT),
-            "seconds": round(report.seconds, 3),
-            "cost": report.cost,
-            "tokens": report.tokens,
-            "model": report.model,
-            "whole": report.whole,
-        }
+            reason = f"the edit took longer than its limit of {limits.edit_seconds:g} s"
+            return await self._bypassed(attempt) or refused(RefusedBy.EDITOR, reason)
+        stored = replace(
+            report,
+            summary=cut_middle(report.summary, 4000),
+            output=cut_middle(report.output, views.OUTPUT_KEPT),
+            seconds=round(report.seconds, 3),
+        )
+        return StepResult(Kind.WRITTEN, facts_of(stored))
 
-    async def _stray(self, mine: History) -> Told | None:
-        """The refusal of an attempt in whose worktree main was moved to what nobody tested."""
-        strayed = await self._rooms.repository.strayed(mine.worktrees[-1])
-        return None if strayed is None else _past_the_gate(strayed)
+    async def _bypassed(self, attempt: History) -> StepResult | None:
+        """Return a refusal if main was moved, past the gate, to a commit made in the worktree.
 
-    async def _record(self, mine: History) -> Told:
-        past = await self._stray(mine)
-        if past is not None:
-            return past
-        message = account.commit_message(mine)
-        change = await self._rooms.repository.record(mine.worktrees[-1], message)
-        whole = flag(mine.data(Kind.WRITTEN), "whole")
-        left = account.left_facts(change.left_out, whole=whole)
-        if left and whole:
-            return _not_whole(left)
+        It is final: a further try would begin at a main that nobody has tested.
+        """
+        bypass = await self._services.repository.strayed(attempt.worktrees[-1])
+        if bypass is None:
+            return None
+        old, new, ref = bypass.old, bypass.new, bypass.ref
+        name = ref.removeprefix("refs/heads/")
+        hint = f"put it back: git update-ref {ref} {old} {new}"
+        if new != bypass.tip:
+            hint = f"{name} has moved on since: take it back with git revert, from {old} to {new}"
+        return refused(
+            RefusedBy.EDITOR,
+            f"{name} was moved past the gate during the edit, from {old[:12]} to {new[:12]},"
+            " which was made in the attempt's own worktree; nothing was landed",
+            hint=hint,
+            final=True,
+            more={"ref": ref, "old": old, "new": new},
+        )
+
+    async def _record(self, attempt: History) -> StepResult:
+        if bypass := await self._bypassed(attempt):
+            return bypass
+        message = views.commit_message(attempt)
+        change = await self._services.repository.record(attempt.worktrees[-1], message)
+        whole = attempt.report.whole
+        edited = views.edited(change, whole=whole)
+        left_out = views.left_out_line(edited)
+        if left_out and whole:
+            return refused(
+                RefusedBy.EDITOR,
+                f"it would land in part; {left_out}",
+                hint="let .gitignore allow them in the same patch, or take them out of it",
+                final=True,
+                more={"left_out": list(edited.left_out), "left_count": edited.left_count},
+            )
         if change.is_empty:
-            reason = "; ".join(filter(None, ("nothing was changed", account.left_in_words(left))))
-            return refused(By.EMPTY, reason, hint="see what the editor printed: `show`")
-        return Kind.EDITED, {
-            **left,
-            "base": change.base,
-            "head": change.head,
-            "paths": list(change.paths),
-            "added": change.added,
-            "removed": change.removed,
-        }
+            reason = "; ".join(filter(None, ("nothing was changed", left_out)))
+            return refused(RefusedBy.EMPTY, reason, hint="see what the editor printed: `show`")
+        self._keep(change)
+        return StepResult(Kind.EDITED, facts_of(edited))
 
-    async def _judge(self, mine: History) -> Told:
-        rooms, change = self._rooms, await self._change(mine)
-        dead_end = await rooms.journal.dead_end(
-            task=mine.task, diff=change.diff, files=change.paths, at="edit"
+    async def _judge(self, attempt: History) -> StepResult:
+        services, change = self._services, await self._change(attempt)
+        dead_end = await services.journal.dead_end(
+            task=attempt.task, diff=change.diff, files=change.paths, at="edit"
         )
-        if dead_end is not None and dead_end.attempt != mine.attempt:
-            self.say(mine.attempt, "warning", str(dead_end))
-            await rooms.journal.append(mine.attempt, "warned", {"text": str(dead_end)})
+        if dead_end is not None and dead_end.attempt != attempt.id:
+            self.say(attempt.id, "warning", str(dead_end))
+            await self._log.append(attempt.id, WARNED, {"text": str(dead_end)})
         paths = list(change.paths)
-        before = await rooms.repository.read(change.base, [*rooms.rules.files, *paths])
-        judge = rooms.rules.read(before)
-        after = await rooms.repository.read(change.head, paths)
-        covered = {path for path in paths if await rooms.index.has_test_coverage(path)}
-        verdict = judge.judge(change, before=before, after=after, covered=frozenset(covered))
-        facts: Facts = {"findings": account.finding_facts(verdict.findings)}
-        if verdict.allowed or judge.asks:
-            return Kind.JUDGED, {**facts, "ask": not verdict.allowed}
-        return refused(By.POLICY, "; ".join(verdict.reasons[:3]), more=facts)
+        before = await services.repository.read(change.base, [*services.rules.files, *paths])
+        policy = services.rules.read(before)
+        after = await services.repository.read(change.head, paths)
+        covered = {path for path in paths if await services.index.has_test_coverage(path)}
+        verdict = policy.judge(change, before=before, after=after, covered=frozenset(covered))
+        judged = Judged(findings=verdict.findings, ask=not verdict.allowed)
+        if verdict.allowed or policy.asks:
+            return StepResult(Kind.JUDGED, facts_of(judged))
+        findings = facts_of(judged)["findings"]
+        reason = "; ".join(verdict.reasons[:3])
+        return refused(RefusedBy.POLICY, reason, more={"findings": findings})
 
-    async def _test(self, mine: History) -> Told:
-        rooms, change = self._rooms, await self._change(mine)
-        candidate = await rooms.repository.candidate(change)
-        past = await self._stray(mine)
-        if past is not None:
-            return past
+    async def _test(self, attempt: History) -> StepResult:
+        services, change = self._services, await self._change(attempt)
+        candidate = await services.repository.candidate(change)
+        # Looked at again: the editor may have left a process that moved main since.
+        if bypass := await self._bypassed(attempt):
+            return bypass
         if isinstance(candidate, Conflict):
-            return _conflict(candidate)
-        impact = await rooms.index.impact(paths=list(change.paths))
-        report = await rooms.repository.test(candidate, first=impact.tests)
-        facts = account.report_facts(report)
-        if not report.passed:
-            return refused(By.GATE, account.why_red(report), more=facts)
-        return Kind.TESTED, {
-            **facts,
-            "commit": candidate.commit,
-            "tree": candidate.tree,
-            "onto": candidate.onto,
-            "head": candidate.head,
-        }
+            return _conflicting(candidate)
+        impact = await services.index.impact(paths=list(change.paths))
+        report = await services.repository.test(candidate, first=impact.tests)
+        tested = views.tested(report, candidate)
+        if tested.passed:
+            return StepResult(Kind.TESTED, facts_of(tested))
+        return refused(RefusedBy.GATE, views.why_red(tested), more=facts_of(tested))
 
-    async def _approve(self, mine: History) -> Told:
-        change, ask = await self._change(mine), self._means.ask
-        assert ask is not None, "the runner waits where nobody can be asked"
-        question = Question(
-            attempt=mine.attempt,
-            task=mine.task,
-            paths=change.paths,
-            added=change.added,
-            removed=change.removed,
-            tests=account.tests_in_words(mine.data(Kind.TESTED)),
-            findings=account.findings_of(mine.data(Kind.JUDGED)),
-            diff=change.diff,
+    async def _choose(self, attempt: History) -> StepResult:
+        lines, files, _ = attempt.size
+        facts: Facts = {"lines": lines, "files": files, "of": attempt.plan.best_of}
+        return StepResult(Kind.CHOSEN, facts)
+
+    async def _yield(self, attempt: History) -> StepResult:
+        if attempt.last == Kind.TESTED:
+            return refused(RefusedBy.CHOICE, "it was green, and another attempt was chosen")
+        return refused(RefusedBy.CANCELLED, "the self-edit was called off", final=True)
+
+    async def _approve(self, attempt: History) -> StepResult:
+        change, ask = await self._change(attempt), self._run.ask
+        assert ask is not None, "the runner waits when nobody can be asked"
+        answer = ask(
+            Question(
+                attempt=attempt.id,
+                task=attempt.task,
+                paths=change.paths,
+                added=change.added,
+                removed=change.removed,
+                tests=views.gate_line(attempt.tested),
+                findings=attempt.judged.findings,
+                diff=change.diff,
+            )
         )
-        answer = ask(question)
-        if inspect.isawaitable(answer):
-            answer = await answer
-        return answered(answer)
+        return answered(await answer if inspect.isawaitable(answer) else answer)
 
-    async def _swap(self, mine: History) -> Told:
-        candidate = mine.candidate
-        assert candidate is not None, "an intent to land names its candidate"
-        if await self._rooms.repository.contains(candidate.commit):
-            return Kind.LANDED, {"old": candidate.onto, "new": candidate.commit}
-        done = await self._rooms.repository.land(
-            candidate, attempt=str(mine.attempt), reason=account.subject(mine.task)
+    async def _hold(self, attempt: History) -> StepResult:
+        return StepResult(Kind.HELD, {"reason": "dry run"})
+
+    async def _intend(self, attempt: History) -> StepResult:
+        assert attempt.candidate is not None, "only a tested candidate lands"
+        return StepResult(Kind.LANDING, asdict(attempt.candidate))
+
+    async def _swap(self, attempt: History) -> StepResult:
+        if landed := await self._landed(attempt):  # before a crash, which kept it from being noted
+            return landed
+        assert attempt.candidate is not None, "an intent to land names its candidate"
+        done = await self._services.repository.land(
+            attempt.candidate, attempt=str(attempt.id), reason=views.subject(attempt.task)
         )
-        if isinstance(done, Moved):
-            return Kind.MOVED, {"expected": done.expected, "actual": done.actual}
-        return Kind.LANDED, {"old": done.old, "new": done.new, "checkout": done.checkout}
+        return StepResult(Kind.MOVED if isinstance(done, Moved) else Kind.LANDED, asdict(done))
 
-    async def _settle(self, mine: History) -> Told:
-        candidate = mine.candidate
+    async def _settle(self, attempt: History) -> StepResult:
+        why = attempt.refusal
+        return await self._landed(attempt) or refused(why.by, why.reason, final=True)
+
+    async def _landed(self, attempt: History) -> StepResult | None:
+        candidate = attempt.candidate
         assert candidate is not None, "an intent to land names its candidate"
-        if await self._rooms.repository.contains(candidate.commit):
-            return Kind.LANDED, {"old": candidate.onto, "new": candidate.commit}
-        stop = mine.data(Kind.STOPPED)
-        return refused(text(stop, "by"), text(stop, "reason"), final=True)
+        if not await self._services.repository.contains(candidate.commit):
+            return None
+        return StepResult(Kind.LANDED, {"old": candidate.onto, "new": candidate.commit})
 
-    async def _reflect(self, mine: History) -> Told:
-        return await reflect(self._rooms, mine)
+    async def _give_up(self, attempt: History) -> StepResult:
+        return refused(
+            RefusedBy.MOVED,
+            f"main moved {attempt.count(Kind.MOVED)} times while this was tested",
+            hint="try again when fewer others are landing, or raise `moves`",
+        )
 
-    async def _change(self, mine: History) -> Change:
-        edited = mine.data(Kind.EDITED)
-        return await self._rooms.repository.change(text(edited, "base"), text(edited, "head"))
+    async def _clean(self, attempt: History) -> StepResult:
+        """Give the worktrees back; their contents are kept under a ref."""
+        release = self._services.repository.release
+        for worktree in attempt.worktrees:
+            await release(worktree)
+        if attempt.has(Kind.STOPPED):
+            # It may have been stopped after a worktree was made and before that was noted.
+            name = attempt.next_worktree
+            await release(Worktree(path=Path(), branch="", base="", attempt=name))
+        return StepResult(Kind.CLEANED, {})
+
+    async def _reflect(self, attempt: History) -> StepResult:
+        reflected = await reflect(self._services, attempt, await self.diff(attempt))
+        return StepResult(Kind.REFLECTED, facts_of(reflected))
+
+    async def _next_try(self, attempt: History, siblings: Sequence[History]) -> StepResult:
+        """Begin a new round, which is told how this one went."""
+        round_ = sorted((attempt, *siblings), key=lambda one: one.id)
+        plan = attempt.plan
+        feedback = (*plan.feedback, *map(views.feedback_of, round_))
+        signatures = (*plan.signatures, *(one.reflected.signature for one in round_))
+        plan = replace(
+            plan,
+            leader=0,
+            index=0,
+            try_index=plan.try_index + 1,
+            spent=spent(attempt, siblings),
+            feedback=feedback[-_FEEDBACK_TRIES * plan.best_of :],
+            signatures=tuple(mark for mark in dict.fromkeys(signatures) if mark),
+            attempts=(*plan.attempts, *(one.id for one in round_)),
+        )
+        begun = await self.begin(Task(attempt.edit, attempt.task), plan)
+        return StepResult(Kind.FOLLOWED, {"attempt": begun})
+
+    async def _change(self, attempt: History) -> Change:
+        """Return the recorded change; its diff is made by git once a run, and then remembered."""
+        ends = attempt.edited.base, attempt.edited.head
+        if ends not in self._changes:
+            self._keep(await self._services.repository.change(*ends))
+        return self._changes[ends]
+
+    def _keep(self, change: Change) -> None:
+        self._changes[change.base, change.head] = change
+        while len(self._changes) > _CHANGES_KEPT:
+            del self._changes[next(iter(self._changes))]
 
 
 def refused(
     by: str, reason: str, *, hint: str = "", final: bool = False, more: Facts | None = None
-) -> Told:
-    """The event that an attempt ends without landing, and why."""
-    return Kind.REFUSED, {**(more or {}), "by": by, "reason": reason, "hint": hint, "final": final}
+) -> StepResult:
+    """Return the event of an attempt that ends without landing, and why."""
+    why: Facts = {"by": by, "reason": reason, "hint": hint, "final": final}
+    return StepResult(Kind.REFUSED, {**(more or {}), **why})
 
 
-def answered(answer: bool | str) -> Told:
-    """What a person's answer amounts to; a no with a reason may be bettered by another try."""
+def answered(answer: bool | str) -> StepResult:
+    """Return what a person's answer amounts to; a no with a reason allows another try."""
     if answer is True:
-        return Kind.APPROVED, {}
+        return StepResult(Kind.APPROVED, {})
     reason = answer.strip() if isinstance(answer, str) else ""
-    return refused(By.APPROVAL, reason or "it was not approved", final=not reason)
+    return refused(RefusedBy.APPROVAL, reason or "it was not approved", final=not reason)
 
 
-async def _choose(mine: History) -> Told:
-    lines, files, _ = mine.size
-    return Kind.CHOSEN, {"lines": lines, "files": files, "of": mine.of}
-
-
-async def _give_way(mine: History) -> Told:
-    if mine.last != Kind.TESTED:
-        return refused(By.CANCELLED, "the self-edit was called off", final=True)
-    return refused(By.CHOICE, "it was green, and the choice fell on another attempt")
-
-
-async def _hold(mine: History) -> Told:
-    return Kind.HELD, {"reason": "dry run"}
-
-
-async def _intend(mine: History) -> Told:
-    tested = mine.data(Kind.TESTED)
-    return Kind.LANDING, {key: tested[key] for key in ("commit", "tree", "onto", "head")}
-
-
-async def _give_up(mine: History) -> Told:
-    moves = mine.count(Kind.MOVED)
-    return refused(
-        By.MOVED,
-        f"main moved {moves} times while this was tested",
-        hint="try again when fewer others are landing, or raise `moves`",
+def shown_facts(context: Context) -> Facts:
+    """Return what the journal keeps of a context: which lessons, which warning, which attempts."""
+    shown = Shown(
+        lessons=tuple(one.id for one in context.lessons if one.id is not None),
+        similar=tuple(one.attempt.id for one in context.similar if one.attempt.id is not None),
+        files=tuple(one.path for one in context.files),
+        warning=str(context.warning) if context.warning else "",
     )
+    return facts_of(shown)
 
 
-def _not_whole(left: Facts) -> Told:
-    return refused(
-        By.EDITOR,
-        f"it would land in part; {account.left_in_words(left)}",
-        hint="let .gitignore allow them in the same patch, or take them out of it",
-        final=True,
-        more=left,
-    )
-
-
-def _past_the_gate(strayed: Strayed) -> Told:
-    """Final: a further try would begin at a main that nobody has tested."""
-    old, new, ref = strayed.old, strayed.new, strayed.ref
-    name = ref.removeprefix("refs/heads/")
-    back = f"put it back: git update-ref {ref} {old} {new}"
-    if new != strayed.tip:
-        back = f"{name} has moved on since: take it back with git revert, from {old} to {new}"
-    return refused(
-        By.EDITOR,
-        f"{name} was moved past the gate during the edit, from {old[:12]} to {new[:12]},"
-        " which was made in the attempt's own worktree; nothing was landed",
-        hint=back,
-        final=True,
-        more={"ref": ref, "old": old, "new": new},
-    )
-
-
-def _conflict(conflict: Conflict) -> Told:
+def _conflicting(conflict: Conflict) -> StepResult:
     paths = [file.path for file in conflict.files]
-    files: list[Json] = [
-        {"path": file.path, "message": file.message, "merged": account.cut(file.merged, 4000)}
-        for file in conflict.files[:20]
-    ]
     return refused(
-        By.CONFLICT,
+        RefusedBy.CONFLICT,
         f"it does not merge with main: {', '.join(paths[:5])}",
         hint="another try starts from main as it is now",
-        more={"paths": list(paths), "conflicts": files, "onto": conflict.onto},
+        more={
+            "paths": list(paths),
+            "conflicts": [
+                {
+                    "path": file.path,
+                    "message": file.message,
+                    "merged": cut_middle(file.merged, 4000),
+                }
+                for file in conflict.files[:20]
+            ],
+            "onto": conflict.onto,
+        },
     )

@@ -1,12 +1,12 @@
 """Published fakes, for tests of what is built on this package.
 
-`scripted` plays scripts over real repositories; `memory` has the rooms of a self-edit in memory,
+`scripted` plays scripts over real repositories; `memory` has the services of a self-edit in memory,
 with a process that can be made to die at any point.
 """
 
 from __future__ import annotations
 
-from self_coding.testing.memory import Crash, Disk, MemoryEditor, MemoryRules, memory_rooms
+from self_coding.testing.memory import Crash, Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.testing.scripted import (
     FakeClock,
     Reply,
@@ -27,7 +27,7 @@ __all__ = [
     "ScriptedEditor",
     "ScriptedModel",
     "git",
-    "memory_rooms",
+    "memory_services",
     "sample_repo",
     "write_files",
 ]

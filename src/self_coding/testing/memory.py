@@ -1,4 +1,4 @@
-"""The rooms of a self-edit in memory, on a disk that outlives crashes.
+"""The services of a self-edit in memory, on a disk that outlives crashes.
 
 For tests of the lifecycle and of editors: no git, no process, no file. `Disk.crash_at` names the
 points at which the process dies; from then on nothing has an effect until `restart`.
@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from self_coding.self_edit.rooms import Files, Rooms
+from self_coding.self_edit.ports import Files, Services
 from self_coding.values.attempts import (
     DeadEnd,
     Event,
@@ -37,6 +38,12 @@ from self_coding.values.repository import (
     Worktree,
 )
 from self_coding.values.verdicts import Finding, GateReport, Verdict
+
+if TYPE_CHECKING:
+    from self_coding.codebase_indexer import CodebaseIndexer
+    from self_coding.git_safety import GitSafety
+    from self_coding.modification_journal import ModificationJournal
+    from self_coding.reflection import ReflectionService
 
 Tree = dict[str, str]
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -378,12 +385,12 @@ class MemoryEditor:
         return EditReport(summary=f"wrote {', '.join(act)}")
 
 
-def memory_rooms(disk: Disk, rules: MemoryRules | None = None) -> Rooms:
-    """All rooms over one disk."""
-    return Rooms(
-        repository=MemoryRepository(disk),
-        index=MemoryIndex(),
-        journal=MemoryJournal(disk),
-        reflection=MemoryReflection(),
+def memory_services(disk: Disk, rules: MemoryRules | None = None) -> Services:
+    """Return all services over one disk."""
+    return Services(
+        repository=cast("GitSafety", MemoryRepository(disk)),
+        index=cast("CodebaseIndexer", MemoryIndex()),
+        journal=cast("ModificationJournal", MemoryJournal(disk)),
+        reflection=cast("ReflectionService", MemoryReflection()),
         rules=rules or MemoryRules(),
     )

@@ -5,10 +5,10 @@ Values only. Who makes an edit and in which order things happen is the business 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from self_coding.values.attempts import DeadEnd, Lesson, SimilarAttempt
 from self_coding.values.code import BlindSpot, Dependent, RelevantFile
@@ -51,16 +51,21 @@ class Feedback:
     `output` is the telling part of the test output, shortened.
     """
 
-    attempt: int
-    by: str
-    reason: str
+    # Read by pydantic: the key under which the journal stores the field.
+    __pydantic_config__: ClassVar[Mapping[str, object]] = {
+        "alias_generator": lambda name: {"failing_tests": "failing"}.get(name, name)
+    }
+
+    attempt: int = 0
+    by: str = ""
+    reason: str = ""
     failing_tests: tuple[str, ...] = ()
     output: str = ""
     lesson: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Section:
     """One section of a context: its heading, its text, and where the text comes from."""
 
     heading: str
@@ -85,7 +90,7 @@ class Context:
     lessons: tuple[Lesson, ...] = ()
     warning: DeadEnd | None = None
     feedback: tuple[Feedback, ...] = ()
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Section, ...] = ()
 
     @property
     def text(self) -> str:

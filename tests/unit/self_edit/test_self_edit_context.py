@@ -6,7 +6,7 @@ import pytest
 
 from self_coding.retrieval import estimate_tokens
 from self_coding.self_edit.context import compose, gather, quote
-from self_coding.testing import Disk, memory_rooms
+from self_coding.testing import Disk, memory_services
 from self_coding.values.attempts import (
     DeadEnd,
     Lesson,
@@ -93,7 +93,7 @@ def test_nothing_known_is_an_empty_text() -> None:
 async def test_gathering_asks_every_room() -> None:
     """A context holds what the index and the journal know of a task."""
     disk = Disk(lessons=[Lesson(text="look before you leap", id=1)])
-    context = await gather(memory_rooms(disk), "change a")
+    context = await gather(memory_services(disk), "change a")
     assert [file.path for file in context.files] == ["a.py"]
     assert context.tests == ("test_a.py",)
     assert "> look before you leap" in context.text

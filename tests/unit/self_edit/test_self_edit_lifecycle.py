@@ -14,14 +14,14 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Told = str | tuple[str, dict[str, Json]]
 
 
-def history(*told: Told, attempt: int = 1, **plan: Json) -> list[Event]:
+def history(*told: Told, attempt: int = 1, **plan: Json) -> History:
     """A history that begins with `planned` and goes on as told."""
     first: Told = ("planned", {"task": "t", "edit": "e", "facts": {"of": 1, "tries": 1, **plan}})
     events = []
     for number, one in enumerate((first, *told), start=1):
         kind, data = (one, {}) if isinstance(one, str) else one
         events.append(Event(attempt=attempt, sequence=number, kind=kind, at=AT, data=data))
-    return events
+    return History(events)
 
 
 GREEN = ("isolated", "editing", "written", "edited", "judged", "tested")
@@ -96,7 +96,7 @@ def test_moves_are_bounded() -> None:
     assert decide(history(*GREEN, "moved", "tested", "moved", moves=1)) is Step.GIVE_UP
 
 
-def sized(attempt: int, lines: int, *more: Told, **plan: Json) -> list[Event]:
+def sized(attempt: int, lines: int, *more: Told, **plan: Json) -> History:
     edited: Told = ("edited", {"added": lines, "paths": ["a"]})
     told = ("isolated", "written", edited, "judged", "tested", *more)
     return history(*told, attempt=attempt, of=2, leader=1 if attempt > 1 else 0, **plan)
@@ -110,7 +110,7 @@ def test_the_smallest_green_one_is_chosen() -> None:
     chosen = sized(2, 3, "chosen")
     assert decide(chosen, [large]) is Step.INTEND
     assert decide(large, [chosen]) is Step.WAIT
-    assert decide(large, [sized(2, 3, "chosen", "landed")]) is Step.GIVE_WAY
+    assert decide(large, [sized(2, 3, "chosen", "landed")]) is Step.YIELD
 
 
 def test_the_next_smallest_follows_a_failure() -> None:
@@ -129,31 +129,31 @@ def test_the_choice_waits_for_all() -> None:
 def test_a_no_to_one_is_a_no_to_the_round() -> None:
     """When a person refuses the chosen one, the others are not offered in its place."""
     refused = sized(2, 3, "chosen", ("refused", {"by": "approval", "final": True}))
-    assert decide(sized(1, 5), [refused]) is Step.GIVE_WAY
+    assert decide(sized(1, 5), [refused]) is Step.YIELD
 
 
 def test_calling_off_one_calls_off_the_round() -> None:
     """Once an attempt was cancelled, the ones beside it go no further."""
     cancelled = history(("stopped", {"by": "cancelled"}), attempt=2, of=2, leader=1)
-    assert decide(sized(1, 5), [cancelled]) is Step.GIVE_WAY
+    assert decide(sized(1, 5), [cancelled]) is Step.YIELD
     assert decide(sized(1, 5, "chosen", "landing"), [cancelled]) is Step.SWAP
 
 
 def test_the_leader_begins_the_round_and_ends_it() -> None:
     """The leader begins the others first, and ends last, since it begins the next try."""
-    assert decide(history(of=2)) is Step.SPREAD
+    assert decide(history(of=2)) is Step.FAN_OUT
     assert decide(history(of=2, leader=1, attempt=2)) is Step.ISOLATE
     over = history("refused", "cleaned", "reflected", of=2, tries=2)
     other = history("refused", "cleaned", attempt=2, of=2, leader=1)
     ended = history("refused", "ended", attempt=2, of=2, leader=1)
     assert decide(over, [other]) is Step.WAIT
-    assert decide(over, [ended]) is Step.FOLLOW
+    assert decide(over, [ended]) is Step.NEXT_TRY
 
 
 def over(by: str, signature: str = "", *, final: bool = False, **plan: Json) -> History:
     refused: Told = ("refused", {"by": by, "final": final, "reason": "because"})
     reflected: Told = ("reflected", {"signature": signature})
-    return History(history("isolated", refused, "cleaned", reflected, **plan))
+    return history("isolated", refused, "cleaned", reflected, **plan)
 
 
 @pytest.mark.parametrize(
@@ -184,13 +184,13 @@ def test_no_try_follows_a_cancelled_one() -> None:
 
 def test_worktrees_are_named_after_time_and_attempt() -> None:
     """A worktree's name derives from the attempt alone, and a second one has its own."""
-    assert History(history(attempt=7)).next_worktree == "20260102-030405-7"
-    assert History(history("isolated", attempt=7)).next_worktree == "20260102-030405-7.1"
+    assert history(attempt=7).next_worktree == "20260102-030405-7"
+    assert history("isolated", attempt=7).next_worktree == "20260102-030405-7.1"
 
 
 def test_an_empty_history_tells_nothing() -> None:
     """Asking about an attempt that is not there is no error."""
     empty = History([])
-    assert (empty.attempt, empty.last, empty.task, empty.edit) == (0, "", "", "")
+    assert (empty.id, empty.last, empty.task, empty.edit) == (0, "", "", "")
     assert empty.candidate is None
     assert not empty.settled

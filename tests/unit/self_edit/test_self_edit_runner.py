@@ -1,4 +1,4 @@
-"""What a self-edit does from task to result, over rooms in memory."""
+"""What a self-edit does from task to result, over services in memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from self_coding.errors import EditError, GateError, JournalError, SelfCodingError, StorageError
 from self_coding.self_edit import SelfEdit
-from self_coding.self_edit.turn import Turn, turn_at
-from self_coding.testing import Disk, MemoryEditor, MemoryRules, memory_rooms
+from self_coding.self_edit.runner import LandingTurn
+from self_coding.testing import Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.values.attempts import Json, Outcome
 from self_coding.values.edits import Assignment, EditReport, Limits, Progress, Question
 
@@ -27,8 +27,8 @@ class World:
         self.rules = rules
 
     def layer(self, **limits: float) -> SelfEdit:
-        rooms = memory_rooms(self.disk, self.rules)
-        return SelfEdit(rooms, leases=self.folder, limits=Limits(**limits))
+        services = memory_services(self.disk, self.rules)
+        return SelfEdit(services, leases=self.folder, limits=Limits(**limits))
 
     def editor(self, *acts: dict[str, str]) -> MemoryEditor:
         return MemoryEditor(self.disk, dict(enumerate(acts, start=1)))
@@ -272,7 +272,7 @@ async def test_an_impossible_task_is_refused(world: World, task: str, hint: str)
 @pytest.mark.parametrize("wrong", [{"tries": 0}, {"best_of": 17}, {"tries": 51}])
 async def test_numbers_out_of_range_are_refused(world: World, wrong: dict[str, int]) -> None:
     """Tries and side-by-side attempts have their bounds."""
-    with pytest.raises(EditError, match="lies between"):
+    with pytest.raises(EditError, match="must be between"):
         await world.layer().self_edit("t", editor=world.editor(GOOD), **wrong)
     assert world.disk.events == {}
 
@@ -405,13 +405,15 @@ async def test_a_room_that_fails_ends_the_attempt(world: World) -> None:
 
 async def test_a_lesson_that_cannot_be_stored_does_not_undo_a_landing(world: World) -> None:
     """What has landed is told as landed, even when nothing can be learnt from it."""
-    rooms = memory_rooms(world.disk)
+    services = memory_services(world.disk)
 
-    class Mute(type(rooms.reflection)):  # type: ignore[misc]
+    class Mute(type(services.reflection)):  # type: ignore[misc]
         async def reflect_with_context(self, attempt: object, similar_attempts: object) -> str:
             raise JournalError("cannot")
 
-    broken = type(rooms)(rooms.repository, rooms.index, rooms.journal, Mute(), rooms.rules)
+    broken = type(services)(
+        services.repository, services.index, services.journal, Mute(), services.rules
+    )
     layer = SelfEdit(broken, leases=world.folder)
     result = await layer.self_edit("edit", editor=world.editor(GOOD))
     assert result.success
@@ -432,7 +434,7 @@ async def test_an_interrupted_function_ends_as_crashed(world: World) -> None:
     """An edit whose editor cannot be had again is closed, not left open for ever."""
     layer = world.layer()
     runner_plan = {"of": 1, "tries": 3, "try": 0, "index": 0}
-    await layer.rooms.journal.begin("t", edit="abc", facts=runner_plan)
+    await layer.services.journal.begin("t", edit="abc", facts=runner_plan)
     assert "interrupted after 'planned'" in (await layer.recover())[0]
     [result] = await layer.resume()
     assert result.stage == "crashed"
@@ -443,7 +445,7 @@ async def test_an_interrupted_function_ends_as_crashed(world: World) -> None:
 async def test_attempts_of_others_are_left_alone(world: World) -> None:
     """An attempt that was only logged, and belongs to no self-edit, is not resumed."""
     layer = world.layer()
-    await layer.rooms.journal.begin("somebody's own")
+    await layer.services.journal.begin("somebody's own")
     assert await layer.resume() == []
     assert await layer.recover() == []
 
@@ -473,7 +475,7 @@ async def test_self_edits_take_turns_when_main_is_busy(world: World) -> None:
 
     async def one(number: int) -> list[str]:
         layer = world.layer(moves=1)
-        repository = layer.rooms.repository
+        repository = layer.services.repository
         test = repository.test
 
         async def slowly(*args: object, **kwargs: object) -> object:
@@ -496,24 +498,24 @@ async def test_a_turn_is_a_courtesy(tmp_path: Path) -> None:
     """Waited for in vain once, it is not waited for again; where nothing can be locked, never."""
     path = tmp_path / "landing.lock"
     told: list[int] = []
-    with turn_at(path) as held:
+    with LandingTurn(path) as held:
         await held.take()
-        late = Turn(path, patience=0.05)
+        late = LandingTurn(path, patience=0.05)
         await late.take(lambda: told.append(1))
         await late.take(lambda: told.append(2))
     assert 2 not in told
     assert told
     (tmp_path / "file").write_text("")
-    await Turn(tmp_path / "file" / "landing.lock").take()
+    await LandingTurn(tmp_path / "file" / "landing.lock").take()
 
 
 async def test_a_turn_that_is_never_given_up_is_not_waited_for_without_end(tmp_path: Path) -> None:
     """Whoever has waited long enough goes on without the turn; main is safe without it."""
     path = tmp_path / "landing.lock"
-    with turn_at(path) as held, turn_at(tmp_path / "landing.lock") as free:
+    with LandingTurn(path) as held, LandingTurn(tmp_path / "landing.lock") as free:
         await held.take()
         told: list[str] = []
-        late = Turn(path, patience=0.05)
+        late = LandingTurn(path, patience=0.05)
         await late.take(lambda: told.append("waits"))
         late.release()
         assert told == ["waits"]
@@ -531,7 +533,7 @@ async def test_a_landing_that_happened_is_recorded_while_another_one_has_the_tur
     layer = world.layer()
     begun = await layer.begin_edit("make it two")
     world.disk.worktrees[begun.worktree.attempt]["a.py"] = "2"
-    repository = layer.rooms.repository
+    repository = layer.services.repository
     land = repository.land
 
     async def lands_and_dies(*args: object, **kwargs: object) -> object:
@@ -541,7 +543,7 @@ async def test_a_landing_that_happened_is_recorded_while_another_one_has_the_tur
     repository.land = lands_and_dies  # type: ignore[method-assign, assignment]
     with pytest.raises(StorageError):
         await layer.submit_edit(begun.attempt)
-    with turn_at(world.folder / "landing.lock") as theirs:
+    with LandingTurn(world.folder / "landing.lock") as theirs:
         await theirs.take()
         async with asyncio.timeout(5):
             (told,) = await world.layer().recover()

@@ -1,20 +1,13 @@
-"""A folder of equals: each module is one kind of editor, all with the same two methods.
-
-`restored` builds an editor anew from what the journal stored of it.
-"""
+"""Who makes the edit: a patch, a command, a Python function, a language model or the caller."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from self_coding.errors import EditError
-from self_coding.self_edit.editors.caller import CallerEditor
 from self_coding.self_edit.editors.command import PRESETS, CommandEditor, preset
-from self_coding.self_edit.editors.function import CallableEditor
-from self_coding.self_edit.editors.model import ModelEditor
 from self_coding.self_edit.editors.patch import PatchEditor
-from self_coding.self_edit.editors.protocol import Editor
-from self_coding.values.attempts import Json
+from self_coding.self_edit.editors.protocol import CallableEditor, CallerEditor, Editor
 
 __all__ = [
     "PRESETS",
@@ -22,15 +15,14 @@ __all__ = [
     "CallerEditor",
     "CommandEditor",
     "Editor",
-    "ModelEditor",
     "PatchEditor",
     "preset",
     "restored",
 ]
 
 
-def restored(spec: Mapping[str, Json]) -> Editor | None:
-    """The editor that `spec` was made of; None where it cannot be had again."""
+def restored(spec: Mapping[str, object]) -> Editor | None:
+    """Build an editor anew from what the journal stored of it; None when that is not possible."""
     try:
         if spec.get("kind") == "patch":
             return PatchEditor.restored(spec)

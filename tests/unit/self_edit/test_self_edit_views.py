@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from self_coding.self_edit import account
+from self_coding.self_edit import views
+from self_coding.values.repository import Candidate
 from self_coding.values.verdicts import GateReport, TestResult
 
 
@@ -28,5 +29,6 @@ def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state
         seconds=2.0,
         sandbox="bwrap",
     )
-    told = account.tests_in_words(account.report_facts(report))
-    assert told == f"1 tests, {state} in 2.0 s (sandbox: bwrap)"
+    candidate = Candidate(commit="c", tree="t", onto="o", head="h")
+    line = views.gate_line(views.tested(report, candidate))
+    assert line == f"1 tests, {state} in 2.0 s (sandbox: bwrap)"

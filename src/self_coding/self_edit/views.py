@@ -1,0 +1,265 @@
+"""Pure: what an attempt's history says to others: as a result, an attempt, feedback, a line.
+
+It retells the events; it never judges an attempt better or worse than they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from self_coding.self_edit.history import (
+    WARNED,
+    Edited,
+    Facts,
+    History,
+    Kind,
+    RefusedBy,
+    Tested,
+    read,
+)
+from self_coding.text import cut_middle, first_line
+from self_coding.values.attempts import ModificationAttempt, Outcome
+from self_coding.values.edits import Feedback, SelfEditResult
+from self_coding.values.repository import Candidate, Change
+from self_coding.values.verdicts import GateReport
+
+OUTPUT_KEPT = 16_000  # characters of output that an event holds
+_FEEDBACK_OUTPUT = 3_000
+_SUBJECT = 60
+_LISTED = 200  # test ids that an event holds
+_LEFT_KEPT, _LEFT_NAMED = 100, 5  # left-out paths that an event holds, and that a message names
+_CACHES = (  # what tools write by themselves: no part of anybody's edit
+    *("__pycache__", "*.py[co]", "*.egg-info", "*_cache", ".cache", ".hypothesis", ".coverage*"),
+    *("htmlcov", ".tox", ".nox", ".venv", "venv", "node_modules", ".DS_Store", ".eggs"),
+)
+
+
+def subject(task: str) -> str:
+    """Return the task in one short line."""
+    return first_line(task, _SUBJECT)
+
+
+def commit_message(attempt: History) -> str:
+    """Return the message of the commit that holds the edit."""
+    task = attempt.task
+    rest = "" if task.strip() == subject(task) else f"\n\n{cut_middle(task, 2000)}"
+    return f"{subject(task)}{rest}\n\nSelf-edit: attempt {attempt.id}\n"
+
+
+def edited(change: Change, *, whole: bool) -> Edited:
+    """Return what an event holds of a change; with `whole` even caches that it leaves out."""
+    left = [one for one in change.left_out if whole or not _is_cache(one.path)]
+    return Edited(
+        base=change.base,
+        head=change.head,
+        paths=change.paths,
+        added=change.added,
+        removed=change.removed,
+        left_out=tuple(f"{one.path} ({one.reason})" for one in left[:_LEFT_KEPT]),
+        left_count=len(left),
+    )
+
+
+def left_out_line(change: Edited) -> str:
+    """Return in one line what the change leaves out; empty when that is nothing."""
+    named = change.left_out[:_LEFT_NAMED]
+    more = _and_more(change.left_count - len(named))
+    return f"left out: {', '.join(named)}{more}" if named else ""
+
+
+def _is_cache(path: str) -> bool:
+    parts = path.rstrip("/").split("/")
+    return any(fnmatchcase(part, pattern) for part in parts for pattern in _CACHES)
+
+
+def _and_more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
+
+
+def tested(report: GateReport, candidate: Candidate) -> Tested:
+    """Return what an event holds of a gate report."""
+    failing = report.new_failures or tuple(
+        test.id for test in report.tests if test.outcome in ("failed", "error")
+    )
+    return Tested(
+        passed=report.passed,
+        command=report.command,
+        exit_status=report.exit_status,
+        reason_given=report.reason,
+        output=cut_middle(report.output, OUTPUT_KEPT),
+        ran=report.ran,
+        failing=failing[:_LISTED],
+        known=report.known_failures[:_LISTED],
+        flaky=report.flaky[:_LISTED],
+        findings=report.findings,
+        sandbox=report.sandbox,
+        timed_out=report.timed_out,
+        seconds=round(report.seconds, 3),
+        cached=report.cached,
+        commit=candidate.commit,
+        tree=candidate.tree,
+        onto=candidate.onto,
+        head=candidate.head,
+    )
+
+
+def why_red(gate: Tested) -> str:
+    """Return in one sentence why the gate refused."""
+    if gate.timed_out:
+        return f"the tests ran into their time limit after {gate.seconds:.0f} s"
+    if gate.failing and gate.failing != gate.known:  # what failed before is never the reason
+        return f"tests failed: {', '.join(gate.failing[:3])}{_and_more(len(gate.failing) - 3)}"
+    if gate.findings:
+        return "; ".join(str(finding) for finding in gate.findings[:3])
+    return f"tests failed: {gate.reason_given or f'exit status {gate.exit_status}'}"
+
+
+def gate_line(gate: Tested) -> str:
+    """Return in a few words what the gate saw."""
+    if gate == Tested():
+        return "not tested"
+    state = "red"
+    if gate.passed:  # green where no test failed at all, else the gate's excuse for the failures
+        excuse, _, counts = gate.reason_given.partition(": ")
+        state = f"{excuse} ({counts})" if counts else excuse or "green"
+    count = f"{gate.ran} tests, " if gate.ran else ""
+    return f"{count}{state} in {gate.seconds:.1f} s (sandbox: {gate.sandbox or 'none'})"
+
+
+def outcome_of(attempt: History) -> Outcome:
+    """Return success for a change that proved good, even when a dry run or a choice kept it away:
+    the stage says which. Everything else is a failure."""
+    good = attempt.has(Kind.LANDED, Kind.HELD) or attempt.refusal.by == RefusedBy.CHOICE
+    return Outcome.SUCCESS if good else Outcome.FAILURE
+
+
+def stage_of(attempt: History) -> str:
+    """Return how far the attempt came, in the word that results and the journal use."""
+    if attempt.has(Kind.LANDED):
+        return "landed"
+    if attempt.has(Kind.HELD):
+        return "held"
+    by = attempt.refusal.by
+    if by == RefusedBy.CHOICE:
+        return "passed over"
+    if by in (RefusedBy.CANCELLED, RefusedBy.CRASHED):
+        return by
+    if by == RefusedBy.ERROR:
+        return "stopped"
+    return "refused" if by else "waiting"
+
+
+def attempt_of(attempt: History, diff: str = "") -> ModificationAttempt:
+    """Return the attempt as the founding value, before the journal has closed it."""
+    return ModificationAttempt(
+        task_description=attempt.task,
+        approach=attempt.report.summary,
+        files_modified=list(attempt.edited.paths),
+        diff=diff,
+        test_results=attempt.tested.output,
+        outcome=outcome_of(attempt),
+        failure_analysis=why_not(attempt),
+        retry_count=attempt.plan.try_index,
+        id=attempt.id,
+    )
+
+
+def why_not(attempt: History) -> str:
+    """Return why nothing landed; empty when it did."""
+    if attempt.has(Kind.LANDED):
+        return ""
+    refusal = attempt.refusal
+    lines = [refusal.reason, *map(str, refusal.findings), left_out_line(attempt.edited)]
+    return "\n".join(dict.fromkeys(line for line in lines if line))
+
+
+def signature_of(attempt: History, of_failure: str) -> str:
+    """Return the mark by which the same failure is recognised in the next try."""
+    if attempt.has(Kind.LANDED, Kind.HELD):
+        return ""
+    refusal = attempt.refusal
+    if refusal.by == RefusedBy.GATE:
+        return of_failure or f"gate:{','.join(refusal.failing) or refusal.reason_given}"
+    rules = ",".join(sorted({one.rule for one in refusal.findings}))
+    return f"{refusal.by}:{rules or refusal.reason}"
+
+
+def feedback_of(attempt: History) -> Feedback:
+    """Return what the next try is told about this one."""
+    return Feedback(
+        attempt=attempt.id,
+        by=attempt.refusal.by,
+        reason=why_not(attempt),
+        failing_tests=attempt.refusal.failing,
+        output=cut_middle(attempt.refusal.output, _FEEDBACK_OUTPUT),
+        lesson=attempt.reflected.lesson,
+    )
+
+
+def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> SelfEditResult:
+    """Return the self-edit's result, as the attempt that decides it tells it."""
+    refusal, stage = attempt.refusal, stage_of(attempt)
+    worktrees = attempt.worktrees
+    return SelfEditResult(
+        success=stage in ("landed", "held"),
+        message="; ".join(filter(None, (_headline(attempt), left_out_line(attempt.edited)))),
+        attempt_id=attempt.id,
+        files_modified=list(attempt.edited.paths),
+        commit_hash=attempt.text(Kind.LANDED, "new") or None,
+        test_results=attempt.tested.output,
+        diff=diff,
+        stage=stage,
+        by=refusal.by,
+        waiting=_waiting(attempt) if stage == "waiting" else "",
+        hint=refusal.hint,
+        attempts=tuple(attempts),
+        findings=refusal.findings or attempt.judged.findings,
+        failing_tests=refusal.failing,
+        branch=worktrees[-1].branch if worktrees else "",
+        checkout=attempt.text(Kind.LANDED, "checkout"),
+        sandbox=attempt.tested.sandbox,
+        warning=attempt.text(WARNED, "text") or attempt.shown.warning,
+        lesson=attempt.reflected.lesson,
+        reflection=attempt.reflected.reflection,
+        cost=attempt.report.cost or None,
+    )
+
+
+def _waiting(attempt: History) -> str:
+    return "submit" if attempt.last == Kind.ISOLATED else "approval"
+
+
+def _headline(attempt: History) -> str:
+    stage, name = stage_of(attempt), f"attempt {attempt.id}"
+    change = attempt.edited
+    files = f"{len(change.paths)} file{'' if len(change.paths) == 1 else 's'}"
+    size = f"{files}, +{change.added} -{change.removed}; {gate_line(attempt.tested)}"
+    if stage == "landed":
+        return f"{name} landed: {size}"
+    if stage == "held":
+        return f"{name} would land: {size}; nothing was moved"
+    if stage == "waiting":
+        who = "the caller's edit" if _waiting(attempt) == "submit" else "approval"
+        return f"{name} waits for {who}"
+    return f"{name} {stage}: {attempt.refusal.reason or attempt.refusal.by}"
+
+
+def event_line(kind: str, facts: Facts) -> str:
+    """Return one line of progress about an event; empty when there is nothing to say."""
+    if kind == Kind.EDITED:
+        change = read(Edited, facts)
+        named = f"{', '.join(change.paths[:3])}{_and_more(len(change.paths) - 3)}"
+        return f"{named}, +{change.added} -{change.removed}"
+    if kind == Kind.TESTED:
+        return gate_line(read(Tested, facts))
+    if kind == Kind.MOVED:
+        return "main moved meanwhile: testing anew"
+    told = {
+        Kind.ISOLATED: "path",
+        Kind.LANDED: "new",
+        Kind.REFUSED: "reason",
+        Kind.STOPPED: "reason",
+        Kind.REFLECTED: "lesson",
+    }
+    return str(facts.get(told[Kind(kind)]) or "") if kind in told else ""
