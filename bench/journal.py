@@ -3,7 +3,6 @@
     retrieval DATA [--without WEIGHT] [--mixed] [--no-outcome]   nDCG@5 over a replayed history
     ablation DATA                            the same, with each idea taken out
     dead-ends DATA                           precision and recall of the warning
-    vectors DATA                             words alone, and fused with wordllama's vectors
     scale ROWS [--folder F]                  CPU ms of search, rate, failures, file at ROWS rows
                                              (over 100,000, the rest are variations of the first)
     log [ROWS or DATA]                       CPU ms of one durable log_attempt
@@ -33,23 +32,18 @@ import time
 from dataclasses import fields, replace
 from pathlib import Path
 
-from self_coding.adapters.db import Database
 from self_coding.modification_journal import (
     ModificationAttempt,
     ModificationJournal,
     Outcome,
-    dead_ends,
-    record,
-    rows,
+    attempts,
+    rates,
     search,
-    similar,
-    words,
 )
-from self_coding.modification_journal.features import features
-from self_coding.modification_journal.schema import APPLICATION, MIGRATIONS
+from self_coding.modification_journal.queries import now
+from self_coding.modification_journal.ranking import DEFAULT, Weights, features, measure
+from self_coding.modification_journal.record import ENDED, from_attempt
 from self_coding.modification_journal.store import Store
-
-FAILED = {"failure", "rollback"}
 
 
 def cpu() -> float:
@@ -89,8 +83,7 @@ def ndcg(ranked: list[str], gains: dict[str, float]) -> float:
 
 
 def fresh_store(folder: str) -> Store:
-    path = Path(folder) / "journal.db"
-    return Store(Database(path, application=APPLICATION, migrations=MIGRATIONS, durable=False))
+    return Store(Path(folder) / "journal.db", durable=False)
 
 
 def scratch() -> tempfile.TemporaryDirectory:
@@ -114,11 +107,11 @@ def replay(data: Path, only: str, mixed: bool, ask):
                 row = log[at]
                 for query in asked.get(row["i"], ()):
                     ask(store, f"{query['q']}\n{query['body']}".strip(), query, name, ids)
-                ids[store.log(record.from_attempt(as_attempt(row)))] = (name, str(row["i"]))
-            store.database.close()
+                ids[attempts.log(store, as_attempt(row))] = (name, str(row["i"]))
+            store.close()
 
 
-def retrieval(data: Path, only: str, variants: dict[str, similar.Weights], mixed: bool = False):
+def retrieval(data: Path, only: str, variants: dict[str, Weights], mixed: bool = False):
     """The scores of each variant by query set, and the CPU time of the first.
 
     The measures are taken once, with the weights as they are; a variant weighs them anew.
@@ -126,18 +119,16 @@ def retrieval(data: Path, only: str, variants: dict[str, similar.Weights], mixed
     scores = {name: collections.defaultdict(list) for name in variants}
 
     def ask(store, text, query, name, ids):
-        with store.database.read() as connection:
+        with store.read() as queries:
             begun = cpu()
-            newest = words.last(connection)
+            newest = queries.newest_findable()
             if not newest:
                 return
             asked = features(text)
-            found, rarity = search.gather(connection, asked, newest, None)
-            measured = similar.measure(asked, found, rarity, newest=newest)
+            found, rarity = search.gather(queries, asked, newest)
+            measured = measure(asked, found, rarity, newest=newest)
             for at, (variant, weights) in enumerate(variants.items()):
-                best = sorted(
-                    (-similar.total(one.parts, weights), -one.candidate.row) for one in measured
-                )[:5]
+                best = sorted((-one.total(weights), -one.candidate.row) for one in measured)[:5]
                 if not at:
                     scores[variant]["cpu"].append(cpu() - begun)
                 ranked = [ids[-row] for score, row in best if score < 0]
@@ -155,13 +146,9 @@ def told(name: str, scores) -> None:
 
 
 def ablation(data: Path, only: str) -> None:
-    whole = similar.DEFAULT
-    variants = {"everything": whole, "outcomes ignored": replace(whole, outcome=0.0, rollback=1.0)}
-    for field in fields(similar.Weights):
-        if field.name not in ("rollback", "given", "diff", "outcome"):
-            variants[f"without {field.name}"] = replace(whole, **{field.name: 0.0})
-    feedback = ("files", "functions", "feedback_code")
-    variants["without all feedback"] = replace(whole, **dict.fromkeys(feedback, 0.0))
+    variants = {"everything": DEFAULT}
+    for field in fields(Weights):
+        variants[f"without {field.name}"] = replace(DEFAULT, **{field.name: 0.0})
     for name, scores in retrieval(data, only, variants).items():
         told(name, scores)
 
@@ -175,7 +162,7 @@ def warnings(data: Path, only: str) -> None:
     counts = collections.Counter()
 
     def ask(store, text, query, name, ids):
-        said = dead_ends.find(store.database, text)
+        said = search.dead_end(store, features(text))
         counts["asked", query["set"]] += 1
         if said is not None:
             right = ids[said.attempt][1] in query["rel"]
@@ -186,52 +173,6 @@ def warnings(data: Path, only: str) -> None:
     b = counts["right", "B"], counts["wrong", "B"], counts["asked", "B"]
     print(f"set B alone: precision {b[0] / max(1, b[0] + b[1]):.3f}, recall {b[0] / b[2]:.3f}")
     print(f"A, B and C:  precision {right / max(1, right + wrong):.3f} ({right + wrong} warnings)")
-
-
-def vectors(data: Path, only: str) -> None:
-    """Fuse the words' score with the cosine of static vectors, at several shares."""
-    import numpy
-    import wordllama
-
-    model = wordllama.WordLlama.load(
-        cache_dir=Path(wordllama.__file__).parent, disable_download=True
-    )
-    shares = (0.0, 0.1, 0.25, 0.5, 1.0)
-    scores = {share: collections.defaultdict(list) for share in shares}
-    made: dict[str, dict[int, object]] = collections.defaultdict(dict)
-
-    def ask(store, text, query, name, ids):
-        with store.database.read() as connection:
-            newest = words.last(connection)
-            asked = features(text)
-            found, rarity = search.gather(connection, asked, newest, None)
-            hits = similar.rank(asked, found, rarity, newest=newest)
-            missing = [item for item in found if item.row not in made[name]]
-            tasks = {
-                n: one.task_description
-                for n, one in rows.read(connection, [item.row for item in missing]).items()
-            }
-        if tasks:
-            for number, vector in zip(
-                tasks, model.embed(list(tasks.values()), norm=True), strict=True
-            ):
-                made[name][number] = vector
-        if not hits:
-            return
-        mine = model.embed([text], norm=True)[0]
-        for share in shares:
-            fused = sorted(
-                hits,
-                key=lambda hit: (
-                    -hit.score * (1 + share * max(0.0, float(numpy.dot(mine, made[name][hit.row]))))
-                ),
-            )
-            ranked = [ids[hit.row][1] for hit in fused]
-            scores[share][query["set"]].append(ndcg(ranked, query["rel"]))
-
-    replay(data, only, False, ask)
-    for share in shares:
-        told(f"cosine share {share}", scores[share])
 
 
 # ------------------------------------------------------------------------------------ scale
@@ -280,15 +221,14 @@ def fill(folder: Path, count: int) -> Store:
     """A journal of `count` invented attempts, made 1,000 to a transaction."""
     store = fresh_store(str(folder))
     made = Invented()
-    with store.database.read() as connection:
-        have = words.last(connection)
+    with store.read() as queries:
+        have = queries.newest_findable()
     for begin in range(have, count, 1000):
-        entries = [record.from_attempt(made.attempt()) for _ in range(min(1000, count - begin))]
-        with store.database.write() as connection:
+        entries = [from_attempt(made.attempt()) for _ in range(min(1000, count - begin))]
+        with store.write() as queries:
             for entry in entries:
-                entry.at = entry.ended = rows.now()
-                told_ = [("ended", entry.at, rows.fold.ended(entry))]
-                rows.add(connection, entry, told_)
+                entry.at = entry.ended = now()
+                attempts.add(queries, entry, [(ENDED, entry.at, entry.finished())])
         if (begin // 1000) % 50 == 49:
             print(f"  {begin + 1000} rows", file=sys.stderr, flush=True)
     return store
@@ -300,23 +240,23 @@ def multiply(store: Store, count: int) -> None:
     Only what searching and counting read is written; the texts of these rows are short.
     """
     made = Invented(seed=3)
-    with store.database.read() as connection:
-        have = words.last(connection)
-        old = words.load(connection, range(1, min(have, 5000) + 1))
+    with store.read() as queries:
+        have = queries.newest_findable()
+        old = queries.candidates(range(1, min(have, 5000) + 1))
     for begin in range(have, count, 5000):
-        with store.database.write() as connection:
+        with store.write() as queries:
             for row in range(begin + 1, min(begin + 5000, count) + 1):
                 past = made.random.choice(old)
                 body = [*past.found.body]
                 for at in made.random.sample(range(len(body)), len(body) // 4):
                     body[at] = made.random.choice(made.words)
                 found = replace(past.found, body=tuple(body), title=" ".join(body[:8]))
-                connection.execute(
+                queries.connection.execute(
                     "INSERT INTO attempt (id, at, ended, stage, outcome, task) "
                     "VALUES (?, ?, ?, 'ended', ?, ?)",
                     (row, row, row, past.outcome, " ".join(body)),
                 )
-                words.add(connection, row, past.outcome, found)
+                queries.add_features(row, past.outcome, found)
         if begin % 100_000 == 0:
             print(f"  {begin} rows", file=sys.stderr, flush=True)
 
@@ -337,22 +277,29 @@ def scale(count: int, folder: str) -> None:
         store = fill(Path(folder or own), min(count, 100_000))
         multiply(store, count)
         made = Invented(seed=2)
-        database = store.database
         tasks = [made.task() for _ in range(200)]
-        timed("find_similar", [lambda t=t: search.find(database, t, limit=5) for t in tasks])
         short = [t.split("\n")[0] for t in tasks]
-        timed(
-            "find_similar, a line", [lambda t=t: search.find(database, t, limit=5) for t in short]
-        )
-        timed("dead_end", [lambda t=t: dead_ends.find(database, t) for t in tasks[:100]])
-        from self_coding.modification_journal import rates
 
-        timed("success rate", [lambda: rates.totals(database)] * 100)
-        timed("recent failures", [lambda: store.failures(10)] * 100)
-        timed("attempts for a file", [lambda p=p: store.for_file(p, 10) for p in made.paths[:200]])
-        entries = [record.from_attempt(made.attempt()) for _ in range(200)]
-        timed("log", [lambda e=e: store.log(e) for e in entries])
-        database.close()
+        def find(text: str) -> None:
+            search.find(store, features(text), limit=5)
+
+        def for_file(path: str) -> None:
+            with store.read() as queries:
+                queries.attempts_for_file(path, 10)
+
+        def failures() -> None:
+            with store.read() as queries:
+                queries.newest(10, (Outcome.FAILURE, Outcome.ROLLBACK))
+
+        timed("find_similar", [lambda t=t: find(t) for t in tasks])
+        timed("find_similar, a line", [lambda t=t: find(t) for t in short])
+        timed("dead_end", [lambda t=t: search.dead_end(store, features(t)) for t in tasks[:100]])
+        timed("success rate", [lambda: rates.totals(store)] * 100)
+        timed("recent failures", [failures] * 100)
+        timed("attempts for a file", [lambda p=p: for_file(p) for p in made.paths[:200]])
+        entries = [made.attempt() for _ in range(200)]
+        timed("log", [lambda e=e: attempts.log(store, e) for e in entries])
+        store.close()
 
 
 # ---------------------------------------------------------------------------- writers, kills
@@ -476,8 +423,8 @@ def main() -> None:
     if given.what == "retrieval":
         changed = {given.without: 0.0} if given.without else {}
         if given.no_outcome:
-            changed |= {"outcome": 0.0, "rollback": 1.0}
-        weights = {"find_similar": replace(similar.DEFAULT, **changed)}
+            changed["outcome"] = 0.0
+        weights = {"find_similar": replace(DEFAULT, **changed)}
         scores = retrieval(data, given.repos, weights, given.mixed)["find_similar"]
         told("find_similar", scores)
         spent = sorted(1000 * one for one in scores["cpu"])
@@ -487,8 +434,6 @@ def main() -> None:
         ablation(data, given.repos)
     elif given.what == "dead-ends":
         warnings(data, given.repos)
-    elif given.what == "vectors":
-        vectors(data, given.repos)
     elif given.what == "scale":
         scale(numbers[0] if numbers else 100_000, given.folder)
     elif given.what == "log":

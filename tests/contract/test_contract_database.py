@@ -1,7 +1,4 @@
-"""What every Storage promises: whole transactions, one state per read, many writers.
-
-Another engine joins by a second entry in `storage`.
-"""
+"""What a Database promises: whole transactions, one state per read, many writers."""
 
 import asyncio
 import gc
@@ -10,7 +7,7 @@ import warnings
 
 import pytest
 
-from self_coding.adapters.db import Database, Storage
+from self_coding.adapters.db import Database
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import StorageError
 
@@ -21,9 +18,9 @@ def sqlite_file(folder):
     return Database(folder / "a" / "b" / "x.db", application=77, migrations=[_TABLE])
 
 
-@pytest.fixture(params=[sqlite_file])
-def storage(request, tmp_path):
-    opened: Storage = request.param(tmp_path)
+@pytest.fixture
+def storage(tmp_path):
+    opened = sqlite_file(tmp_path)
     yield opened
     opened.close()
 

@@ -65,8 +65,6 @@ class _Handler(BaseHTTPRequestHandler):
     def _data(self, body: dict[str, object], say: Say) -> bytes:
         if say.status != 200:
             return json.dumps({"error": {"message": say.text, "type": "server_error"}}).encode()
-        if self.path.endswith("/embeddings"):
-            return self._vectors(body, say)
         message = {"role": "assistant", "content": say.text}
         return json.dumps(
             {
@@ -78,17 +76,6 @@ class _Handler(BaseHTTPRequestHandler):
                 "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
             }
         ).encode()
-
-    def _vectors(self, body: dict[str, object], say: Say) -> bytes:
-        texts = body["input"]
-        assert isinstance(texts, list)
-        size = int(say.text or "3")
-        data = [
-            {"object": "embedding", "index": n, "embedding": [float(len(text))] * size}
-            for n, text in enumerate(texts)
-        ]
-        answer = {"object": "list", "data": data[::-1], "model": body["model"]}
-        return json.dumps({**answer, "usage": {"prompt_tokens": 1, "total_tokens": 1}}).encode()
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 import pytest
 from openai_server import Say, serving
 
-from self_coding.adapters.embedders import OpenAIEmbedder, WordLlamaEmbedder
 from self_coding.adapters.llm import LanguageModel, Usage, open_model
 from self_coding.errors import (
     ConfigError,
@@ -220,51 +219,6 @@ async def test_a_useless_model_leaves_the_evidence(say: Say) -> None:
         text = await service.reflect_on_attempt(ATTEMPT)
     assert "What could be improved" in text
     assert "Exception: AssertionError" in text
-
-
-async def test_embeddings_come_in_order() -> None:
-    """One vector for each text, however the service orders and however many there are."""
-    texts = ["a" * n for n in range(1, 200)]
-    with serving(Say("3")) as script:
-        embedder = OpenAIEmbedder("m", dimension=3, base_url=script.url)
-        vectors = await embedder.embed(texts)
-        assert await embedder.embed([]) == []
-    assert [vector[0] for vector in vectors] == [float(n) for n in range(1, 200)]
-    assert len(script.asked) == 2
-    assert embedder.name == "openai:m"
-
-
-@pytest.mark.parametrize(
-    ("say", "error"),
-    [
-        (Say("4"), ModelReplyError),
-        (Say("", status=500), ModelUnavailableError),
-        (Say("3", delay=30), ModelUnavailableError),
-    ],
-)
-async def test_wrong_embeddings_are_a_typed_error(say: Say, error: type[Exception]) -> None:
-    """Another length, a failing or a silent service: one typed error."""
-    with serving(say) as script, pytest.raises(error):
-        await OpenAIEmbedder("m", dimension=3, base_url=script.url, timeout=0.7).embed(["x"])
-
-
-async def test_the_wheels_embedder_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every socket closed, texts that mean the same lie nearer than texts that do not."""
-
-    def closed(*args: object, **more: object) -> None:
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(socket.socket, "connect", closed)
-    embedder = WordLlamaEmbedder()
-    one, same, other = await embedder.embed(
-        ["remove the stale cache entries", "delete old cached items", "translate the manual"]
-    )
-    assert len(one) == embedder.dimension == 256
-
-    def near(a: list[float], b: list[float]) -> float:
-        return sum(x * y for x, y in zip(a, b, strict=True))
-
-    assert near(one, same) > near(one, other)
 
 
 def test_usage_adds_up() -> None:

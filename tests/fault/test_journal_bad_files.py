@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.adapters.db import Database
 from self_coding.errors import (
     JournalError,
     StorageBusyError,
@@ -18,8 +17,13 @@ from self_coding.errors import (
     StorageError,
     StorageVersionError,
 )
-from self_coding.modification_journal import ModificationAttempt, ModificationJournal, Outcome
-from self_coding.modification_journal.schema import APPLICATION, MIGRATIONS
+from self_coding.modification_journal import (
+    ModificationAttempt,
+    ModificationJournal,
+    Outcome,
+    attempts,
+)
+from self_coding.modification_journal.store import APPLICATION, MIGRATIONS, Store
 
 
 @pytest.fixture
@@ -144,41 +148,34 @@ async def test_a_lock_is_never_taken_for_damage(tmp_path, journal):
     """A writer that does not let go is reported as busy; when it lets go, writing works."""
     holder = sqlite3.connect(tmp_path / "j.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    impatient = Database(
-        tmp_path / "j.db", application=APPLICATION, migrations=MIGRATIONS, patience=0.05
-    )
+    impatient = Store(tmp_path / "j.db", patience=0.05)
     with pytest.raises(StorageBusyError), impatient.write():
         pass
     assert (await journal.get_by_id(1)).task_description == "Change parser number 0"
     holder.execute("ROLLBACK")
-    with impatient.write() as connection:
-        connection.execute("SELECT 1")
+    with impatient.write() as queries:
+        assert queries.stage(1) == "ended"
     holder.close()
     impatient.close()
 
 
 def test_a_full_disk_stores_nothing_and_says_so(tmp_path):
     """An attempt that does not fit leaves no half of it, and the journal goes on after."""
-    from self_coding.modification_journal.record import Record
-    from self_coding.modification_journal.store import Store
-
-    database = Database(tmp_path / "j.db", application=APPLICATION, migrations=MIGRATIONS)
-    store = Store(database)
-    entry = {"task": "t", "stage": "ended", "outcome": "success"}
-    store.log(Record(**entry))
-    with database.read() as connection:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count={pages + 1}")
-    big = os.urandom(200_000).hex()
+    store = Store(tmp_path / "j.db")
+    attempts.log(store, ModificationAttempt("t", outcome=Outcome.SUCCESS))
+    with store.read() as queries:
+        pages = queries.connection.execute("PRAGMA page_count").fetchone()[0]
+        queries.connection.execute(f"PRAGMA max_page_count={pages + 1}")
+    big = ModificationAttempt("t", diff=os.urandom(200_000).hex(), outcome=Outcome.SUCCESS)
     with pytest.raises(StorageError) as caught:
-        store.log(Record(**entry, diff=big))
+        attempts.log(store, big)
     assert "full" in caught.value.hint
-    assert len(store.newest(9)) == 1
-    with database.read() as connection:
-        connection.execute("PRAGMA max_page_count=1000000")
-        assert connection.execute("SELECT count(*) FROM blob").fetchone() == (0,)
-    assert store.log(Record(**entry, diff=big)) == 2
-    database.close()
+    with store.read() as queries:
+        assert len(queries.newest(9)) == 1
+        queries.connection.execute("PRAGMA max_page_count=1000000")
+        assert queries.connection.execute("SELECT count(*) FROM blob").fetchone() == (0,)
+    assert attempts.log(store, big) == 2
+    store.close()
 
 
 _READER = """

@@ -12,10 +12,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from self_coding.adapters.paths import hide
 from self_coding.errors import (
@@ -25,8 +25,17 @@ from self_coding.errors import (
     StorageVersionError,
 )
 
-Connection: TypeAlias = sqlite3.Connection  # what a transaction hands to the rooms' SQL
 _BUSY_SECONDS = 30.0
+
+
+class Connection(Protocol):
+    """What common SQL needs of an open transaction, whatever the database behind it."""
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
+        """Run one statement, `?` for each value; return a cursor over tuples."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
+        """Run one statement for each row of values."""
 
 
 class Database:
@@ -241,25 +250,6 @@ class _Options(TypedDict):
     timeout: float
     isolation_level: None
     check_same_thread: bool
-
-
-class Storage(Protocol):
-    """What the rooms need of a database: whole transactions, and an end.
-
-    `Database` is the one for SQLite; another engine joins by passing the same contract suite.
-    """
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """A transaction that sees one state and changes nothing."""
-        ...
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """A transaction whose block is stored whole, or not at all."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the database; the next use opens it again."""
-        ...
 
 
 _inherited: list[sqlite3.Connection] = []  # a parent process's: never used here, never closed

@@ -18,7 +18,6 @@ OLDEST_GIT = (2, 38)  # merge-tree --write-tree
 _EXTRAS = {
     "mcp": ("mcp", "the MCP server"),
     "llm": ("pydantic_ai", "models behind OpenAI-compatible endpoints"),
-    "embed": ("wordllama", "vectors for similar attempts"),
 }
 
 

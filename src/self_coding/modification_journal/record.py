@@ -1,7 +1,8 @@
-"""What the journal is about to store, checked and cleaned; pure.
+"""Pure. One attempt as it is stored: checked and cleaned before, folded from its events after.
 
-Secrets and control characters go before anything reaches the disk. What cannot be stored as it
-was meant is refused here with a hint, so that nothing half-done is ever written.
+Secrets and control characters go before anything reaches the disk, and what cannot be stored as
+it was meant is refused with a hint, so that nothing half-done is ever written. The fold refuses
+no event: an unknown kind only moves the stage.
 """
 
 from __future__ import annotations
@@ -9,32 +10,44 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import cast
+from typing import TypeAlias, cast
 
 from self_coding.errors import JournalError
 from self_coding.redaction import redact
 from self_coding.values.attempts import Json, ModificationAttempt, Outcome
 
-_LARGEST = 2**63 - 1
-FOLDED = ("editor", "model", "commit")  # facts that have a column of their own
+PLANNED, ENDED, REFLECTED, RELABELLED = "planned", "ended", "reflected", "relabelled"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST = 2**63 - 1  # what a column can hold
+_FROM_FACTS = ("editor", "model", "commit")  # facts that have a column of their own
+_PLANNED_TEXTS = ("task", "edit", *_FROM_FACTS)
+_TEXTS = (
+    *("task", "approach", "diff", "test_results", "failure_analysis", "reflection"),
+    *("edit", "outcome", *_FROM_FACTS),
+)
+
+Told: TypeAlias = tuple[str, int, Mapping[str, Json]]  # an event's kind, moment and data
 
 
 @dataclass(kw_only=True)
 class Record:
-    """One attempt as far as it is known: the fold of its events, in the shape of its row."""
+    """One attempt as far as it has come: the fold of its events, in the shape of its row.
+
+    The fields are named as in the events' data, so that one reads like the other.
+    """
 
     task: str = ""
-    stage: str = "planned"
+    stage: str = PLANNED
     outcome: str | None = None
     at: int = 0
     ended: int | None = None
     approach: str = ""
-    files: list[str] = field(default_factory=list)
+    files_modified: list[str] = field(default_factory=list)
     diff: str = ""
-    tests: str = ""
-    analysis: str = ""
+    test_results: str = ""
+    failure_analysis: str = ""
     reflection: str = ""
     retry_count: int = 0
     edit: str = ""
@@ -43,9 +56,134 @@ class Record:
     commit: str = ""
     facts: dict[str, Json] = field(default_factory=dict)
 
+    def apply(self, kind: str, at: int, data: Mapping[str, Json]) -> None:
+        """Bring the record up to date with one more event."""
+        self.at = self.at or at
+        if kind in (PLANNED, ENDED):
+            for name in _TEXTS:
+                if value := data.get(name):
+                    setattr(self, name, str(value))
+            files, count = data.get("files_modified"), data.get("retry_count")
+            if isinstance(files, list) and files:
+                self.files_modified = [str(path) for path in files]
+            if isinstance(count, int):
+                self.retry_count = count
+            self.facts |= cast("dict[str, Json]", data.get("facts") or {})
+        elif kind == REFLECTED:
+            self.reflection = str(data.get("reflection") or self.reflection)
+        elif kind == RELABELLED:
+            self.outcome = str(data["outcome"])
+            self.failure_analysis = str(data.get("failure_analysis") or self.failure_analysis)
+        if kind == ENDED:
+            self.ended = at
+            self.stage = str(data.get("stage") or ENDED)
+        elif self.ended is None:
+            self.stage = kind
+
+    def planned(self) -> dict[str, Json]:
+        """Return the data of the event that begins this attempt."""
+        return self._data(_PLANNED_TEXTS, {"retry_count": self.retry_count})
+
+    def finished(self) -> dict[str, Json]:
+        """Return the data of the event that ends this attempt."""
+        numbers: dict[str, Json] = {
+            "files_modified": list(self.files_modified),
+            "retry_count": self.retry_count,
+            "stage": self.stage,
+        }
+        return self._data(_TEXTS, numbers)
+
+    def _data(self, texts: Iterable[str], more: Mapping[str, Json]) -> dict[str, Json]:
+        data: dict[str, Json] = {name: getattr(self, name) for name in texts} | dict(more)
+        data["facts"] = dict(self.facts)
+        return {name: value for name, value in data.items() if value or name in ("task", "outcome")}
+
+    def note(self, more: Mapping[str, Json] | None) -> Record:
+        """Take in a caller's facts; those with a column go there too. Return the record."""
+        self.facts = facts(more)
+        for name in _FROM_FACTS:
+            if value := self.facts.get(name):
+                setattr(self, name, str(value))
+        return self
+
+    def attempt(self, number: int, embedding: list[float] | None) -> ModificationAttempt:
+        """Return the attempt as the founding API hands it out; what is damaged reads as empty."""
+        try:
+            how = Outcome(cast("str", self.outcome))
+        except ValueError:
+            how = Outcome.FAILURE
+        return ModificationAttempt(
+            task_description=self.task,
+            approach=self.approach,
+            files_modified=self.files_modified,
+            diff=self.diff,
+            test_results=self.test_results,
+            outcome=how,
+            failure_analysis=self.failure_analysis,
+            reflection=self.reflection,
+            retry_count=self.retry_count,
+            id=number,
+            timestamp=moment(self.at),
+            embedding=embedding,
+        )
+
+
+def fold(events: Iterable[Told]) -> Record:
+    """Return the attempt that these events, in their order, amount to."""
+    record = Record()
+    for kind, at, data in events:
+        record.apply(kind, at, data)
+    return record
+
+
+def from_attempt(attempt: ModificationAttempt) -> Record:
+    """Return the record of a finished attempt of the founding API, checked and cleaned."""
+    if not isinstance(attempt, ModificationAttempt):
+        raise JournalError(
+            f"log_attempt takes a ModificationAttempt, not {type(attempt).__name__}",
+            hint="ModificationAttempt(task_description=...)",
+        )
+    given = {
+        "task": attempt.task_description,
+        "approach": attempt.approach,
+        "diff": attempt.diff,
+        "test_results": attempt.test_results,
+        "failure_analysis": attempt.failure_analysis,
+        "reflection": attempt.reflection,
+    }
+    record = ending(outcome(attempt.outcome), given, attempt.files_modified)
+    record.at = micros(attempt.timestamp) or 0
+    record.retry_count = number(attempt.retry_count, "retry_count")
+    return record
+
+
+def ending(how: Outcome, texts: Mapping[str, object], files: object) -> Record:
+    """Return the record of how an attempt ended, its texts by the names of their fields."""
+    listed = {f"path {at}": value for at, value in enumerate(_listed(files), 1)}
+    clean = dict(texts) | listed
+    for name, value in clean.items():
+        if not isinstance(value, str):
+            text(value, name)  # raises
+    # Looking for secrets costs more than all the rest, and most attempts hold none: they are
+    # looked through once, together, and again one by one only where there was something.
+    joined = "\n".join(filter(None, cast("Iterable[str]", clean.values())))
+    if redact(joined) != joined:
+        clean = {name: redact(cast("str", value)) for name, value in clean.items()}
+    spelled = dict.fromkeys(path(cast("str", clean.pop(name))) for name in listed)
+    record = Record(outcome=how.value, files_modified=[one for one in spelled if one])
+    for name, value in clean.items():
+        setattr(record, name, value)
+    if record.stage in ("", PLANNED):
+        record.stage = ENDED
+    return record
+
 
 def text(value: object, name: str) -> str:
-    """`value` as text that is safe to store; JournalError when it is no text."""
+    """Return `value` as text that is safe to store.
+
+    Raises:
+        JournalError: it is not text.
+    """
     if not isinstance(value, str):
         raise JournalError(
             f"{name} must be text, not {type(value).__name__}", hint=f"pass {name} as a str"
@@ -53,19 +191,8 @@ def text(value: object, name: str) -> str:
     return redact(value)
 
 
-def texts(values: Mapping[str, object]) -> dict[str, str]:
-    """Several texts by name, safe to store; looked through once when all are clean."""
-    known: dict[str, str] = {}
-    for name, value in values.items():
-        known[name] = value if isinstance(value, str) else text(value, name)
-    joined = "\n".join(filter(None, known.values()))
-    if redact(joined) == joined:
-        return known
-    return {name: redact(value) for name, value in known.items()}
-
-
 def number(value: object, name: str) -> int:
-    """`value` as a number that a row can hold."""
+    """Return `value` as a number that a row can hold."""
     if not isinstance(value, int) or abs(value) > _LARGEST:
         raise JournalError(
             f"{name} must be a whole number", hint="numbers of 64 bits can be stored"
@@ -74,21 +201,27 @@ def number(value: object, name: str) -> int:
 
 
 def outcome(value: object) -> Outcome:
-    """`value` as an Outcome; its stored text is accepted too."""
+    """Return `value` as an Outcome; its stored text is accepted too."""
     try:
         return Outcome(cast("str", value))
     except ValueError:
-        known = ", ".join(repr(item.value) for item in Outcome)
-        raise JournalError(f"unknown outcome {value!r}", hint=f"use one of {known}") from None
+        names = ", ".join(repr(item.value) for item in Outcome)
+        raise JournalError(f"unknown outcome {value!r}", hint=f"use one of {names}") from None
 
 
-def paths(values: object) -> list[str]:
-    """Repository-relative paths with `/`, each once, in their order."""
-    return _paths(texts(_named(values)))
+def paths(values: Iterable[str]) -> tuple[str, ...]:
+    """Return repository-relative paths as they are stored, each once, in their order."""
+    return tuple(dict.fromkeys(path(text(one, "a path")) for one in _listed(values) if one))
+
+
+def _listed(files: object) -> Iterable[object]:
+    if isinstance(files, str) or not isinstance(files, Iterable):
+        raise JournalError("files_modified must be a list of paths", hint="pass a list of str")
+    return files
 
 
 def path(value: str) -> str:
-    """One path in the spelling that the journal stores: `/`, no leading `./`."""
+    """Return a path in the spelling that the journal stores: `/`, no leading `./`."""
     spelled = value.replace("\\", "/")
     while spelled.startswith("./"):
         spelled = spelled[2:]
@@ -96,20 +229,24 @@ def path(value: str) -> str:
 
 
 def facts(data: Mapping[str, Json] | None) -> dict[str, Json]:
-    """A mapping of JSON values, cleaned; JournalError for anything JSON cannot hold."""
+    """Return a mapping of JSON values, cleaned.
+
+    Raises:
+        JournalError: JSON, or a column, cannot hold it.
+    """
     if data is None:
         return {}
     try:
-        cleaned = json.loads(json.dumps(dict(data), ensure_ascii=True), parse_int=_bounded)
+        plain = json.loads(json.dumps(dict(data), ensure_ascii=True), parse_int=_bounded)
     except (TypeError, ValueError, RecursionError) as error:
         raise JournalError(
             f"event data must be JSON: {error}", hint="pass text, numbers, lists and dicts only"
         ) from error
-    return cast("dict[str, Json]", _cleaned(cleaned))
+    return cast("dict[str, Json]", _cleaned(plain))
 
 
 def vector(values: object) -> list[float] | None:
-    """An embedding as finite floats; None where there is none."""
+    """Return an embedding as finite floats, or None for an empty one."""
     if values is None:
         return None
     try:
@@ -121,93 +258,24 @@ def vector(values: object) -> list[float] | None:
     return floats or None
 
 
-def micros(moment: datetime | None) -> int | None:
-    """A moment as whole microseconds since 1970, UTC; a naive one is taken as UTC."""
-    if moment is None:
+def micros(value: datetime | None) -> int | None:
+    """Return a moment as whole microseconds since 1970, UTC; a naive one is taken as UTC."""
+    if value is None:
         return None
-    if not isinstance(moment, datetime):
+    if not isinstance(value, datetime):
         raise JournalError("timestamp must be a datetime", hint="pass an aware datetime, or None")
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
     return int((aware - EPOCH).total_seconds() * 1_000_000)
 
 
 def moment(value: object) -> datetime | None:
-    """The moment that `micros` made the number of; None for what is no moment."""
+    """Return the moment that `micros` made the number of; None for anything else."""
     if not isinstance(value, int):
         return None
     try:
         return datetime.fromtimestamp(value / 1_000_000, UTC)
     except (OverflowError, ValueError, OSError):
         return None
-
-
-def from_attempt(attempt: ModificationAttempt) -> Record:
-    """The record of a founding attempt, whole at once."""
-    if not isinstance(attempt, ModificationAttempt):
-        raise JournalError(
-            f"log_attempt takes a ModificationAttempt, not {type(attempt).__name__}",
-            hint="ModificationAttempt(task_description=...)",
-        )
-    clean = texts(
-        {
-            "task_description": attempt.task_description,
-            "approach": attempt.approach,
-            "diff": attempt.diff,
-            "test_results": attempt.test_results,
-            "failure_analysis": attempt.failure_analysis,
-            "reflection": attempt.reflection,
-            **_named(attempt.files_modified),
-        }
-    )
-    return Record(
-        task=clean["task_description"],
-        stage="ended",
-        outcome=outcome(attempt.outcome).value,
-        at=micros(attempt.timestamp) or 0,
-        approach=clean["approach"],
-        files=_paths(clean),
-        diff=clean["diff"],
-        tests=clean["test_results"],
-        analysis=clean["failure_analysis"],
-        reflection=clean["reflection"],
-        retry_count=number(attempt.retry_count, "retry_count"),
-    )
-
-
-def ending(
-    how: Outcome,
-    said: Mapping[str, object],
-    files: Iterable[str],
-    known: Mapping[str, Json] | None,
-) -> Record:
-    """The record of how an attempt ended, cleaned."""
-    clean = texts(said)
-    entry = Record(outcome=how.value, files=paths(files))
-    for name, value in clean.items():
-        setattr(entry, name, value)
-    entry.stage = entry.stage or "ended"
-    return noted(entry, known)
-
-
-def noted(entry: Record, known: Mapping[str, Json] | None) -> Record:
-    """The record with its facts; those that have a column go there too."""
-    told = facts(known)
-    named = {name: str(told[name]) for name in FOLDED if told.get(name)}
-    return replace(entry, facts=told, **named)  # type: ignore[arg-type]
-
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _named(values: object) -> dict[str, object]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise JournalError("files_modified must be a list of paths", hint="pass a list of str")
-    return {f"path {at + 1}": value for at, value in enumerate(values)}
-
-
-def _paths(clean: Mapping[str, str]) -> list[str]:
-    named = (path(value) for name, value in clean.items() if name.startswith("path "))
-    return [value for value in dict.fromkeys(named) if value]
 
 
 def _bounded(digits: str) -> int:

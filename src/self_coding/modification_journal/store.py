@@ -1,158 +1,167 @@
-"""Writes and reads the journal's rows: blocking, one transaction a call.
+"""The journal on SQLite: its schema as migrations that only ever add, and its index of words.
 
-Every change of an attempt is an appended event, and the row is brought up to date in the same
-transaction. A row that cannot be read whole is read as far as it goes; it never breaks a query.
+A journal on another database is a sibling of this file; every other query is in `queries`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from self_coding.adapters.db import Database
-from self_coding.errors import JournalError
-from self_coding.modification_journal import fold, rates, rows, words
-from self_coding.modification_journal.record import Record
-from self_coding.values.attempts import Event, Json, ModificationAttempt, Outcome
+from self_coding.modification_journal.queries import Queries
+
+APPLICATION = 0x53434A4C  # "SCJL", SQLite's application_id of a journal
+
+# `event` is the record. `attempt` is its fold, stored for reading; `feature`, `word`, `file` and
+# `tally` are what searching and counting need. lesson.shown and lesson.retired are written by
+# nobody any more, and stay because migrations only ever add.
+_SCHEMA = """
+CREATE TABLE attempt (
+  id INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  ended INTEGER,
+  stage TEXT NOT NULL,
+  outcome TEXT,
+  task TEXT NOT NULL,
+  approach TEXT NOT NULL DEFAULT '',
+  files TEXT NOT NULL DEFAULT '[]',
+  diff TEXT NOT NULL DEFAULT '',
+  diff_blob INTEGER,
+  tests TEXT NOT NULL DEFAULT '',
+  tests_blob INTEGER,
+  analysis TEXT NOT NULL DEFAULT '',
+  reflection TEXT NOT NULL DEFAULT '',
+  retry_count INTEGER NOT NULL DEFAULT 0,
+  edit TEXT NOT NULL DEFAULT '',
+  editor TEXT NOT NULL DEFAULT '',
+  model TEXT NOT NULL DEFAULT '',
+  commit_hash TEXT NOT NULL DEFAULT '',
+  facts TEXT NOT NULL DEFAULT '{}'
+);
+CREATE INDEX attempt_at ON attempt (at, id);
+CREATE INDEX attempt_failed ON attempt (at, id) WHERE outcome IN ('failure', 'rollback');
+CREATE INDEX attempt_open ON attempt (id) WHERE ended IS NULL;
+CREATE INDEX attempt_commit ON attempt (commit_hash) WHERE commit_hash <> '';
+CREATE TABLE event (
+  attempt INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  data TEXT NOT NULL,
+  blobs TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (attempt, sequence)
+) WITHOUT ROWID;
+CREATE TABLE blob (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE,
+  body BLOB NOT NULL
+);
+CREATE TABLE file (
+  id INTEGER PRIMARY KEY,
+  path TEXT NOT NULL UNIQUE,
+  attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE attempt_file (
+  file INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  PRIMARY KEY (file, attempt)
+) WITHOUT ROWID;
+CREATE TABLE feature (
+  attempt INTEGER PRIMARY KEY,
+  outcome TEXT NOT NULL,
+  words TEXT NOT NULL
+);
+CREATE TABLE tally (
+  dimension TEXT NOT NULL,
+  value TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  PRIMARY KEY (dimension, value, outcome)
+) WITHOUT ROWID;
+CREATE TABLE vector (
+  attempt INTEGER PRIMARY KEY,
+  model TEXT NOT NULL,
+  dimension INTEGER NOT NULL,
+  body BLOB NOT NULL
+);
+CREATE TABLE lesson (
+  id INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  files TEXT NOT NULL,
+  symbols TEXT NOT NULL,
+  exception TEXT NOT NULL,
+  tests TEXT NOT NULL,
+  evidence TEXT NOT NULL,
+  anchors TEXT NOT NULL,
+  shown INTEGER NOT NULL DEFAULT 0,
+  retired TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE lesson_trigger (
+  key TEXT NOT NULL,
+  lesson INTEGER NOT NULL,
+  PRIMARY KEY (key, lesson)
+) WITHOUT ROWID;
+CREATE TABLE lesson_use (
+  lesson INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (lesson, attempt)
+) WITHOUT ROWID;
+-- The inverted index: each attempt's distinct terms, nothing else (no text, no positions).
+CREATE VIRTUAL TABLE word USING fts5(
+  terms, content='', detail=none, columnsize=0,
+  tokenize="unicode61 remove_diacritics 0 tokenchars '_'"
+);
+"""
+MIGRATIONS = (_SCHEMA,)
 
 
 class Store:
-    """The rows of one journal."""
+    """The database of one journal."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, path: Path | str, *, durable: bool = True, patience: float = 30.0) -> None:
+        self._database = Database(
+            path,
+            application=APPLICATION,
+            migrations=MIGRATIONS,
+            durable=durable,
+            patience=patience,
+        )
 
-    def log(self, entry: Record, embedding: Sequence[float] | None = None, model: str = "") -> int:
-        """Store a finished attempt whole; its id."""
-        entry.at = entry.at or rows.now()
-        entry.ended = entry.at
-        with self.database.write() as connection:
-            attempt = rows.add(connection, entry, [(fold.ENDED, entry.at, fold.ended(entry))])
-            if embedding:
-                rows.put_vector(connection, attempt, embedding, model)
-        return attempt
+    @contextmanager
+    def read(self) -> Iterator[Queries]:
+        """Open a transaction that sees one state and changes nothing."""
+        with self._database.read() as connection:
+            yield _SQLiteQueries(connection)
 
-    def begin(self, entry: Record) -> int:
-        """Store that an attempt begins; its id."""
-        entry.at = rows.now()
-        with self.database.write() as connection:
-            return rows.add(connection, entry, [(fold.PLANNED, entry.at, fold.planned(entry))])
+    @contextmanager
+    def write(self) -> Iterator[Queries]:
+        """Open a transaction that is stored whole, or not at all."""
+        with self._database.write() as connection:
+            yield _SQLiteQueries(connection)
 
-    def append(self, attempt: int, kind: str, data: dict[str, Json]) -> Event:
-        """Store one more event of an attempt."""
-        with self.database.write() as connection:
-            entry = rows.load(connection, attempt)
-            return rows.advance(connection, attempt, entry, kind, data)
+    def close(self) -> None:
+        """Close the database; the next transaction opens it again."""
+        self._database.close()
 
-    def finish(
-        self,
-        attempt: int,
-        ending: Record,
-        embedding: Sequence[float] | None = None,
-        model: str = "",
-    ) -> None:
-        """End an attempt, once; ending it the same way again changes nothing."""
-        with self.database.write() as connection:
-            entry = rows.load(connection, attempt)
-            if entry.ended is not None:
-                if entry.outcome == ending.outcome:
-                    return
-                raise JournalError(
-                    f"attempt {attempt} has ended already, as {entry.outcome}",
-                    hint="a landed attempt that was reverted is re-labelled, not ended again",
-                )
-            data = fold.ended(ending)
-            for name in ("task", "retry_count"):
-                data.pop(name, None)
-            rows.advance(connection, attempt, entry, fold.ENDED, data)
-            rows.index(connection, attempt, entry)
-            if embedding:
-                rows.put_vector(connection, attempt, embedding, model)
 
-    def relabel(self, attempt: int, outcome: Outcome, because: str) -> bool:
-        """Give an ended attempt another outcome; False when it has it already."""
-        with self.database.write() as connection:
-            entry = rows.load(connection, attempt)
-            if entry.ended is None or entry.outcome == outcome.value:
-                return False
-            rates.count(connection, entry, -1)
-            data: dict[str, Json] = {
-                "outcome": outcome.value,
-                "was": entry.outcome,
-                "failure_analysis": because,
-            }
-            rows.advance(connection, attempt, entry, fold.RELABELLED, data)
-            rates.count(connection, entry, +1)
-            words.relabel(connection, attempt, outcome.value)
-        return True
+class _SQLiteQueries(Queries):
+    """The queries that only SQLite answers: FTS5, without content, positions or sizes."""
 
-    def events(self, attempt: int) -> list[Event]:
-        """The events of an attempt, in their order."""
-        with self.database.read() as connection:
-            history = rows.told(connection, attempt)
-        return [rows.as_event(attempt, at + 1, *event) for at, event in enumerate(history)]
+    def add_terms(self, attempt: int, terms: Iterable[str]) -> None:
+        """Enter an attempt into the inverted index, under each of its terms."""
+        self.connection.execute(
+            "INSERT INTO word (rowid, terms) VALUES (?, ?)", (attempt, " ".join(terms))
+        )
 
-    def get(self, attempts: Sequence[int]) -> dict[int, ModificationAttempt]:
-        """The attempts of these ids, those that exist."""
-        with self.database.read() as connection:
-            return rows.read(connection, attempts)
-
-    def newest(
-        self, limit: int, outcomes: Sequence[str] | None = None, *, open_too: bool = False
-    ) -> list[ModificationAttempt]:
-        """The newest attempts, newest first."""
-        where = "1 = 1" if open_too else "ended IS NOT NULL"
-        if outcomes is not None:
-            where = f"outcome IN ({rows.marks(outcomes)})"
-        query = f"SELECT id FROM attempt WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608 - fixed text
-        with self.database.read() as connection:
-            ids = [row[0] for row in connection.execute(query, (*(outcomes or ()), limit))]
-            return rows.ordered(connection, ids)
-
-    def failures(self, limit: int) -> list[ModificationAttempt]:
-        """Failures and rollbacks, newest first."""
-        with self.database.read() as connection:
-            found = connection.execute(
-                "SELECT id FROM attempt WHERE outcome IN ('failure', 'rollback') "
-                "ORDER BY at DESC, id DESC LIMIT ?",
-                (limit,),
-            )
-            return rows.ordered(connection, [row[0] for row in found])
-
-    def for_file(self, path: str, limit: int) -> list[ModificationAttempt]:
-        """The attempts that touched a path, newest first."""
-        with self.database.read() as connection:
-            found = connection.execute(
-                "SELECT attempt FROM attempt_file JOIN file ON file.id = attempt_file.file "
-                "WHERE path = ? ORDER BY attempt DESC LIMIT ?",
-                (path, limit),
-            )
-            return rows.ordered(connection, [row[0] for row in found])
-
-    def unfinished(self) -> list[int]:
-        """The attempts that have begun and not ended, oldest first."""
-        with self.database.read() as connection:
-            found = connection.execute("SELECT id FROM attempt WHERE ended IS NULL ORDER BY id")
-            return [int(row[0]) for row in found]
-
-    def stage(self, attempt: int) -> str | None:
-        """How far an attempt came; None where there is no such attempt."""
-        with self.database.read() as connection:
-            row = connection.execute(
-                "SELECT stage FROM attempt WHERE id = ?", (attempt,)
-            ).fetchone()
-        return str(row[0]) if row else None
-
-    def by_commit(self, commits: Iterable[str]) -> dict[str, list[int]]:
-        """The attempts that landed as one of these commits; a commit may be abbreviated."""
-        found: dict[str, list[int]] = {}
-        with self.database.read() as connection:
-            for commit in commits:
-                matching = connection.execute(
-                    "SELECT id FROM attempt WHERE commit_hash <> '' AND commit_hash >= ? "
-                    "AND commit_hash < ?",
-                    (commit, commit + "g"),
-                )
-                numbers = [int(row[0]) for row in matching]
-                if numbers:
-                    found[commit] = numbers
-        return found
+    def newest_with(self, term: str, limit: int) -> list[int]:
+        """Return the newest attempts that hold a term, newest first."""
+        rows = self.connection.execute(
+            "SELECT rowid FROM word WHERE word MATCH ? ORDER BY rowid DESC LIMIT ?",
+            ('"' + term.replace('"', '""') + '"', limit),
+        )
+        return [row[0] for row in rows]

@@ -1,17 +1,20 @@
-"""Events, their fold, and what becomes of an attempt that did not end."""
+"""Events and what becomes of an attempt; outcomes follow main's history."""
 
 import asyncio
+import sqlite3
+import subprocess
+from contextlib import closing
 
 import pytest
 
 from self_coding.errors import JournalError
 from self_coding.modification_journal import (
-    ModificationAttempt,
     ModificationJournal,
     Outcome,
-    fold,
-    rows,
+    attempts,
 )
+
+A, B, C, D = ("a" * 40, "b" * 40, "c" * 40, "d" * 40)
 
 
 @pytest.fixture
@@ -72,28 +75,6 @@ async def test_finishing_makes_an_attempt_findable(journal):
     assert (await journal.rates("area"))["p"].total == 1
 
 
-async def test_the_row_is_the_fold_of_the_events(journal, tmp_path):
-    """Folding what is stored anew gives the row that is stored."""
-    number = await journal.begin("t", edit="e", retry_count=4, facts={"model": "m"})
-    await journal.append(number, "tested", {"passed": False})
-    await journal.finish(
-        number,
-        Outcome.SUCCESS,
-        approach="a",
-        files_modified=["x.py"],
-        diff="d" * 5000,
-        commit="c" * 40,
-    )
-    await journal.append(number, "cleaned")
-    await journal.update_reflection(number, "learnt")
-    await journal.relabel({"c" * 40: "it broke"})
-    assert await journal.stage(number) == "ended"
-    logged = await journal.log_attempt(ModificationAttempt("u", diff="z" * 3000, retry_count=2))
-    with journal._database.read() as connection:
-        for attempt in (number, logged):
-            assert fold.fold(rows.told(connection, attempt)) == rows.load(connection, attempt)
-
-
 async def test_ending_twice_alike_changes_nothing(journal):
     """A repeated end is the same end; a different one is refused."""
     number = await journal.begin("t")
@@ -123,15 +104,6 @@ async def test_reserved_kinds_are_refused(journal, kind):
     assert len(await journal.events(number)) == 1
 
 
-@pytest.mark.parametrize("data", [{"x": object()}, {"x": 2**70}, {"x": b"bytes"}])
-async def test_data_that_is_no_json_is_refused(journal, data):
-    """An event holds JSON values only."""
-    number = await journal.begin("t")
-    with pytest.raises(JournalError):
-        await journal.append(number, "edited", data)
-    assert len(await journal.events(number)) == 1
-
-
 async def test_an_unknown_attempt_is_an_error_with_a_hint(journal):
     """No event is ever stored for an attempt that does not exist."""
     for call in (journal.append(9, "edited"), journal.finish(9, Outcome.SUCCESS), journal.stage(9)):
@@ -141,51 +113,8 @@ async def test_an_unknown_attempt_is_an_error_with_a_hint(journal):
     assert await journal.events(9) == []
 
 
-async def test_a_big_text_is_stored_once(journal):
-    """The same diff in many attempts takes the room of one, compressed."""
-    text = "".join(f"+line {n}\n" for n in range(5000))
-    for _ in range(5):
-        await journal.log_attempt(ModificationAttempt("t", diff=text, test_results=text))
-    with journal._database.read() as connection:
-        count, size = connection.execute("SELECT count(*), sum(length(body)) FROM blob").fetchone()
-    assert count == 1
-    assert size < len(text) / 2
-    assert (await journal.get_by_id(3)).test_results == text
-
-
-async def test_secrets_and_control_characters_are_never_stored(journal, tmp_path):
-    """Not in the row, not in an event, not in the index."""
-    token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
-    number = await journal.begin(f"use {token}", facts={"env": [token]})
-    await journal.append(number, "edited", {"out": {token: f"\x1b[31m{token}\x00"}})
-    await journal.finish(
-        number, Outcome.FAILURE, diff=f"+key = '{token}'", test_results="\x1b]0;x\x07ok"
-    )
-    await journal.log_attempt(ModificationAttempt("t", reflection=token, files_modified=[token]))
-    assert token not in str(await journal.get_by_id(number))
-    await journal.close()
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert token.encode() not in stored
-    assert b"\x1b" not in (await journal.get_by_id(number)).test_results.encode()
-
-
-async def test_rates_have_intervals(journal):
-    """A rate is never more certain than its count allows."""
-    assert (await journal.rates())["overall"].high == 1.0
-    for n in range(10):
-        await journal.log_attempt(ModificationAttempt("t", outcome=list(Outcome)[n % 2]))
-    rate = (await journal.rates())["overall"]
-    assert (rate.successes, rate.total, rate.rate) == (5, 10, 0.5)
-    assert 0.23 < rate.low < 0.24 < 0.76 < rate.high < 0.77
-    assert len(await journal.rates("period")) == 1
-    with pytest.raises(JournalError):
-        await journal.rates("weather")
-
-
 async def test_the_loop_goes_on_while_the_journal_waits(journal, tmp_path):
     """A journal that waits for another process's lock holds nothing else up."""
-    import sqlite3
-
     await journal.begin("t")
     holder = sqlite3.connect(tmp_path / "j.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -198,10 +127,84 @@ async def test_the_loop_goes_on_while_the_journal_waits(journal, tmp_path):
     holder.close()
 
 
-async def test_moments_never_run_backwards(journal):
+async def test_moments_never_run_backwards(journal, tmp_path):
     """A clock that was set back does not disorder the events of an attempt."""
     number = await journal.begin("t")
-    with journal._database.write() as connection:
-        connection.execute("UPDATE event SET at = at + 3600000000")
+    with closing(sqlite3.connect(tmp_path / "j.db")) as raw, raw:
+        raw.execute("UPDATE event SET at = at + 3600000000")
     before = (await journal.events(number))[0].at
     assert (await journal.append(number, "edited")).at >= before
+
+
+def log(*entries):
+    return "".join(f"\x1e{commit}\x1f{message}\n" for commit, message in entries)
+
+
+@pytest.fixture
+async def landed(tmp_path):
+    opened = ModificationJournal(tmp_path / "j.db")
+    for commit in (A, B):
+        number = await opened.begin(f"task {commit[0]}")
+        await opened.finish(number, Outcome.SUCCESS, commit=commit, files_modified=["m/x.py"])
+    yield opened
+    await opened.close()
+
+
+async def test_a_reverted_attempt_did_not_succeed(landed):
+    """It becomes a rollback with the reason, once, and every rate follows."""
+    history = log((C, f'Revert "task a"\n\nThis reverts commit {A}.'), (A, "task a"))
+    assert await landed.scan(history) == [1]
+    assert await landed.scan(history) == []
+    found = await landed.get_by_id(1)
+    assert found.outcome is Outcome.ROLLBACK
+    assert "reverted by cccccccccccc" in found.failure_analysis
+    assert (await landed.get_success_rate())["rollback"] == 1
+    assert (await landed.rates("area"))["m"].successes == 1
+    assert [one.id for one in await landed.get_recent_failures()] == [1]
+    assert (await landed.find_similar("task a", include_outcomes=[Outcome.ROLLBACK]))[0].id == 1
+    assert [event.kind for event in await landed.events(1)][-1] == "relabelled"
+
+
+async def test_a_revert_that_was_reverted_gives_the_outcome_back(landed):
+    """The history as it is now decides, not the one of yesterday."""
+    revert = (C, f"Revert\n\nThis reverts commit {A[:12]}.")
+    assert await landed.scan(log(revert)) == [1]
+    again = (D, f"Reapply\n\nThis reverts commit {C}.")
+    assert await landed.scan(log(again, revert)) == [1]
+    assert (await landed.get_by_id(1)).outcome is Outcome.SUCCESS
+    assert (await landed.get_success_rate())["success"] == 2
+
+
+async def test_only_a_revert_that_names_a_commit_counts(landed):
+    """Talk about reverting changes nothing."""
+    assert await landed.scan(log((C, "Revert the dragons\n\nreverts abc"))) == []
+    assert await landed.scan("") == []
+    assert await landed.relabel({"0" * 40: "x"}) == []
+
+
+async def test_searching_sees_the_new_outcome(landed):
+    """A re-labelled attempt is found, and explained, as the failure that it is."""
+    assert "did not succeed" not in str((await landed.similar("task a"))[0].reasons)
+    await landed.relabel({A: "it broke"})
+    assert "did not succeed" in str((await landed.similar("task a"))[0].reasons)
+
+
+def test_gits_own_revert_is_read(tmp_path):
+    """What `git revert` writes is what is looked for, in the format that is asked for."""
+
+    def git(*args):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *args]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    git("init", "-q")
+    (tmp_path / "f").write_text("1")
+    git("add", "f")
+    git("commit", "-qm", "one")
+    (tmp_path / "f").write_text("2")
+    git("commit", "-qam", "two")
+    commit = git("rev-parse", "HEAD").strip()
+    git("revert", "--no-edit", "HEAD")
+    undone, restored = attempts.reverted(git("log", "--format=%x1e%H%x1f%B"))
+    assert list(undone) == [commit]
+    assert not restored

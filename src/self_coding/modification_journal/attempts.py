@@ -1,0 +1,167 @@
+"""Write attempts: each change is an appended event, and the row follows in one transaction.
+
+Outcomes are kept true over time: what landed and was reverted later did not succeed. That is
+read from main's history, and nothing is guessed: only a revert that names its commit counts, and
+a revert that was itself reverted does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from self_coding.errors import JournalError
+from self_coding.modification_journal import rates, record
+from self_coding.modification_journal.queries import Queries, now
+from self_coding.modification_journal.ranking import features
+from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, Record, Told
+from self_coding.modification_journal.store import Store
+from self_coding.values.attempts import Event, Json, ModificationAttempt, Outcome
+
+_REVERTS = re.compile(
+    r"[Tt]his (?:partially )?reverts (?:merge )?commit ([0-9a-f]{7,64})"
+    r"|^\(reverts? commit ([0-9a-f]{7,64})\)",
+    re.MULTILINE,
+)
+
+
+def log(store: Store, attempt: ModificationAttempt) -> int:
+    """Store a finished attempt whole; return its id."""
+    entry = record.from_attempt(attempt)
+    embedding = record.vector(attempt.embedding)
+    entry.at = entry.ended = entry.at or now()
+    with store.write() as queries:
+        number = add(queries, entry, [(ENDED, entry.at, entry.finished())])
+        if embedding:
+            queries.put_vector(number, embedding, "")
+    return number
+
+
+def begin(store: Store, entry: Record) -> int:
+    """Store that an attempt begins; return its id."""
+    entry.at = now()
+    with store.write() as queries:
+        return add(queries, entry, [(PLANNED, entry.at, entry.planned())])
+
+
+def add(queries: Queries, entry: Record, events: Sequence[Told]) -> int:
+    """Store an attempt with its whole history; return its id."""
+    blobs = [queries.keep(data) for _, _, data in events]
+    attempt = queries.insert(entry, {key: n for kept in blobs for key, n in kept.items()})
+    for sequence, (event, kept) in enumerate(zip(events, blobs, strict=True), 1):
+        queries.append(attempt, sequence, event, kept)
+    if entry.ended is not None:
+        _index(queries, attempt, entry)
+    return attempt
+
+
+def append(store: Store, attempt: int, kind: str, data: dict[str, Json]) -> Event:
+    """Store one more event of an attempt."""
+    with store.write() as queries:
+        return _advance(queries, attempt, queries.record(attempt), kind, data)
+
+
+def finish(store: Store, attempt: int, how: Record) -> None:
+    """End an attempt, once; ending it the same way again changes nothing."""
+    with store.write() as queries:
+        entry = queries.record(attempt)
+        if entry.ended is not None:
+            if entry.outcome == how.outcome:
+                return
+            raise JournalError(
+                f"attempt {attempt} has ended already, as {entry.outcome}",
+                hint="a landed attempt that was reverted is re-labelled, not ended again",
+            )
+        data = how.finished()
+        data.pop("task", None)
+        data.pop("retry_count", None)
+        _advance(queries, attempt, entry, ENDED, data)
+        _index(queries, attempt, entry)
+
+
+def _advance(
+    queries: Queries, attempt: int, entry: Record, kind: str, data: dict[str, Json]
+) -> Event:
+    """Append an event, and bring the record and its row up to date."""
+    sequence, last = queries.last_event(attempt)
+    blobs = queries.keep(data)
+    # A clock that was set back must not disorder the events of an attempt.
+    event = kind, max(now(), last), data
+    entry.apply(*event)
+    queries.update(attempt, entry, blobs if kind == ENDED else {})
+    return queries.append(attempt, sequence + 1, event, blobs)
+
+
+def _index(queries: Queries, attempt: int, entry: Record) -> None:
+    """Make an attempt that has ended findable, and count it."""
+    queries.touch(attempt, entry.files_modified)
+    found = features(entry.task, files=entry.files_modified, diff=entry.diff, notes=entry.approach)
+    queries.add_features(attempt, str(entry.outcome), found)
+    queries.count(rates.labels(entry), entry.outcome, +1)
+
+
+def scan(store: Store, log: str) -> list[int]:
+    """Bring the outcomes into line with main's history; return the attempts that changed."""
+    undone, restored = reverted(log)
+    changed = relabel(store, undone)
+    for commit in restored - undone.keys():
+        with store.read() as queries:
+            landed = [(number, queries.events(number)) for number in queries.landed_as(commit)]
+        for number, events in landed:
+            before = [event.data.get("was") for event in events if event.kind == RELABELLED]
+            if before and before[0]:
+                outcome = Outcome(str(before[0]))
+                if _relabel(store, number, outcome, "its revert was reverted"):
+                    changed.append(number)
+    return changed
+
+
+def relabel(store: Store, undone: Mapping[str, str]) -> list[int]:
+    """Make the attempts that landed as these commits (commit -> reason) rollbacks; their ids."""
+    with store.read() as queries:
+        landed = [(n, why) for commit, why in undone.items() for n in queries.landed_as(commit)]
+    return [number for number, why in landed if _relabel(store, number, Outcome.ROLLBACK, why)]
+
+
+def _relabel(store: Store, attempt: int, outcome: Outcome, because: str) -> bool:
+    """Give an ended attempt another outcome; return False when it has it already."""
+    with store.write() as queries:
+        entry = queries.record(attempt)
+        if entry.ended is None or entry.outcome == outcome.value:
+            return False
+        queries.count(rates.labels(entry), entry.outcome, -1)
+        data: dict[str, Json] = {
+            "outcome": outcome.value,
+            "was": entry.outcome,
+            "failure_analysis": because,
+        }
+        _advance(queries, attempt, entry, RELABELLED, data)
+        queries.count(rates.labels(entry), entry.outcome, +1)
+        queries.relabel_features(attempt, outcome.value)
+    return True
+
+
+def reverted(log: str) -> tuple[dict[str, str], set[str]]:
+    """Return what a history (newest first) says of its commits.
+
+    Args:
+        log: the output of `git log --format=%x1e%H%x1f%B`.
+
+    Returns:
+        the commits that were reverted and stayed so, with the reason, and the commits whose
+        revert was itself reverted; as the messages name them, so maybe abbreviated.
+    """
+    undone: dict[str, str] = {}
+    restored: set[str] = set()
+    for entry in log.split("\x1e"):
+        commit, _, message = entry.strip("\n").partition("\x1f")
+        if not message.strip():
+            continue
+        named = [full or short for full, short in _REVERTS.findall(message)]
+        if any(commit.startswith(name) for name in undone):
+            restored.update(named)
+            continue
+        title = message.strip().splitlines()[0]
+        for name in named:
+            undone.setdefault(name, f"reverted by {commit[:12]}: {title}")
+    return undone, restored

@@ -1,0 +1,489 @@
+"""Every query of the journal, in common SQL: what one open transaction can be asked.
+
+What SQLite alone understands, the schema and the inverted index of words, is in `store`. A row
+that cannot be read whole is read as far as it goes, so that a damaged one never breaks a query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zlib
+from abc import ABC, abstractmethod
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from self_coding.adapters.db import Connection
+from self_coding.errors import JournalError
+from self_coding.modification_journal.ranking import Candidate, Features, pack, terms, unpack
+from self_coding.modification_journal.record import EPOCH, Record, Told, moment
+from self_coding.values.attempts import Event, Json, Lesson, ModificationAttempt, Outcome
+
+INLINE = 1500  # characters; a longer text is compressed and stored once
+
+_COLUMNS = (
+    "at, ended, stage, outcome, task, approach, files, diff, diff_blob, tests, tests_blob, "
+    "analysis, reflection, retry_count, edit, editor, model, commit_hash, facts"
+)
+_READ = (
+    f"SELECT {_COLUMNS}, id, "  # noqa: S608 - fixed text, as everywhere below
+    "(SELECT body FROM blob WHERE blob.id = attempt.diff_blob), "
+    "(SELECT body FROM blob WHERE blob.id = attempt.tests_blob), "
+    "(SELECT body FROM vector WHERE vector.attempt = attempt.id) FROM attempt "
+)
+_INSERT = f"INSERT INTO attempt ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING id"  # noqa: S608
+_UPDATE = (
+    f"UPDATE attempt SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, diff_blob), "  # noqa: S608
+    "?, coalesce(?, tests_blob), ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?"
+)
+_LESSON = "text, files, symbols, exception, tests, evidence, anchors"
+
+
+def now() -> int:
+    """Return this moment in microseconds."""
+    return time.time_ns() // 1000
+
+
+class Queries(ABC):
+    """One open transaction of the journal."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @abstractmethod
+    def add_terms(self, attempt: int, terms: Iterable[str]) -> None:
+        """Enter an attempt into the inverted index, under each of its terms."""
+
+    @abstractmethod
+    def newest_with(self, term: str, limit: int) -> list[int]:
+        """Return the newest attempts that hold a term, newest first."""
+
+    # ------------------------------------------------------------------ attempts
+
+    def insert(self, record: Record, blobs: Mapping[str, int]) -> int:
+        """Store a new attempt; return its id."""
+        return int(self.connection.execute(_INSERT, _row(record, blobs)).fetchone()[0])
+
+    def update(self, attempt: int, record: Record, blobs: Mapping[str, int]) -> None:
+        """Bring the row of an attempt up to date; a blob that is not given anew stays."""
+        self.connection.execute(_UPDATE, (*_row(record, blobs), attempt))
+
+    def record(self, attempt: int) -> Record:
+        """Return the record of an attempt.
+
+        Raises:
+            JournalError: there is no such attempt.
+        """
+        row = self.connection.execute(f"{_READ} WHERE id = ?", (attempt,)).fetchone()
+        if row is None:
+            raise JournalError(
+                f"there is no attempt {attempt}", hint="`self-coding log` lists the attempts"
+            )
+        return _record(row)
+
+    def attempts(self, ids: Sequence[int]) -> dict[int, ModificationAttempt]:
+        """Return the attempts of these ids, those that exist."""
+        listed = self._attempts(f"WHERE id IN ({_marks(ids)})", *ids) if ids else []
+        return {attempt.id or 0: attempt for attempt in listed}
+
+    def newest(
+        self, limit: int, outcomes: Collection[Outcome] | None = None
+    ) -> list[ModificationAttempt]:
+        """Return the newest attempts that have ended, newest first."""
+        where = "ended IS NOT NULL"
+        if outcomes is not None:
+            # Written out, not bound: SQLite uses a partial index (of failures and rollbacks)
+            # only for the very condition that the index was made with.
+            where = f"outcome IN ({', '.join(repr(str(one)) for one in sorted(set(outcomes)))})"
+        return self._attempts(f"WHERE {where} ORDER BY at DESC, id DESC LIMIT ?", limit)
+
+    def attempts_for_file(self, path: str, limit: int) -> list[ModificationAttempt]:
+        """Return the attempts that modified a path, newest first."""
+        return self._attempts(
+            "WHERE id IN (SELECT attempt FROM attempt_file JOIN file "
+            "ON file.id = attempt_file.file WHERE path = ? ORDER BY attempt DESC LIMIT ?) "
+            "ORDER BY id DESC",
+            *(path, limit),
+        )
+
+    def outcomes_for_file(self, path: str, limit: int) -> list[tuple[int, str]]:
+        """Return the newest attempts that modified a path, with their outcomes."""
+        rows = self.connection.execute(
+            "SELECT attempt.id, attempt.outcome FROM file "
+            "JOIN attempt_file ON attempt_file.file = file.id "
+            "JOIN attempt ON attempt.id = attempt_file.attempt "
+            "WHERE file.path = ? ORDER BY attempt_file.attempt DESC LIMIT ?",
+            (path, limit),
+        )
+        return [(int(row[0]), str(row[1])) for row in rows]
+
+    def unfinished(self) -> list[int]:
+        """Return the attempts that have begun and not ended, oldest first."""
+        return self._numbers("SELECT id FROM attempt WHERE ended IS NULL ORDER BY id")
+
+    def stage(self, attempt: int) -> str | None:
+        """Return how far an attempt came; None where there is no such attempt."""
+        row = self._first("SELECT stage FROM attempt WHERE id = ?", attempt)
+        return str(row[0]) if row else None
+
+    def landed_as(self, commit: str) -> list[int]:
+        """Return the attempts that landed as a commit, whose hash may be abbreviated."""
+        return self._numbers(
+            "SELECT id FROM attempt WHERE commit_hash <> '' AND commit_hash >= ? "
+            "AND commit_hash < ?",
+            *(commit, commit + "g"),  # "g" sorts behind every hexadecimal digit
+        )
+
+    def attempts_at(self, at: int, task: str) -> list[int]:
+        """Return the attempts at a task that began at a moment."""
+        return self._numbers(
+            "SELECT id FROM attempt WHERE at = ? AND task = ? ORDER BY id", at, task
+        )
+
+    def ids(self) -> list[int]:
+        """Return every attempt, oldest first."""
+        return self._numbers("SELECT id FROM attempt ORDER BY id")
+
+    # -------------------------------------------------------------------- events
+
+    def append(self, attempt: int, sequence: int, told: Told, blobs: Mapping[str, int]) -> Event:
+        """Store an event, its big texts by their numbers."""
+        kind, at, data = told
+        small = {name: value for name, value in data.items() if name not in blobs}
+        self.connection.execute(
+            "INSERT INTO event (attempt, sequence, kind, at, data, blobs) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (attempt, sequence, kind, at, json.dumps(small), json.dumps(blobs) if blobs else ""),
+        )
+        return _event(attempt, sequence, told)
+
+    def last_event(self, attempt: int) -> tuple[int, int]:
+        """Return the number and the moment of an attempt's last event; zeros where it has none."""
+        row = self._first(
+            "SELECT coalesce(max(sequence), 0), coalesce(max(at), 0) FROM event WHERE attempt = ?",
+            attempt,
+        )
+        return int(row[0]), int(row[1])
+
+    def history(self, attempt: int) -> list[Told]:
+        """Return the events of an attempt, in their order."""
+        rows = self.connection.execute(
+            "SELECT kind, at, data, blobs FROM event WHERE attempt = ? ORDER BY sequence",
+            (attempt,),
+        ).fetchall()
+        history: list[Told] = []
+        for kind, at, stored, blobs in rows:
+            data = _loaded(stored, dict)
+            for name, number in _loaded(blobs, dict).items():
+                row = self._first("SELECT body FROM blob WHERE id = ?", number)
+                data[name] = _text("", number, row and row[0])
+            history.append((str(kind), int(at), data))
+        return history
+
+    def events(self, attempt: int) -> list[Event]:
+        """Return the events of an attempt as callers see them."""
+        return [_event(attempt, at, told) for at, told in enumerate(self.history(attempt), 1)]
+
+    def keep(self, data: Mapping[str, Json]) -> dict[str, int]:
+        """Store the big texts of an event, each once however often it comes; their numbers."""
+        numbers = {}
+        for name, value in data.items():
+            if not isinstance(value, str) or len(value) <= INLINE:
+                continue
+            raw = value.encode("utf-8")
+            digest = hashlib.blake2b(raw, digest_size=16).digest()
+            row = self._first("SELECT id FROM blob WHERE digest = ?", digest) or self._first(
+                "INSERT INTO blob (digest, body) VALUES (?, ?) RETURNING id",
+                *(digest, zlib.compress(raw, 1)),
+            )
+            numbers[name] = int(row[0])
+        return numbers
+
+    def put_vector(self, attempt: int, embedding: Sequence[float], model: str) -> None:
+        """Store the embedding that a caller gave with an attempt."""
+        self.connection.execute(
+            "INSERT INTO vector (attempt, model, dimension, body) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (attempt) DO UPDATE SET model = excluded.model, "
+            "dimension = excluded.dimension, body = excluded.body",
+            (attempt, model, len(embedding), array("f", embedding).tobytes()),
+        )
+
+    def vector(self, attempt: int) -> tuple[list[float], str] | None:
+        """Return the embedding of an attempt and the model that made it."""
+        row = self._first("SELECT body, model FROM vector WHERE attempt = ?", attempt)
+        floats = _floats(row[0]) if row else None
+        return (floats, str(row[1])) if floats else None
+
+    # ----------------------------------------------------- searching and counting
+
+    def add_features(self, attempt: int, outcome: str, features: Features) -> None:
+        """Make an ended attempt findable by its words."""
+        self.connection.execute(
+            "INSERT INTO feature (attempt, outcome, words) VALUES (?, ?, ?)",
+            (attempt, outcome, pack(features)),
+        )
+        self.add_terms(attempt, terms(features))
+
+    def touch(self, attempt: int, paths: Iterable[str]) -> None:
+        """Store which paths an attempt has modified."""
+        for path in paths:
+            row = self._first(
+                "INSERT INTO file (path, attempts) VALUES (?, 1) "
+                "ON CONFLICT (path) DO UPDATE SET attempts = file.attempts + 1 RETURNING id",
+                path,
+            )
+            self.connection.execute(
+                "INSERT INTO attempt_file (file, attempt) VALUES (?, ?)", (row[0], attempt)
+            )
+
+    def relabel_features(self, attempt: int, outcome: str) -> None:
+        """Correct the outcome that searching sees."""
+        self.connection.execute(
+            "UPDATE feature SET outcome = ? WHERE attempt = ?", (outcome, attempt)
+        )
+
+    def newest_findable(self) -> int:
+        """Return the newest attempt that can be found; 0 where there is none."""
+        return int(self._first("SELECT max(attempt) FROM feature")[0] or 0)
+
+    def with_outcomes(self, ids: Sequence[int], outcomes: Collection[str]) -> list[int]:
+        """Return those of these attempts that ended in one of these ways, in their order."""
+        if not ids or not outcomes:
+            return []
+        kept = set(
+            self._numbers(
+                f"SELECT id FROM attempt WHERE id IN ({_marks(ids)}) "  # noqa: S608
+                f"AND outcome IN ({_marks(outcomes)})",
+                *(*ids, *outcomes),
+            )
+        )
+        return [attempt for attempt in ids if attempt in kept]
+
+    def candidates(self, ids: Sequence[int]) -> list[Candidate]:
+        """Return the outcome and the features of these attempts, newest first."""
+        if not ids:
+            return []
+        rows = self.connection.execute(
+            f"SELECT attempt, outcome, words FROM feature WHERE attempt IN ({_marks(ids)}) "  # noqa: S608
+            "ORDER BY attempt DESC",
+            tuple(ids),
+        )
+        return [
+            Candidate(row[0], str(row[1]), unpack(row[2]))
+            for row in rows
+            if isinstance(row[2], str)
+        ]
+
+    def times_modified(self, paths: Collection[str]) -> dict[str, int]:
+        """Return how many attempts modified each of these paths."""
+        if not paths:
+            return {}
+        rows = self.connection.execute(
+            f"SELECT path, attempts FROM file WHERE path IN ({_marks(paths)})",  # noqa: S608
+            tuple(paths),
+        )
+        return {str(path): int(number) for path, number in rows}
+
+    def count(self, labels: Iterable[tuple[str, str]], outcome: str | None, step: int) -> None:
+        """Add `step` to the number of attempts under each label (dimension, value)."""
+        self.connection.executemany(
+            "INSERT INTO tally (dimension, value, outcome, attempts) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (dimension, value, outcome) "
+            "DO UPDATE SET attempts = tally.attempts + excluded.attempts",
+            [(dimension, value, outcome, step) for dimension, value in labels],
+        )
+
+    def counts(self, dimension: str) -> dict[str, dict[str, int]]:
+        """Return the number of attempts by value and outcome."""
+        numbers: dict[str, dict[str, int]] = defaultdict(dict)
+        for value, outcome, attempts in self.connection.execute(
+            "SELECT value, outcome, attempts FROM tally WHERE dimension = ?", (dimension,)
+        ):
+            numbers[str(value)][str(outcome)] = int(attempts)
+        return dict(numbers)
+
+    # ------------------------------------------------------------------- lessons
+
+    def lessons(self, numbers: Iterable[int]) -> list[Lesson]:
+        """Return the lessons of these numbers, with what came of their uses."""
+        listed = []
+        for number in numbers:
+            row = self._first(f"SELECT {_LESSON} FROM lesson WHERE id = ?", number)  # noqa: S608
+            if row is not None:
+                uses = self._first(
+                    "SELECT count(*), coalesce(sum(CASE WHEN outcome = 'success' THEN 1 ELSE 0 END)"
+                    ", 0) FROM lesson_use WHERE lesson = ?",
+                    number,
+                )
+                listed.append(_lesson(number, row, uses))
+        return listed
+
+    def lesson_ids(self) -> list[int]:
+        """Return every lesson, oldest first."""
+        return self._numbers("SELECT id FROM lesson ORDER BY id")
+
+    def lessons_by_key(self, key: str) -> list[int]:
+        """Return the newest lessons that a trigger's key pulls."""
+        return self._numbers(
+            "SELECT lesson FROM lesson_trigger WHERE key = ? ORDER BY lesson DESC LIMIT 200", key
+        )
+
+    def lessons_by_text(self, text: str) -> list[int]:
+        """Return the lessons that say exactly this."""
+        return self._numbers("SELECT id FROM lesson WHERE text = ?", text)
+
+    def put_lesson(self, lesson: Lesson, keys: Iterable[str]) -> int:
+        """Store a lesson, over the one of its id if it has one; return its number."""
+        values = (
+            *(lesson.text, json.dumps(lesson.files), json.dumps(lesson.symbols), lesson.exception),
+            *(json.dumps(each) for each in (lesson.tests, lesson.evidence, lesson.anchors)),
+        )
+        if lesson.id is None:
+            insert = (
+                f"INSERT INTO lesson ({_LESSON}, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"  # noqa: S608
+            )
+            number = int(self._first(insert, *values, now())[0])
+        else:
+            number = lesson.id
+            update = f"UPDATE lesson SET ({_LESSON}) = (?, ?, ?, ?, ?, ?, ?) WHERE id = ?"  # noqa: S608
+            self.connection.execute(update, (*values, number))
+        self.connection.executemany(
+            "INSERT INTO lesson_trigger (key, lesson) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(key, number) for key in keys],
+        )
+        return number
+
+    def put_use(self, lesson: int, attempt: int, outcome: str) -> None:
+        """Store that a lesson was shown to an attempt, and how that ended."""
+        self.connection.execute(
+            "INSERT INTO lesson_use (lesson, attempt, outcome, at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (lesson, attempt) DO UPDATE SET outcome = excluded.outcome",
+            (lesson, attempt, outcome, now()),
+        )
+
+    def users(self, lesson: int) -> list[int]:
+        """Return the attempts that a lesson was shown to."""
+        return self._numbers("SELECT attempt FROM lesson_use WHERE lesson = ?", lesson)
+
+    def newest_attempt(self) -> int:
+        """Return the newest attempt, ended or not; 0 where there is none."""
+        return int(self._first("SELECT max(id) FROM attempt")[0] or 0)
+
+    # ------------------------------------------------------------------- reading
+
+    def _first(self, sql: str, *values: object) -> Any:
+        return self.connection.execute(sql, values).fetchone()
+
+    def _numbers(self, sql: str, *values: object) -> list[int]:
+        return [row[0] for row in self.connection.execute(sql, values)]
+
+    def _attempts(self, where: str, *values: object) -> list[ModificationAttempt]:
+        rows = self.connection.execute(_READ + where, values)
+        return [_record(row).attempt(int(row[19]), _floats(row[22])) for row in rows]
+
+
+def _row(record: Record, blobs: Mapping[str, int]) -> tuple[object, ...]:
+    """Return the columns of a record; big texts by the number of their blob."""
+    return (
+        record.at,
+        record.ended,
+        record.stage,
+        record.outcome,
+        record.task,
+        record.approach,
+        json.dumps(record.files_modified),
+        record.diff if len(record.diff) <= INLINE else "",
+        blobs.get("diff"),
+        record.test_results if len(record.test_results) <= INLINE else "",
+        blobs.get("test_results"),
+        record.failure_analysis,
+        record.reflection,
+        record.retry_count,
+        record.edit,
+        record.editor,
+        record.model,
+        record.commit,
+        json.dumps(record.facts) if record.facts else "{}",
+    )
+
+
+def _record(row: Sequence[Any]) -> Record:
+    return Record(
+        at=row[0],
+        ended=row[1],
+        stage=str(row[2]),
+        outcome=row[3],
+        task=str(row[4]),
+        approach=str(row[5]),
+        files_modified=[str(path) for path in _loaded(row[6], list)],
+        diff=_text(row[7], row[8], row[20]),
+        test_results=_text(row[9], row[10], row[21]),
+        failure_analysis=str(row[11]),
+        reflection=str(row[12]),
+        retry_count=row[13] if isinstance(row[13], int) else 0,
+        edit=str(row[14]),
+        editor=str(row[15]),
+        model=str(row[16]),
+        commit=str(row[17]),
+        facts=_loaded(row[18], dict),
+    )
+
+
+def _event(attempt: int, sequence: int, told: Told) -> Event:
+    kind, at, data = told
+    when = moment(at) or EPOCH
+    return Event(attempt=attempt, sequence=sequence, kind=kind, at=when, data=dict(data))
+
+
+def _lesson(number: int, row: Sequence[Any], uses: Sequence[Any]) -> Lesson:
+    return Lesson(
+        id=number,
+        text=str(row[0]),
+        files=tuple(map(str, _loaded(row[1], list))),
+        symbols=tuple(map(str, _loaded(row[2], list))),
+        exception=str(row[3]),
+        tests=tuple(map(str, _loaded(row[4], list))),
+        evidence=tuple(one for one in _loaded(row[5], list) if isinstance(one, int)),
+        anchors=tuple(
+            (str(one[0]), str(one[1]))
+            for one in _loaded(row[6], list)
+            if isinstance(one, list) and len(one) == 2
+        ),
+        uses=int(uses[0]),
+        successes=int(uses[1]),
+    )
+
+
+def _text(inline: object, blob: object, body: object) -> str:
+    """Return a text from its own row, or out of its blob; a gap that says so where it is gone."""
+    if not isinstance(blob, int):
+        return str(inline or "")
+    if not body:
+        return "[this text is missing from the journal]"
+    try:
+        return zlib.decompress(body).decode("utf-8")  # type: ignore[arg-type]
+    except (zlib.error, UnicodeDecodeError, TypeError):
+        return "[this text is damaged in the journal]"
+
+
+_Container = TypeVar("_Container", dict[str, Any], list[Any])
+
+
+def _loaded(stored: object, kind: type[_Container]) -> _Container:
+    """Return stored JSON; an empty container where it is damaged."""
+    try:
+        value = json.loads(str(stored)) if stored else kind()
+    except ValueError:
+        return kind()
+    return value if isinstance(value, kind) else kind()
+
+
+def _floats(body: object) -> list[float] | None:
+    return list(array("f", body)) if isinstance(body, bytes) and not len(body) % 4 else None
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))

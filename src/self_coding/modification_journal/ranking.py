@@ -1,0 +1,434 @@
+"""Pure. What makes two attempts alike: the features of each, and how they are ranked.
+
+The features of an attempt (its words by field, its paths, its functions) are computed once, when
+it ends; a query's when it is asked. Both go through here, so that they always agree.
+
+Every candidate is measured by BM25 over its fields. The best of those then say which files such
+tasks touch, and candidates that touched them rise. What is recent counts more; so does what
+failed, in proportion to how much it is the same task. The ranking sees only the candidates and
+the rarities that it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from self_coding.retrieval import split_identifier, words
+from self_coding.text import diff_paths
+
+_TEXT = 4000  # characters of a task that are read; the rest repeats what is said by then
+_CHANGED = 600  # characters of changed lines that are read
+_LINE = 400  # characters of one line of a diff that are read; a minified file is no evidence
+_WORDS = 400  # words a field may have
+_LONGEST = 40  # characters of a word; what is longer is a hash or data
+_THINGS = 60  # paths and functions that are remembered
+
+_K1, _B = 1.2, 0.6  # BM25
+_CLOSER = 120  # candidates that are measured in full, of those whose words were
+_TEACHERS = 10  # best candidates by their words, which say what files such tasks touch
+_SHARPNESS = 3  # how much more the best of them is listened to
+_LETTERS = re.compile(r"[^\W_]+")
+_TAG = re.compile(r"\W*([\w\- ./]{2,30}?)[\]:]")  # "[float8] ...", "docs: ..."
+_CHANGED_LINE = re.compile(r"^[-+](?![-+]{2} )[ \t]*(.*)$", re.MULTILINE)
+_NAMED = re.compile(
+    r"\b(?:def|class|func|function|fn|interface|struct|trait|enum|impl|module)\s+"
+    r"(?:\([^)]*\)\s*)?([A-Za-z_$][\w$.]*)"
+)
+
+
+@dataclass(frozen=True)
+class Features:
+    """The words of each field, in order, and the whole paths and function names."""
+
+    body: tuple[str, ...] = ()
+    subject: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An attempt that may be alike: its row, how it ended, its features."""
+
+    row: int
+    outcome: str
+    found: Features
+
+
+def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str = "") -> Features:
+    """Return the features of an attempt, or of a task that is about to become one."""
+    subject, _, body = task[:_TEXT].strip().partition("\n")
+    touched = list(dict.fromkeys([*files, *diff_paths(diff)]))
+    symbols = diff_symbols(diff)
+    spoken = _words(subject)
+    return Features(
+        body=(spoken + _words(f"{body}\n{notes[:_TEXT]}"))[:_WORDS],
+        subject=spoken,
+        places=tuple(word for path in touched for word in _path_words(path))[:_WORDS],
+        names=tuple(word for name in symbols for word in split_identifier(name))[:_WORDS],
+        head=_words(changed_lines(diff)),
+        files=tuple(path.replace(" ", "?") for path in touched[:_THINGS]),
+        symbols=tuple(symbols[:_THINGS]),
+        title=" ".join(subject.split())[:200],
+    )
+
+
+def diff_symbols(diff: str) -> list[str]:
+    """Return the functions and classes that a diff touches: in hunk headers, or defined by it."""
+    names: dict[str, None] = {}
+    for match in _NAMED.finditer(diff):
+        begin = diff.rfind("\n", 0, match.start()) + 1
+        near = match.start() - begin < _LINE
+        if near and (diff[begin] in "+-" or diff.startswith("@@", begin)):
+            names.setdefault(match[1])
+    return list(names)
+
+
+def changed_lines(diff: str, limit: int = _CHANGED) -> str:
+    """Return the first changed lines of a diff, without its headers, in `limit` characters."""
+    taken: list[str] = []
+    room = limit
+    for match in _CHANGED_LINE.finditer(diff):
+        if line := match[1][:_LINE]:
+            taken.append(line[:room])
+            room -= len(line) + 1
+        if room <= 0:
+            break
+    return "\n".join(taken)
+
+
+def terms(features: Features) -> set[str]:
+    """Return every term by which the inverted index finds an attempt of these features."""
+    fields = (features.body, features.places, features.names, features.head)
+    plain = {word for field in fields for word in field}
+    return plain | _hashed("p_", features.files) | _hashed("y_", map(str.lower, features.symbols))
+
+
+def pack(features: Features) -> str:
+    """Return features as one text to store, a field a line."""
+    fields = (
+        features.body,
+        features.subject,
+        features.places,
+        features.names,
+        features.head,
+        features.files,
+        features.symbols,
+    )
+    return "\n".join([*(" ".join(field) for field in fields), features.title])
+
+
+def unpack(stored: str) -> Features:
+    """Return the features that `pack` stored; what is missing is empty."""
+    lines = stored.split("\n")
+    lines += [""] * (8 - len(lines))
+    body, subject, places, names, head, files, symbols = (
+        tuple(line.split(" ")) if line else () for line in lines[:7]
+    )
+    return Features(body, subject, places, names, head, files, symbols, lines[7])
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in islice(words(text), _WORDS) if len(word) <= _LONGEST)
+
+
+def _path_words(path: str) -> list[str]:
+    stem = path.rpartition(".")[0] or path
+    return split_identifier(stem.replace("/", "_"))
+
+
+def _hashed(prefix: str, names: Iterable[str]) -> set[str]:
+    """Return a term for each whole name, which the index must not take apart."""
+    return {prefix + hashlib.blake2b(n.encode(), digest_size=6).hexdigest() for n in names}
+
+
+OUTCOME_WEIGHT = 16.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each measure counts, fitted on nine public histories.
+
+    A measure stays only where the development scores fall without it.
+    """
+
+    title_words: float = 0.42  # what a word counts more when it is in the query's title
+    code: float = 1.3
+    changed: float = 1.2
+    triples: float = 0.3
+    covered: float = 7.0
+    files: float = 4.2
+    tag: float = 0.58
+    crowd: float = 0.15
+    lately: float = 1.0
+    just_now: float = 0.77
+    outcome: float = OUTCOME_WEIGHT
+
+
+DEFAULT = Weights()
+
+
+@dataclass(frozen=True)
+class Rarity:
+    """How rare each word of the query is, and each file of the candidates, among all attempts."""
+
+    rows: int
+    words: Mapping[str, float]
+    files: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How one candidate compares with the query; whatever is not a count is a BM25 or a share."""
+
+    candidate: Candidate
+    body: float
+    code: float
+    changed: float
+    age: int
+    triples: float = 0.0  # of letters in the titles: sees through endings and misspellings
+    alike: float = 0.0  # of both titles' weight, what is common
+    covered: float = 0.0  # of the candidate's title's weight, what the query says
+    files: float = 0.0  # of its files and those such tasks touch, what is common
+    tagged: bool = False
+
+    def words(self, weights: Weights) -> float:
+        """Return the score of the words alone."""
+        score = self.body + weights.code * self.code + weights.changed * self.changed
+        return (score + weights.triples * self.triples) * self._recency(weights)
+
+    def total(self, weights: Weights) -> float:
+        """Return the score."""
+        score = self.words(weights) + weights.covered * self.covered * self._recency(weights)
+        score *= (1 + weights.files * self.files) * (1 + weights.tag * self.tagged)
+        score /= 1 + weights.crowd * math.log1p(len(self.candidate.found.files))
+        if self.candidate.outcome != "success":
+            score *= 1 + weights.outcome * self.alike**2
+        return score
+
+    def _recency(self, weights: Weights) -> float:
+        lately, just_now = math.exp(-self.age / 200), math.exp(-self.age / 8)
+        return 1 + weights.lately * lately + weights.just_now * just_now
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A ranked attempt: its score, how alike its title is, and why, strongest first."""
+
+    row: int
+    score: float
+    alike: float
+    found: Features
+    reasons: tuple[str, ...]
+
+
+def rank(
+    query: Features,
+    candidates: Sequence[Candidate],
+    rarity: Rarity,
+    *,
+    newest: int,
+    outcome_weight: float = OUTCOME_WEIGHT,
+) -> list[Hit]:
+    """Return the candidates that share anything with the query, best first, ties newest first."""
+    weights = replace(DEFAULT, outcome=outcome_weight)
+    measured = [
+        (one.total(weights), one.candidate.row, one)
+        for one in measure(query, candidates, rarity, newest=newest)
+    ]
+    measured.sort(key=lambda item: (-item[0], -item[1]))
+    return [
+        Hit(row, score, one.alike, one.candidate.found, _reasons(query, one, rarity))
+        for score, row, one in measured
+        if score > 0
+    ]
+
+
+def measure(
+    query: Features,
+    candidates: Sequence[Candidate],
+    rarity: Rarity,
+    *,
+    newest: int,
+    weights: Weights = DEFAULT,
+) -> list[Measures]:
+    """Return the candidates whose words promise most, with all their measures."""
+    spoken = _spoken(query, candidates, rarity, newest, weights)
+    spoken.sort(key=lambda one: -one.words(weights))
+    closer = _closer(query, spoken[:_CLOSER], rarity)
+    files = _shared_files(query, closer, rarity, weights)
+    return [replace(one, files=share) for one, share in zip(closer, files, strict=True)]
+
+
+def rareness(seen: float, rows: int) -> float:
+    """Return how rare something is that `seen` of the rows have."""
+    return math.log(1 + max(0.0, rows - seen + 0.5) / (seen + 0.5))
+
+
+def _spoken(
+    query: Features,
+    candidates: Sequence[Candidate],
+    rarity: Rarity,
+    newest: int,
+    weights: Weights,
+) -> list[Measures]:
+    """Return what the words of each candidate say."""
+    titled = frozenset(query.subject)
+
+    def weighed(*fields: tuple[str, ...]) -> dict[str, float]:
+        asked = {word for field in fields for word in field}
+        return {
+            word: rarity.words.get(word, 0.0) * (1 + weights.title_words * (word in titled))
+            for word in asked
+        }
+
+    said = weighed(query.body)
+    coded = weighed(query.body, query.places, query.names)
+    changed = weighed(query.body, query.head)
+    code = [one.found.places + one.found.names for one in candidates]
+    body_length = _mean([one.found.body for one in candidates])
+    code_length = _mean(code)
+    changed_length = _mean([one.found.head for one in candidates])
+    return [
+        Measures(
+            candidate=one,
+            body=_bm25(said, one.found.body, body_length),
+            code=_bm25(coded, placed, code_length),
+            changed=_bm25(changed, one.found.head, changed_length),
+            age=max(1, newest + 1 - one.row),
+        )
+        for one, placed in zip(candidates, code, strict=True)
+    ]
+
+
+def _bm25(weights: Mapping[str, float], field: Sequence[str], mean: float) -> float:
+    """Return how much a field says of weighed words, as BM25 has it."""
+    score = 0.0
+    norm = _K1 * (1 - _B + _B * len(field) / mean)
+    for word in weights.keys() & field:
+        count = field.count(word)
+        score += weights[word] * count * (_K1 + 1) / (count + norm)
+    return score
+
+
+def _mean(fields: Sequence[Sequence[str]]) -> float:
+    return max(1.0, sum(map(len, fields)) / max(1, len(fields)))
+
+
+def _closer(query: Features, measured: Sequence[Measures], rarity: Rarity) -> list[Measures]:
+    """Return the best candidates with what their titles say."""
+    rows = [one.candidate.found for one in measured]
+    triples = [_triples(row.title) for row in rows]
+    asked = _triples(query.title)
+    seen = _counted(set(asked).intersection(row) for row in triples)
+    weights = {triple: rareness(number, len(rows)) for triple, number in seen.items()}
+    mean = _mean(triples)
+    others = _counted(row.subject for row in rows)
+    tag = _tag(query.title)
+    closer = []
+    for one, row, letters in zip(measured, rows, triples, strict=True):
+        alike, covered = _titles_shared(query, set(row.subject), rarity, others)
+        tagged = bool(tag) and _tag(row.title) == tag
+        score = _bm25(weights, letters, mean)
+        closer.append(replace(one, triples=score, alike=alike, covered=covered, tagged=tagged))
+    return closer
+
+
+def _triples(title: str) -> list[str]:
+    text = f" {' '.join(_LETTERS.findall(title.lower()))} "
+    return [text[at : at + 3] for at in range(len(text) - 2)]
+
+
+def _tag(title: str) -> str:
+    match = _TAG.match(title)
+    return match[1].lower() if match else ""
+
+
+def _counted(rows: Iterable[Iterable[str]]) -> Counter[str]:
+    """Return how many rows hold each thing."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update(set(row))
+    return counts
+
+
+def _titles_shared(
+    query: Features, title: Set[str], rarity: Rarity, others: Mapping[str, int]
+) -> tuple[float, float]:
+    """Return how much of both titles' weight is common, and of the title's what the query has."""
+    subject, body = set(query.subject), set(query.body)
+    if not title & (subject | body):
+        return 0.0, 0.0
+
+    def weight(words: Set[str]) -> float:
+        # what the query does not say was not looked up: it is judged among the candidates
+        return sum(
+            rarity.words.get(word) or rareness(others.get(word, 0), rarity.rows) for word in words
+        )
+
+    whole = weight(title)
+    union = whole + weight(subject - title)
+    return weight(subject & title) / union, weight(title & body) / max(whole, 1e-9)
+
+
+def _shared_files(
+    query: Features, measured: Sequence[Measures], rarity: Rarity, weights: Weights
+) -> list[float]:
+    """Return the share of each candidate's files and the expected ones that is common to both.
+
+    A task names few files, but the attempts most like it touched some: relevance feedback, over
+    attempts instead of words. What the caller names is certain.
+    """
+    first = [one.words(weights) for one in measured]
+    order = sorted(range(len(first)), key=lambda at: (-first[at], at))[:_TEACHERS]
+    expected: dict[str, float] = {}
+    if order and first[order[0]] > 0:
+        trust = [(first[at] / first[order[0]]) ** _SHARPNESS for at in order]
+        for at, share in zip(order, trust, strict=True):
+            for path in set(measured[at].candidate.found.files):
+                expected[path] = expected.get(path, 0.0) + share / sum(trust)
+    expected |= dict.fromkeys(query.files, 1.0)
+    for path in expected:
+        expected[path] *= rarity.files.get(path, 1.0)
+    everything = sum(expected.values())
+    shares = []
+    for one in measured:
+        paths = set(one.candidate.found.files)
+        common = sum(expected.get(path, 0.0) for path in paths)
+        own = sum(rarity.files.get(path, 1.0) for path in paths)
+        shares.append(common / (own + everything - common + 1e-9) if common > 0 else 0.0)
+    return shares
+
+
+def _reasons(query: Features, one: Measures, rarity: Rarity) -> tuple[str, ...]:
+    """Return what spoke for a hit, in words a reader can check."""
+    row = one.candidate.found
+    reasons = []
+    fields = (("words", row.body), ("paths and functions", row.places + row.names))
+    for name, field in fields:
+        common = sorted(
+            set(query.body).intersection(field),
+            key=lambda word: (-rarity.words.get(word, 0.0), word),
+        )
+        if common:
+            reasons.append(f"{name} in common: {', '.join(common[:6])}")
+    same = [path for path in row.files if path in query.files]
+    if same:
+        reasons.append(f"the same files: {', '.join(same[:4])}")
+    elif one.files > 0.2:
+        reasons.append(f"files that such tasks touch: {', '.join(row.files[:3])}")
+    if one.alike > 0.5:
+        reasons.append(f"nearly the same title ({one.alike:.0%})")
+    if one.candidate.outcome != "success":
+        reasons.append("it did not succeed")
+    return tuple(reasons)
