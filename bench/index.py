@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from array import array
 from collections import defaultdict
 from pathlib import Path
 
@@ -34,10 +35,10 @@ _AST = (
 _OURS = (
     "import sys;sys.path.insert(0,{src!r})\n"
     "from pathlib import Path\n"
-    "from self_coding.codebase_indexer.opening import Cache\n"
-    "from self_coding.codebase_indexer.freshness import refresh\n"
+    "from self_coding.codebase_indexer.cache import Cache\n"
+    "from self_coding.codebase_indexer.refresh import refresh\n"
     "print(Cache(Path({db!r}),ours=False).use("
-    "lambda d: refresh(d,Path({tree!r}),None,tier2={tier2})))\n"
+    "lambda d: refresh(d,Path({tree!r}),None,parse={parse})))\n"
 )
 _API = (
     "import sys,asyncio;sys.path.insert(0,{src!r})\n"
@@ -68,8 +69,8 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
     ).stdout.split("\n")[:-1]
     victim = tree / max(files, key=lambda path: path.count("/") * 100 + len(path))
 
-    def ours(db: str, *, tier2: bool = False) -> list[str]:
-        code = _OURS.format(src=str(SRC), db=str(folder / db), tree=str(tree), tier2=tier2)
+    def ours(db: str, *, parse: bool = False) -> list[str]:
+        code = _OURS.format(src=str(SRC), db=str(folder / db), tree=str(tree), parse=parse)
         return [python, "-c", code]
 
     def api(db: str, call: str) -> list[str]:
@@ -94,7 +95,7 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
         rows["refresh(), first"].append(cpu(ours("one.db"), tree))
         rows["ast.parse of all"].append(cpu([python, "-c", _AST], tree))
         fresh("two.db")
-        rows["index_all(), first"].append(cpu(ours("two.db", tier2=True), tree))
+        rows["index_all(), first"].append(cpu(ours("two.db", parse=True), tree))
         cpu(["git", "status", "--porcelain"], tree)  # it writes its index anew after a change
         cpu(ours("one.db"), tree)
         rows["git status"].append(cpu(["git", "status", "--porcelain"], tree))
@@ -119,8 +120,8 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
 
 def graph(root: Path, truth_file: Path) -> None:
     from self_coding.codebase_indexer import store
-    from self_coding.codebase_indexer.freshness import refresh
-    from self_coding.codebase_indexer.opening import Cache
+    from self_coding.codebase_indexer.cache import Cache
+    from self_coding.codebase_indexer.refresh import refresh
 
     truth: set[tuple[str, str]] = set()
     ran: set[str] = set()
@@ -134,8 +135,12 @@ def graph(root: Path, truth_file: Path) -> None:
     cache.use(lambda database: refresh(database, root, None))
     with cache.use(lambda database: database).read() as connection:
         paths = {each.id: each.path for each in store.files(connection)}
-        edges = store.edges(connection)
-        listed = {paths[each.file] for each in store.blind_lines(connection)}
+        edges = [
+            (paths[source], paths[packed >> 3], store.SCOPES[packed & 7])
+            for source, blob in store.links(connection).items()
+            for packed in array("I", blob)
+        ]
+        listed = {paths[file] for file, _, _ in store.blind_lines(connection)}
     shutil.rmtree(folder)
     known = set(paths.values())
 
@@ -151,9 +156,9 @@ def graph(root: Path, truth_file: Path) -> None:
     def said(scopes: tuple[str, ...]) -> set[tuple[str, str]]:
         return {
             pair
-            for each in edges
-            if each.scope in scopes and paths[each.source] in ran
-            for pair in with_parents(paths[each.source], paths[each.target])
+            for source, target, scope in edges
+            if scope in scopes and source in ran
+            for pair in with_parents(source, target)
         }
 
     for label, scopes in {

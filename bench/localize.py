@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import made
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import history, ranking, search, store
-from self_coding.codebase_indexer.freshness import refresh
+from self_coding.codebase_indexer.refresh import refresh
 
 Row = dict[str, Any]
 
@@ -107,7 +107,7 @@ def _trees(chosen: argparse.Namespace, scorer: ModuleType) -> Iterator[tuple[Row
             for row in rows:
                 scorer.git(root, "checkout", "-q", "-f", "--detach", row["base_commit"])
                 scorer.git(root, "clean", "-q", "-f", "-d")
-                refresh(database, root, ["."], tier2=True)
+                refresh(database, root, ["."], parse=True)
                 history.refresh(database, root, step=history.DEPTH)
                 yield row, database, root
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
 
 from self_coding import CodebaseIndexer
+from self_coding.adapters.db import Database
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.refresh import refresh
 
 
 @pytest.fixture
@@ -89,21 +94,22 @@ async def test_unreadable_files(top: Path, tmp_path: Path) -> None:
     assert await counted(top, tmp_path) == {"indexed": 1, "failed": 1, "skipped": 0}
 
 
-async def test_files_that_vanish_while_they_are_read(
-    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Vanishing(Database):
+    """A database before whose transaction a file is deleted: after the look, before the read."""
+
+    victim: Path
+
+    def write(self) -> AbstractContextManager[sqlite3.Connection]:
+        self.victim.unlink()
+        return super().write()
+
+
+def test_files_that_vanish_before_they_are_read(top: Path, tmp_path: Path) -> None:
     """A file that is gone between the look and the read is no failure."""
-    from self_coding.codebase_indexer import update
-
     (top / "brief.py").write_text("x = 1\n")
-    real = update._read
-
-    def read(path: str, size: int = 0) -> tuple[bytes | None, str | None]:
-        if path.endswith("brief.py"):
-            Path(path).unlink(missing_ok=True)
-        return real(path, size)
-
-    monkeypatch.setattr(update, "_read", read)
-    counts = await counted(top, tmp_path)
-    assert counts["failed"] == 0
-    assert counts["indexed"] == 1
+    schema = {"application": store.APPLICATION, "migrations": store.MIGRATIONS}
+    with closing(Vanishing(tmp_path / "index.db", **schema)) as database:
+        database.victim = top / "brief.py"
+        counts = refresh(database, top, None, parse=True)
+    assert counts.failed == 0
+    assert counts.indexed == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from self_coding.codebase_indexer.scan import QUOTED, without_strings
+from self_coding.languages.python_scan import QUOTED, without_strings
 
 _HEAD = re.compile(r"\s*(?:async|def|class|import|from)\b")
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from self_coding.adapters import git
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.store import Commit, HistoryReached
 from self_coding.errors import GitOperationError
 
 DEPTH = 5_000  # commits without merges; chosen on the development set
@@ -48,6 +49,42 @@ _LOG = (
 log = logging.getLogger(__name__)
 
 
+class Commit(NamedTuple):
+    """One past commit; `paths` are its Python files, `renames` pairs of (old, new)."""
+
+    hash: str
+    time: int
+    message: str
+    paths: tuple[str, ...]
+    renames: tuple[tuple[str, str], ...]
+
+
+class Reached(NamedTuple):
+    """How far history was read: up to `head`, and `back` commits down from `base`, the HEAD at
+    which reading began; `more` if there are older ones. All empty before the first reading."""
+
+    head: str = ""
+    base: str = ""
+    back: int = 0
+    more: bool = False
+
+
+def _reached(connection: sqlite3.Connection) -> Reached:
+    """Return how far history was read."""
+    stored = store.meta(connection, "history_reached")
+    if not stored:
+        return Reached()
+    head, base, back, more = stored.split(" ")
+    return Reached(head, base, int(back), more == "more")
+
+
+def _put_reached(connection: sqlite3.Connection, reached: Reached) -> None:
+    """Store how far history was read."""
+    more = "more" if reached.more else "all"
+    text = f"{reached.head} {reached.base} {reached.back} {more}"
+    store.put_meta(connection, "history_reached", text)
+
+
 def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: int = 0) -> None:
     """Bring the stored history up to the present HEAD, and up to `step` commits further back.
 
@@ -57,7 +94,7 @@ def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: in
     """
     now = head(repo_path)
     with database.read() as connection:
-        known = store.history_reached(connection)
+        known = _reached(connection)
     if now != known.head:
         known = _follow(database, repo_path, known, now)
     if known.more and known.back < depth:
@@ -65,46 +102,42 @@ def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: in
         _deepen(database, repo_path, known, min(further, depth - known.back))
 
 
-def _follow(database: Database, repo_path: Path, known: HistoryReached, now: str) -> HistoryReached:
+def _follow(database: Database, repo_path: Path, known: Reached, now: str) -> Reached:
     """Read the commits that HEAD has gained since, and silence those that it has lost.
 
     Where git cannot tell, or too little would be left, all is forgotten, to be read again.
     """
-    anew = HistoryReached(now, now, 0, more=bool(now))
+    anew = Reached(now, now, 0, more=bool(now))
     gone = _hashes(repo_path, f"{now}..{known.head}") if now and known.head else None
     new = _commits(repo_path, f"{known.head}..{now}", DEPTH) if gone is not None else []
     with database.write() as connection:
-        if store.history_reached(connection) != known:
-            return store.history_reached(
-                connection
-            )  # another process was quicker, and read the same
+        if _reached(connection) != known:
+            return _reached(connection)  # another process was quicker, and read the same
         store.silence_commits(connection, gone or ())
         store.add_commits(connection, new)
         known = known._replace(head=now)
         if gone is None or (known.more and store.are_commits_mostly_dead(connection)):
             store.clear_commits(connection)
             known = anew
-        store.put_history_reached(connection, known)
+        _put_reached(connection, known)
     return known
 
 
-def _deepen(database: Database, repo_path: Path, known: HistoryReached, count: int) -> None:
+def _deepen(database: Database, repo_path: Path, known: Reached, count: int) -> None:
     """Read `count` commits older than those that are known, of the same walk."""
     older = _commits(repo_path, known.base, count, skip=known.back)
     same = known.base == known.head
     gone = [] if same else _hashes(repo_path, f"{known.head}..{known.base}")
     with database.write() as connection:
-        if store.history_reached(connection) != known:
+        if _reached(connection) != known:
             return
         if gone is None:  # git has collected where the walk began
             store.clear_commits(connection)
-            store.put_history_reached(connection, HistoryReached())
+            _put_reached(connection, Reached())
             return
         store.add_commits(connection, older, older=True)
         store.silence_commits(connection, gone)
-        store.put_history_reached(
-            connection, known._replace(back=known.back + count, more=len(older) == count)
-        )
+        _put_reached(connection, known._replace(back=known.back + count, more=len(older) == count))
 
 
 def head(repo_path: Path) -> str:

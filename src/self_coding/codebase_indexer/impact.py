@@ -1,34 +1,86 @@
-"""What a change can break: dependents, the tests that reach it, what cannot be seen, a risk.
+"""Pure: what a change can break: dependents, the tests that reach it, what cannot be seen, a risk.
 
-Pure. A test is left out only where no import leads from it to the change and nothing on its way
-imports by a computed name.
+The import graph is a value: edges in, answers out. Safety questions follow every edge, whatever
+its scope. A test is left out only where no import leads from it to the change and nothing on its
+way imports by a computed name.
 """
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from self_coding.codebase_indexer.graph import Graph
+from self_coding.languages import is_setting, is_source, language_of
 from self_coding.values.code import BlindSpot, Dependent, Impact
 
-_CONFIGURATION = frozenset(
-    (
-        "pyproject.toml",
-        "setup.cfg",
-        "setup.py",
-        "tox.ini",
-        "pytest.ini",
-        "noxfile.py",
-        ".coveragerc",
-    )
-)
-_HEADER = re.compile(
-    r'^(?:(?:---|\+\+\+) (?:"?[ab]/)(.+?)"?\t?$|rename (?:from|to) "?(.+?)"?$'
-    r'|diff --git "?a/(.+?)"? "?b/(.+?)"?$)',
-    re.MULTILINE,
-)
+
+class Graph:
+    """Who imports whom, by path.
+
+    Three kinds of edges are in no import statement and are added here: what an import runs on its
+    way (of `a.b.c`, the packages `a` and `a.b`), the packages around a module itself, and what a
+    test runner loads before a test.
+
+    Args:
+        paths: file id -> path.
+        edges: (source id, target id) of every import.
+    """
+
+    def __init__(self, paths: Mapping[int, str], edges: Iterable[tuple[int, int]]) -> None:
+        self.paths = paths
+        self._ids = ids = {path: file for file, path in paths.items()}
+        self._importers: dict[int, set[int]] = defaultdict(set)
+        languages = {file: language_of(path) for file, path in paths.items()}
+        packages = {
+            file: [ids[each] for each in languages[file].packages(path) if each in ids]
+            for file, path in paths.items()
+        }
+        for source, target in edges:
+            self._importers[target].add(source)
+            for package in packages.get(target, ()):
+                self._importers[package].add(source)
+        for file, path in paths.items():
+            for package in packages[file]:
+                self._importers[package].add(file)
+            for fixture in languages[file].fixtures(path):
+                if fixture in ids:
+                    self._importers[ids[fixture]].add(file)
+
+    def importers(self, path: str) -> list[str]:
+        """Return the files that import one file directly, by path."""
+        importers = self._importers.get(self._ids.get(path, -1), set()) - {self._ids.get(path)}
+        return sorted(self.paths[file] for file in importers)
+
+    def dependents(
+        self, paths: Sequence[str], first: Mapping[str, str] | None = None
+    ) -> list[Dependent]:
+        """Return the files that import any of `paths`, directly or not, nearest first.
+
+        Args:
+            paths: the changed files; those the graph does not know have no importers.
+            first: further direct dependents and what they depend on (a data file they read).
+        """
+        seen = {self._ids[path] for path in paths if path in self._ids}
+        level = sorted(seen, key=self.paths.__getitem__)
+        near = {self._ids[path]: by for path, by in (first or {}).items() if path in self._ids}
+        dependents: list[Dependent] = []
+        distance = 0
+        while level or near:
+            distance += 1
+            through = {file: by for file, by in near.items() if file not in seen}
+            near = {}
+            for target in level:
+                for source in self._importers.get(target, ()):
+                    if source not in seen:
+                        through.setdefault(source, self.paths[target])
+            seen.update(through)
+            level = sorted(through, key=self.paths.__getitem__)
+            dependents += [
+                Dependent(path=self.paths[file], distance=distance, through=through[file])
+                for file in level
+            ]
+        return dependents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +88,9 @@ class Facts:
     """What `assess` needs besides the graph.
 
     `tests` are the files that hold tests; `blind` every line that cannot be followed; `reading`
-    changed data file -> the files that name it; `entries` path -> what names it from outside
-    Python; `plugins` files that pytest loads before any test; `gone` path that is no longer
-    there -> its importers.
+    changed data file -> the files that name it; `entries` path -> what names it from outside the
+    code; `plugins` files that the test runner loads before any test; `gone` path that is no
+    longer there -> its importers.
     """
 
     tests: Set[str]
@@ -49,48 +101,35 @@ class Facts:
     gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def changed_paths(diff: str) -> tuple[str, ...]:
-    """The paths that a unified diff touches, old and new names, in order."""
-    found: dict[str, None] = {}
-    for match in _HEADER.finditer(diff):
-        for path in match.groups():
-            if path and path != "/dev/null":
-                found[_unquoted(path)] = None
-    return tuple(found)
-
-
-def _unquoted(path: str) -> str:
-    """A path as git quotes it in a diff, with its octal escapes read."""
-    if "\\" not in path:
-        return path
-    raw = re.sub(
-        rb"\\([0-7]{3}|.)",
-        lambda each: bytes([int(each[1], 8)]) if len(each[1]) == 3 else each[1],
-        path.encode("utf-8", "surrogateescape"),
-    )
-    return raw.decode("utf-8", "surrogateescape")
-
-
 def assess(graph: Graph, paths: Sequence[str], facts: Facts) -> Impact:
-    """The impact of changing `paths`."""
-    known = set(graph.paths.values())
+    """Return the impact of changing `paths`."""
     first = {reader: data for data, readers in facts.reading.items() for reader in readers}
     first.update({user: path for path, users in facts.gone.items() for user in users})
     dependents = graph.dependents(paths, first)
-    reached = {each.path for each in dependents} | set(paths)
     outside = [
         Dependent(path=name, distance=1, through=path)
         for path, name in sorted(facts.entries.items())
         if path in paths
     ]
-    tests = _tests(graph, paths, facts, reached)
-    hidden = _hidden(paths, facts, known)
+    tests = _tests(graph, paths, facts, {each.path for each in dependents} | set(paths))
+    hidden = [
+        BlindSpot(
+            path=path, line=0, reason="not source code: who reads it by a computed name is not seen"
+        )
+        for path in paths
+        if not is_source(path) and not is_setting(path)
+    ]
+    if any(map(is_source, paths)):
+        hidden += facts.blind
+    distances = {each.path: each.distance for each in dependents}
     return Impact(
         paths=tuple(paths),
         dependents=tuple(
             sorted([*dependents, *outside], key=lambda each: (each.distance, each.path))
         ),
-        tests=tuple(_ordered(tests, dependents)),
+        tests=tuple(
+            sorted(tests, key=lambda path: (distances.get(path, len(distances) + 1), path))
+        ),
         blind_spots=tuple(hidden),
         risk=_risk(paths, dependents, tests, hidden, facts),
         complete=not hidden,
@@ -98,32 +137,12 @@ def assess(graph: Graph, paths: Sequence[str], facts: Facts) -> Impact:
 
 
 def _tests(graph: Graph, paths: Sequence[str], facts: Facts, reached: Set[str]) -> set[str]:
-    """The tests to run: those in the closure, and those that reach a line nobody can follow."""
-    set_up = any(path.rpartition("/")[2] in _CONFIGURATION for path in paths)
-    if set_up or reached & facts.plugins:
+    """Return the tests to run: those in the closure, and those that reach a blind spot."""
+    if any(map(is_setting, paths)) or reached & facts.plugins:
         return set(facts.tests)
-    by_name = {spot.path for spot in facts.blind}
-    blind = {each.path for each in graph.dependents(sorted(by_name))} | by_name
+    spots = {spot.path for spot in facts.blind}
+    blind = {each.path for each in graph.dependents(sorted(spots))} | spots
     return {path for path in facts.tests if path in reached or path in blind}
-
-
-def _hidden(paths: Sequence[str], facts: Facts, known: Set[str]) -> list[BlindSpot]:
-    """What could hide a dependent of this change."""
-    found = [
-        BlindSpot(
-            path=path, line=0, reason="no Python file: who reads it by a computed name is not seen"
-        )
-        for path in paths
-        if not path.endswith(".py") and path.rpartition("/")[2] not in _CONFIGURATION
-    ]
-    if any(path in known or path.endswith(".py") for path in paths):
-        found += facts.blind
-    return found
-
-
-def _ordered(tests: Iterable[str], dependents: Sequence[Dependent]) -> list[str]:
-    distances = {each.path: each.distance for each in dependents}
-    return sorted(tests, key=lambda path: (distances.get(path, len(distances) + 1), path))
 
 
 def _risk(
@@ -133,7 +152,7 @@ def _risk(
     hidden: Sequence[BlindSpot],
     facts: Facts,
 ) -> float:
-    """Reach, lack of tests and blindness as independent chances to go wrong, in this weight.
+    """Return reach, lack of tests and blindness as independent chances to go wrong, weighted.
 
     Ten dependents outside the tests make half the reach. A rule of thumb, not a probability:
     it orders changes, and is fitted to nothing.

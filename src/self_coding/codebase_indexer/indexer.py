@@ -1,8 +1,8 @@
 """CodebaseIndexer: what the repository's code is, who needs whom, what a task concerns.
 
 Every question first makes sure that the index speaks of the working tree as it is now. Public
-methods are async and keep the event loop free; the blocking work is in `freshness`, which writes
-the index, and in `blast`, `module` and `search`, which answer from it.
+methods are async and keep the event loop free; the blocking work is in `refresh`, which writes
+the index, and in `reader`, `users` and `search`, which answer from it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.git import git_directories
 from self_coding.adapters.paths import database_path
-from self_coding.codebase_indexer import blast, history, module, search
-from self_coding.codebase_indexer.blast import Snapshot
-from self_coding.codebase_indexer.freshness import refresh
-from self_coding.codebase_indexer.impact import changed_paths
-from self_coding.codebase_indexer.opening import Cache
-from self_coding.codebase_indexer.quiet import no_collections
-from self_coding.codebase_indexer.store import Counts
+from self_coding.codebase_indexer import history, reader, search
+from self_coding.codebase_indexer.cache import Cache
+from self_coding.codebase_indexer.reader import IndexReader
+from self_coding.codebase_indexer.refresh import gc_paused, refresh
 from self_coding.codebase_indexer.users import users
 from self_coding.errors import IndexerError
+from self_coding.text import diff_paths
 from self_coding.values.code import (
     BlindSpot,
     Dependent,
@@ -38,7 +36,7 @@ T = TypeVar("T")
 
 
 class CodebaseIndexer:
-    """Answers questions about the Python code of one repository, never from a stale index.
+    """Answers questions about the code of one repository, never from a stale index.
 
     Args:
         repo_path: the folder whose code is meant; the working directory when None.
@@ -58,65 +56,59 @@ class CodebaseIndexer:
         self._cache = Cache(self.db_path, ours=db_path is None)
 
     async def index_all(self) -> dict[str, int]:
-        """Index every file with both tiers; unchanged ones are skipped."""
-        return _counted(await threads.in_thread(self._ask, self._remembered, tier2=True))
+        """Index every file, its parser's verdict and git's history; unchanged ones are skipped."""
+        return await threads.in_thread(self._refresh, parse=True)
 
-    async def index_changed(self) -> dict[str, int]:
-        """Index what has changed since the last time, with both tiers."""
-        return _counted(await threads.in_thread(self._ask, self._remembered, tier2=True))
+    index_changed = index_all  # unchanged files are known by their hash either way
 
     async def refresh(self) -> dict[str, int]:
-        """Bring tier 1 up to the working tree, as every question does before it answers."""
-        return _counted(await threads.in_thread(self._ask, _nothing))
+        """Bring the index up to the working tree, as every question does before it answers."""
+        return await threads.in_thread(self._refresh, parse=False)
 
     async def get_module_info(self, path: str) -> ModuleInfo | None:
-        """What one file holds; None when it is no file of the index."""
-        wanted = self._relative(path)
-        return await threads.in_thread(self._answer, lambda snap: module.info(snap, wanted))
+        """Return what one file holds, None when it is not in the index."""
+        relative = self._relative(path)
+        return await self._read(lambda index: reader.module_info(index, relative))
 
     async def get_dependency_chain(self, path: str) -> list[str]:
-        """The files that depend on `path`, nearest first, without `path` itself."""
+        """Return the files that depend on `path`, nearest first, without `path` itself."""
         return [each.path for each in await self.dependents(path)]
 
     async def dependents(self, path: str) -> list[Dependent]:
-        """The files that depend on `path`, with their distance and what they reach it through."""
-        wanted = self._relative(path)
-        found = await threads.in_thread(self._answer, lambda snap: snap.graph.dependents([wanted]))
-        return [each for each in found if each.path != wanted]
+        """Return the files that depend on `path`, with distance and what they reach it through."""
+        relative = self._relative(path)
+        dependents = await self._read(lambda index: index.graph.dependents([relative]))
+        return [each for each in dependents if each.path != relative]
 
-    async def impact(
-        self,
-        paths: Sequence[str] | None = None,
-        diff: str | None = None,
-    ) -> Impact:
-        """What a change can break: dependents, tests that reach it, blind spots, a risk.
+    async def impact(self, paths: Sequence[str] | None = None, diff: str | None = None) -> Impact:
+        """Return what a change can break: dependents, tests that reach it, blind spots, a risk.
 
         Args:
-            paths: the changed files, Python or not.
+            paths: the changed files, source code or not.
             diff: a unified diff that names them instead.
 
         Raises:
             IndexerError: neither is given.
         """
         if paths is None and diff is None:
-            raise IndexerError("impact of what?", hint="give paths, or a diff")
+            raise IndexerError("no paths and no diff were given", hint="give paths, or a diff")
         named = [self._relative(path) for path in paths or ()]
-        wanted = list(dict.fromkeys([*named, *(changed_paths(diff) if diff else ())]))
-        return await threads.in_thread(self._answer, lambda snap: blast.impact(snap, wanted))
+        changed = list(dict.fromkeys([*named, *diff_paths(diff or "")]))
+        return await self._read(lambda index: reader.impact(index, changed))
 
     async def affected_tests(self, paths: Sequence[str]) -> list[str]:
-        """The test files to run after changing `paths`, nearest first."""
+        """Return the test files to run after changing `paths`, nearest first."""
         return list((await self.impact(paths)).tests)
 
     async def blind_spots(self) -> list[BlindSpot]:
-        """Every line that static analysis cannot follow, by path and line."""
-        return await threads.in_thread(self._answer, lambda snap: snap.blind_spots())
+        """Return every line that static analysis cannot follow, by path and line."""
+        return await self._read(IndexReader.blind_spots)
 
     async def users_of(self, symbol: str, path: str | None = None) -> SymbolUsers:
-        """Who uses a function, class or `Class.method`; what is not certain is said to be unknown.
+        """Return who uses a function, class or `Class.method`; what is not certain is apart.
 
-        Where the name stands in thousands of files that import no definition of it, some of them
-        are read, and the others named.
+        Where the name is in thousands of files that import no definition of it, some of them are
+        read, and the others named.
 
         Args:
             symbol: its name.
@@ -126,15 +118,13 @@ class CodebaseIndexer:
             IndexerError: nothing of this name is defined (there).
         """
         home = None if path is None else self._relative(path)
-        return await threads.in_thread(self._answer, lambda snap: users(snap, symbol, home))
+        return await self._read(lambda index: users(index, symbol, home))
 
     async def has_test_coverage(self, path: str) -> bool:
-        """Whether a test covers `path`: by import, or by its name."""
-        wanted = self._relative(path)
-        found = await threads.in_thread(
-            self._answer, lambda snap: blast.covering_test(snap, wanted)
-        )
-        return found is not None
+        """Return whether a test covers `path`, by import or by its name."""
+        relative = self._relative(path)
+        test = await self._read(lambda index: reader.covering_test(index, relative))
+        return test is not None
 
     @overload
     async def get_relevant_files(
@@ -155,49 +145,50 @@ class CodebaseIndexer:
         return found if explain else [each.path for each in found]
 
     async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
-        """The files that a task concerns, best first, with scores and what spoke for each."""
-        return await threads.in_thread(
-            self._ask_database,
-            lambda database: search.relevant_files(database, self.repo_path, task, limit),
+        """Return the files that a task concerns, best first, with what spoke for each."""
+        return await self._ask(
+            lambda database: search.relevant_files(database, self.repo_path, task, limit)
         )
 
     async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
-        """The code in at most `max_tokens`: all files, then names, what is leaned on first."""
-        return await threads.in_thread(
-            self._ask_database,
-            lambda database: search.summarize(database, self.repo_path, max_tokens, task),
+        """Return the code in at most `max_tokens`: all files, then names, the most used first."""
+        return await self._ask(
+            lambda database: search.summarize(database, self.repo_path, max_tokens, task)
         )
 
     def close(self) -> None:
         """Close the index's file; the next question opens it again."""
         self._cache.close()
 
-    def _ask(self, work: Callable[[Database, Counts], T], *, tier2: bool = False) -> T:
-        """Bring the index up to the tree, then ask it; a broken index is rebuilt and asked."""
+    def _refresh(self, *, parse: bool) -> dict[str, int]:
+        def work(database: Database) -> dict[str, int]:
+            counts = refresh(database, self.repo_path, self.src_dirs, parse=parse)
+            if parse:
+                history.refresh(database, self.repo_path, step=history.DEPTH)
+            return counts._asdict()
 
-        def both(database: Database) -> T:
-            counts = refresh(database, self.repo_path, self.src_dirs, tier2=tier2)
-            return work(database, counts)
+        return self._cache.use(work)
 
-        return self._cache.use(both)
+    async def _ask(self, question: Callable[[Database], T]) -> T:
+        """Ask an index that is as the working tree; one that is damaged is rebuilt and asked."""
 
-    def _remembered(self, database: Database, counts: Counts) -> Counts:
-        """Git's history read while indexing, as far back as it is used."""
-        history.refresh(database, self.repo_path, step=history.DEPTH)
-        return counts
+        def work(database: Database) -> T:
+            refresh(database, self.repo_path, self.src_dirs)
+            return question(database)
 
-    def _ask_database(self, work: Callable[[Database], T]) -> T:
-        return self._ask(lambda database, _: work(database))
+        return await threads.in_thread(self._cache.use, work)
 
-    def _answer(self, work: Callable[[Snapshot], T]) -> T:
-        def read(database: Database) -> T:
-            with no_collections(), database.read() as connection:
-                return work(Snapshot(connection, self.repo_path))
+    async def _read(self, question: Callable[[IndexReader], T]) -> T:
+        """Ask one state of the index."""
 
-        return self._ask_database(read)
+        def work(database: Database) -> T:
+            with gc_paused(), database.read() as connection:
+                return question(IndexReader(connection, self.repo_path))
+
+        return await self._ask(work)
 
     def _relative(self, path: str) -> str:
-        """A path as the index names it: relative to the repository, with "/"."""
+        """Return a path as the index names it: relative to the repository, with "/"."""
         given = Path(path)
         if given.is_absolute() and given.is_relative_to(self.repo_path):
             given = given.relative_to(self.repo_path)
@@ -211,12 +202,3 @@ def default_path(repo_path: Path) -> Path:
         return database_path(repo_path, "index.db")
     name = hashlib.sha256(str(repo_path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return database_path(repo_path, f"index-{name}.db")
-
-
-def _nothing(database: Database, counts: Counts) -> Counts:
-    del database
-    return counts
-
-
-def _counted(counts: Counts) -> dict[str, int]:
-    return {"indexed": counts.indexed, "failed": counts.failed, "skipped": counts.skipped}

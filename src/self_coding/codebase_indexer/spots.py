@@ -12,7 +12,7 @@ from collections.abc import Set
 from functools import lru_cache
 from typing import NamedTuple
 
-from self_coding.codebase_indexer.scan import INLINE, QUOTED, REST, without_strings
+from self_coding.languages.python_scan import INLINE, QUOTED, REST, without_strings
 
 _IMPORT = re.compile(rf"[ \t\f]*((?:from|import)\b{REST})")
 _ANY_IMPORT = re.compile(rf"^{_IMPORT.pattern}", re.MULTILINE)

@@ -1,27 +1,7 @@
-"""The index's tables, and the small functions that read and write them.
+"""All SQL of the index: its tables, and the small functions that read and write them.
 
-One SQLite file, a cache: rebuilt from the working tree whenever it is missing, damaged or of an
-older schema. Nothing here reads the working tree or decides what is out of date.
-
-    meta      key, value            "view": what the file list was read from; "roots"; "next_doc"
-    files     id, path              path is repository-relative with "/"
-              hash, mtime_ns, ctime_ns, size      mtime_ns -1: to be hashed again (git's racy rule)
-              doc                   the row of `words` that holds this version's text
-              lines, is_test        is_test: a test, a conftest, or a helper below a tests folder
-              parsed, error         tier 2's verdict: 1, 0 with the reason, NULL for not asked yet
-              symbols, imports      heads and import statements as text (packed)
-    links     file, module          what resolving made of a file: its dotted name, and whom it
-              targets               imports, 32 bits each: target id << 3 | number in SCOPES
-    blind     file, line, reason                what no static analysis can follow
-    words     path, names, docs, body           full text (FTS5, contentless), rowid = files.doc
-              names: what the file defines, whole and in parts (fields); body: the text
-              itself, which FTS5 splits at "_" alone
-    terms     term, doc, col, offset            every token of `words` (fts5vocab "instance")
-    folders   path, stamp           where a new file would show
-    commits   id, hash, time, live  past commits; live: 1 while HEAD descends from it
-    touched   commit_id, path       their Python files, under the name they had then
-    renames   commit_id, old, new
-    messages  title, body           full text of their messages (contentless), rowid = commits.id
+One SQLite file, a cache: rebuilt from the working tree whenever it is missing, damaged or of
+another schema. Nothing here reads the working tree or decides what is out of date.
 
 Rows of `words` are never changed: a changed file gets a new row, and rows that are no longer in
 `files.doc` are dead. Every reader joins through `files.doc`; when many are dead all are rewritten.
@@ -33,40 +13,57 @@ import os
 import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from self_coding.codebase_indexer.packed import Symbol, unpack_symbols, whole
+from self_coding.languages import Symbol, unpack_symbols
+
+if TYPE_CHECKING:
+    from self_coding.codebase_indexer.history import Commit
 
 APPLICATION = 0x5C1DE8
 PAGE = 16_384  # bytes; a page of the full text ("pgsz" below) fits into one of the file
 SCOPES = ("top", "conditional", "function", "typing", "string", "data")
 FIELDS = ("path", "names", "docs", "body")
+Blind = tuple[int, int, str]  # file, line, reason
+_HASH_BYTES = 2 << 20  # of full text gathered before it is written: what caches hold
+_JOINT = "\u00aa"  # for "_" in a whole name: a letter, and in no identifier (NFKC: "a")
 SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID; -- "view", "roots", "next_doc"...
 CREATE TABLE files (
-    id INTEGER PRIMARY KEY, path UNIQUE, hash BLOB, mtime_ns INTEGER, ctime_ns INTEGER,
-    size INTEGER, doc INTEGER, lines INTEGER, is_test INTEGER, parsed INTEGER, error TEXT,
-    symbols TEXT, imports TEXT
+    id INTEGER PRIMARY KEY, path UNIQUE, -- relative to the repository, with "/"
+    hash BLOB, mtime_ns INTEGER, -- -1: hash again (git's racy rule)
+    ctime_ns INTEGER, size INTEGER, doc INTEGER, -- the row of `words` with this version's text
+    lines INTEGER, is_test INTEGER, -- a test, or what supports one
+    parsed INTEGER, error TEXT, -- what the parser said: 1, 0 with the reason, NULL: not asked yet
+    symbols TEXT, imports TEXT -- heads and import statements, packed
 );
-CREATE TABLE links (file INTEGER PRIMARY KEY, module TEXT, targets BLOB);
-CREATE TABLE blind (file INTEGER, line INTEGER, reason TEXT);
+CREATE TABLE links (
+    file INTEGER PRIMARY KEY, module TEXT, -- its dotted name
+    targets BLOB -- whom it imports, 32 bits each: id of a file << 3 | number in SCOPES
+);
+CREATE TABLE blind (file INTEGER, line INTEGER, reason TEXT); -- what analysis cannot follow
 CREATE INDEX blind_file ON blind (file);
+-- rowid = files.doc; names: what the file defines, whole and in parts; body: the text itself
 CREATE VIRTUAL TABLE words USING fts5(
     path, names, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
 );
 INSERT INTO words (words, rank) VALUES ('pgsz', 16000);
 CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
-CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID;
+CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID; -- where a new file would show
 """
 HISTORY_SCHEMA = """
 CREATE TABLE commits (
-    id INTEGER PRIMARY KEY, hash TEXT UNIQUE, time INTEGER, live INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, hash TEXT UNIQUE, time INTEGER,
+    live INTEGER NOT NULL -- 1 while HEAD descends from it
 );
-CREATE TABLE touched (commit_id INTEGER, path TEXT, PRIMARY KEY (commit_id, path)) WITHOUT ROWID;
+CREATE TABLE touched ( -- the source files of commits, under the name they had then
+    commit_id INTEGER, path TEXT, PRIMARY KEY (commit_id, path)
+) WITHOUT ROWID;
 CREATE TABLE renames (
     old TEXT, commit_id INTEGER, new TEXT, PRIMARY KEY (old, commit_id)
 ) WITHOUT ROWID;
-CREATE VIRTUAL TABLE messages USING fts5 (
+-- rowid = commits.id
+CREATE VIRTUAL TABLE messages USING fts5(
     title, body, content='', tokenize='porter unicode61'
 );
 """
@@ -74,165 +71,41 @@ MIGRATIONS = (SCHEMA, HISTORY_SCHEMA)
 
 
 class File(NamedTuple):
-    """One indexed file; `parsed` is None where tier 2 has not looked yet."""
+    """One indexed file."""
 
     id: int
     path: str
     module: str
     is_test: bool
     lines: int
-    parsed: bool | None
 
 
-class Edge(NamedTuple):
-    """File `source` imports file `target`; `scope` is a word of `SCOPES`."""
+class FileRow(NamedTuple):
+    """A row of `files`, in the order of its columns."""
 
-    source: int
-    target: int
-    scope: str
-
-
-class Blind(NamedTuple):
-    """A line of a file that no static analysis can follow."""
-
-    file: int
-    line: int
-    reason: str
-
-
-def meta(connection: sqlite3.Connection, key: str) -> str:
-    """One fact about the index itself, empty when it was never stored."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return "" if row is None else str(row[0])
+    id: int
+    path: str | bytes
+    hash: bytes
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+    doc: int
+    lines: int
+    is_test: bool
+    parsed: int | None
+    error: str | None
+    symbols: str
+    imports: str
 
 
-def put_meta(connection: sqlite3.Connection, key: str, value: object) -> None:
-    """Store one fact about the index itself."""
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
-
-
-def files(connection: sqlite3.Connection) -> list[File]:
-    """Every indexed file, by path."""
-    rows = connection.execute(
-        "SELECT id, path, module, is_test, lines, parsed FROM files JOIN links ON links.file = id"
-    )
-    found = [
-        File(id, shown(path), module, bool(is_test), lines, None if ok is None else bool(ok))
-        for id, path, module, is_test, lines, ok in rows
-    ]
-    return sorted(found, key=lambda file: file.path)
-
-
-def edges(connection: sqlite3.Connection) -> list[Edge]:
-    """Every import edge between files, as resolved (`graph` adds the packages' parents)."""
-    rows = connection.execute("SELECT file, targets FROM links")
-    return [
-        Edge(source, packed >> 3, SCOPES[packed & 7])
-        for source, targets in rows
-        for packed in array("I", targets)
-    ]
-
-
-def pairs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
-    """(source, target) of every import edge."""
-    rows = connection.execute("SELECT file, targets FROM links")
-    return [(source, packed >> 3) for source, blob in rows for packed in array("I", blob)]
-
-
-def imports(connection: sqlite3.Connection, file: int) -> str:
-    """The import statements of one file, packed."""
-    row = connection.execute("SELECT imports FROM files WHERE id = ?", (file,)).fetchone()
-    return str(row[0])
-
-
-def starred(connection: sqlite3.Connection) -> dict[int, str]:
-    """The (packed) import statements of the files that import all names of a module."""
-    rows = connection.execute("SELECT id, imports FROM files WHERE instr(imports, char(9) || '*')")
-    return dict(rows.fetchall())
-
-
-def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int, list[int]]:
-    """The files that each of a few files imports, each once."""
-    found: dict[int, list[int]] = {}
-    for source in sources:
-        row = connection.execute("SELECT targets FROM links WHERE file = ?", (source,)).fetchone()
-        packed = array("I", row[0]) if row else ()
-        found[source] = sorted({each >> 3 for each in packed})
-    return found
-
-
-def links(connection: sqlite3.Connection) -> dict[int, bytes]:
-    """The imported files of every file, packed (see `links` above)."""
-    return dict(connection.execute("SELECT file, targets FROM links").fetchall())
-
-
-def heads(connection: sqlite3.Connection, file: int) -> str:
-    """The heads of one file, packed."""
-    row = connection.execute("SELECT symbols FROM files WHERE id = ?", (file,)).fetchone()
-    return str(row[0])
-
-
-def symbols(connection: sqlite3.Connection) -> dict[int, str]:
-    """The heads of every file, packed."""
-    return dict(connection.execute("SELECT id, symbols FROM files").fetchall())
-
-
-def definitions(connection: sqlite3.Connection, name: str) -> dict[int, list[Symbol]]:
-    """Every class or function of exactly this name, by file."""
-    found: dict[int, list[Symbol]] = {}
-    for file in holders(connection, whole(name), "names"):
-        row = connection.execute("SELECT symbols FROM files WHERE id = ?", (file,)).fetchone()
-        if f"\t{name}\t" in row[0]:
-            found[file] = [each for each in unpack_symbols(row[0]) if each.name == name]
-    return found
-
-
-def testing(connection: sqlite3.Connection) -> set[int]:
-    """The files that define something named like a test."""
-    rows = connection.execute(
-        "SELECT id FROM files WHERE instr(symbols, '\ttest') OR instr(symbols, '\tTest')"
-    )
-    return {file for (file,) in rows}
-
-
-def blind_lines(connection: sqlite3.Connection) -> list[Blind]:
-    """Every line that no static analysis can follow."""
-    return [Blind(*row) for row in connection.execute("SELECT * FROM blind ORDER BY file, line")]
-
-
-def versions(connection: sqlite3.Connection) -> dict[int, int]:
-    """The live rows of the full text: rowid of `words` -> file id."""
-    return dict(connection.execute("SELECT doc, id FROM files").fetchall())
-
-
-def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[int]:
-    """The files whose text (or one field of it) holds a word, or several side by side.
-
-    Rows are told live from dead here: a join would look through all files for each row.
-    """
-    query = f"{field} : {quoted(term)}" if field else quoted(term)
-    live = versions(connection)
-    rows = connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
-    return [live[row] for (row,) in rows if row in live]
-
-
-def quoted(term: str) -> str:
-    """A term as an FTS5 string, whatever characters it holds."""
-    return '"' + readable(term).replace('"', '""').replace("\0", " ") + '"'
-
-
-def readable(text: str) -> str:
-    """A text without the halves of characters that a file name may hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-class Known(NamedTuple):
-    """What is stored of one file; its stamp is `walk.Stamp`."""
+class StoredFile(NamedTuple):
+    """What an update asks of a stored file; its stamp is `walk.Stamp`."""
 
     id: int
     hash: bytes | None
     stamp: tuple[int, int, int]
     parsed: int | None
+    error: str | None
 
 
 class Counts(NamedTuple):
@@ -243,51 +116,142 @@ class Counts(NamedTuple):
     skipped: int
 
 
-def next_file(connection: sqlite3.Connection) -> int:
-    """The lowest id above those of all files that there are or were."""
-    highest = connection.execute("SELECT coalesce(max(id), 0) FROM files").fetchone()[0]
-    return max(int(highest) + 1, int(meta(connection, "next_file") or 1))
+def meta(connection: sqlite3.Connection, key: str) -> str:
+    """Return one fact about the index itself, empty when it was never stored."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return "" if row is None else str(row[0])
 
 
-def known(connection: sqlite3.Connection, paths: Iterable[str] | None = None) -> dict[str, Known]:
-    """What is stored of each file, or of those among `paths`."""
-    every = "SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed FROM files"
-    if paths is None:
-        rows = connection.execute(every).fetchall()
-    else:
-        one = every + " WHERE path = ?"
-        rows = [row for path in paths for row in connection.execute(one, (stored(path),))]
+def put_meta(connection: sqlite3.Connection, key: str, value: object) -> None:
+    """Store one fact about the index itself."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))
+
+
+def files(connection: sqlite3.Connection) -> list[File]:
+    """Return every indexed file, by path."""
+    rows = connection.execute(
+        "SELECT id, path, module, is_test, lines FROM files JOIN links ON links.file = id"
+    )
+    all_files = [
+        File(id, decode_path(path), module, bool(is_test), lines)
+        for id, path, module, is_test, lines in rows
+    ]
+    return sorted(all_files, key=lambda file: file.path)
+
+
+def paths(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return path -> id of every file."""
+    rows = connection.execute("SELECT path, id FROM files").fetchall()
+    return {decode_path(path): file for path, file in rows}
+
+
+def pairs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """Return (source, target) of every import edge."""
+    rows = connection.execute("SELECT file, targets FROM links")
+    return [(source, packed >> 3) for source, blob in rows for packed in array("I", blob)]
+
+
+def links(connection: sqlite3.Connection) -> dict[int, bytes]:
+    """Return the imported files of every file, packed (see `links` above)."""
+    return dict(connection.execute("SELECT file, targets FROM links").fetchall())
+
+
+def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int, list[int]]:
+    """Return the files that each of a few files imports, each once."""
+    query = "SELECT targets FROM links WHERE file = ?"
+    blobs = {file: connection.execute(query, (file,)).fetchone() for file in sources}
     return {
-        shown(path): Known(id, digest, (mtime, ctime, size), parsed)
-        for path, id, digest, mtime, ctime, size, parsed in rows
+        file: sorted({packed >> 3 for packed in array("I", row[0])}) if row else []
+        for file, row in blobs.items()
     }
 
 
-def stamps(connection: sqlite3.Connection) -> tuple[dict[str, tuple[int, int, int]], bool]:
-    """The stamp of each file, and whether none of them is to be hashed again anyway."""
-    rows = connection.execute("SELECT path, mtime_ns, ctime_ns, size FROM files").fetchall()
-    found = {
-        path if isinstance(path, str) else os.fsdecode(path): (mtime, ctime, size)
-        for path, mtime, ctime, size in rows
+def imports(connection: sqlite3.Connection, file: int) -> str:
+    """Return the import statements of one file, packed."""
+    row = connection.execute("SELECT imports FROM files WHERE id = ?", (file,)).fetchone()
+    return str(row[0])
+
+
+def all_imports(connection: sqlite3.Connection, holding: str = "") -> list[tuple[int, str, str]]:
+    """Return id, path and packed imports of the files whose imports hold a word."""
+    query = "SELECT id, path, imports FROM files WHERE instr(imports, ?) OR ?1 = ''"
+    rows = connection.execute(query, (holding,)).fetchall()
+    return [(file, decode_path(path), imports) for file, path, imports in rows]
+
+
+def heads(connection: sqlite3.Connection, file: int) -> str:
+    """Return the heads of one file, packed."""
+    row = connection.execute("SELECT symbols FROM files WHERE id = ?", (file,)).fetchone()
+    return str(row[0])
+
+
+def symbols(connection: sqlite3.Connection) -> dict[int, str]:
+    """Return the heads of every file, packed."""
+    return dict(connection.execute("SELECT id, symbols FROM files").fetchall())
+
+
+def definitions(connection: sqlite3.Connection, name: str) -> dict[int, list[Symbol]]:
+    """Return every class or function of exactly this name, by file."""
+    packed = {file: heads(connection, file) for file in holders(connection, whole(name), "names")}
+    return {
+        file: [each for each in unpack_symbols(text) if each.name == name]
+        for file, text in packed.items()
+        if f"\t{name}\t" in text
     }
-    lowest = connection.execute("SELECT min(mtime_ns) FROM files").fetchone()[0]
-    return found, lowest is None or lowest >= 0
 
 
-def counts(connection: sqlite3.Connection) -> tuple[Counts, int]:
-    """What is counted when nothing has changed, and how many files tier 2 was not asked about."""
-    asked = "SELECT count(*), total(parsed = 0), total(parsed IS NULL) FROM files"
-    total, failed, unasked = connection.execute(asked).fetchone()
-    return Counts(0, int(failed), total - int(failed)), int(unasked)
+def testing(connection: sqlite3.Connection) -> set[int]:
+    """Return the files that define something named like a test."""
+    rows = connection.execute(
+        "SELECT id FROM files WHERE instr(symbols, '\ttest') OR instr(symbols, '\tTest')"
+    )
+    return {file for (file,) in rows}
 
 
-def shown(path: str | bytes) -> str:
-    """A stored path as text."""
+def blind_lines(connection: sqlite3.Connection) -> list[Blind]:
+    """Return file, line and reason of every line that no static analysis can follow."""
+    return connection.execute("SELECT file, line, reason FROM blind").fetchall()
+
+
+def versions(connection: sqlite3.Connection) -> dict[int, int]:
+    """Return the live rows of the full text: rowid of `words` -> file id."""
+    return dict(connection.execute("SELECT doc, id FROM files").fetchall())
+
+
+def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[int]:
+    """Return the files whose text (or one field of it) holds a word, or several side by side.
+
+    Live and dead rows are told apart here: a join would look through all files for each row.
+    """
+    query = f"{field} : {quoted(term)}" if field else quoted(term)
+    live = versions(connection)
+    rows = connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
+    return [live[row] for (row,) in rows if row in live]
+
+
+def whole(names: str) -> str:
+    """Return the words by which the full text has exactly these names (but for capitals): one for
+    each, where there are spaces between them."""
+    return _JOINT + names.replace("_", _JOINT).replace(" ", f" {_JOINT}")
+
+
+def quoted(term: str) -> str:
+    """Return a term as an FTS5 string, whatever characters it holds."""
+    return '"' + readable(term).replace('"', '""').replace("\0", " ") + '"'
+
+
+def readable(text: str) -> str:
+    """Return a text without the halves of characters that a file name may hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def decode_path(path: str | bytes) -> str:
+    """Return a stored path as text."""
     return path if isinstance(path, str) else os.fsdecode(path)
 
 
-def stored(path: str) -> str | bytes:
-    """A path as it is stored: text, or bytes where its name is no UTF-8."""
+def encode_path(path: str) -> str | bytes:
+    """Return a path as it is stored: text, or bytes where its name is not UTF-8."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -295,46 +259,115 @@ def stored(path: str) -> str | bytes:
     return path
 
 
+# --- What `refresh` asks and writes.
+
+
+def stamps(connection: sqlite3.Connection) -> tuple[dict[str, tuple[int, int, int]], bool]:
+    """Return the stamp of each file, and whether none of them is to be hashed again anyway."""
+    rows = connection.execute("SELECT path, mtime_ns, ctime_ns, size FROM files").fetchall()
+    by_path = {
+        path if isinstance(path, str) else os.fsdecode(path): (mtime, ctime, size)
+        for path, mtime, ctime, size in rows
+    }
+    lowest = connection.execute("SELECT min(mtime_ns) FROM files").fetchone()[0]
+    return by_path, lowest is None or lowest >= 0
+
+
+def folders(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the stamp of each folder in which a new file would show."""
+    rows = connection.execute("SELECT path, stamp FROM folders").fetchall()
+    return {decode_path(path): stamp for path, stamp in rows}
+
+
+def put_folders(connection: sqlite3.Connection, stamps: Mapping[str, str]) -> None:
+    """Replace all folders."""
+    connection.execute("DELETE FROM folders")
+    rows = [(encode_path(path), stamp) for path, stamp in stamps.items()]
+    connection.executemany("INSERT INTO folders VALUES (?,?)", rows)
+
+
+def counts(connection: sqlite3.Connection) -> tuple[Counts, int]:
+    """Return what is counted when nothing has changed, and how many files were never parsed."""
+    asked = "SELECT count(*), total(parsed = 0), total(parsed IS NULL) FROM files"
+    total, failed, unparsed = connection.execute(asked).fetchone()
+    return Counts(0, int(failed), total - int(failed)), int(unparsed)
+
+
+def stored_files(
+    connection: sqlite3.Connection, paths: Iterable[str] | None = None
+) -> dict[str, StoredFile]:
+    """Return what is stored of each file, or of those among `paths`."""
+    every = "SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed, error FROM files"
+    if paths is None:
+        rows = connection.execute(every).fetchall()
+    else:
+        one = every + " WHERE path = ?"
+        rows = [row for path in paths for row in connection.execute(one, (encode_path(path),))]
+    return {
+        decode_path(path): StoredFile(id, digest, (mtime, ctime, size), *verdict)
+        for path, id, digest, mtime, ctime, size, *verdict in rows
+    }
+
+
+def set_bulk(connection: sqlite3.Connection, *, is_bulk: bool) -> None:
+    """Let this update merge the full text bit by bit, or, a large one, not at all."""
+    connection.execute("PRAGMA secure_delete=OFF")
+    for option in (("hashsize", _HASH_BYTES), ("automerge", 0 if is_bulk else 4)):
+        connection.execute("INSERT INTO words (words, rank) VALUES (?,?)", option)
+
+
+def forget_files(connection: sqlite3.Connection, files: Iterable[int]) -> None:
+    """Remove files; their text stays as dead rows."""
+    for file in files:
+        connection.execute("DELETE FROM blind WHERE file = ?", (file,))
+        connection.execute("DELETE FROM links WHERE file = ?", (file,))
+        connection.execute("DELETE FROM files WHERE id = ?", (file,))
+
+
+def put_files(
+    connection: sqlite3.Connection, rows: Sequence[FileRow], blind: Iterable[Blind]
+) -> None:
+    """Store new files and new versions of files, and the lines that cannot be followed."""
+    connection.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+    connection.executemany("DELETE FROM blind WHERE file = ?", [(row.id,) for row in rows])
+    connection.executemany("INSERT INTO blind VALUES (?,?,?)", blind)
+
+
+def put_facts(connection: sqlite3.Connection, file: int, facts: Sequence[object]) -> None:
+    """Store stamp, `parsed` and `error` of a file whose bytes are the stored ones."""
+    query = "UPDATE files SET mtime_ns=?, ctime_ns=?, size=?, parsed=?, error=? WHERE id=?"
+    connection.execute(query, (*facts, file))
+
+
+def put_texts(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> None:
+    """Add rows of the full text: the number of the row, then `FIELDS`."""
+    query = "INSERT INTO words (rowid, path, names, docs, body) VALUES (?,?,?,?,?)"
+    connection.executemany(query, rows)
+
+
+def renumber_texts(connection: sqlite3.Connection, docs: Iterable[tuple[int, int]]) -> None:
+    """Store which row of the full text each file has: pairs of (row, file)."""
+    connection.executemany("UPDATE files SET doc=? WHERE id=?", docs)
+
+
+def clear_texts(connection: sqlite3.Connection) -> None:
+    """Remove the whole full text."""
+    connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
+
+
+def put_links(connection: sqlite3.Connection, rows: Iterable[tuple[int, str, bytes]]) -> None:
+    """Store the dotted names and the edges of files."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO links VALUES (?,?,?)",
+        ((file, readable(module), blob) for file, module, blob in rows),
+    )
+
+
 # --- Git's history, for `history` to fill and `search` to ask. Only live commits, those that can
 # be reached from HEAD, ever vote. Ids grow along each walk of git's: a parent's is the lower one.
 
 _FIRST_COMMIT = 1 << 32  # the id of the first commit that is stored; older ones come below it
 _MOST_RENAMES = 8  # renames followed from a file's old name to its present one
-
-
-class Commit(NamedTuple):
-    """One past commit; `paths` are its Python files, `renames` pairs of (old, new)."""
-
-    hash: str
-    time: int
-    message: str
-    paths: tuple[str, ...]
-    renames: tuple[tuple[str, str], ...]
-
-
-class HistoryReached(NamedTuple):
-    """How far history was read: up to `head`, and `back` commits down from `base`, the HEAD at
-    which reading began; `more` if there are older ones. All empty before the first reading."""
-
-    head: str = ""
-    base: str = ""
-    back: int = 0
-    more: bool = False
-
-
-def history_reached(connection: sqlite3.Connection) -> HistoryReached:
-    """Return how far history was read."""
-    stored = meta(connection, "history_reached")
-    if not stored:
-        return HistoryReached()
-    head, base, back, more = stored.split(" ")
-    return HistoryReached(head, base, int(back), more == "more")
-
-
-def put_history_reached(connection: sqlite3.Connection, reached: HistoryReached) -> None:
-    """Store how far history was read."""
-    more = "more" if reached.more else "all"
-    put_meta(connection, "history_reached", f"{reached.head} {reached.base} {reached.back} {more}")
 
 
 def clear_commits(connection: sqlite3.Connection) -> None:
@@ -449,16 +482,11 @@ def match_words(
     weights: Sequence[float],
     field: str = "",
 ) -> dict[int, float]:
-    """Return file id -> weighted BM25 of the files that hold any of the terms.
+    """Return file id -> weighted BM25 of the files that hold any of the terms (words or phrases).
 
-    A file that holds them only in fields that count nothing is left out.
-
-    Args:
-        connection: the index.
-        live: `versions()`; a join would look through all files for each row.
-        terms: words, or phrases of several.
-        weights: what an occurrence counts in each of `FIELDS`.
-        field: the only field to look into.
+    `live` is `versions()`: a join would look through all files for each row. `weights` is what an
+    occurrence counts in each of `FIELDS`, `field` the only one to look into. A file that has the
+    terms only in fields that count nothing is left out.
     """
     if not terms:
         return {}

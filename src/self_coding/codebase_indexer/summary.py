@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf, log2, sqrt
 from typing import NamedTuple
 
-from self_coding.codebase_indexer.packed import unpack_symbols
 from self_coding.codebase_indexer.ranking import is_auxiliary
+from self_coding.languages import unpack_symbols
 from self_coding.retrieval import estimate_tokens
 
 _LEGEND = (

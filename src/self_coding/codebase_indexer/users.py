@@ -10,13 +10,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from self_coding.codebase_indexer import project, store
-from self_coding.codebase_indexer.blast import Snapshot
-from self_coding.codebase_indexer.packed import Symbol, is_method, unpack_imports
-from self_coding.codebase_indexer.resolve import Layout
-from self_coding.codebase_indexer.scan import decode
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.reader import IndexReader
 from self_coding.codebase_indexer.uses import Home, Uses
 from self_coding.errors import IndexerError
+from self_coding.languages import Symbol, is_method, language_of, unpack_imports
 from self_coding.values.code import SymbolUsers
 
 READ = 1_500  # files, as long as some of them may only hold the same name of something else
@@ -24,7 +22,7 @@ MOST = 3_000  # files, where all import a definition
 
 
 def users(
-    snapshot: Snapshot, symbol: str, path: str | None, *, read: int = READ, most: int = MOST
+    snapshot: IndexReader, symbol: str, path: str | None, *, read: int = READ, most: int = MOST
 ) -> SymbolUsers:
     """Who uses a symbol.
 
@@ -73,22 +71,14 @@ def users(
 class _Paths:
     """What the index knows of files and their imports, by path."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: IndexReader) -> None:
         self._snapshot = snapshot
         self._links = store.links(snapshot.connection)
-        settings = snapshot.source("pyproject.toml") or b""
-        self._layout = Layout(snapshot.ids, project.read(decode(settings)).roots)
+        self.resolve = snapshot.resolve
         self._stars = {
-            snapshot.paths[file]: [
-                each.module for each in unpack_imports(text) if "*" in each.names
-            ]
-            for file, text in store.starred(snapshot.connection).items()
+            path: [each.module for each in unpack_imports(text) if "*" in each.names]
+            for _, path, text in store.all_imports(snapshot.connection, "\t*")
         }
-
-    def resolve(self, importer: str, module: str, names: tuple[str, ...]) -> Sequence[str]:
-        """The files that an import means."""
-        paths = self._snapshot.paths
-        return [paths[file] for file in self._layout.resolve(importer, module, names)]
 
     def imports(self, path: str) -> str:
         """The import statements of a file, packed."""
@@ -118,7 +108,7 @@ class _Paths:
 
 
 def _definitions(
-    snapshot: Snapshot, name: str, owner: str, path: str | None
+    snapshot: IndexReader, name: str, owner: str, path: str | None
 ) -> dict[str, list[Symbol]]:
     """The heads that define a symbol, by path."""
     found: dict[str, list[Symbol]] = {}
@@ -131,7 +121,7 @@ def _definitions(
 
 
 def _homes(
-    snapshot: Snapshot, defined: Mapping[str, Sequence[Symbol]], owner: str
+    snapshot: IndexReader, defined: Mapping[str, Sequence[Symbol]], owner: str
 ) -> dict[str, Home]:
     """What the defining files make of the symbol: what can be imported, what is a method."""
     homes: dict[str, Home] = {}
@@ -163,7 +153,11 @@ def _nearest_first(paths: Iterable[str], homes: Iterable[str]) -> list[str]:
     return sorted(paths, key=lambda path: (-shared(path), path))
 
 
-def _read(snapshot: Snapshot, paths: Iterable[str]) -> dict[str, str]:
+def _read(snapshot: IndexReader, paths: Iterable[str]) -> dict[str, str]:
     """The texts of those files that can be read."""
     sources = {path: snapshot.source(path) for path in sorted(paths)}
-    return {path: decode(source) for path, source in sources.items() if source is not None}
+    return {
+        path: language_of(path).decode(source)
+        for path, source in sources.items()
+        if source is not None
+    }

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from self_coding.adapters.git import git_directories, run
 from self_coding.errors import GitOperationError, IndexerError
+from self_coding.languages import languages, suffixes
 
 _RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see _settled
 _SKIPPED = frozenset(
@@ -76,7 +77,7 @@ def look(
     started = time.time_ns()
     listed, tracked = _listed(top, src_dirs)
     fresh = _folders(top, listed, started)
-    files = [path for path in listed if path.endswith(".py")]
+    files = [path for path in listed if path.endswith(suffixes())]
     now = now._replace(tracked=tracked)
     return Look(_stamps(top, files), fresh, str(now), relisted=True)
 
@@ -103,17 +104,18 @@ class _View(NamedTuple):
 
 
 def _view(root: Path, src_dirs: Sequence[str] | None) -> _View:
+    manifests = [root / each.manifest for each in languages()]
     dirs = repr((str(root), None if src_dirs is None else list(src_dirs)))
     checkout = git_directories(root)
     if checkout is None:
-        return _View("", "", " ".join((dirs, _brief(root / "pyproject.toml"))))
+        return _View("", "", " ".join([dirs, *map(_brief, manifests)]))
     _, directory, common = checkout
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
     places = (
         common / "info" / "exclude",
         common / "config",
         Path(home) / "git" / "ignore",
-        Path(root) / "pyproject.toml",
+        *manifests,
     )
     return _View("git", _brief(directory / "index"), " ".join([dirs, *map(_brief, places)]))
 
@@ -289,6 +291,7 @@ def _folder_stamp(path: str, started: int, *, ignoring: bool) -> str:
 
 def _walk(top: str, src_dirs: Sequence[str] | None) -> Iterable[str]:
     """Every Python file below a folder that git does not keep."""
+    endings = suffixes()
     starts = [""] if src_dirs is None else [each.strip("/") for each in src_dirs]
     for start in starts:
         for folder, inside, names in os.walk(f"{top}/{start}" if start else top):
@@ -301,5 +304,5 @@ def _walk(top: str, src_dirs: Sequence[str] | None) -> Iterable[str]:
             ]
             prefix = folder[len(top) + 1 :]
             for name in names:
-                if name.endswith(".py"):
+                if name.endswith(endings):
                     yield f"{prefix}/{name}" if prefix else name

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
 
 from self_coding import CodebaseIndexer
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import freshness, store, walk
+from self_coding.codebase_indexer import store, walk
+from self_coding.codebase_indexer.refresh import refresh
 from self_coding.codebase_indexer.walk import look, settled
 from self_coding.errors import IndexerError
 from self_coding.values.code import Impact
@@ -237,7 +238,7 @@ async def test_unparsable_files_stay(write, indexer) -> None:
 async def test_impact_of_nothing(write, indexer) -> None:
     """A question about no change at all is an error with a hint."""
     write(**PKG)
-    with pytest.raises(IndexerError, match="impact of what"):
+    with pytest.raises(IndexerError, match="no paths and no diff"):
         await indexer.impact()
 
 
@@ -300,21 +301,35 @@ async def test_git_is_asked_once_when_it_wrote_its_index_anew(
     assert await indexer.get_dependency_chain("pkg/a.py") == []
 
 
-async def test_a_view_is_not_written_over_somebody_elses_update(write, indexer, tmp_path) -> None:
-    """Who updates between a look and its note is not covered up by the note."""
+class Overtaken(Database):
+    """A database that another process updates just before the first write."""
+
+    overtaken = False
+
+    def write(self) -> AbstractContextManager[sqlite3.Connection]:
+        if not self.overtaken:
+            self.overtaken = True
+            with super().write() as connection:
+                store.put_meta(connection, "updates", "1000")
+                store.put_meta(connection, "view", "theirs")
+        return super().write()
+
+
+async def test_a_view_is_not_written_over_another_update(
+    tree, write, git, indexer, tmp_path
+) -> None:
+    """The view of an update made between a look and its note is not overwritten by the note."""
     write(**PKG)
+    git("add", "-A")
+    time.sleep(0.06)  # so that nothing is as young as the look
     await indexer.refresh()
-    database = Database(
-        tmp_path / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
-    )
-    with closing(sqlite3.connect(tmp_path / "index.db")) as raw:
-        updates = store.meta(raw, "updates")
-        view = store.meta(raw, "view")
-        freshness._remember(database, "older", f"{updates}0")
-        assert store.meta(raw, "view") == view
-        freshness._remember(database, "newer", updates)
-        assert store.meta(raw, "view") == "newer"
-    database.close()
+    os.utime(tree / ".git/index", (1_000_000_000, 1_000_000_000))  # worth a note
+    schema = {"application": store.APPLICATION, "migrations": store.MIGRATIONS}
+    with closing(Overtaken(tmp_path / "index.db", **schema)) as database:
+        refresh(database, tree, None)
+        assert database.overtaken
+        with database.read() as connection:
+            assert store.meta(connection, "view") == "theirs"
 
 
 async def test_exclude_rules_are_noticed(tree: Path, write) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from array import array
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.freshness import refresh
-from self_coding.codebase_indexer.opening import Cache
+from self_coding.codebase_indexer.cache import Cache
+from self_coding.codebase_indexer.refresh import refresh
 
 PATHS = ("a.py", "pkg/__init__.py", "pkg/b.py", "pkg/c.py", "pkg/sub/d.py", "src/e/f.py",
          "pkg.py", "tests/conftest.py", "tests/test_b.py", "tests/a.py")  # fmt: skip
@@ -53,9 +54,9 @@ def apply(top: Path, kind: str, path: str, more: str) -> None:
         subprocess.run(["git", *name, "commit", "-qm", "x", "--allow-empty"], cwd=top, check=True)
 
 
-def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
+def facts(cache: Cache, top: Path, *, parse: bool) -> object:
     """Everything that is stored, by path instead of by number."""
-    cache.use(lambda database: refresh(database, top, None, tier2=tier2))
+    cache.use(lambda database: refresh(database, top, None, parse=parse))
     with cache.use(lambda database: database).read() as connection:
         paths = {each.id: each.path for each in store.files(connection)}
         live = store.versions(connection)
@@ -70,11 +71,12 @@ def facts(cache: Cache, top: Path, *, tier2: bool) -> object:
         }
         sizes = "SELECT files.id, sz FROM files JOIN words_docsize ON words_docsize.id = doc"
         return (
-            [(each.path, each.module, each.is_test, each.lines, each.parsed)
+            [(each.path, each.module, each.is_test, each.lines)
              for each in store.files(connection)],
-            sorted((paths[e.source], paths[e.target], e.scope) for e in store.edges(connection)),
+            {paths[f]: sorted((paths[e >> 3], e & 7) for e in array("I", blob))
+             for f, blob in store.links(connection).items()},
             sorted((paths[f], found) for f, found in store.symbols(connection).items()),
-            sorted((paths[b.file], b.line, b.reason) for b in store.blind_lines(connection)),
+            sorted((paths[file], *line) for file, *line in store.blind_lines(connection)),
             words,
             {paths[file]: size for file, size in connection.execute(sizes)},
         )  # fmt: skip
@@ -89,11 +91,11 @@ def check(edits: list[tuple[str, str, str]]) -> None:
         grown = Cache(folder / "grown.db", ours=False)
         for kind, path, more in edits:
             if kind == "look":
-                grown.use(lambda db, tier=bool(more): refresh(db, top, None, tier2=tier))
+                grown.use(lambda db, tier=bool(more): refresh(db, top, None, parse=tier))
             else:
                 apply(top, kind, path, more)
         fresh = Cache(folder / "fresh.db", ours=False)
-        assert facts(grown, top, tier2=True) == facts(fresh, top, tier2=True)
+        assert facts(grown, top, parse=True) == facts(fresh, top, parse=True)
         grown.close()
         fresh.close()
     finally:

@@ -10,7 +10,7 @@ from self_coding.codebase_indexer.task_parser import parse_task
 
 def _file(number: int, path: str, *, is_test: bool = False) -> File:
     module = path.removesuffix(".py").replace("/", ".")
-    return File(number, path, module, is_test, 10, None)
+    return File(number, path, module, is_test, 10)
 
 
 FILES = [

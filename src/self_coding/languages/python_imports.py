@@ -1,28 +1,22 @@
-"""Which file an import means: source roots discovered, names resolved.
+"""Pure: which file an import means in a Python project: source roots discovered, names resolved.
 
-Pure: it knows the repository's paths and nothing else. Installed packages and the standard
-library resolve to nothing, which is right: they are no files of the repository.
+It knows the paths of the repository and what `pyproject.toml` declares, nothing else. Installed
+packages and the standard library resolve to nothing: they are not files of the repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from self_coding.languages import Project
+
 _TEST_FOLDERS = frozenset(("test", "tests", "testing"))
 _PLAIN_ROOTS = ("", "src", "lib", "python")
-
-
-def is_test(path: str) -> bool:
-    """Whether a file is a test, a conftest, or lies below a folder of tests."""
-    folder, _, name = path.rpartition("/")
-    if name.startswith("test_") or name.endswith("_test.py"):
-        return True
-    if name in ("conftest.py", "tests.py", "test.py"):
-        return True
-    around = f"/{folder}/"
-    return "/tests/" in around or "/test/" in around
+_MODULE = re.compile(r"\A[A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+)*+")
+_PLUGIN_OPTION = re.compile(r"-p[ =]?\s*+([A-Za-z_][\w.]*+)")
 
 
 class _Candidate(NamedTuple):
@@ -42,7 +36,8 @@ class Layout:
         self.files = files
         self._packages = {_folder(path) for path in files if _name(path) == "__init__.py"}
         self._places = {path.removesuffix(".py"): file for path, file in files.items()}
-        self._places |= {each: self._places[_in(each, "__init__")] for each in self._packages}
+        self._inits = {each: self._places[_in(each, "__init__")] for each in self._packages}
+        self._places |= self._inits
         self._folders = {_folder(place) for place in self._places}
         self._declared = set(declared) | set(_PLAIN_ROOTS)
         self._roots = self._global_roots()
@@ -147,18 +142,19 @@ class Layout:
         for _ in range(len(module) - len(bare) - 1):
             folder = _folder(folder)
         place = _in(folder, bare.replace(".", "/")) if bare else folder
-        target = self._places.get(place)
+        target = self._places.get(place) if bare else self._inits.get(folder)
         if target is not None and place not in self._folders:  # as nearly always: names say nothing
             return (target,)
         asked = place  # a folder without modules of its own may hold packages
         while target is None and place != folder:
             place = _folder(place)
-            target = self._places.get(place)
-        found = {} if target is None else {target: None}
+            # The folder itself is a package by its `__init__`: a module of its name is beside it.
+            target = self._places.get(place) if place != folder else self._inits.get(folder)
+        targets = {} if target is None else {target: None}
         for around in {asked, place} & self._folders:
             inside = [self._places.get(_in(around, name)) for name in names]
-            found.update(dict.fromkeys(each for each in inside if each is not None))
-        return tuple(found)
+            targets.update(dict.fromkeys(each for each in inside if each is not None))
+        return tuple(targets)
 
     def _script(self, path: str, text: str) -> tuple[int, ...]:
         wanted = text.replace("\\", "/").removeprefix("./").lstrip("/")
@@ -234,3 +230,73 @@ def _folder(path: str) -> str:
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def read_project(text: str) -> Project:
+    """Read `pyproject.toml`; nothing in it is required."""
+    if not text:
+        return Project()
+    import tomllib  # as long to load as many a question takes
+
+    try:
+        data: object = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return Project()
+    pytest = _at(data, "tool", "pytest", "ini_options")
+    entry_points = dict(_items(_at(data, "project", "entry-points")))
+    plugin_group = entry_points.pop("pytest11", None)
+    options = " ".join(_strings(_at(pytest, "addopts")))
+    return Project(
+        roots=tuple(sorted(set(_roots(data, pytest)))),
+        entries=tuple(
+            _modules(
+                _at(data, "project", "scripts"),
+                _at(data, "project", "gui-scripts"),
+                _at(data, "tool", "poetry", "scripts"),
+                *entry_points.values(),
+            )
+        ),
+        plugins=(*_modules(plugin_group), *_PLUGIN_OPTION.findall(options)),
+    )
+
+
+def _roots(data: object, pytest: object) -> Iterator[str]:
+    setuptools = _at(data, "tool", "setuptools")
+    places = [
+        *_strings(_at(pytest, "pythonpath")),
+        *_strings(_at(setuptools, "packages", "find", "where")),
+        *[str(place) for _, place in _items(_at(setuptools, "package-dir")) if _ == ""],
+        *_strings(_at(data, "tool", "hatch", "build", "targets", "wheel", "sources")),
+    ]
+    packages = _at(data, "tool", "poetry", "packages")
+    for each in packages if isinstance(packages, list) else []:
+        places += _strings(_at(each, "from"))
+    wheel = _at(data, "tool", "hatch", "build", "targets", "wheel", "packages")
+    places += [package.rpartition("/")[0] for package in _strings(wheel)]
+    for place in places:
+        yield place.strip().removeprefix("./").strip("/").removeprefix(".")
+
+
+def _at(data: object, *keys: str) -> object:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _items(data: object) -> list[tuple[str, object]]:
+    return list(data.items()) if isinstance(data, dict) else []
+
+
+def _strings(data: object) -> list[str]:
+    if isinstance(data, str):
+        return [data]
+    return [each for each in data if isinstance(each, str)] if isinstance(data, list) else []
+
+
+def _modules(*tables: object) -> Iterator[str]:
+    """The modules named by tables of `name = "module:attribute"`."""
+    for table in tables:
+        for _, value in _items(table):
+            found = _MODULE.match(value) if isinstance(value, str) else None
+            if found:
+                yield found[0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from self_coding.codebase_indexer.graph import Graph
-from self_coding.codebase_indexer.impact import Facts, assess, changed_paths
+from self_coding.codebase_indexer.impact import Facts, Graph, assess
 from self_coding.values.code import BlindSpot
 
 PATHS = dict(
@@ -119,17 +118,3 @@ def test_untested_is_riskier() -> None:
     """The same change is riskier when no test reaches it."""
     tested = assess(GRAPH, ["pkg/a.py"], Facts(tests=TESTS)).risk
     assert assess(GRAPH, ["pkg/a.py"], Facts(tests=frozenset())).risk > tested
-
-
-def test_paths_of_a_diff() -> None:
-    """Changed, new, deleted, renamed and quoted paths are read from a diff."""
-    diff = (
-        "diff --git a/one.py b/one.py\n--- a/one.py\n+++ b/one.py\n@@ -1 +1 @@\n-x\n+y\n"
-        "diff --git a/old.py b/old.py\n--- a/old.py\n+++ /dev/null\n"
-        "diff --git a/from.py b/to.py\nrename from from.py\nrename to to.py\n"
-        'diff --git "a/\\303\\274.py" "b/\\303\\274.py"\n'
-        '--- "a/\\303\\274.py"\n+++ "b/\\303\\274.py"\n'
-        "diff --git a/img.png b/img.png\nBinary files differ\n"
-    )
-    assert set(changed_paths(diff)) == {"one.py", "old.py", "from.py", "to.py", "ü.py", "img.png"}
-    assert changed_paths("") == ()

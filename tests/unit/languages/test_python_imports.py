@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from self_coding.codebase_indexer.resolve import Layout, is_test
+from self_coding.languages import is_test
+from self_coding.languages.python_imports import Layout
 
 
 def layout(*paths: str, declared: tuple[str, ...] = ()) -> tuple[Layout, dict[int, str]]:
@@ -132,3 +133,9 @@ def test_a_package_in_a_folder_without_modules() -> None:
     """A relative import reaches packages below a namespace folder that holds no file itself."""
     layout = Layout({"pkg/__init__.py": 1, "pkg/a.py": 2, "pkg/ns/inner/__init__.py": 3})
     assert 3 in layout.resolve("pkg/a.py", ".ns", ("inner",))
+
+
+def test_a_module_of_the_folders_name_is_not_its_package() -> None:
+    """`from . import c` in a folder without an `__init__` does not mean the module beside it."""
+    assert resolved(("pkg.py", "pkg/b.py"), "pkg/b.py", ".", "c") == set()
+    assert resolved(("pkg.py", "pkg/b.py", "pkg/c.py"), "pkg/b.py", ".", "c") == {"pkg/c.py"}

@@ -9,14 +9,14 @@ import tokenize
 
 import pytest
 
-from self_coding.codebase_indexer import scan as reading
-from self_coding.codebase_indexer.packed import (
+from self_coding.languages import (
     Import,
     pack_import,
     unpack_imports,
     unpack_symbols,
 )
-from self_coding.codebase_indexer.scan import decode, scan
+from self_coding.languages import python_scan as reading
+from self_coding.languages.python_scan import decode, scan
 
 
 def imports(text: str) -> list[Import]:
@@ -125,11 +125,11 @@ def test_heads_are_counted_below_long_imports() -> None:
 
 def test_statements_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many statements are read, few are kept in memory, and each is read right."""
-    monkeypatch.setattr(reading, "_MOST_KNOWN", 10)
-    monkeypatch.setattr(reading, "_KNOWN", {})
+    monkeypatch.setattr(reading, "_MOST_STATEMENTS", 10)
+    monkeypatch.setattr(reading, "_STATEMENTS", {})
     for number in range(50):
         assert imports(f"import m{number}") == [Import("top", f"m{number}", ())]
-        assert len(reading._KNOWN) <= 10
+        assert len(reading._STATEMENTS) <= 10
 
 
 def test_an_import_without_names_is_none() -> None:

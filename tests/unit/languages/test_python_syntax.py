@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from self_coding.codebase_indexer.parse import verdict
+from self_coding.languages.python_syntax import syntax_error
 
 _REFUSED = [
     "nonlocal x",
@@ -36,4 +36,4 @@ def test_the_verdict_is_that_of_ast(code: str) -> None:
         accepted = True
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         accepted = False
-    assert (verdict(code.encode()) is None) == accepted
+    assert (syntax_error(code.encode()) is None) == accepted

@@ -70,15 +70,13 @@ class Cache:
 
     def _check_schema(self, database: Database) -> None:
         with database.read() as connection:
-            row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        if row is not None and row[0] == _FINGERPRINT:
-            return
-        if row is not None:
+            schema = store.meta(connection, "schema")
+        if schema and schema != _FINGERPRINT:
             self._delete()
             self._opened()
-            return
-        with database.write() as connection:
-            connection.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (_FINGERPRINT,))
+        elif not schema:
+            with database.write() as connection:
+                store.put_meta(connection, "schema", _FINGERPRINT)
 
     def _may_delete(self) -> bool:
         """Whether the file carries our mark, or lies where only we put files."""

@@ -1,0 +1,229 @@
+"""Answers about imports and modules from the stored index: impact, tests, one module.
+
+Blocking, and only reading (files of the working tree, where a question needs their text): one
+`Database.read()` of the caller spans a whole answer, so that all of it is of one state.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import cached_property
+from pathlib import Path
+
+from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.impact import Facts, Graph, assess
+from self_coding.languages import (
+    Language,
+    Project,
+    Resolver,
+    Symbol,
+    is_source,
+    language_of,
+    languages,
+    unpack_imports,
+    unpack_symbols,
+)
+from self_coding.values.code import BlindSpot, ClassInfo, FunctionInfo, Impact, ModuleInfo
+
+
+class IndexReader:
+    """What most questions about imports need, read once."""
+
+    def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
+        self.connection = connection
+        self.root = root
+        self.files = store.files(connection)
+        self.paths = {each.id: each.path for each in self.files}
+        self.ids = {each.path: each.id for each in self.files}
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Who imports whom."""
+        return Graph(self.paths, store.pairs(self.connection))
+
+    @cached_property
+    def projects(self) -> dict[Language, Project]:
+        """What the project declares, by language."""
+        manifests = {each: self.source(each.manifest) or b"" for each in languages()}
+        return {each: each.project(each.decode(text)) for each, text in manifests.items()}
+
+    @cached_property
+    def _resolvers(self) -> dict[Language, Resolver]:
+        return {
+            each: each.resolver(
+                {path: file for path, file in self.ids.items() if path.endswith(each.suffixes)},
+                project.roots,
+            )
+            for each, project in self.projects.items()
+        }
+
+    def resolve(self, importer: str, module: str, names: tuple[str, ...]) -> list[str]:
+        """Return the files that an import in `importer` means."""
+        resolver = self._resolvers[language_of(importer)]
+        return [self.paths[file] for file in resolver.resolve(importer, module, names)]
+
+    def named(self, language: Language, modules: Iterable[str]) -> frozenset[str]:
+        """Return the files that dotted names mean, as the top of the project sees them."""
+        literal = self._resolvers[language].literal
+        return frozenset(self.paths[file] for module in modules for file in literal("", module))
+
+    def source(self, path: str) -> bytes | None:
+        """Return the bytes of a file of the working tree, None when it cannot be read."""
+        try:
+            with open(f"{self.root}/{path}", "rb", buffering=0) as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def text(self, path: str) -> str:
+        """Return the text of a source file, empty when it cannot be read."""
+        return language_of(path).decode(self.source(path) or b"")
+
+    def tests(self) -> frozenset[str]:
+        """Return the files that hold tests: by name, or by a test they define among the tests."""
+        defining = store.testing(self.connection)
+        return frozenset(
+            each.path
+            for each in self.files
+            if each.is_test
+            for language in [language_of(each.path)]
+            if language.may_hold_tests(each.path)
+            and (language.is_test_module(each.path) or each.id in defining)
+        )
+
+    def blind_spots(self) -> list[BlindSpot]:
+        """Return every line that no static analysis can follow, by path and line."""
+        spots = [
+            BlindSpot(path=self.paths[file], line=line, reason=reason)
+            for file, line, reason in store.blind_lines(self.connection)
+            if file in self.paths
+        ]
+        return sorted(spots, key=lambda spot: (spot.path, spot.line))
+
+
+def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
+    """Return what changing `paths` can break."""
+    entries: dict[str, str] = {}
+    plugins: set[str] = set()
+    for language, project in reader.projects.items():
+        named = reader.named(language, project.entries)
+        entries.update(dict.fromkeys(named, language.manifest))
+        plugins |= reader.named(language, project.plugins)
+    facts = Facts(
+        tests=reader.tests(),
+        blind=reader.blind_spots(),
+        reading={path: _readers(reader, path) for path in paths if not is_source(path)},
+        entries=entries,
+        plugins=plugins,
+        gone={
+            path: _importers_of_gone(reader, path)
+            for path in paths
+            if is_source(path) and path not in reader.ids
+        },
+    )
+    return assess(reader.graph, paths, facts)
+
+
+def _readers(reader: IndexReader, path: str) -> list[str]:
+    """Return the files whose text has the name of a data file; failing that, of its folder."""
+    folder, _, name = path.rpartition("/")
+    for wanted in (name, folder.rpartition("/")[2]):
+        candidates = store.holders(reader.connection, wanted, "body") if wanted else []
+        holders = [reader.paths[file] for file in candidates if file in reader.paths]
+        readers = [each for each in holders if wanted in reader.text(each)]
+        if readers:
+            return sorted(readers)
+    return []
+
+
+def _importers_of_gone(reader: IndexReader, path: str) -> list[str]:
+    """Return the files that import a file that is no longer there."""
+    phantom, language = -1, language_of(path)
+    resolver = language.resolver({**reader.ids, path: phantom})
+    return sorted(
+        importer
+        for _, importer, imports in store.all_imports(reader.connection, language.stem(path))
+        if any(
+            phantom in resolver.resolve(importer, each.module, each.names)
+            for each in unpack_imports(imports)
+            if each.scope != "string"
+        )
+    )
+
+
+def covering_test(reader: IndexReader, path: str) -> str | None:
+    """Return the test file that covers `path`, by import or by its name."""
+    stem = language_of(path).stem(path) if is_source(path) else path
+    for tests in _covering(reader, path):
+        return min(tests, key=lambda test: (stem not in test.rpartition("/")[2], test))
+    return None
+
+
+def _covering(reader: IndexReader, path: str) -> Iterator[Set[str]]:
+    tests = reader.tests()
+    importing = set(reader.graph.importers(path)) & tests - {path}
+    # Only those that name the file in an import, not those that merely run it as a package.
+    targets = store.targets(reader.connection, [reader.ids[test] for test in importing])
+    imported = {test for test in importing if reader.ids.get(path) in targets[reader.ids[test]]}
+    if imported:
+        yield imported
+    names = language_of(path).tests_named_after(path) if is_source(path) else ()
+    named = {test for test in tests if test.rpartition("/")[2] in names}
+    if named - {path}:
+        yield named - {path}
+
+
+def module_info(reader: IndexReader, path: str) -> ModuleInfo | None:
+    """Return what one file holds; None when it is not in the index.
+
+    It is parsed now, from the working tree. What the parser refuses is answered from the text
+    scan, and says why.
+    """
+    if path not in reader.ids:
+        return None
+    module = next(each.module for each in reader.files if each.path == path)
+    source = reader.source(path)
+    if source is None:
+        info = ModuleInfo(file_path=path, module_name=module, error="it cannot be read")
+    else:
+        info = language_of(path).parse(source, path, module) or _by_text(path, module, source)
+    info.test_coverage = covering_test(reader, path)
+    return info
+
+
+def _by_text(path: str, module: str, source: bytes) -> ModuleInfo:
+    """Return what the text scan tells of a file that cannot be parsed."""
+    language = language_of(path)
+    told = language.scan(source)
+    symbols = unpack_symbols(told.symbols)
+    classes = [each for each in symbols if each.kind == "class" and not each.parent]
+    return ModuleInfo(
+        file_path=path,
+        module_name=module,
+        classes=[
+            ClassInfo(each.name, _functions(symbols, each.name), line_number=each.line)
+            for each in classes
+        ],
+        functions=_functions(symbols, ""),
+        imports=[
+            f"{each.module}.{name}" if name else each.module
+            for each in unpack_imports(told.imports)
+            for name in each.names or ("",)
+            if each.scope != "string"
+        ],
+        error=language.syntax_error(source) or "it cannot be parsed",
+    )
+
+
+def _functions(symbols: Sequence[Symbol], parent: str) -> list[FunctionInfo]:
+    return [
+        FunctionInfo(
+            each.name,
+            line_number=each.line,
+            is_async=each.kind == "async def",
+            is_method=bool(parent),
+        )
+        for each in symbols
+        if each.kind != "class" and each.parent == parent
+    ]

@@ -1,0 +1,225 @@
+"""Pure: what the other packages know of a programming language, behind one protocol.
+
+A language is one new module of this package, without "_" in its name, whose `LANGUAGE` satisfies
+`Language`. Nothing else names its files, its tests or its imports.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from self_coding.values.code import ModuleInfo
+
+
+class Language(Protocol):
+    """One programming language: its files, its tests, its imports."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What the names of its source files end in."""
+
+    @property
+    def manifest(self) -> str:
+        """The file at the top of a project that declares source roots and entry points."""
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """The names of files that decide which tests run, and how."""
+
+    def is_test(self, path: str) -> bool:
+        """Return whether a source file belongs to the tests: a test or what supports one."""
+
+    def is_test_module(self, path: str) -> bool:
+        """Return whether test runners collect a source file, going by its name."""
+
+    def may_hold_tests(self, path: str) -> bool:
+        """Return whether a file of the tests that defines a test is collected."""
+
+    def file_of_test(self, test: str) -> str:
+        """Return the path in the id of a test, as its runner prints it."""
+
+    def tests_named_after(self, path: str) -> tuple[str, ...]:
+        """Return the file names that a test of this source file usually has."""
+
+    def stem(self, path: str) -> str:
+        """Return the word that every import of a file holds."""
+
+    def is_package(self, path: str) -> bool:
+        """Return whether a file makes its folder importable, and so moves source roots."""
+
+    def packages(self, path: str) -> Iterator[str]:
+        """Return the files that run before `path` is imported, if they exist, innermost first."""
+
+    def fixtures(self, path: str) -> Iterator[str]:
+        """Return the files that a test runner loads before the test `path`, if they exist."""
+
+    def decode(self, source: bytes) -> str:
+        """Return the text of a source file; bytes that cannot be decoded are replaced."""
+
+    def scan(self, source: bytes) -> Scan:
+        """Return what the text of a file tells, in linear time, whatever its bytes are."""
+
+    def syntax_error(self, source: bytes) -> str | None:
+        """Return why the parser refuses a file, None when it does not."""
+
+    def parse(self, source: bytes, path: str, module: str) -> ModuleInfo | None:
+        """Return the signatures and docstrings of a file, None when it cannot be parsed."""
+
+    def project(self, manifest: str) -> Project:
+        """Read the text of the manifest; nothing in it is required."""
+
+    def resolver(self, files: Mapping[str, int], roots: Iterable[str] = ()) -> Resolver:
+        """Return what resolves the imports of these files (path -> id), its source roots given."""
+
+
+class Resolver(Protocol):
+    """Names to files, in one state of a repository."""
+
+    def module(self, path: str) -> str:
+        """Return the name under which a file is imported."""
+
+    def roots(self) -> frozenset[str]:
+        """Return the folders that imports start from."""
+
+    def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the files that `from module import names` in `path` runs."""
+
+    def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """Return what `resolve` says for every importer; None where that depends on it."""
+
+    def literal(self, path: str, text: str) -> tuple[int, ...]:
+        """Return the files that a string names: a module, or the path of a script."""
+
+
+class Project(NamedTuple):
+    """`roots` are folders imports start from; `entries` the modules that installed commands and
+    plugins name; `plugins` the modules that the test runner loads before any test."""
+
+    roots: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+
+
+class BlindLine(NamedTuple):
+    """A line that static analysis cannot follow, and why."""
+
+    line: int
+    reason: str
+
+
+class Scan(NamedTuple):
+    """What the text of one file tells.
+
+    `symbols` and `imports` are packed, as they are stored: a line an entry, quicker to make, to
+    store and to read than a row for every name. `names` are those of the symbols; `text` is what
+    the full text is made of.
+    """
+
+    lines: int
+    symbols: str
+    names: list[str]
+    imports: str
+    docstrings: str
+    blind: list[BlindLine]
+    text: str
+
+
+class Symbol(NamedTuple):
+    """A class or function head: `kind` is "class", "def" or "async def"; `parent` the dotted
+    names of the heads around it, empty at the top level."""
+
+    line: int
+    kind: str
+    name: str
+    parent: str
+
+
+class Import(NamedTuple):
+    """One imported module: `module` keeps its leading dots, `names` is empty for `import a.b`.
+
+    `scope` is "top", "conditional", "function", "typing" or "string" (a literal argument).
+    """
+
+    scope: str
+    module: str
+    names: tuple[str, ...]
+
+
+def unpack_symbols(text: str) -> list[Symbol]:
+    """Return the symbols of a packed text, in order of their lines."""
+    symbols = []
+    for packed in text.split("\n") if text else ():
+        line, kind, name, parent = packed.split("\t")
+        symbols.append(Symbol(int(line), kind, name, parent))
+    return symbols
+
+
+def is_method(symbols: str, of: Symbol) -> bool:
+    """Return whether a symbol of a packed text is defined directly in a class."""
+    outer, _, name = of.parent.rpartition(".")
+    return bool(name) and f"\tclass\t{name}\t{outer}\n" in f"{symbols}\n"
+
+
+def pack_import(scope: str, module: str, names: Iterable[str]) -> str:
+    """Return one import as a line."""
+    return f"{scope}\t{module}\t{','.join(names)}"
+
+
+def unpack_import(line: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the scope, module and names of one packed import."""
+    scope, module, names = line.split("\t")
+    return scope, module, tuple(names.split(",")) if names else ()
+
+
+def unpack_imports(text: str) -> list[Import]:
+    """Return the imports of a packed text."""
+    return [Import(*unpack_import(line)) for line in text.split("\n")] if text else []
+
+
+@cache
+def languages() -> tuple[Language, ...]:
+    """Return every language there is."""
+    names = [each.name for each in pkgutil.iter_modules(__path__) if "_" not in each.name]
+    return tuple(import_module(f"{__name__}.{name}").LANGUAGE for name in names)
+
+
+@cache
+def suffixes() -> tuple[str, ...]:
+    """Return what source files end in, for `str.endswith`."""
+    return tuple(suffix for each in languages() for suffix in each.suffixes)
+
+
+@cache
+def _by_suffix() -> dict[str, Language]:
+    return {suffix: each for each in languages() for suffix in each.suffixes}
+
+
+def language_of(path: str) -> Language:
+    """Return the language of a source file; a KeyError for any other."""
+    return _by_suffix()["." + path.rpartition(".")[2]]
+
+
+def is_source(path: str) -> bool:
+    """Return whether a file is source code."""
+    return path.endswith(suffixes())
+
+
+def is_test(path: str) -> bool:
+    """Return whether a file is source code that belongs to the tests."""
+    return is_source(path) and language_of(path).is_test(path)
+
+
+def is_test_module(path: str) -> bool:
+    """Return whether test runners collect a file, going by its name."""
+    return is_source(path) and language_of(path).is_test_module(path)
+
+
+def is_setting(path: str) -> bool:
+    """Return whether a file decides which tests run, and how."""
+    name = path.rpartition("/")[2]
+    return any(name in each.settings for each in languages())

@@ -1,0 +1,114 @@
+"""Pure: what Python's own parser tells about a file: signatures, docstrings, a verdict.
+
+It follows the grammar of the running interpreter; a file that it refuses stays in the index with
+what the text scan found.
+"""
+
+from __future__ import annotations
+
+import ast
+import symtable
+import warnings
+from collections.abc import Iterable
+
+from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo
+
+_REFUSALS = (SyntaxError, ValueError, RecursionError, MemoryError)
+_NO_FILE = "<no file>\n"  # not a file name: the symbol table would quote the lines of a file
+
+
+def syntax_error(source: bytes) -> str | None:
+    """Return why the running interpreter cannot parse this, None when it can.
+
+    The symbol table is asked first, because the interpreter builds it without making Python
+    objects of the tree; it refuses a little more than the grammar does. A refusal of the
+    parser quotes the line; any other is asked of `ast` again, which has the last word.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            symtable.symtable(source, _NO_FILE, "exec")  # type: ignore[arg-type]
+        except _REFUSALS as error:
+            if isinstance(error, SyntaxError) and error.text is not None:
+                return _reason(error)
+            try:
+                ast.parse(source)
+            except _REFUSALS as last:
+                return _reason(last)
+    return None
+
+
+def parse(source: bytes, path: str, module: str) -> ModuleInfo | None:
+    """Return one module as the public API hands it out; None when it cannot be parsed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tree = ast.parse(source)
+            package = module if path.endswith("__init__.py") else module.rpartition(".")[0]
+            return ModuleInfo(
+                file_path=path,
+                module_name=module,
+                classes=[_class(node) for node in tree.body if isinstance(node, ast.ClassDef)],
+                functions=_functions(tree.body, are_methods=False),
+                imports=_imports(tree, package),
+                docstring=ast.get_docstring(tree),
+            )
+        except _REFUSALS:
+            return None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}" if error.lineno else str(error.msg)
+    return str(error) or type(error).__name__
+
+
+def _class(node: ast.ClassDef) -> ClassInfo:
+    return ClassInfo(
+        name=node.name,
+        methods=_functions(node.body, are_methods=True),
+        docstring=ast.get_docstring(node),
+        line_number=node.lineno,
+        bases=[ast.unparse(each) for each in node.bases],
+    )
+
+
+def _functions(body: Iterable[ast.stmt], *, are_methods: bool) -> list[FunctionInfo]:
+    return [
+        FunctionInfo(
+            name=node.name,
+            args=_arguments(node.args),
+            returns=ast.unparse(node.returns) if node.returns else None,
+            docstring=ast.get_docstring(node),
+            line_number=node.lineno,
+            is_async=isinstance(node, ast.AsyncFunctionDef),
+            is_method=are_methods,
+        )
+        for node in body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def _arguments(arguments: ast.arguments) -> list[str]:
+    """Return the parameters as source text, `*args` and `**kwargs` with stars, no defaults."""
+    texts = [ast.unparse(each) for each in (*arguments.posonlyargs, *arguments.args)]
+    if arguments.vararg:
+        texts.append("*" + ast.unparse(arguments.vararg))
+    texts += [ast.unparse(each) for each in arguments.kwonlyargs]
+    if arguments.kwarg:
+        texts.append("**" + ast.unparse(arguments.kwarg))
+    return texts
+
+
+def _imports(tree: ast.Module, package: str) -> list[str]:
+    """Return the dotted names that a module imports, relative ones made absolute, in order."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".") if package and node.level else []
+            parts = above[: len(above) - (node.level - 1)] if node.level else []
+            start = ".".join([*parts, node.module] if node.module else parts)
+            names += [f"{start}.{each.name}" if start else each.name for each in node.names]
+    return list(dict.fromkeys(names))
