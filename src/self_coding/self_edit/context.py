@@ -8,7 +8,7 @@ as a lesson, anchored in the code that it speaks of.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from self_coding.errors import SelfCodingError, StorageError
@@ -17,19 +17,13 @@ from self_coding.self_edit.history import History, Kind, Reflected, RefusedBy
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.views import attempt_of, signature_of
 from self_coding.text import shorten
-from self_coding.values.attempts import (
-    DeadEnd,
-    Failure,
-    Lesson,
-    ModificationAttempt,
-    Outcome,
-    SimilarAttempt,
-)
-from self_coding.values.code import Impact, RelevantFile
+from self_coding.values.attempts import Failure, Outcome
+from self_coding.values.code import Impact
 from self_coding.values.edits import Context, Feedback, Section
 
 _FILES = 8
 _CHANGED = 3  # how many of them are taken to be edited, for what depends on them
+_DEPENDENTS = 12
 _SIMILAR = 3
 _LESSONS = 3
 _TRACED = 20  # changed files whose importers are looked up
@@ -46,62 +40,31 @@ async def gather(
     files = await index.relevant(task, limit=_FILES)
     paths = [file.path for file in files]
     changed = paths[:_CHANGED]
-    return compose(
-        files=files,
-        impact=await index.impact(paths=changed) if changed else Impact(paths=()),
-        summary=await index.get_summary(max_tokens, task=task),
-        similar=await journal.similar(task, limit=_SIMILAR),
-        warning=await journal.dead_end(task, at="plan"),
-        lessons=await _lessons(services, task, paths),
-        feedback=feedback,
-        max_tokens=max_tokens,
-    )
-
-
-def compose(
-    *,
-    files: Sequence[RelevantFile] = (),
-    impact: Impact = Impact(paths=()),  # noqa: B008 - a frozen value
-    similar: Sequence[SimilarAttempt] = (),
-    lessons: Sequence[Lesson] = (),
-    warning: DeadEnd | None = None,
-    feedback: Sequence[Feedback] = (),
-    summary: str = "",
-    max_tokens: int = 4000,
-) -> Context:
-    """Pure: fit what is known into the budget, most important first; the values stay complete."""
-    sections = [
-        ("What failed before in this self-edit", _tries(feedback), "journal: this self-edit"),
-        ("Warning", [quote(str(warning))] if warning else [], "journal: dead ends"),
-        ("Lessons", [_lesson(one) for one in lessons], "journal: lessons, quoted"),
-        ("Files that seem to matter", [_file(one) for one in files], "index: relevance"),
-        ("What depends on them", _dependents(impact), "index: import graph"),
-        ("Tests that reach them", list(impact.tests[:12]), "index: test selection"),
-        ("Similar attempts", [_attempt(one) for one in similar], "journal: quoted"),
-        ("Codebase", [summary] if summary else [], "index: summary"),
-    ]
-    return Context(
+    impact = await index.impact(paths=changed) if changed else Impact(paths=())
+    lessons = await journal.lessons(task=task, files=paths)
+    if anchored := sorted({path for lesson in lessons for path, _ in lesson.anchors}):
+        # Asked again with the code on main: a lesson whose code has changed is stale.
+        main = await services.repository.get_main_commit()
+        digests = await _digests(services, main, anchored)
+        lessons = await journal.lessons(task=task, files=paths, contents=digests)
+    context = Context(
         files=tuple(files),
-        summary=summary,
+        summary=await index.get_summary(max_tokens, task=task),
         dependents=impact.dependents,
         tests=impact.tests,
         blind_spots=impact.blind_spots,
-        similar=tuple(similar),
-        lessons=tuple(lessons),
-        warning=warning,
+        similar=tuple(await journal.similar(task, limit=_SIMILAR)),
+        lessons=tuple(lessons[:_LESSONS]),
+        warning=await journal.dead_end(task, at="plan"),
         feedback=tuple(feedback),
-        parts=tuple(_fit(sections, max_tokens)),
     )
+    return fit_parts(context, max_tokens)
 
 
-def quote(words: str, limit: int = _QUOTED) -> str:
-    """Return a remembered text as data: bounded and marked line by line, never an instruction."""
-    return "\n".join(f"> {line}" for line in shorten(words, limit).splitlines())
-
-
-def _fit(sections: Iterable[tuple[str, list[str], str]], budget: int) -> Iterable[Section]:
-    left = budget
-    for heading, lines, source in sections:
+def fit_parts(context: Context, max_tokens: int) -> Context:
+    """Pure: add the parts that fit into the budget, most important first."""
+    left, parts = max_tokens, []
+    for heading, lines, source in _sections(context):
         frame = estimate_tokens(f"## {heading}\n({source})\n\n\n\n")
         room = left - frame
         if not lines or room <= 0:
@@ -113,47 +76,57 @@ def _fit(sections: Iterable[tuple[str, list[str], str]], budget: int) -> Iterabl
         if kept:
             text = "\n".join(kept)
             left -= frame + estimate_tokens(text)
-            yield Section(heading=heading, text=text, source=source)
+            parts.append(Section(heading=heading, text=text, source=source))
+    return replace(context, parts=tuple(parts))
 
 
-def _tries(feedback: Sequence[Feedback]) -> list[str]:
-    lines = []
-    for one in reversed(feedback):
-        lines.append(f"Attempt {one.attempt} was refused by {one.by}:\n{quote(one.reason)}")
+def _sections(context: Context) -> list[tuple[str, list[str], str]]:
+    """Return what there is to say: heading, lines, source, most important first."""
+    tries = []
+    for one in reversed(context.feedback):
+        tries.append(f"Attempt {one.attempt} was refused by {one.by}:\n{quote(one.reason)}")
         if one.failing_tests:
-            lines.append(f"Failing tests: {', '.join(one.failing_tests[:10])}")
+            tries.append(f"Failing tests: {', '.join(one.failing_tests[:10])}")
         if one.lesson:
-            lines.append(f"Lesson:\n{quote(one.lesson)}")
+            tries.append(f"Lesson:\n{quote(one.lesson)}")
         if one.output:
-            lines.append(f"Test output:\n{quote(one.output, 2000)}")
-    return lines
+            tries.append(f"Test output:\n{quote(one.output, 2000)}")
+    lessons = [
+        f"{quote(one.text)} (from attempts {', '.join(map(str, one.evidence[:3]))}; "
+        f"{one.freshness})"
+        for one in context.lessons
+    ]
+    files = [
+        ": ".join(filter(None, (f"- {f.path}", ", ".join(f.reasons[:3])))) for f in context.files
+    ]
+    dependents = [f"- {one.path} ({one.distance} away)" for one in context.dependents[:_DEPENDENTS]]
+    if len(context.dependents) > _DEPENDENTS:
+        dependents.append(f"- and {len(context.dependents) - _DEPENDENTS} more")
+    dependents += [
+        f"- cannot be followed: {one.path}:{one.line} {one.reason}"
+        for one in context.blind_spots[:3]
+    ]
+    similar = []
+    for attempt in (one.attempt for one in context.similar):
+        because = f"\nbecause: {attempt.failure_analysis}" if attempt.failure_analysis else ""
+        words = f"{attempt.outcome.value}: {attempt.task_description}{because}"
+        similar.append(quote(f"attempt {attempt.id}, {words}"))
+    warning = [quote(str(context.warning))] if context.warning else []
+    return [
+        ("What failed before in this self-edit", tries, "journal: this self-edit"),
+        ("Warning", warning, "journal: dead ends"),
+        ("Lessons", lessons, "journal: lessons, quoted"),
+        ("Files that seem to matter", files, "index: relevance"),
+        ("What depends on them", dependents, "index: import graph"),
+        ("Tests that reach them", list(context.tests[:12]), "index: test selection"),
+        ("Similar attempts", similar, "journal: quoted"),
+        ("Codebase", [context.summary] if context.summary else [], "index: summary"),
+    ]
 
 
-def _lesson(lesson: Lesson) -> str:
-    origin = ", ".join(map(str, lesson.evidence[:3]))
-    return f"{quote(lesson.text)} (from attempts {origin}; {lesson.freshness})"
-
-
-def _file(file: RelevantFile) -> str:
-    reasons = f": {', '.join(file.reasons[:3])}" if file.reasons else ""
-    return f"- {file.path}{reasons}"
-
-
-def _dependents(impact: Impact) -> list[str]:
-    lines = [f"- {one.path} ({one.distance} away)" for one in impact.dependents[:12]]
-    more = len(impact.dependents) - len(lines)
-    if more > 0:
-        lines.append(f"- and {more} more")
-    lines += [f"- cannot be followed: {s.path}:{s.line} {s.reason}" for s in impact.blind_spots[:3]]
-    return lines
-
-
-def _attempt(similar: SimilarAttempt) -> str:
-    attempt = similar.attempt
-    because = f"\nbecause: {attempt.failure_analysis}" if attempt.failure_analysis else ""
-    return quote(
-        f"attempt {attempt.id}, {attempt.outcome.value}: {attempt.task_description}{because}"
-    )
+def quote(words: str, limit: int = _QUOTED) -> str:
+    """Return a remembered text as data: bounded and marked line by line, never an instruction."""
+    return "\n".join(f"> {line}" for line in shorten(words, limit).splitlines())
 
 
 async def reflect(services: Services, attempt: History, diff: str) -> Reflected:
@@ -164,61 +137,42 @@ async def reflect(services: Services, attempt: History, diff: str) -> Reflected:
     if attempt.refusal.by in _NOTHING_TO_LEARN or attempt.has(Kind.HELD):
         return Reflected()
     try:
-        return await _reflect(services, attempt, attempt_of(attempt, diff))
+        return await _reflect(services, attempt, diff)
     except StorageError:
         raise
     except SelfCodingError as error:
         return Reflected(error=str(error))
 
 
-async def _reflect(
-    services: Services, attempt: History, described: ModificationAttempt
-) -> Reflected:
-    failure, landed = Failure(), attempt.has(Kind.LANDED)
+async def _reflect(services: Services, attempt: History, diff: str) -> Reflected:
+    journal, reflection = services.journal, services.reflection
+    described, failure = attempt_of(attempt, diff), Failure()
+    landed = attempt.has(Kind.LANDED)
     if attempt.refusal.by == RefusedBy.GATE:
-        importers = await _importers(services, attempt.edited.paths)
-        failure = await services.reflection.analyse(described, importers=importers)
-    lesson = None if landed else await services.reflection.lesson(described, failure)
+        importers: dict[str, set[str]] = {path: set() for path in attempt.edited.paths}
+        for path in attempt.edited.paths[:_TRACED]:
+            for one in (await services.index.impact(paths=[path])).dependents:
+                imported = path if one.distance == 1 else one.through or path
+                importers.setdefault(imported, set()).add(one.path)
+        failure = await reflection.analyse(described, importers=importers)
+    lesson = None if landed else await reflection.lesson(described, failure)
     if lesson is not None:
         base = attempt.edited.base
         digests = await _digests(services, base, lesson.files) if base else {}
-        lesson = replace(lesson, anchors=tuple(digests.items()))
-        lesson = await services.journal.learn(lesson)
-    similar = await services.journal.similar(attempt.task, limit=_SIMILAR)
+        lesson = await journal.learn(replace(lesson, anchors=tuple(digests.items())))
+    similar = await journal.similar(attempt.task, limit=_SIMILAR)
     past = [one.attempt for one in similar if one.attempt.id != attempt.id]
-    reflection = await services.reflection.reflect_with_context(described, past)
-    outcome = Outcome.SUCCESS if landed else Outcome.FAILURE
+    words = await reflection.reflect_with_context(described, past)
     for shown in attempt.shown.lessons:
-        await services.journal.used(shown, attempt.id, outcome)
+        await journal.used(shown, attempt.id, Outcome.SUCCESS if landed else Outcome.FAILURE)
     return Reflected(
-        reflection=reflection,
+        reflection=words,
         lesson=lesson.text if lesson else "",
         signature=signature_of(attempt, failure.signature),
         failing=failure.failing_tests,
         location=failure.location,
         root_cause_file=failure.root_cause_file,
     )
-
-
-async def _importers(services: Services, paths: Sequence[str]) -> dict[str, set[str]]:
-    """Return for each changed path, and for what depends on it, who imports it."""
-    importers: dict[str, set[str]] = {path: set() for path in paths}
-    for path in paths[:_TRACED]:
-        for one in (await services.index.impact(paths=[path])).dependents:
-            imported = path if one.distance == 1 else one.through or path
-            importers.setdefault(imported, set()).add(one.path)
-    return importers
-
-
-async def _lessons(services: Services, task: str, files: Sequence[str]) -> list[Lesson]:
-    """Return the lessons for a task whose code is still on main as it was."""
-    lessons = await services.journal.lessons(task=task, files=files)
-    anchored = sorted({path for lesson in lessons for path, _ in lesson.anchors})
-    if anchored:
-        main = await services.repository.get_main_commit()
-        digests = await _digests(services, main, anchored)
-        lessons = await services.journal.lessons(task=task, files=files, contents=digests)
-    return lessons[:_LESSONS]
 
 
 async def _digests(services: Services, commit: str, paths: Sequence[str]) -> dict[str, str]:

@@ -92,23 +92,18 @@ def _isolated(attempt: History, siblings: Sequence[History]) -> Step:
 def _tested(attempt: History, siblings: Sequence[History]) -> Step:
     if attempt.plan.best_of <= 1 or attempt.has(Kind.CHOSEN):
         return _green(attempt, siblings)
-    if any(_decides_the_round(one) for one in siblings):
+    # The round is decided when one of it landed, or a person said no to one.
+    decided = (one.has(Kind.LANDED, Kind.HELD) for one in siblings)
+    declined = (one.refusal.by == RefusedBy.APPROVAL for one in siblings)
+    if any(decided) or any(declined):
         return Step.YIELD
-    everyone_is_here = len(siblings) + 1 >= attempt.plan.best_of
-    if not everyone_is_here or not all(_is_at_rest(one) for one in siblings):
+    # Choose when all others are out of the race, or wait green for the choice as well.
+    green = [one for one in siblings if one.last == Kind.TESTED and not one.has(Kind.CHOSEN)]
+    at_rest = all(one.settled or one in green for one in siblings)
+    if not at_rest or len(siblings) + 1 < attempt.plan.best_of:
         return Step.WAIT
-    green = [attempt, *(one for one in siblings if not one.settled)]
-    return Step.CHOOSE if min(green, key=lambda one: one.size) is attempt else Step.WAIT
-
-
-def _decides_the_round(one: History) -> bool:
-    """Return whether it landed, or a person said no to it."""
-    return one.has(Kind.LANDED, Kind.HELD) or one.refusal.by == RefusedBy.APPROVAL
-
-
-def _is_at_rest(one: History) -> bool:
-    """Return whether it is out of the race, or waits green for the choice."""
-    return one.settled or (one.last == Kind.TESTED and not one.has(Kind.CHOSEN))
+    running = [attempt, *(one for one in siblings if not one.settled)]
+    return Step.CHOOSE if min(running, key=lambda one: one.size) is attempt else Step.WAIT
 
 
 def _green(attempt: History, siblings: Sequence[History]) -> Step:

@@ -85,12 +85,18 @@ class Runner:
     async def _drive(self, leader: int) -> int:
         while True:
             round_ = await self._round(leader)
-            if ready := [one.id for one in round_ if self._next_step(one, round_)]:
-                await _all_of([self._advance(attempt, leader) for attempt in ready])
-            elif round_[0].next_try:
-                leader = round_[0].next_try
-            else:
+            ready = [one.id for one in round_ if self._next_step(one, round_)]
+            if not ready and not round_[0].next_try:
                 return leader
+            if not ready:
+                leader = round_[0].next_try
+                continue
+            try:
+                async with asyncio.TaskGroup() as group:  # when one fails, the others are cancelled
+                    for attempt in ready:
+                        group.create_task(self._advance(attempt, leader))
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from errors
 
     async def _advance(self, number: int, leader: int) -> None:
         """Perform one attempt's steps until it has ended or has to wait."""
@@ -225,16 +231,6 @@ def _rank(attempt: History) -> tuple[int, int]:
         True,
     )
     return order.index(True), attempt.id
-
-
-async def _all_of(work: Sequence[Coroutine[object, object, None]]) -> None:
-    """Run all side by side; when one fails, cancel the others and raise its own error."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
-    except BaseExceptionGroup as errors:
-        raise _first(errors) from errors
 
 
 def _first(error: BaseException) -> BaseException:

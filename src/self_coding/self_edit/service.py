@@ -7,8 +7,8 @@ drive it. The user's checkout is not touched while it runs.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +89,15 @@ class SelfEdit:
             EditError: the task is empty or too long, or a number is out of range.
             SelfCodingError: a service could not do its work; the attempt is closed and says so.
         """
-        limits = self._limits(tries, best_of)
+        asked = {
+            "tries": self.limits.tries if tries is None else tries,
+            "best_of": self.limits.best_of if best_of is None else best_of,
+        }
+        for name, most in _MOST.items():
+            if not 1 <= asked[name] <= most:
+                hint = f"`{name}` must be between 1 and {most}"
+                raise EditError(f"{name} is {asked[name]}", hint=hint)
+        limits = replace(self.limits, **asked)
         plan = _plan(editor, limits, ask=hold or ask is not None, dry_run=dry_run)
         request = self._task(task)
         runner = self._runner(RunContext(editor, ask, limits, on_progress))
@@ -143,16 +151,14 @@ class SelfEdit:
         Raises:
             EditError: no such attempt waits for a submission.
         """
-
-        async def submit(runner: Runner, waiting: History) -> None:
+        async with self._taken_up(attempt, ask, on_progress) as (runner, waiting):
             if decide(waiting) is not Step.SUBMIT:
                 hint = "begin_edit hands out a new worktree"
                 raise _not_waiting(waiting, "a submission", hint)
             facts: Facts = {"summary": summary, "ask": ask is not None}
             await runner.log.append(attempt, Kind.WRITTEN, facts)
             await runner.drive(attempt)
-
-        return await self._continue(attempt, submit, ask=ask, on_progress=on_progress)
+            return await runner.result(attempt)
 
     async def land_edit(
         self, attempt: int, *, on_progress: OnProgress | None = None
@@ -162,11 +168,8 @@ class SelfEdit:
         Raises:
             EditError: no such attempt waits for approval.
         """
-
-        async def land(runner: Runner, waiting: History) -> None:
-            await self._answer(runner, waiting, True)
-
-        return await self._continue(attempt, land, on_progress=on_progress)
+        async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
+            return await self._answer(runner, waiting, True)
 
     async def drop_edit(
         self, attempt: int, reason: str = "", *, on_progress: OnProgress | None = None
@@ -176,15 +179,11 @@ class SelfEdit:
         Raises:
             EditError: the attempt does not wait for anything.
         """
-
-        async def drop(runner: Runner, waiting: History) -> None:
-            if decide(waiting) is Step.SUBMIT:
-                why = reason or "it was dropped"
-                await runner.call_off(attempt, RefusedBy.CANCELLED, why)
-            else:
-                await self._answer(runner, waiting, reason or False)
-
-        return await self._continue(attempt, drop, on_progress=on_progress)
+        async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
+            if decide(waiting) is not Step.SUBMIT:
+                return await self._answer(runner, waiting, reason or False)
+            await runner.call_off(attempt, RefusedBy.CANCELLED, reason or "it was dropped")
+            return await runner.result(attempt)
 
     async def context(self, task: str, max_tokens: int | None = None) -> Context:
         """Return all that an editor would be shown for a task: code, past attempts, lessons."""
@@ -260,21 +259,17 @@ class SelfEdit:
             settled.append((history, landed))
         return settled
 
-    async def _answer(self, runner: Runner, waiting: History, answer: bool | str) -> None:
+    async def _answer(self, runner: Runner, waiting: History, answer: bool | str) -> SelfEditResult:
         if decide(waiting) is not Step.APPROVE:
-            hint = f"show {waiting.id} says how it ended"
-            raise _not_waiting(waiting, "approval", hint)
+            raise _not_waiting(waiting, "approval", f"show {waiting.id} says how it ended")
         await runner.log.append(waiting.id, *answered(answer))
         await runner.drive(waiting.leader)
+        return await runner.result(waiting.leader)
 
-    async def _continue(
-        self,
-        attempt: int,
-        go_on: Callable[[Runner, History], Coroutine[object, object, None]],
-        *,
-        ask: Ask | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> SelfEditResult:
+    @asynccontextmanager
+    async def _taken_up(
+        self, attempt: int, ask: Ask | None, on_progress: OnProgress | None
+    ) -> AsyncIterator[tuple[Runner, History]]:
         """Take up an attempt that waited, in this process and no other."""
         history = await self._history(attempt)
         if not history.edit:
@@ -282,8 +277,7 @@ class SelfEdit:
         with self._claimed(history.edit):
             run = RunContext(self._restored(history), ask, self.limits, on_progress)
             runner = self._runner(run)
-            await go_on(runner, await runner.log.get(attempt))
-            return await runner.result(history.leader)
+            yield runner, await runner.log.get(attempt)
 
     async def _history(self, attempt: int) -> History:
         return History(await self.services.journal.events(attempt))
@@ -318,18 +312,6 @@ class SelfEdit:
                 hint="put the details into a file of the repository and name it in the task",
             )
         return Task(secrets.token_hex(8), words)
-
-    def _limits(self, tries: int | None, best_of: int | None) -> Limits:
-        limits = self.limits
-        asked = {
-            "tries": limits.tries if tries is None else tries,
-            "best_of": limits.best_of if best_of is None else best_of,
-        }
-        for name, most in _MOST.items():
-            if not 1 <= asked[name] <= most:
-                hint = f"{name} must be between 1 and {most}"
-                raise EditError(f"{name} is {asked[name]}", hint=hint)
-        return replace(limits, **asked)
 
 
 def _plan(editor: Editor, limits: Limits, *, ask: bool, dry_run: bool) -> Plan:

@@ -32,6 +32,7 @@ from self_coding.self_edit.history import (
 from self_coding.self_edit.lifecycle import Step, spent
 from self_coding.self_edit.ports import Services
 from self_coding.text import cut_middle
+from self_coding.values.attempts import Json
 from self_coding.values.edits import (
     Ask,
     Assignment,
@@ -105,22 +106,22 @@ class Steps:
         self._log = log
         self._changes: dict[tuple[str, str], Change] = {}
         self._steps: Mapping[Step, Callable[[History], Awaitable[StepResult]]] = {
-            Step.FAN_OUT: self._fan_out,
-            Step.ISOLATE: self._isolate,
-            Step.EDIT: self._edit,
-            Step.RECORD: self._record,
-            Step.JUDGE: self._judge,
-            Step.TEST: self._test,
-            Step.CHOOSE: self._choose,
-            Step.YIELD: self._yield,
-            Step.APPROVE: self._approve,
-            Step.HOLD: self._hold,
-            Step.INTEND: self._intend,
-            Step.SWAP: self._swap,
-            Step.SETTLE: self._settle,
-            Step.GIVE_UP: self._give_up,
-            Step.CLEAN: self._clean,
-            Step.REFLECT: self._reflect,
+            Step.FAN_OUT: self.fan_out,
+            Step.ISOLATE: self.isolate,
+            Step.EDIT: self.edit,
+            Step.RECORD: self.record,
+            Step.JUDGE: self.judge,
+            Step.TEST: self.test,
+            Step.CHOOSE: self.choose,
+            Step.YIELD: self.yield_,
+            Step.APPROVE: self.approve,
+            Step.HOLD: self.hold,
+            Step.INTEND: self.intend,
+            Step.SWAP: self.swap,
+            Step.SETTLE: self.settle,
+            Step.GIVE_UP: self.give_up,
+            Step.CLEAN: self.clean,
+            Step.REFLECT: self.reflect,
         }
 
     async def perform(
@@ -132,7 +133,7 @@ class Steps:
             SelfCodingError: a service could not do its work; the attempt itself may be fine.
         """
         if step is Step.NEXT_TRY:
-            return await self._next_try(attempt, siblings)
+            return await self.next_try(attempt, siblings)
         return await self._steps[step](attempt)
 
     def say(self, attempt: int, step: str, message: str = "") -> None:
@@ -174,7 +175,8 @@ class Steps:
             commit=attempt.text(Kind.LANDED, "new"),
         )
 
-    async def _fan_out(self, attempt: History) -> StepResult:
+    async def fan_out(self, attempt: History) -> StepResult:
+        """Begin the other attempts of the round."""
         task = Task(attempt.edit, attempt.task)
         plans = (
             replace(attempt.plan, leader=attempt.id, index=index)
@@ -182,13 +184,15 @@ class Steps:
         )
         return StepResult(Kind.SPREAD, {"attempts": [await self.begin(task, p) for p in plans]})
 
-    async def _isolate(self, attempt: History) -> StepResult:
+    async def isolate(self, attempt: History) -> StepResult:
+        """Make a worktree on main."""
         name = attempt.next_worktree
         worktree = await self._services.repository.isolate(name)
         place: Facts = {"path": str(worktree.path), "branch": worktree.branch}
         return StepResult(Kind.ISOLATED, {**place, "base": worktree.base, "name": name})
 
-    async def _edit(self, attempt: History) -> StepResult:
+    async def edit(self, attempt: History) -> StepResult:
+        """Have the editor make its edit, shown what is known about the task."""
         editor, limits = self._run.editor, self._run.limits
         if editor is None:
             reason = "its process died, and its editor cannot be had again"
@@ -252,7 +256,8 @@ class Steps:
             more={"ref": ref, "old": old, "new": new},
         )
 
-    async def _record(self, attempt: History) -> StepResult:
+    async def record(self, attempt: History) -> StepResult:
+        """Commit what the editor wrote onto the attempt's branch."""
         if bypass := await self._bypassed(attempt):
             return bypass
         message = views.commit_message(attempt)
@@ -274,7 +279,8 @@ class Steps:
         self._keep(change)
         return StepResult(Kind.EDITED, facts_of(edited))
 
-    async def _judge(self, attempt: History) -> StepResult:
+    async def judge(self, attempt: History) -> StepResult:
+        """Ask the policy of the base commit about the change."""
         services, change = self._services, await self._change(attempt)
         dead_end = await services.journal.dead_end(
             task=attempt.task, diff=change.diff, files=change.paths, at="edit"
@@ -295,14 +301,25 @@ class Steps:
         reason = "; ".join(verdict.reasons[:3])
         return refused(RefusedBy.POLICY, reason, more={"findings": findings})
 
-    async def _test(self, attempt: History) -> StepResult:
+    async def test(self, attempt: History) -> StepResult:
+        """Merge the change onto main, unseen, and run the gate on the result."""
         services, change = self._services, await self._change(attempt)
         candidate = await services.repository.candidate(change)
         # Looked at again: the editor may have left a process that moved main since.
         if bypass := await self._bypassed(attempt):
             return bypass
         if isinstance(candidate, Conflict):
-            return _conflicting(candidate)
+            conflicts: list[Json] = [
+                {"path": one.path, "message": one.message, "merged": cut_middle(one.merged, 4000)}
+                for one in candidate.files[:20]
+            ]
+            paths = [file.path for file in candidate.files]
+            return refused(
+                RefusedBy.CONFLICT,
+                f"it does not merge with main: {', '.join(paths[:5])}",
+                hint="another try starts from main as it is now",
+                more={"paths": [*paths], "conflicts": conflicts, "onto": candidate.onto},
+            )
         impact = await services.index.impact(paths=list(change.paths))
         report = await services.repository.test(candidate, first=impact.tests)
         tested = views.tested(report, candidate)
@@ -310,17 +327,20 @@ class Steps:
             return StepResult(Kind.TESTED, facts_of(tested))
         return refused(RefusedBy.GATE, views.why_red(tested), more=facts_of(tested))
 
-    async def _choose(self, attempt: History) -> StepResult:
+    async def choose(self, attempt: History) -> StepResult:
+        """Note that this is the smallest green one."""
         lines, files, _ = attempt.size
         facts: Facts = {"lines": lines, "files": files, "of": attempt.plan.best_of}
         return StepResult(Kind.CHOSEN, facts)
 
-    async def _yield(self, attempt: History) -> StepResult:
+    async def yield_(self, attempt: History) -> StepResult:
+        """End because another one was chosen, or the self-edit was called off."""
         if attempt.last == Kind.TESTED:
             return refused(RefusedBy.CHOICE, "it was green, and another attempt was chosen")
         return refused(RefusedBy.CANCELLED, "the self-edit was called off", final=True)
 
-    async def _approve(self, attempt: History) -> StepResult:
+    async def approve(self, attempt: History) -> StepResult:
+        """Ask whether to land."""
         change, ask = await self._change(attempt), self._run.ask
         assert ask is not None, "the runner waits when nobody can be asked"
         answer = ask(
@@ -337,14 +357,17 @@ class Steps:
         )
         return answered(await answer if inspect.isawaitable(answer) else answer)
 
-    async def _hold(self, attempt: History) -> StepResult:
+    async def hold(self, attempt: History) -> StepResult:
+        """End a dry run."""
         return StepResult(Kind.HELD, {"reason": "dry run"})
 
-    async def _intend(self, attempt: History) -> StepResult:
+    async def intend(self, attempt: History) -> StepResult:
+        """Store what is about to land: a landing must not be repeated."""
         assert attempt.candidate is not None, "only a tested candidate lands"
         return StepResult(Kind.LANDING, asdict(attempt.candidate))
 
-    async def _swap(self, attempt: History) -> StepResult:
+    async def swap(self, attempt: History) -> StepResult:
+        """Move main to the tested commit, and to nothing else."""
         if landed := await self._landed(attempt):  # before a crash, which kept it from being noted
             return landed
         assert attempt.candidate is not None, "an intent to land names its candidate"
@@ -353,7 +376,8 @@ class Steps:
         )
         return StepResult(Kind.MOVED if isinstance(done, Moved) else Kind.LANDED, asdict(done))
 
-    async def _settle(self, attempt: History) -> StepResult:
+    async def settle(self, attempt: History) -> StepResult:
+        """Find out whether main was moved before the attempt was stopped."""
         why = attempt.refusal
         return await self._landed(attempt) or refused(why.by, why.reason, final=True)
 
@@ -364,14 +388,15 @@ class Steps:
             return None
         return StepResult(Kind.LANDED, {"old": candidate.onto, "new": candidate.commit})
 
-    async def _give_up(self, attempt: History) -> StepResult:
+    async def give_up(self, attempt: History) -> StepResult:
+        """End because main keeps moving."""
         return refused(
             RefusedBy.MOVED,
             f"main moved {attempt.count(Kind.MOVED)} times while this was tested",
             hint="try again when fewer others are landing, or raise `moves`",
         )
 
-    async def _clean(self, attempt: History) -> StepResult:
+    async def clean(self, attempt: History) -> StepResult:
         """Give the worktrees back; their contents are kept under a ref."""
         release = self._services.repository.release
         for worktree in attempt.worktrees:
@@ -382,11 +407,12 @@ class Steps:
             await release(Worktree(path=Path(), branch="", base="", attempt=name))
         return StepResult(Kind.CLEANED, {})
 
-    async def _reflect(self, attempt: History) -> StepResult:
+    async def reflect(self, attempt: History) -> StepResult:
+        """Learn from how it went."""
         reflected = await reflect(self._services, attempt, await self.diff(attempt))
         return StepResult(Kind.REFLECTED, facts_of(reflected))
 
-    async def _next_try(self, attempt: History, siblings: Sequence[History]) -> StepResult:
+    async def next_try(self, attempt: History, siblings: Sequence[History]) -> StepResult:
         """Begin a new round, which is told how this one went."""
         round_ = sorted((attempt, *siblings), key=lambda one: one.id)
         plan = attempt.plan
@@ -443,24 +469,3 @@ def shown_facts(context: Context) -> Facts:
         warning=str(context.warning) if context.warning else "",
     )
     return facts_of(shown)
-
-
-def _conflicting(conflict: Conflict) -> StepResult:
-    paths = [file.path for file in conflict.files]
-    return refused(
-        RefusedBy.CONFLICT,
-        f"it does not merge with main: {', '.join(paths[:5])}",
-        hint="another try starts from main as it is now",
-        more={
-            "paths": list(paths),
-            "conflicts": [
-                {
-                    "path": file.path,
-                    "message": file.message,
-                    "merged": cut_middle(file.merged, 4000),
-                }
-                for file in conflict.files[:20]
-            ],
-            "onto": conflict.onto,
-        },
-    )

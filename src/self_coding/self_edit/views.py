@@ -49,7 +49,12 @@ def commit_message(attempt: History) -> str:
 
 def edited(change: Change, *, whole: bool) -> Edited:
     """Return what an event holds of a change; with `whole` even caches that it leaves out."""
-    left = [one for one in change.left_out if whole or not _is_cache(one.path)]
+
+    def is_cache(path: str) -> bool:
+        parts = path.rstrip("/").split("/")
+        return any(fnmatchcase(part, pattern) for part in parts for pattern in _CACHES)
+
+    left = [one for one in change.left_out if whole or not is_cache(one.path)]
     return Edited(
         base=change.base,
         head=change.head,
@@ -66,11 +71,6 @@ def left_out_line(change: Edited) -> str:
     named = change.left_out[:_LEFT_NAMED]
     more = _and_more(change.left_count - len(named))
     return f"left out: {', '.join(named)}{more}" if named else ""
-
-
-def _is_cache(path: str) -> bool:
-    parts = path.rstrip("/").split("/")
-    return any(fnmatchcase(part, pattern) for part in parts for pattern in _CACHES)
 
 
 def _and_more(count: int) -> str:
