@@ -24,9 +24,9 @@ from self_coding.errors import (
     ModelReplyError,
     ModelUnavailableError,
 )
+from self_coding.text import first_line
 
 if TYPE_CHECKING:
-    from pydantic_ai.agent import AgentRunResult
     from pydantic_ai.models import Model
     from pydantic_ai.output import OutputSpec
     from pydantic_ai.settings import ModelSettings
@@ -36,7 +36,7 @@ Opener = Callable[[], "AbstractAsyncContextManager[Model]"]
 
 _OLLAMA = "http://127.0.0.1:11434/v1"
 _RETRIES = 1  # a reply in the wrong form is asked for once more
-_UNKNOWN = (400, 404, 405, 415, 422, 501)  # how services say that they know no schemas
+_NO_SCHEMAS = (400, 404, 405, 415, 422, 501)  # how services say that they cannot constrain a reply
 _TEMPLATE = (
     "Reply with one JSON object and nothing else: the object itself, its fields filled in, that "
     "this JSON schema describes. Do not repeat the schema.\n\n{schema}"
@@ -102,7 +102,7 @@ class ChatModel(Protocol):
     """Anything that answers a message; foreign adapters need no more than this."""
 
     async def chat(self, *, message: str, context: str) -> HasContent:
-        """The reply to `message`; `context` says in what role to give it."""
+        """Return the reply to `message`; `context` says in what role to give it."""
 
 
 class TypedModel(ABC):
@@ -113,7 +113,7 @@ class TypedModel(ABC):
 
     @abstractmethod
     async def chat(self, *, message: str, context: str = "") -> Reply:
-        """The reply to `message` as text."""
+        """Return the reply to `message` as text."""
 
     @abstractmethod
     async def ask(
@@ -124,7 +124,7 @@ class TypedModel(ABC):
         context: str = "",
         check: Callable[[T], str] | None = None,
     ) -> Answer[T]:
-        """The reply to `message` as a value of type `form`.
+        """Return the reply to `message` as a value of type `form`.
 
         Args:
             message: what is asked.
@@ -166,7 +166,7 @@ class LanguageModel(TypedModel):
         self._opener = opener
 
     async def chat(self, *, message: str, context: str = "") -> Reply:
-        """The reply to `message` as text."""
+        """Return the reply to `message` as text."""
         value, usage = await self._run(message, context, str, str, None)
         return Reply(content=value, provider_used=self.name, usage=usage)
 
@@ -178,8 +178,8 @@ class LanguageModel(TypedModel):
         context: str = "",
         check: Callable[[T], str] | None = None,
     ) -> Answer[T]:
-        """The reply to `message` as a value of type `form`, as `TypedModel.ask` promises."""
-        await self._ready()
+        """Return the reply to `message` as a value of type `form`, as `TypedModel.ask` promises."""
+        await threads.in_thread(_load)
         from pydantic_ai import NativeOutput, PromptedOutput
 
         if self._constrained:
@@ -187,7 +187,7 @@ class LanguageModel(TypedModel):
             try:
                 value, usage = await self._run(message, context, form, native, check)
             except ModelUnavailableError as error:
-                if getattr(error.__cause__, "status_code", 0) not in _UNKNOWN:
+                if getattr(error.__cause__, "status_code", 0) not in _NO_SCHEMAS:
                     raise
                 self._constrained = False
             else:
@@ -195,10 +195,6 @@ class LanguageModel(TypedModel):
         prompted = PromptedOutput(form, template=_TEMPLATE)
         value, usage = await self._run(message, context, form, prompted, check)
         return Answer(value=value, provider_used=self.name, usage=usage)
-
-    async def _ready(self) -> None:
-        """Load the library, which takes seconds, without blocking the event loop."""
-        await threads.in_thread(_library, "pydantic_ai", "llm", "a language model")
 
     async def _run(
         self,
@@ -208,14 +204,31 @@ class LanguageModel(TypedModel):
         output: OutputSpec[T],
         check: Callable[[T], str] | None,
     ) -> tuple[T, Usage]:
-        """One run within the time limit, its errors in our words."""
-        await self._ready()
+        """Run the agent once within the time limit; its errors become ours."""
+        await threads.in_thread(_load)
+        from pydantic_ai import Agent, ModelRetry
         from pydantic_ai.exceptions import AgentRunError, UnexpectedModelBehavior, UserError
 
+        def validate(value: T) -> T:
+            if check is not None and (problem := check(value)):
+                raise ModelRetry(problem)
+            return value
+
+        settings: ModelSettings = {}
+        if self.max_tokens is not None:
+            settings["max_tokens"] = self.max_tokens
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.timeout), self._opener() as model:
-                result = await _agent_run(model, message, context, output, check, self.max_tokens)
+                agent = Agent(
+                    model,
+                    output_type=output,
+                    instructions=context or None,
+                    retries=_RETRIES,
+                    model_settings=settings,
+                )
+                agent.output_validator(validate)
+                result = await agent.run(message)
         except TimeoutError as error:
             raise ModelUnavailableError(
                 f"{self.name} gave no answer within {self.timeout:g} s",
@@ -227,11 +240,19 @@ class LanguageModel(TypedModel):
                 hint="try a larger model, or work without one",
             ) from error
         except (AgentRunError, UserError) as error:
+            reason = first_line(str(error), 300) or type(error).__name__
             raise ModelUnavailableError(
-                f"{self.name} does not answer: {_first_line(error)}",
+                f"{self.name} does not answer: {reason}",
                 hint="check the address, the model's name and the key",
             ) from error
-        return result.output, _usage(result, time.monotonic() - started)
+        usage = Usage(
+            input_tokens=result.usage.input_tokens,
+            output_tokens=result.usage.output_tokens,
+            requests=result.usage.requests,
+            cost=None if result.usage.cost is None else float(result.usage.cost),
+            seconds=time.monotonic() - started,
+        )
+        return result.output, usage
 
 
 def open_model(
@@ -242,7 +263,7 @@ def open_model(
     timeout: float = 120.0,
     max_tokens: int | None = None,
 ) -> LanguageModel:
-    """The model called `name`: "openai:NAME", "anthropic:NAME" or "ollama:NAME".
+    """Return the model called `name`: "openai:NAME", "anthropic:NAME" or "ollama:NAME".
 
     Args:
         name: provider and model; "openai:" stands for every service that speaks its protocol.
@@ -258,7 +279,7 @@ def open_model(
     provider, _, model = name.partition(":")
     if not model:
         raise ConfigError(
-            f"{name!r} names no model", hint='use "PROVIDER:NAME", such as "ollama:qwen3"'
+            f"{name!r} does not name a model", hint='use "PROVIDER:NAME", such as "ollama:qwen3"'
         )
     if provider == "anthropic":
         opener = _anthropic(model, base_url, api_key)
@@ -275,38 +296,8 @@ def open_model(
     )
 
 
-async def _agent_run(
-    model: Model,
-    message: str,
-    context: str,
-    output: OutputSpec[T],
-    check: Callable[[T], str] | None,
-    max_tokens: int | None,
-) -> AgentRunResult[T]:
-    from pydantic_ai import Agent, ModelRetry
-
-    settings: ModelSettings = {} if max_tokens is None else {"max_tokens": max_tokens}
-    agent = Agent(
-        model,
-        output_type=output,
-        instructions=context or None,
-        retries=_RETRIES,
-        model_settings=settings,
-    )
-    if check is not None:
-
-        @agent.output_validator
-        def _checked(value: T) -> T:
-            wrong = check(value)
-            if wrong:
-                raise ModelRetry(wrong)
-            return value
-
-    return await agent.run(message)
-
-
 def _openai(model: str, base_url: str | None, api_key: str | None) -> Opener:
-    _present("openai", "llm")
+    _require("openai", "llm")
     # A local server needs no key, but the client insists on one.
     key = api_key or ("none" if base_url else None)
 
@@ -327,7 +318,7 @@ def _openai(model: str, base_url: str | None, api_key: str | None) -> Opener:
 
 
 def _anthropic(model: str, base_url: str | None, api_key: str | None) -> Opener:
-    _present("anthropic", "anthropic")
+    _require("anthropic", "anthropic")
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Model]:
@@ -341,32 +332,17 @@ def _anthropic(model: str, base_url: str | None, api_key: str | None) -> Opener:
     return opened
 
 
-def _present(module: str, extra: str) -> None:
+def _require(module: str, extra: str) -> None:
     """Refuse early, without loading anything, when the extra is missing."""
     from importlib.util import find_spec
 
-    for name in (module, "pydantic_ai"):
-        if find_spec(name) is None:
-            raise MissingExtraError(extra, f"the {module} client")
+    if find_spec(module) is None or find_spec("pydantic_ai") is None:
+        raise MissingExtraError(extra, f"the {module} client")
 
 
-def _library(module: str, extra: str, feature: str) -> None:
+def _load() -> None:
+    """Load the library, which takes seconds: in a thread, so that the event loop goes on."""
     try:
-        import_module(module)
+        import_module("pydantic_ai")
     except ImportError as error:
-        raise MissingExtraError(extra, feature) from error
-
-
-def _usage(result: AgentRunResult[T], seconds: float) -> Usage:
-    used = result.usage
-    return Usage(
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
-        requests=used.requests,
-        cost=None if used.cost is None else float(used.cost),
-        seconds=seconds,
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300] or type(error).__name__
+        raise MissingExtraError("llm", "a language model") from error
