@@ -10,15 +10,15 @@ at the right moment) is the gate's work.
     subject, framework, commands     rules for the code, the plugins, and what runs the tests
     syntax                  the vocabulary for syntax trees that all of them share
 
-A new rule is a generator of findings in one of the rule modules, or a module of its own that is
-called here; a change that it refuses goes to `tests/cheats`, and its name into `integrity.md`.
+A new rule is a generator of findings, called in `audit` below; a change that it refuses goes to
+`tests/cheats`, and its name into `docs/explanation/integrity.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from self_coding.audit.commands import audit_commands
+from self_coding.audit.commands import audit_commands, audit_pipelines, audit_settings
 from self_coding.audit.files import (
     SETTING_FILES,
     Contents,
@@ -31,8 +31,8 @@ from self_coding.audit.files import (
     read_toml,
 )
 from self_coding.audit.framework import audit_framework
-from self_coding.audit.subject import audit_subject
-from self_coding.audit.tests import audit_tests, read_side
+from self_coding.audit.subject import audit_detection, audit_exchanged, audit_replacing
+from self_coding.audit.tests import audit_data, audit_tests, audit_unreadable, read_side
 from self_coding.values.verdicts import Finding
 
 __all__ = [
@@ -65,8 +65,14 @@ def audit(
     old, new = read_side(files, new=False), read_side(files, new=True)
     findings = {
         *audit_tests(files, old, new, strict=strict),
-        *audit_subject(files, old, new),
+        *audit_unreadable(files, old, new),
+        *audit_data(files, strict=strict),
+        *audit_detection(files),
+        *audit_exchanged(files, old, new),
+        *audit_replacing(files),
         *audit_framework(files),
+        *audit_settings(files),
         *audit_commands(files),
+        *audit_pipelines(files),
     }
     return tuple(sorted(findings, key=lambda f: (f.path, f.line, f.rule, f.message)))

@@ -92,29 +92,32 @@ _TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.
 _PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
 
-def audit_commands(files: Files) -> Iterator[Finding]:
-    """Yield every way in which tests are run less, their failure is not reported, or a pipeline
-    gains a power."""
-    if files.of(Kind.SETTING):
-        path = files.new_settings.path or files.settings.path
-        for rule, message in _settings(files.settings, files.new_settings):
-            yield finding(rule, path, 0, message)
-    for file in files.changed:
-        if file.kind not in {Kind.PROSE, Kind.DATA}:
-            yield from _lines(file)
-        if file.kind is Kind.SETTING:
-            yield from _project(file)
-    runners = files.of(Kind.COMMAND, Kind.SETTING)
-    if not any(_test_lines(file.new) for file in runners):
-        for file in runners:
-            for number, line in _test_lines(file.old)[:1]:
-                yield file.finding(
-                    "test-command-removed", number, f"no test command is left of {quote(line)}"
-                )
-    yield from _pipelines([file for file in files.changed if _PIPELINE.fullmatch(file.path)])
-
-
-# Settings of pytest and of the project
+def audit_settings(files: Files) -> Iterator[Finding]:
+    """Yield every way in which the settings of tests run less, or forgive more."""
+    changed = files.of(Kind.SETTING)
+    old, new = files.settings, files.new_settings
+    narrowed = (("collection-narrowed", message) for message in _collection(old, new))
+    for rule, message in (*_settings(old, new), *narrowed) if changed else ():
+        yield finding(rule, new.path or old.path, 0, message)
+    for file in changed:
+        bounds: list[float] = []
+        plugins: list[set[str]] = []  # of pytest, that the project gives itself
+        for text in (file.old or "", file.new or ""):
+            bound = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?(\d+(?:\.\d+)?)", text)
+            bounds.append(float(bound[1]) if bound else 0)
+            if file.name.endswith(".toml"):
+                node: object = read_toml(text)
+                for key in ("project", "entry-points", "pytest11"):
+                    node = node.get(key) if isinstance(node, dict) else None
+                plugins.append(set(node) if isinstance(node, dict) else set())
+            else:
+                points = read_ini(text).get("options.entry_points", {})
+                plugins.append(set(points.get("pytest11", "").split()))
+        if file.new is not None and bounds[1] < bounds[0]:
+            message = f"coverage fail_under falls from {bounds[0]:g} to {bounds[1]:g}"
+            yield file.finding("coverage-lowered", 0, message)
+        for name in sorted(plugins[1] - plugins[0]):
+            yield file.finding("plugin-added", 0, f"adds the pytest11 entry point {name}")
 
 
 def options(text: str) -> list[str]:
@@ -150,8 +153,6 @@ def _settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     for option in had:
         if _STRICT.fullmatch(option) and not _is_kept(option, has, new):
             yield "strictness-lowered", f"addopts loses {option!r}"
-    for message in _collection(old, new):
-        yield "collection-narrowed", message
     if old.is_on("xfail_strict") and not new.is_on("xfail_strict"):
         yield "strictness-lowered", "xfail_strict is no longer on"
     before, after = old.lines("filterwarnings"), new.lines("filterwarnings")
@@ -163,6 +164,26 @@ def _settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
         gained = sorted(set(new.lines(name)) - set(old.lines(name)))
         if gained:
             yield "plugin-added", f"{name} gains {', '.join(gained)}"
+
+
+def _collection(old: Settings, new: Settings) -> Iterator[str]:
+    """Yield what tests are no longer looked for in."""
+    old_roots, roots = (
+        {root.strip("./") or "." for root in settings.words("testpaths")} for settings in (old, new)
+    )
+    lost = sorted(old_roots - roots)
+    if roots and not all(any(r == "." or root.startswith(f"{r}/") for r in roots) for root in lost):
+        yield f"testpaths no longer contains {', '.join(lost)}"
+    usual = {"tests", "test", ".", "src"} & {root.rpartition("/")[2] for root in roots}
+    if roots and not old_roots and not usual:
+        yield f"testpaths is set to {' '.join(sorted(roots))}"
+    for name in ("python_files", "python_classes", "python_functions"):
+        lost = sorted(set(old.patterns(name)) - set(new.patterns(name)))
+        if lost and not {"*", "*.py"} & set(new.patterns(name)):
+            yield f"{name} no longer contains {', '.join(lost)}"
+    gained = sorted(set(new.words("norecursedirs")) - set(old.words("norecursedirs")))
+    if any("test" in folder.lower() or folder in {"*", "unit", "src"} for folder in gained):
+        yield f"norecursedirs gains {', '.join(gained)}"
 
 
 def _is_kept(option: str, has: list[str], settings: Settings) -> bool:
@@ -177,49 +198,17 @@ def _is_kept(option: str, has: list[str], settings: Settings) -> bool:
     return errors or option in has
 
 
-def _collection(old: Settings, new: Settings) -> Iterator[str]:
-    """Yield what is no longer looked for."""
-    old_roots, roots = (
-        {root.strip("./") or "." for root in settings.words("testpaths")} for settings in (old, new)
-    )
-    lost = sorted(old_roots - roots)
-    if roots and not all(any(r == "." or root.startswith(f"{r}/") for r in roots) for root in lost):
-        yield f"testpaths no longer contains {', '.join(lost)}"
-    usual = {"tests", "test", ".", "src"} & {root.rpartition("/")[2] for root in roots}
-    if roots and not old_roots and not usual:
-        yield f"testpaths is set to {' '.join(sorted(roots))}"
-    for name in ("python_files", "python_classes", "python_functions"):
-        before, after = set(old.patterns(name)), set(new.patterns(name))
-        if before - after and not after & {"*", "*.py"}:
-            yield f"{name} no longer contains {', '.join(sorted(before - after))}"
-    gained = sorted(set(new.words("norecursedirs")) - set(old.words("norecursedirs")))
-    if any("test" in folder.lower() or folder in {"*", "unit", "src"} for folder in gained):
-        yield f"norecursedirs gains {', '.join(gained)}"
-
-
-def _project(file: File) -> Iterator[Finding]:
-    """Yield a lower bound of coverage, and plugins of pytest that the project gives itself."""
-    bounds: list[float] = []
-    plugins: list[set[str]] = []
-    for text in (file.old or "", file.new or ""):
-        bound = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?([\d.]+)", text)
-        bounds.append(float(bound[1]) if bound else 0)
-        if file.name.endswith(".toml"):
-            node: object = read_toml(text)
-            for key in ("project", "entry-points", "pytest11"):
-                node = node.get(key) if isinstance(node, dict) else None
-            plugins.append(set(node) if isinstance(node, dict) else set())
-        else:
-            points = read_ini(text).get("options.entry_points", {})
-            plugins.append(set(points.get("pytest11", "").split()))
-    if file.new is not None and bounds[1] < bounds[0]:
-        message = f"coverage fail_under falls from {bounds[0]:g} to {bounds[1]:g}"
-        yield file.finding("coverage-lowered", 0, message)
-    for name in sorted(plugins[1] - plugins[0]):
-        yield file.finding("plugin-added", 0, f"adds the pytest11 entry point {name}")
-
-
-# Commands
+def audit_commands(files: Files) -> Iterator[Finding]:
+    """Yield lines that change the environment of test runs, hide a failure, or run less."""
+    runners = files.of(Kind.COMMAND, Kind.SETTING)
+    if not any(_test_lines(file.new) for file in runners):
+        for file in runners:
+            for number, line in _test_lines(file.old)[:1]:
+                message = f"no test command is left of {quote(line)}"
+                yield file.finding("test-command-removed", number, message)
+    for file in files.changed:
+        if file.kind not in {Kind.PROSE, Kind.DATA}:
+            yield from _lines(file)
 
 
 def _lines(file: File) -> Iterator[Finding]:
@@ -302,11 +291,9 @@ def _test_lines(text: str | None) -> list[tuple[int, str]]:
     ]
 
 
-# Pipelines, which run with the project's keys, and commit hooks, on people's machines
-
-
-def _pipelines(changed: list[File]) -> Iterator[Finding]:
-    """Yield every power that the changed pipelines gain, and each that is triggered by less."""
+def audit_pipelines(files: Files) -> Iterator[Finding]:
+    """Yield every power that pipelines and commit hooks gain, and what triggers them no more."""
+    changed = [file for file in files.changed if _PIPELINE.fullmatch(file.path)]
     known = "\n".join(_live(file.old) for file in changed)  # one may have moved to another file
     for power, pattern in _POWERS:
         had = {" ".join(match[0].split()) for match in re.finditer(pattern, known)}
@@ -326,20 +313,15 @@ def _pipelines(changed: list[File]) -> Iterator[Finding]:
         if now_bounds < bounds:
             message = "no longer limits itself by `permissions`"
             yield file.finding("pipeline-power", 0, message)
-        was, now = _triggers(file.old), _triggers(file.new)
+        # what triggers it: the part under `on`, or all of it in the formats without one
+        codes = (re.sub(r"(?m)(?:^|[^\S\n])#.*", "", text) for text in (file.old, file.new))
+        was, now = ((_TRIGGERS.search(code) or [code])[0] for code in codes)
         if _EVENTS.search(was) and not _EVENTS.search(now):
             message = "is no longer triggered by a push or a pull request"
             yield file.finding("pipeline-off", 0, message)
         elif len(_FILTERS.findall(now)) > len(_FILTERS.findall(was)):
             message = "is triggered by less than before"
             yield file.finding("pipeline-off", 0, message)
-
-
-def _triggers(text: str) -> str:
-    """Return what triggers a pipeline: the part under `on`, or all in the formats without one."""
-    code = "\n".join(re.sub(r"(?:^|\s)#.*", "", line) for line in text.split("\n"))
-    triggers = _TRIGGERS.search(code)
-    return triggers[0] if triggers else code
 
 
 def _live(text: str | None) -> str:

@@ -100,8 +100,8 @@ def audit_framework(files: Files) -> Iterator[Finding]:
             yield file.finding("module-shadowed", 0, f"shadows the module {module!r}")
         tree = file.tree
         if tree is not None:
-            parts = (_hooks, _fixtures, _plugins, _exits, _patches)
-            for node, rule, message in (new for part in parts for new in part(file, tree)):
+            rules = (hooks, fixtures, plugins, exits, patches)
+            for node, rule, message in (new for find in rules for new in find(file, tree)):
                 if not file.had(node):
                     yield file.finding(rule, node, message)
 
@@ -110,7 +110,7 @@ _New = Iterator[tuple[ast.AST, str, str]]
 """Nodes that a rule refuses where they are new, each with the rule and a message."""
 
 
-def _hooks(file: File, tree: ast.Module) -> _New:
+def hooks(file: File, tree: ast.Module) -> _New:
     """Yield hooks that decide, however they come to their name."""
     hidden = file.kind is not Kind.SOURCE or "pytest" in (file.new or "")
     for node in ast.walk(tree):
@@ -141,7 +141,7 @@ def _bindings(node: ast.AST) -> Iterator[str]:
             yield from strings(keys)
 
 
-def _fixtures(file: File, tree: ast.Module) -> _New:
+def fixtures(file: File, tree: ast.Module) -> _New:
     """Yield fixtures that every test uses unasked, and that replace code or skip."""
     marks = {id(mark) for node in ast.walk(tree) for mark in getattr(node, "decorator_list", ())}
     for node in ast.walk(tree):
@@ -162,7 +162,7 @@ def _fixtures(file: File, tree: ast.Module) -> _New:
                 yield node, "autouse-patch", f"{quote(node)} makes a fixture that every test uses"
 
 
-def _plugins(file: File, tree: ast.Module) -> _New:
+def plugins(file: File, tree: ast.Module) -> _New:
     """Yield what is collected or loaded besides, and uses of the plugin manager but to ask."""
     asked = {
         id(node.value)
@@ -188,7 +188,7 @@ def _plugins(file: File, tree: ast.Module) -> _New:
             yield from () if id(node) in asked else [(node, "plugin-added", f"uses {quote(node)}")]
 
 
-def _exits(file: File, tree: ast.Module) -> _New:
+def exits(file: File, tree: ast.Module) -> _New:
     """Yield ways out of the process with a status of one's own choice."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and file.kind is Kind.SUPPORT:
@@ -212,7 +212,7 @@ def _exits(file: File, tree: ast.Module) -> _New:
                 yield node, "exit-forced", f"{quote(node)} {where}"
 
 
-def _patches(file: File, tree: ast.Module) -> _New:
+def patches(file: File, tree: ast.Module) -> _New:
     """Yield assignments into pytest, unittest, builtins or the interpreter's exit."""
     names = imports(tree)
     for node in ast.walk(tree):

@@ -11,6 +11,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from self_coding.audit.syntax import (
@@ -86,9 +87,7 @@ def _test_marks(test: Test, module: Module) -> Iterator[Mark]:
     for node in walk_own(test.node):
         called = isinstance(node, ast.Call) and dotted(node.func) in _CALLS
         raised = isinstance(node, ast.Raise) and "SkipTest" in unparse(node)
-        if not (called or raised) or node in decorators:
-            continue
-        if _may_be_reached(test.node, node, module):
+        if (called or raised) and node not in decorators and _is_reached(node, test, module):
             yield from _mark(node)
 
 
@@ -131,11 +130,7 @@ def _marks_in(decorator: ast.expr, module: Module) -> Iterator[Mark]:
             value = module.value(node.id) if isinstance(node, ast.Name) else None
             if value is not None and value is not decorator and node is decorator:
                 yield from _marks_in(value, module)
-            elif id(node) not in functions and name_of(node) in {
-                "skip",
-                "xfail",
-                "expectedFailure",
-            }:
+            elif name_of(node) in _BARE and id(node) not in functions:
                 yield from _mark(node)
 
 
@@ -148,9 +143,9 @@ def _mark(node: ast.AST) -> Iterator[Mark]:
             yield _SKIPS[name], node.lineno, unparse(node)
 
 
-def _may_be_reached(function: ast.AST, node: ast.AST, module: Module) -> bool:
+def _is_reached(node: ast.AST, test: Test, module: Module) -> bool:
     """Return whether a statement may run, as far as the `if` or `except` around it tells."""
-    for outer in enclosing(function, node):
+    for outer in enclosing(test.node, node):
         if isinstance(outer, ast.If):
             return _may_hold(outer.test, module)
         if isinstance(outer, ast.ExceptHandler):
@@ -169,7 +164,7 @@ def _may_hold(condition: ast.expr, module: Module) -> bool:
     return value is None or bool(value[0])
 
 
-def evaluate(  # noqa: PLR0911 - one return per shape
+def evaluate(  # noqa: PLR0911, PLR0912 - one return per shape
     node: ast.expr, module: Module, depth: int = 0
 ) -> tuple[object] | None:
     """Return the value of a condition on Linux with this interpreter, in a 1-tuple; None: it is
@@ -196,53 +191,41 @@ def evaluate(  # noqa: PLR0911 - one return per shape
             except TypeError:
                 return None
         case ast.Subscript(value=sequence, slice=part):
-            return _part_of(evaluate(sequence, module, depth), part)
+            value = evaluate(sequence, module, depth)
+            head = part.upper if isinstance(part, ast.Slice) and not part.lower else None
+            at = constant(head or part)
+            if value and at and isinstance(value[0], tuple | str) and isinstance(at[0], int):
+                with suppress(IndexError):
+                    return (value[0][: at[0]] if head else value[0][at[0]],)
         case ast.Call(func=ast.Attribute(value=text, attr="startswith"), args=[start]):
-            one, two = evaluate(text, module, depth), evaluate(start, module, depth)
-            return (str(one[0]).startswith(str(two[0])),) if one and two else None
+            match evaluate(text, module, depth), evaluate(start, module, depth):
+                case (str(whole),), (str(prefix),):
+                    return (whole.startswith(prefix),)
         case ast.Call(func=function, args=[]):
             return _FACTS.get(f"{dotted(function)}()")
         case ast.Attribute() | ast.Name():
-            fact = _FACTS.get(dotted(node)) or _fact_by_name(name_of(node))
-            if fact is None and isinstance(node, ast.Name) and depth < 5:
-                return _named(node.id, module, depth)
-            return fact
+            return _named(node, module, depth)
     return None
 
 
-def _part_of(value: tuple[object] | None, part: ast.expr) -> tuple[object] | None:
-    if value is None or not isinstance(value[0], tuple | str):
-        return None
-    bound = part.upper if isinstance(part, ast.Slice) and not part.lower else part
-    at = constant(bound) if bound else None
-    if at is None or not isinstance(at[0], int):
-        return None
-    try:
-        return (value[0][: at[0]] if isinstance(part, ast.Slice) else value[0][at[0]],)
-    except IndexError:
-        return None
-
-
-def _fact_by_name(name: str) -> tuple[object] | None:
-    """Return what a constant's name tells: `IS_WINDOWS`, `PY2`, `PYPY` are false here, `PY3` is
-    true."""
+def _named(node: ast.expr, module: Module, depth: int) -> tuple[object] | None:
+    """Return what a name stands for: a fact, what it tells by itself, or its module's value."""
+    name = name_of(node)
+    if dotted(node) in _FACTS:
+        return _FACTS[dotted(node)]
     if re.search(r"(?i)windows|is_?win|darwin|mac_?os|is_?mac|pypy|py2|python2|jython", name):
         return (False,)
-    return (True,) if re.search(r"(?i)py3$|python3|is_?linux|posix|cpython", name) else None
-
-
-def _named(name: str, module: Module, depth: int) -> tuple[object] | None:
-    """Return the value of a name of the module; of one that an import decides, anything."""
-    for node in module.tree.body:
-        if isinstance(node, ast.Try) and any(
-            isinstance(statement, ast.Import | ast.ImportFrom) for statement in node.body
+    if re.search(r"(?i)py3$|python3|is_?linux|posix|cpython", name):
+        return (True,)
+    if isinstance(node, ast.Attribute) or depth >= 5:
+        return None
+    for block in module.tree.body:
+        if isinstance(block, ast.Try) and any(
+            isinstance(statement, ast.Import | ast.ImportFrom) for statement in block.body
         ):
-            bound = {
-                n.id if isinstance(n, ast.Name) else (n.asname or n.name)
-                for n in ast.walk(node)
-                if isinstance(n, ast.Name | ast.alias)
-            }
-            if name in bound:
-                return (object(),)  # the module is there: `X is None` is false, `X` is true
+            for n in ast.walk(block):
+                bound = (n.asname or n.name) if isinstance(n, ast.alias) else name_of(n)
+                if bound == name and not isinstance(n, ast.Attribute):
+                    return (object(),)  # the import works here: `X is None` is false, `X` is true
     value = module.value(name)
     return None if value is None else evaluate(value, module, depth + 1)

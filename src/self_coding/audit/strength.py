@@ -126,8 +126,14 @@ def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return 
             return any(map(cannot_fail, values)) or _has_complement(values)
         case ast.BoolOp(values=values):
             return all(map(cannot_fail, values))
-        case ast.Compare(ops=[op]):
-            return _is_always_true(test.left, op, test.comparators[0])
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            if ast.dump(left) == ast.dump(right) and not any(calls(left)):
+                return isinstance(op, ast.Eq | ast.Is | ast.LtE | ast.GtE | ast.In)
+            if isinstance(left, ast.Call) and name_of(left.func) == "len":
+                bound = number(right)
+                below = isinstance(op, ast.Gt) and bound is not None and bound < 0
+                return below or (isinstance(op, ast.GtE) and bound is not None and bound <= 0)
+            return name_of(right) == "ANY" and isinstance(op, ast.Eq)
         case ast.Call(func=ast.Name(id="isinstance"), args=[_, ast.Name(id="object")]):
             return True
         case ast.Call(func=ast.Name(id="bool" | "any" | "all"), args=[inner]):
@@ -137,17 +143,6 @@ def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return 
         case ast.Call(func=ast.Name(id="id" | "type")):
             return True
     return False
-
-
-def _is_always_true(left: ast.expr, op: ast.cmpop, right: ast.expr) -> bool:
-    if ast.dump(left) == ast.dump(right) and not any(calls(left)):
-        return isinstance(op, ast.Eq | ast.Is | ast.LtE | ast.GtE | ast.In)
-    if isinstance(left, ast.Call) and name_of(left.func) == "len":
-        bound = number(right)
-        if bound is None:
-            return False
-        return bound <= 0 if isinstance(op, ast.GtE) else isinstance(op, ast.Gt) and bound < 0
-    return name_of(right) == "ANY" and isinstance(op, ast.Eq)
 
 
 def _has_complement(values: list[ast.expr]) -> bool:

@@ -20,7 +20,6 @@ from self_coding.audit.syntax import (
     assigned,
     calls,
     dotted,
-    finding,
     imports,
     name_of,
     parse,
@@ -62,89 +61,79 @@ _SET_UP = re.compile(r"set_?up", re.IGNORECASE)
 _TEAR_DOWN = re.compile(r"tear_?down", re.IGNORECASE)
 
 
-def audit_subject(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
-    """Yield every sign that code under test knows that it is tested, or is not what is tested."""
+def audit_detection(files: Files) -> Iterator[Finding]:
+    """Yield every sign that code knows that it is tested, equals everything, or hides its text."""
     for file in files.changed:
-        if file.new is None:
-            continue
-        binary = "\0" in file.new or re.search("[\udc80-\udcff]", file.new)
+        binary = re.search("[\0\udc80-\udcff]", file.new or "")
         for number, line in () if binary else file.added_lines:
             if _HIDDEN.search(line):
                 message = "holds characters that reorder or hide text"
                 yield file.finding("hidden-characters", number, message)
                 break
-        if file.kind is Kind.SOURCE and file.path != "setup.py":
-            yield from _looks_for_tests(file)
-            yield from _always_equal(file)
-        if file.tree is not None:
-            yield from _changed_by_tests(file, file.tree)
-        if file.kind is Kind.TEST and file.path in old and file.path in new:
-            yield from _exchanged(old[file.path], new[file.path])
-
-
-def _looks_for_tests(file: File) -> Iterator[Finding]:
-    framed = _FRAMES.search(file.new or "")
-    for number, line in file.added_lines:
-        code = _JOINED.sub("", line.split(" #")[0])
-        if code.lstrip().startswith("#"):
+        if file.new is None or file.kind is not Kind.SOURCE or file.path == "setup.py":
             continue
-        if _ENVIRONMENT.search(code) or _LOADED.search(code) or (framed and _CALLER.search(code)):
-            message = f"looks for the test run: {quote(code)}"
-            yield file.finding("test-detected", number, message)
-    old = {name for _, name in _imported_modules(parse(file.old))}
-    for node, name in _imported_modules(parse(file.new)):
-        if name.split(".")[0] in {"pytest", "_pytest"} and name not in old:
-            yield file.finding("test-detected", node, f"imports {name}")
+        framed = _FRAMES.search(file.new)
+        for number, line in file.added_lines:
+            code = _JOINED.sub("", line.split(" #")[0])
+            looks = _ENVIRONMENT.search(code) or _LOADED.search(code)
+            if (looks or (framed and _CALLER.search(code))) and not code.lstrip().startswith("#"):
+                message = f"looks for the test run: {quote(code)}"
+                yield file.finding("test-detected", number, message)
+        old, new = _test_imports(parse(file.old)), _test_imports(file.tree)
+        for name in new.keys() - old.keys():
+            yield file.finding("test-detected", new[name], f"imports {name}")
+        for owner in (node for node in walk(file.tree) if isinstance(node, ast.ClassDef)):
+            for part in () if file.had(owner) else owner.body:
+                names, results = set(), []
+                if isinstance(part, ast.FunctionDef):
+                    names = {part.name}
+                    results = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
+                elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda):
+                    names, results = set(map(name_of, part.targets)), [part.value.body]
+                always = bool(results) and all(r is not None and cannot_fail(r) for r in results)
+                if names & {"__eq__", "__contains__"} and always and not file.had(part):
+                    message = f"a {owner.name} equals or contains everything"
+                    yield file.finding("equality-always-true", part, message)
 
 
-def _imported_modules(tree: ast.Module | None) -> Iterator[tuple[ast.stmt, str]]:
+def _test_imports(tree: ast.Module | None) -> dict[str, ast.AST]:
+    """Return the modules of pytest that are imported."""
+    modules: dict[str, ast.AST] = {}
     for node in walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names)
+            modules |= {alias.name: node for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node, node.module
-
-
-def _always_equal(file: File) -> Iterator[Finding]:
-    """Yield comparisons that are true of everything."""
-    for node in walk(parse(file.new)):
-        if not isinstance(node, ast.ClassDef) or file.had(node):
-            continue
-        for part in node.body:
-            names, results = set(), []
-            if isinstance(part, ast.FunctionDef):
-                names = {part.name}
-                results = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
-            elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda):
-                names, results = set(map(name_of, part.targets)), [part.value.body]
-            always = bool(results) and all(r is not None and cannot_fail(r) for r in results)
-            if names & {"__eq__", "__contains__"} and always and not file.had(part):
-                message = f"a {node.name} equals or contains everything"
-                yield file.finding("equality-always-true", part, message)
+            modules[node.module] = node
+    return {name: node for name, node in modules.items() if re.match(r"_?pytest(?:\.|$)", name)}
 
 
 # What a test module judges now, and did not before
 
 
-def _exchanged(old: Module, new: Module) -> Iterator[Finding]:
+def audit_exchanged(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
     """Yield what the tests of a module judge in the place of something else."""
-    asserted = {
-        node.id
-        for test in old.tests
-        for claim in test.live
-        for node in ast.walk(claim.node)
-        if isinstance(node, ast.Name)
-    }
-    old_code, new_code = _from_code(old.tree), _from_code(new.tree)
-    own, old_own = _defined(new.tree), _defined(old.tree)
-    for name in sorted(asserted & old_code.keys() & own.keys() - new_code.keys() - old_own.keys()):
-        message = f"{name} came from {old_code[name]} and is now defined by the tests"
-        yield finding("subject-replaced", new.path, own[name], message)
-    yield from _rebound(old, new, {*new_code, *asserted})
-    for test in new.by_name.values():
-        was = old.by_name.get(test.name)
-        if was is not None and test.collected and was.source != test.source:
-            yield from _mocked(was, test)
+    for file in files.of(Kind.TEST):
+        before, after = old.get(file.path), new.get(file.path)
+        if before is None or after is None:
+            continue
+        asserted = {
+            node.id
+            for test in before.tests
+            for claim in test.live
+            for node in ast.walk(claim.node)
+            if isinstance(node, ast.Name)
+        }
+        code, new_code = _from_code(before.tree), _from_code(after.tree)
+        own = _defined(after.tree)
+        replaced = asserted & code.keys() & own.keys() - new_code.keys()
+        for name in replaced - _defined(before.tree).keys():
+            message = f"{name} came from {code[name]} and is now defined by the tests"
+            yield file.finding("subject-replaced", own[name], message)
+        yield from _rebound(file, before, after, {*new_code, *asserted})
+        for test in after.by_name.values():
+            was = before.by_name.get(test.name)
+            if was is not None and test.collected and not was.is_same(test):
+                yield from _mocked(was, test)
 
 
 def _from_code(tree: ast.Module) -> dict[str, str]:
@@ -169,7 +158,7 @@ def _defined(tree: ast.Module) -> dict[str, ast.AST]:
     return names
 
 
-def _rebound(old: Module, new: Module, subjects: set[str]) -> Iterator[Finding]:
+def _rebound(file: File, old: Module, new: Module, subjects: set[str]) -> Iterator[Finding]:
     """Yield `module.function = ...` and tests taken away at the top level of a test module."""
     before = {unparse(node) for node in old.tree.body}
     tests = {
@@ -184,13 +173,13 @@ def _rebound(old: Module, new: Module, subjects: set[str]) -> Iterator[Finding]:
             for target in node.targets:
                 if isinstance(target, ast.Name) and target.id in tests:
                     message = f"{target.id} is bound to something else"
-                    yield finding("test-uncollected", new.path, node, message)
+                    yield file.finding("test-uncollected", node, message)
                 if isinstance(target, ast.Attribute) and dotted(target).split(".")[0] in subjects:
                     message = f"{quote(node)} replaces what is tested"
-                    yield finding("subject-replaced", new.path, node, message)
+                    yield file.finding("subject-replaced", node, message)
         elif re.match(r"(?:del\b|globals\(\)|vars\(\)|locals\(\)).*test", unparse(node)):
             message = f"{quote(node)} removes tests"
-            yield finding("test-uncollected", new.path, node, message)
+            yield file.finding("test-uncollected", node, message)
 
 
 def _mocked(old: Test, new: Test) -> Iterator[Finding]:
@@ -231,35 +220,39 @@ class _Write:
     value: ast.expr | None
 
 
-def _changed_by_tests(file: File, tree: ast.Module) -> Iterator[Finding]:
+def audit_replacing(files: Files) -> Iterator[Finding]:
     """Yield every new way in which code changes what all tests judge."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
-    tests = [function for function in functions if function.name.startswith("test")]
-    called = {name_of(call.func) for test in tests for call in calls(test)}
-    kept = {
-        (unparse(target), unparse(node.value))
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-    }
-    restored = {
-        unparse(write.target)
-        for function in functions
-        if _TEAR_DOWN.match(function.name)
-        for write in _writes(walk_own(function, classes=True))
-        if isinstance(write.value, ast.Constant)
-        or (write.value and (unparse(write.value), unparse(write.target)) in kept)
-    }
-    names = imports(tree)
-    for node in (tree, *functions):
-        scope = _Scope(node, {} if node in tests else names, called, restored)
-        for write in scope.writes:
-            part = write.target.attr if isinstance(write.target, ast.Attribute) else ""
-            of_run = part in _RUN_PARTS and dotted(write.target).split(".")[0] in _RUN
-            replaces = file.is_beside_tests and scope.replaces(write)
-            if (part == "__code__" or of_run or replaces) and not file.had(write.by):
-                message = f"{quote(write.by)} replaces what is tested"
-                yield file.finding("subject-replaced", write.by, message)
+    for file in files.changed:
+        tree = file.tree
+        if tree is None:
+            continue
+        functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+        tests = [function for function in functions if function.name.startswith("test")]
+        called = {name_of(call.func) for test in tests for call in calls(test)}
+        kept = {
+            (unparse(target), unparse(node.value))
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+        }
+        restored = {
+            unparse(write.target)
+            for function in functions
+            if _TEAR_DOWN.match(function.name)
+            for write in _writes(walk_own(function, classes=True))
+            if isinstance(write.value, ast.Constant)
+            or (write.value and (unparse(write.value), unparse(write.target)) in kept)
+        }
+        names = imports(tree)
+        for node in (tree, *functions):
+            scope = _Scope(node, {} if node in tests else names, called, restored)
+            for write in scope.writes:
+                part = write.target.attr if isinstance(write.target, ast.Attribute) else ""
+                of_run = part in _RUN_PARTS and dotted(write.target).split(".")[0] in _RUN
+                replaces = file.is_beside_tests and scope.replaces(write)
+                if (part == "__code__" or of_run or replaces) and not file.had(write.by):
+                    message = f"{quote(write.by)} replaces what is tested"
+                    yield file.finding("subject-replaced", write.by, message)
 
 
 class _Scope:

@@ -37,6 +37,7 @@ _GOLDEN = re.compile(
 _PROSE = re.compile(
     r"(?i)(?:^|/)(?:readme|license|copying|authors)[\w.]*$|\.(?:md|rst)$|(?:^|/)\.gitignore$"
 )
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _AWAITED = re.compile(r"asyncio|anyio|trio|curio|tornado")
 _TEXT_CLAIMS = {  # how a source that is not valid Python 3 is read
     "def test": re.compile(r"^\s*(?:async )?def test", re.M),
@@ -67,74 +68,88 @@ def read_side(files: Files, *, new: bool) -> Modules:
 def audit_tests(
     files: Files, old: Modules, new: Modules, *, strict: bool = False
 ) -> Iterator[Finding]:
-    """Yield every test, helper and data file that went, or says less, given both sides' modules."""
+    """Yield every test and helper that went, or says less, given the modules of both sides."""
+    before: set[str] = set()
+    after: set[str] = set()
+    for file in files.of(Kind.SOURCE):
+        before |= _defined_names(parse(file.old)) | ({file.name} if file.new is None else set())
+        after |= _defined_names(parse(file.new))
+    gone = {name.lower() for name in before - after if len(name) > 3 and name[:2] != "__"}
+    # assertions and parameter sets that a test, or a helper that a test calls, has now
+    collected = [test for module in new.values() for test in module.tests if test.collected]
+    used = frozenset[str]().union(*(test.names for test in collected))
+    moved: Counter[str] = Counter()
+    added_cases: list[str] = []
+    for test, was in _with_counterparts(new, old):
+        called = test.short_name in used and not test.short_name.startswith("test")
+        if (test.collected or called) and not test.is_same(was):
+            had = Counter(bare(claim.text) for claim in was.live) if was else Counter()
+            moved += Counter(bare(claim.text) for claim in test.live) - had
+        if test.collected:
+            old_cases = cases(was, old[test.path]) if was else []
+            added_cases += [case for case in cases(test, new[test.path]) if case not in old_cases]
     touches_source = files.touches_source
     around = Around(
-        moved=_moved_claims(old, new),
-        cases=_new_cases(old, new),
-        gone=_gone_names(files),
-        touches_source=touches_source,
-        strict=strict,
-    )
-    yield from _unreadable(files, old, new)
-    yield from _data(files, excused=touches_source and not strict)
+        moved=moved, gone=frozenset(gone), cases=tuple(added_cases),
+        touches_source=touches_source, strict=strict,
+    )  # fmt: skip
     search = _Search(old, new)
-    for path, before in old.items():
-        after = new.get(path)
-        if after is not None:
-            yield from compare_module_marks(before, after)
-        renewed = (
-            touches_source
-            and not strict
-            and (
-                (after is not None and _is_renewed({path: before}, {path: after}, 0.6))
-                or _is_renewed(old, new, 0.8)
-            )
-        )
-        here = replace(around, renewed=renewed, aids=_changed_helpers(before, after))
-        yield from _module(before, after, search, here)
+    for path, module in old.items():
+        now = new.get(path)
+        if now is not None:
+            yield from compare_module_marks(module, now)
+        renewed = touches_source and not strict and (
+            (now is not None and _is_renewed({path: module}, {path: now}, 0.6))
+            or _is_renewed(old, new, 0.8)
+        )  # fmt: skip
+        others = {test.name: test for test in now.tests if not test.collected} if now else {}
+        helpers = [
+            helper
+            for name, helper in module.by_name.items()
+            if not helper.collected and not helper.is_same(others.get(name))
+        ]
+        owners = (helper.owner.name for helper in helpers if helper.owner)
+        aids = frozenset([*(helper.short_name for helper in helpers), *owners])
+        yield from _module(module, now, search, replace(around, renewed=renewed, aids=aids))
 
 
 def _module(
     before: Module, after: Module | None, search: _Search, around: Around
 ) -> Iterator[Finding]:
-    missing: list[Test] = []
+    lost: list[Test] = []
     for test in before.by_name.values():
         now = after.by_name.get(test.name) if after else None
         if now is None or after is None:
-            missing += [test] if test.collected else []
+            lost += [test] if test.collected else []
         elif test.collected and not now.collected:
-            message = f"{test.name} is no longer collected as a test"
-            yield now.finding("test-uncollected", message)
+            yield now.finding("test-uncollected", f"{test.name} is no longer collected as a test")
         else:
             yield from _pair(test, now, before, after, around)
-    hidden: list[tuple[Test, str]] = []
-    removed: list[Test] = []
-    for test in missing:
+    unaccounted: list[Test] = []
+    for test in lost:
         heir = search.successor(test)
         if heir is not None:
             yield from _pair(test, heir, before, search.new[heir.path], around)
         elif not around.renewed and not search.accounts_for(test, around):
-            elsewhere = search.uncollected(test)
-            if elsewhere:
-                hidden.append((test, elsewhere))
-            else:
-                removed.append(test)
-    if after is None and removed and not hidden:  # one finding for a file that went
-        names = ", ".join(test.name for test in removed[:3]) + (", ..." if removed[3:] else "")
-        message = f"the file is gone with {len(removed)} tests: {names}"
+            unaccounted.append(test)
+    hidden = {test.name: search.uncollected(test) for test in unaccounted}
+    if after is None and unaccounted and not any(hidden.values()):  # one finding for them all
+        names = ", ".join([*hidden][:3]) + (", ..." if unaccounted[3:] else "")
+        message = f"the file is gone with {len(unaccounted)} tests: {names}"
         yield finding("test-removed", before.path, 0, message)
         return
-    for test, elsewhere in hidden:
-        message = f"{test.name} is now {elsewhere}, which is not collected as a test"
-        yield finding("test-renamed-out", before.path, test.node, message)
-    for test in removed:
-        yield finding("test-removed", before.path, test.node, f"{test.name} is gone")
+    for test in unaccounted:
+        elsewhere = hidden[test.name]
+        if elsewhere:
+            message = f"{test.name} is now {elsewhere}, which is not collected as a test"
+            yield test.finding("test-renamed-out", message)
+        else:
+            yield test.finding("test-removed", f"{test.name} is gone")
 
 
 def _pair(old: Test, new: Test, before: Module, after: Module, around: Around) -> Iterator[Finding]:
     """Yield what one function says less than before: claims, marks, parameter sets, form."""
-    same = old.source == new.source
+    same = old.is_same(new)
     if same and before.frame == after.frame:
         return
     if not same and old.body != new.body:
@@ -145,29 +160,25 @@ def _pair(old: Test, new: Test, before: Module, after: Module, around: Around) -
     was, now = cases(old, before), cases(new, after)
     lost = [case for case in was if case not in now]
     if lost and len(now) < len(was):
-        names = {name.lower() for name in re.findall(r"[A-Za-z_]\w*", " ".join(lost))}
+        names = {name.lower() for name in _WORD.findall(" ".join(lost))}
         rest = re.sub(r"\s+", "", unparse(after.tree))
         nowhere = [case for case in lost if re.sub(r"\s+", "", case) not in rest]
         if nowhere and around.gone.isdisjoint(names):
             fewer = len(was) - len(now)
             message = f"{new.name} runs {fewer} fewer cases, without {quote(nowhere[0])}"
             yield new.finding("cases-removed", message)
-    yield from _form(old, new, after)
-
-
-def _form(old: Test, new: Test, after: Module) -> Iterator[Finding]:
-    """Yield changes by which a test is still collected, but does not run."""
-    yields, yielded = (
+    # forms in which a test is still collected, but does not run
+    yielded, yields = (
         any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(test.node))
-        for test in (new, old)
+        for test in (old, new)
     )
     if yields and not yielded:
         message = f"{new.name} yields now, so pytest does not run it"
         yield new.finding("test-uncollected", message)
-    asynchronous, was = (isinstance(test.node, ast.AsyncFunctionDef) for test in (new, old))
-    if asynchronous and not was and not new.owner and not _AWAITED.search(unparse(after.tree)):
-        message = f"{new.name} is async now, and nothing awaits it"
-        yield new.finding("test-uncollected", message)
+    was_async, is_async = (isinstance(test.node, ast.AsyncFunctionDef) for test in (old, new))
+    awaited = was_async or new.owner or _AWAITED.search(unparse(after.tree))
+    if is_async and not awaited:
+        yield new.finding("test-uncollected", f"{new.name} is async now, and nothing awaits it")
     for decorator in new.node.decorator_list:
         wrapper = after.by_name.get(decorator_name(decorator))
         if wrapper is not None and not _runs_its_argument(wrapper):
@@ -188,7 +199,7 @@ def _runs_its_argument(decorator: Test) -> bool:
     return False
 
 
-def _unreadable(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
+def audit_unreadable(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
     """Yield test modules that no longer parse; what never did is compared as text."""
     for file in files.of(Kind.TEST, Kind.SUPPORT):
         if file.new is None or file.path in new or not file.is_python:
@@ -203,7 +214,7 @@ def _unreadable(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
                     yield file.finding("assert-removed", 0, message)
 
 
-def _data(files: Files, *, excused: bool) -> Iterator[Finding]:
+def audit_data(files: Files, *, strict: bool = False) -> Iterator[Finding]:
     """Yield test data that went, shrank, or was rewritten without a reason in the code."""
     arrived = [file for file in files.changed if file.old is None]
     texts, names = {file.new for file in arrived}, {file.name for file in arrived}
@@ -215,20 +226,19 @@ def _data(files: Files, *, excused: bool) -> Iterator[Finding]:
             continue
         if file.new is None:
             stem = file.name.partition(".")[0]
-            unread = files.touches_source or any(
+            unread = any(
                 stem in (test.old or "") and stem not in (test.new or "")
                 for test in files.of(Kind.TEST, Kind.SUPPORT)
             )
-            if file.old not in texts and file.name not in names and not unread:
+            moved = file.old in texts or file.name in names
+            if not (moved or unread or files.touches_source):
                 yield file.finding("test-data-removed", 0, "test data is gone")
-        elif excused:
+        elif files.touches_source and not strict:
             continue
         elif golden:
-            message = "was rewritten, and no code changed"
-            yield file.finding("snapshot-rewritten", 0, message)
+            yield file.finding("snapshot-rewritten", 0, "was rewritten, and no code changed")
         elif len(file.new.splitlines()) < len(file.old.splitlines()):
-            message = "has fewer lines, and no code changed"
-            yield file.finding("test-data-shrunk", 0, message)
+            yield file.finding("test-data-shrunk", 0, "has fewer lines, and no code changed")
 
 
 # Where the tests that went may have gone: moved, renamed, merged, or without a subject
@@ -258,23 +268,26 @@ class _Search:
         names = {name.lower() for name in test.names}
         if not test.body or not around.gone.isdisjoint(names):
             return True
-        live = test.live
-        texts = {claim.text for claim in live}
-        moved = sum(around.moved[bare(claim.text)] > 0 for claim in live)
+        live, texts = test.live, {claim.text for claim in test.live}
         related = [
             t
             for t in self._added
             if test.likeness(t) >= 0.4 or not texts.isdisjoint(claim.text for claim in t.live)
         ]
+        moved = sum(around.moved[bare(claim.text)] > 0 for claim in live)
         as_much = sum(t.strength for t in related) >= test.strength
         if live and (moved == len(live) or (moved >= 0.6 * len(live) and as_much)):
             return True
-        if live and all(_is_a_case(claim.node, around.cases) for claim in live):
+        added = [_literals(ast.parse(case)) for case in around.cases]
+        wanted = [_literals(claim.node) for claim in live]  # each in a parameter set that is new
+        if live and all(w and any(w <= case for case in added) for w in wanted):
             return True
-        for module in self.new.values():
-            for other in module.tests:
-                if other.body == test.body and (other.collected or self._is_inherited(other)):
-                    return True
+        classes = [node for module in self.new.values() for node in module.tree.body]
+        bases = {name_of(b) for n in classes if isinstance(n, ast.ClassDef) for b in n.bases}
+        for other in (other for module in self.new.values() for other in module.tests):
+            inherited = other.owner is not None and other.owner.name in bases
+            if other.body == test.body and (other.collected or inherited):
+                return True
         alike = [t for t in self._added if test.likeness(t) >= 0.4 and t.live]
         for candidate in sorted(alike, key=test.likeness, reverse=True):
             enough = candidate.strength >= 0.7 * test.strength
@@ -282,14 +295,6 @@ class _Search:
                 self._used.add(id(candidate))
                 return True
         return False
-
-    def _is_inherited(self, test: Test) -> bool:
-        """Return whether a collected module has a class made from the one of this test."""
-        return test.owner is not None and any(
-            isinstance(node, ast.ClassDef) and test.owner.name in map(name_of, node.bases)
-            for module in self.new.values()
-            for node in module.tree.body
-        )
 
     def uncollected(self, test: Test) -> str:
         """Return the name under which a lost test lives on without being collected."""
@@ -300,33 +305,27 @@ class _Search:
         return ""
 
 
-def _is_a_case(claim: ast.expr, added: tuple[str, ...]) -> bool:
-    """Return whether some new parameter set holds every literal of an assertion."""
-
-    def literals(node: ast.AST) -> set[str]:
-        return {unparse(n) for n in ast.walk(node) if isinstance(n, ast.Constant)}
-
-    wanted = literals(claim)
-    return bool(wanted) and any(wanted <= literals(ast.parse(case)) for case in added)
+def _literals(node: ast.AST) -> set[str]:
+    return {unparse(n) for n in ast.walk(node) if isinstance(n, ast.Constant)}
 
 
 def _is_renewed(old: Modules, new: Modules, share: float) -> bool:
     """Return whether the tests of some files together claim as much as before, and about `share`
     of the same names."""
-    was, now = _changed_claims(old, new), _changed_claims(new, old)
+    was, now = (
+        Counter(
+            claim.text
+            for test, other in _with_counterparts(*sides)
+            if not test.is_same(other)
+            for claim in test.live
+        )
+        for sides in ((old, new), (new, old))
+    )
     lost, gained = was - now, now - was
     if gained.total() < lost.total():
         return False
-    words, others = (set(re.findall(r"[A-Za-z_]\w*", " ".join(side))) for side in (lost, gained))
+    words, others = (set(_WORD.findall(" ".join(side))) for side in (lost, gained))
     return len(words & others) >= share * len(words)
-
-
-def _changed_claims(modules: Modules, others: Modules) -> Counter[str]:
-    """Return the live assertions of the functions that `others` has not in the same form."""
-    changed = (
-        test for test, other in _with_counterparts(modules, others) if not test.is_same(other)
-    )
-    return Counter(claim.text for test in changed for claim in test.live)
 
 
 def _with_counterparts(modules: Modules, others: Modules) -> Iterator[tuple[Test, Test | None]]:
@@ -334,53 +333,6 @@ def _with_counterparts(modules: Modules, others: Modules) -> Iterator[tuple[Test
     for path, module in modules.items():
         for name, test in module.by_name.items():
             yield test, others[path].by_name.get(name) if path in others else None
-
-
-def _changed_helpers(before: Module, after: Module | None) -> frozenset[str]:
-    """Return the functions of a test module, other than tests, that change, and their classes."""
-    now = {test.name: test for test in after.tests if not test.collected} if after else {}
-    changed = [
-        test
-        for name, test in before.by_name.items()
-        if not test.collected and not test.is_same(now.get(name))
-    ]
-    owners = (test.owner.name for test in changed if test.owner)
-    return frozenset([*(test.short_name for test in changed), *owners])
-
-
-def _moved_claims(old: Modules, new: Modules) -> Counter[str]:
-    """Return assertions that a test, or a helper that a test calls, has now and had not before."""
-    tests = [test for module in new.values() for test in module.tests if test.collected]
-    used = frozenset[str]().union(*(test.names for test in tests))
-    gained: Counter[str] = Counter()
-    for test, before in _with_counterparts(new, old):
-        called = test.short_name in used and not test.short_name.startswith("test")
-        if (test.collected or called) and not test.is_same(before):
-            had = Counter(bare(claim.text) for claim in before.live) if before else Counter()
-            gained += Counter(bare(claim.text) for claim in test.live) - had
-    return gained
-
-
-def _new_cases(old: Modules, new: Modules) -> tuple[str, ...]:
-    """Return the parameter sets that collected tests have now and did not have before."""
-    return tuple(
-        case
-        for test, before in _with_counterparts(new, old)
-        if test.collected
-        for case in cases(test, new[test.path])
-        if before is None or case not in cases(before, old[test.path])
-    )
-
-
-def _gone_names(files: Files) -> frozenset[str]:
-    """Return names that the code defined before the change and does not after it, in lower case."""
-    before: set[str] = set()
-    after: set[str] = set()
-    for file in files.of(Kind.SOURCE):
-        before |= _defined_names(parse(file.old)) | ({file.name} if file.new is None else set())
-        after |= _defined_names(parse(file.new))
-    names = (name.lower() for name in before - after)
-    return frozenset(name for name in names if len(name) > 3 and not name.startswith("__"))
 
 
 def _defined_names(tree: ast.Module | None) -> set[str]:

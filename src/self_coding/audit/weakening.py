@@ -15,15 +15,18 @@ from difflib import SequenceMatcher
 
 from self_coding.audit import strength as says
 from self_coding.audit.claims import PLATFORM, Claim
-from self_coding.audit.syntax import elements, finding, name_of, quote, strings, unparse, walk_own
+from self_coding.audit.syntax import elements, name_of, quote, strings, unparse, walk_own
 from self_coding.audit.test_modules import Test, cases
 from self_coding.values.verdicts import Finding
 
-_SPELLING = (
-    "pytest approx round math isclose abs rel self not is in None assertEqual assertTrue "
-    "assertAlmostEqual assertFalse isinstance len or and True False"
+# words of how it is said, not of what
+_NEUTRAL = frozenset(
+    {
+        *("pytest", "approx", "round", "math", "isclose", "abs", "rel", "self", "not", "is", "in"),
+        *("assertEqual", "assertTrue", "assertAlmostEqual", "assertFalse", "isinstance", "len"),
+        *("or", "and", "None", "True", "False"),
+    }
 )
-_NEUTRAL = frozenset(_SPELLING.split())  # words of how it is said, not of what
 _MOST_PAIRED = 60  # assertions of one test that are paired by likeness; more are a table
 _CATCHERS = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns"})
 
@@ -43,6 +46,11 @@ class Around:
     cases: tuple[str, ...] = ()
     strict: bool = False
 
+    @property
+    def holds_expectations(self) -> bool:
+        """Whether expected values may not change."""
+        return self.strict or not self.touches_source
+
 
 def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     """Yield every way in which `new` claims less than `old`."""
@@ -51,28 +59,36 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     gained = _without(new.live, old.live)
     pairs = _pairs(lost, gained)
     for was, now in pairs:
-        for weaker in _compare_claims(was, now, new.path, around):
-            # where the test does something else than before, it may expect something else
-            if (
-                weaker.rule != "expectation-changed"
-                or around.strict
-                or (
-                    _setting(old) == _setting(new) and around.aids.isdisjoint({"setUp", *new.names})
-                )
-            ):
-                yield weaker
+        rule = _weaker(was, now, around)
+        # where the test does something else than before, it may expect something else
+        if rule == "expectation-changed" and not around.strict:
+            same = around.aids.isdisjoint({"setUp", *new.names}) and _setting(old) == _setting(new)
+            rule = rule if same else ""
+        if rule:
+            message = f"{quote(was.text)} became {quote(now.text)}"
+            if rule == "expectation-changed" and not around.touches_source:
+                message += ", and no code changed"
+            yield new.finding(rule, message, now.line)
     paired = {id(claim) for pair in pairs for claim in pair}
     dropped = [
         claim
         for claim in lost
         if id(claim) not in paired
         and not around.moved[bare(claim.text)]
-        and around.gone.isdisjoint(_names_in(claim.text))
+        and around.gone.isdisjoint(
+            name.lower() for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text)
+        )
         and not _is_implied(claim, new, gained)
     ]
-    if dropped and not around.renewed:
+    if dropped and not around.renewed and len(cases(new)) <= max(len(cases(old)), 1):
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
-    yield from _early_return(old, new)
+    was_returning, returning = (
+        [node for node in walk_own(test.node) if isinstance(node, ast.Return) and test.collected]
+        for test in (old, new)
+    )
+    asserts_later = returning and any(claim.line > returning[0].lineno for claim in new.live)
+    if asserts_later and len(returning) > len(was_returning):
+        yield new.finding("early-return", f"{new.name} may return before it asserts", returning[0])
 
 
 def _less_reached(old: Test, new: Test) -> Iterator[Finding]:
@@ -82,20 +98,17 @@ def _less_reached(old: Test, new: Test) -> Iterator[Finding]:
         before.setdefault(claim.text, []).append(claim.reach)
     reaches = {claim.reach for claim in new.live}
     for claim in new.claims:
-        reach = claim.reach
+        reach, shown = claim.reach, f"{quote(claim.text)} in {new.name}"
         if claim.text not in before or reach in before[claim.text]:
             continue
-        shown = f"{quote(claim.text)} in {new.name}"
         if reach == "unreachable":
-            yield finding("assert-unreachable", new.path, claim.line, f"{shown} is never reached")
+            yield new.finding("assert-unreachable", f"{shown} is never reached", claim.line)
         elif reach == "swallowed":
-            message = f"the failure of {shown} is swallowed"
-            yield new.finding("assert-swallowed", message, claim.line)
+            yield new.finding("assert-swallowed", f"the failure of {shown} is caught", claim.line)
         elif reach and "" in before[claim.text] and not PLATFORM.search(reach):
             kind, _, condition = reach.partition(" ")
             if f"{'unless' if kind == 'if' else 'if'} {condition}" not in reaches:
-                message = f"{shown} runs only {reach}"
-                yield new.finding("assert-conditional", message, claim.line)
+                yield new.finding("assert-conditional", f"{shown} runs only {reach}", claim.line)
 
 
 def _without(claims: tuple[Claim, ...], others: tuple[Claim, ...]) -> list[Claim]:
@@ -103,10 +116,9 @@ def _without(claims: tuple[Claim, ...], others: tuple[Claim, ...]) -> list[Claim
     left = Counter(claim.text for claim in others)
     rest = []
     for claim in claims:
-        if left[claim.text]:
-            left[claim.text] -= 1
-        else:
+        if not left[claim.text]:
             rest.append(claim)
+        left[claim.text] -= left[claim.text] > 0
     return rest
 
 
@@ -114,8 +126,18 @@ def _pairs(lost: list[Claim], gained: list[Claim]) -> list[tuple[Claim, Claim]]:
     """Return each lost assertion with the new one that is most like it."""
     if len(lost) > _MOST_PAIRED or len(gained) > _MOST_PAIRED:
         return []
+
+    def likeness(one: str, two: str) -> float:
+        if one.partition(",")[0].rstrip(")") == two.partition(",")[0].rstrip(")"):
+            return 0.9  # the same call with the same first argument
+        names, others = (set(re.findall(r"\b[A-Za-z_]\w*", t)) - _NEUTRAL for t in (one, two))
+        if names and names == others:
+            return 0.8  # about the same thing, said in another way
+        matcher = SequenceMatcher(None, one[:300], two[:300], autojunk=False)
+        return matcher.ratio() if matcher.real_quick_ratio() > 0.5 else 0.0
+
     candidates = sorted(
-        (-_likeness(was.text, now.text), abs(i - j), i, j)
+        (-likeness(was.text, now.text), abs(i - j), i, j)
         for i, was in enumerate(lost)
         for j, now in enumerate(gained)
     )
@@ -126,42 +148,28 @@ def _pairs(lost: list[Claim], gained: list[Claim]) -> list[tuple[Claim, Claim]]:
     return [(lost[i], gained[j]) for i, j in sorted(taken.items())]
 
 
-def _likeness(one: str, two: str) -> float:
-    if one.partition(",")[0].rstrip(")") == two.partition(",")[0].rstrip(")"):
-        return 0.9  # the same call with the same first argument
-    names, others = (set(re.findall(r"\b[A-Za-z_]\w*", text)) - _NEUTRAL for text in (one, two))
-    if names and names == others:
-        return 0.8  # about the same thing, said in another way
-    matcher = SequenceMatcher(None, one[:300], two[:300], autojunk=False)
-    return matcher.ratio() if matcher.real_quick_ratio() > 0.5 else 0.0
-
-
-def _compare_claims(was: Claim, now: Claim, path: str, around: Around) -> Iterator[Finding]:
-    message = f"{quote(was.text)} became {quote(now.text)}"
-    before, after = says.tolerance(was.node), says.tolerance(now.node)
-    if after > max(before, says.DEFAULT_TOLERANCE) or says.is_loosened(was.node, now.node):
-        yield finding("tolerance-widened", path, now.line, message)
-    elif _catches_more(was.node, now.node):
-        yield finding("raises-widened", path, now.line, message)
-    elif after < before or says.is_loosened(now.node, was.node):
-        return
-    elif now.strength < was.strength and not _says_the_same(was, now):
-        yield finding("assert-weakened", path, now.line, message)
-    elif (around.strict or not around.touches_source) and (
-        _shape(was.node) == _shape(now.node) and was.text != now.text
-    ):
-        why = "" if around.touches_source else ", and no code changed"
-        yield finding("expectation-changed", path, now.line, message + why)
-
-
-def _says_the_same(was: Claim, now: Claim) -> bool:
-    """Return whether a weaker form says the same: the truth of what is a bool anyway
-    (`(a < b) == True` as `a < b`), or an exact value with the default tolerance."""
-    if now.strength == says.CLOSE:  # a wider tolerance than the default is refused before
-        unordered = isinstance(now.node, ast.Call) and name_of(now.node.func) == "assertCountEqual"
-        return unordered or says.tolerance(now.node) > 0
-    (old, old_truth), (new, new_truth) = says.truth(was.node), says.truth(now.node)
-    return old_truth is new_truth and ast.dump(old) == ast.dump(new)
+def _weaker(was: Claim, now: Claim, around: Around) -> str:
+    """Return the rule by which an assertion says less than the one it replaces; "" if none."""
+    old, new = was.node, now.node
+    before, after = says.tolerance(old), says.tolerance(new)
+    if after > max(before, says.DEFAULT_TOLERANCE) or says.is_loosened(old, new):
+        return "tolerance-widened"
+    if _catches_more(old, new):
+        return "raises-widened"
+    if after < before or says.is_loosened(new, old):
+        return ""
+    if now.strength < was.strength:
+        if now.strength == says.CLOSE:  # the default tolerance; a wider one is refused above
+            same = after > 0 or (
+                isinstance(new, ast.Call) and name_of(new.func) == "assertCountEqual"
+            )
+        else:  # the truth of what is a bool anyway: `(a < b) == True` as `a < b`
+            (one, truth), (two, new_truth) = says.truth(old), says.truth(new)
+            same = truth is new_truth and ast.dump(one) == ast.dump(two)
+        if not same:
+            return "assert-weakened"
+    changed = was.text != now.text and _shape(old) == _shape(new)
+    return "expectation-changed" if changed and around.holds_expectations else ""
 
 
 def _catches_more(was: ast.expr, now: ast.expr) -> bool:
@@ -171,7 +179,7 @@ def _catches_more(was: ast.expr, now: ast.expr) -> bool:
     old, new = name_of(was.func), name_of(now.func)
     if not {old, new} <= _CATCHERS:
         return False
-    before, after = ({name_of(kind) for kind in elements(call.args[0])} for call in (was, now))
+    before, after = (set(map(name_of, elements(call.args[0]))) for call in (was, now))
     if (after - before) & {"Exception", "BaseException"} or before < after:
         return True
     had_match, has_match = (any(k.arg == "match" for k in call.keywords) for call in (was, now))
@@ -217,14 +225,8 @@ def bare(text: str) -> str:
     return re.sub(r"\b[A-Za-z_]\w*\.(?=[A-Za-z_])", "", text)
 
 
-def _names_in(text: str) -> set[str]:
-    return {name.lower() for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", text)}
-
-
 def _dropped(old: Test, new: Test, lost: list[Claim], spare: list[Claim]) -> Iterator[Finding]:
     """Yield assertions without a successor, unless the new ones together say as much."""
-    if len(cases(new)) > max(len(cases(old)), 1):
-        return
     if sum(claim.strength for claim in spare) >= sum(claim.strength for claim in lost):
         return
     literals, literals_now = (
@@ -241,21 +243,7 @@ def _dropped(old: Test, new: Test, lost: list[Claim], spare: list[Claim]) -> Ite
         message = f"{quote(trivial[0].text)} cannot fail, and {shown} is gone"
         yield new.finding("assert-trivial", message, trivial[0].line)
     elif len(spare) < len(lost):
-        message = f"{new.name} no longer asserts {shown}"
-        yield new.finding("assert-removed", message)
+        yield new.finding("assert-removed", f"{new.name} no longer asserts {shown}")
     else:
         message = f"{new.name} asserts less than {shown}"
         yield new.finding("assert-weakened", message, spare[0].line)
-
-
-def _early_return(old: Test, new: Test) -> Iterator[Finding]:
-    """Yield a new `return` on some condition, before an assertion."""
-    was, now = (
-        [node for node in walk_own(test.node) if isinstance(node, ast.Return)]
-        if test.collected
-        else []
-        for test in (old, new)
-    )
-    if len(now) > len(was) and any(claim.line > now[0].lineno for claim in new.live):
-        message = f"{new.name} may return before it asserts"
-        yield new.finding("early-return", message, now[0])
