@@ -1,4 +1,4 @@
-"""Applies the known shapes to a text, and cleans it for a record or a terminal.
+"""Find secrets in a text by their known shapes, and clean it for a record or a terminal.
 
 Every rule needs a literal that real secrets of its kind carry, so a text without that literal
 costs one substring search, and no pattern runs back over more than a bounded stretch.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from self_coding.redaction.rules import ASSIGNMENT, ENVIRONMENT, RULES, Rule
+from self_coding.redaction.rules import ASSIGNMENT, ENVIRONMENT, RULES
 
-_MARK = "[redacted: {}]"
 TOKEN_LENGTH = 20  # no token is shorter, and none has a space: ordinary text is soon passed over
 _EXACT = tuple((needle, rule) for rule in RULES if not rule.fold for needle in rule.needles)
 _FOLDED = tuple((needle, rule) for rule in RULES if rule.fold for needle in rule.needles)
@@ -77,68 +76,73 @@ class Secret:
 
 
 def find_secrets(text: str) -> list[Secret]:
-    """Every secret in `text`, in order, none overlapping another; linear in the text."""
-    spans = _merge(_spans(text))
-    found: list[Secret] = []
-    line = 1
-    at = 0
-    for start, end, rule in spans:
+    """Return every secret in `text`, in order, none overlapping another; linear in the text."""
+    merged: list[tuple[int, int, str]] = []
+    for start, end, rule in sorted(_spans(text), key=lambda span: (span[0], -span[1])):
+        if merged and start < merged[-1][1]:  # one secret, by the rule that starts first
+            first = merged[-1]
+            merged[-1] = (first[0], max(first[1], end), first[2])
+        else:
+            merged.append((start, end, rule))
+    secrets: list[Secret] = []
+    line, at = 1, 0
+    for start, end, rule in merged:
         line += text.count("\n", at, start)
         at = start
-        found.append(Secret(rule=rule, line=line, start=start, end=end))
-    return found
+        secrets.append(Secret(rule=rule, line=line, start=start, end=end))
+    return secrets
 
 
 def redact(text: str) -> str:
-    """`text` without secrets and without anything a terminal would obey; doing it twice changes
-    nothing more.
+    """Return `text` without secrets and without anything a terminal would obey; doing it twice
+    changes nothing more.
 
     A secret becomes `[redacted: RULE]`. Escape sequences, control characters (but tab and
     newline) and reordering marks go; a carriage return becomes a line end; a lone surrogate
     becomes U+FFFD, so that the result can always be encoded.
     """
-    text = _clean(text)
-    while secrets := find_secrets(text):
+    if "\x1b" in text or "\x9b" in text:
+        text = _ESCAPE.sub("", text)
+    if "\r" in text:
+        text = _CARRIAGE.sub("\n", text)
+    text = _CONTROL.sub("", text)
+    text = text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    while secrets := find_secrets(text):  # what is left around a mark may read as a secret, too
         parts: list[str] = []
         at = 0
         for secret in secrets:
-            parts += (text[at : secret.start], _MARK.format(secret.rule))
+            parts += (text[at : secret.start], f"[redacted: {secret.rule}]")
             at = secret.end
         text = "".join(parts) + text[at:]
     return text
 
 
 def is_secret_path(path: str) -> bool:
-    """Whether a file of this name holds secrets by custom: `.env`, `id_rsa`, `*.pem`, ...
+    """Return whether a file of this name contains secrets by custom: `.env`, `id_rsa`, `*.pem`, ...
 
-    Templates such as `.env.example` and public halves such as `id_rsa.pub` are no secrets.
+    Templates such as `.env.example` and public halves such as `id_rsa.pub` are not secrets.
     """
-    whole = path.replace("\\", "/").lower().strip("/")
-    name = whole.rpartition("/")[2]
+    folded = path.replace("\\", "/").lower().strip("/")
+    name = folded.rpartition("/")[2]
     return (
         name in _SECRET_NAMES
         or name.endswith(_SECRET_SUFFIXES)
-        or f"/{whole}".endswith(tuple(f"/{place}" for place in _SECRET_PLACES))
+        or f"/{folded}".endswith(tuple(f"/{place}" for place in _SECRET_PLACES))
         or _SECRET_SHAPE.fullmatch(name) is not None
     )
 
 
-def _clean(text: str) -> str:
-    if "\x1b" in text or "\x9b" in text:
-        text = _ESCAPE.sub("", text)
-    if "\r" in text:
-        text = _CARRIAGE.sub("\n", text)
-    text = _CONTROL.sub("", text)
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
-
-
 def _spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and rule of what each rule finds; they may overlap."""
     lowered = text.lower()
     words = " ".join([word for word in text.split() if len(word) >= TOKEN_LENGTH])
-    held = [rule for needle, rule in _EXACT if needle in (text if " " in needle else words)]
-    held += [rule for needle, rule in _FOLDED if needle in lowered]
-    for rule in dict.fromkeys(held):
-        yield from _matches(rule, text)
+    candidates = [rule for needle, rule in _EXACT if needle in (text if " " in needle else words)]
+    candidates += [rule for needle, rule in _FOLDED if needle in lowered]
+    for rule in dict.fromkeys(candidates):
+        group: str | int = "secret" if "secret" in rule.pattern.groupindex else 0
+        for match in rule.pattern.finditer(text):
+            if rule.certain or not _is_placeholder(match[group]):
+                yield (*match.span(group), rule.name)
     if any(needle in lowered for needle in ASSIGNMENT.needles):
         for rule in (ASSIGNMENT, ENVIRONMENT):
             for match in rule.pattern.finditer(text):
@@ -146,32 +150,12 @@ def _spans(text: str) -> Iterator[tuple[int, int, str]]:
                     yield (*match.span("secret"), rule.name)
 
 
-def _matches(rule: Rule, text: str) -> Iterator[tuple[int, int, str]]:
-    group: str | int = "secret" if "secret" in rule.pattern.groupindex else 0
-    for match in rule.pattern.finditer(text):
-        value = match[group]
-        if rule.certain or not _is_placeholder(value):
-            yield (*match.span(group), rule.name)
-
-
-def _merge(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    """Overlapping spans as one, under the name of the one that starts first (then: is longest)."""
-    merged: list[tuple[int, int, str]] = []
-    for start, end, rule in sorted(spans, key=lambda span: (span[0], -span[1])):
-        if merged and start < merged[-1][1]:
-            first = merged[-1]
-            merged[-1] = (first[0], max(first[1], end), first[2])
-        else:
-            merged.append((start, end, rule))
-    return merged
-
-
 def _is_placeholder(value: str) -> bool:
     return value.lower() in _EVERYDAY_PASSWORDS or _PLACEHOLDER.search(value) is not None
 
 
 def _looks_random(value: str, *, password: bool) -> bool:
-    """Whether a quoted value beside a telling name is random enough to be the real thing."""
+    """Return whether a quoted value beside a telling name is random enough to be the real thing."""
     if _is_placeholder(value) or _WORDY.fullmatch(value):
         return False
     if password:
@@ -185,6 +169,6 @@ def _looks_random(value: str, *, password: bool) -> bool:
 
 
 def _entropy(value: str) -> float:
-    """Shannon's entropy in bits per character."""
+    """Return Shannon's entropy in bits per character."""
     size = len(value)
     return -sum(n / size * math.log2(n / size) for n in Counter(value).values())
