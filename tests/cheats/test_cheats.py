@@ -87,17 +87,19 @@ def test_an_honest_change_is_green(case: Case, tmp_path: Path) -> None:
 
 
 def test_every_rule_has_a_cheat_and_a_line_in_the_docs() -> None:
-    """No rule stands in the code without a change that it refuses and a word to the reader."""
+    """Each rule in the code has a change that it refuses and a word to the reader."""
     root = Path(__file__).parents[2]
     sources = [
         *(root / "src/self_coding/audit").glob("*.py"),
         root / "src/self_coding/self_edit/policy.py",
     ]
-    named = re.compile(r'(?:rule=|rule = |finding\(\s*|_SKIPS = |": )"([a-z]+(?:-[a-z]+)*)"')
-    known = {rule for source in sources for rule in named.findall(source.read_text())}
-    assert len(known) > 50
+    kebab = re.compile(r'"([a-z]+(?:-[a-z]+)+)"|finding\(\s*"([a-z]+)"')
+    texts = [source.read_text() for source in sources]
+    known = {one or two for text in texts for one, two in kebab.findall(text)}
+    known -= {"entry-points", "self-coding"}  # keys of pyproject.toml
+    assert len(known) > 55
     page = (root / "docs/explanation/integrity.md").read_text()
     assert known - set(re.findall(r"`([a-z-]+)`", page)) == set()
-    bounds = (root / "tests/unit/policy/test_policy.py").read_text()
+    bounds = (root / "tests/unit/self_edit/test_self_edit_policy.py").read_text()
     shown = {case.rule for case in CHEATS} | set(re.findall(r'"([a-z-]+)"', bounds))
     assert known - shown == set()

@@ -1,0 +1,55 @@
+"""Whether a skip would hold here."""
+
+import pytest
+from audit_case import expression
+
+from self_coding.audit import Settings
+from self_coding.audit.skips import evaluate
+from self_coding.audit.test_modules import read_module
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("sys.platform == 'win32'", False),
+        ("sys.platform != 'win32'", True),
+        ("True", True),
+        ("sys.version_info < (3, 8)", False),
+        ("sys.version_info >= (3, 8)", True),
+        ("sys.version_info[0] == 2", False),
+        ("sys.version_info[:2] >= (3, 8)", True),
+        ("os.name == 'nt'", False),
+        ("not IS_WINDOWS", True),
+        ("PY2", False),
+        ("sys.platform.startswith('win')", False),
+        ("numpy is None", False),
+        ("not numpy", False),
+        ("FLAG", True),
+        ("sys.platform == 'win32' and unknown()", False),
+        ("mod.part is None", False),
+        ("platform.python_implementation() == 'PyPy'", False),
+    ],
+)
+def test_skip_conditions_are_worked_out(text: str, value: bool) -> None:
+    """A condition on platform, version, an optional import or a constant has a value here."""
+    source = "FLAG = 1 == 1\ntry:\n    import numpy\nexcept ImportError:\n    numpy = None\n"
+    module = read_module("tests/test_a.py", source, Settings())
+    assert module is not None
+    known = evaluate(expression(text), module)
+    assert known is not None
+    assert bool(known[0]) is value
+
+
+def test_an_unknown_condition_has_no_value() -> None:
+    """What depends on the outside stays unknown, and so counts as a skip."""
+    module = read_module("tests/test_a.py", "", Settings())
+    assert module is not None
+    assert evaluate(expression("os.environ.get('X')"), module) is None
+
+
+@pytest.mark.parametrize("text", ["'ab'[9]", "'ab'[-9]", "sys.version_info[:1e999]", "'ab'[1e9]"])
+def test_a_condition_that_would_raise_has_no_value(text: str) -> None:
+    """A subscript out of range, or that is not a whole number, is unknown and no traceback."""
+    module = read_module("tests/test_a.py", "", Settings())
+    assert module is not None
+    assert evaluate(expression(f"{text} == 1"), module) is None

@@ -1,0 +1,61 @@
+"""One test before and after: does it still say what it said?"""
+
+import pytest
+from audit_case import rules
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("assert f() is None", "assert not f()"),
+        ("assert f() == 0", "assert not f()"),
+        ("assert f() == []", "assert not f()"),
+        ("assert f() == False", "assert not f()"),
+        ("assert f() is True", "assert f()"),
+        ("assert f() == True", "assert f()"),
+        ("self.assertEqual(f(), True)", "self.assertTrue(f())"),
+        ("self.assertEqual(f(), 0)", "self.assertFalse(f())"),
+        ("self.assertEqual(f(), {})", "assert not f()"),
+        ("assert (a < b) == True", "assert not a < b"),
+        ("m.assert_called_once_with(1)", "m.assert_called_once()"),
+    ],
+)
+def test_truth_is_less_than_a_value(old: str, new: str, strict: bool) -> None:
+    """A truthy or falsy value says less than the value itself."""
+    sides = ({"tests/test_a.py": f"def test():\n    {line}\n"} for line in (old, new))
+    assert rules(*sides, strict=strict) == ["assert-weakened"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("assert (a < b) == True", "assert a < b"),
+        ("assert (a in b) is True", "assert a in b"),
+        ("assert (a in b) == False", "assert not a in b"),
+        ("assert (not a) is True", "assert not a"),
+        ("assert isinstance(f(), int) is True", "assert isinstance(f(), int)"),
+        ("assert is_free(f()) == True", "assert is_free(f())"),
+        ("assert f().startswith('a') == False", "assert not f().startswith('a')"),
+        ("self.assertEqual(isinstance(f(), int), True)", "self.assertTrue(isinstance(f(), int))"),
+        ("self.assertEqual(a.is_dir(), False)", "assert not a.is_dir()"),
+        ("self.assertEqual(f(), 1.5)", "self.assertAlmostEqual(f(), 1.5)"),
+        ("assert f() == 1.5", "assert f() == pytest.approx(1.5)"),
+        ("self.assertEqual(f(), [1, 2])", "self.assertCountEqual(f(), [1, 2])"),
+    ],
+)
+def test_another_spelling_of_the_same_claim_passes(old: str, new: str) -> None:
+    """The truth of what is a bool by its syntax may be written with or without `== True`."""
+    sides = ({"tests/test_a.py": f"def test():\n    {line}\n"} for line in (old, new))
+    assert rules(*sides, strict=True) == []
+
+
+def test_a_withdrawn_parameter_takes_its_assertion_along() -> None:
+    """What a test says about a keyword may go with the keyword, and only then."""
+    code = "def f(a, loud=False):\n    return a.upper() if loud else a\n"
+    test = "def test_f():\n    assert f('a') == 'a'\n    assert f('a', loud=True) == 'A'\n"
+    less = test.replace("    assert f('a', loud=True) == 'A'\n", "")
+    before = {"src/f.py": code, "tests/test_f.py": test}
+    assert rules(before, {"src/f.py": "def f(a):\n    return a\n", "tests/test_f.py": less}) == []
+    kept = {"src/f.py": code.replace("upper", "title"), "tests/test_f.py": less}
+    assert rules(before, kept) == ["assert-removed"]
