@@ -163,8 +163,8 @@ async def _reflect(services: Services, attempt: History, diff: str) -> Reflected
     similar = await journal.similar(attempt.task, limit=_SIMILAR)
     past = [one.attempt for one in similar if one.attempt.id != attempt.id]
     words = await reflection.reflect_with_context(described, past)
-    for shown in attempt.shown.lessons:
-        await journal.used(shown, attempt.id, Outcome.SUCCESS if landed else Outcome.FAILURE)
+    for lesson_shown in attempt.lessons:
+        await journal.used(lesson_shown, attempt.id, Outcome.SUCCESS if landed else Outcome.FAILURE)
     return Reflected(
         reflection=words,
         lesson=lesson.text if lesson else "",

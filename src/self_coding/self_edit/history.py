@@ -98,16 +98,6 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """Which parts of the journal and the index an editor was shown."""
-
-    lessons: tuple[int, ...] = ()
-    similar: tuple[int, ...] = ()
-    files: tuple[str, ...] = ()
-    warning: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Edited:
     """The recorded change; `left_out` names the first of `left_count` paths that it leaves out."""
 
@@ -220,11 +210,6 @@ class History:
         return read(Plan, facts if isinstance(facts, dict) else {})
 
     @cached_property
-    def shown(self) -> Shown:
-        """What the editor was shown."""
-        return read(Shown, self.data(SHOWN))
-
-    @cached_property
     def report(self) -> EditReport:
         """What the editor reported."""
         return read(EditReport, self.data(Kind.WRITTEN))
@@ -280,6 +265,11 @@ class History:
     def next_try(self) -> int:
         """The leader of the try that followed this one; 0 when none did."""
         return next(iter(_ids([self.data(Kind.FOLLOWED).get("attempt")])), 0)
+
+    @property
+    def lessons(self) -> tuple[int, ...]:
+        """The lessons that the editor was shown."""
+        return _ids(self.data(SHOWN).get("lessons"))
 
     @property
     def worktrees(self) -> tuple[Worktree, ...]:

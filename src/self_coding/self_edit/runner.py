@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from self_coding.adapters.file_lock import FileLock, try_lock
 from self_coding.errors import SelfCodingError, StorageError
@@ -163,12 +162,7 @@ class LandingTurn:
     def __enter__(self) -> LandingTurn:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
     async def take(self, on_wait: Callable[[], None] = lambda: None) -> None:

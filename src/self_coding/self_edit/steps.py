@@ -26,7 +26,6 @@ from self_coding.self_edit.history import (
     Kind,
     Plan,
     RefusedBy,
-    Shown,
     facts_of,
 )
 from self_coding.self_edit.lifecycle import Step, spent
@@ -462,10 +461,9 @@ def answered(answer: bool | str) -> StepResult:
 
 def shown_facts(context: Context) -> Facts:
     """Return what the journal keeps of a context: which lessons, which warning, which attempts."""
-    shown = Shown(
-        lessons=tuple(one.id for one in context.lessons if one.id is not None),
-        similar=tuple(one.attempt.id for one in context.similar if one.attempt.id is not None),
-        files=tuple(one.path for one in context.files),
-        warning=str(context.warning) if context.warning else "",
-    )
-    return facts_of(shown)
+    return {
+        "lessons": [one.id for one in context.lessons if one.id is not None],
+        "similar": [one.attempt.id for one in context.similar if one.attempt.id is not None],
+        "files": [one.path for one in context.files],
+        "warning": str(context.warning or ""),
+    }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from self_coding.self_edit.history import (
+    SHOWN,
     WARNED,
     Edited,
     Facts,
@@ -219,7 +220,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         branch=worktrees[-1].branch if worktrees else "",
         checkout=attempt.text(Kind.LANDED, "checkout"),
         sandbox=attempt.tested.sandbox,
-        warning=attempt.text(WARNED, "text") or attempt.shown.warning,
+        warning=attempt.text(WARNED, "text") or attempt.text(SHOWN, "warning"),
         lesson=attempt.reflected.lesson,
         reflection=attempt.reflected.reflection,
         cost=attempt.report.cost or None,
