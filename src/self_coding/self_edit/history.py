@@ -119,7 +119,7 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class GateResult:
     """What the gate saw, and which candidate it saw."""
 
     passed: bool = False
@@ -143,7 +143,7 @@ class Tested:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused(Tested):
+class Refused(GateResult):
     """Why nothing landed; refused by the gate, it holds what the gate saw.
 
     `final`: no further try can do better.
@@ -230,11 +230,11 @@ class History:
         return read(Refused, self.data(Kind.REFUSED) or self.data(Kind.STOPPED))
 
     @cached_property
-    def tested(self) -> Tested:
+    def gate(self) -> GateResult:
         """What the gate saw last: a green test, or the refusal that it was."""
         if self.refusal.by == RefusedBy.GATE:
             return self.refusal
-        return read(Tested, self.data(Kind.TESTED))
+        return read(GateResult, self.data(Kind.TESTED))
 
     @cached_property
     def reflected(self) -> Reflected:
@@ -298,7 +298,7 @@ class History:
         """The candidate that was tested last, green."""
         if not self.data(Kind.TESTED):
             return None
-        green = read(Tested, self.data(Kind.TESTED))
+        green = read(GateResult, self.data(Kind.TESTED))
         return Candidate(commit=green.commit, tree=green.tree, onto=green.onto, head=green.head)
 
     @property

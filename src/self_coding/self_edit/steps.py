@@ -321,7 +321,7 @@ class Steps:
             )
         impact = await services.index.impact(paths=list(change.paths))
         report = await services.repository.test(candidate, first=impact.tests)
-        tested = views.tested(report, candidate)
+        tested = views.gate_result(report, candidate)
         if tested.passed:
             return StepResult(Kind.TESTED, facts_of(tested))
         return refused(RefusedBy.GATE, views.why_red(tested), more=facts_of(tested))
@@ -349,7 +349,7 @@ class Steps:
                 paths=change.paths,
                 added=change.added,
                 removed=change.removed,
-                tests=views.gate_line(attempt.tested),
+                tests=views.gate_line(attempt.gate),
                 findings=attempt.judged.findings,
                 diff=change.diff,
             )

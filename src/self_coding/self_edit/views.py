@@ -13,10 +13,10 @@ from self_coding.self_edit.history import (
     WARNED,
     Edited,
     Facts,
+    GateResult,
     History,
     Kind,
     RefusedBy,
-    Tested,
     read,
 )
 from self_coding.text import cut_middle, first_line
@@ -78,12 +78,12 @@ def _and_more(count: int) -> str:
     return f" and {count} more" if count > 0 else ""
 
 
-def tested(report: GateReport, candidate: Candidate) -> Tested:
+def gate_result(report: GateReport, candidate: Candidate) -> GateResult:
     """Return what an event holds of a gate report."""
     failing = report.new_failures or tuple(
         test.id for test in report.tests if test.outcome in ("failed", "error")
     )
-    return Tested(
+    return GateResult(
         passed=report.passed,
         command=report.command,
         exit_status=report.exit_status,
@@ -105,7 +105,7 @@ def tested(report: GateReport, candidate: Candidate) -> Tested:
     )
 
 
-def why_red(gate: Tested) -> str:
+def why_red(gate: GateResult) -> str:
     """Return in one sentence why the gate refused."""
     if gate.timed_out:
         return f"the tests ran into their time limit after {gate.seconds:.0f} s"
@@ -116,9 +116,9 @@ def why_red(gate: Tested) -> str:
     return f"tests failed: {gate.reason_given or f'exit status {gate.exit_status}'}"
 
 
-def gate_line(gate: Tested) -> str:
+def gate_line(gate: GateResult) -> str:
     """Return in a few words what the gate saw."""
-    if gate == Tested():
+    if gate == GateResult():
         return "not tested"
     state = "red"
     if gate.passed:  # green where no test failed at all, else the gate's excuse for the failures
@@ -158,7 +158,7 @@ def attempt_of(attempt: History, diff: str = "") -> ModificationAttempt:
         approach=attempt.report.summary,
         files_modified=list(attempt.edited.paths),
         diff=diff,
-        test_results=attempt.tested.output,
+        test_results=attempt.gate.output,
         outcome=outcome_of(attempt),
         failure_analysis=why_not(attempt),
         retry_count=attempt.plan.try_index,
@@ -208,7 +208,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         attempt_id=attempt.id,
         files_modified=list(attempt.edited.paths),
         commit_hash=attempt.text(Kind.LANDED, "new") or None,
-        test_results=attempt.tested.output,
+        test_results=attempt.gate.output,
         diff=diff,
         stage=stage,
         by=refusal.by,
@@ -219,7 +219,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         failing_tests=refusal.failing,
         branch=worktrees[-1].branch if worktrees else "",
         checkout=attempt.text(Kind.LANDED, "checkout"),
-        sandbox=attempt.tested.sandbox,
+        sandbox=attempt.gate.sandbox,
         warning=attempt.text(WARNED, "text") or attempt.text(SHOWN, "warning"),
         lesson=attempt.reflected.lesson,
         reflection=attempt.reflected.reflection,
@@ -235,7 +235,7 @@ def _headline(attempt: History) -> str:
     stage, name = stage_of(attempt), f"attempt {attempt.id}"
     change = attempt.edited
     files = f"{len(change.paths)} file{'' if len(change.paths) == 1 else 's'}"
-    size = f"{files}, +{change.added} -{change.removed}; {gate_line(attempt.tested)}"
+    size = f"{files}, +{change.added} -{change.removed}; {gate_line(attempt.gate)}"
     if stage == "landed":
         return f"{name} landed: {size}"
     if stage == "held":
@@ -253,7 +253,7 @@ def event_line(kind: str, facts: Facts) -> str:
         named = f"{', '.join(change.paths[:3])}{_and_more(len(change.paths) - 3)}"
         return f"{named}, +{change.added} -{change.removed}"
     if kind == Kind.TESTED:
-        return gate_line(read(Tested, facts))
+        return gate_line(read(GateResult, facts))
     if kind == Kind.MOVED:
         return "main moved meanwhile: testing anew"
     told = {

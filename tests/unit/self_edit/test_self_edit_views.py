@@ -30,5 +30,5 @@ def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state
         sandbox="bwrap",
     )
     candidate = Candidate(commit="c", tree="t", onto="o", head="h")
-    line = views.gate_line(views.tested(report, candidate))
+    line = views.gate_line(views.gate_result(report, candidate))
     assert line == f"1 tests, {state} in 2.0 s (sandbox: bwrap)"
