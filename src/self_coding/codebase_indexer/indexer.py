@@ -19,8 +19,8 @@ from self_coding.adapters.paths import database_path
 from self_coding.codebase_indexer import history, reader, search
 from self_coding.codebase_indexer.cache import Cache
 from self_coding.codebase_indexer.reader import IndexReader
+from self_coding.codebase_indexer.references import find_users
 from self_coding.codebase_indexer.refresh import gc_paused, refresh
-from self_coding.codebase_indexer.users import users
 from self_coding.errors import IndexerError
 from self_coding.text import diff_paths
 from self_coding.values.code import (
@@ -118,7 +118,7 @@ class CodebaseIndexer:
             IndexerError: nothing of this name is defined (there).
         """
         home = None if path is None else self._relative(path)
-        return await self._read(lambda index: users(index, symbol, home))
+        return await self._read(lambda index: find_users(index, symbol, home))
 
     async def has_test_coverage(self, path: str) -> bool:
         """Return whether a test covers `path`, by import or by its name."""

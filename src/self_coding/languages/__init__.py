@@ -70,6 +70,21 @@ class Language(Protocol):
     def parse(self, source: bytes, path: str, module: str) -> ModuleInfo | None:
         """Return the signatures and docstrings of a file, None when it cannot be parsed."""
 
+    def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
+        """Return where a file uses some words, and the imports on whose lines one is."""
+
+    def class_body_uses(
+        self, text: str, name: str, heads: Iterable[int], lines: list[int]
+    ) -> list[int]:
+        """Return which of some lines use a method's bare name in the body of its class.
+
+        Args:
+            text: the file.
+            name: the name of the methods.
+            heads: the lines of their heads.
+            lines: those on which the name occurs by itself, in order.
+        """
+
     def project(self, manifest: str) -> Project:
         """Read the text of the manifest; nothing in it is required."""
 
@@ -103,6 +118,29 @@ class Project(NamedTuple):
     roots: tuple[str, ...] = ()
     entries: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+
+
+class Statement(NamedTuple):
+    """One import statement: `module` is None for `import a, b`; names with what binds them."""
+
+    line: int
+    module: str | None
+    names: tuple[tuple[str, str | None], ...]
+
+
+class Occurrences(NamedTuple):
+    """What a file does with some words.
+
+    `names`, `strings` (that are one of the words) and `unparsed` are (word, line), `attributes`
+    (dotted name of the value or "", word, line). `imports` are the statements with one of the
+    words, and those of all names.
+    """
+
+    imports: list[Statement]
+    names: list[tuple[str, int]]
+    attributes: list[tuple[str, str, int]]
+    strings: list[tuple[str, int]]
+    unparsed: list[tuple[str, int]]
 
 
 class BlindLine(NamedTuple):

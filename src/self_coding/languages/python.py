@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from self_coding.languages import Project, Resolver, Scan
+    from self_coding.languages import Occurrences, Project, Resolver, Scan
     from self_coding.values.code import ModuleInfo
 
 _INIT, _CONFTEST = "__init__.py", "conftest.py"
@@ -101,6 +101,20 @@ class Python:
         from self_coding.languages.python_scan import scan
 
         return scan(source)
+
+    def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
+        """Return where a file uses some words, by the running interpreter's grammar."""
+        from self_coding.languages.python_names import find_names
+
+        return find_names(text, words)
+
+    def class_body_uses(
+        self, text: str, name: str, heads: Iterable[int], lines: list[int]
+    ) -> list[int]:
+        """Return the lines, as `@name.setter`, that use a method's bare name in its class."""
+        from self_coding.languages.python_names import class_body_uses
+
+        return class_body_uses(text, name, heads, lines)
 
     def project(self, manifest: str) -> Project:
         """Read `pyproject.toml`; one that is not valid TOML declares nothing."""

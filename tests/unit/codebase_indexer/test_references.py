@@ -10,7 +10,7 @@ from self_coding import CodebaseIndexer
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.reader import IndexReader
-from self_coding.codebase_indexer.users import users
+from self_coding.codebase_indexer.references import find_users
 from self_coding.errors import IndexerError
 
 
@@ -116,7 +116,7 @@ async def test_a_name_that_stands_everywhere(tree: Path, write, indexer) -> None
     with Database(
         tree.parent / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
     ).read() as connection:
-        found = users(IndexReader(connection, tree), "one", None, read=6)
+        found = find_users(IndexReader(connection, tree), "one", None, read=6)
     assert found.uses == everything.uses
     assert {(use.path, use.line) for use in found.uses} >= {("user.py", 1), ("user.py", 2)}
     assert {use.path for use in found.unknown} == {"pkg/near.py", "user.py", "far0.py"}
@@ -137,8 +137,8 @@ async def test_a_name_that_thousands_import(tree: Path, write, indexer) -> None:
     with Database(
         tree.parent / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
     ).read() as connection:
-        found = users(IndexReader(connection, tree), "one", None, most=4)
-        enough = users(IndexReader(connection, tree), "one", None, most=6)
+        found = find_users(IndexReader(connection, tree), "one", None, most=4)
+        enough = find_users(IndexReader(connection, tree), "one", None, most=6)
     assert enough == everything
     assert found.unread == ("far2.py", "far3.py")
     assert found.uses == tuple(use for use in everything.uses if use.path not in found.unread)

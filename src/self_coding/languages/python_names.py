@@ -1,0 +1,197 @@
+"""Pure: where a Python file uses some words: as a name, an attribute, a string, or in an import.
+
+The parser of the running interpreter says it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Set
+from functools import lru_cache
+
+from self_coding.languages import Occurrences, Statement
+from self_coding.languages.python_scan import without_strings
+
+# Where a text may be cut: a statement at the margin, or an indented head or import.
+_CUT = re.compile(
+    r"\n(?:(?=[A-Za-z_@])(?!(?:el(?:se|if)|except|finally)\b)(@)?"
+    r"|[ \t\f]++(?=[acdfi@])(?:def[ \t]|class[ \t]|async[ \t]+def[ \t]|from[ \t]|import[ \t]|(@)))"
+)
+_STAR = r"import[ \t]*\*"
+
+
+@lru_cache(maxsize=64)
+def _pattern(words: frozenset[str]) -> re.Pattern[str]:
+    # Each begins with the word itself, which the engine searches for at the speed of C.
+    each = [rf"{re.escape(word)}(?<!\w{re.escape(word)})(?!\w)" for word in sorted(words)]
+    return re.compile("|".join([*each, _STAR]))
+
+
+def find_names(text: str, words: frozenset[str]) -> Occurrences:
+    """Return where a file uses some words.
+
+    Parsing whole files costs three times as much as all else that a question about a common word
+    does. So only those functions are parsed in which one occurs, and all of the file if one of
+    them is none by itself. The grammar is that of the running interpreter.
+    """
+    occurrences = Occurrences([], [], [], [], [])
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    hits: list[tuple[int, str]] = []
+    line, end = 1, 0
+    for match in _pattern(words).finditer(text):
+        line += text.count("\n", end, match.start())
+        end = match.start()
+        hits.append((line, match[0]))
+    if not hits:
+        return occurrences
+    starts = _chunk_starts(text)
+    lines = text.split("\n")
+    numbers = [line for line, _ in hits]
+    with warnings.catch_warnings():  # about invalid escapes and the like
+        warnings.simplefilter("ignore")
+        done = 0
+        is_whole_refused = False
+        while done < len(hits):
+            at = bisect_right(starts, numbers[done])
+            start, stop = starts[at - 1], starts[at] if at < len(starts) else len(lines) + 1
+            further = bisect_left(numbers, stop, done)
+            chunk = "\n".join(lines[start - 1 : stop - 1])
+            tree = (_parse_short if len(chunk) < 200 else _parse_chunk)(chunk)
+            if tree is not None:
+                shift = start - 1 - (chunk[:1] in (" ", "\t"))
+                _collect(tree, shift, numbers[done:further], words, occurrences)
+            elif not is_whole_refused and (tree := _parse(text)) is not None:
+                occurrences = Occurrences([], [], [], [], [])
+                _collect(tree, 0, numbers, words, occurrences)
+                return occurrences
+            else:
+                is_whole_refused = True
+                occurrences.unparsed.extend((word, line) for line, word in hits[done:further])
+            done = further
+        return occurrences
+
+
+def _chunk_starts(text: str) -> list[int]:
+    """Return the lines at which a text may be cut: heads of classes and functions, decorated."""
+    code = without_strings("\n" + text)[0]
+    starts = [1]
+    line = end = 0
+    is_decorated = False
+    for cut in _CUT.finditer(code):
+        line += code.count("\n", end, cut.end())
+        end = cut.end()
+        if not is_decorated:
+            starts.append(line)
+        is_decorated = bool(cut[1] or cut[2])
+    return starts
+
+
+@lru_cache(maxsize=4_096)  # many files of a project have the same import statements
+def _parse_short(chunk: str) -> ast.Module | None:
+    return _parse_chunk(chunk)
+
+
+def _parse_chunk(chunk: str) -> ast.Module | None:
+    """Parse a part of a file, in a block of its own if it is indented."""
+    indent = chunk[: len(chunk) - len(chunk.lstrip(" \t\f"))]
+    if indent:
+        chunk = f"if 1:\n{chunk}"
+    return _parse(chunk) or _parse(f"{chunk}\n{indent} pass")  # a head without its body
+
+
+def _parse(text: str) -> ast.Module | None:
+    """Return the syntax tree, None if the running interpreter refuses the text."""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _collect(
+    tree: ast.AST, shift: int, lines: list[int], words: Set[str], into: Occurrences
+) -> None:
+    """Collect what a tree says of the words; only statements on some lines are looked at."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Name):
+            if node.id in words:
+                into.names.append((node.id, node.lineno + shift))
+        elif isinstance(node, ast.Attribute):
+            if node.attr in words:
+                into.attributes.append((_dotted(node.value), node.attr, node.lineno + shift))
+            todo.append(node.value)
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and node.value in words:
+                into.strings.append((node.value, node.lineno + shift))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = None
+            if isinstance(node, ast.ImportFrom):
+                module = "." * node.level + (node.module or "")
+            names = tuple([(each.name, each.asname) for each in node.names])
+            into.imports.append(Statement(node.lineno + shift, module, names))
+        else:
+            todo += _children(node, shift, lines)
+
+
+def _children(node: ast.AST, shift: int, lines: list[int]) -> list[ast.AST]:
+    """Return the nodes right below one, of statements those on some lines."""
+    children: list[ast.AST] = []
+    for value in node.__dict__.values():
+        if isinstance(value, ast.AST):
+            children.append(value)
+        elif isinstance(value, list):
+            for each in value:
+                if isinstance(each, ast.stmt):
+                    decorators = getattr(each, "decorator_list", ())
+                    first = min([each.lineno, *[one.lineno for one in decorators]]) + shift
+                    at = bisect_left(lines, first)
+                    if at == len(lines) or lines[at] > (each.end_lineno or first) + shift:
+                        continue
+                if isinstance(each, ast.AST):
+                    children.append(each)
+    return children
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return `a.b.c` of a chain of names, "" for anything else."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+def class_body_uses(text: str, name: str, heads: Iterable[int], lines: list[int]) -> list[int]:
+    """Return the lines (`@name.setter`) below methods that use their bare name in their class.
+
+    Args:
+        text: the file.
+        name: the methods' name.
+        heads: the lines of their heads.
+        lines: those on which the bare name occurs, in order.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = _parse(text)
+    todo: list[ast.AST] = [tree] if tree else []
+    uses: set[int] = set()
+    while todo:
+        node = todo.pop()
+        todo += [each for each in _children(node, 0, lines) if not isinstance(each, ast.expr)]
+        is_defined = False
+        for statement in node.body if isinstance(node, ast.ClassDef) else ():
+            for part in getattr(statement, "decorator_list", [statement]) if is_defined else ():
+                uses.update(
+                    each.lineno
+                    for each in ast.walk(part)
+                    if isinstance(each, ast.Name)
+                    and each.id == name
+                    and isinstance(each.ctx, ast.Load)
+                )
+            is_defined = is_defined or statement.lineno in heads
+    return sorted(uses)
