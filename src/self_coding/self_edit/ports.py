@@ -11,26 +11,10 @@ if TYPE_CHECKING:
     from self_coding.git_safety import GitSafety
     from self_coding.modification_journal import ModificationJournal
     from self_coding.reflection import ReflectionService
-    from self_coding.values.repository import Change
-    from self_coding.values.verdicts import Verdict
+    from self_coding.self_edit.policy import Policy
 
 Files = Mapping[str, bytes | None]
 """Contents by path; None for a path that is not there."""
-
-
-class Judge(Protocol):
-    """The policy of a commit."""
-
-    @property
-    def asks(self) -> bool:
-        """Whether broken rules are a question to a person, and not a refusal."""
-        ...
-
-    def judge(
-        self, change: Change, *, before: Files, after: Files, covered: frozenset[str]
-    ) -> Verdict:
-        """Return every rule that the change breaks."""
-        ...
 
 
 class Rules(Protocol):
@@ -41,7 +25,7 @@ class Rules(Protocol):
         """The paths that settings are read from."""
         ...
 
-    def read(self, files: Files) -> Judge:
+    def read(self, files: Files) -> Policy:
         """Return the policy of the commit that holds these files."""
         ...
 

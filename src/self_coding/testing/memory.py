@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from self_coding.git_safety import GitSafety
     from self_coding.modification_journal import ModificationJournal
     from self_coding.reflection import ReflectionService
+    from self_coding.self_edit.policy import Policy
 
 Tree = dict[str, str]
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -347,9 +348,9 @@ class MemoryRules:
     asks: bool = False
     files: tuple[str, ...] = ("settings",)
 
-    def read(self, files: Files) -> MemoryRules:
+    def read(self, files: Files) -> Policy:
         """The same rules for every commit."""
-        return self
+        return cast("Policy", self)
 
     def judge(
         self, change: Change, *, before: Files, after: Files, covered: frozenset[str]
