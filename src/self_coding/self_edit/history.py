@@ -182,6 +182,7 @@ class History:
     @property
     def last(self) -> str:
         """The kind of the newest event that belongs to the lifecycle; empty for none."""
+        # The journal adds kinds of its own (relabelled, ...), which change nothing here.
         kinds = (event.kind for event in reversed(self.events))
         return next((kind for kind in kinds if kind in _KINDS), "")
 
@@ -288,6 +289,8 @@ class History:
     @property
     def next_worktree(self) -> str:
         """The name of the attempt's next worktree: when it began, its id, which one it is."""
+        # Derived from stored events alone: asked again after a crash, it is the same name. With
+        # the time in it, a repository whose journal was deleted does not meet its old branches.
         began = self.events[0].at if self.events else None
         stamp = f"{began:%Y%m%d-%H%M%S}-" if began else ""
         again = len(self.worktrees)

@@ -49,6 +49,8 @@ def decide(attempt: History, siblings: Sequence[History] = ()) -> Step | None:
         attempt: the attempt's events so far.
         siblings: the other attempts of its best-of-N round.
     """
+    # A cancelled sibling cancels the round, but not what may have moved main already: whether it
+    # landed must be found out and recorded.
     called_off = any(one.cancelled for one in siblings)
     if called_off and not attempt.settled and not attempt.landing_open:
         return Step.YIELD
@@ -69,6 +71,7 @@ def why_no_more(attempt: History, siblings: Sequence[History] = ()) -> str:
         return "no tries left"
     if plan.cost_limit is not None and spent(attempt, siblings) >= plan.cost_limit:
         return f"the budget of {plan.cost_limit:g} is spent"
+    # An editor that fails in the same way twice would do so a third time.
     marks = [one.reflected.signature for one in round_]
     if all(mark and mark in plan.signatures for mark in marks):
         return "the same failure came twice"
@@ -120,12 +123,14 @@ def _moved(attempt: History, siblings: Sequence[History]) -> Step:
 
 
 def _stopped(attempt: History, siblings: Sequence[History]) -> Step:
+    # Between the intent to land and its end, git alone knows whether main moved.
     return Step.SETTLE if attempt.landing_open else Step.CLEAN
 
 
 def _reflected(attempt: History, siblings: Sequence[History]) -> Step:
     if attempt.leader != attempt.id or attempt.has(Kind.LANDED, Kind.HELD):
         return Step.END
+    # A leader without success ends last, since the next try is told about the whole round.
     if not all(one.has(Kind.ENDED) for one in siblings):
         return Step.WAIT
     return Step.END if why_no_more(attempt, siblings) else Step.NEXT_TRY

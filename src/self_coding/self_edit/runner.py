@@ -58,7 +58,8 @@ class Runner:
             await _uncancelled(self.call_off(leader, RefusedBy.CANCELLED, "it was called off"))
             raise
         except StorageError:
-            raise  # the journal itself is out of reach: `resume` takes it up later
+            # The journal itself is out of reach, so no end can be recorded: `resume` takes it up.
+            raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             await _uncancelled(self.call_off(leader, RefusedBy.ERROR, reason))
@@ -66,7 +67,8 @@ class Runner:
 
     async def call_off(self, leader: int, by: str, reason: str) -> int:
         """End every open attempt of the self-edit without landing; tidy up after each."""
-        self.log.forget()  # a cancelled call may have stored more than it reported
+        # Read anew: a cancelled call may have stored an event and not lived to report it.
+        self.log.forget()
         last = await self._last_leader(leader)
         for one in await self._round(last):
             if not one.has(Kind.ENDED):
@@ -91,7 +93,8 @@ class Runner:
                 leader = round_[0].next_try
                 continue
             try:
-                async with asyncio.TaskGroup() as group:  # when one fails, the others are cancelled
+                # A group, not `gather`: when one fails, the others are cancelled and awaited.
+                async with asyncio.TaskGroup() as group:
                     for attempt in ready:
                         group.create_task(self._advance(attempt, leader))
             except BaseExceptionGroup as errors:
@@ -109,7 +112,9 @@ class Runner:
                 if step is Step.INTEND or (step is Step.TEST and attempt.has(Kind.MOVED)):
                     waiting = partial(self.steps.say, number, step, "another one is landing")
                     await turn.take(waiting)
-                elif step is not Step.SWAP:  # it may have happened before a crash: no waiting
+                elif step is not Step.SWAP:
+                    # A swap neither takes the turn nor gives it up: after a crash it may have
+                    # happened, and then there is nothing to wait for.
                     turn.release()
                 if step in _SLOW:
                     self.steps.say(number, step)
@@ -237,6 +242,7 @@ def _first(error: BaseException) -> BaseException:
 
 async def _uncancelled(work: Coroutine[object, object, object]) -> None:
     """Finish `work` however often we are cancelled meanwhile; it leaves nothing half-done."""
+    # `shield` alone would return at the first cancellation and leave the task running behind us.
     task = asyncio.ensure_future(work)
     while not task.done():
         with suppress(asyncio.CancelledError):

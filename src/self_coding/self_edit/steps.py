@@ -86,6 +86,7 @@ class AttemptLog:
 
     async def append(self, attempt: int, kind: str, facts: Facts) -> None:
         """Store one more event of the attempt."""
+        # Read first: an event that was appended meanwhile would be counted twice.
         before = await self.get(attempt)
         event = await self._journal.append(attempt, kind, facts)
         self._attempts[attempt] = History((*before.events, event))
@@ -147,6 +148,7 @@ class Steps:
     async def begin(self, task: Task, plan: Plan) -> int:
         """Begin the attempt that `plan` describes, once: one begun before a crash is returned."""
         journal = self._services.journal
+        # The process may have died after the attempt began and before its leader noted that.
         for number in await journal.unfinished():
             one = History(await journal.events(number))
             place = (one.edit, one.plan.try_index, one.plan.index)
@@ -185,6 +187,7 @@ class Steps:
 
     async def isolate(self, attempt: History) -> StepResult:
         """Make a worktree on main."""
+        # Named after the attempt: made before a crash, it is handed out again.
         name = attempt.next_worktree
         worktree = await self._services.repository.isolate(name)
         place: Facts = {"path": str(worktree.path), "branch": worktree.branch}
@@ -217,6 +220,7 @@ class Steps:
             say=lambda line: self.say(attempt.id, Kind.EDITING, line),
         )
         try:
+            # Editors end themselves at their limit; this is for one that does not.
             async with asyncio.timeout(limits.edit_seconds + _GRACE):
                 report = await editor.edit(assignment)
         except EditError as error:
@@ -287,6 +291,7 @@ class Steps:
         if dead_end is not None and dead_end.attempt != attempt.id:
             self.say(attempt.id, "warning", str(dead_end))
             await self._log.append(attempt.id, WARNED, {"text": str(dead_end)})
+        # The rules are those of the base commit: nothing in the change can loosen them.
         paths = list(change.paths)
         before = await services.repository.read(change.base, [*services.rules.files, *paths])
         policy = services.rules.read(before)
@@ -319,6 +324,7 @@ class Steps:
                 hint="another try starts from main as it is now",
                 more={"paths": [*paths], "conflicts": conflicts, "onto": candidate.onto},
             )
+        # The tests that the change can break run first, for a fast no; then all of them.
         impact = await services.index.impact(paths=list(change.paths))
         report = await services.repository.test(candidate, first=impact.tests)
         tested = views.gate_result(report, candidate)
@@ -367,7 +373,8 @@ class Steps:
 
     async def swap(self, attempt: History) -> StepResult:
         """Move main to the tested commit, and to nothing else."""
-        if landed := await self._landed(attempt):  # before a crash, which kept it from being noted
+        # Main may have moved already, and the process died before the landing was recorded.
+        if landed := await self._landed(attempt):
             return landed
         assert attempt.candidate is not None, "an intent to land names its candidate"
         done = await self._services.repository.land(

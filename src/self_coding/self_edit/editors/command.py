@@ -128,6 +128,7 @@ class CommandEditor:
                 told = any(re.search(_PLACE, word) for word in words)
                 # In one pass: a task that holds `{prompt}` stays as it is.
                 words = [re.sub(_PLACE, lambda place: values[place[1]], word) for word in words]
+            # The user's whole environment: agents need their keys, their home and the network.
             env = inherited_environment() | {
                 CONTEXT_VARIABLE: str(context),
                 "SELF_CODING_TASK": _argument(assignment.task.text, context),

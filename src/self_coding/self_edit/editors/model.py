@@ -258,6 +258,7 @@ def _read(top: Path, paths: list[str]) -> dict[str, _File]:
             raise EditError(f"{path} is not UTF-8 text") from error
         if len(text) > _LARGEST:
             raise EditError(f"{path} is too large for a model", hint="make the edit by hand")
+        # Models write "\n"; a file with other line ends gets them back when it is written.
         crlf = "\r\n" in text and "\n" not in text.replace("\r\n", "")
         text = text.replace("\r\n", "\n") if crlf else text
         files[path] = _File(text, redact(text), crlf)
@@ -280,6 +281,7 @@ def _target(top: Path, path: str) -> Path:
 def _write(top: Path, files: Mapping[str, _File], changed: Mapping[str, str]) -> None:
     """Write the new texts, each file with the line ends and the mode that it had."""
     for path, text in changed.items():
+        # Looked at again: the first look was before the model thought, minutes ago.
         target = _target(top, path)
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text.replace("\n", "\r\n") if files[path].crlf else text)

@@ -19,6 +19,7 @@ from self_coding.values.edits import Assignment, EditReport
 
 _MOST_BYTES = 20 << 20
 _STORED_BYTES = 1 << 20  # a larger patch is not stored in the journal a second time
+# Refuse names that macOS or Windows would take for `.git`, whatever this machine is.
 _CONFIG = ("core.quotePath=false", "core.protectHFS=true", "core.protectNTFS=true")
 
 
