@@ -33,7 +33,7 @@ def command_line() -> str:
     lines = [NOTE, "# Command line\n"]
     context = click.Context(cli, info_name="self-coding", terminal_width=90)
     lines += ["```text", cli.get_help(context), "```\n"]
-    for name, (_, section) in COMMANDS.items():
+    for name, section in COMMANDS.items():
         command = cli.get_command(context, name)
         if not section or command is None:
             continue
@@ -60,7 +60,7 @@ def tools() -> str:
                         str(one.get("type")) for one in schema.get("anyOf", [])
                     )
                     need = "required" if name in required else f"default {schema.get('default')!r}"
-                    lines.append(f"- `{name}` ({kind}, {need})")
+                    lines.append(f"- `{name}` ({kind}, {need}): {schema['description']}")
                 lines.append("")
             lines.append("## Resources\n")
             for template in await server.list_resource_templates():

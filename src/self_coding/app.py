@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from self_coding.adapters.git import git_directories
 from self_coding.adapters.paths import FOLDER
-from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
+from self_coding.errors import ConfigError, EditError, GitNotRepositoryError, GitSafetyError
 
 if TYPE_CHECKING:
     from self_coding.adapters.llm import ChatModel, LanguageModel
@@ -110,7 +110,11 @@ class App:
 
     async def catch_up(self) -> list[int]:
         """Relabel the attempts whose landing was reverted on main; return their ids."""
-        return await self.journal.scan(await self.git.main_log())
+        try:
+            log = await self.git.main_log()
+        except GitSafetyError:
+            return []  # without a main branch there is nothing to catch up with
+        return await self.journal.scan(log)
 
 
 def open_app(

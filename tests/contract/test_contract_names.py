@@ -1,4 +1,4 @@
-"""One thing has one name and one first sentence: as a method, a command and an MCP tool."""
+"""One operation has one name and one first sentence: in Python, on the command line, over MCP."""
 
 from __future__ import annotations
 
@@ -8,44 +8,25 @@ from pathlib import Path
 import click
 import pytest
 
-from self_coding.app import open_app
-from self_coding.cli import COMMANDS, cli
-from self_coding.codebase_indexer import CodebaseIndexer
-from self_coding.git_safety import GitSafety
+import self_coding.operations
+from self_coding import open_app
+from self_coding.app import App
+from self_coding.cli import COMMANDS, WRITTEN, cli
+from self_coding.cli.views import VIEWS
 from self_coding.mcp_server import build
-from self_coding.modification_journal import ModificationJournal
-from self_coding.self_edit import SelfEdit
+from self_coding.mcp_server.answers import ANSWERS
+from self_coding.operation import OPERATIONS
 from self_coding.testing import sample_repo
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# command, MCP tool, method
-NAMES = [
-    ("try", "self_edit", SelfEdit.self_edit),
-    ("begin", "begin_edit", SelfEdit.begin_edit),
-    ("submit", "submit_edit", SelfEdit.submit_edit),
-    ("land", "land_edit", SelfEdit.land_edit),
-    ("drop", "drop_edit", SelfEdit.drop_edit),
-    ("context", "context", SelfEdit.context),
-    ("relevant", "relevant_files", CodebaseIndexer.relevant),
-    ("impact", "impact", CodebaseIndexer.impact),
-    ("users", "users", CodebaseIndexer.users_of),
-    ("summary", "summary", CodebaseIndexer.get_summary),
-    ("similar", "find_similar", ModificationJournal.similar),
-    ("log", "attempts", ModificationJournal.recent),
-    ("show", "show", ModificationJournal.get_by_id),
-    ("stats", "stats", ModificationJournal.rates),
-    ("snapshot", "snapshot", GitSafety.snapshot),
-    ("plan-rollback", "plan_rollback", GitSafety.plan_rollback),
-    ("rollback", "rollback", GitSafety.rollback),
-    ("undo", "undo", GitSafety.undo),
-]
+TOOLS = [name for name, row in OPERATIONS.items() if row.tool]
+#: Methods whose names are older than the table, and stay.
+FOUNDING = {"get_summary": "code_summary", "get_by_id": "show_attempt"}
 
 
 def _sentence(text: str | None) -> str:
-    """The first sentence, however its arguments are spelled."""
-    first = inspect.cleandoc(text or "").split("\n\n")[0].replace("\n", " ")
-    return first.lower().replace("_edit", "").replace(" an attempt", " attempt").rstrip(".")
+    """The first sentence, however the lines break."""
+    return inspect.cleandoc(text or "").split("\n\n")[0].replace("\n", " ")
 
 
 def _command(name: str) -> click.Command:
@@ -54,25 +35,98 @@ def _command(name: str) -> click.Command:
     return command
 
 
-async def test_commands_and_tools_say_the_same(tmp_path: Path) -> None:
-    """A command and its tool open with the same sentence, and every tool has a command."""
-    tools = {tool.name: tool for tool in await build(_layer(tmp_path)).list_tools()}
-    assert set(tools) == {tool for _, tool, _ in NAMES}
-    for name, tool, _ in NAMES:
-        told = _sentence(tools[tool].description)
-        assert told == _sentence(_command(name).help), name
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> App:
+    return open_app(sample_repo(tmp_path_factory.mktemp("names") / "repository"), environ={})
 
 
-def _layer(tmp_path: Path):  # type: ignore[no-untyped-def]
-    return open_app(sample_repo(tmp_path / "repository"), environ={})
+async def test_the_tools_are_the_table(app: App) -> None:
+    """Every operation that MCP offers is a tool of its name, with its description and arguments."""
+    tools = {tool.name: tool for tool in await build(app).list_tools()}
+    assert list(tools) == TOOLS
+    for name in TOOLS:
+        row, tool = OPERATIONS[name], tools[name]
+        assert tool.description == row.description
+        offered = {one.name: one.arg.about for one in row.parameters if one.arg.only != "cli"}
+        schema = tool.input_schema["properties"]
+        assert {key: value["description"] for key, value in schema.items()} == offered
+        assert tool.annotations is not None
+        assert tool.annotations.read_only_hint == (row.effect == "reads")
+        assert bool(tool.annotations.destructive_hint) == (row.effect in ("lands", "restores"))
 
 
-@pytest.mark.parametrize(("name", "tool", "method"), NAMES, ids=[name for name, _, _ in NAMES])
-def test_each_is_documented(name: str, tool: str, method: object) -> None:
-    """Command and tool stand in the reference, and the method promises something."""
-    assert f"## {name}\n" in (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
-    assert f"## {tool}\n" in (ROOT / "docs" / "reference" / "mcp.md").read_text("utf-8")
-    assert inspect.getdoc(method)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_command_is_the_operation(name: str) -> None:
+    """Every operation is a command of its name, with dashes, that opens with its sentence."""
+    row = OPERATIONS[name]
+    command = _command(row.command)
+    assert row.command == name.replace("_", "-")
+    assert _sentence(command.help) == _sentence(row.description)
+    if row.command not in WRITTEN:
+        offered = {one.name for one in row.parameters if one.arg.only != "mcp"}
+        assert offered <= {parameter.name for parameter in command.params}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_method_has_the_operations_name(name: str, app: App) -> None:
+    """The service method behind an operation has its name, or one of the founding names."""
+    service, _, method = OPERATIONS[name].method.partition(".")
+    found = getattr(getattr(app, service), method)
+    assert inspect.iscoroutinefunction(found)
+    assert inspect.getdoc(found)
+    assert FOUNDING.get(method, method) == name
+    assert getattr(self_coding.operations, name) is OPERATIONS[name].call
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [(old, name) for name, row in OPERATIONS.items() for old in row.old_names],
+)
+async def test_old_names_are_accepted(old: str, name: str, app: App) -> None:
+    """For one release an old name means the same command and the same tool, and is not listed."""
+    assert _command(old).name == OPERATIONS[name].command
+    assert old not in COMMANDS
+    server = build(app)
+    assert old not in [tool.name for tool in await server.list_tools()]
+    if name == "attempts":
+        answer = await server.call_tool(old, {})
+        assert answer.structured_content == {"attempts": [], "waiting": []}
+
+
+def test_what_was_shipped_is_still_accepted() -> None:
+    """The names of the first release are commands and tools yet."""
+    shipped = {
+        "try", "begin", "submit", "land", "drop", "resume", "log", "show", "similar", "stats",
+        "lessons", "export", "import", "relevant", "impact", "users", "summary", "context",
+        "snapshot", "plan-rollback", "rollback", "undo", "redo", "operations", "explain",
+        "recover", "gc", "verify", "init", "doctor", "demo", "mcp", "install-hooks",
+        "remove-hooks", "hook",
+    }  # fmt: skip
+    for name in shipped:
+        assert _command(name)
+    tools = {
+        "self_edit", "begin_edit", "submit_edit", "land_edit", "drop_edit", "context",
+        "relevant_files", "impact", "users", "summary", "find_similar", "attempts", "show",
+        "stats", "snapshot", "plan_rollback", "rollback", "undo",
+    }  # fmt: skip
+    names = {old: row for row in OPERATIONS.values() for old in (row.name, *row.old_names)}
+    assert all(names[tool].tool for tool in tools)
+
+
+def test_views_and_answers_are_of_operations() -> None:
+    """No view and no answer is left of an operation that is gone."""
+    assert set(VIEWS) <= set(OPERATIONS)
+    assert set(ANSWERS) <= set(TOOLS)
+    assert {name for name in TOOLS if OPERATIONS[name].question} <= set(ANSWERS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_each_is_documented(name: str) -> None:
+    """Command and tool have their headings in the reference."""
+    row = OPERATIONS[name]
+    assert f"## {row.command}\n" in (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    if row.tool:
+        assert f"## {name}\n" in (ROOT / "docs" / "reference" / "mcp.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -83,3 +137,5 @@ def test_every_command_has_a_help(name: str) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.name}"
+        elif not command.hidden:
+            assert parameter.make_metavar(click.Context(command)).strip("[].") in command.help

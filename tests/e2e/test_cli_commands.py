@@ -83,7 +83,7 @@ def test_a_breaking_patch_is_refused_and_explained(repository: Path) -> None:
     diff = patch(repository, BROKEN)
     before = subprocess.check_output(["git", "rev-parse", "main"], cwd=repository)
     done = run(repository, "try", "Rewrite the module", "--patch", "-", stdin=diff, status=1)
-    assert "show 1" in done.stdout
+    assert "show-attempt 1" in done.stdout
     assert subprocess.check_output(["git", "rev-parse", "main"], cwd=repository) == before
     assert "warning" in run(repository, "similar", "Rewrite the module").stdout
     assert "broken on purpose" in run(repository, "show", "1", "--output").stdout
@@ -136,7 +136,7 @@ def test_propose_waits_and_land_lands(repository: Path) -> None:
     assert told(repository, "land", str(first["attempt_id"]))["success"]
     run(repository, "drop", "99", status=3)
     waiting = run(repository, "try", "Add x", "--with", "touch src/x.py", "--propose", status=1)
-    assert "next: self-coding land 2, or self-coding drop 2" in waiting.stdout
+    assert "next: self-coding land-edit 2, or self-coding drop-edit 2" in waiting.stdout
 
 
 def test_what_waits_is_listed(repository: Path) -> None:
@@ -146,8 +146,8 @@ def test_what_waits_is_listed(repository: Path) -> None:
     listed = run(repository, "log").stdout
     assert "no attempts have ended yet" in listed
     assert f"attempt 1 waits for its edit in {begun['worktree']['path']}: Add triple" in listed
-    assert "next: self-coding submit 1, or self-coding drop 1" in listed
-    assert "attempt 2 waits for approval: Add x\nnext: self-coding land 2" in listed
+    assert "next: self-coding submit-edit 1, or self-coding drop-edit 1" in listed
+    assert "attempt 2 waits for approval: Add x\nnext: self-coding land-edit 2" in listed
     done = run(repository, "--json", "log")
     assert json.loads(done.stdout) == []
     assert "2 more have not ended" in done.stderr
@@ -311,7 +311,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("export", "no-such-folder/file"), "", 3, "cannot write no-such-folder/file"),
         (("export", ""), "", 3, "hint: name a file"),
         (("import", "/"), "", 3, "cannot read /: Is a directory"),
-        (("import", sys.executable), "", 3, "is no text in UTF-8"),
+        (("import", sys.executable), "", 3, "is not text in UTF-8"),
         (("impact", "x" * 300), "", 3, "is neither in"),
         (("--repo", "x" * 300, "log"), "", 3, "cannot look at"),
         (("explain", "HEAD@{99}"), "", 3, "no commit called"),

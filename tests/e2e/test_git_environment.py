@@ -14,7 +14,7 @@ from mcp.client import Client
 
 from self_coding import CodebaseIndexer, GitSafety, ModificationJournal
 from self_coding.adapters import git as adapter
-from self_coding.cli.detect import detect
+from self_coding.cli.setup import detect
 from self_coding.config import open_layer
 from self_coding.hooks.events import before_push
 from self_coding.hooks.install import install, is_guarded

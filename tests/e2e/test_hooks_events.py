@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from self_coding.app import App, open_app
-from self_coding.hooks import install, note_bypass
+from self_coding.hooks.install import install
+from self_coding.hooks.main_guard import note_bypass
 from self_coding.testing import ScriptedEditor, sample_repo
 
 CORE = "src/calc/core.py"

@@ -12,7 +12,7 @@ import pytest
 from mcp import StdioServerParameters
 from mcp.client import Client
 
-from self_coding.cli.serve import CLIENTS
+from self_coding.cli.commands import CLIENTS
 from self_coding.mcp_server import clients
 from self_coding.testing import sample_repo
 

@@ -20,12 +20,13 @@ from self_coding.testing import sample_repo
 
 TOOLS = {
     "self_edit", "begin_edit", "submit_edit", "land_edit", "drop_edit", "context",
-    "relevant_files", "impact", "users", "summary", "find_similar", "attempts", "show", "stats",
+    "relevant_files", "impact", "symbol_users", "code_summary", "similar_attempts", "attempts",
+    "show_attempt", "success_rates",
     "snapshot", "plan_rollback", "rollback", "undo",
 }  # fmt: skip
 READ_ONLY = {
-    "context", "relevant_files", "impact", "users", "summary", "find_similar", "attempts", "show",
-    "stats", "plan_rollback",
+    "context", "relevant_files", "impact", "symbol_users", "code_summary", "similar_attempts",
+    "attempts", "show_attempt", "success_rates", "plan_rollback",
 }  # fmt: skip
 EDIT = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
 BREAK = "raise RuntimeError('broken on purpose')\n"
@@ -111,9 +112,9 @@ async def test_a_breaking_edit_is_refused_and_remembered(client: Client, reposit
     (Path(str(begun["worktree"])) / relative).write_text(BREAK)
     edited = await _call(client, "submit_edit", attempt=begun["attempt"])
     assert (edited["success"], edited["refused_by"]) == (False, "gate")
-    similar = await _call(client, "find_similar", task="Make the import of the package fail")
+    similar = await _call(client, "similar_attempts", task="Make the import of the package fail")
     assert similar["warning"]
-    shown = await _call(client, "show", attempt=begun["attempt"])
+    shown = await _call(client, "show_attempt", attempt=begun["attempt"])
     assert "broken on purpose" in str(shown["diff"])
     assert shown["editor_output"] == "", "the caller is the editor, and prints nothing"
 
@@ -158,12 +159,12 @@ async def test_reading_tools_answer(client: Client, repository: Path) -> None:
     """Index, journal and plan answer with what stands in the repository."""
     relative = _source(repository).relative_to(repository).as_posix()
     assert (await _call(client, "impact", paths=[relative]))["paths"] == [relative]
-    found = await _call(client, "users", symbol="add", limit=1)
+    found = await _call(client, "symbol_users", symbol="add", limit=1)
     assert [use["path"] for use in found["uses"]] and found["more_uses"] >= 0
-    assert "Codebase Summary" in str((await _call(client, "summary"))["text"])
+    assert "Codebase Summary" in str((await _call(client, "code_summary"))["text"])
     assert await _call(client, "context", task=f"change {relative}")
     assert (await _call(client, "attempts"))["attempts"] == []
-    assert "rates" in await _call(client, "stats")
+    assert "rates" in await _call(client, "success_rates")
     assert "files" in await _call(client, "relevant_files", task=relative)
 
 

@@ -1,86 +1,153 @@
-"""The command line: `self-coding COMMAND`. It translates words to calls, and results to text.
+"""The command line: `self-coding COMMAND`, made from the table of operations.
 
-Commands live in the modules beside this one and are imported when one is asked for, so that
-`--help` is quick. No rule and no effect stands here.
+An operation's command is built when it is asked for, and so is everything it imports: `--help`
+reads only the table. No rule and no effect is here.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module, metadata
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import click
 
 from self_coding.cli.session import Session, guarded
+from self_coding.operations import GO_BACK, LOOK_BACK, NAMES, OPERATIONS, Operation
 
-__all__ = ["cli", "main"]
+if TYPE_CHECKING:
+    from self_coding.cli.views import View
+    from self_coding.operation import Parameter
 
-# command: (module that holds it, its section in --help)
-COMMANDS = {
-    "try": ("edit", "Change code"),
-    "begin": ("edit", "Change code"),
-    "submit": ("edit", "Change code"),
-    "land": ("edit", "Change code"),
-    "drop": ("edit", "Change code"),
-    "resume": ("edit", "Change code"),
-    "log": ("remember", "Look back"),
-    "show": ("remember", "Look back"),
-    "similar": ("remember", "Look back"),
-    "stats": ("remember", "Look back"),
-    "lessons": ("remember", "Look back"),
-    "export": ("remember", "Look back"),
-    "import": ("remember", "Look back"),
-    "relevant": ("know", "Know the code"),
-    "impact": ("know", "Know the code"),
-    "users": ("know", "Know the code"),
-    "summary": ("know", "Know the code"),
-    "context": ("know", "Know the code"),
-    "snapshot": ("restore", "Go back"),
-    "plan-rollback": ("restore", "Go back"),
-    "rollback": ("restore", "Go back"),
-    "undo": ("restore", "Go back"),
-    "redo": ("restore", "Go back"),
-    "operations": ("restore", "Go back"),
-    "explain": ("restore", "Go back"),
-    "recover": ("restore", "Go back"),
-    "gc": ("restore", "Go back"),
-    "verify": ("restore", "Go back"),
-    "init": ("setup", "Set up"),
-    "doctor": ("setup", "Set up"),
-    "demo": ("setup", "Set up"),
-    "mcp": ("serve", "Set up"),
-    "install-hooks": ("serve", "Set up"),
-    "remove-hooks": ("serve", "Set up"),
-    "hook": ("serve", ""),
+__all__ = ["COMMANDS", "cli", "main"]
+
+SET_UP = "Set up"
+#: Commands that are written by hand, with their section in --help; the rest are operations.
+WRITTEN = {
+    "rollback": GO_BACK,
+    "export": LOOK_BACK,
+    "import": LOOK_BACK,
+    "init": SET_UP,
+    "doctor": SET_UP,
+    "demo": SET_UP,
+    "mcp": SET_UP,
+    "install-hooks": SET_UP,
+    "remove-hooks": SET_UP,
+    "hook": "",
 }
+#: Every command that --help lists, with its section.
+COMMANDS = {row.command: row.section for row in OPERATIONS.values()} | WRITTEN
 
 
 class _Commands(click.Group):
-    """A group whose commands are imported when they are needed."""
+    """A group whose commands are built when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = COMMANDS.get(cmd_name)
-        if found is None:
-            return None
-        module = import_module(f"self_coding.cli.{found[0]}")
-        command = getattr(module, cmd_name.replace("-", "_") + "_command")
-        assert isinstance(command, click.Command)
-        return command
+        if cmd_name in WRITTEN:
+            from self_coding.cli import commands
+
+            command = getattr(commands, f"{cmd_name.replace('-', '_')}_command")
+            assert isinstance(command, click.Command)
+            return command
+        row = NAMES.get(cmd_name)
+        return None if row is None else _command(row)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections = dict.fromkeys(section for _, section in COMMANDS.values() if section)
-        for section in sections:
-            names = [name for name, (_, held) in COMMANDS.items() if held == section]
+        for section in dict.fromkeys(filter(None, COMMANDS.values())):
             rows = []
-            for name in names:
-                command = self.get_command(ctx, name)
+            for name in (name for name, held in COMMANDS.items() if held == section):
+                # the table says it: a command is not built for a line of help
+                row = NAMES.get(name)
+                command = click.Command(name, help=row.description) if row else None
+                command = command or self.get_command(ctx, name)
                 rows.append((name, command.get_short_help_str(120) if command else ""))
             with formatter.section(section):
                 formatter.write_dl(rows)
+
+
+def _command(row: Operation) -> click.Command:
+    """Return the command of an operation: its arguments, its view's options, its help."""
+    from self_coding.cli.views import VIEWS, View
+
+    view = VIEWS.get(row.name, View())
+    parameters = [one for one in row.parameters if one.arg.only != "mcp"]
+    help_ = row.description
+    for one in parameters:
+        if one.required or one.arg.positional:
+            help_ += f"\n\n{one.name.upper()}: {one.arg.about}"
+    return click.Command(
+        row.command,
+        params=[*map(_parameter, parameters), *view.options],
+        callback=partial(_run, row, view),
+        help=help_,
+    )
+
+
+def _parameter(one: Parameter) -> click.Parameter:
+    """Return an argument of an operation as click knows it."""
+    several = get_origin(one.type) is list
+    (kind,) = get_args(one.type) if several else (one.type,)
+    choices = get_args(kind)
+    form: Any = kind
+    if one.arg.file:
+        form = click.Path(path_type=Path, allow_dash=True)
+    elif choices:
+        form = click.Choice(choices)
+    elif one.arg.least is not None or one.arg.most is not None:
+        form = click.IntRange(one.arg.least, one.arg.most)
+    if one.required or one.arg.positional:
+        return click.Argument(
+            [one.name],
+            type=form,
+            nargs=-1 if several else 1,
+            required=one.required,
+            default=None if one.required else one.default,
+        )
+    option = one.arg.option
+    names = [one.name, option or f"--{one.name.replace('_', '-')}"]
+    if len(option) == 2:  # a short one, beside the long one
+        names.insert(1, f"--{one.name}")
+    about = one.arg.about + (" ('-': standard input.)" if one.arg.file else "")
+    if kind is bool:
+        return click.Option(names, is_flag=True, help=about)
+    shown = one.default not in (None, "")
+    return click.Option(
+        names, type=form, multiple=several, default=one.default, show_default=shown, help=about
+    )
+
+
+def _run(row: Operation, view: View, /, **values: Any) -> None:
+    """Run an operation with what the command line says, and print its result."""
+    from self_coding.app import open_app
+    from self_coding.cli.views import ask_person, progress_line
+    from self_coding.operations import Caller
+
+    session: Session = click.get_current_context().obj
+    extra = {str(one.name): values.pop(str(one.name), None) for one in view.options}
+    settings = {name: extra.pop(name) for name in ("test_command", "main_branch") if name in extra}
+    for one in row.parameters:
+        if one.arg.file and values[one.name] is not None:
+            values[one.name] = session.read(values[one.name])
+        elif isinstance(values.get(one.name), tuple):
+            values[one.name] = list(values[one.name]) or None
+    caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
+    app = open_app(session.repo, **settings)
+    result = session.run(row(app, caller, **values))
+    session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))
+    if status := view.status(result):
+        raise SystemExit(status)
+
+
+def _version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib import metadata
+
+        click.echo(f"self-coding, version {metadata.version('self-coding')}")
+        ctx.exit()
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,7 +161,14 @@ class _Commands(click.Group):
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress on standard error.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(version=metadata.version("self-coding"), prog_name="self-coding")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context, repo: Path, *, as_json: bool, quiet: bool, debug: bool) -> None:
     """Lets any agent change any git repository: nobody loses work, and what was tested lands."""
@@ -102,14 +176,11 @@ def cli(ctx: click.Context, repo: Path, *, as_json: bool, quiet: bool, debug: bo
 
 
 def main() -> None:
-    """The console script: run one command line and exit with its status."""
-    sys.exit(guarded(lambda: cli.main(args=_hoisted(sys.argv[1:]), standalone_mode=False)))
-
-
-def _hoisted(arguments: list[str]) -> list[str]:
-    """`--json` and its like may stand after the command too, where people write them."""
-    flags = {"--json", "--debug"}
-    until = arguments.index("--") if "--" in arguments else len(arguments)
-    early, rest = arguments[:until], arguments[until:]
-    moved = [word for word in early if word in flags]
-    return [*moved, *(word for word in early if word not in flags), *rest]
+    """Run one command line and exit with its status: the console script."""
+    # `--json` and `--debug` may come after the command too, where people write them.
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    early = [word for word in words[:end] if word in ("--json", "--debug")]
+    late = [word for word in words[:end] if word not in ("--json", "--debug")]
+    arguments = [*early, *late, *words[end:]]
+    sys.exit(guarded(lambda: cli.main(args=arguments, standalone_mode=False)))

@@ -68,7 +68,7 @@ async def play(say: Say) -> Story:
     say("\n4. Another agent is about to make the first mistake again")
     warning = await app.journal.dead_end(_BREAKING_TASK)
     say(f"   warning: {warning}" if warning else "   no warning")
-    say(f"\nThe copy is kept: look around with  self-coding --repo {root} log")
+    say(f"\nThe copy is kept: look around with  self-coding --repo {root} attempts")
     return Story(str(root), refused, landed, str(warning or ""), untouched)
 
 
@@ -116,7 +116,7 @@ def _project() -> Path:
     if not (top / ".git").exists():
         raise SelfCodingError(
             "the demo plays on self-coding's own repository, and this is an installed copy",
-            hint="clone the repository, or try `self-coding try` on a repository of yours",
+            hint="clone the repository, or use `self-coding self-edit` in a repository of yours",
         )
     return top
 

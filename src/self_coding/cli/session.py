@@ -1,34 +1,31 @@
 """One run of the command line: which repository, which form of output, how it ends.
 
-Exit status: 0 done, 1 an attempt did not land, 2 a wrong command line, 3 this layer could not do
-its work (a `SelfCodingError`), 130 interrupted. It knows no room; commands bring their own.
+Exit status: 0 done, 1 an attempt did not land, 2 a wrong command line, 3 self-coding could not do
+its work (a `SelfCodingError`), 130 interrupted. It knows no service; commands bring their own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from self_coding.errors import SelfCodingError
-from self_coding.values.attempts import Json
+from self_coding.errors import ConfigError, SelfCodingError
+
+if TYPE_CHECKING:
+    from self_coding.values.attempts import Json
 
 T = TypeVar("T")
 
 NOT_LANDED = 1
 FAILED = 3
 INTERRUPTED = 130
-AT_LEAST_ONE = click.IntRange(min=1)  # for options that bound a number
 
 
 @dataclass(frozen=True)
@@ -40,31 +37,53 @@ class Session:
     debug: bool = False
     quiet: bool = False
 
-    def emit(self, value: object, text: str) -> None:
+    def emit(self, value: object, text: str | Callable[[], str]) -> None:
         """Print a result: as JSON when asked for, else as the text for people."""
-        click.echo(json.dumps(as_json(value), indent=2) if self.as_json else printable(text))
+        if self.as_json:
+            print_json(value)
+        else:
+            lines = printable(text if isinstance(text, str) else text())
+            click.echo(colour_diff(lines) if lines.startswith("diff --git ") else lines)
 
     def say(self, line: str) -> None:
-        """One line of progress, on standard error so that results can be piped."""
+        """Print one line of progress, on standard error so that results can be piped."""
         if not self.quiet:
             click.echo(printable(line), err=True)
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         """Run the async part of a command; SIGTERM cancels it as Ctrl-C does."""
-        return asyncio.run(_stoppable(work))
+        import asyncio
+        import signal
 
+        async def stoppable() -> T:
+            task = asyncio.current_task()
+            assert task is not None
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            return await work
 
-async def _stoppable(work: Coroutine[object, object, T]) -> T:
-    """Await `work`; a polite kill becomes a cancellation, so that everything is cleaned up."""
-    task = asyncio.current_task()
-    assert task is not None
-    with suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await work
+        try:
+            return asyncio.run(stoppable())
+        except asyncio.CancelledError as error:
+            raise KeyboardInterrupt from error
+
+    def read(self, file: Path) -> str:
+        """Return the text of a file, or of standard input for "-"; any bytes survive."""
+        try:
+            with click.open_file(str(file), "rb") as source:
+                data: bytes = source.read()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the patch {file}: {error.strerror}", hint="name a file that exists"
+            ) from error
+        return data.decode("utf-8", "surrogateescape")
 
 
 def as_json(value: object) -> Json:
-    """Any value of ours as plain JSON: dataclasses by field, paths and enums as text."""
+    """Return any value of ours as plain JSON: dataclasses by field, paths and enums as text.
+
+    By hand, since the import of pydantic takes longer than most commands.
+    """
     if isinstance(value, Enum):
         return as_json(value.value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -75,17 +94,33 @@ def as_json(value: object) -> Json:
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_json(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on standard output."""
+    import json
+
+    click.echo(json.dumps(as_json(value), indent=2))
 
 
 def printable(text: str) -> str:
-    """`text` without what could steer a terminal; undecodable bytes of names shown as �."""
+    """Return `text` without what could steer a terminal; undecodable bytes of names become �."""
     encoded = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in encoded)
 
 
+def colour_diff(diff: str) -> str:
+    """Return a printable diff in colours, which click leaves out where no terminal is."""
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    return "\n".join(
+        click.style(line, fg=colours[line[0]]) if line[:1] in colours else line
+        for line in diff.split("\n")
+    )
+
+
 def table(rows: list[list[str]]) -> str:
-    """Rows as aligned columns; the last column is as wide as it likes."""
+    """Return rows as aligned columns; the last column is as wide as it likes."""
     if not rows:
         return ""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
@@ -96,17 +131,10 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def first_line(text: str, limit: int = 72) -> str:
-    """The first line of a text, cut at `limit` characters with a mark."""
-    line = next((part for part in text.splitlines() if part.strip()), "").strip()
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def report(error: SelfCodingError, *, as_json_text: bool) -> None:
-    """Tell an error: what happened, and what to do next."""
+    """Print an error: what happened, and what to do next."""
     if as_json_text:
-        told: Json = {"slug": error.slug, "message": error.message, "hint": error.hint}
-        click.echo(json.dumps({"error": told}, indent=2))
+        print_json({"error": {"slug": error.slug, "message": error.message, "hint": error.hint}})
         return
     click.echo(printable(f"error: {error.message}"), err=True)
     if error.hint:
@@ -125,17 +153,20 @@ def guarded(start: Callable[[], object]) -> int:
         return FAILED
     except click.ClickException as error:
         if wants_json:
-            report(SelfCodingError(error.format_message(), hint=_usage(error)), as_json_text=True)
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            hint = f"see `{context.command_path} --help`" if context else ""
+            report(SelfCodingError(error.format_message(), hint=hint), as_json_text=True)
         else:
             error.show()
         return error.exit_code
-    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort) as error:
+    except (KeyboardInterrupt, click.Abort) as error:
         at_a_question = isinstance(error, click.Abort) and error.__cause__ is None
         what = "\nno answer" if at_a_question else "interrupted"
-        click.echo(f"{what}; nothing of yours was changed, see `self-coding log`", err=True)
+        click.echo(f"{what}; nothing of yours was changed, see `self-coding attempts`", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        _silence_stdout()
+        with suppress(OSError):  # `| head` went away: not an error, and not a second one at exit
+            sys.stdout.close()
         return 0
     except Exception as error:
         if debug:
@@ -147,15 +178,3 @@ def guarded(start: Callable[[], object]) -> int:
         report(bug, as_json_text=wants_json)
         return FAILED
     return ended if isinstance(ended, int) else 0
-
-
-def _usage(error: click.ClickException) -> str:
-    """Where the right command line is described."""
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"see `{context.command_path} --help`" if context else ""
-
-
-def _silence_stdout() -> None:
-    """A reader that went away (`| head`) is no error, and no second one at exit."""
-    with suppress(OSError):
-        sys.stdout.close()

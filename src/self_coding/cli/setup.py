@@ -1,56 +1,165 @@
-"""Commands to start with: init, doctor, demo."""
+"""What `init` finds out about a repository, and what `doctor` looks at. Nothing is changed."""
 
 from __future__ import annotations
 
-import click
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
-from self_coding.cli.session import FAILED, NOT_LANDED, Session, table
+from self_coding.adapters import git, sandbox
+from self_coding.adapters.paths import database_path
+from self_coding.app import App, open_app
+from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingError
+
+FILE = "self-coding.toml"
+OLDEST_GIT = (2, 38)  # merge-tree --write-tree
+_EXTRAS = {
+    "mcp": ("mcp", "the MCP server"),
+    "llm": ("pydantic_ai", "models behind OpenAI-compatible endpoints"),
+}
 
 
-@click.command("init")
-@click.option("--test-command", help="Instead of the detected one.")
-@click.option("--main-branch", help="Instead of the detected one.")
-@click.option("--force", is_flag=True, help="Replace a self-coding.toml that is there.")
-@click.pass_obj
-def init_command(
-    session: Session, test_command: str | None, main_branch: str | None, *, force: bool
-) -> None:
-    """Detect main branch and test command, and write them into self-coding.toml."""
-    from self_coding.cli.detect import detect, write
+# -- init -------------------------------------------------------------------------------------
 
-    found = detect(session.repo, main_branch=main_branch, test_command=test_command)
-    path = write(found, force=force)
-    text = (
-        f"wrote {path}\n"
-        f"  main branch   {found.main_branch}\n"
-        f"  test command  {found.test_command}\n"
-        "next: self-coding doctor"
+
+@dataclass(frozen=True)
+class Detected:
+    """The settings that fit a repository."""
+
+    top: Path
+    main_branch: str
+    test_command: str
+
+
+def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> Detected:
+    """Return the settings that fit a repository; what the caller names is taken as it is."""
+    directories = git.git_directories(repo)
+    if directories is None:
+        raise GitNotRepositoryError(
+            f"{repo.resolve()} is in no working tree of a git repository",
+            hint="run `git init` first, or use --repo",
+        )
+    top = directories.top
+    return Detected(top, main_branch or _main_branch(top), test_command or _test_command(top))
+
+
+def write_settings(detected: Detected, *, force: bool) -> Path:
+    """Write the settings file; an existing one is replaced only with `force`."""
+    path = detected.top / FILE
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists already", hint="edit it, or use --force")
+    lines = [
+        "# How self-coding works in this repository; see docs/reference/configuration.md.",
+        f"main_branch = {json.dumps(detected.main_branch)}",
+        f"test_command = {json.dumps(detected.test_command)}",
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _main_branch(top: Path) -> str:
+    """Return the remote's default branch, else main or master, else the one checked out."""
+
+    def ask(*args: str) -> str:
+        done = git.run(args, cwd=top, ok=())
+        return git.decode(done.stdout, errors="replace").strip() if done.returncode == 0 else ""
+
+    remote = ask("symbolic-ref", "--short", "refs/remotes/origin/HEAD")
+    if remote:
+        return remote.partition("/")[2]
+    branches = ask("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    usual = [name for name in ("main", "master", "trunk") if name in branches]
+    return usual[0] if usual else ask("symbolic-ref", "--short", "HEAD") or "main"
+
+
+def _test_command(top: Path) -> str:
+    """Return pytest where settings or tests use it, else the standard library's runner."""
+    settings = "".join(
+        (top / name).read_text(encoding="utf-8", errors="replace")
+        for name in ("pyproject.toml", "pytest.ini", "setup.cfg", "tox.ini")
+        if (top / name).is_file()
     )
-    session.emit(found, text)
+    uses_pytest = "pytest" in settings or any(top.glob("**/conftest.py"))
+    first_test = next(iter(sorted(top.glob("**/test_*.py"))), None)
+    if not uses_pytest and first_test is not None:
+        text = first_test.read_text(encoding="utf-8", errors="replace")
+        if "unittest" in text and "pytest" not in text:
+            return "python -m unittest discover"
+    return "python -m pytest --tb=short -q"
 
 
-@click.command("doctor")
-@click.pass_obj
-def doctor_command(session: Session) -> None:
-    """Check that everything self-coding needs is here, and say what to do where it is not."""
-    from self_coding.cli.doctor import examine
-
-    checks = session.run(examine(session.repo))
-    rows = [[check.state, check.name, check.told] for check in checks]
-    hints = [f"hint: {check.name}: {check.hint}" for check in checks if check.hint]
-    session.emit(checks, "\n".join([table(rows), *hints]))
-    if any(check.state == "fail" for check in checks):
-        raise SystemExit(FAILED)
+# -- doctor -----------------------------------------------------------------------------------
 
 
-@click.command("demo")
-@click.pass_obj
-def demo_command(session: Session) -> None:
-    """Watch a breaking change be refused, a good one land, and a repeated mistake be warned of."""
-    from self_coding.cli.demo import play
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: `state` is "ok", "note" (works, could be better) or "fail"."""
 
-    story = session.run(play(session.say if session.as_json else click.echo))
-    verdict = "every promise was kept" if story.went_well else "this went wrong; see above"
-    session.emit(story, f"\n{verdict}")
-    if not story.went_well:
-        raise SystemExit(NOT_LANDED)
+    name: str
+    state: str
+    told: str
+    hint: str = ""
+
+
+async def examine(repo: Path) -> list[Check]:
+    """Look at git, the repository, the settings, the sandbox, the databases and the extras."""
+    checks = [_git(), Check("python", "ok", sys.version.split()[0])]
+    try:
+        app = open_app(repo)
+    except SelfCodingError as error:
+        return [*checks, Check("repository", "fail", error.message, error.hint)]
+    checks.append(Check("repository", "ok", str(app.top)))
+    checks.append(await _main(app))
+    checks.append(Check("test command", "ok", app.settings.test_command))
+    checks.append(_sandbox(app))
+    checks.append(await _journal(app, repo))
+    for name, (module, feature) in _EXTRAS.items():
+        if find_spec(module) is not None:
+            checks.append(Check(f"extra {name}", "ok", feature))
+        else:
+            hint = f'for {feature}: pip install "self-coding[{name}]"'
+            checks.append(Check(f"extra {name}", "note", "not installed", hint))
+    return checks
+
+
+def _git() -> Check:
+    if shutil.which("git") is None:
+        return Check("git", "fail", "not found", "install git 2.38 or later")
+    answer = git.decode(git.run(["--version"], cwd=Path.cwd()).stdout).strip()
+    match = re.search(r"(\d+)\.(\d+)", answer)
+    if not match or (int(match[1]), int(match[2])) < OLDEST_GIT:
+        return Check("git", "fail", answer, "git 2.38 or later is needed to merge unseen")
+    return Check("git", "ok", answer)
+
+
+async def _main(app: App) -> Check:
+    try:
+        commit = await app.git.get_main_commit()
+    except SelfCodingError as error:
+        hint = error.hint or "set main_branch; `self-coding init` detects it"
+        return Check("main branch", "fail", error.message, hint)
+    return Check("main branch", "ok", f"{app.settings.main_branch} at {commit[:12]}")
+
+
+def _sandbox(app: App) -> Check:
+    try:
+        level = sandbox.level(app.settings.require_sandbox, app.top)
+    except SelfCodingError as error:
+        return Check("sandbox", "fail", error.message, error.hint)
+    if level == "bwrap":
+        return Check("sandbox", "ok", "bubblewrap: own namespaces, no network, hidden homes")
+    hint = 'install bubblewrap, or pip install "self-coding[sandbox]"'
+    return Check("sandbox", "note", f"only {level}", hint)
+
+
+async def _journal(app: App, repo: Path) -> Check:
+    path = database_path(repo, "journal.db")
+    try:
+        count = (await app.journal.get_success_rate())["total"]
+    except SelfCodingError as error:
+        return Check("journal", "fail", error.message, error.hint)
+    return Check("journal", "ok", f"{int(count)} attempts in {path}")

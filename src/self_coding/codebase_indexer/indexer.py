@@ -104,7 +104,7 @@ class CodebaseIndexer:
         """Return every line that static analysis cannot follow, by path and line."""
         return await self._read(IndexReader.blind_spots)
 
-    async def users_of(self, symbol: str, path: str | None = None) -> SymbolUsers:
+    async def symbol_users(self, symbol: str, path: str | None = None) -> SymbolUsers:
         """Return who uses a function, class or `Class.method`; what is not certain is apart.
 
         Where the name is in thousands of files that import no definition of it, some of them are
@@ -119,6 +119,8 @@ class CodebaseIndexer:
         """
         home = None if path is None else self._relative(path)
         return await self._read(lambda index: find_users(index, symbol, home))
+
+    users_of = symbol_users  # the old name, until 0.2
 
     async def has_test_coverage(self, path: str) -> bool:
         """Return whether a test covers `path`, by import or by its name."""
@@ -139,16 +141,18 @@ class CodebaseIndexer:
     ) -> list[str] | list[RelevantFile]:
         """The files that a task concerns, best first; empty when no word of it is in the code.
 
-        With `explain`, each with its score and what spoke for it, as `relevant` gives them.
+        With `explain`, each with its score and what spoke for it, as `relevant_files` gives them.
         """
-        found = await self.relevant(task_description, limit)
+        found = await self.relevant_files(task_description, limit)
         return found if explain else [each.path for each in found]
 
-    async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
+    async def relevant_files(self, task: str, limit: int = 5) -> list[RelevantFile]:
         """Return the files that a task concerns, best first, with what spoke for each."""
         return await self._ask(
             lambda database: search.relevant_files(database, self.repo_path, task, limit)
         )
+
+    relevant = relevant_files  # the old name, until 0.2
 
     async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
         """Return the code in at most `max_tokens`: all files, then names, the most used first."""

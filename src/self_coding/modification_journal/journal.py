@@ -74,7 +74,7 @@ class ModificationJournal:
         include_outcomes: Sequence[Outcome] | None = None,
     ) -> list[ModificationAttempt]:
         """Return the attempts most like a task, over all of them, best first."""
-        hits = await self.similar(task_description, limit=limit, outcomes=include_outcomes)
+        hits = await self.similar_attempts(task_description, limit=limit, outcomes=include_outcomes)
         return [hit.attempt for hit in hits]
 
     async def get_success_rate(self) -> dict[str, float | int]:
@@ -83,7 +83,7 @@ class ModificationJournal:
 
     async def get_recent_failures(self, limit: int = 10) -> list[ModificationAttempt]:
         """Return failures and rollbacks, newest first."""
-        return await self.recent(limit, (Outcome.FAILURE, Outcome.ROLLBACK))
+        return await self.attempts(limit, (Outcome.FAILURE, Outcome.ROLLBACK))
 
     async def get_attempts_for_file(self, path: str, limit: int = 10) -> list[ModificationAttempt]:
         """Return the attempts that modified a file, newest first."""
@@ -182,14 +182,14 @@ class ModificationJournal:
         number = _id(attempt)
         return await self._read(lambda queries: queries.record(number).stage)
 
-    async def recent(
+    async def attempts(
         self, limit: int = 20, outcomes: Iterable[Outcome] | None = None
     ) -> list[ModificationAttempt]:
         """Return the newest attempts that have ended, newest first."""
         wanted = _outcomes(outcomes)
         return await self._read(lambda queries: queries.newest(_limit(limit), wanted))
 
-    async def similar(
+    async def similar_attempts(
         self,
         task: str,
         *,
@@ -255,7 +255,7 @@ class ModificationJournal:
         how = record.outcome(outcome)
         await in_thread(lessons.used, self._store, _id(lesson), _id(attempt), how)
 
-    async def rates(self, by: str | None = None) -> dict[str, Rate]:
+    async def success_rates(self, by: str | None = None) -> dict[str, Rate]:
         """Return rates with intervals: overall, or by "area", "editor", "model", "period"."""
         return await in_thread(rates.rates, self._store, by)
 
@@ -295,6 +295,9 @@ class ModificationJournal:
     async def import_founding(self, path: Path | str) -> int:
         """Add every attempt of a founding version's database; return how many were added."""
         return await in_thread(transfer.import_founding, self._store, Path(path))
+
+    # the old names, until 0.2
+    similar, recent, rates = similar_attempts, attempts, success_rates
 
     async def close(self) -> None:
         """Close the database; the next call opens it again."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.cli.files import write_file
+from self_coding.cli.commands import write_file
 from self_coding.errors import JournalError
 
 
@@ -25,7 +25,7 @@ def test_what_cannot_be_written_leaves_nothing(
     Path("notes.md").write_text("mine")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")
-        with pytest.raises(JournalError, match=r"cannot write|is there already") as told:
+        with pytest.raises(JournalError, match=r"cannot write|exists already") as told:
             write_file(Path(name), "text", force=force)
     assert told.value.hint
     assert sorted(os.listdir()) == ["folder", "notes.md", "socket"]
@@ -41,7 +41,7 @@ def test_a_text_that_cannot_be_encoded_leaves_nothing(tmp_path: Path, force: boo
 
 
 def test_a_pipe_is_written_into(tmp_path: Path) -> None:
-    """What a shell gives for `>(gzip)` is there already, and takes the text."""
+    """What a shell gives for `>(gzip)` exists already, and takes the text."""
     reading, writing = os.pipe()
     write_file(Path(f"/dev/fd/{writing}"), "text", force=False)
     os.close(writing)

@@ -14,7 +14,6 @@ from self_coding.cli.session import (
     FAILED,
     INTERRUPTED,
     as_json,
-    first_line,
     guarded,
     printable,
     table,
@@ -52,11 +51,6 @@ def test_columns_are_aligned() -> None:
     """Every column but the last is as wide as its widest cell."""
     assert table([["a", "long", "x"], ["bb", "y", "zz"]]) == "a   long  x\nbb  y     zz"
     assert table([]) == ""
-
-
-def test_long_lines_are_cut_with_a_mark() -> None:
-    """The first line with text is taken, at most as long as asked."""
-    assert first_line("\n  hello world\nmore", 8) == "hello w…"
 
 
 def _fails(error: BaseException) -> object:

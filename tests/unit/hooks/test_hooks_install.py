@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.errors import ConfigError, GitNotRepositoryError
-from self_coding.hooks import install, remove
+from self_coding.hooks.install import install, remove
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.cli.detect import detect, write
+from self_coding.cli.setup import detect, write_settings
 from self_coding.errors import ConfigError, GitNotRepositoryError
 
 
@@ -59,14 +59,14 @@ def test_the_test_command_is_found(tmp_path: Path, files: dict[str, str], comman
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """The file holds what was found, quotes and all; it is not overwritten unasked."""
     found = detect(_repository(tmp_path), main_branch="main", test_command='sh -c "x\\y"')
-    path = write(found, force=False)
+    path = write_settings(found, force=False)
     assert tomllib.loads(path.read_text()) == {
         "main_branch": "main",
         "test_command": 'sh -c "x\\y"',
     }
     with pytest.raises(ConfigError):
-        write(found, force=False)
-    write(found, force=True)
+        write_settings(found, force=False)
+    write_settings(found, force=True)
 
 
 def test_outside_a_repository_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,307 @@
+"""Commands that are more than one operation: they write files, serve, set up, ask first."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+
+import click
+
+from self_coding.cli.session import FAILED, NOT_LANDED, Session, table
+from self_coding.errors import JournalError, SelfCodingError
+
+CLIENTS = ("claude", "cursor", "vscode", "goose", "codex", "gemini", "opencode")
+HOOKS = ("claude", "git")
+
+
+# -- go back ----------------------------------------------------------------------------------
+
+
+@click.command("rollback")
+@click.argument("target")
+@click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def rollback_command(session: Session, target: str, *, dry_run: bool, yes: bool) -> None:
+    """Go back to TARGET, a snapshot's ref or a commit; `undo` takes it back.
+
+    What the working tree holds now is captured first.
+    """
+    from self_coding.app import open_app
+    from self_coding.cli.views import plan_text
+    from self_coding.operations import OPERATIONS
+
+    app = open_app(session.repo)
+    plan = session.run(app.git.plan_rollback(target))
+    if dry_run:
+        session.emit(plan, plan_text(plan))
+        return
+    if not yes:
+        session.say(plan_text(plan))
+        click.confirm("Do this?", abort=True, err=True)
+    done = session.run(OPERATIONS["rollback"](app, target=target))
+    session.emit(done, f"at {done.commit[:12]}; `self-coding undo` reverts")
+
+
+# -- the journal in a file --------------------------------------------------------------------
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@click.option("--force", is_flag=True, help="Replace a FILE that exists.")
+@click.pass_obj
+def export_command(session: Session, file: Path, *, force: bool) -> None:
+    """Write the whole journal as JSON lines to FILE ('-': standard output)."""
+    from self_coding.app import open_app
+
+    app = open_app(session.repo)
+    session.run(app.catch_up())
+    lines = session.run(app.journal.export_lines())
+    text = "".join(f"{line}\n" for line in lines)
+    if str(file) == "-":
+        click.echo(text, nl=False)
+        return
+    write_file(file, text, force=force)
+    count = sum(not line.startswith('{"lesson"') for line in lines)
+    summary = {"exported": count, "file": str(file)}
+    session.emit(summary, f"{_attempts(count)} written to {file}")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, allow_dash=True))
+@click.option("--founding", is_flag=True, help="FILE is a database of the founding version.")
+@click.pass_obj
+def import_command(session: Session, file: Path, *, founding: bool) -> None:
+    """Add attempts from FILE: JSON lines of `export`, or a founding database."""
+    from self_coding.app import open_app
+
+    journal = open_app(session.repo).journal
+    work = journal.import_founding(file) if founding else journal.import_lines(_read_lines(file))
+    count = session.run(work)
+    session.emit({"imported": count}, f"{_attempts(count)} imported")
+
+
+def _attempts(count: int) -> str:
+    return f"{count} attempt{'' if count == 1 else 's'}"
+
+
+def write_file(file: Path, text: str, *, force: bool) -> None:
+    """Write `text` into a new `file`; an existing one is replaced only with `force`.
+
+    Pipes and devices, such as a shell gives for `>(gzip)`, are written into as they are.
+
+    Raises:
+        JournalError: it exists already, or cannot be written; nothing is left behind.
+    """
+    from self_coding.adapters.files import replace_file
+
+    target = Path(os.path.realpath(file))  # a link stays one: what it leads to is written
+    try:
+        mode = file.stat().st_mode if file.exists() else stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):  # a rename would put a file in their place
+            raise OSError(errno.EINVAL, "it is not a file")
+        if not stat.S_ISREG(mode):  # not `target`: what /dev/fd leads to has no name
+            file.write_text(text, encoding="utf-8")
+        elif force:
+            replace_file(target, text)
+        else:
+            _create(target, text)
+    except FileExistsError as error:
+        hint = "nothing was written; give another name, or --force to replace it"
+        raise JournalError(f"{file} exists already", hint=hint) from error
+    except OSError as error:
+        hint = "name a file in an existing folder that you may write into"
+        shown = str(file) if len(str(file)) < 100 else f"{str(file)[:99]}…"
+        raise JournalError(f"cannot write {shown}: {error.strerror}", hint=hint) from error
+
+
+def _create(target: Path, text: str) -> None:
+    """Create a file exclusively: one that appears meanwhile is not written over either."""
+    with target.open("x", encoding="utf-8") as new:
+        try:
+            new.write(text)
+            new.flush()
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _read_lines(file: Path) -> list[str]:
+    """Return the lines of a text file, or of standard input for "-"."""
+    try:
+        with click.open_file(str(file), encoding="utf-8") as source:
+            return list(source)
+    except UnicodeDecodeError as error:
+        hint = "nothing was imported; take the output of `export` as it is"
+        raise JournalError(f"{file} is not text in UTF-8", hint=hint) from error
+    except OSError as error:
+        hint = "nothing was imported; name a file that you may read"
+        raise JournalError(f"cannot read {file}: {error.strerror}", hint=hint) from error
+
+
+# -- set up -----------------------------------------------------------------------------------
+
+
+@click.command("init")
+@click.option("--test-command", help="Instead of the detected one.")
+@click.option("--main-branch", help="Instead of the detected one.")
+@click.option("--force", is_flag=True, help="Replace a self-coding.toml that exists.")
+@click.pass_obj
+def init_command(
+    session: Session, test_command: str | None, main_branch: str | None, *, force: bool
+) -> None:
+    """Detect main branch and test command, and write them into self-coding.toml."""
+    from self_coding.cli.setup import detect, write_settings
+
+    detected = detect(session.repo, main_branch=main_branch, test_command=test_command)
+    path = write_settings(detected, force=force)
+    text = (
+        f"wrote {path}\n"
+        f"  main branch   {detected.main_branch}\n"
+        f"  test command  {detected.test_command}\n"
+        "next: self-coding doctor"
+    )
+    session.emit(detected, text)
+
+
+@click.command("doctor")
+@click.pass_obj
+def doctor_command(session: Session) -> None:
+    """Check that everything self-coding needs is here, and say what to do where it is not."""
+    from self_coding.cli.setup import examine
+
+    checks = session.run(examine(session.repo))
+    rows = [[check.state, check.name, check.told] for check in checks]
+    hints = [f"hint: {check.name}: {check.hint}" for check in checks if check.hint]
+    session.emit(checks, "\n".join([table(rows), *hints]))
+    if any(check.state == "fail" for check in checks):
+        raise SystemExit(FAILED)
+
+
+@click.command("demo")
+@click.pass_obj
+def demo_command(session: Session) -> None:
+    """Watch a breaking change be refused, a good one land, and a repeated mistake be warned of."""
+    from self_coding.cli.demo import play
+
+    story = session.run(play(session.say if session.as_json else click.echo))
+    verdict = "every promise was kept" if story.went_well else "this went wrong; see above"
+    session.emit(story, f"\n{verdict}")
+    if not story.went_well:
+        raise SystemExit(NOT_LANDED)
+
+
+@click.command("mcp")
+@click.option("--http", is_flag=True, help="Serve streamable HTTP on loopback, not stdio.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="For --http."
+)
+@click.option(
+    "--token",
+    envvar="SELF_CODING_TOKEN",
+    help="The token that --http clients send.  [default: a new one, printed at start]",
+)
+@click.option(
+    "--print-config", type=click.Choice(CLIENTS), help="Print what to put into a client's settings."
+)
+@click.option("--portable", is_flag=True, help="In --print-config: start it through uvx.")
+@click.pass_obj
+def mcp_command(
+    session: Session,
+    port: int,
+    token: str | None,
+    print_config: str | None,
+    *,
+    http: bool,
+    portable: bool,
+) -> None:
+    """Serve this repository to MCP clients (Claude Code, Cursor, Codex, Gemini CLI, ...)."""
+    if print_config is not None:
+        from self_coding.mcp_server.clients import configuration, place
+
+        # only the settings go to standard output, so that they can be sent into a file
+        session.say(f"for {place(print_config, portable=portable)}")
+        click.echo(configuration(print_config, portable=portable))
+        return
+    from self_coding.app import open_app
+    from self_coding.hooks.main_guard import note_bypass
+    from self_coding.mcp_server import build
+
+    app = open_app(session.repo)
+    server = build(app)
+    try:
+        if bypass := session.run(note_bypass(app)):
+            session.say(f"bypassed: {bypass}")
+    except SelfCodingError as error:  # a fault of the guard does not stop the server
+        session.say(f"self-coding: {error}")
+    if http:
+        from self_coding.mcp_server.http import serve
+
+        serve(server, port=port, token=token, say=session.say)
+    else:
+        server.run("stdio")
+
+
+# -- hooks ------------------------------------------------------------------------------------
+
+_FOR = click.option("--for", "kinds", type=click.Choice(HOOKS), multiple=True, help="Only these.")
+
+
+@click.command("install-hooks")
+@_FOR
+@click.pass_obj
+def install_hooks_command(session: Session, kinds: tuple[str, ...]) -> None:
+    """Warn agents before an edit, snapshot after it, guard main before a push."""
+    from self_coding.hooks.install import install
+
+    done = install(session.repo, kinds or HOOKS)
+    session.emit(done, table([[one.outcome, one.hook, one.place, one.hint] for one in done]))
+
+
+@click.command("remove-hooks")
+@_FOR
+@click.pass_obj
+def remove_hooks_command(session: Session, kinds: tuple[str, ...]) -> None:
+    """Take our hooks out again; nothing else is touched."""
+    from self_coding.hooks.install import remove
+
+    done = remove(session.repo, kinds or HOOKS)
+    session.emit(done, table([[one.outcome, one.hook, one.place, one.hint] for one in done]))
+
+
+@click.command("hook", hidden=True)
+@click.argument("event", type=click.Choice(["pre-edit", "post-edit", "pre-push"]))
+@click.argument("rest", nargs=-1)
+@click.pass_obj
+def hook_command(session: Session, event: str, rest: tuple[str, ...]) -> None:
+    """Answer a hook call; what `install-hooks` enters."""
+    import json
+
+    from self_coding.app import open_app
+
+    if event == "pre-push":
+        from self_coding.hooks.main_guard import before_push
+
+        given = sys.stdin.buffer.read().decode("utf-8", "replace")
+        verdict = session.run(before_push(open_app(session.repo), given))
+        if not verdict.allowed:
+            session.say(f"refused: {verdict.reason}")
+            session.say("hint: land it with `self-coding self-edit`, or push with --no-verify")
+            raise SystemExit(1)
+        return
+    from self_coding.hooks.events import on_edit
+
+    try:
+        payload = json.loads(sys.stdin.buffer.read() or b"{}")
+        answer = session.run(on_edit(open_app(session.repo), event, payload))
+    except (SelfCodingError, ValueError, OSError, RecursionError) as error:
+        # An agent is never stopped by a fault of ours; standard error says what it was.
+        session.say(f"self-coding hook: {error}")
+        return
+    if answer:
+        click.echo(json.dumps(answer))

@@ -1,0 +1,219 @@
+"""What a model is told of a result, where the whole of it is too long or lacks the next step.
+
+Every other operation answers with its result as it is. Texts are data from a repository or a
+journal, bounded in length; whole diffs and outputs are resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, make_dataclass, replace
+from typing import Any, get_type_hints
+
+from self_coding import operations
+from self_coding.text import cut_middle
+from self_coding.values.attempts import ModificationAttempt, Rate, SimilarAttempt, editor_output
+from self_coding.values.code import RelevantFile, SymbolUse, SymbolUsers
+from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
+from self_coding.values.repository import Operation, RollbackPlan, Snapshot
+
+LAND_OR_DROP = "`land_edit` asks the person and lands it, `drop_edit` ends it"
+TEXT_LIMIT = 20_000  # characters of one text in an answer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The shape of an answer, how it is made, and what it is when the person said no."""
+
+    form: type
+    of: Callable[[Any], Any]
+    declined: Callable[[str, Mapping[str, Any]], object] = lambda why, arguments: None
+
+
+def shape(
+    source: type, keys: str, doc: str, **computed: tuple[Any, Callable[[Any], object]]
+) -> Answer:
+    """Return an answer with some fields of `source` ("key" or "key=field") and computed ones."""
+    pairs = [(pair.partition("=")[0], pair.rpartition("=")[2]) for pair in keys.split()]
+    hints = get_type_hints(source) if pairs else {}
+    columns = [(key, hints[name]) for key, name in pairs]
+    columns += [(key, kind) for key, (kind, _) in computed.items()]
+    form = make_dataclass(f"{source.__name__}Answer", columns, frozen=True, kw_only=True)
+    form.__doc__ = doc
+
+    def of(result: Any) -> Any:
+        values = {key: getattr(result, name) for key, name in pairs}
+        values |= {key: make(result) for key, (_, make) in computed.items()}
+        return form(**{key: _bounded(value) for key, value in values.items()})
+
+    return Answer(form, of)
+
+
+def _bounded(value: Any) -> Any:
+    return cut_middle(value, TEXT_LIMIT) if isinstance(value, str) else value
+
+
+EDITED = shape(
+    SelfEditResult,
+    "success message attempt=attempt_id stage waiting refused_by=by commit=commit_hash "
+    "files=files_modified failing_tests lesson warning checkout",
+    "How a self-edit ended, or what it waits for; its diff is the resource `attempt://ID/diff`.",
+    findings=(list[str], lambda result: [str(finding) for finding in result.findings]),
+    test_output=(
+        str,
+        lambda result: "" if result.success else cut_middle(result.test_results, 6_000),
+    ),
+    hint=(
+        str,
+        lambda result: result.hint or (LAND_OR_DROP if result.waiting == "approval" else ""),
+    ),
+)
+BEGUN = shape(
+    Begun,
+    "attempt",
+    "Where the caller makes its edit, and what it should know first.",
+    worktree=(str, lambda begun: str(begun.worktree.path)),
+    branch=(str, lambda begun: begun.worktree.branch),
+    base=(str, lambda begun: begun.worktree.base),
+    context=(str, lambda begun: begun.context.text),
+    warning=(str, lambda begun: str(begun.context.warning or "")),
+    next=(
+        str,
+        lambda begun: (
+            f"edit files under the worktree only, then submit_edit(attempt={begun.attempt})"
+        ),
+    ),
+)
+ATTEMPT = shape(
+    ModificationAttempt,
+    "id outcome files=files_modified",
+    "One attempt as the journal remembers it.",
+    task=(str, lambda one: cut_middle(one.task_description, 2_000)),
+    at=(str, lambda one: one.timestamp.isoformat() if one.timestamp else ""),
+    why=(str, lambda one: cut_middle(one.failure_analysis, 2_000)),
+    lesson=(str, lambda one: cut_middle(one.reflection, 2_000)),
+)
+ATTEMPTS = shape(
+    operations.Attempts,
+    "",
+    "Attempts, newest first, and those that have not ended.",
+    attempts=(list[ATTEMPT.form], lambda found: [ATTEMPT.of(one) for one in found.attempts]),  # type: ignore[name-defined]
+    waiting=(list[Waiting], lambda found: found.waiting),
+)
+EVENTS = list[dict[str, str]]
+RECORD = shape(
+    operations.AttemptRecord,
+    "",
+    "All that is known of one attempt.",
+    attempt=(ATTEMPT.form, lambda record: ATTEMPT.of(record.attempt)),
+    events=(
+        EVENTS,
+        lambda record: [{"kind": one.kind, "at": one.at.isoformat()} for one in record.events],
+    ),
+    diff=(str, lambda record: record.attempt.diff),
+    test_output=(str, lambda record: record.attempt.test_results),
+    editor_output=(str, lambda record: editor_output(record.events)),
+)
+ALIKE = shape(
+    SimilarAttempt,
+    "score reasons",
+    "An earlier attempt and what makes it alike.",
+    attempt=(ATTEMPT.form, lambda one: ATTEMPT.of(one.attempt)),
+)
+SIMILAR = shape(
+    operations.SimilarAttempts,
+    "",
+    "Earlier attempts, best first; `warning` says that the task is a known dead end.",
+    similar=(list[ALIKE.form], lambda found: [ALIKE.of(one) for one in found.similar]),  # type: ignore[name-defined]
+    warning=(str, lambda found: str(found.dead_end or "")),
+)
+RATES = shape(
+    operations.SuccessRates,
+    "",
+    "Success rates, and how good the memory itself is.",
+    rates=(dict[str, Rate], lambda found: found.rates),
+    memory=(dict[str, float], lambda found: found.quality),
+)
+FILES = shape(
+    list,
+    "",
+    "The files that a task concerns, best first.",
+    files=(list[RelevantFile], lambda files: files),
+)
+USE = shape(SymbolUse, "path line how", "One line that uses a symbol, and how it does.")
+USES = list[USE.form]  # type: ignore[name-defined]
+USERS = shape(
+    SymbolUsers,
+    "definitions more_uses more_unknown",
+    "Who uses a symbol: `uses` are certain, `unknown` share its name; `more_*` are left out.",
+    uses=(USES, lambda users: [USE.of(use) for use in users.uses]),
+    unknown=(USES, lambda users: [USE.of(use) for use in users.unknown]),
+    unread_files=(int, lambda users: len(users.unread)),
+)
+SUMMARY = shape(str, "", "The code in a few thousand tokens.", text=(str, str))
+CONTEXT = shape(Context, "", "All that an editor would be shown.", text=(str, lambda c: c.text))
+SNAPSHOT = shape(
+    Snapshot,
+    "ref commit=commit_hash branch",
+    "A snapshot, and what it does not hold; `tests_passed` is null where none ran.",
+    tests_passed=(
+        bool | None,
+        lambda taken: taken.test_status if taken.test_output or not taken.test_status else None,
+    ),
+    uncaptured=(list[str], lambda taken: [f"{x.path}: {x.reason}" for x in taken.uncaptured]),
+)
+PLAN = shape(
+    RollbackPlan,
+    "target branch head_from head_to paths",
+    "Exactly what a rollback would do, or did.",
+    done=(bool, lambda plan: False),
+    message=(str, lambda plan: ""),
+)
+UNDONE = shape(
+    Operation,
+    "kind",
+    "An operation on the repository.",
+    operation=(int | None, lambda operation: operation.id),
+    done=(bool, lambda operation: True),
+    message=(str, lambda operation: "undone"),
+    refs=(list[str], lambda one: [f"{ref}: {old} -> {new}" for ref, old, new in one.refs]),
+)
+
+
+def _not_landed(why: str, given: Mapping[str, Any]) -> object:
+    result = SelfEditResult(False, why, given["attempt"], stage="waiting", waiting="approval")
+    return replace(EDITED.of(result), hint="it waits: `land_edit` asks again, `drop_edit` ends it")
+
+
+def _not_rolled_back(why: str, given: Mapping[str, Any]) -> object:
+    plan = RollbackPlan(target=given["target"], branch="", head_from="", head_to="")
+    return replace(PLAN.of(plan), message=why)
+
+
+def _not_undone(why: str, given: Mapping[str, Any]) -> object:
+    return UNDONE.form(operation=None, kind="", done=False, message=why, refs=[])
+
+
+ANSWERS = {
+    "self_edit": EDITED,
+    "begin_edit": BEGUN,
+    "submit_edit": EDITED,
+    "land_edit": replace(EDITED, declined=_not_landed),
+    "drop_edit": EDITED,
+    "attempts": ATTEMPTS,
+    "show_attempt": RECORD,
+    "similar_attempts": SIMILAR,
+    "success_rates": RATES,
+    "relevant_files": FILES,
+    "symbol_users": USERS,
+    "code_summary": SUMMARY,
+    "context": CONTEXT,
+    "snapshot": SNAPSHOT,
+    "plan_rollback": PLAN,
+    "rollback": Answer(
+        PLAN.form,
+        lambda done: replace(PLAN.of(done.plan), done=True, message=f"at {done.commit}"),
+        _not_rolled_back,
+    ),
+    "undo": replace(UNDONE, declined=_not_undone),
+}

@@ -1,0 +1,143 @@
+"""What an operation is: a function with a name, arguments, an effect and perhaps a question.
+
+`operations` is the table of all; the command line and the MCP server are made from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+
+if TYPE_CHECKING:
+    from self_coding.app import App
+    from self_coding.values.edits import Ask, OnProgress
+
+
+@dataclass(frozen=True)
+class Arg:
+    """What is said of an argument beside its name, type and default.
+
+    `option` is the command line's spelling where that is not `--name`; `positional` makes an
+    optional argument one without dashes; `file`: the command line takes a path whose text is the
+    value; `only` is "cli" or "mcp" for an argument that the other does not offer.
+    """
+
+    about: str
+    _: KW_ONLY
+    least: int | None = None
+    most: int | None = None
+    option: str = ""
+    positional: bool = False
+    file: bool = False
+    only: str = ""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who called: where progress goes, what can be asked, where a remark goes."""
+
+    on_progress: OnProgress | None = None
+    ask: Ask | None = None
+    say: Callable[[str], None] = lambda line: None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of an operation. `type` is without `Annotated` and without None."""
+
+    name: str
+    type: Any
+    default: object
+    arg: Arg
+
+    @property
+    def required(self) -> bool:
+        """Return whether there is no default."""
+        return self.default is inspect.Parameter.empty
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One row of the table.
+
+    `method` is the service method behind it; `old_names` are accepted for one release; `effect`
+    is "reads", "adds" (leaves all that is there), "lands" or "restores"; `question` is what a
+    person is asked before it runs where a program calls; `tool`: MCP offers it, too.
+    """
+
+    call: Callable[..., Awaitable[Any]]
+    section: str
+    method: str
+    effect: str = "reads"
+    old_names: tuple[str, ...] = ()
+    tool: bool = True
+    question: Callable[..., Awaitable[str]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name in Python and MCP."""
+        return self.call.__name__
+
+    @property
+    def command(self) -> str:
+        """The name on the command line."""
+        return self.name.replace("_", "-")
+
+    @property
+    def description(self) -> str:
+        """The help: one sentence of promise, and what else is to be known."""
+        return inspect.getdoc(self.call) or ""
+
+    @cached_property
+    def hints(self) -> dict[str, Any]:
+        """The evaluated annotations; what they name is imported only now."""
+        from self_coding import app
+        from self_coding.values import attempts, code, edits, repository, verdicts
+
+        names: dict[str, Any] = {"RepositoryOperation": repository.Operation}
+        for module in (attempts, code, edits, repository, verdicts, app):
+            names |= vars(module)
+        names |= inspect.getmodule(self.call).__dict__
+        return get_type_hints(self.call, names, include_extras=True)
+
+    @property
+    def result(self) -> Any:
+        """The type of the answer."""
+        return self.hints["return"]
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The arguments, in their order."""
+        found = []
+        for name, one in inspect.signature(self.call).parameters.items():
+            hint, arg = (*get_args(self.hints[name]), None, None)[:2]
+            if isinstance(arg, Arg):
+                kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+                optional = type(None) in get_args(hint)
+                found.append(Parameter(name, kinds[0] if optional else hint, one.default, arg))
+        return found
+
+    async def __call__(self, app: App, caller: Caller | None = None, **arguments: object) -> Any:
+        """Run it; arguments by name."""
+        if "caller" in inspect.signature(self.call).parameters:
+            arguments["caller"] = caller or Caller()
+        return await self.call(app, **arguments)
+
+
+F = TypeVar("F", bound=Callable[..., Awaitable[object]])
+OPERATIONS: dict[str, Operation] = {}
+
+
+def operation(section: str, method: str, *old_names: str, **row: Any) -> Callable[[F], F]:
+    """Enter a function into the table."""
+
+    def enter(call: F) -> F:
+        OPERATIONS[call.__name__] = Operation(
+            call=call, section=section, method=method, old_names=old_names, **row
+        )
+        return call
+
+    return enter

@@ -1,0 +1,436 @@
+"""The one table of operations: what the command line, the MCP server and Python offer.
+
+An operation is an async function below. Its name is the tool's name and, with dashes, the
+command's; its docstring is the help of both, its annotations are their arguments and the shape of
+their answer. `cli.views` may say how a person reads its result, `mcp_server.answers` how a model
+does. No rule is here: a function calls one service.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from self_coding.errors import IndexerError, JournalError
+from self_coding.operation import OPERATIONS, Arg, Caller, Operation, operation
+
+if TYPE_CHECKING:
+    from self_coding.app import App
+    from self_coding.values.attempts import (
+        DeadEnd,
+        Event,
+        Lesson,
+        ModificationAttempt,
+        Rate,
+        SimilarAttempt,
+    )
+    from self_coding.values.code import Impact, RelevantFile, SymbolUsers
+    from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
+    from self_coding.values.repository import Operation as RepositoryOperation
+    from self_coding.values.repository import RollbackPlan, Snapshot
+    from self_coding.values.verdicts import Finding
+
+__all__ = ["NAMES", "OPERATIONS", "Arg", "Caller", "Operation", "operation"]
+
+CHANGE, LOOK_BACK, CODE, GO_BACK = "Change code", "Look back", "Know the code", "Go back"
+
+
+# -- arguments ---------------------------------------------------------------------------------
+
+Task = Annotated[str, Arg("What is to be done, in words.")]
+Patch = Annotated[str | None, Arg("The edit is this unified diff.", file=True)]
+Command = Annotated[
+    str | None,
+    Arg("The edit is made by this command; {task} is replaced.", option="--with", only="cli"),
+]
+EditorName = Annotated[
+    str | None, Arg("A preset or configured editor: aider, claude, codex, model, ...")
+]
+Tries = Annotated[int | None, Arg("Try again with what was learnt.", least=1, most=50)]
+BestOf = Annotated[int | None, Arg("Side by side; the smallest lands.", least=1, most=16)]
+AskFirst = Annotated[bool, Arg("Show the change and ask before it lands.", only="cli")]
+Propose = Annotated[bool, Arg("Stop green before landing; `land_edit` lands it.")]
+DryRun = Annotated[bool, Arg("Do everything but land.")]
+AttemptId = Annotated[int, Arg("The number of the attempt.")]
+OfAttempt = Annotated[int | None, Arg("Only operations of this attempt.")]
+Summary = Annotated[str, Arg("What was done, in words, for the journal.")]
+Reason = Annotated[str, Arg("Why, for the journal.")]
+Limit = Annotated[int, Arg("How many at the most.", least=1, option="-n")]
+Outcomes = Annotated[list[Literal["success", "failure", "rollback"]] | None, Arg("Only these.")]
+By = Annotated[Literal["area", "editor", "model", "period"] | None, Arg("Rates for each.")]
+About = Annotated[str, Arg("A sentence, a bug report, a traceback.")]
+Paths = Annotated[list[str] | None, Arg("Paths from the top of the repository.", positional=True)]
+DiffOf = Annotated[str | None, Arg("Take the paths from this unified diff.", file=True)]
+Symbol = Annotated[str, Arg("A function, a class or `Class.method`.")]
+DefinedIn = Annotated[str | None, Arg("The file that defines it.", option="--in")]
+Tokens = Annotated[int, Arg("The most tokens it may count.", least=1, option="--tokens")]
+RankBy = Annotated[str | None, Arg("Rank by what this task concerns.")]
+RunTests = Annotated[bool, Arg("Run the tests on it, too.", option="--tests")]
+Target = Annotated[str, Arg("A snapshot's ref, or a commit.")]
+Steps = Annotated[int, Arg("How many operations.", option="-n")]
+Revision = Annotated[str, Arg("A commit, or a reflog entry such as HEAD@{1}.")]
+
+
+# -- change code ------------------------------------------------------------------------------
+
+
+@operation(CHANGE, "edit.self_edit", "try", effect="lands")
+async def self_edit(
+    app: App,
+    caller: Caller,
+    task: Task,
+    patch: Patch = None,
+    command: Command = None,
+    editor: EditorName = None,
+    tries: Tries = None,
+    best_of: BestOf = None,
+    ask: AskFirst = False,
+    propose: Propose = False,
+    dry_run: DryRun = False,
+) -> SelfEditResult:
+    """Attempt TASK in isolation; it lands when its tests pass and no rule is broken.
+
+    The edit is a patch, or is made by an editor: one of the configured ones or a preset (aider,
+    claude, codex, gemini, opencode, goose, model). Your checkout is not touched while it runs.
+    """
+    from self_coding.app import choose_editor
+
+    data = None if patch is None else patch.encode("utf-8", "surrogateescape")
+    chosen = choose_editor(app.settings, patch=data, command=command, name=editor)
+    await _say_bypass(app, caller)
+    return await app.edit.self_edit(
+        task,
+        editor=chosen,
+        tries=tries,
+        best_of=best_of,
+        ask=caller.ask if ask else None,
+        hold=propose,
+        dry_run=dry_run,
+        on_progress=caller.on_progress,
+    )
+
+
+@operation(CHANGE, "edit.begin_edit", "begin", effect="adds")
+async def begin_edit(app: App, caller: Caller, task: Task, propose: Propose = False) -> Begun:
+    """Hand out a worktree for TASK: edit in it with your own tools, then submit."""
+    await _say_bypass(app, caller)
+    return await app.edit.begin_edit(task, ask=propose)
+
+
+@operation(CHANGE, "edit.submit_edit", "submit", effect="lands")
+async def submit_edit(
+    app: App,
+    caller: Caller,
+    attempt: AttemptId,
+    summary: Summary = "",
+    ask: AskFirst = False,
+) -> SelfEditResult:
+    """Judge, test and land what was edited in the worktree of ATTEMPT."""
+    return await app.edit.submit_edit(
+        attempt,
+        summary=summary,
+        ask=caller.ask if ask else None,
+        on_progress=caller.on_progress,
+    )
+
+
+async def _landing_question(app: App, attempt: int) -> str:
+    found = await app.journal.get_by_id(attempt)
+    task = found.task_description[:200] if found else "unknown"
+    return f"Land attempt {attempt} on {app.settings.main_branch}? Task: {task}"
+
+
+@operation(CHANGE, "edit.land_edit", "land", effect="lands", question=_landing_question)
+async def land_edit(app: App, caller: Caller, attempt: AttemptId) -> SelfEditResult:
+    """Land an ATTEMPT that waits green for approval.
+
+    The tree that lands is the one that was tested; if main has moved, it is tested anew.
+    """
+    return await app.edit.land_edit(attempt, on_progress=caller.on_progress)
+
+
+@operation(CHANGE, "edit.drop_edit", "drop", effect="adds")
+async def drop_edit(app: App, attempt: AttemptId, reason: Reason = "") -> SelfEditResult:
+    """End an ATTEMPT that waits, for approval or for its edit; its commits are kept."""
+    return await app.edit.drop_edit(attempt, reason)
+
+
+@operation(CHANGE, "edit.resume", effect="lands", tool=False)
+async def resume(app: App) -> list[SelfEditResult]:
+    """Go on with the attempts that a crash interrupted."""
+    return await app.edit.resume()
+
+
+async def _say_bypass(app: App, caller: Caller) -> None:
+    """Say, and record, what moved main past the guard since the last landing."""
+    from self_coding.hooks.main_guard import note_bypass
+
+    if bypass := await note_bypass(app):
+        caller.say(f"bypassed: {bypass}")
+
+
+# -- look back --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """Attempts that have ended, newest first, and those that have not."""
+
+    attempts: list[ModificationAttempt]
+    waiting: list[Waiting]
+
+
+@operation(LOOK_BACK, "journal.attempts", "log")
+async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Attempts:
+    """List the attempts, newest first, and those that wait or are under way."""
+    from self_coding.values.attempts import Outcome
+
+    await app.catch_up()
+    wanted = [Outcome(value) for value in outcome or ()] or None
+    ended = await app.journal.attempts(limit, outcomes=wanted)
+    return Attempts(attempts=ended, waiting=[] if wanted else await app.edit.waiting())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRecord:
+    """One attempt and its events."""
+
+    attempt: ModificationAttempt
+    events: list[Event]
+
+
+@operation(LOOK_BACK, "journal.get_by_id", "show")
+async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
+    """Show all that is known of one attempt: its events, its change, what failed and why."""
+    await app.catch_up()
+    found = await app.journal.get_by_id(attempt)
+    if found is None:
+        raise JournalError(f"there is no attempt {attempt}", hint="`attempts` lists them")
+    return AttemptRecord(attempt=found, events=await app.journal.events(attempt))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarAttempts:
+    """Earlier attempts, best first, and the warning that a task is a known dead end."""
+
+    similar: list[SimilarAttempt]
+    dead_end: DeadEnd | None
+
+
+@operation(LOOK_BACK, "journal.similar_attempts", "similar", "find_similar")
+async def similar_attempts(app: App, task: Task, limit: Limit = 5) -> SimilarAttempts:
+    """Find earlier attempts at something like TASK, and whether it is a known dead end."""
+    await app.catch_up()
+    similar = await app.journal.similar_attempts(task, limit=limit)
+    return SimilarAttempts(similar=similar, dead_end=await app.journal.dead_end(task))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuccessRates:
+    """Success rates by name, and the quality of the memory."""
+
+    rates: dict[str, Rate]
+    quality: dict[str, float]
+
+
+@operation(LOOK_BACK, "journal.success_rates", "stats")
+async def success_rates(app: App, by: By = None) -> SuccessRates:
+    """Tell success rates with their 95 % intervals, and how good the memory itself is."""
+    await app.catch_up()
+    rates = await app.journal.success_rates(by)
+    return SuccessRates(rates=rates, quality=dict(await app.journal.quality()))
+
+
+@operation(LOOK_BACK, "journal.lessons", tool=False)
+async def lessons(
+    app: App,
+    task: Annotated[str, Arg("What is to be done, in words.", positional=True)] = "",
+    limit: Limit = 3,
+) -> list[Lesson]:
+    """List what was learnt that bears on TASK."""
+    await app.catch_up()
+    return await app.journal.lessons(task=task, limit=limit)
+
+
+# -- know the code ----------------------------------------------------------------------------
+
+
+@operation(CODE, "indexer.relevant_files", "relevant")
+async def relevant_files(app: App, task: About, limit: Limit = 5) -> list[RelevantFile]:
+    """List the files that a task concerns, best first."""
+    return await app.indexer.relevant_files(task, limit=limit)
+
+
+@operation(CODE, "indexer.impact")
+async def impact(app: App, paths: Paths = None, diff: DiffOf = None) -> Impact:
+    """Tell what a change of PATHS can break: dependents, tests, blind spots.
+
+    With neither paths nor a diff: what is uncommitted now.
+    """
+    if diff:
+        return await app.indexer.impact(diff=diff)
+    if paths:
+        await _check_paths(app, paths)
+    return await app.indexer.impact(paths=paths or await app.git.get_modified_files())
+
+
+async def _check_paths(app: App, paths: list[str]) -> None:
+    """Refuse a mistyped path: it has no dependents, which must not look like good news."""
+    missing = []
+    for path in paths:
+        inside = Path(os.path.normpath(app.top / path)).is_relative_to(app.top)
+        try:
+            exists = inside and (app.top / path).exists()
+        except OSError:  # a name that no file can have
+            exists = False
+        if not exists:
+            missing.append((path, inside))
+    inside_paths = [path for path, inside in missing if inside]
+    committed = await app.git.read("HEAD", inside_paths) if inside_paths else {}
+    for path, _ in missing:
+        if committed.get(path) is None:
+            raise IndexerError(
+                f"{path} is neither in the working tree nor in the last commit",
+                hint="paths are from the top of the repository, as in `git ls-files --full-name`",
+            )
+
+
+@operation(CODE, "indexer.symbol_users", "users")
+async def symbol_users(
+    app: App,
+    symbol: Symbol,
+    path: DefinedIn = None,
+    limit: Limit = 50,
+) -> SymbolUsers:
+    """List who uses SYMBOL; what is not certain is apart.
+
+    Uses that resolve to it are certain; where only the name is the same, they may be uses.
+    """
+    users = await app.indexer.symbol_users(symbol, path)
+    return replace(
+        users,
+        uses=users.uses[:limit],
+        unknown=users.unknown[:limit],
+        more_uses=max(0, len(users.uses) - limit),
+        more_unknown=max(0, len(users.unknown) - limit),
+    )
+
+
+@operation(CODE, "indexer.get_summary", "summary")
+async def code_summary(app: App, max_tokens: Tokens = 4000, task: RankBy = None) -> str:
+    """Summarise the code in a few thousand tokens: modules, classes, functions."""
+    return await app.indexer.get_summary(max_tokens, task=task)
+
+
+@operation(CODE, "edit.context")
+async def context(app: App, task: Task, max_tokens: Tokens = 4000) -> Context:
+    """Show all that an editor would be shown for TASK: code, past attempts, lessons."""
+    return await app.edit.context(task, max_tokens=max_tokens)
+
+
+# -- go back ----------------------------------------------------------------------------------
+
+
+@operation(GO_BACK, "git.snapshot", effect="adds")
+async def snapshot(app: App, run_tests: RunTests = False) -> Snapshot:
+    """Record the working tree, the index and HEAD, so that they can be restored."""
+    return await app.git.snapshot(run_tests=run_tests)
+
+
+@operation(GO_BACK, "git.plan_rollback")
+async def plan_rollback(app: App, target: Target) -> RollbackPlan:
+    """Tell what a rollback to TARGET would do; nothing is changed."""
+    return await app.git.plan_rollback(target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledBack:
+    """The commit that HEAD is at after a rollback, and what was done."""
+
+    commit: str
+    plan: RollbackPlan
+
+
+async def _rollback_question(app: App, target: str) -> str:
+    plan = await app.git.plan_rollback(target)
+    touched = sum(one.action in ("write", "delete") for one in plan.paths)
+    return f"Roll back to {target}: {touched} paths change. Go ahead?"
+
+
+@operation(GO_BACK, "git.rollback", effect="restores", question=_rollback_question)
+async def rollback(app: App, target: Target) -> RolledBack:
+    """Go back to TARGET, a snapshot's ref or a commit; `undo` takes it back.
+
+    What the working tree holds now is captured first.
+    """
+    plan = await app.git.plan_rollback(target)
+    return RolledBack(commit=await app.git.rollback(target), plan=plan)
+
+
+async def _undo_question(app: App, steps: int = 1, attempt: int | None = None) -> str:
+    of = "" if attempt is None else f" on attempt {attempt}"
+    return f"Take back the last {steps} operation(s) of self-coding{of}?"
+
+
+@operation(GO_BACK, "git.undo", effect="restores", question=_undo_question)
+async def undo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> RepositoryOperation:
+    """Take back what self-coding last did here: a rollback, a landing."""
+    return await app.git.undo(steps, attempt=None if attempt is None else str(attempt))
+
+
+@operation(GO_BACK, "git.redo", effect="restores", tool=False)
+async def redo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> RepositoryOperation:
+    """Do again what `undo` has taken back."""
+    return await app.git.redo(steps, attempt=None if attempt is None else str(attempt))
+
+
+@operation(GO_BACK, "git.operations", tool=False)
+async def operations(app: App, limit: Limit = 20) -> list[RepositoryOperation]:
+    """List what self-coding did to this repository: who, when, why, refs before and after."""
+    return await app.git.operations(limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """The operation of ours that made a commit or a reflog entry, if one did."""
+
+    ours: bool
+    operation: RepositoryOperation | None
+
+
+@operation(GO_BACK, "git.explain", tool=False)
+async def explain(app: App, revision: Revision) -> Explained:
+    """Tell whether a commit or reflog entry is self-coding's doing."""
+    found = await app.git.explain(revision)
+    return Explained(ours=found is not None, operation=found)
+
+
+@operation(GO_BACK, "git.recover", effect="restores", tool=False)
+async def recover(app: App) -> list[str]:
+    """Repair what a crash left behind, and tell what can be resumed."""
+    from self_coding.hooks.main_guard import note_bypass
+
+    repaired = [*await app.git.recover(), *await app.edit.recover()]
+    bypass = await note_bypass(app)
+    return [*repaired, f"bypassed: {bypass}"] if bypass else repaired
+
+
+@operation(GO_BACK, "git.gc", effect="restores", tool=False)
+async def gc(app: App) -> list[str]:
+    """Forget snapshots and attempts that are past their retention."""
+    return await app.git.gc()
+
+
+@operation(GO_BACK, "git.verify", tool=False)
+async def verify(app: App) -> list[Finding]:
+    """Check the receipts of all landings: the tested tree is the landed tree."""
+    return await app.git.verify()
+
+
+#: Every name that is accepted, with the operation it means.
+NAMES: Mapping[str, Operation] = {
+    name: row for row in OPERATIONS.values() for name in (row.name, row.command, *row.old_names)
+}
