@@ -18,14 +18,12 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from self_coding.audit import syntax
+from self_coding.languages import is_source, languages
 from self_coding.values.verdicts import Finding
 
 Contents = Mapping[str, bytes | None]
 
-SETTING_FILES = (
-    *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml"),
-    *("tox.ini", "setup.cfg"),
-)
+SETTING_FILES = tuple(name for language in languages() for name in language.test_settings)
 """In the order in which pytest looks: the first that holds pytest settings is the only one."""
 
 _DEFAULT_PATTERNS = {
@@ -192,9 +190,10 @@ def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - one retur
     """Return what the file at `path` is to the tests."""
     *folders, name = path.split("/")
     beside = not _TEST_FOLDERS.isdisjoint(folder.lower() for folder in folders)
-    if name.endswith(".py") and is_collected(path, settings):
+    source = is_source(path)
+    if source and is_collected(path, settings):
         return Kind.TEST
-    if name in {"conftest.py", "tests.py", "test.py"} or (beside and name.endswith(".py")):
+    if name in {"conftest.py", "tests.py", "test.py"} or (beside and source):
         return Kind.SUPPORT
     if name in SETTING_FILES or name == ".coveragerc":
         return Kind.SETTING

@@ -132,8 +132,16 @@ def audit_exchanged(files: Files, old: Modules, new: Modules) -> Iterator[Findin
         yield from _rebound(file, before, after, {*new_code, *asserted})
         for test in after.by_name.values():
             was = before.by_name.get(test.name)
-            if was is not None and test.collected and not was.is_same(test):
-                yield from _mocked(was, test)
+            if was is None or not test.collected or was.is_same(test):
+                continue
+            called = {name_of(call.func) for claim in was.live for call in calls(claim.node)}
+            for node in ast.walk(was.node):  # a result is often bound before it is asserted
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                    called.add(name_of(node.value.func))
+            patched, had = _patched(test), _patched(was)
+            for name in called & patched.keys() - had.keys():
+                message = f"{test.name} replaces {name}, which it tests"
+                yield test.finding("subject-mocked", message, patched[name])
 
 
 def _from_code(tree: ast.Module) -> dict[str, str]:
@@ -180,18 +188,6 @@ def _rebound(file: File, old: Module, new: Module, subjects: set[str]) -> Iterat
         elif re.match(r"(?:del\b|globals\(\)|vars\(\)|locals\(\)).*test", unparse(node)):
             message = f"{quote(node)} removes tests"
             yield file.finding("test-uncollected", node, message)
-
-
-def _mocked(old: Test, new: Test) -> Iterator[Finding]:
-    """Yield what a test replaces now, although its assertions are about it."""
-    before = _patched(old)
-    called = {name_of(call.func) for claim in old.live for call in calls(claim.node)}
-    for node in ast.walk(old.node):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            called.add(name_of(node.value.func))
-    for name, node in _patched(new).items():
-        if name not in before and name in called:
-            yield new.finding("subject-mocked", f"{new.name} replaces {name}, which it tests", node)
 
 
 def _patched(test: Test) -> dict[str, ast.AST]:

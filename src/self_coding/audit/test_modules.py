@@ -170,24 +170,21 @@ def read_module(
     tests = []
     for owner, node in functions:
         name = f"{owner.name}.{node.name}" if owner else node.name
-        collected = runs and _is_collected(node, owner, tree, settings)
+        fixture = "fixture" in map(decorator_name, node.decorator_list)
+        patterns = settings.patterns("python_functions")
+        if owner is not None and _is_unittest(owner):
+            patterns = ("test",)
+        collected = (
+            runs
+            and not fixture
+            and _matches(node.name, patterns)
+            and (owner is None or _is_test_class(owner, tree, settings))
+        )
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         lines = range(first, (node.end_lineno or node.lineno) + 1)
         source = "\n".join(outside.pop(number, "") for number in lines)
         tests.append(Test(path, name, node, owner, collected, source, helpers, idle))
     return Module(path, tree, tuple(tests), "\n".join(outside.values()))
-
-
-def _is_collected(
-    node: Function, owner: ast.ClassDef | None, tree: ast.Module, settings: Settings
-) -> bool:
-    if any(decorator_name(decorator) == "fixture" for decorator in node.decorator_list):
-        return False
-    if owner is not None and not _is_test_class(owner, tree, settings):
-        return False
-    if owner is not None and _is_unittest(owner):
-        return node.name.startswith("test")
-    return _matches(node.name, settings.patterns("python_functions"))
 
 
 def _is_test_class(node: ast.ClassDef, tree: ast.Module, settings: Settings) -> bool:

@@ -27,6 +27,7 @@ from self_coding.audit.syntax import (
 )
 from self_coding.audit.test_modules import Module, Modules, Test, cases, read_module
 from self_coding.audit.weakening import Around, bare, compare
+from self_coding.languages import is_source
 from self_coding.values.verdicts import Finding
 
 _GOLDEN = re.compile(
@@ -51,7 +52,7 @@ def read_side(files: Files, *, new: bool) -> Modules:
     modules: Modules = {}
     for file in files.changed:
         kind = file.kind
-        if new and kind in {Kind.SOURCE, Kind.OTHER} and file.name.endswith(".py"):
+        if new and kind in {Kind.SOURCE, Kind.OTHER} and is_source(file.path):
             kind = kind_of(file.path, settings)
         if kind in {Kind.TEST, Kind.SUPPORT}:
             runs = kind is Kind.TEST and (

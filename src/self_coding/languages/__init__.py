@@ -28,6 +28,10 @@ class Language(Protocol):
         """The file at the top of a project that declares source roots and entry points."""
 
     @property
+    def test_settings(self) -> tuple[str, ...]:
+        """The settings files of the test runner, in the order in which it looks for them."""
+
+    @property
     def settings(self) -> frozenset[str]:
         """The names of files that decide which tests run, and how."""
 

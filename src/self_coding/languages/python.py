@@ -21,17 +21,11 @@ class Python:
 
     suffixes = (".py",)
     manifest = "pyproject.toml"
-    settings = frozenset(
-        (
-            "pyproject.toml",
-            "setup.cfg",
-            "setup.py",
-            "tox.ini",
-            "pytest.ini",
-            "noxfile.py",
-            ".coveragerc",
-        )
+    test_settings = (
+        *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml"),
+        *("tox.ini", "setup.cfg"),
     )
+    settings = frozenset((*test_settings, "setup.py", "noxfile.py", ".coveragerc"))
 
     def is_test(self, path: str) -> bool:
         """Return whether a file is a test, a conftest, or in a folder of tests."""

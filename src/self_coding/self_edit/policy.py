@@ -118,7 +118,6 @@ class Policy:
         old, new = {**before, **linked}, {**after, **now_linked}
         texts = [path for path in change.paths if path not in linked or path not in now_linked]
         findings = [
-            *_size(change, self),
             *(
                 f
                 for file in change.files
@@ -214,18 +213,6 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(out + ("(?:/.*)?" if not glob.endswith("*") else ""), re.DOTALL)
 
 
-def _size(change: Change, policy: Policy) -> Iterator[Finding]:
-    files, lines = len(change.files), change.added + change.removed
-    if files > policy.max_files:
-        yield finding(
-            "too-many-files", "", 0, f"{files} files change, the limit is {policy.max_files}"
-        )
-    if lines > policy.max_lines:
-        yield finding(
-            "too-many-lines", "", 0, f"{lines} lines change, the limit is {policy.max_lines}"
-        )
-
-
 def _is_protected(path: str, policy: Policy) -> bool:
     return matches(path, policy.protected) and not matches(path, policy.allow)
 
@@ -295,25 +282,35 @@ def _whole(
     after: Contents,
     covered: frozenset[str] | None,
 ) -> Iterator[Finding]:
-    """Yield what the change as a whole breaks: the guard's settings, tests and coverage."""
+    """Yield what the change as a whole breaks: size, the guard's settings, tests, coverage."""
+    files, lines = len(change.files), change.added + change.removed
+    if files > policy.max_files:
+        message = f"{files} files change, the limit is {policy.max_files}"
+        yield finding("too-many-files", "", 0, message)
+    if lines > policy.max_lines:
+        message = f"{lines} lines change, the limit is {policy.max_lines}"
+        yield finding("too-many-lines", "", 0, message)
     if change.touches("pyproject.toml"):
-        was, now = (_guard_tables(contents.get("pyproject.toml")) for contents in (before, after))
+        texts = (
+            (side.get("pyproject.toml") or b"").decode("utf-8", "replace")
+            for side in (before, after)
+        )
+        tools = (read_toml(text).get("tool") for text in texts)
+        was, now = (
+            [tool.get(name) if isinstance(tool, dict) else None for name in _GUARD_TABLES]
+            for tool in tools
+        )
         if was != now:
             message = "the settings of the guard change"
             yield finding("guard-settings", "pyproject.toml", 0, message)
-    files = read_files(change.paths, before, after)
-    tests = files.of(Kind.TEST, Kind.SUPPORT, Kind.DATA)
+    read = read_files(change.paths, before, after)
+    tests = read.of(Kind.TEST, Kind.SUPPORT, Kind.DATA)
     guards = [path for path in change.paths if policy.guard and matches(path, policy.guard)]
     if guards and tests:
         message = f"the guard changes together with {tests[0].path}"
         yield finding("guard-and-tests", guards[0], 0, message)
     for file in tests if policy.tests_may_change == "no" else ():
         yield finding("test-changed", file.path, 0, "tests may not change")
-    for file in files.of(Kind.SOURCE) if policy.require_coverage else ():
+    for file in read.of(Kind.SOURCE) if policy.require_coverage else ():
         if file.old is not None and file.path not in (covered or frozenset()):
             yield finding("not-covered", file.path, 0, "is modified, and no test reaches it")
-
-
-def _guard_tables(body: bytes | None) -> list[object]:
-    tool = read_toml((body or b"").decode("utf-8", "replace")).get("tool")
-    return [tool.get(name) if isinstance(tool, dict) else None for name in _GUARD_TABLES]
