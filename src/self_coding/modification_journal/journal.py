@@ -13,7 +13,7 @@ from typing import TypeVar
 from self_coding.adapters.paths import database_path
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import JournalError
-from self_coding.modification_journal import attempts, lessons, rates, record, search, transfer
+from self_coding.modification_journal import attempts, lessons, rates, record, search
 from self_coding.modification_journal.queries import Queries
 from self_coding.modification_journal.ranking import OUTCOME_WEIGHT, Features, features
 from self_coding.modification_journal.record import ENDED, PLANNED, REFLECTED, RELABELLED, Record
@@ -286,14 +286,20 @@ class ModificationJournal:
 
     async def export_lines(self) -> list[str]:
         """Return everything in the journal as JSON lines; `import_lines` takes them back."""
+        from self_coding.modification_journal import transfer
+
         return await in_thread(transfer.export_lines, self._store)
 
     async def import_lines(self, lines: Iterable[str]) -> int:
         """Add exported attempts, under new ids; return how many were added."""
+        from self_coding.modification_journal import transfer
+
         return await in_thread(transfer.import_lines, self._store, list(lines))
 
     async def import_founding(self, path: Path | str) -> int:
         """Add every attempt of a founding version's database; return how many were added."""
+        from self_coding.modification_journal import transfer
+
         return await in_thread(transfer.import_founding, self._store, Path(path))
 
     # the old names, until 0.2

@@ -8,7 +8,7 @@ well, because memory rots silently elsewhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from self_coding.errors import JournalError
@@ -92,7 +92,7 @@ def find(
             for number in queries.lessons_by_key(key):
                 pull[number] = pull.get(number, 0.0) + _PULL[key[:2]]
         stored = queries.lessons(sorted(pull, reverse=True)[:400])
-        newest = queries.newest_attempt()
+        newest = queries.newest_findable()
         last_seen = {
             lesson.id: max([*queries.users(lesson.id or 0), *lesson.evidence, 0])
             for lesson in stored
@@ -135,7 +135,13 @@ def quality(store: Store, contents: Mapping[str, str] | None = None) -> dict[str
     with store.read() as queries:
         numbers = queries.lesson_ids()
         counted = queries.lessons(numbers[-_COUNTED:])
-        junk = sum(_is_junk(queries, lesson) for lesson in counted)
+        # junk says nothing, has helped nobody who tried it, or proves nothing
+        junk = sum(
+            len(lesson.text.split()) < _SHORTEST
+            or (lesson.uses >= _TRIED and not lesson.successes)
+            or all(queries.stage(attempt) is None for attempt in lesson.evidence)
+            for lesson in counted
+        )
     stale = sum(anchored(lesson, contents).freshness != "fresh" for lesson in counted)
     sentences = {frozenset(lesson.text.lower().split()) for lesson in counted}
     share = 1 / len(counted) if counted else 0.0
@@ -184,15 +190,6 @@ def _existing(queries: Queries, number: int) -> Lesson:
     raise JournalError(f"there is no lesson {number}", hint="`self-coding lessons` lists them")
 
 
-def _is_junk(queries: Queries, lesson: Lesson) -> bool:
-    """Return whether a lesson says nothing, proves nothing or has helped nobody who tried it."""
-    if len(lesson.text.split()) < _SHORTEST:
-        return True
-    if lesson.uses >= _TRIED and not lesson.successes:
-        return True
-    return all(queries.stage(attempt) is None for attempt in lesson.evidence)
-
-
 def _keys(lesson: Lesson) -> set[str]:
     """Return the keys by which a situation pulls a lesson; a situation has them as well."""
     keys = {f"f:{path}" for path in lesson.files} | {f"s:{name.lower()}" for name in lesson.symbols}
@@ -203,17 +200,13 @@ def _keys(lesson: Lesson) -> set[str]:
 
 def _merged(old: Lesson, new: Lesson) -> Lesson:
     """Return two lessons as one: the shorter sentence, both evidences, the newest anchors."""
-
-    def both(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*one, *other]))
-
     return Lesson(
         id=old.id,
         text=min(old.text, new.text, key=len),
-        files=both(old.files, new.files),
-        symbols=both(old.symbols, new.symbols),
+        files=tuple(dict.fromkeys(old.files + new.files)),
+        symbols=tuple(dict.fromkeys(old.symbols + new.symbols)),
         exception=new.exception or old.exception,
-        tests=both(old.tests, new.tests),
+        tests=tuple(dict.fromkeys(old.tests + new.tests)),
         evidence=tuple(dict.fromkeys(old.evidence + new.evidence)),
         anchors=tuple((dict(old.anchors) | dict(new.anchors)).items()),
     )

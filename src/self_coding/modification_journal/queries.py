@@ -368,10 +368,6 @@ class Queries(ABC):
         """Return the attempts that a lesson was shown to."""
         return self._numbers("SELECT attempt FROM lesson_use WHERE lesson = ?", lesson)
 
-    def newest_attempt(self) -> int:
-        """Return the newest attempt, ended or not; 0 where there is none."""
-        return int(self._first("SELECT max(id) FROM attempt")[0] or 0)
-
     # ------------------------------------------------------------------- reading
 
     def _first(self, sql: str, *values: object) -> Any:

@@ -33,10 +33,13 @@ _K1, _B = 1.2, 0.6  # BM25
 _CLOSER = 120  # candidates that are measured in full, of those whose words were
 _TEACHERS = 10  # best candidates by their words, which say what files such tasks touch
 _SHARPNESS = 3  # how much more the best of them is listened to
-_LETTERS = re.compile(r"[^\W_]+")
-_TAG = re.compile(r"\W*([\w\- ./]{2,30}?)[\]:]")  # "[float8] ...", "docs: ..."
-_CHANGED_LINE = re.compile(r"^[-+](?![-+]{2} )[ \t]*(.*)$", re.MULTILINE)
-_NAMED = re.compile(
+
+# Patterns are compiled when first used (`re` keeps them): every command imports this module, and
+# few of them rank anything.
+_LETTERS = r"[^\W_]+"
+_TAG = r"\W*([\w\- ./]{2,30}?)[\]:]"  # "[float8] ...", "docs: ..."
+_CHANGED_LINE = r"(?m)^[-+](?![-+]{2} )[ \t]*(.*)$"
+_NAMED = (
     r"\b(?:def|class|func|function|fn|interface|struct|trait|enum|impl|module)\s+"
     r"(?:\([^)]*\)\s*)?([A-Za-z_$][\w$.]*)"
 )
@@ -70,11 +73,12 @@ def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str
     subject, _, body = task[:_TEXT].strip().partition("\n")
     touched = list(dict.fromkeys([*files, *diff_paths(diff)]))
     symbols = diff_symbols(diff)
+    stems = [(path.rpartition(".")[0] or path).replace("/", "_") for path in touched]
     spoken = _words(subject)
     return Features(
         body=(spoken + _words(f"{body}\n{notes[:_TEXT]}"))[:_WORDS],
         subject=spoken,
-        places=tuple(word for path in touched for word in _path_words(path))[:_WORDS],
+        places=tuple(word for name in stems for word in split_identifier(name))[:_WORDS],
         names=tuple(word for name in symbols for word in split_identifier(name))[:_WORDS],
         head=_words(changed_lines(diff)),
         files=tuple(path.replace(" ", "?") for path in touched[:_THINGS]),
@@ -86,7 +90,7 @@ def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str
 def diff_symbols(diff: str) -> list[str]:
     """Return the functions and classes that a diff touches: in hunk headers, or defined by it."""
     names: dict[str, None] = {}
-    for match in _NAMED.finditer(diff):
+    for match in re.finditer(_NAMED, diff):
         begin = diff.rfind("\n", 0, match.start()) + 1
         near = match.start() - begin < _LINE
         if near and (diff[begin] in "+-" or diff.startswith("@@", begin)):
@@ -98,7 +102,7 @@ def changed_lines(diff: str, limit: int = _CHANGED) -> str:
     """Return the first changed lines of a diff, without its headers, in `limit` characters."""
     taken: list[str] = []
     room = limit
-    for match in _CHANGED_LINE.finditer(diff):
+    for match in re.finditer(_CHANGED_LINE, diff):
         if line := match[1][:_LINE]:
             taken.append(line[:room])
             room -= len(line) + 1
@@ -140,11 +144,6 @@ def unpack(stored: str) -> Features:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in islice(words(text), _WORDS) if len(word) <= _LONGEST)
-
-
-def _path_words(path: str) -> list[str]:
-    stem = path.rpartition(".")[0] or path
-    return split_identifier(stem.replace("/", "_"))
 
 
 def _hashed(prefix: str, names: Iterable[str]) -> set[str]:
@@ -345,12 +344,12 @@ def _closer(query: Features, measured: Sequence[Measures], rarity: Rarity) -> li
 
 
 def _triples(title: str) -> list[str]:
-    text = f" {' '.join(_LETTERS.findall(title.lower()))} "
+    text = f" {' '.join(re.findall(_LETTERS, title.lower()))} "
     return [text[at : at + 3] for at in range(len(text) - 2)]
 
 
 def _tag(title: str) -> str:
-    match = _TAG.match(title)
+    match = re.match(_TAG, title)
     return match[1].lower() if match else ""
 
 

@@ -37,10 +37,16 @@ def wilson(successes: int, total: int) -> Rate:
 
 def labels(record: Record) -> list[tuple[str, str]]:
     """Return what an ended attempt is counted under, as (dimension, value)."""
+    areas = set()
+    for path in record.files_modified:
+        folders = path.split("/")[:-1]
+        if folders and folders[0] in _SOURCE_ROOTS:
+            folders = folders[1:]
+        areas.add("/".join(folders[:2]) or ".")
     when = moment(record.ended if record.ended is not None else record.at)
     return [
         (_OVERALL, ""),
-        *(("area", area) for area in sorted({_area(path) for path in record.files_modified})),
+        *(("area", area) for area in sorted(areas)),
         ("editor", record.editor or "unknown"),
         *([("model", record.model)] if record.model else []),
         ("period", f"{when.year}-{when.month:02}" if when else "unknown"),
@@ -73,11 +79,3 @@ def rates(store: Store, by: str | None) -> dict[str, Rate]:
         return {_OVERALL: found.get("", wilson(0, 0))}
     kept = [(value, rate) for value, rate in found.items() if rate.total > 0]
     return dict(sorted(kept, key=lambda item: (-item[1].total, item[0])))
-
-
-def _area(path: str) -> str:
-    """Return the part of the code that a path is in: two folders, below a source root."""
-    folders = path.split("/")[:-1]
-    if folders and folders[0] in _SOURCE_ROOTS:
-        folders = folders[1:]
-    return "/".join(folders[:2]) or "."

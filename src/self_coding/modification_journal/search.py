@@ -72,11 +72,16 @@ def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
     failed = (Outcome.FAILURE, Outcome.ROLLBACK)
     with store.read() as queries:
         hits = _ranked(queries, query, limit=_FAILURES, outcomes=failed, outcome_weight=0.0)
-        scored = [
-            (max(hit.alike / SAME_TITLE, _same_diff(query, hit.found) / SAME_DIFF), hit.row)
-            for hit in hits
-        ]
-        score, row = max(scored, key=lambda pair: pair[0], default=(0.0, 0))
+        score, row = 0.0, 0
+        ours = Counter(query.head)
+        for hit in hits:
+            same = hit.alike / SAME_TITLE
+            if len(ours) >= _TELLING and set(query.files) & set(hit.found.files):
+                theirs = Counter(hit.found.head)
+                share = (ours & theirs).total() / max(1, (ours | theirs).total())
+                same = max(same, share / SAME_DIFF)
+            if same > score:
+                score, row = same, hit.row
         past = queries.attempts([row]).get(row) if score >= 1 else None
     if past is None:
         return None
@@ -90,14 +95,6 @@ def because(past: ModificationAttempt) -> str:
         if text.strip():
             return shorten(" ".join(text.split()), _LINE)
     return "it was rolled back" if past.outcome is Outcome.ROLLBACK else "no reason was recorded"
-
-
-def _same_diff(query: Features, past: Features) -> float:
-    """Return the share of both diffs' changed words that is common; 0 where no file is."""
-    if not set(query.files) & set(past.files) or len(set(query.head)) < _TELLING:
-        return 0.0
-    ours, theirs = Counter(query.head), Counter(past.head)
-    return (ours & theirs).total() / max(1, (ours | theirs).total())
 
 
 def _ranked(

@@ -16,99 +16,56 @@ APPLICATION = 0x53434A4C  # "SCJL", SQLite's application_id of a journal
 
 # `event` is the record. `attempt` is its fold, stored for reading; `feature`, `word`, `file` and
 # `tally` are what searching and counting need. lesson.shown and lesson.retired are written by
-# nobody any more, and stay because migrations only ever add.
+# nobody any more: they stay because migrations only ever add.
 _SCHEMA = """
 CREATE TABLE attempt (
   id INTEGER PRIMARY KEY,
-  at INTEGER NOT NULL,
-  ended INTEGER,
-  stage TEXT NOT NULL,
-  outcome TEXT,
-  task TEXT NOT NULL,
-  approach TEXT NOT NULL DEFAULT '',
-  files TEXT NOT NULL DEFAULT '[]',
-  diff TEXT NOT NULL DEFAULT '',
-  diff_blob INTEGER,
-  tests TEXT NOT NULL DEFAULT '',
-  tests_blob INTEGER,
-  analysis TEXT NOT NULL DEFAULT '',
-  reflection TEXT NOT NULL DEFAULT '',
-  retry_count INTEGER NOT NULL DEFAULT 0,
-  edit TEXT NOT NULL DEFAULT '',
-  editor TEXT NOT NULL DEFAULT '',
-  model TEXT NOT NULL DEFAULT '',
-  commit_hash TEXT NOT NULL DEFAULT '',
-  facts TEXT NOT NULL DEFAULT '{}'
+  at INTEGER NOT NULL, ended INTEGER, stage TEXT NOT NULL, outcome TEXT,
+  task TEXT NOT NULL, approach TEXT NOT NULL DEFAULT '', files TEXT NOT NULL DEFAULT '[]',
+  diff TEXT NOT NULL DEFAULT '', diff_blob INTEGER,
+  tests TEXT NOT NULL DEFAULT '', tests_blob INTEGER,
+  analysis TEXT NOT NULL DEFAULT '', reflection TEXT NOT NULL DEFAULT '',
+  retry_count INTEGER NOT NULL DEFAULT 0, edit TEXT NOT NULL DEFAULT '',
+  editor TEXT NOT NULL DEFAULT '', model TEXT NOT NULL DEFAULT '',
+  commit_hash TEXT NOT NULL DEFAULT '', facts TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX attempt_at ON attempt (at, id);
 CREATE INDEX attempt_failed ON attempt (at, id) WHERE outcome IN ('failure', 'rollback');
 CREATE INDEX attempt_open ON attempt (id) WHERE ended IS NULL;
 CREATE INDEX attempt_commit ON attempt (commit_hash) WHERE commit_hash <> '';
 CREATE TABLE event (
-  attempt INTEGER NOT NULL,
-  sequence INTEGER NOT NULL,
-  kind TEXT NOT NULL,
-  at INTEGER NOT NULL,
-  data TEXT NOT NULL,
-  blobs TEXT NOT NULL DEFAULT '',
+  attempt INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  kind TEXT NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL, blobs TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (attempt, sequence)
 ) WITHOUT ROWID;
-CREATE TABLE blob (
-  id INTEGER PRIMARY KEY,
-  digest BLOB NOT NULL UNIQUE,
-  body BLOB NOT NULL
-);
+CREATE TABLE blob (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
 CREATE TABLE file (
-  id INTEGER PRIMARY KEY,
-  path TEXT NOT NULL UNIQUE,
-  attempts INTEGER NOT NULL DEFAULT 0
+  id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, attempts INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE attempt_file (
-  file INTEGER NOT NULL,
-  attempt INTEGER NOT NULL,
-  PRIMARY KEY (file, attempt)
+  file INTEGER NOT NULL, attempt INTEGER NOT NULL, PRIMARY KEY (file, attempt)
 ) WITHOUT ROWID;
 CREATE TABLE feature (
-  attempt INTEGER PRIMARY KEY,
-  outcome TEXT NOT NULL,
-  words TEXT NOT NULL
+  attempt INTEGER PRIMARY KEY, outcome TEXT NOT NULL, words TEXT NOT NULL
 );
 CREATE TABLE tally (
-  dimension TEXT NOT NULL,
-  value TEXT NOT NULL,
-  outcome TEXT NOT NULL,
-  attempts INTEGER NOT NULL,
+  dimension TEXT NOT NULL, value TEXT NOT NULL, outcome TEXT NOT NULL, attempts INTEGER NOT NULL,
   PRIMARY KEY (dimension, value, outcome)
 ) WITHOUT ROWID;
 CREATE TABLE vector (
-  attempt INTEGER PRIMARY KEY,
-  model TEXT NOT NULL,
-  dimension INTEGER NOT NULL,
-  body BLOB NOT NULL
+  attempt INTEGER PRIMARY KEY, model TEXT NOT NULL, dimension INTEGER NOT NULL, body BLOB NOT NULL
 );
 CREATE TABLE lesson (
-  id INTEGER PRIMARY KEY,
-  at INTEGER NOT NULL,
-  text TEXT NOT NULL,
-  files TEXT NOT NULL,
-  symbols TEXT NOT NULL,
-  exception TEXT NOT NULL,
-  tests TEXT NOT NULL,
-  evidence TEXT NOT NULL,
-  anchors TEXT NOT NULL,
-  shown INTEGER NOT NULL DEFAULT 0,
-  retired TEXT NOT NULL DEFAULT ''
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+  text TEXT NOT NULL, files TEXT NOT NULL, symbols TEXT NOT NULL, exception TEXT NOT NULL,
+  tests TEXT NOT NULL, evidence TEXT NOT NULL, anchors TEXT NOT NULL,
+  shown INTEGER NOT NULL DEFAULT 0, retired TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE lesson_trigger (
-  key TEXT NOT NULL,
-  lesson INTEGER NOT NULL,
-  PRIMARY KEY (key, lesson)
+  key TEXT NOT NULL, lesson INTEGER NOT NULL, PRIMARY KEY (key, lesson)
 ) WITHOUT ROWID;
 CREATE TABLE lesson_use (
-  lesson INTEGER NOT NULL,
-  attempt INTEGER NOT NULL,
-  outcome TEXT NOT NULL,
-  at INTEGER NOT NULL,
+  lesson INTEGER NOT NULL, attempt INTEGER NOT NULL, outcome TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (lesson, attempt)
 ) WITHOUT ROWID;
 -- The inverted index: each attempt's distinct terms, nothing else (no text, no positions).

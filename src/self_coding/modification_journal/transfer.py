@@ -12,10 +12,11 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from self_coding.adapters.db import reading
 from self_coding.errors import JournalError
@@ -36,36 +37,28 @@ _FOUNDING_TEXTS = {
 _FOUNDING_REST = {"id", "files_modified", "outcome", "retry_count", "embedding", "timestamp"}
 
 
-@dataclass(frozen=True)
-class ImportedAttempt:
-    """An attempt from elsewhere: its number there, its events, its vector and who made that."""
-
-    number: int
-    events: tuple[Told, ...]
-    embedding: tuple[float, ...] = ()
-    model: str = ""
-
-
 @dataclass
-class _EventLine:
+class ImportedEvent:
+    """One event of an attempt from elsewhere."""
+
     kind: str
     at: int
     data: dict[str, Any]
 
 
 @dataclass
-class _AttemptLine:
-    """One exported line that is an attempt."""
+class ImportedAttempt:
+    """An attempt from elsewhere; as a line of JSON it is what an export consists of."""
 
     attempt: int
-    events: list[_EventLine]
+    events: list[ImportedEvent]
     embedding: list[float] | None = None
     embedding_model: str | None = None
 
 
 @dataclass
-class _LessonLine:
-    """One exported line that is a lesson."""
+class ImportedLesson:
+    """A lesson from elsewhere, likewise."""
 
     lesson: Lesson
 
@@ -93,7 +86,8 @@ def import_lines(store: Store, lines: Iterable[str]) -> int:
     """Add exported attempts and lessons under new ids; return how many attempts were added."""
     from pydantic import TypeAdapter
 
-    parse = TypeAdapter[_AttemptLine | _LessonLine](_AttemptLine | _LessonLine).validate_json
+    line_types = ImportedAttempt | ImportedLesson
+    parse = TypeAdapter[ImportedAttempt | ImportedLesson](line_types).validate_json
     imported: list[ImportedAttempt] = []
     taught: list[Lesson] = []
     for number, line in enumerate(lines, 1):
@@ -101,10 +95,16 @@ def import_lines(store: Store, lines: Iterable[str]) -> int:
             continue
         try:
             entry = parse(line, strict=True)
-            if isinstance(entry, _LessonLine):
+            if isinstance(entry, ImportedLesson):
                 taught.append(lessons.checked(entry.lesson))
-            else:
-                imported.append(_checked(entry))
+                continue
+            imported.append(entry)
+            if not entry.events or entry.events[0].kind not in (PLANNED, ENDED):
+                raise JournalError("its events do not begin an attempt")
+            for event in entry.events:
+                event.data = record.facts(event.data)
+                if event.kind in (ENDED, RELABELLED):
+                    record.outcome(event.data["outcome"])
         except (ValueError, KeyError, JournalError) as error:
             raise JournalError(
                 f"line {number} is not an exported attempt: {error}",
@@ -138,41 +138,27 @@ def _add(store: Store, imported: Iterable[ImportedAttempt], taught: Iterable[Les
     present: dict[tuple[int, str], list[int]] = {}
     with store.write() as queries:
         for one in imported:
-            entry = record.fold(one.events)
-            key = (one.events[0][1], entry.task)
+            events: list[Told] = [
+                (record.text(event.kind, "kind"), record.number(event.at, "at"), event.data)
+                for event in one.events
+            ]
+            entry = record.fold(events)
+            key = (events[0][1], entry.task)
             if key not in present:
                 present[key] = queries.attempts_at(*key)
             # The second of two twins is matched with the second that is there, and so on.
             twin, met[key] = met[key], met[key] + 1
             if twin < len(present[key]):
-                numbers[one.number] = present[key][twin]
+                numbers[one.attempt] = present[key][twin]
                 continue
-            numbers[one.number] = attempts.add(queries, entry, one.events)
-            if one.embedding:
-                queries.put_vector(numbers[one.number], one.embedding, one.model)
+            numbers[one.attempt] = attempts.add(queries, entry, events)
+            if vector := record.vector(one.embedding):
+                queries.put_vector(numbers[one.attempt], vector, one.embedding_model or "")
             added += 1
         for lesson in taught:
             evidence = tuple(numbers.get(attempt, attempt) for attempt in lesson.evidence)
             lessons.put(queries, replace(lesson, evidence=evidence))
     return added
-
-
-def _checked(entry: _AttemptLine) -> ImportedAttempt:
-    events: list[Told] = [
-        (record.text(one.kind, "kind"), record.number(one.at, "at"), record.facts(one.data))
-        for one in entry.events
-    ]
-    if not events or events[0][0] not in (PLANNED, ENDED):
-        raise JournalError("its events do not begin an attempt")
-    for kind, _, data in events:
-        if kind in (ENDED, RELABELLED):
-            record.outcome(data["outcome"])
-    return ImportedAttempt(
-        number=record.number(entry.attempt, "attempt"),
-        events=tuple(events),
-        embedding=tuple(record.vector(entry.embedding) or ()),
-        model=entry.embedding_model or "",
-    )
 
 
 def _founding(row: Mapping[str, object], number: int) -> ImportedAttempt:
@@ -183,54 +169,47 @@ def _founding(row: Mapping[str, object], number: int) -> ImportedAttempt:
     except ValueError:
         outcome = Outcome.FAILURE
         facts["founding_outcome"] = _text(row.get("outcome"))
-    at = _moment(row.get("timestamp"))
+    moment = row.get("timestamp")
+    at: int | None = None
+    if isinstance(moment, int | float) and not isinstance(moment, bool):
+        at = int(moment * 1_000_000) if abs(moment) < 1e11 else None
+    else:
+        with suppress(ValueError):
+            at = record.micros(datetime.fromisoformat(_text(moment).strip()))
     if at is None:
-        facts["founding_timestamp"] = _plain(row.get("timestamp"))
-    for column in row.keys() - _FOUNDING_TEXTS.keys() - _FOUNDING_REST:
-        facts[f"founding_{column}"] = _plain(row[column])
+        facts["founding_timestamp"] = _plain(moment)
+    for column, value in row.items():
+        if column not in _FOUNDING_TEXTS and column not in _FOUNDING_REST:
+            facts[f"founding_{column}"] = _plain(value)
+    files = _text(row.get("files_modified"))
+    try:
+        listed = json.loads(files or "[]")
+    except ValueError:
+        listed = [part.strip() for part in files.replace("\n", ",").split(",")]
     retries = row.get("retry_count")
     data: dict[str, Json] = {name: _text(row.get(c)) for c, name in _FOUNDING_TEXTS.items()}
     data |= {
-        "files_modified": cast("list[Json]", _files(_text(row.get("files_modified")))),
+        "files_modified": [
+            record.path(str(path))
+            for path in (listed if isinstance(listed, list) else [listed])
+            if str(path)
+        ],
         "outcome": outcome.value,
         "retry_count": retries if isinstance(retries, int) else 0,
         "stage": ENDED,
         "facts": facts,
     }
-    return ImportedAttempt(
-        number=number,
-        events=((ENDED, at or number, record.facts(data)),),
-        embedding=tuple(_vector(row.get("embedding"))),
-    )
+    event = ImportedEvent(ENDED, at or number, record.facts(data))
+    return ImportedAttempt(number, [event], _vector(row.get("embedding")))
 
 
-def _moment(value: object) -> int | None:
-    """Return the microseconds of a stored moment: ISO or SQLite's text, or seconds since 1970."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(value * 1_000_000) if abs(value) < 1e11 else None
-    try:
-        return record.micros(datetime.fromisoformat(_text(value).strip()))
-    except ValueError:
-        return None
-
-
-def _files(text: str) -> list[str]:
-    try:
-        listed = json.loads(text or "[]")
-    except ValueError:
-        listed = [part.strip() for part in text.replace("\n", ",").split(",")]
-    items = listed if isinstance(listed, list) else [listed]
-    return [record.path(str(item)) for item in items if str(item)]
-
-
-def _vector(value: object) -> list[float]:
+def _vector(value: object) -> list[float] | None:
     """Return a stored embedding: JSON as text or bytes, else an array of 32-bit floats."""
-    try:
+    with suppress(TypeError, ValueError, JournalError):
         if isinstance(value, bytes) and value[:1] != b"[":
             return list(array("f", value))
-        return record.vector(json.loads(_text(value) or "[]")) or []
-    except (TypeError, ValueError, JournalError):
-        return []
+        return record.vector(json.loads(_text(value) or "[]"))
+    return None
 
 
 def _text(value: object) -> str:
