@@ -121,12 +121,10 @@ def retrieval(data: Path, only: str, variants: dict[str, Weights], mixed: bool =
     def ask(store, text, query, name, ids):
         with store.read() as queries:
             begun = cpu()
-            newest = queries.newest_findable()
-            if not newest:
+            if not queries.newest_findable():
                 return
             asked = features(text)
-            found, rarity = search.gather(queries, asked, newest)
-            measured = measure(asked, found, rarity, newest=newest)
+            measured = measure(asked, *search.gather(queries, asked))
             for at, (variant, weights) in enumerate(variants.items()):
                 best = sorted((-one.total(weights), -one.candidate.row) for one in measured)[:5]
                 if not at:

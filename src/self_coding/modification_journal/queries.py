@@ -338,18 +338,22 @@ class Queries(ABC):
     def put_lesson(self, lesson: Lesson, keys: Iterable[str]) -> int:
         """Store a lesson, over the one of its id if it has one; return its number."""
         values = (
-            *(lesson.text, json.dumps(lesson.files), json.dumps(lesson.symbols), lesson.exception),
-            *(json.dumps(each) for each in (lesson.tests, lesson.evidence, lesson.anchors)),
+            lesson.text,
+            *map(json.dumps, (lesson.files, lesson.symbols)),
+            lesson.exception,
+            *map(json.dumps, (lesson.tests, lesson.evidence, lesson.anchors)),
         )
         if lesson.id is None:
-            insert = (
-                f"INSERT INTO lesson ({_LESSON}, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"  # noqa: S608
+            row = self._first(
+                f"INSERT INTO lesson (at, {_LESSON}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",  # noqa: S608
+                *(now(), *values),
             )
-            number = int(self._first(insert, *values, now())[0])
         else:
-            number = lesson.id
-            update = f"UPDATE lesson SET ({_LESSON}) = (?, ?, ?, ?, ?, ?, ?) WHERE id = ?"  # noqa: S608
-            self.connection.execute(update, (*values, number))
+            row = self._first(
+                f"UPDATE lesson SET ({_LESSON}) = (?, ?, ?, ?, ?, ?, ?) WHERE id = ? RETURNING id",  # noqa: S608
+                *(*values, lesson.id),
+            )
+        number = int(row[0])
         self.connection.executemany(
             "INSERT INTO lesson_trigger (key, lesson) VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(key, number) for key in keys],

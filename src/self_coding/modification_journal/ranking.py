@@ -179,7 +179,7 @@ DEFAULT = Weights()
 
 @dataclass(frozen=True)
 class Rarity:
-    """How rare each word of the query is, and each file of the candidates, among all attempts."""
+    """How many attempts there are; how rare each word of the query and each file is among them."""
 
     rows: int
     words: Mapping[str, float]
@@ -236,14 +236,12 @@ def rank(
     candidates: Sequence[Candidate],
     rarity: Rarity,
     *,
-    newest: int,
     outcome_weight: float = OUTCOME_WEIGHT,
 ) -> list[Hit]:
     """Return the candidates that share anything with the query, best first, ties newest first."""
     weights = replace(DEFAULT, outcome=outcome_weight)
     measured = [
-        (one.total(weights), one.candidate.row, one)
-        for one in measure(query, candidates, rarity, newest=newest)
+        (one.total(weights), one.candidate.row, one) for one in measure(query, candidates, rarity)
     ]
     measured.sort(key=lambda item: (-item[0], -item[1]))
     return [
@@ -253,19 +251,12 @@ def rank(
     ]
 
 
-def measure(
-    query: Features,
-    candidates: Sequence[Candidate],
-    rarity: Rarity,
-    *,
-    newest: int,
-    weights: Weights = DEFAULT,
-) -> list[Measures]:
+def measure(query: Features, candidates: Sequence[Candidate], rarity: Rarity) -> list[Measures]:
     """Return the candidates whose words promise most, with all their measures."""
-    spoken = _spoken(query, candidates, rarity, newest, weights)
-    spoken.sort(key=lambda one: -one.words(weights))
+    spoken = _spoken(query, candidates, rarity)
+    spoken.sort(key=lambda one: -one.words(DEFAULT))
     closer = _closer(query, spoken[:_CLOSER], rarity)
-    files = _shared_files(query, closer, rarity, weights)
+    files = _shared_files(query, closer, rarity)
     return [replace(one, files=share) for one, share in zip(closer, files, strict=True)]
 
 
@@ -274,20 +265,14 @@ def rareness(seen: float, rows: int) -> float:
     return math.log(1 + max(0.0, rows - seen + 0.5) / (seen + 0.5))
 
 
-def _spoken(
-    query: Features,
-    candidates: Sequence[Candidate],
-    rarity: Rarity,
-    newest: int,
-    weights: Weights,
-) -> list[Measures]:
+def _spoken(query: Features, candidates: Sequence[Candidate], rarity: Rarity) -> list[Measures]:
     """Return what the words of each candidate say."""
     titled = frozenset(query.subject)
 
     def weighed(*fields: tuple[str, ...]) -> dict[str, float]:
         asked = {word for field in fields for word in field}
         return {
-            word: rarity.words.get(word, 0.0) * (1 + weights.title_words * (word in titled))
+            word: rarity.words.get(word, 0.0) * (1 + DEFAULT.title_words * (word in titled))
             for word in asked
         }
 
@@ -304,7 +289,7 @@ def _spoken(
             body=_bm25(said, one.found.body, body_length),
             code=_bm25(coded, placed, code_length),
             changed=_bm25(changed, one.found.head, changed_length),
-            age=max(1, newest + 1 - one.row),
+            age=max(1, rarity.rows + 1 - one.row),
         )
         for one, placed in zip(candidates, code, strict=True)
     ]
@@ -380,15 +365,13 @@ def _titles_shared(
     return weight(subject & title) / union, weight(title & body) / max(whole, 1e-9)
 
 
-def _shared_files(
-    query: Features, measured: Sequence[Measures], rarity: Rarity, weights: Weights
-) -> list[float]:
+def _shared_files(query: Features, measured: Sequence[Measures], rarity: Rarity) -> list[float]:
     """Return the share of each candidate's files and the expected ones that is common to both.
 
     A task names few files, but the attempts most like it touched some: relevance feedback, over
     attempts instead of words. What the caller names is certain.
     """
-    first = [one.words(weights) for one in measured]
+    first = [one.words(DEFAULT) for one in measured]
     order = sorted(range(len(first)), key=lambda at: (-first[at], at))[:_TEACHERS]
     expected: dict[str, float] = {}
     if order and first[order[0]] > 0:

@@ -21,7 +21,6 @@ from self_coding.modification_journal.ranking import (
     OUTCOME_WEIGHT,
     Candidate,
     Features,
-    Hit,
     Rarity,
     rank,
     rareness,
@@ -56,9 +55,8 @@ def find(
 ) -> list[SimilarAttempt]:
     """Return the attempts most like a query, best first, with the reasons."""
     with store.read() as queries:
-        hits = _ranked(
-            queries, query, limit=limit, outcomes=outcomes, outcome_weight=outcome_weight
-        )
+        candidates, rarity = gather(queries, query, outcomes)
+        hits = rank(query, candidates, rarity, outcome_weight=outcome_weight)[:limit]
         attempts = queries.attempts([hit.row for hit in hits])
     return [
         SimilarAttempt(attempt=attempts[hit.row], score=hit.score, reasons=hit.reasons)
@@ -71,7 +69,8 @@ def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
     """Return the failed attempt that a query repeats; None when none is alike enough."""
     failed = (Outcome.FAILURE, Outcome.ROLLBACK)
     with store.read() as queries:
-        hits = _ranked(queries, query, limit=_FAILURES, outcomes=failed, outcome_weight=0.0)
+        candidates, rarity = gather(queries, query, failed)
+        hits = rank(query, candidates, rarity, outcome_weight=0.0)[:_FAILURES]
         score, row = 0.0, 0
         ours = Counter(query.head)
         for hit in hits:
@@ -97,26 +96,11 @@ def because(past: ModificationAttempt) -> str:
     return "it was rolled back" if past.outcome is Outcome.ROLLBACK else "no reason was recorded"
 
 
-def _ranked(
-    queries: Queries,
-    query: Features,
-    *,
-    limit: int,
-    outcomes: Collection[Outcome] | None,
-    outcome_weight: float,
-) -> list[Hit]:
-    newest = queries.newest_findable()
-    if not newest or limit <= 0:
-        return []
-    candidates, rarity = gather(queries, query, newest, outcomes)
-    hits = rank(query, candidates, rarity, newest=newest, outcome_weight=outcome_weight)
-    return hits[:limit]
-
-
 def gather(
-    queries: Queries, query: Features, newest: int, outcomes: Collection[Outcome] | None = None
+    queries: Queries, query: Features, outcomes: Collection[Outcome] | None = None
 ) -> tuple[list[Candidate], Rarity]:
     """Return the most promising attempts, and how rare the query's words and their files are."""
+    newest = queries.newest_findable()
     probed: list[tuple[float, str, list[int]]] = []
     for term in sorted(terms(query), key=lambda word: (-len(word), word))[:_TERMS]:
         rows = queries.newest_with(term, _PROBE)

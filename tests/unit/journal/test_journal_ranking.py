@@ -74,7 +74,7 @@ def ranked(query, candidates, **options):
     asked = features(query) if isinstance(query, str) else query
     seen = Counter(word for item in candidates for word in terms(item.found))
     words = {word: rareness(seen[word], len(candidates)) for word in terms(asked)}
-    hits = rank(asked, candidates, Rarity(len(candidates), words, {}), newest=99, **options)
+    hits = rank(asked, candidates, Rarity(99, words, {}), **options)
     return [hit.row for hit in hits]
 
 
@@ -126,6 +126,6 @@ def test_every_hit_says_why():
     asked = features("teach parser unicode", files=["p.py"])
     past = [candidate(1, "teach parser unicode", "failure", files=["p.py"]), candidate(2, "lexer")]
     words = dict.fromkeys(terms(asked), 1.0)
-    reasons = " | ".join(rank(asked, past, Rarity(2, words, {}), newest=2)[0].reasons)
+    reasons = " | ".join(rank(asked, past, Rarity(2, words, {}))[0].reasons)
     for part in ("unicode", "p.py", "nearly the same title", "did not succeed"):
         assert part in reasons
