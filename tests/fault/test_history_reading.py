@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from self_coding.adapters import git as adapter
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import history, store
 
@@ -63,8 +64,8 @@ def test_reads_what_is_new_and_no_more(
     history.refresh(database, root)
     _commit(root, git, "b.py", "printing of reports")
     asked: list[tuple[str, ...]] = []
-    real = history._git
-    monkeypatch.setattr(history, "_git", lambda r, *a: (asked.append(a), real(r, *a))[1])
+    run = adapter.run
+    monkeypatch.setattr(adapter, "run", lambda a, **more: (asked.append(a), run(a, **more))[1])
     history.refresh(database, root)
     assert [arguments[0] for arguments in asked] == ["rev-list", "log"]
     assert ".." in asked[1][-2]

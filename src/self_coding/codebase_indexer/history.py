@@ -1,4 +1,4 @@
-"""Git's history, read incrementally into the index: what was changed for which reason.
+"""Read git's history into the index, incrementally: what was changed for which reason.
 
 One `git log` reads what is new since the last HEAD; what HEAD no longer descends from is marked
 and never votes. The newest `DEPTH` commits are enough (more adds nothing measurable). Indexing
@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from self_coding.adapters import git
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import store
 from self_coding.errors import GitOperationError
+from self_coding.languages import is_source
 
 DEPTH = 5_000  # commits without merges; chosen on the development set
 FIRST = 1_000  # of them, so many are read for the first question
@@ -88,77 +90,75 @@ def _put_reached(connection: sqlite3.Connection, reached: Reached) -> None:
 def refresh(database: Database, repo_path: Path, *, depth: int = DEPTH, step: int = 0) -> None:
     """Bring the stored history up to the present HEAD, and up to `step` commits further back.
 
-    Without a `step`, as many as one question reads.
-
-    No work when HEAD has not moved and `depth` commits (or all) are known.
+    Without a `step`, as many as one question reads. There is no work if HEAD has not moved and
+    `depth` commits (or all) are known.
     """
     now = head(repo_path)
     with database.read() as connection:
-        known = _reached(connection)
-    if now != known.head:
-        known = _follow(database, repo_path, known, now)
-    if known.more and known.back < depth:
-        further = step or (STEP if known.back else FIRST)
-        _deepen(database, repo_path, known, min(further, depth - known.back))
+        reached = _reached(connection)
+    if now != reached.head:
+        reached = _follow(database, repo_path, reached, now)
+    if reached.more and reached.back < depth:
+        further = step or (STEP if reached.back else FIRST)
+        _deepen(database, repo_path, reached, min(further, depth - reached.back))
 
 
-def _follow(database: Database, repo_path: Path, known: Reached, now: str) -> Reached:
+def _follow(database: Database, repo_path: Path, reached: Reached, now: str) -> Reached:
     """Read the commits that HEAD has gained since, and silence those that it has lost.
 
-    Where git cannot tell, or too little would be left, all is forgotten, to be read again.
+    If git cannot say, or too little would be left, all is forgotten, to be read again.
     """
-    anew = Reached(now, now, 0, more=bool(now))
-    gone = _hashes(repo_path, f"{now}..{known.head}") if now and known.head else None
-    new = _commits(repo_path, f"{known.head}..{now}", DEPTH) if gone is not None else []
+    gone = _hashes(repo_path, f"{now}..{reached.head}") if now and reached.head else None
+    new = _commits(repo_path, f"{reached.head}..{now}", DEPTH) if gone is not None else []
     with database.write() as connection:
-        if _reached(connection) != known:
-            return _reached(connection)  # another process was quicker, and read the same
+        if _reached(connection) != reached:
+            # Another process was quicker, and read the same.
+            return _reached(connection)
         store.silence_commits(connection, gone or ())
         store.add_commits(connection, new)
-        known = known._replace(head=now)
-        if gone is None or (known.more and store.are_commits_mostly_dead(connection)):
+        if gone is None or (reached.more and store.are_commits_mostly_dead(connection)):
             store.clear_commits(connection)
-            known = anew
-        _put_reached(connection, known)
-    return known
+            reached = Reached(now, now, 0, more=bool(now))
+        else:
+            reached = reached._replace(head=now)
+        _put_reached(connection, reached)
+    return reached
 
 
-def _deepen(database: Database, repo_path: Path, known: Reached, count: int) -> None:
-    """Read `count` commits older than those that are known, of the same walk."""
-    older = _commits(repo_path, known.base, count, skip=known.back)
-    same = known.base == known.head
-    gone = [] if same else _hashes(repo_path, f"{known.head}..{known.base}")
+def _deepen(database: Database, repo_path: Path, reached: Reached, count: int) -> None:
+    """Read `count` commits older than those that are stored, of the same walk."""
+    older = _commits(repo_path, reached.base, count, skip=reached.back)
+    moved = reached.base != reached.head
+    gone = _hashes(repo_path, f"{reached.head}..{reached.base}") if moved else []
     with database.write() as connection:
-        if _reached(connection) != known:
+        if _reached(connection) != reached:
             return
-        if gone is None:  # git has collected where the walk began
+        if gone is None:  # git has collected the commit at which the walk began
             store.clear_commits(connection)
-            _put_reached(connection, Reached())
-            return
-        store.add_commits(connection, older, older=True)
-        store.silence_commits(connection, gone)
-        _put_reached(connection, known._replace(back=known.back + count, more=len(older) == count))
+            reached = Reached()
+        else:
+            store.add_commits(connection, older, older=True)
+            store.silence_commits(connection, gone)
+            reached = reached._replace(back=reached.back + count, more=len(older) == count)
+        _put_reached(connection, reached)
 
 
 def head(repo_path: Path) -> str:
-    """The commit that HEAD stands at; empty outside a repository and before the first commit.
+    """Return the commit of HEAD; empty outside a repository and before the first commit.
 
-    Read from git's files where they tell, by git itself where they do not.
+    A process costs more than all else a question does, so git's files are read first: a loose ref
+    is right there. Packed refs, reftables and symbolic chains are left to git.
     """
     checkout = git.git_directories(repo_path)
     if checkout is None:
         return ""
-    _, directory, common = checkout
-    try:
-        text = (directory / "HEAD").read_text("utf-8", "replace").strip()
-        for place in (directory, common):
-            if not text.startswith("ref: "):
-                break
-            target = place / text[5:]
-            if target.is_file():
-                text = target.read_text("utf-8", "replace").strip()
-    except OSError:
-        text = ""
+    text = ""
+    with suppress(OSError):
+        text = (checkout.directory / "HEAD").read_text("utf-8", "replace").strip()
+        for directory in (checkout.directory, checkout.common):
+            ref = directory / text.removeprefix("ref: ")
+            if text.startswith("ref: ") and ref.is_file():
+                text = ref.read_text("utf-8", "replace").strip()
     if _HASH.match(text):
         return text
     out = _git(repo_path, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
@@ -166,7 +166,7 @@ def head(repo_path: Path) -> str:
 
 
 def _hashes(repo_path: Path, span: str) -> list[str] | None:
-    """The commits of a span; None when git cannot tell (the old HEAD was collected)."""
+    """Return the commits of a span; None if git cannot say (the old HEAD was collected)."""
     out = _git(repo_path, "rev-list", "--no-merges", span, "--")
     return None if out is None else out.decode("ascii", "replace").split()
 
@@ -177,7 +177,7 @@ def _commits(repo_path: Path, span: str, count: int, *, skip: int = 0) -> list[C
 
 
 def parse(text: str) -> Iterator[Commit]:
-    """The commits, with their Python files, out of what `git log -z` printed, newest first.
+    """Return the commits that `git log -z` printed, with their source files, newest first.
 
     A message may hold anything but NUL, a path as well, so the NULs alone carry the structure.
     An end that was cut off is left out.
@@ -189,41 +189,28 @@ def parse(text: str) -> Iterator[Commit]:
             at += 1
             continue
         commit_hash, time, message = tokens[at + 1 : at + 4]
-        changes, at = _changes(tokens, at + 5)
-        paths, renames = _python(changes)
-        seconds = int(time) if time.isdigit() else 0
-        yield Commit(commit_hash, seconds, message[:_MESSAGE].strip(), paths, renames)
-
-
-def _changes(tokens: Sequence[str], at: int) -> tuple[list[tuple[str, str]], int]:
-    """(old name or "", name) of each changed file, and where the next commit begins."""
-    changes: list[tuple[str, str]] = []
-    while at + 1 < len(tokens):
-        status = _STATUS.match(tokens[at])
-        if not status:
-            break
-        if status[1] in "RC" and at + 2 < len(tokens):
-            changes.append((tokens[at + 1] if status[1] == "R" else "", tokens[at + 2]))
-            at += 3
-        else:
-            changes.append(("", tokens[at + 1]))
-            at += 2
-    return changes, at
-
-
-def _python(
-    changes: Sequence[tuple[str, str]],
-) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """The .py files among changes; a sweep over too many keeps its renames alone."""
-    paths = tuple(name for _, name in changes if name.endswith(".py"))
-    renames = tuple((old, new) for old, new in changes if old and new.endswith(".py"))
-    if len(paths) > WIDEST:
-        return (), renames
-    return paths, renames
+        at += 5
+        paths: list[str] = []
+        renames: list[tuple[str, str]] = []
+        while at + 1 < end and (status := _STATUS.match(tokens[at])):
+            is_pair = status[1] in "RC" and at + 2 < end  # an old name comes before the new one
+            old, path = tokens[at + 1], tokens[at + 1 + is_pair]
+            at += 2 + is_pair
+            if is_source(path):
+                paths.append(path)
+                if is_pair and status[1] == "R":
+                    renames.append((old, path))
+        yield Commit(
+            hash=commit_hash,
+            time=int(time) if time.isdigit() else 0,
+            message=message[:_MESSAGE].strip(),
+            paths=tuple(paths) if len(paths) <= WIDEST else (),
+            renames=tuple(renames),
+        )
 
 
 def _git(repo_path: Path, *arguments: str) -> bytes | None:
-    """What git printed; None when it failed, which costs the ranking a signal and no more."""
+    """Return what git printed; None if it failed: a missing signal is no reason to fail."""
     try:
         done = git.run(
             arguments,
@@ -237,6 +224,7 @@ def _git(repo_path: Path, *arguments: str) -> bytes | None:
     except GitOperationError as error:
         log.debug("history cannot be read: %s", error)
         return None
+    # A reading that took too long is used as far as it came.
     if done.returncode and not done.timed_out:
         log.debug("history cannot be read: %s", done.stderr[:300])
         return None

@@ -16,6 +16,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from self_coding.codebase_indexer.task_parser import Task
+from self_coding.languages import is_source, language_of
 
 if TYPE_CHECKING:
     from self_coding.codebase_indexer.store import File
@@ -146,9 +147,10 @@ class PathMatcher:
     def _by_module(self) -> dict[str, int]:
         by_module: dict[str, int] = {}
         for file in self._files:
-            stem = file.path.removesuffix(".py").removesuffix("/__init__")
+            is_package = language_of(file.path).is_package(file.path)
+            place = file.path.rpartition("/" if is_package else ".")[0]
             by_module.setdefault(file.module, file.id)
-            by_module.setdefault(stem.replace("/", "."), file.id)
+            by_module.setdefault(place.replace("/", "."), file.id)
         return by_module
 
     def of_path(self, path: str) -> tuple[list[File], int]:
@@ -179,7 +181,7 @@ class PathMatcher:
     def of_folder(self, path: str) -> list[File]:
         """Return the module that a path without suffix means, or the files below that folder."""
         exact = [
-            file for file in self._files if f"/{file.path.removesuffix('.py')}".endswith(f"/{path}")
+            file for file in self._files if f"/{file.path.rpartition('.')[0]}".endswith(f"/{path}")
         ]
         return exact or [file for file in self._files if f"/{path}/" in f"/{file.path}"]
 
@@ -193,7 +195,7 @@ class PathMatcher:
 
     def named_tests(self, task: Task) -> frozenset[int]:
         """Return the tests whose path the task gives."""
-        paths = [path for path in task.paths if path.endswith(".py")]
+        paths = [path for path in task.paths if is_source(path)]
         return frozenset(
             file.id for path in paths for file in self.of_path(path)[0] if file.is_test
         )
@@ -207,7 +209,7 @@ def score_mentions(task: Task, matcher: PathMatcher) -> Scores:
     """Score files that the task names by path or module, or that its traceback shows."""
     scores: Scores = defaultdict(float)
     for path in task.paths:
-        is_file = path.endswith(".py")
+        is_file = is_source(path)
         files = matcher.named(path) if is_file else matcher.of_folder(path)
         for file in files:
             scores[file.id] += (1.0 if is_file else 0.8) / len(files)

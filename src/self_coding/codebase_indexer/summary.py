@@ -67,7 +67,7 @@ class Outline(NamedTuple):
     @property
     def stem(self) -> str:
         """The file's name without its suffix."""
-        return self.path.rpartition("/")[2].removesuffix(".py")
+        return self.path.rpartition("/")[2].rpartition(".")[0]
 
 
 class _Line(NamedTuple):
@@ -207,8 +207,9 @@ def _folders(
     places: dict[str, int] = {}
     used = 0
     for place, (folder, files) in enumerate(folders.items()):
-        names = " ".join(sorted(module.stem for _, module in files if module.lines))
-        text = f"\n{folder or '.'}/: {names or '__init__'}"
+        names = sorted(module.stem for _, module in files if module.lines)
+        names = names or sorted(module.stem for _, module in files)
+        text = f"\n{folder or '.'}/: {' '.join(names)}"
         used += count(text)
         if used > budget:
             text = f"\n{folder or '.'}/: {len(files)} module{'s' if len(files) > 1 else ''}"

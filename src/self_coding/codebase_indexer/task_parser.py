@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+from self_coding.languages import suffixes
 from self_coding.retrieval import split_identifier
 
 _HEAD, _TAIL = 24_000, 8_000  # characters read of a long text: its start, and where logs end
+
+_SUFFIX = f"(?:{'|'.join(re.escape(suffix) for suffix in suffixes())})"
 
 # What issue templates add: comments, check boxes, dumps of installed versions.
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
@@ -26,14 +29,14 @@ _VERSION_LINE = re.compile(
     re.MULTILINE,
 )
 _URL = re.compile(r"\bhttps?://\S+")
-_BLOB_URL = re.compile(r"/(?:blob|tree|raw)/[^/\s]+/([\w./-]+\.py)\b")
+_BLOB_URL = re.compile(rf"/(?:blob|tree|raw)/[^/\s]+/([\w./-]+{_SUFFIX})\b")
 _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
 )
 _CODE_LINE = ("    ", "\t", ">>>", "...", "$ ", "E  ", "In [")
-_FRAME = re.compile(r"File \"([^\"\n]+\.py)\", line (\d+)(?:, in ([\w.<>]+))?")
-_PYTEST_FRAME = re.compile(r"^[ \t>]*([\w./\\-]+\.py):(\d+):", re.MULTILINE)
-_PATH = re.compile(r"(?<![\w/.\\-])(?:[\w.-]+[/\\])*[\w-]+\.py\b")
+_FRAME = re.compile(rf"File \"([^\"\n]+{_SUFFIX})\", line (\d+)(?:, in ([\w.<>]+))?")
+_PYTEST_FRAME = re.compile(rf"^[ \t>]*([\w./\\-]+{_SUFFIX}):(\d+):", re.MULTILINE)
+_PATH = re.compile(rf"(?<![\w/.\\-])(?:[\w.-]+[/\\])*[\w-]+{_SUFFIX}\b")
 _FOLDER = re.compile(r"(?<![\w/.:-])(?:[A-Za-z_][\w-]*/){1,8}[A-Za-z_][\w-]*(?![\w./-])")
 _DOTTED = re.compile(r"(?<![\w/.-])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _TICKED = re.compile(r"``?([^`\n]{1,200})``?")
@@ -113,9 +116,14 @@ def parse_task(text: str) -> Task:
     frames = [(match[1], match[3] or "") for match in _FRAME.finditer(text)]
     frames += [(match[1], "") for match in _PYTEST_FRAME.finditer(text)]
     title, _, rest = text.partition("\n")
-    prose, code = _split_code(_drop_versions(rest))
+    dump = _VERSIONS.search(rest)
+    if dump and len(_VERSION_LINE.findall(rest, dump.start())) >= 5:
+        rest = rest[: rest.rfind("\n", 0, dump.start()) + 1]
+    prose, code = _split_code(_VERSION_LINE.sub(" ", rest))
     title, prose = _URL.sub(" ", title), _URL.sub(" ", prose)
     spoken = f"{title}\n{prose}"
+    compounds = [*_HYPHENED.findall(spoken), *_TICKED.findall(spoken), *_DOTTED.findall(spoken)]
+    runs = [tuple(word.lower() for word in _RUN.findall(name)) for name in compounds]
     paths = [path.replace("\\", "/").removeprefix("./") for path in _PATH.findall(spoken)]
     return Task(
         title=title,
@@ -125,15 +133,8 @@ def parse_task(text: str) -> Task:
         paths=tuple(dict.fromkeys([*linked, *paths, *_FOLDER.findall(spoken)])),
         modules=tuple(dict.fromkeys(_DOTTED.findall(spoken))),
         frames=tuple(Frame(path=path.replace("\\", "/"), function=name) for path, name in frames),
-        phrases=_phrases(spoken),
+        phrases=tuple(dict.fromkeys(run for run in runs if 2 <= len(run) <= 4)),
     )
-
-
-def _drop_versions(text: str) -> str:
-    dump = _VERSIONS.search(text)
-    if dump and len(_VERSION_LINE.findall(text, dump.start())) >= 5:
-        text = text[: text.rfind("\n", 0, dump.start()) + 1]
-    return _VERSION_LINE.sub(" ", text)
 
 
 def _split_code(text: str) -> tuple[str, str]:
@@ -165,13 +166,6 @@ def _identifiers(title: str, prose: str, code: str) -> dict[str, float]:
         for dotted in _DOTTED.findall(text):
             note(dotted.split("."), weight)
     return weights
-
-
-def _phrases(text: str) -> tuple[tuple[str, ...], ...]:
-    """Return compound names as runs of words: `--import-mode`, `unused_import`, `a.rewrite`."""
-    names = [*_HYPHENED.findall(text), *_TICKED.findall(text), *_DOTTED.findall(text)]
-    runs = [tuple(word.lower() for word in _RUN.findall(name)) for name in names]
-    return tuple(dict.fromkeys(run for run in runs if 2 <= len(run) <= 4))
 
 
 def search_terms(task: Task) -> SearchTerms:
