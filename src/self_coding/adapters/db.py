@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
 from self_coding.adapters.paths import hide
 from self_coding.errors import (
@@ -42,7 +42,7 @@ class Database:
     """One SQLite file of ours, opened when first used and closed with its owner.
 
     Args:
-        path: the file; its folder is made when missing. ":memory:" is a private one.
+        path: the file; its folder is made when missing.
         application: SQLite's application_id, the mark by which the file is known to be ours.
         migrations: SQL scripts; script number n brings the schema from version n to n + 1.
         durable: True waits for the disk at each commit (a record); False may lose the last
@@ -75,7 +75,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read from; several statements see one state of the file."""
+        """Open a transaction to read from; its statements see one state of the file."""
         with self._lock, self._translated():
             connection = self._connection()
             connection.execute("BEGIN")
@@ -87,7 +87,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes: all of the block is stored, or none of it."""
+        """Open a transaction that writes: all of the block is stored, or none of it."""
         with self._lock, self._translated():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
@@ -105,49 +105,46 @@ class Database:
             self._held.close()
 
     def _connection(self) -> sqlite3.Connection:
-        """The open connection; a new one after a fork or when the file was replaced."""
-        identity = _identity(self.path)
-        if self._held.connection is None or self._held.identity != (os.getpid(), identity):
-            self._held.close()
-            connection = self._open()
-            self._held.connection = connection
-            self._held.identity = (os.getpid(), _identity(self.path))
-        assert self._held.connection is not None
-        return self._held.connection
+        """Return the open connection; a new one after a fork or when the file was replaced."""
+        held = self._held
+        if held.connection is None or held.identity != (os.getpid(), _identity(self.path)):
+            held.close()
+            held.connection = self._open()
+            held.identity = (os.getpid(), _identity(self.path))
+        return held.connection
 
     def _open(self) -> sqlite3.Connection:
-        if self.path == ":memory:":
-            return self._ready(sqlite3.connect(self.path, **self._options()))
-        if _may_only_be_read(self.path):
-            return self._open_to_read()
-        self._prepare_folder()
-        return self._ready(sqlite3.connect(self.path, **self._options()))
-
-    def _options(self) -> _Options:
-        return {"timeout": self._patience, "isolation_level": None, "check_same_thread": False}
-
-    def _ready(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        path = Path(self.path)
+        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        read_only = path.is_file() and not writable
+        target = self.path
+        if read_only:
+            # Where no side file was left, SQLite must be told that nobody writes: it could not
+            # make one either.
+            lone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+            target = f"{path.absolute().as_uri()}?mode=ro{lone}"
+        else:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                hide(path)
+            except OSError as error:
+                raise StorageError(
+                    f"cannot make the folder of {self.path}: {error}",
+                    path=self.path,
+                    hint="give another db_path, or make the folder writable",
+                ) from error
+        connection = sqlite3.connect(
+            target,
+            uri=read_only,
+            timeout=self._patience,
+            isolation_level=None,  # transactions are begun and ended here, not by the module
+            check_same_thread=False,  # a lock of ours keeps the threads apart
+        )
         try:
-            self._check(connection)
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
-                connection.execute(f"PRAGMA page_size={self._page}")
-                self._patiently(connection, "PRAGMA journal_mode=WAL")
-            connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-            connection.execute("PRAGMA foreign_keys=ON")
-            self._migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _open_to_read(self) -> sqlite3.Connection:
-        """A file that may not be written, as it stands; SQLite refuses every write to it."""
-        left = Path(f"{self.path}-wal").exists()
-        uri = f"{Path(self.path).absolute().as_uri()}?mode=ro" + ("" if left else "&immutable=1")
-        connection = sqlite3.connect(uri, uri=True, **self._options())
-        try:
-            self._check(connection)
-            if self._version(connection) < len(self._migrations):
+            version = self._check(connection)
+            if not read_only:
+                self._prepare(connection)
+            elif version < len(self._migrations):
                 raise StorageError(
                     f"{self.path} must be brought up to date and may not be written",
                     path=self.path,
@@ -158,35 +155,11 @@ class Database:
             raise
         return connection
 
-    def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
-        """Run what SQLite refuses at once, without waiting, while somebody else holds the file."""
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                connection.execute(statement)
-                return
-            except sqlite3.OperationalError as error:
-                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.02)
-
-    def _prepare_folder(self) -> None:
-        try:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            hide(Path(self.path))
-        except OSError as error:
-            raise StorageError(
-                f"cannot make the folder of {self.path}: {error}",
-                path=self.path,
-                hint="give another db_path, or make the folder writable",
-            ) from error
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse a file that is not ours, or that a newer version has written."""
+    def _check(self, connection: sqlite3.Connection) -> int:
+        """Refuse a file that is not ours, or that a newer version wrote; return its version."""
         connection.execute("BEGIN")  # one state: another process may be making the file right now
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = _version(connection)
         used = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         connection.execute("COMMIT")
         if used and application != self._application:
@@ -201,25 +174,40 @@ class Database:
                 path=self.path,
                 hint="upgrade self-coding; nothing was written into this file",
             )
+        return version
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        if self._version(connection) == len(self._migrations):
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Set the file's modes and bring its schema up to date."""
+        deadline = time.monotonic() + self._patience
+        fresh = connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+        if fresh:
+            connection.execute(f"PRAGMA page_size={self._page}")
+        while fresh:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError as error:
+                # The busy timeout does not cover this one: while another process holds the file
+                # it is refused at once.
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        if _version(connection) == len(self._migrations):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for number in range(self._version(connection), len(self._migrations)):
-                for statement in _statements(self._migrations[number]):
-                    connection.execute(statement)
+            # asked again under the lock: another process may have migrated meanwhile
+            for script in self._migrations[_version(connection) :]:
+                _run_script(connection, script)
             connection.execute(f"PRAGMA application_id={self._application}")
             connection.execute(f"PRAGMA user_version={len(self._migrations)}")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
-
-    @staticmethod
-    def _version(connection: sqlite3.Connection) -> int:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -232,7 +220,7 @@ class Database:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
-    """Somebody else's SQLite file, to read from; not a byte of it is changed."""
+    """Open a SQLite file that is not ours, to read; not a byte of it is changed."""
     if not path.is_file():
         raise StorageError(f"there is no file {path}", path=str(path), hint="check the path")
     connection = sqlite3.connect(
@@ -244,12 +232,6 @@ def reading(path: Path) -> Iterator[Connection]:
         raise _typed(error, str(path)) from error
     finally:
         connection.close()
-
-
-class _Options(TypedDict):
-    timeout: float
-    isolation_level: None
-    check_same_thread: bool
 
 
 _inherited: list[sqlite3.Connection] = []  # a parent process's: never used here, never closed
@@ -271,31 +253,29 @@ class _Held:
                 connection.close()
 
 
-def _may_only_be_read(path: str) -> bool:
-    """Whether the file is there and this process may not write it (or its side files)."""
-    file = Path(path)
-    return file.is_file() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
-
-
 def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of the file, so that a replaced file is noticed."""
+    """Return device and inode of the file, so that a replaced file is noticed."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a path may be ":memory:"
+        status = Path(path).stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
 
 
-def _statements(script: str) -> Iterator[str]:
-    """The single statements of a script, so that they run inside one transaction."""
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _run_script(connection: sqlite3.Connection, script: str) -> None:
+    """Run the statements of a script one by one: `executescript` would commit before it begins."""
     pending = ""
     for line in script.splitlines(keepends=True):
         pending += line
         if sqlite3.complete_statement(pending):
-            yield pending
+            connection.execute(pending)
             pending = ""
     if pending.strip():
-        yield pending
+        connection.execute(pending)
 
 
 def _typed(error: sqlite3.DatabaseError, path: str) -> StorageError:
