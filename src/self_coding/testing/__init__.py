@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from self_coding.testing.memory import Crash, Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.testing.scripted import (
-    FakeClock,
     Reply,
     ScriptedEditor,
     ScriptedModel,
@@ -20,7 +19,6 @@ from self_coding.testing.scripted import (
 __all__ = [
     "Crash",
     "Disk",
-    "FakeClock",
     "MemoryEditor",
     "MemoryRules",
     "Reply",

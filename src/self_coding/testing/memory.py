@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, cast
 
 from self_coding.self_edit.ports import Files, Services
 from self_coding.values.attempts import (
-    DeadEnd,
     Event,
     Failure,
     Json,
@@ -200,16 +199,14 @@ class MemoryIndex:
     """Knows one file, which two tests reach."""
 
     async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
-        """Always the same file."""
+        """Return always the same file."""
         return [RelevantFile(path="a.py", score=1.0, reasons=("word",))]
 
     async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
         """One line."""
         return "Codebase Summary\nTotal modules: 1"
 
-    async def impact(
-        self, paths: Sequence[str] | None = None, diff: str | None = None, **more: object
-    ) -> Impact:
+    async def impact(self, paths: Sequence[str] | None = None, **more: object) -> Impact:
         """One test reaches everything."""
         return Impact(paths=tuple(paths or ()), tests=("test_a.py",))
 
@@ -225,14 +222,9 @@ class MemoryJournal:
     disk: Disk
 
     async def begin(
-        self,
-        task: str,
-        *,
-        edit: str = "",
-        retry_count: int = 0,
-        facts: Mapping[str, Json] | None = None,
+        self, task: str, *, edit: str = "", facts: Mapping[str, Json] | None = None, **more: object
     ) -> int:
-        """The next id; its first event is stored with it."""
+        """Return the next id; its first event is stored with it."""
         self.disk.point()
         attempt = len(self.disk.events) + 1
         self.disk.events[attempt] = []
@@ -254,20 +246,7 @@ class MemoryJournal:
         return list(self.disk.events.get(attempt, []))
 
     async def finish(
-        self,
-        attempt: int,
-        outcome: Outcome,
-        *,
-        approach: str = "",
-        files_modified: Sequence[str] = (),
-        diff: str = "",
-        test_results: str = "",
-        failure_analysis: str = "",
-        reflection: str = "",
-        stage: str = "ended",
-        editor: str = "",
-        model: str = "",
-        commit: str = "",
+        self, attempt: int, outcome: Outcome, *, stage: str = "ended", **more: object
     ) -> None:
         """The last event."""
         self.disk.point()
@@ -279,24 +258,15 @@ class MemoryJournal:
         """The attempts without a last event."""
         return [attempt for attempt in self.disk.events if attempt not in self.disk.ended]
 
-    async def similar(self, task: str, *, limit: int = 5, diff: str = "") -> list[SimilarAttempt]:
-        """Nothing is alike."""
+    async def similar(self, task: str, **more: object) -> list[SimilarAttempt]:
+        """Return nothing alike."""
         return []
 
-    async def dead_end(
-        self, task: str = "", *, diff: str = "", files: Sequence[str] = (), at: str = "plan"
-    ) -> DeadEnd | None:
-        """No warning."""
-        return None
+    async def dead_end(self, task: str = "", **more: object) -> None:
+        """Warn of nothing."""
 
-    async def lessons(
-        self,
-        *,
-        task: str = "",
-        files: Sequence[str] = (),
-        contents: Mapping[str, str] | None = None,
-    ) -> list[Lesson]:
-        """What was learnt."""
+    async def lessons(self, **more: object) -> list[Lesson]:
+        """Return what was learnt."""
         return list(self.disk.lessons)
 
     async def learn(self, lesson: Lesson) -> Lesson:
@@ -321,12 +291,7 @@ class MemoryJournal:
 class MemoryReflection:
     """Says the same of every failure."""
 
-    async def analyse(
-        self,
-        attempt: ModificationAttempt,
-        *,
-        importers: Mapping[str, Collection[str]] | None = None,
-    ) -> Failure:
+    async def analyse(self, attempt: ModificationAttempt, **more: object) -> Failure:
         """The failing test, with a mark of its own for each edit."""
         return Failure(failing_tests=("test_a",), signature=f"bug in {attempt.diff.strip()}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from self_coding.adapters import git as git_adapter
@@ -75,21 +74,6 @@ class ScriptedModel:
         if isinstance(reply, Exception):
             raise reply
         return Reply(reply)
-
-
-@dataclass
-class FakeClock:
-    """A clock that stands still until it is told to go on."""
-
-    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        """The time it is."""
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(seconds=seconds)
 
 
 _PLUGINS = ("hypothesispytest", "randomly", "pytest_cov", "xdist", "asyncio", "anyio", "timeout")
