@@ -29,6 +29,7 @@ from self_coding.audit.syntax import (
 _CLAIMING = re.compile(
     r"assert\w*|fail(?:Unless|If)?\w*|raises|warns|deprecated_call|(?:check|verify|expect|ensure|should)(?:_?\w+)?"
 )
+# calls after which nothing of the function runs
 _LEAVING = frozenset(
     {"pytest.skip", "pytest.xfail", "pytest.exit", "os._exit", "sys.exit", "self.skipTest"}
 )
@@ -64,6 +65,7 @@ def claims_of(
 ) -> tuple[Claim, ...]:
     """Return the assertions of a function in order; `helpers` are names of functions that assert,
     `idle` of functions that do not, whatever they are called."""
+    # an inner function that is never named is never run
     loads = {
         n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
     }

@@ -33,6 +33,7 @@ _STRICT = re.compile(
 _TAKES_VALUE = frozenset(
     {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--ignore", "--deselect", "--cov", "--maxfail"}
 )
+# filters that take the force out of an `error` above them
 _BLANKET = frozenset({"ignore", "ignore::Warning", "default", "ignore::Exception"})
 
 _RUNNER = re.compile(
@@ -44,6 +45,7 @@ _NO_COMMAND = re.compile(  # a line that names a runner, but runs none
     r"|.*[=<>~]=\s*\d|.*::\s*$"
 )
 _PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")
+# `|| true`, `; exit 0`, `set +e`, a pipe whose last command decides, and the switches of CI
 _MASKED = re.compile(
     r"\|\|\s*(?:true|:|exit\s+0|echo\b|/bin/true|cd\b)|;\s*(?:true|exit\s+0)\b|^\s*set\s+\+e\b|"
     r"\bexit\s+0\b|\bcontinue-on-error\s*:\s*true|\ballow_failure\s*:\s*true|--exit-zero\b|"
@@ -57,6 +59,7 @@ _VARIABLES = (
     r"PYTHONBREAKPOINT|PYTHONINSPECT)"
 )
 _VARIABLE = re.compile(rf"\b{_VARIABLES}\b")
+# in Python only as a string: a name alone sets nothing
 _QUOTED = re.compile(rf"[\"']{_VARIABLES}[\"']|[\"'][^\"']*\b{_VARIABLES}=")
 _OPTIMISED = re.compile(r"\bpython[\d.]*\s+(?:-[A-Za-z]+\s+)*-O")
 _UNSET = re.compile(r"delenv|\.pop\(|unset\b")
@@ -88,6 +91,7 @@ _FILTERS = re.compile(
     r"\bwhen[ \t]*:[ \t]*(?:never|manual)\b",
     re.MULTILINE,
 )
+# from `on:` (YAML reads it as `true`, so some quote it) to the next key at the left margin
 _TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
 _PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
@@ -174,6 +178,7 @@ def _collection(old: Settings, new: Settings) -> Iterator[str]:
     lost = sorted(old_roots - roots)
     if roots and not all(any(r == "." or root.startswith(f"{r}/") for r in roots) for root in lost):
         yield f"testpaths no longer contains {', '.join(lost)}"
+    # testpaths that are new take nothing away where they are what pytest would find anyway
     usual = {"tests", "test", ".", "src"} & {root.rpartition("/")[2] for root in roots}
     if roots and not old_roots and not usual:
         yield f"testpaths is set to {' '.join(sorted(roots))}"
@@ -294,7 +299,8 @@ def _test_lines(text: str | None) -> list[tuple[int, str]]:
 def audit_pipelines(files: Files) -> Iterator[Finding]:
     """Yield every power that pipelines and commit hooks gain, and what triggers them no more."""
     changed = [file for file in files.changed if _PIPELINE.fullmatch(file.path)]
-    known = "\n".join(_live(file.old) for file in changed)  # one may have moved to another file
+    # all old texts together: a job that moves to another file gains nothing
+    known = "\n".join(_live(file.old) for file in changed)
     for power, pattern in _POWERS:
         had = {" ".join(match[0].split()) for match in re.finditer(pattern, known)}
         for file in changed:

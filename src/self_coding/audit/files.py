@@ -105,9 +105,14 @@ class File:
         return self.kind in {Kind.TEST, Kind.SUPPORT}
 
     @property
-    def tree(self) -> ast.Module | None:
-        """Its new syntax tree; None if it is gone, or not valid Python."""
-        return syntax.parse(self.new) if self.is_python else None
+    def tree(self) -> ast.Module:
+        """Its new syntax tree; an empty one if it is gone, or not valid Python."""
+        return (syntax.parse(self.new) if self.is_python else None) or ast.Module([], [])
+
+    @property
+    def old_tree(self) -> ast.Module:
+        """Its old syntax tree; an empty one if it was not there, or not valid Python."""
+        return (syntax.parse(self.old) if self.is_python else None) or ast.Module([], [])
 
     @cached_property
     def _old_nodes(self) -> dict[type[ast.AST], frozenset[str]]:
@@ -117,9 +122,8 @@ class File:
         """Return whether the old module held the same node, wherever that was."""
         kind = type(node)
         if kind not in self._old_nodes:
-            nodes = syntax.walk(syntax.parse(self.old))
-            texts = frozenset(syntax.unparse(old) for old in nodes if type(old) is kind)
-            self._old_nodes[kind] = texts
+            nodes = (old for old in ast.walk(self.old_tree) if type(old) is kind)
+            self._old_nodes[kind] = frozenset(map(syntax.unparse, nodes))
         return syntax.unparse(node) in self._old_nodes[kind]
 
     @cached_property
@@ -190,6 +194,7 @@ def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - one retur
     """Return what the file at `path` is to the tests."""
     *folders, name = path.split("/")
     beside = not _TEST_FOLDERS.isdisjoint(folder.lower() for folder in folders)
+    # the order matters: a noxfile and a test under scripts/ are Python, too
     source = is_source(path)
     if source and is_collected(path, settings):
         return Kind.TEST

@@ -56,6 +56,7 @@ _ASKS = re.compile(  # what may be asked of the plugin manager; to register is i
 )
 _IGNORES = frozenset({"collect_ignore", "collect_ignore_glob"})
 _REGISTERS = re.compile(r"pluginmanager\.(?:register|unregister|set_blocked)$")
+# `site` imports the two modules and executes the lines of a .pth file that begin with `import`
 _STARTUP = re.compile(
     r"(?:.*/)?(?:sitecustomize|usercustomize)(?:\.py|/__init__\.py)|.*\.(?:pth|egg-link|start)"
     r"|(?:.*/)?[^/]*\.?(?:egg|dist)-info/(?:.*/)?entry_points\.txt"
@@ -68,6 +69,7 @@ _JUDGING = frozenset(
     }
 )
 _ROOTS = ("", "src", "lib", "python")  # folders from which modules are often imported
+# `os._exit` skips pytest's own exit status; `exec` puts another program in its place
 _EXITS = frozenset(
     {"os._exit", "os.abort", "os.kill", "os.execv", "os.execve", "os.execl", "posix._exit"}
 )
@@ -99,9 +101,8 @@ def audit_framework(files: Files) -> Iterator[Finding]:
         ):
             yield file.finding("module-shadowed", 0, f"shadows the module {module!r}")
         tree = file.tree
-        if tree is not None:
-            rules = (hooks, fixtures, plugins, exits, patches)
-            for node, rule, message in (new for find in rules for new in find(file, tree)):
+        for find in (hooks, fixtures, plugins, exits, patches):
+            for node, rule, message in find(file, tree):
                 if not file.had(node):
                     yield file.finding(rule, node, message)
 
@@ -115,6 +116,7 @@ def hooks(file: File, tree: ast.Module) -> _New:
     hidden = file.kind is not Kind.SOURCE or "pytest" in (file.new or "")
     for node in ast.walk(tree):
         names = _HIDDEN_HOOKS.intersection(_bindings(node)) if hidden else set()
+        # a plain `def` of the other hidden hooks is ordinary: its body can be read
         if isinstance(node, Function):
             names = {node.name} & OUTCOME_HOOKS
             if node.name in _SETTING_HOOKS and _RUN_OPTIONS.search(unparse(node)):
@@ -143,6 +145,7 @@ def _bindings(node: ast.AST) -> Iterator[str]:
 
 def fixtures(file: File, tree: ast.Module) -> _New:
     """Yield fixtures that every test uses unasked, and that replace code or skip."""
+    # a fixture that is made by a call, not by a decorator: `name = pytest.fixture(autouse=True)(f)`
     marks = {id(mark) for node in ast.walk(tree) for mark in getattr(node, "decorator_list", ())}
     for node in ast.walk(tree):
         if isinstance(node, Function) and file.kind is not Kind.SOURCE and not file.had(node):
@@ -164,6 +167,7 @@ def fixtures(file: File, tree: ast.Module) -> _New:
 
 def plugins(file: File, tree: ast.Module) -> _New:
     """Yield what is collected or loaded besides, and uses of the plugin manager but to ask."""
+    # `config.pluginmanager.hasplugin(...)` asks; the bare manager can be handed on to do anything
     asked = {
         id(node.value)
         for node in ast.walk(tree)
@@ -196,6 +200,7 @@ def exits(file: File, tree: ast.Module) -> _New:
                 yield node, "exit-forced", "raises SystemExit beside the tests"
         elif isinstance(node, ast.Call):
             name = dotted(node.func)
+            # what `atexit` calls runs after pytest has decided, and may exit once more
             leaves = name == "atexit.register" and "exit" in unparse((node.args or [node])[0])
             hard = leaves or name in _EXITS
             if not hard and not (name in _SOFT_EXITS and file.is_beside_tests):

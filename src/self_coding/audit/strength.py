@@ -129,6 +129,7 @@ def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return 
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             if ast.dump(left) == ast.dump(right) and not any(calls(left)):
                 return isinstance(op, ast.Eq | ast.Is | ast.LtE | ast.GtE | ast.In)
+            # a length is never negative
             if isinstance(left, ast.Call) and name_of(left.func) == "len":
                 bound = number(right)
                 below = isinstance(op, ast.Gt) and bound is not None and bound < 0

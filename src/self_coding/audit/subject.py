@@ -22,11 +22,9 @@ from self_coding.audit.syntax import (
     dotted,
     imports,
     name_of,
-    parse,
     quote,
     strings,
     unparse,
-    walk,
     walk_own,
 )
 from self_coding.audit.test_modules import Module, Modules, Test
@@ -48,7 +46,9 @@ _FRAMES = re.compile(
 )
 _CALLER = re.compile(r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]""")
 _JOINED = re.compile(r"""["']\s*\+?\s*["']""")  # "py" + "test" is one word
+# bidirectional controls (CVE-2021-42574) and zero-width characters
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
+# modules that are the tests' own, by their names: what they replace is not the subject
 _AIDS = re.compile(
     r"(?:^|\.)_?(?:tests?|testing|helpers?|utils?|conftest|fakes?|mocks?|stubs?|pretend|unittest)\b"
 )
@@ -79,10 +79,10 @@ def audit_detection(files: Files) -> Iterator[Finding]:
             if (looks or (framed and _CALLER.search(code))) and not code.lstrip().startswith("#"):
                 message = f"looks for the test run: {quote(code)}"
                 yield file.finding("test-detected", number, message)
-        old, new = _test_imports(parse(file.old)), _test_imports(file.tree)
+        old, new = _test_imports(file.old_tree), _test_imports(file.tree)
         for name in new.keys() - old.keys():
             yield file.finding("test-detected", new[name], f"imports {name}")
-        for owner in (node for node in walk(file.tree) if isinstance(node, ast.ClassDef)):
+        for owner in (node for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef)):
             for part in () if file.had(owner) else owner.body:
                 names, results = set(), []
                 if isinstance(part, ast.FunctionDef):
@@ -96,10 +96,10 @@ def audit_detection(files: Files) -> Iterator[Finding]:
                     yield file.finding("equality-always-true", part, message)
 
 
-def _test_imports(tree: ast.Module | None) -> dict[str, ast.AST]:
+def _test_imports(tree: ast.Module) -> dict[str, ast.AST]:
     """Return the modules of pytest that are imported."""
     modules: dict[str, ast.AST] = {}
-    for node in walk(tree):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules |= {alias.name: node for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -220,11 +220,10 @@ def audit_replacing(files: Files) -> Iterator[Finding]:
     """Yield every new way in which code changes what all tests judge."""
     for file in files.changed:
         tree = file.tree
-        if tree is None:
-            continue
         functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
         tests = [function for function in functions if function.name.startswith("test")]
         called = {name_of(call.func) for test in tests for call in calls(test)}
+        # `saved = m.f` anywhere, and `m.f = saved` in a tear-down: put back
         kept = {
             (unparse(target), unparse(node.value))
             for node in ast.walk(tree)
@@ -267,7 +266,8 @@ class _Scope:
         self.writes = list(_writes(body))
         self._node, self._tested, self._restored = node, tested, restored
         # its parameters and what its `with` statements bind are not what was imported
-        self._own = {n.arg for n in walk(getattr(node, "args", None)) if isinstance(n, ast.arg)}
+        arguments = [] if isinstance(node, ast.Module) else ast.walk(node.args)
+        self._own = {n.arg for n in arguments if isinstance(n, ast.arg)}
         self._own |= {
             n.optional_vars.id
             for n in body
@@ -297,6 +297,7 @@ class _Scope:
             return where not in self._restored
         if _SET_UP.match(name):
             return name_of(write.target) in self._tested or where not in self._restored
+        # written twice is written back; monkeypatch and mock undo by these calls
         again = sum(unparse(other.target) == where for other in self.writes) > 1
         undoes = re.search(r"\.(?:undo|stop|stopall)\(|addCleanup", unparse(self._node))
         return unasked or not (again or undoes)

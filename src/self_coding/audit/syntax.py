@@ -41,6 +41,7 @@ def parse(text: str | None) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # as bytes: Python then obeys the file's own coding line, as it does when it imports
             tree = ast.parse(text.encode("utf-8", "surrogateescape"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -60,11 +61,6 @@ def parse(text: str | None) -> ast.Module | None:
 def unparse(node: ast.AST) -> str:
     """Return a node as text that layout and quoting do not change."""
     return ast.unparse(node)
-
-
-def walk(tree: ast.AST | None) -> Iterator[ast.AST]:
-    """Yield every node; none where there is no tree."""
-    return ast.walk(tree) if tree is not None else iter(())
 
 
 def walk_own(node: ast.AST, *, classes: bool = False) -> Iterator[ast.AST]:
@@ -118,9 +114,9 @@ def elements(node: ast.expr) -> list[ast.expr]:
     return node.elts if isinstance(node, ast.Tuple) else [node]
 
 
-def calls(tree: ast.AST | None) -> Iterator[ast.Call]:
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
     """Yield every call."""
-    return (node for node in walk(tree) if isinstance(node, ast.Call))
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
 def strings(nodes: Iterable[ast.expr | None]) -> Iterator[str]:

@@ -20,10 +20,8 @@ from self_coding.audit.syntax import (
     decorator_name,
     finding,
     name_of,
-    parse,
     quote,
     unparse,
-    walk,
 )
 from self_coding.audit.test_modules import Module, Modules, Test, cases, read_module
 from self_coding.audit.weakening import Around, bare, compare
@@ -73,12 +71,13 @@ def audit_tests(
     before: set[str] = set()
     after: set[str] = set()
     for file in files.of(Kind.SOURCE):
-        before |= _defined_names(parse(file.old)) | ({file.name} if file.new is None else set())
-        after |= _defined_names(parse(file.new))
+        before |= _defined_names(file.old_tree) | ({file.name} if file.new is None else set())
+        after |= _defined_names(file.tree)
     gone = {name.lower() for name in before - after if len(name) > 3 and name[:2] != "__"}
     # assertions and parameter sets that a test, or a helper that a test calls, has now
     collected = [test for module in new.values() for test in module.tests if test.collected]
     used = frozenset[str]().union(*(test.names for test in collected))
+    # (bare, so that an assertion is recognised under another variable)
     moved: Counter[str] = Counter()
     added_cases: list[str] = []
     for test, was in _with_counterparts(new, old):
@@ -283,12 +282,14 @@ class _Search:
         wanted = [_literals(claim.node) for claim in live]  # each in a parameter set that is new
         if live and all(w and any(w <= case for case in added) for w in wanted):
             return True
+        # the same body in a class that a collected class inherits
         classes = [node for module in self.new.values() for node in module.tree.body]
         bases = {name_of(b) for n in classes if isinstance(n, ast.ClassDef) for b in n.bases}
         for other in (other for module in self.new.values() for other in module.tests):
             inherited = other.owner is not None and other.owner.name in bases
             if other.body == test.body and (other.collected or inherited):
                 return True
+        # at last by likeness: a test about mostly the same names that claims about as much
         alike = [t for t in self._added if test.likeness(t) >= 0.4 and t.live]
         for candidate in sorted(alike, key=test.likeness, reverse=True):
             enough = candidate.strength >= 0.7 * test.strength
@@ -336,16 +337,16 @@ def _with_counterparts(modules: Modules, others: Modules) -> Iterator[tuple[Test
             yield test, others[path].by_name.get(name) if path in others else None
 
 
-def _defined_names(tree: ast.Module | None) -> set[str]:
+def _defined_names(tree: ast.Module) -> set[str]:
     names: set[str] = set()
-    for node in walk(tree):
+    for node in ast.walk(tree):
         if isinstance(node, Function | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.arg):
             names.add(f"{node.arg}=")  # gone for those who pass it by name
         elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
             names.add(node.attr)
-    for statement in tree.body if tree else ():
+    for statement in tree.body:
         if isinstance(statement, ast.Assign):
             names |= set(map(name_of, statement.targets))
     return names

@@ -1,7 +1,7 @@
 """Whether a skip would hold here."""
 
 import pytest
-from audit_case import expression
+from audit_case import expression, rules
 
 from self_coding.audit import Settings
 from self_coding.audit.skips import evaluate
@@ -53,3 +53,11 @@ def test_a_condition_that_would_raise_has_no_value(text: str) -> None:
     module = read_module("tests/test_a.py", "", Settings())
     assert module is not None
     assert evaluate(expression(f"{text} == 1"), module) is None
+
+
+@pytest.mark.parametrize("text", ["-" * 20_000 + "1", "not " * 500 + "x", "a\\x00b", "x = 1", ""])
+def test_a_condition_in_a_string_may_be_anything(text: str) -> None:
+    """A string that is not a condition, or made to break its reader, counts as a skip."""
+    test = "def test():\n    assert f() == 1\n"
+    marked = f"@mark.skipif({text!r})\n{test}".replace("\\\\", "\\")
+    assert rules({"tests/test_a.py": test}, {"tests/test_a.py": marked}) == ["test-skipped"]
