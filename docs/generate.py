@@ -92,7 +92,7 @@ def settings() -> str:
 
 def _rows(prefix: str, value: object) -> Iterator[str]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        name = field.name.removesuffix("_table")
+        name = field.name.removesuffix("_table")  # read when asked for, by that name
         inner = getattr(value, name)
         if dataclasses.is_dataclass(inner):
             yield from _rows(f"{prefix}{name}.", inner)

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from self_coding.adapters.git import git_directories
+from self_coding.adapters import git
 from self_coding.adapters.paths import FOLDER
-from self_coding.errors import ConfigError, EditError, GitNotRepositoryError, GitSafetyError
+from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
 
 if TYPE_CHECKING:
     from self_coding.adapters.llm import ChatModel, LanguageModel
@@ -110,11 +110,15 @@ class App:
 
     async def catch_up(self) -> list[int]:
         """Relabel the attempts whose landing was reverted on main; return their ids."""
-        try:
-            log = await self.git.main_log()
-        except GitSafetyError:
+        from self_coding.adapters.threads import in_thread
+
+        # By git itself: whoever only reads the journal need not load what lands.
+        main = f"refs/heads/{self.settings.main_branch}"
+        words = ("log", "--max-count=1000", "--format=%x1e%H%x1f%B", main, "--")
+        done = await in_thread(git.run, words, cwd=self.top, ok=())
+        if done.returncode:
             return []  # without a main branch there is nothing to catch up with
-        return await self.journal.scan(log)
+        return await self.journal.scan(git.decode(done.stdout, errors="replace"))
 
 
 def open_app(
@@ -141,7 +145,7 @@ def open_app(
 
     start = Path.cwd() if repo_path is None else Path(repo_path)
     try:
-        directories = git_directories(start)
+        directories = git.git_directories(start)
     except OSError as error:
         raise GitNotRepositoryError(
             f"cannot look at {start}: {error.strerror}", hint="give an existing repository"

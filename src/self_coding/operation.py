@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from self_coding.values.edits import Ask, OnProgress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arg:
     """What is said of an argument beside its name, type and default.
 
@@ -35,7 +36,7 @@ class Arg:
     only: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Caller:
     """Who called: where progress goes, what can be asked, where a remark goes."""
 
@@ -44,7 +45,7 @@ class Caller:
     say: Callable[[str], None] = lambda line: None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parameter:
     """One argument of an operation. `type` is without `Annotated` and without None."""
 
@@ -59,7 +60,7 @@ class Parameter:
         return self.default is inspect.Parameter.empty
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Operation:
     """One row of the table.
 
@@ -91,34 +92,37 @@ class Operation:
         """The help: one sentence of promise, and what else is to be known."""
         return inspect.getdoc(self.call) or ""
 
-    @cached_property
-    def hints(self) -> dict[str, Any]:
-        """The evaluated annotations; what they name is imported only now."""
-        from self_coding import app
-        from self_coding.values import attempts, code, edits, repository, verdicts
-
-        names: dict[str, Any] = {"RepositoryOperation": repository.Operation}
-        for module in (attempts, code, edits, repository, verdicts, app):
-            names |= vars(module)
-        names |= inspect.getmodule(self.call).__dict__
-        return get_type_hints(self.call, names, include_extras=True)
-
     @property
     def result(self) -> Any:
-        """The type of the answer."""
-        return self.hints["return"]
+        """The type of the answer; the values that it names are imported only now."""
+        from self_coding.values import attempts, code, edits, repository, results, verdicts
 
-    @property
+        names: dict[str, Any] = {"RepositoryOperation": repository.Operation}
+        for module in (attempts, code, edits, repository, results, verdicts):
+            names |= vars(module)
+        return self._evaluated({"return": self.call.__annotations__["return"]}, names)["return"]
+
+    @cached_property
     def parameters(self) -> list[Parameter]:
         """The arguments, in their order."""
+        annotations = dict(self.call.__annotations__)
+        for name in ("app", "caller", "return"):
+            annotations.pop(name, None)
+        parameters = inspect.signature(self.call).parameters
         found = []
-        for name, one in inspect.signature(self.call).parameters.items():
-            hint, arg = (*get_args(self.hints[name]), None, None)[:2]
-            if isinstance(arg, Arg):
-                kinds = [kind for kind in get_args(hint) if kind is not type(None)]
-                optional = type(None) in get_args(hint)
-                found.append(Parameter(name, kinds[0] if optional else hint, one.default, arg))
+        for name, hint in self._evaluated(annotations, {}).items():
+            form, arg = get_args(hint)
+            kinds = [kind for kind in get_args(form) if kind is not type(None)]
+            optional = type(None) in get_args(form)
+            kind = kinds[0] if optional else form
+            found.append(Parameter(name, kind, parameters[name].default, arg))
         return found
+
+    def _evaluated(self, annotations: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate some annotations, so that the imports of the others need not be paid for."""
+        scope = names | self.call.__globals__
+        holder = SimpleNamespace(__annotations__=annotations)
+        return get_type_hints(holder, scope, include_extras=True)
 
     async def __call__(self, app: App, caller: Caller | None = None, **arguments: object) -> Any:
         """Run it; arguments by name."""

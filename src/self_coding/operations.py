@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,17 +20,20 @@ from self_coding.operation import OPERATIONS, Arg, Caller, Operation, operation
 if TYPE_CHECKING:
     from self_coding.app import App
     from self_coding.values.attempts import (
-        DeadEnd,
-        Event,
         Lesson,
-        ModificationAttempt,
-        Rate,
-        SimilarAttempt,
     )
     from self_coding.values.code import Impact, RelevantFile, SymbolUsers
-    from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
+    from self_coding.values.edits import Begun, Context, SelfEditResult
     from self_coding.values.repository import Operation as RepositoryOperation
     from self_coding.values.repository import RollbackPlan, Snapshot
+    from self_coding.values.results import (
+        AttemptRecord,
+        Attempts,
+        Explained,
+        RolledBack,
+        SimilarAttempts,
+        SuccessRates,
+    )
     from self_coding.values.verdicts import Finding
 
 __all__ = ["NAMES", "OPERATIONS", "Arg", "Caller", "Operation", "operation"]
@@ -175,36 +178,24 @@ async def _say_bypass(app: App, caller: Caller) -> None:
 # -- look back --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempts:
-    """Attempts that have ended, newest first, and those that have not."""
-
-    attempts: list[ModificationAttempt]
-    waiting: list[Waiting]
-
-
 @operation(LOOK_BACK, "journal.attempts", "log")
 async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Attempts:
     """List the attempts, newest first, and those that wait or are under way."""
     from self_coding.values.attempts import Outcome
+    from self_coding.values.results import Attempts
 
     await app.catch_up()
     wanted = [Outcome(value) for value in outcome or ()] or None
     ended = await app.journal.attempts(limit, outcomes=wanted)
-    return Attempts(attempts=ended, waiting=[] if wanted else await app.edit.waiting())
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptRecord:
-    """One attempt and its events."""
-
-    attempt: ModificationAttempt
-    events: list[Event]
+    is_open = not wanted and await app.journal.unfinished()
+    return Attempts(attempts=ended, waiting=await app.edit.waiting() if is_open else [])
 
 
 @operation(LOOK_BACK, "journal.get_by_id", "show")
 async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
     """Show all that is known of one attempt: its events, its change, what failed and why."""
+    from self_coding.values.results import AttemptRecord
+
     await app.catch_up()
     found = await app.journal.get_by_id(attempt)
     if found is None:
@@ -212,33 +203,21 @@ async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
     return AttemptRecord(attempt=found, events=await app.journal.events(attempt))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimilarAttempts:
-    """Earlier attempts, best first, and the warning that a task is a known dead end."""
-
-    similar: list[SimilarAttempt]
-    dead_end: DeadEnd | None
-
-
 @operation(LOOK_BACK, "journal.similar_attempts", "similar", "find_similar")
 async def similar_attempts(app: App, task: Task, limit: Limit = 5) -> SimilarAttempts:
     """Find earlier attempts at something like TASK, and whether it is a known dead end."""
+    from self_coding.values.results import SimilarAttempts
+
     await app.catch_up()
     similar = await app.journal.similar_attempts(task, limit=limit)
     return SimilarAttempts(similar=similar, dead_end=await app.journal.dead_end(task))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SuccessRates:
-    """Success rates by name, and the quality of the memory."""
-
-    rates: dict[str, Rate]
-    quality: dict[str, float]
-
-
 @operation(LOOK_BACK, "journal.success_rates", "stats")
 async def success_rates(app: App, by: By = None) -> SuccessRates:
     """Tell success rates with their 95 % intervals, and how good the memory itself is."""
+    from self_coding.values.results import SuccessRates
+
     await app.catch_up()
     rates = await app.journal.success_rates(by)
     return SuccessRates(rates=rates, quality=dict(await app.journal.quality()))
@@ -346,14 +325,6 @@ async def plan_rollback(app: App, target: Target) -> RollbackPlan:
     return await app.git.plan_rollback(target)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RolledBack:
-    """The commit that HEAD is at after a rollback, and what was done."""
-
-    commit: str
-    plan: RollbackPlan
-
-
 async def _rollback_question(app: App, target: str) -> str:
     plan = await app.git.plan_rollback(target)
     touched = sum(one.action in ("write", "delete") for one in plan.paths)
@@ -366,6 +337,8 @@ async def rollback(app: App, target: Target) -> RolledBack:
 
     What the working tree holds now is captured first.
     """
+    from self_coding.values.results import RolledBack
+
     plan = await app.git.plan_rollback(target)
     return RolledBack(commit=await app.git.rollback(target), plan=plan)
 
@@ -393,17 +366,11 @@ async def operations(app: App, limit: Limit = 20) -> list[RepositoryOperation]:
     return await app.git.operations(limit)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Explained:
-    """The operation of ours that made a commit or a reflog entry, if one did."""
-
-    ours: bool
-    operation: RepositoryOperation | None
-
-
 @operation(GO_BACK, "git.explain", tool=False)
 async def explain(app: App, revision: Revision) -> Explained:
     """Tell whether a commit or reflog entry is self-coding's doing."""
+    from self_coding.values.results import Explained
+
     found = await app.git.explain(revision)
     return Explained(ours=found is not None, operation=found)
 

@@ -11,19 +11,19 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from self_coding.errors import ConfigError
-from self_coding.values.edits import Limits
-from self_coding.values.ranges import check_gate
-from self_coding.values.verdicts import GateSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from self_coding.self_edit.policy import Policy
+    from self_coding.values.edits import Limits
+    from self_coding.values.verdicts import GateSettings
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ _RANGES = {
     "model.timeout": (_SMALLEST, _LARGEST),
     "model.max_tokens": (1, _LARGEST),
 }
+_TABLES = ("gate_table", "policy_table")
 _NOT_EMPTY = ("main_branch", "test_command", "branch_prefix")
 
 
@@ -82,17 +83,27 @@ class Settings:
     moves: int = 5
     task_characters: int = 32_000
     context_tokens: int = 4000
-    gate: GateSettings = field(default_factory=GateSettings)
-    policy_table: dict[str, object] = field(default_factory=dict)
     model: ModelSettings = field(default_factory=ModelSettings)
+    # These two are read when asked for: most commands test nothing and judge nothing.
+    gate_table: dict[str, object] = field(default_factory=dict)
+    policy_table: dict[str, object] = field(default_factory=dict)
 
-    @property
+    @cached_property
+    def gate(self) -> GateSettings:
+        """How a tree is tested."""
+        from self_coding.values.ranges import check_gate
+        from self_coding.values.verdicts import GateSettings
+
+        gate = _read_table(GateSettings, self.gate_table, "gate.", hidden={"command"})
+        check_gate(gate)
+        return gate
+
+    @cached_property
     def policy(self) -> Policy:
-        """The rules for changes; loaded when asked for, since most commands judge nothing."""
+        """The rules for changes."""
         from self_coding.self_edit.policy import Policy
 
-        _check_names(Policy, self.policy_table, "policy.")
-        return _validated(Policy, self.policy_table, "policy.")
+        return _read_table(Policy, self.policy_table, "policy.")
 
     @property
     def require_sandbox(self) -> str:
@@ -102,6 +113,8 @@ class Settings:
     @property
     def limits(self) -> Limits:
         """Where a self-edit stops by itself."""
+        from self_coding.values.edits import Limits
+
         return Limits(**{one.name: getattr(self, one.name) for one in fields(Limits)})
 
 
@@ -151,14 +164,12 @@ def settings_of(table: Mapping[str, object]) -> Settings:
     values = {name: value for name, value in table.items() if name not in RETIRED}
     if not values:
         return Settings()  # without pydantic, whose import costs more than most commands
-    policy = values.pop("policy", {})
-    _check_names(Settings, values, "", {"policy_table"})
-    _check_names(GateSettings, values.get("gate"), "gate.", {"command"})
+    gate, policy = values.pop("gate", {}), values.pop("policy", {})
+    _check_names(Settings, values, "", _TABLES)
     _check_names(ModelSettings, values.get("model"), "model.")
-    settings = _validated(Settings, {**values, "policy_table": policy}, "")
-    if policy:
-        _ = settings.policy  # refused now rather than at the first edit
-    check_gate(settings.gate)
+    settings = _validated(Settings, {**values, "gate_table": gate, "policy_table": policy}, "")
+    # refused now rather than at the first edit
+    _ = gate and settings.gate, policy and settings.policy
     _check_ranges(settings)
     return settings
 
@@ -176,6 +187,15 @@ def _check_ranges(settings: Settings) -> None:
             raise _wrong(name, f"must be {low} and {high}, not {value}")
 
 
+def _read_table(
+    form: type[T], table: dict[str, object], prefix: str, hidden: Collection[str] = ()
+) -> T:
+    if not table:
+        return form()
+    _check_names(form, table, prefix, hidden)
+    return _validated(form, table, prefix)
+
+
 def _validated(form: type[T], table: object, prefix: str) -> T:
     """Return `table` as a `form`, its values converted where that is safe ("3" to 3)."""
     from pydantic import TypeAdapter, ValidationError
@@ -184,18 +204,16 @@ def _validated(form: type[T], table: object, prefix: str) -> T:
         return TypeAdapter(form).validate_python(table)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])).replace("policy_table", "policy")
+        key = ".".join(map(str, first["loc"])).replace("_table", "")
         raise _wrong(f"{prefix}{key}".rstrip("."), first["msg"].lower()) from None
 
 
-def _check_names(
-    form: type, table: object, prefix: str, hidden: frozenset[str] | set[str] = frozenset()
-) -> None:
+def _check_names(form: type, table: object, prefix: str, hidden: Collection[str] = ()) -> None:
     """Refuse keys that are not settings; a value of the wrong type is refused later."""
-    known = {one.name for one in fields(form)} - hidden
+    known = {one.name for one in fields(form)} - set(hidden)
     for key in table if isinstance(table, Mapping) else ():
         if key not in known:
-            names = {*known, "policy"} if form is Settings else known
+            names = {*known, "gate", "policy"} if form is Settings else known
             of = f" of {prefix[:-1]}" if prefix else ""
             hint = f"the settings{of} are {', '.join(sorted(names))}"
             raise _wrong(f"{prefix}{key}", "is not a setting", hint)

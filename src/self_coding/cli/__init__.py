@@ -74,6 +74,7 @@ def _command(row: Operation) -> click.Command:
     from self_coding.cli.views import VIEWS, View
 
     view = VIEWS.get(row.name, View())
+    options = view.options()
     parameters = [one for one in row.parameters if one.arg.only != "mcp"]
     help_ = row.description
     for one in parameters:
@@ -81,8 +82,8 @@ def _command(row: Operation) -> click.Command:
             help_ += f"\n\n{one.name.upper()}: {one.arg.about}"
     return click.Command(
         row.command,
-        params=[*map(_parameter, parameters), *view.options],
-        callback=partial(_run, row, view),
+        params=[*map(_parameter, parameters), *options],
+        callback=partial(_run, row, view, [str(one.name) for one in options]),
         help=help_,
     )
 
@@ -120,14 +121,14 @@ def _parameter(one: Parameter) -> click.Parameter:
     )
 
 
-def _run(row: Operation, view: View, /, **values: Any) -> None:
+def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
     """Run an operation with what the command line says, and print its result."""
     from self_coding.app import open_app
     from self_coding.cli.views import ask_person, progress_line
     from self_coding.operations import Caller
 
     session: Session = click.get_current_context().obj
-    extra = {str(one.name): values.pop(str(one.name), None) for one in view.options}
+    extra = {name: values.pop(name, None) for name in own}
     settings = {name: extra.pop(name) for name in ("test_command", "main_branch") if name in extra}
     for one in row.parameters:
         if one.arg.file and values[one.name] is not None:

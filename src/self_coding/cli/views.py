@@ -25,11 +25,11 @@ from self_coding.cli.session import (
 from self_coding.text import first_line
 
 if TYPE_CHECKING:
-    from self_coding.operations import AttemptRecord, Attempts, SimilarAttempts, SuccessRates
     from self_coding.values.attempts import Lesson
     from self_coding.values.code import Impact, RelevantFile, SymbolUse, SymbolUsers
     from self_coding.values.edits import Begun, Progress, Question, SelfEditResult, Waiting
     from self_coding.values.repository import Operation, RollbackPlan, Snapshot
+    from self_coding.values.results import AttemptRecord, Attempts, SimilarAttempts, SuccessRates
     from self_coding.values.verdicts import Finding
 
 WIDTH = 72  # characters of a task in a list
@@ -50,10 +50,11 @@ class View:
     text: Callable[..., str] = _plain
     data: Callable[..., object] = field(default=lambda result, session, **options: result)
     status: Callable[[Any], int] = field(default=lambda result: 0)
-    options: Sequence[click.Option] = ()
+    options: Callable[[], Sequence[click.Option]] = tuple
 
 
-EXPLAIN = click.Option(["--explain"], is_flag=True, help="Say why each one was chosen.")
+def _explain_option() -> Sequence[click.Option]:
+    return (click.Option(["--explain"], is_flag=True, help="Say why each one was chosen."),)
 
 
 def when(moment: datetime | None) -> str:
@@ -120,10 +121,11 @@ def _resumed(results: list[SelfEditResult]) -> str:
     return "\n".join(map(result_text, results)) or "nothing to resume"
 
 
-_SETTINGS = (
-    click.Option(["--test-command"], help="The gate's command, instead of the configured one."),
-    click.Option(["--main-branch"], help="The branch to land on, instead of the configured one."),
-)
+def _settings_options() -> Sequence[click.Option]:
+    return (
+        click.Option(["--test-command"], help="The gate's command, not the configured one."),
+        click.Option(["--main-branch"], help="The branch to land on, not the configured one."),
+    )
 
 
 # -- look back --------------------------------------------------------------------------------
@@ -203,10 +205,11 @@ def _part(record: AttemptRecord, session: Session, part: str | None = None) -> o
     return record if part is None else {part: _record(record, part)}
 
 
-_PARTS = (
-    click.Option(["--diff", "part"], flag_value="diff", help="Only its diff."),
-    click.Option(["--output", "part"], flag_value="output", help="Only its test output."),
-)
+def _part_options() -> Sequence[click.Option]:
+    return (
+        click.Option(["--diff", "part"], flag_value="diff", help="Only its diff."),
+        click.Option(["--output", "part"], flag_value="output", help="Only its test output."),
+    )
 
 
 def _similar(result: SimilarAttempts, *, explain: bool) -> str:
@@ -325,18 +328,18 @@ def _findings(findings: list[Finding]) -> str:
 
 
 VIEWS = {
-    "self_edit": View(result_text, status=_landed, options=_SETTINGS),
+    "self_edit": View(result_text, status=_landed, options=_settings_options),
     "begin_edit": View(_begun),
     "submit_edit": View(result_text, status=_landed),
     "land_edit": View(result_text, status=_landed),
     "drop_edit": View(result_text),
     "resume": View(_resumed),
     "attempts": View(_attempts, _ended_attempts),
-    "show_attempt": View(_record, _part, options=_PARTS),
-    "similar_attempts": View(_similar, options=(EXPLAIN,)),
+    "show_attempt": View(_record, _part, options=_part_options),
+    "similar_attempts": View(_similar, options=_explain_option),
     "success_rates": View(_rates),
     "lessons": View(_lessons),
-    "relevant_files": View(_relevant, options=(EXPLAIN,)),
+    "relevant_files": View(_relevant, options=_explain_option),
     "impact": View(_impact),
     "symbol_users": View(_users),
     "code_summary": View(data=lambda text, session: {"summary": text}),

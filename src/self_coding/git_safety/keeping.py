@@ -70,13 +70,6 @@ def has_receipt(repo: Repository, commit: str) -> bool:
     return any(one.landed == wanted and one.passed for one in receipts.read_receipts(repo.folder))
 
 
-def main_log(repo: Repository, limit: int) -> str:
-    """Main's newest commits: each id and message, separated by control characters."""
-    tip = repo.branch(repo.main)
-    done = repo.git.run("log", f"--max-count={limit}", "--format=%x1e%H%x1f%B", tip, "--")
-    return decode(done.stdout, errors="replace")
-
-
 def verify(repo: Repository) -> list[Finding]:
     """What is wrong with the receipts, offline."""
     return receipts.verify(repo.folder, repo.common)

@@ -252,10 +252,6 @@ class GitSafety:
         """Whether main already contains `commit`."""
         return await in_thread(keeping.contains, self._repo, commit)
 
-    async def main_log(self, limit: int = 1000) -> str:
-        """The newest commits of main, ids and messages, as the journal's `scan` reads them."""
-        return await in_thread(keeping.main_log, self._repo, limit)
-
     async def has_receipt(self, commit: str) -> bool:
         """Whether `commit` is a landing that was tested."""
         return await in_thread(keeping.has_receipt, self._repo, commit)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from typing import Any, get_type_hints
 
-from self_coding import operations
 from self_coding.text import cut_middle
+from self_coding.values import results
 from self_coding.values.attempts import ModificationAttempt, Rate, SimilarAttempt, editor_output
 from self_coding.values.code import RelevantFile, SymbolUse, SymbolUsers
 from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
@@ -94,7 +94,7 @@ ATTEMPT = shape(
     lesson=(str, lambda one: cut_middle(one.reflection, 2_000)),
 )
 ATTEMPTS = shape(
-    operations.Attempts,
+    results.Attempts,
     "",
     "Attempts, newest first, and those that have not ended.",
     attempts=(list[ATTEMPT.form], lambda found: [ATTEMPT.of(one) for one in found.attempts]),  # type: ignore[name-defined]
@@ -102,7 +102,7 @@ ATTEMPTS = shape(
 )
 EVENTS = list[dict[str, str]]
 RECORD = shape(
-    operations.AttemptRecord,
+    results.AttemptRecord,
     "",
     "All that is known of one attempt.",
     attempt=(ATTEMPT.form, lambda record: ATTEMPT.of(record.attempt)),
@@ -121,14 +121,14 @@ ALIKE = shape(
     attempt=(ATTEMPT.form, lambda one: ATTEMPT.of(one.attempt)),
 )
 SIMILAR = shape(
-    operations.SimilarAttempts,
+    results.SimilarAttempts,
     "",
     "Earlier attempts, best first; `warning` says that the task is a known dead end.",
     similar=(list[ALIKE.form], lambda found: [ALIKE.of(one) for one in found.similar]),  # type: ignore[name-defined]
     warning=(str, lambda found: str(found.dead_end or "")),
 )
 RATES = shape(
-    operations.SuccessRates,
+    results.SuccessRates,
     "",
     "Success rates, and how good the memory itself is.",
     rates=(dict[str, Rate], lambda found: found.rates),
