@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -239,8 +238,12 @@ def _table(texts: Mapping[str, bytes]) -> dict[str, object]:
 
 
 def _parsed(name: str, texts: Mapping[str, bytes]) -> dict[str, object]:
+    if not texts.get(name):
+        return {}
+    import tomllib
+
     try:
-        return tomllib.loads(texts.get(name, b"").decode("utf-8"))
+        return tomllib.loads(texts[name].decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name} cannot be read: {error}", hint="correct the file") from error
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from self_coding.values.attempts import DeadEnd, Event, ModificationAttempt, Rate, SimilarAttempt
-from self_coding.values.edits import Waiting
-from self_coding.values.repository import Operation, RollbackPlan
+if TYPE_CHECKING:
+    from self_coding.values.attempts import (
+        DeadEnd,
+        Event,
+        ModificationAttempt,
+        Rate,
+        SimilarAttempt,
+    )
+    from self_coding.values.edits import Waiting
+    from self_coding.values.repository import Operation, RollbackPlan
 
 
 @dataclass(frozen=True, kw_only=True)
