@@ -148,15 +148,16 @@ def fixtures(file: File, tree: ast.Module) -> _New:
     # a fixture that is made by a call, not by a decorator: `name = pytest.fixture(autouse=True)(f)`
     marks = {id(mark) for node in ast.walk(tree) for mark in getattr(node, "decorator_list", ())}
     for node in ast.walk(tree):
-        if isinstance(node, Function) and file.kind is not Kind.SOURCE and not file.had(node):
+        if isinstance(node, Function) and file.kind is not Kind.SOURCE:
             texts = map(unparse, node.decorator_list)
-            if any(re.search(r"fixture.*autouse=(?!False)", text) for text in texts):
-                for call in calls(node):
-                    patches = name_of(call.func) in _PATCHERS and _MOCKS.match(dotted(call.func))
-                    absent = len(call.args) > 2 and constant(call.args[2]) == (None,)
-                    if (patches and not absent) or dotted(call.func) in _MARKERS:
-                        message = f"{node.name} does {quote(call)} for every test"
-                        yield call, "autouse-patch", message
+            if not any(re.search(r"fixture.*autouse=(?!False)", text) for text in texts):
+                continue
+            for call in calls(node):
+                patches = name_of(call.func) in _PATCHERS and _MOCKS.match(dotted(call.func))
+                absent = len(call.args) > 2 and constant(call.args[2]) == (None,)
+                if (patches and not absent) or dotted(call.func) in _MARKERS:
+                    # the fixture is what is new, even where its call was there before
+                    yield node, "autouse-patch", f"{node.name} does {quote(call)} for every test"
         elif isinstance(node, ast.Call) and name_of(node.func) == "fixture":
             automatic = any(
                 k.arg == "autouse" and constant(k.value) != (False,) for k in node.keywords

@@ -74,10 +74,10 @@ def audit_tests(
         before |= _defined_names(file.old_tree) | ({file.name} if file.new is None else set())
         after |= _defined_names(file.tree)
     gone = {name.lower() for name in before - after if len(name) > 3 and name[:2] != "__"}
-    # assertions and parameter sets that a test, or a helper that a test calls, has now
+    # what a test, or a helper that a test calls, claims now and did not before; without the names
+    # of variables, so that an assertion is recognised under another one
     collected = [test for module in new.values() for test in module.tests if test.collected]
     used = frozenset[str]().union(*(test.names for test in collected))
-    # (bare, so that an assertion is recognised under another variable)
     moved: Counter[str] = Counter()
     added_cases: list[str] = []
     for test, was in _with_counterparts(new, old):
