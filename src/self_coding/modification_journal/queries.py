@@ -80,7 +80,7 @@ class Queries(ABC):
         row = self.connection.execute(f"{_READ} WHERE id = ?", (attempt,)).fetchone()
         if row is None:
             raise JournalError(
-                f"there is no attempt {attempt}", hint="`self-coding log` lists the attempts"
+                f"there is no attempt {attempt}", hint="`self-coding attempts` lists them"
             )
         return _record(row)
 
