@@ -71,18 +71,18 @@ class Database:
         self._page = page
         self._lock = threading.RLock()
         self._held = _Held()
-        weakref.finalize(self, self._held.close)
+        weakref.finalize(self, self._held.close)  # must not hold `self`, or it would never run
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction to read from; its statements see one state of the file."""
         with self._lock, self._translated():
             connection = self._connection()
-            connection.execute("BEGIN")
+            connection.execute("BEGIN")  # without it each statement would see a state of its own
             try:
                 yield connection
             finally:
-                with suppress(sqlite3.Error):
+                with suppress(sqlite3.Error):  # the block's own error is the one to tell
                     connection.execute("COMMIT")
 
     @contextmanager
@@ -90,6 +90,8 @@ class Database:
         """Open a transaction that writes: all of the block is stored, or none of it."""
         with self._lock, self._translated():
             connection = self._connection()
+            # Immediate: a transaction that begins by reading and writes later is refused at once
+            # when another process wrote in between, however long the busy timeout.
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -279,6 +281,7 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
 
 
 def _typed(error: sqlite3.DatabaseError, path: str) -> StorageError:
+    # The low byte is the kind; the rest says where it happened. A lock is never taken for damage.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = f"{path}: {error}"
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):

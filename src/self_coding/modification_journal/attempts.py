@@ -46,6 +46,7 @@ def begin(store: Store, entry: Record) -> int:
 
 def add(queries: Queries, entry: Record, events: Sequence[Told]) -> int:
     """Store an attempt with its whole history; return its id."""
+    # A big text of an event and of the row that is its fold are the same blob.
     blobs = [queries.keep(data) for _, _, data in events]
     attempt = queries.insert(entry, {key: n for kept in blobs for key, n in kept.items()})
     for sequence, (event, kept) in enumerate(zip(events, blobs, strict=True), 1):
@@ -67,12 +68,12 @@ def finish(store: Store, attempt: int, how: Record) -> None:
         entry = queries.record(attempt)
         if entry.ended is not None:
             if entry.outcome == how.outcome:
-                return
+                return  # recovery repeats the last step when it cannot know whether it was done
             raise JournalError(
                 f"attempt {attempt} has ended already, as {entry.outcome}",
                 hint="a landed attempt that was reverted is re-labelled, not ended again",
             )
-        data = how.finished()
+        data = how.finished()  # the task and the number of the try are known since it began
         data.pop("task", None)
         data.pop("retry_count", None)
         _advance(queries, attempt, entry, ENDED, data)
@@ -88,6 +89,7 @@ def _advance(
     # A clock that was set back must not disorder the events of an attempt.
     event = kind, max(now(), last), data
     entry.apply(*event)
+    # Other events may have big texts under the same names, and those are not the attempt's.
     queries.update(attempt, entry, blobs if kind == ENDED else {})
     return queries.append(attempt, sequence + 1, event, blobs)
 
@@ -158,6 +160,7 @@ def reverted(log: str) -> tuple[dict[str, str], set[str]]:
         if not message.strip():
             continue
         named = [full or short for full, short in _REVERTS.findall(message)]
+        # Newest first: who reverted this commit has been read already.
         if any(commit.startswith(name) for name in undone):
             restored.update(named)
             continue

@@ -44,6 +44,7 @@ def put(queries: Queries, lesson: Lesson) -> Lesson:
     rows = set(queries.lessons_by_text(lesson.text))
     for key in keys:
         rows.update(queries.lessons_by_key(key))
+    # Only what shares a trigger or is the same sentence can say the same.
     said = set(words(lesson.text))
     for other in queries.lessons(sorted(rows)):
         also = set(words(other.text))
@@ -88,6 +89,8 @@ def find(
     """
     pull: dict[int, float] = {}
     with store.read() as queries:
+        # Bounded like every question: a situation may name hundreds of files and words, and a
+        # word like "test" pulls every lesson.
         for key in sorted(_keys(situation))[:200]:
             for number in queries.lessons_by_key(key):
                 pull[number] = pull.get(number, 0.0) + _PULL[key[:2]]

@@ -34,6 +34,7 @@ _READ = (
     "(SELECT body FROM blob WHERE blob.id = attempt.tests_blob), "
     "(SELECT body FROM vector WHERE vector.attempt = attempt.id) FROM attempt "
 )
+# A blob's number is not given again when the row is brought up to date: the old one stays.
 _INSERT = f"INSERT INTO attempt ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING id"  # noqa: S608
 _UPDATE = (
     f"UPDATE attempt SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, diff_blob), "  # noqa: S608
@@ -193,6 +194,7 @@ class Queries(ABC):
         for name, value in data.items():
             if not isinstance(value, str) or len(value) <= INLINE:
                 continue
+            # Level 1, the fastest: a durable write waits for this.
             raw = value.encode("utf-8")
             digest = hashlib.blake2b(raw, digest_size=16).digest()
             row = self._first("SELECT id FROM blob WHERE digest = ?", digest) or self._first(
@@ -265,7 +267,7 @@ class Queries(ABC):
     def candidates(self, ids: Sequence[int]) -> list[Candidate]:
         """Return the outcome and the features of these attempts, newest first."""
         if not ids:
-            return []
+            return []  # here and elsewhere: "IN ()" is SQLite's alone
         rows = self.connection.execute(
             f"SELECT attempt, outcome, words FROM feature WHERE attempt IN ({_marks(ids)}) "  # noqa: S608
             "ORDER BY attempt DESC",

@@ -47,7 +47,10 @@ _NAMED = (
 
 @dataclass(frozen=True)
 class Features:
-    """The words of each field, in order, and the whole paths and function names."""
+    """The words of each field, in order, and the whole paths and function names.
+
+    The order of the fields is the order in which they are stored.
+    """
 
     body: tuple[str, ...] = ()
     subject: tuple[str, ...] = ()
@@ -81,7 +84,8 @@ def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str
         places=tuple(word for name in stems for word in split_identifier(name))[:_WORDS],
         names=tuple(word for name in symbols for word in split_identifier(name))[:_WORDS],
         head=_words(changed_lines(diff)),
-        files=tuple(path.replace(" ", "?") for path in touched[:_THINGS]),
+        # stored with blanks between the paths and a field a line: a path must hold neither
+        files=tuple(re.sub(r"\s", "?", path) for path in touched[:_THINGS]),
         symbols=tuple(symbols[:_THINGS]),
         title=" ".join(subject.split())[:200],
     )
@@ -90,6 +94,8 @@ def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str
 def diff_symbols(diff: str) -> list[str]:
     """Return the functions and classes that a diff touches: in hunk headers, or defined by it."""
     names: dict[str, None] = {}
+    # Found first and placed after: going through the lines would look at each line of a diff of
+    # megabytes, and most of them define nothing.
     for match in re.finditer(_NAMED, diff):
         begin = diff.rfind("\n", 0, match.start()) + 1
         near = match.start() - begin < _LINE
@@ -120,16 +126,8 @@ def terms(features: Features) -> set[str]:
 
 def pack(features: Features) -> str:
     """Return features as one text to store, a field a line."""
-    fields = (
-        features.body,
-        features.subject,
-        features.places,
-        features.names,
-        features.head,
-        features.files,
-        features.symbols,
-    )
-    return "\n".join([*(" ".join(field) for field in fields), features.title])
+    *fields, title = vars(features).values()
+    return "\n".join([*map(" ".join, fields), title])
 
 
 def unpack(stored: str) -> Features:
@@ -212,10 +210,12 @@ class Measures:
         score *= (1 + weights.files * self.files) * (1 + weights.tag * self.tagged)
         score /= 1 + weights.crowd * math.log1p(len(self.candidate.found.files))
         if self.candidate.outcome != "success":
+            # squared: a failure at something a little alike is no news, at the same thing it is
             score *= 1 + weights.outcome * self.alike**2
         return score
 
     def _recency(self, weights: Weights) -> float:
+        # two decays: work of this week, and the attempts just before this one
         lately, just_now = math.exp(-self.age / 200), math.exp(-self.age / 8)
         return 1 + weights.lately * lately + weights.just_now * just_now
 
@@ -253,6 +253,8 @@ def rank(
 
 def measure(query: Features, candidates: Sequence[Candidate], rarity: Rarity) -> list[Measures]:
     """Return the candidates whose words promise most, with all their measures."""
+    # Titles and files cost more than words, and their counts are the more telling the less noise
+    # there is among the candidates: so the words decide who is looked at closer.
     spoken = _spoken(query, candidates, rarity)
     spoken.sort(key=lambda one: -one.words(DEFAULT))
     closer = _closer(query, spoken[:_CLOSER], rarity)
@@ -297,6 +299,7 @@ def _spoken(query: Features, candidates: Sequence[Candidate], rarity: Rarity) ->
 
 def _bm25(weights: Mapping[str, float], field: Sequence[str], mean: float) -> float:
     """Return how much a field says of weighed words, as BM25 has it."""
+    # Only the words that both have are summed; `&` goes through the field in C, once a candidate.
     score = 0.0
     norm = _K1 * (1 - _B + _B * len(field) / mean)
     for word in weights.keys() & field:
@@ -373,6 +376,8 @@ def _shared_files(query: Features, measured: Sequence[Measures], rarity: Rarity)
     """
     first = [one.words(DEFAULT) for one in measured]
     order = sorted(range(len(first)), key=lambda at: (-first[at], at))[:_TEACHERS]
+    # The trust in a teacher falls with the cube of its score: ten that are half as good as the
+    # best one together say little more than it alone.
     expected: dict[str, float] = {}
     if order and first[order[0]] > 0:
         trust = [(first[at] / first[order[0]]) ** _SHARPNESS for at in order]

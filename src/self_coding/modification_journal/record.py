@@ -58,7 +58,7 @@ class Record:
 
     def apply(self, kind: str, at: int, data: Mapping[str, Json]) -> None:
         """Bring the record up to date with one more event."""
-        self.at = self.at or at
+        self.at = self.at or at  # an attempt is as old as its first event
         if kind in (PLANNED, ENDED):
             for name in _TEXTS:
                 if value := data.get(name):
@@ -237,6 +237,8 @@ def facts(data: Mapping[str, Json] | None) -> dict[str, Json]:
     if data is None:
         return {}
     try:
+        # There and back: what comes out is JSON for certain, a copy that the caller cannot change
+        # any more, and (escaped in between) free of what UTF-8 cannot hold.
         plain = json.loads(json.dumps(dict(data), ensure_ascii=True), parse_int=_bounded)
     except (TypeError, ValueError, RecursionError) as error:
         raise JournalError(
@@ -293,5 +295,5 @@ def _cleaned(value: object) -> object:
     if isinstance(value, dict):
         return {redact(key): _cleaned(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        return None  # Python reads and writes NaN, JSON elsewhere does not
     return value

@@ -57,6 +57,9 @@ def test_features_survive_storing():
     """What is unpacked is what was packed; a damaged text unpacks to what is left."""
     found = features("Fix getUserName\n\nIt is\u2028odd", files=["a b/c.py"], diff=DIFF)
     assert unpack(pack(found)) == found
+    odd = features("x", files=["a b.py"], diff='--- "a/new\\nline.py"\n')
+    assert unpack(pack(odd)) == odd
+    assert odd.files == ("a?b.py", "new?line.py")
     assert unpack("") == Features()
     assert unpack("a b\nc").subject == ("c",)
 
