@@ -68,8 +68,8 @@ CREATE TABLE lesson_use (
   lesson INTEGER NOT NULL, attempt INTEGER NOT NULL, outcome TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (lesson, attempt)
 ) WITHOUT ROWID;
--- The inverted index: each attempt's distinct terms, nothing else (no text, no positions),
--- for nothing else is asked of it. "_" belongs to a term: whole paths are terms like p_1f2e3d4c5b6a.
+-- The inverted index: each attempt's distinct terms, nothing else (no text, no positions), for
+-- nothing else is asked of it. "_" belongs to a term: whole paths are terms like p_1f2e3d4c5b6a.
 CREATE VIRTUAL TABLE word USING fts5(
   terms, content='', detail=none, columnsize=0,
   tokenize="unicode61 remove_diacritics 0 tokenchars '_'"
