@@ -1,7 +1,7 @@
-"""Opening the index's file: a cache of ours that is unusable is thrown away, nothing else is.
+"""Open the index's file: a cache of ours that is unusable is thrown away, nothing else is.
 
 A damaged index, or one of another schema, is deleted and rebuilt from the working tree. A file
-that does not carry our mark is somebody else's: it is refused, and nothing is written into it.
+that does not carry our mark is refused, and nothing is written into it.
 """
 
 from __future__ import annotations
@@ -38,58 +38,55 @@ class Cache:
     def use(self, work: Callable[[Database], T]) -> T:
         """Do `work` on the database; once more on an empty one when the old one is unusable."""
         try:
-            return self._patiently(work)
+            return self._wait(work)
         except (StorageDamagedError, StorageVersionError):
-            if not self._may_delete():
+            if not (self._ours or self._carries_our_mark()):
                 raise
         self._delete()
-        return self._patiently(work)
+        return self._wait(work)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         if self._database is not None:
             self._database.close()
 
-    def _patiently(self, work: Callable[[Database], T]) -> T:
+    def _wait(self, work: Callable[[Database], T]) -> T:
+        """Do `work` when no other process writes."""
         for _ in range(_PATIENCE):
             with suppress(StorageBusyError):
-                return work(self._opened())
-        return work(self._opened())
+                return work(self._open())
+        return work(self._open())
 
-    def _opened(self) -> Database:
-        if self._database is None:
-            self._database = Database(
-                self.path,
-                application=store.APPLICATION,
-                migrations=store.MIGRATIONS,
-                durable=False,
-                page=store.PAGE,
-            )
-            self._check_schema(self._database)
-        return self._database
-
-    def _check_schema(self, database: Database) -> None:
+    def _open(self) -> Database:
+        """Return the database, with the schema of this version."""
+        if self._database is not None:
+            return self._database
+        self._database = database = Database(
+            self.path,
+            application=store.APPLICATION,
+            migrations=store.MIGRATIONS,
+            durable=False,
+            page=store.PAGE,
+        )
         with database.read() as connection:
             schema = store.meta(connection, "schema")
         if schema and schema != _FINGERPRINT:
             self._delete()
-            self._opened()
-        elif not schema:
+            return self._open()
+        if not schema:
             with database.write() as connection:
                 store.put_meta(connection, "schema", _FINGERPRINT)
+        return database
 
-    def _may_delete(self) -> bool:
-        """Whether the file carries our mark, or lies where only we put files."""
-        if self._ours:
-            return True
+    def _carries_our_mark(self) -> bool:
+        """Return whether the file says that it is an index of ours."""
         try:
             with open(self.path, "rb") as file:
                 header = file.read(72)
         except OSError:
             return False
-        return header[:15] == b"SQLite format 3" and header[68:72] == store.APPLICATION.to_bytes(
-            4, "big"
-        )
+        mark = store.APPLICATION.to_bytes(4, "big")  # where SQLite keeps the application's id
+        return header.startswith(b"SQLite format 3") and header[68:] == mark
 
     def _delete(self) -> None:
         self.close()

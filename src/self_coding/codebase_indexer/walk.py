@@ -1,4 +1,4 @@
-"""Which Python files the repository has right now, at the price of `git status`.
+"""Which source files the repository has right now, at the price of `git status`.
 
 Git's view: tracked files, and untracked ones that are not ignored. Git is asked only when
 something that could change its answer has changed: its index, an ignore file, or a folder in
@@ -18,26 +18,25 @@ from self_coding.adapters.git import git_directories, run
 from self_coding.errors import GitOperationError, IndexerError
 from self_coding.languages import languages, suffixes
 
-_RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see _settled
+_RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see `settled`
 _SKIPPED = frozenset(
-    (
+    [
         "__pycache__",
+        "__pypackages__",
         "node_modules",
         "site-packages",
         "venv",
         "env",
         "build",
         "dist",
-        "__pypackages__",
-    )
+    ]
 )
 _LISTING_SECONDS = 120.0
-
+_DEEPEST = 8  # levels of empty folders that are watched for a first file
 
 # What tells that a file was changed: times of content and of status in nanoseconds, and size.
 # The first is -1 where it cannot tell yet. A plain tuple, because there is one for every file.
 Stamp = tuple[int, int, int]
-_UNKNOWN: Stamp = (-1, -1, -1)
 
 
 class Look(NamedTuple):
@@ -47,39 +46,6 @@ class Look(NamedTuple):
     folders: dict[str, str]
     view: str
     relisted: bool
-
-
-def look(
-    root: Path,
-    src_dirs: Sequence[str] | None,
-    known: Iterable[str],
-    folders: Mapping[str, str],
-    view: str,
-) -> Look:
-    """The Python files below `root`, each with its stamp.
-
-    Args:
-        root: the folder whose files are meant; paths are relative to it.
-        src_dirs: only files below these folders; None for all.
-        known, folders, view: what the last look found, empty for the first.
-    """
-    top = str(root)
-    now = _view(root, src_dirs)
-    if not now.git:
-        found = list(_walk(top, src_dirs))
-        return Look(_stamps(top, found), {}, str(now), relisted=view != str(now))
-    then = _View.read(view)
-    if then.rest == now.rest and folders and _same_folders(top, folders):
-        tracked = then.tracked if then.stamp == now.stamp else _tracked(top, src_dirs)[1]
-        if tracked == then.tracked:
-            same = str(now._replace(tracked=tracked))  # git may have written its index anew
-            return Look(_stamps(top, known), dict(folders), same, relisted=False)
-    started = time.time_ns()
-    listed, tracked = _listed(top, src_dirs)
-    fresh = _folders(top, listed, started)
-    files = [path for path in listed if path.endswith(suffixes())]
-    now = now._replace(tracked=tracked)
-    return Look(_stamps(top, files), fresh, str(now), relisted=True)
 
 
 class _View(NamedTuple):
@@ -97,83 +63,98 @@ class _View(NamedTuple):
     def __str__(self) -> str:
         return "\n".join(self)
 
-    @staticmethod
-    def read(text: str) -> _View:
-        parts = text.split("\n")
-        return _View(*parts) if len(parts) == 4 else _View("", "", "", "")
+
+def look(
+    root: Path,
+    src_dirs: Sequence[str] | None,
+    known: Iterable[str],
+    folders: Mapping[str, str],
+    view: str,
+) -> Look:
+    """Return the source files below `root`, each with its stamp.
+
+    Args:
+        root: the folder whose files are meant; paths are relative to it.
+        src_dirs: only files below these folders; None for all.
+        known, folders, view: what the last look found, empty for the first.
+    """
+    top = str(root)
+    now = _view(root, src_dirs)
+    if not now.git:
+        files = _stamps(top, _walk(top, src_dirs))
+        return Look(files, {}, str(now), relisted=view != str(now))
+    parts = view.split("\n")
+    then = _View(*parts) if len(parts) == 4 else _View("", "", "")
+    if then.rest == now.rest and folders and _are_unchanged(top, folders):
+        tracked = then.tracked if then.stamp == now.stamp else _tracked(top, src_dirs)[1]
+        if tracked == then.tracked:  # git may have written its index anew
+            view = str(now._replace(tracked=tracked))
+            return Look(_stamps(top, known), dict(folders), view, relisted=False)
+    started = time.time_ns()
+    listed, tracked = _listed(top, src_dirs)
+    endings = suffixes()
+    files = _stamps(top, [path for path in listed if path.endswith(endings)])
+    fresh = _folders(top, listed, started)
+    return Look(files, fresh, str(now._replace(tracked=tracked)), relisted=True)
 
 
 def _view(root: Path, src_dirs: Sequence[str] | None) -> _View:
-    manifests = [root / each.manifest for each in languages()]
-    dirs = repr((str(root), None if src_dirs is None else list(src_dirs)))
+    places = [root / each.manifest for each in languages()]
     checkout = git_directories(root)
+    if checkout is not None:
+        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+        info, config = checkout.common / "info", checkout.common / "config"
+        places += [info / "exclude", config, Path(home) / "git" / "ignore"]
+    dirs = repr((str(root), None if src_dirs is None else list(src_dirs)))
+    rest = " ".join([dirs, *map(_brief, places)])
     if checkout is None:
-        return _View("", "", " ".join([dirs, *map(_brief, manifests)]))
-    _, directory, common = checkout
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-    places = (
-        common / "info" / "exclude",
-        common / "config",
-        Path(home) / "git" / "ignore",
-        *manifests,
-    )
-    return _View("git", _brief(directory / "index"), " ".join([dirs, *map(_brief, places)]))
+        return _View("", "", rest)
+    return _View("git", _brief(checkout.directory / "index"), rest)
 
 
 def _brief(path: Path) -> str:
-    """A file's stamp as text; one that is too young to trust is like no other."""
+    """Return a file's stamp as text; one that is too young to trust is like no other."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return "-"
     now = time.time_ns()
-    young = f".{now}" if found.st_mtime_ns + _RACY_NS >= now else ""
-    return f"{found.st_mtime_ns}.{found.st_size}.{found.st_ino}{young}"
+    young = f".{now}" if status.st_mtime_ns + _RACY_NS >= now else ""
+    return f"{status.st_mtime_ns}.{status.st_size}.{status.st_ino}{young}"
 
 
-def stamp(path: str) -> Stamp | None:
-    """The stamp of one file, None when it is not there or no regular file."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - called for every file
-    except FileNotFoundError:
-        return _UNKNOWN if os.path.islink(path) else None  # noqa: PTH114
-    except OSError:
-        return _UNKNOWN  # it is there, and cannot be read: that is for the reader to say
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size
-
-
-def settled(found: Stamp, read_at: int) -> Stamp:
-    """The stamp to store for a file that was read at `read_at` (nanoseconds of the wall clock).
+def settled(now: Stamp, read_at: int) -> Stamp:
+    """Return the stamp to store for a file that was read at `read_at` (nanoseconds, wall clock).
 
     Git's racy rule: a file as young as the read may change again without its times changing, so
     it is stored as unknown and hashed again next time.
     """
-    mtime, ctime, size = found
+    mtime, ctime, size = now
     newest = max(mtime, ctime)
     slack = _RACY_NS if newest % 1_000_000_000 else 2_000_000_000
-    return found if newest + slack < read_at else (-1, ctime, size)
+    return now if newest + slack < read_at else (-1, ctime, size)
 
 
 def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
-    found = {}
+    """Return the stamps of those that are regular files, or links to nothing."""
+    stamps = {}
     prefix = top + "/"
-    status, regular = os.stat, stat.S_ISREG
+    status, regular = os.stat, stat.S_ISREG  # looked up once: this is the loop over every file
     for path in paths:
         try:
             seen = status(prefix + path)
+        except FileNotFoundError:
+            if os.path.islink(prefix + path):  # noqa: PTH114
+                stamps[path] = (-1, -1, -1)
         except OSError:
-            odd = stamp(prefix + path)
-            if odd is not None:
-                found[path] = odd
-            continue
-        if regular(seen.st_mode):
-            found[path] = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
-    return found
+            stamps[path] = (-1, -1, -1)  # it is there, and cannot be read: the reader says so
+        else:
+            if regular(seen.st_mode):
+                stamps[path] = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
+    return stamps
 
 
-def _git(top: str, *arguments: str) -> bytes:
+def _list(top: str, *arguments: str) -> bytes:
     try:
         return run(
             ["--literal-pathspecs", "ls-files", "-z", *arguments],
@@ -187,58 +168,52 @@ def _git(top: str, *arguments: str) -> bytes:
         ) from error
 
 
-def _paths(listed: bytes) -> list[str]:
-    return os.fsdecode(listed).split("\0")[:-1]
-
-
-def _below(src_dirs: Sequence[str] | None) -> list[str]:
-    return [] if src_dirs is None else ["--", *src_dirs]
-
-
 def _tracked(top: str, src_dirs: Sequence[str] | None) -> tuple[bytes, str]:
-    """What git's index lists, and its digest."""
+    """Return what git's index lists, and its digest."""
     import hashlib  # seldom needed, and long to load
 
-    listed = _git(top, "-c", *_below(src_dirs)) if src_dirs is None or src_dirs else b""
+    below = ["--", *src_dirs] if src_dirs else []
+    listed = _list(top, "-c", *below) if src_dirs is None or src_dirs else b""
     return listed, hashlib.sha256(listed).hexdigest()
 
 
 def _listed(top: str, src_dirs: Sequence[str] | None) -> tuple[set[str], str]:
-    """Every file git sees, of any kind, and the digest of the tracked ones.
+    """Return every file git sees, of any kind, and the digest of the tracked ones.
 
     A path ending in "/" is a folder in which git sees no file.
     """
+    listed, digest = _tracked(top, src_dirs)
     if src_dirs is not None and not src_dirs:
-        return set(), _tracked(top, src_dirs)[1]
-    tracked, digest = _tracked(top, src_dirs)
-    others = _paths(_git(top, "-o", "--exclude-standard", "--directory", *_below(src_dirs)))
-    whole = [path for path in others if path.endswith("/")]
-    inside = _paths(_git(top, "-o", "--exclude-standard", "--", *whole)) if whole else []
-    return {*_paths(tracked), *others, *inside}, digest
+        return set(), digest
+    others = ["-o", "--exclude-standard"]
+    listed += _list(top, *others, "--directory", *(["--", *src_dirs] if src_dirs else []))
+    folders = [path for path in os.fsdecode(listed).split("\0") if path.endswith("/")]
+    if folders:  # nothing in them was listed: git shows an untracked folder as a whole
+        listed += _list(top, *others, "--", *folders)
+    return set(os.fsdecode(listed).split("\0")) - {""}, digest
 
 
 def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
-    """The folders in which a visible file could appear, with their stamps."""
-    found = {""}
+    """Return the folders in which a visible file could appear, with their stamps."""
+    folders = {""}
     for path in listed:
         folder = path.rpartition("/")[0]
-        while folder not in found:
-            found.add(folder)
+        while folder not in folders:
+            folders.add(folder)
             folder = folder.rpartition("/")[0]
-    odd = [path for path in listed if path[-1] == "/" or path.endswith(".gitignore")]
-    ignoring = {path[:-11] for path in odd if f"/{path}".endswith("/.gitignore")}
-    for folder in [path[:-1] for path in odd if path[-1] == "/"]:
-        empty = _empty_folders(top, folder, depth=8)
-        found.update(empty)
+    ignoring = {path[:-11] for path in listed if f"/{path}".endswith("/.gitignore")}
+    for folder in [path[:-1] for path in listed if path[-1] == "/"]:
+        empty = _empty_folders(top, folder, _DEEPEST)
+        folders.update(empty)
         ignoring.update(each for each in empty if os.path.exists(f"{top}/{each}/.gitignore"))  # noqa: PTH110
     return {
         folder: _folder_stamp(f"{top}/{folder}", started, ignoring=folder in ignoring)
-        for folder in found
+        for folder in folders
     }
 
 
 def _empty_folders(top: str, folder: str, depth: int) -> list[str]:
-    """The folders below one that git shows as a whole, as far as they hold no files.
+    """Return the folders below one that git shows as a whole, as far as they hold no files.
 
     Below a repository of its own, and where an ignore file hides all, no file can appear.
     """
@@ -247,26 +222,23 @@ def _empty_folders(top: str, folder: str, depth: int) -> list[str]:
             inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     except OSError:
         return []
-    found = [folder]
     names = {name for name, _ in inside}
-    closed = ".git" in names or (".gitignore" in names and _hides_all(f"{top}/{folder}"))
+    closed = ".git" in names
+    if ".gitignore" in names:
+        try:
+            with open(f"{top}/{folder}/.gitignore", "rb") as file:
+                rules = file.read(4096).split()
+        except OSError:
+            rules = []
+        closed = closed or (b"*" in rules and not any(rule.startswith(b"!") for rule in rules))
+    folders = [folder]
     for name, is_folder in inside if depth and not closed else ():
         if is_folder:
-            found += _empty_folders(top, f"{folder}/{name}", depth - 1)
-    return found
+            folders += _empty_folders(top, f"{folder}/{name}", depth - 1)
+    return folders
 
 
-def _hides_all(folder: str) -> bool:
-    """Whether a folder's own ignore file keeps all of it out of git's sight."""
-    try:
-        with open(f"{folder}/.gitignore", "rb") as file:
-            lines = file.read(4096).split()
-    except OSError:
-        return False
-    return b"*" in lines and not any(line.startswith(b"!") for line in lines)
-
-
-def _same_folders(top: str, folders: Mapping[str, str]) -> bool:
+def _are_unchanged(top: str, folders: Mapping[str, str]) -> bool:
     return all(
         known == _folder_stamp(f"{top}/{folder}", 0, ignoring=" " in known)
         for folder, known in folders.items()
@@ -274,7 +246,10 @@ def _same_folders(top: str, folders: Mapping[str, str]) -> bool:
 
 
 def _folder_stamp(path: str, started: int, *, ignoring: bool) -> str:
-    """A folder's time and that of its ignore file; "?" while too young to trust (0: trust it)."""
+    """Return a folder's time and that of its ignore file; "?" while too young to trust.
+
+    `started` is when the listing began; with 0 the times are trusted.
+    """
     try:
         seen = os.stat(path).st_mtime_ns  # noqa: PTH116 - called for every folder
         if started and seen + _RACY_NS >= started:
@@ -290,10 +265,9 @@ def _folder_stamp(path: str, started: int, *, ignoring: bool) -> str:
 
 
 def _walk(top: str, src_dirs: Sequence[str] | None) -> Iterable[str]:
-    """Every Python file below a folder that git does not keep."""
+    """Return every source file below a folder that git does not keep."""
     endings = suffixes()
-    starts = [""] if src_dirs is None else [each.strip("/") for each in src_dirs]
-    for start in starts:
+    for start in [""] if src_dirs is None else [each.strip("/") for each in src_dirs]:
         for folder, inside, names in os.walk(f"{top}/{start}" if start else top):
             inside[:] = [
                 name

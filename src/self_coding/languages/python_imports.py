@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from self_coding.languages import Project
@@ -40,45 +41,55 @@ class Layout:
         self._places |= self._inits
         self._folders = {_folder(place) for place in self._places}
         self._declared = set(declared) | set(_PLAIN_ROOTS)
-        self._roots = self._global_roots()
+        outer = {each for each in self._packages if _folder(each) not in self._packages or not each}
+        self._roots = self._declared | {_folder(each) for each in outer}
         self._names: dict[str, list[_Candidate]] = {}
-        self._by_name: dict[str, list[str]] | None = None
         self._dotted = {path: list(self._spelled(path)) for path in files}
         for path, file in files.items():
             for root, dotted in self._dotted[path]:
                 self._names.setdefault(dotted, []).append(_Candidate(root, file))
+        # The names that mean the same to every importer: one file, below a root outside the tests.
         self._everywhere = {
-            dotted: found[0].file
-            for dotted, found in self._names.items()
-            if len(found) == 1 and self._visible_everywhere(found[0].root)
+            dotted: candidates[0].file
+            for dotted, candidates in self._names.items()
+            if len(candidates) == 1
+            and candidates[0].root in self._roots
+            and _test_folder(candidates[0].root) is None
         }
         self._tops = {dotted.partition(".")[0] for dotted in self._names}
         self._parents = {dotted.rpartition(".")[0] for dotted in self._names}
-        self._cached = lru_cache(maxsize=20_000)(self._absolute)
+        self._absolute = lru_cache(maxsize=20_000)(self._find_absolute)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        by_name: dict[str, list[str]] = {}
+        for path in self.files:
+            by_name.setdefault(_name(path), []).append(path)
+        return by_name
 
     def module(self, path: str) -> str:
-        """The dotted name of a file: below its nearest plain or declared source root."""
+        """Return the dotted name of a file: below its nearest plain or declared source root."""
         names = self._dotted[path] or [("", "")]  # an __init__.py at the very top
-        best = max(names, key=lambda found: (found[0] in self._declared, len(found[0])))
+        best = max(names, key=lambda each: (each[0] in self._declared, len(each[0])))
         if best[0] not in self._declared:
             best = names[0]
         return best[1] or _name(path).removesuffix(".py")
 
     def roots(self) -> frozenset[str]:
-        """The source roots that were discovered."""
+        """Return the source roots that were discovered."""
         return frozenset(self._roots)
 
     def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
-        """The files that `from module import names` (or `import module`) in `path` runs.
+        """Return the files that `from module import names` (or `import module`) in `path` runs.
 
-        The parents that an import runs on the way are not listed; `graph` adds them.
+        The parents that an import runs on the way are not listed; the graph adds them.
         """
         if module.startswith("."):
             return self._relative(path, module, names)
-        return self._cached(_folder(path), module, names)
+        return self._absolute(_folder(path), module, names)
 
     def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
-        """What `resolve` says to every importer; None where that depends on the importer."""
+        """Return what `resolve` says for every importer; None where that depends on it."""
         if module.startswith("."):
             return None
         if module.partition(".")[0] not in self._tops:
@@ -93,48 +104,59 @@ class Layout:
         return tuple([self._everywhere[name] for name in dotted if name in self._everywhere])
 
     def literal(self, path: str, text: str) -> tuple[int, ...]:
-        """The files that a string names: a dotted name, or the path of a script."""
-        if text.endswith(".py"):
-            return self._script(path, text)
-        if text.startswith("."):
+        """Return the files that a string names: a dotted name, or the path of a script."""
+        folder = _folder(path)
+        if text.startswith(".") and not text.endswith(".py"):
             return self._relative(path, text, ())
-        found = self._longest(_folder(path), text)
-        return (found,) if found is not None else ()
+        if not text.endswith(".py"):
+            file = self._longest(folder, text)
+            return (file,) if file is not None else ()
+        wanted = text.replace("\\", "/").removeprefix("./").lstrip("/")
+        for place in (f"{folder}/{wanted}", wanted):
+            if place in self.files:
+                return (self.files[place],)
+        tail = wanted.replace("../", "")
+        near = self._by_name.get(_name(tail), [])
+        return tuple(self.files[each] for each in near if ("/" + each).endswith("/" + tail))
 
-    def _absolute(self, folder: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
-        found: dict[int, None] = {}
-        target = self._lookup(folder, module)
-        if target is not None:
-            found[target] = None
-        for name in names if module in self._parents else ():
-            inside = self._lookup(folder, f"{module}.{name}")
-            if inside is not None:
-                found[inside] = None
-        if not found:
+    def _find_absolute(self, folder: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        inside = [f"{module}.{name}" for name in names] if module in self._parents else []
+        files = [self._lookup(folder, dotted) for dotted in (module, *inside)]
+        targets = dict.fromkeys(file for file in files if file is not None)
+        if not targets:
             prefix = self._longest(folder, module)
-            if prefix is not None:
-                found[prefix] = None
-        return tuple(found)
+            return () if prefix is None else (prefix,)
+        return tuple(targets)
 
     def _longest(self, folder: str, dotted: str) -> int | None:
-        """The file of the longest prefix of a dotted name that is one."""
+        """Return the file of the longest prefix of a dotted name that is one."""
         while dotted:
-            found = self._lookup(folder, dotted)
-            if found is not None:
-                return found
+            file = self._lookup(folder, dotted)
+            if file is not None:
+                return file
             dotted = dotted.rpartition(".")[0]
         return None
 
     def _lookup(self, folder: str, dotted: str) -> int | None:
-        """The file of exactly this dotted name as an importer in `folder` sees it."""
-        candidates = self._names.get(dotted)
-        if not candidates:
-            return None
+        """Return the file of exactly this dotted name as an importer in `folder` sees it.
+
+        Of several, that whose root shares most leading parts with the folder, then the shortest.
+        """
+        best: tuple[int, int] | None = None
+        file = None
         inside = folder + "/"
-        seen = [each for each in candidates if self._visible(each.root, inside)]
-        if not seen:
-            return None
-        return max(seen, key=lambda each: (_shared(each.root, folder), -len(each.root))).file
+        for root, candidate in self._names.get(dotted, ()):
+            if root in self._roots:  # on everybody's path, or on that of the tests around it
+                around = _test_folder(root)
+                if around is not None and not inside.startswith(around + "/"):
+                    continue
+            elif root and not inside.startswith(root + "/"):
+                continue
+            parts = zip(root.split("/"), folder.split("/"), strict=False)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+            if best is None or (shared, -len(root)) > best:
+                best, file = (shared, -len(root)), candidate
+        return file
 
     def _relative(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
         bare = module.lstrip(".")
@@ -156,28 +178,8 @@ class Layout:
             targets.update(dict.fromkeys(each for each in inside if each is not None))
         return tuple(targets)
 
-    def _script(self, path: str, text: str) -> tuple[int, ...]:
-        wanted = text.replace("\\", "/").removeprefix("./").lstrip("/")
-        for place in (f"{_folder(path)}/{wanted}", wanted):
-            if place in self.files:
-                return (self.files[place],)
-        if self._by_name is None:
-            self._by_name = {}
-            for known in self.files:
-                self._by_name.setdefault(_name(known), []).append(known)
-        tail = wanted.replace("../", "")
-        near = self._by_name.get(_name(tail), [])
-        return tuple(self.files[each] for each in near if ("/" + each).endswith("/" + tail))
-
-    def _global_roots(self) -> set[str]:
-        roots = set(self._declared)
-        for package in self._packages:
-            if _folder(package) not in self._packages or not package:
-                roots.add(_folder(package))
-        return roots
-
     def _spelled(self, path: str) -> Iterable[tuple[str, str]]:
-        """(root, dotted name) for every root that the path can be imported from, nearest first."""
+        """Yield (root, dotted name) for every root a path can be imported from, nearest first."""
         folder, name = _folder(path), _name(path).removesuffix(".py")
         parts = [] if name == "__init__" else [name]
         while folder in self._packages and folder:
@@ -190,34 +192,14 @@ class Layout:
             folder = _folder(folder)
             yield folder, ".".join(parts)
 
-    def _visible_everywhere(self, root: str) -> bool:
-        return root in self._roots and _test_folder(root) is None
-
-    def _visible(self, root: str, inside: str) -> bool:
-        """Whether an importer in folder `inside` (ending in "/") can have `root` on its path."""
-        if root in self._roots:
-            around = _test_folder(root)
-            return around is None or inside.startswith(around + "/")
-        return not root or inside.startswith(root + "/")
-
 
 def _test_folder(root: str) -> str | None:
-    """The outermost folder of tests that a root lies strictly below or is."""
+    """Return the outermost folder of tests that a root is, or is below of."""
     parts = root.split("/")
     for number, part in enumerate(parts):
         if part in _TEST_FOLDERS:
             return "/".join(parts[: number + 1])
     return None
-
-
-def _shared(root: str, folder: str) -> int:
-    """How many leading parts two folders share."""
-    count = 0
-    for one, other in zip(root.split("/"), folder.split("/"), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
 
 
 def _in(folder: str, name: str) -> str:

@@ -292,8 +292,8 @@ async def test_git_is_asked_once_when_it_wrote_its_index_anew(
     await indexer.refresh()
     os.utime(tree / ".git/index", (1_000_000_000, 1_000_000_000))
     asked = []
-    real = walk._tracked
-    monkeypatch.setattr(walk, "_tracked", lambda *args: asked.append(1) or real(*args))
+    real = walk.run
+    monkeypatch.setattr(walk, "run", lambda *args, **more: asked.append(1) or real(*args, **more))
     for _ in range(3):
         await indexer.refresh()
     assert asked == [1]
