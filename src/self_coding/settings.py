@@ -90,11 +90,10 @@ class Settings:
     @cached_property
     def gate(self) -> GateSettings:
         """How a tree is tested."""
-        from self_coding.values.ranges import check_gate
         from self_coding.values.verdicts import GateSettings
 
         gate = _read_table(GateSettings, self.gate_table, "gate.", hidden={"command"})
-        check_gate(gate)
+        gate.check()
         return gate
 
     @cached_property

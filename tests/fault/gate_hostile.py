@@ -22,8 +22,8 @@ from pathlib import Path
 
 from self_coding.adapters import sandbox
 from self_coding.adapters.process import Completed
-from self_coding.adapters.sandbox import Allowance
-from self_coding.adapters.sandbox_bwrap import Box
+from self_coding.adapters.sandbox import RunLimits, SandboxSpec
+from self_coding.values.verdicts import GateSettings
 
 MB = 1 << 20
 SECRET = "a-secret-of-the-user"
@@ -316,17 +316,15 @@ def attack(program: Program, here: World, level: str) -> bool:
         done = _plain(here, os.environ | env, program.seconds)
     else:
         prefixes = {Path(sys.base_prefix), Path(sys.prefix)}
-        box = Box(
+        spec = SandboxSpec(
             tree=here.tree,
             mount=here.tree,
             env=env,
             readable=tuple((p, p) for p in prefixes if len(p.parts) > 2),
-            memory_bytes=512 * MB,
-            processes=64,
-            file_bytes=100 * MB,
+            rlimits=GateSettings(memory_bytes=512 * MB, processes=64, file_bytes=100 * MB).rlimits,
         )
         command = f"{sys.executable} -S evil.py 2>/dev/null"
-        done = sandbox.run(box, command, Allowance(timeout=program.seconds), at=level)
+        done = sandbox.run(spec, command, RunLimits(timeout=program.seconds), at=level)
     try:
         return program.contained(here, done)
     finally:

@@ -14,8 +14,7 @@ import pytest
 from gate_repo import LEVELS, Repo
 
 from self_coding.adapters import process, sandbox
-from self_coding.adapters.sandbox import Allowance
-from self_coding.adapters.sandbox_bwrap import Box
+from self_coding.adapters.sandbox import RunLimits, SandboxSpec
 from self_coding.errors import GateError
 
 # three ways out: a double fork with setsid, a child that ignores TERM, a holder of the pipe
@@ -41,11 +40,13 @@ time.sleep(300)
 """
 
 
-def box(tree: Path, **more: object) -> Box:
+def box(tree: Path, **more: object) -> SandboxSpec:
     (tree / "escape.py").write_text(ESCAPES)
     env = {"PATH": os.environ["PATH"]}
     prefixes = {Path(sys.base_prefix), Path(sys.prefix)}
-    return Box(tree=tree, mount=tree, env=env, readable=tuple((p, p) for p in prefixes), **more)
+    return SandboxSpec(
+        tree=tree, mount=tree, env=env, readable=tuple((p, p) for p in prefixes), **more
+    )
 
 
 def alive(mark: str) -> list[int]:
@@ -84,8 +85,8 @@ def command(mark: str) -> str:
 def test_a_time_limit_leaves_nothing(tmp_path, level):
     """At the time limit every descendant ends, detached and deaf ones included."""
     mark = f"mark-{os.getpid()}-limit-{level}"
-    allowance = Allowance(timeout=1.5)
-    done = sandbox.run(box(tmp_path), command(mark), allowance, at=level)
+    limits = RunLimits(timeout=1.5)
+    done = sandbox.run(box(tmp_path), command(mark), limits, at=level)
     assert done.timed_out
     assert (tmp_path / "started").exists()
     assert gone_within(mark, 10)
@@ -96,7 +97,7 @@ def test_the_end_of_the_command_ends_what_it_left_behind(tmp_path, level):
     """A background child that holds the output neither delays the result nor survives it."""
     mark = f"mark-{os.getpid()}-end-{level}"
     shell = f"({command(mark)} &) ; while ! [ -e started ]; do sleep 0.05; done"
-    done = sandbox.run(box(tmp_path), shell, Allowance(timeout=150), at=level)
+    done = sandbox.run(box(tmp_path), shell, RunLimits(timeout=150), at=level)
     assert (done.returncode, done.timed_out) == (0, False)
     assert done.seconds < 30
     assert gone_within(mark, 10)
@@ -112,7 +113,7 @@ def test_cancelling_leaves_nothing(tmp_path, level):
     def work() -> None:
         with process.scope(scope):
             results.append(
-                sandbox.run(box(tmp_path), command(mark), Allowance(timeout=150), at=level)
+                sandbox.run(box(tmp_path), command(mark), RunLimits(timeout=150), at=level)
             )
 
     thread = threading.Thread(target=work)
@@ -129,7 +130,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import test_gate_kill as t
-t.sandbox.run(t.box(Path({tree!r})), t.command({mark!r}), t.Allowance(timeout=150), at={level!r})
+t.sandbox.run(t.box(Path({tree!r})), t.command({mark!r}), t.RunLimits(timeout=150), at={level!r})
 """
 
 
@@ -155,7 +156,7 @@ def test_a_command_that_kills_its_supervisor_is_swept(tmp_path):
     shell = (
         f"{command(mark)} & while ! [ -e started ]; do sleep 0.05; done; kill -9 $PPID; sleep 99"
     )
-    sandbox.run(box(tmp_path), shell, Allowance(timeout=20), at="limits")
+    sandbox.run(box(tmp_path), shell, RunLimits(timeout=20), at="limits")
     assert gone_within(mark, 10)
 
 
@@ -201,7 +202,7 @@ def test_much_output_takes_little_memory(tmp_path):
         "import test_gate_kill as t\n"
         "b = t.box(Path(sys.argv[1]))\n"
         "c = 'echo the head; head -c 300000000 /dev/zero | tr \"\\\\0\" x; echo the tail'\n"
-        "d = t.sandbox.run(b, c, t.Allowance(timeout=150), at=sys.argv[2])\n"
+        "d = t.sandbox.run(b, c, t.RunLimits(timeout=150), at=sys.argv[2])\n"
         # not getrusage: its peak is inherited from the process that started this one
         "words = Path('/proc/self/status').read_text().split()\n"
         "peak = int(words[words.index('VmHWM:') + 1]) // 1024\n"

@@ -53,15 +53,15 @@ TRICKS = {
     "rewritten-outcomes": {"conftest.py": REWRITE},
     "swallowed-exceptions": {"conftest.py": SWALLOW},
     "pretended-runs": {"conftest.py": PRETEND},
-    "plugin-off": {"pytest.ini": "[pytest]\naddopts = -p no:self_coding_census\n"},
-    "observer-off": {"pytest.ini": "[pytest]\naddopts = -p no:self_coding_census_observer\n"},
+    "plugin-off": {"pytest.ini": "[pytest]\naddopts = -p no:self_coding_report\n"},
+    "observer-off": {"pytest.ini": "[pytest]\naddopts = -p no:self_coding_observer\n"},
     "observer-removed": {
         "conftest.py": "def pytest_sessionstart(session):\n"
         "    manager = session.config.pluginmanager\n"
-        "    manager.unregister(name='self_coding_census_observer')\n" + NOT_RED
+        "    manager.unregister(name='self_coding_observer')\n" + NOT_RED
     },
     "collect-only": {"pytest.ini": "[pytest]\naddopts = --collect-only\n"},
-    "planted-plugin": {"self_coding_census.py": "", "conftest.py": NOT_RED},
+    "planted-plugin": {"self_coding_report.py": "", "conftest.py": NOT_RED},
     "sitecustomize": {
         "sitecustomize.py": "import os, sys\n"
         "if 'pytest' in ' '.join(sys.orig_argv):\n    os._exit(0)\n"

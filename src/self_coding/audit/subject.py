@@ -32,7 +32,7 @@ from self_coding.values.verdicts import Finding
 
 _ENVIRONMENT = re.compile(
     r"PYTEST_CURRENT_TEST|PYTEST_VERSION|PYTEST_XDIST|PYTEST_RUN|_PYTEST_RAISE|TOX_ENV_NAME|COVERAGE_RUN"
-    r"""|["']_?PYTEST_?["']|self-coding-kit|SELF_CODING_CENSUS"""
+    r"""|["']_?PYTEST_?["']|self-coding-kit|SELF_CODING_(?:CENSUS|REPORT)"""
 )
 _LOADED = re.compile(
     r"""["'](?:_?pytest|unittest|nose|conftest|doctest)["'](?:\s*\)?\s*(?:not\s+)?in\s+sys\.modules)|"""

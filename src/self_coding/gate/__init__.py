@@ -1,5 +1,5 @@
-"""The gate: run the tests of exactly one commit, contained, and say what they prove."""
+"""Run the tests of exactly one tree, contained, and say what they prove."""
 
-from self_coding.gate.trial import Checkout, Gate
+from self_coding.gate.gate_run import Checkout, Gate
 
 __all__ = ["Checkout", "Gate"]

@@ -1,27 +1,26 @@
-"""Pure: evidence about a candidate, and about its base, becomes a verdict with reasons.
+"""Pure. The record of a run, and that of its base, become a verdict with reasons.
 
-The tested code's own word is never enough: an exit status of 0 counts only where the census
-agrees with it, and a census counts only where it is whole and nothing went missing from it.
+The tested code's own word is never enough: an exit status of 0 counts only where the report
+agrees with it, and a report counts only where it is whole and nothing went missing from it.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from self_coding.gate.census import BAD, Census
-from self_coding.gate.evidence import Evidence
+from self_coding.gate.test_report import BAD, RunRecord, TestReport
 from self_coding.values.verdicts import Finding
 
-NOTHING_COLLECTED = 5
+_NOTHING_COLLECTED = 5  # pytest's exit status
 _SHOWN = 5  # names written out in a reason
-_RAN = frozenset({"passed", "failed", "error", "xpassed"})
 _PASSED = frozenset({"passed", "xpassed"})
+_RAN = frozenset({"passed", "failed", "error", "xpassed"})
 _LEFT_OUT = frozenset({"skipped", "xfailed"})
 _IMPORT = re.compile(r"\b(ImportError|ModuleNotFoundError|SyntaxError)\b")
-_DECIDING = frozenset(
+_DECIDING_HOOKS = frozenset(  # those that decide what a run reports
     f"pytest_{name}"
     for name in (
         *("runtest_protocol", "runtest_makereport", "runtest_call", "runtest_logreport"),
@@ -29,8 +28,6 @@ _DECIDING = frozenset(
         *("sessionfinish", "report_teststatus", "unconfigure", "cmdline_main"),
     )
 )
-"""Hooks that decide what a run reports."""
-_PYTEST = re.compile(r"\bpy\.?test\b")
 Text = Callable[[str], str | None]
 
 
@@ -55,222 +52,249 @@ class Sides:
     candidate: Text
 
 
-def new_failures(evidence: Evidence, base: Evidence | None, quarantine: Iterable[str]) -> list[str]:
-    """The failures that the base did not have and that nobody has set aside."""
-    aside, known = frozenset(quarantine), _bad(base)
+def new_failures(
+    record: RunRecord, base: RunRecord | None, quarantine: Collection[str]
+) -> list[str]:
+    """Return the failures that the base did not have and that are not in quarantine.
+
+    Where a file could not be collected on the base, all its tests count as failed there.
+    """
+    known = frozenset(base.report.failures) if base else frozenset()
     return [
         node
-        for node in evidence.census.failures
-        if node not in aside and node not in known and node.split("::", 1)[0] not in known
+        for node in record.report.failures
+        if node not in quarantine and node not in known and _path(node) not in known
     ]
 
 
+def import_errors(report: TestReport) -> tuple[str, ...]:
+    """Return the failures whose cause is an import or a syntax error."""
+    return tuple(
+        one.id for one in report.results if one.outcome in BAD and _IMPORT.search(one.message)
+    )
+
+
 def judge(
-    evidence: Evidence,
-    base: Evidence | None,
+    record: RunRecord,
+    base: RunRecord | None,
     *,
-    command: str,
-    quarantine: Iterable[str] = (),
+    must_report: bool = False,
+    quarantine: Collection[str] = (),
     sides: Sides | None = None,
 ) -> Judgement:
-    """Say whether the evidence proves that the candidate may go onto its base."""
-    if evidence.planted:
-        names = _few(evidence.planted)
-        return _no(f"the test run changed git's own files: {names}", "repository-config-changed")
-    wrote = frozenset(evidence.rewrote) - frozenset(base.rewrote if base else evidence.rewrote)
-    if wrote:
-        text = f"the test run wrote to the code that it tested: {_few(sorted(wrote))}"
-        return _no(text, "sources-rewritten")
-    if evidence.timed_out:
-        hung = evidence.census.unfinished
-        return _no("the time limit was reached" + (f" in {_few(hung)}" if hung else ""), "")
-    if not evidence.understood:
-        return _by_exit_status(evidence, base, command)
-    wrong = _untrustworthy(evidence.census)
-    if wrong:
-        return _no(*wrong)
-    return _by_census(evidence, base, frozenset(quarantine), sides)
+    """Return whether the record proves that the candidate may go onto its base.
 
+    Args:
+        record: the candidate's run.
+        base: the base's, as far as it is known.
+        must_report: the command names a test runner, so that a missing report is suspicious.
+        quarantine: tests whose failures do not count.
+        sides: the test files of both, to tell an open loss of tests from a silent one.
+    """
 
-def import_errors(census: Census) -> tuple[str, ...]:
-    """The failures whose cause is an import or a syntax error."""
-    return tuple(
-        one.id for one in census.results if one.outcome in BAD and _IMPORT.search(one.message)
-    )
-
-
-def _by_exit_status(evidence: Evidence, base: Evidence | None, command: str) -> Judgement:
-    if evidence.exit_status:
-        return _no(f"exit status {evidence.exit_status}", "")
-    if _PYTEST.search(command):
-        return _no("the command names pytest, which left no report", "census-missing")
-    if base is not None and base.understood:
-        return _no("pytest reported on the base and does not on the change", "census-missing")
-    return Judgement(passed=True, reason="by the exit status alone: the command is not pytest")
-
-
-def _untrustworthy(census: Census) -> tuple[str, str] | None:
-    """Why this report proves nothing, and the rule."""
-    if census.tampered:
-        return f"the test report was tampered with: {census.tampered}", "census-tampered"
-    if not census.ended:
-        where = f" during {_few(census.unfinished)}" if census.unfinished else ""
-        return f"the test run ended without finishing its report{where}", "census-incomplete"
-    if census.rewritten:
-        return f"failures were rewritten as passes: {_few(census.rewritten)}", "outcome-rewritten"
-    if census.patched:
-        return f"functions that make tests fail were replaced: {_few(census.patched)}", "patched"
-    silent = [node for node in census.collected if node not in census.outcomes]
-    if silent:
-        return f"collected tests left no result: {_few(silent)}", "census-incomplete"
-    return None
-
-
-def _by_census(
-    evidence: Evidence, base: Evidence | None, quarantine: frozenset[str], sides: Sides | None
-) -> Judgement:
-    census = evidence.census
-    open_findings, silent = _compare(census, base, sides)
-    retried = dict(evidence.retried)
-    fresh = new_failures(evidence, base, quarantine)
-    collected = frozenset(base.census.collected) if base else frozenset(census.collected)
-    flaky = [node for node in fresh if retried.get(node) == "passed" and node in collected]
-    new = [node for node in fresh if node not in flaky]
-    aside = tuple(node for node in census.failures if node in quarantine)
-    known = tuple(n for n in census.failures if n not in fresh and n not in aside)
-    reason = _reason(evidence, base, new, known) or (silent[0].message if silent else "")
-    tolerated = [(len(known), "known"), (len(flaky), "flaky"), (len(aside), "quarantined")]
-    excuse = ", ".join(f"{count} {name}" for count, name in tolerated if count)
-    return Judgement(
-        passed=not reason,
-        reason=reason or (f"no new failures: {excuse}" if excuse else ""),
-        findings=(*silent, *open_findings),
-        new_failures=tuple(new),
-        known_failures=known,
-        flaky=tuple(flaky),
-        quarantined=aside,
-    )
-
-
-def _reason(
-    evidence: Evidence, base: Evidence | None, new: list[str], known: tuple[str, ...]
-) -> str:
-    """Why the census of this run refuses the candidate; nothing when it does not."""
-    census, status = evidence.census, evidence.exit_status
-    word = "new failures" if base else "failures"
-    outcomes = {*census.outcomes.values(), *dict(evidence.retried).values()}
-    unproved = f": {_few(census.failures)} failed" if census.failures else ""
-    worst = max(census.statuses, default=0)
-    rules = (
-        (new, f"tests failed: {len(new)} {word}: {_few(new)}"),
+    report = record.report
+    wrote = sorted(set(record.rewrote) - set(base.rewrote)) if base else []
+    running = f" in {_few(report.unfinished)}" if report.unfinished else ""
+    unseen = not record.understood
+    refusals = (  # what is wrong, why that refuses, the rule; the first one that holds counts
         (
-            not census.results or NOTHING_COLLECTED in census.statuses,
+            record.planted,
+            f"the test run changed git's own files: {_few(record.planted)}",
+            "repository-config-changed",
+        ),
+        (
+            wrote,
+            f"the test run wrote to the code that it tested: {_few(wrote)}",
+            "sources-rewritten",
+        ),
+        (record.timed_out, f"the time limit was reached{running}", ""),
+        (unseen and record.exit_status, f"exit status {record.exit_status}", ""),
+        (
+            unseen and must_report,
+            "the command names pytest, which left no report",
+            "census-missing",
+        ),
+        (
+            unseen and base is not None and base.understood,
+            "pytest reported on the base and does not on the change",
+            "census-missing",
+        ),
+        *(() if unseen else _reasons_for_distrust(report)),
+    )
+    for broken, reason, rule in refusals:
+        if broken:
+            findings = (Finding(rule=rule, message=reason),) if rule else ()
+            return Judgement(passed=False, reason=reason, findings=findings)
+    if unseen:
+        reason = "by the exit status alone: the command reported no tests"
+        return Judgement(passed=True, reason=reason)
+    return _judge_tests(record, base, quarantine, sides)
+
+
+def _reasons_for_distrust(report: TestReport) -> tuple[tuple[object, str, str], ...]:
+    """Return why a report may prove nothing: what is wrong, the reason, the rule."""
+    during = f" during {_few(report.unfinished)}" if report.unfinished else ""
+    silent = [node for node in report.collected if node not in report.outcomes]
+    return (
+        (
+            report.tampered,
+            f"the test report was tampered with: {report.tampered}",
+            "census-tampered",
+        ),
+        (
+            not report.ended,
+            f"the test run ended without finishing its report{during}",
+            "census-incomplete",
+        ),
+        (
+            report.rewritten,
+            f"failures were rewritten as passes: {_few(report.rewritten)}",
+            "outcome-rewritten",
+        ),
+        (
+            report.patched,
+            f"functions that make tests fail were replaced: {_few(report.patched)}",
+            "patched",
+        ),
+        (silent, f"collected tests left no result: {_few(silent)}", "census-incomplete"),
+    )
+
+
+def _judge_tests(
+    record: RunRecord,
+    base: RunRecord | None,
+    quarantine: Collection[str],
+    sides: Sides | None,
+) -> Judgement:
+    """Judge by a report that can be trusted: what failed, what is excused, what is missing."""
+    report, status = record.report, record.exit_status
+    shown, silent = _losses(report, base.report, sides) if base and sides else ([], [])
+    fresh = new_failures(record, base, quarantine)
+    retried = dict(record.retried)
+    had = frozenset((base.report if base else report).collected)
+    flaky = [node for node in fresh if retried.get(node) == "passed" and node in had]
+    new = [node for node in fresh if node not in flaky]
+    aside = [node for node in report.failures if node in quarantine]
+    known = [node for node in report.failures if node not in fresh and node not in aside]
+
+    worst = max(report.statuses, default=0)
+    failed = f": {_few(report.failures)} failed" if report.failures else ""
+    reasons = (
+        (
+            new,
+            f"tests failed: {len(new)} {'new failures' if base else 'failures'}: {_few(new)}",
+        ),
+        (
+            not report.results or _NOTHING_COLLECTED in report.statuses,
             "tests failed: no test was collected, so nothing was proved",
         ),
-        (status and not census.failures, f"exit status {status} although no test failed"),
+        (status and not report.failures, f"exit status {status} although no test failed"),
         (worst > 1, f"pytest could not finish: exit status {worst}"),
         (
-            census.failures and 0 in census.statuses,
-            f"exit status 0 although tests failed: {_few(census.failures)}",
+            report.failures and 0 in report.statuses,
+            f"exit status 0 although tests failed: {_few(report.failures)}",
         ),
         (
             base is not None and base.timed_out and known,
             "the base's own run hit the time limit, so its failures prove nothing",
         ),
         (
-            # what failed before as well excuses nothing here: nobody knows that the code works
-            evidence.whole and not _PASSED & outcomes,
-            f"no test passed, so nothing was proved{unproved};"
+            # What failed before as well excuses nothing here: the code was never seen to work.
+            record.complete and not _PASSED & {*report.outcomes.values(), *retried.values()},
+            f"no test passed, so nothing was proved{failed};"
             " make at least one test pass first, or set the right test_command",
         ),
+        (silent, silent[0].message if silent else ""),
     )
-    return next((reason for broken, reason in rules if broken), "")
+    reason = next((reason for broken, reason in reasons if broken), "")
+    excuses = ((known, "known"), (flaky, "flaky"), (aside, "quarantined"))
+    excused = ", ".join(f"{len(tests)} {name}" for tests, name in excuses if tests)
+    return Judgement(
+        passed=not reason,
+        reason=reason or (f"no new failures: {excused}" if excused else ""),
+        findings=(*silent, *shown),
+        new_failures=tuple(new),
+        known_failures=tuple(known),
+        flaky=tuple(flaky),
+        quarantined=tuple(aside),
+    )
 
 
-def _compare(
-    census: Census, base: Evidence | None, sides: Sides | None
+def _losses(
+    report: TestReport, base: TestReport, sides: Sides
 ) -> tuple[list[Finding], list[Finding]]:
-    """What the candidate lacks of the base's census: shown openly by its diff, and silently."""
+    """Return what the candidate lacks of the base's report: shown openly by its diff, silently.
+
+    An open loss is left to the audit of the change; a silent one refuses the candidate here.
+    """
     shown: list[Finding] = []
     silent: list[Finding] = []
-    if base is None or sides is None:
-        return shown, silent
-    have = frozenset(census.collected) | frozenset(census.outcomes)
+
+    def lost(rule: str, node: str, text: str, *, silently: bool) -> None:
+        how = "although its file says nothing of it" if silently else "as the change shows"
+        finding = Finding(rule=rule, path=_path(node), message=f"{node} {text}, {how}")
+        (silent if silently else shown).append(finding)
+
+    have = frozenset((*report.collected, *report.outcomes))
     functions = frozenset(map(_function, have))
-    broken = {node for node, outcome in census.outcomes.items() if outcome == "error"}
-    for node in base.census.collected:
+    broken = {node for node, outcome in report.outcomes.items() if outcome == "error"}
+    for node in base.collected:
         if node not in have and _path(node) not in broken:
-            hidden = _function(node) not in functions and _still_there(node, functions, sides)
-            finding = _finding("census-shrank", node, hidden, "is no longer collected")
-            (silent if hidden else shown).append(finding)
-    was = base.census.outcomes
-    for node, outcome in census.outcomes.items():
-        if outcome in _LEFT_OUT and was.get(node) in _RAN:
-            hidden = _unchanged(_path(node), sides)
-            text = f"was {was[node]} and is {outcome}"
-            (silent if hidden else shown).append(_finding("skips-grew", node, hidden, text))
-    for name in sorted(frozenset(census.hooks) - frozenset(base.census.hooks)):
+            hidden = _function(node) not in functions and _source_is_there(node, functions, sides)
+            lost("census-shrank", node, "is no longer collected", silently=hidden)
+    before = base.outcomes
+    for node, outcome in report.outcomes.items():
+        if outcome in _LEFT_OUT and before.get(node) in _RAN:
+            text = sides.candidate(_path(node))
+            hidden = text is not None and sides.base(_path(node)) == text
+            lost("skips-grew", node, f"was {before[node]} and is {outcome}", silently=hidden)
+    for name in sorted(frozenset(report.hooks) - frozenset(base.hooks)):
         hook, _, path = name.partition(" in ")
         if f"def {hook}" not in (sides.candidate(path) or ""):
             text = f"{name} is implemented, although its file does not define it"
             silent.append(Finding(rule="hooks-grew", path=path, message=text))
-        elif hook in _DECIDING:
+        elif hook in _DECIDING_HOOKS:
             shown.append(Finding(rule="hooks-grew", path=path, message=name))
-    silent += [
-        Finding(rule="subject-replaced", message=f"{name} is no longer what its module defines")
-        for name in sorted(frozenset(census.replaced) - frozenset(base.census.replaced))
-    ]
+    for name in sorted(frozenset(report.replaced) - frozenset(base.replaced)):
+        text = f"{name} is no longer what its module defines"
+        silent.append(Finding(rule="subject-replaced", message=text))
     return shown, silent
 
 
-def _finding(rule: str, node: str, silent: bool, text: str) -> Finding:
-    how = "although its file says nothing of it" if silent else "as the change shows"
-    return Finding(rule=rule, path=_path(node), message=f"{node} {text}, {how}")
+def _source_is_there(node: str, collected: frozenset[str], sides: Sides) -> bool:
+    """Return whether the candidate still has the test's source, so that its absence is silent.
 
-
-def _still_there(node: str, have: frozenset[str], sides: Sides) -> bool:
-    """Whether the candidate still has the test's source, so that its absence is silent.
-
-    `have` are the functions that were collected. A file with more definitions of the name than
-    were collected hides one, under whatever class; a namesake in another class is no source of a
-    test that its own class defined, though it is of one that was inherited.
+    A file with more definitions of the name than were collected hides one, in whatever class; a
+    namesake in another class is not the source of a test that its own class defined, though it
+    is of one that was inherited.
     """
     path, name = _path(node), _function(node).rsplit("::", 1)[-1]
     before, after = sides.base(path), sides.candidate(path)
     if after is None or before is None or before == after:
         return after is not None
-    own, defined = _function(node).removeprefix(f"{path}::"), _defined(after, name)
-    if own in defined or own not in _defined(before, name):
+    own, defined = _function(node).removeprefix(f"{path}::"), _definitions(after, name)
+    if own in defined or own not in _definitions(before, name):
         return bool(defined)
-    collected = [one for one in have if _path(one) == path and one.rsplit("::", 1)[-1] == name]
-    return len(defined) > len(collected)
+    namesakes = [one for one in collected if _path(one) == path and one.rsplit("::", 1)[-1] == name]
+    return len(defined) > len(namesakes)
 
 
-def _defined(text: str, name: str) -> list[str]:
-    """Every function of that name in a test file, as `Class::name`."""
+def _definitions(text: str, name: str) -> list[str]:
+    """Return every function of that name in a test file, as `Class::name`."""
     try:
         pending: list[tuple[str, ast.AST]] = [("", ast.parse(text))]
     except (SyntaxError, ValueError, RecursionError):
         return re.findall(rf"(?m)^\s*(?:async\s+)?def\s+({re.escape(name)})\b", text)
-    found = []
+    definitions = []
     while pending:
         scope, parent = pending.pop()
         for child in ast.iter_child_nodes(parent):
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                found += [scope + child.name] * (child.name == name)
+                definitions += [scope + child.name] * (child.name == name)
             else:
                 inner = f"{scope}{child.name}::" if isinstance(child, ast.ClassDef) else scope
                 pending.append((inner, child))
-    return found
-
-
-def _unchanged(path: str, sides: Sides) -> bool:
-    text = sides.candidate(path)
-    return text is not None and sides.base(path) == text
-
-
-def _bad(evidence: Evidence | None) -> frozenset[str]:
-    return frozenset(evidence.census.failures) if evidence else frozenset()
+    return definitions
 
 
 def _path(node: str) -> str:
@@ -278,13 +302,8 @@ def _path(node: str) -> str:
 
 
 def _function(node: str) -> str:
-    """The id without its parameters."""
+    """Return the id without its parameters."""
     return node.split("[", 1)[0]
-
-
-def _no(reason: str, rule: str) -> Judgement:
-    findings = (Finding(rule=rule, message=reason),) if rule else ()
-    return Judgement(passed=False, reason=reason, findings=findings)
 
 
 def _few(names: Iterable[str]) -> str:

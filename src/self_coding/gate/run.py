@@ -1,40 +1,32 @@
-"""One run of the test command on one checkout, contained and observed.
+"""One run of a command on one checkout, contained and observed, and proof of whose code it was.
 
-It has the sandbox laid out, loads the census plugin, proves whose code was imported, and gathers
-the evidence. It judges nothing.
+It judges nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import secrets
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from self_coding.adapters import sandbox
-from self_coding.adapters.sandbox import Allowance
-from self_coding.adapters.sandbox_bwrap import Box
-from self_coding.errors import GateError
-from self_coding.gate.census import KEY_BYTES, Probe, read
-from self_coding.gate.evidence import Evidence
-from self_coding.gate.integrity import (
-    fingerprint,
-    restore_and_compare,
-    rewritten,
-    stamps,
-)
-from self_coding.gate.layout import MODULE, box_for, command_folder, kit_for
-from self_coding.gate.roots import import_names, import_roots, interpreter
+from self_coding.adapters.sandbox import RunLimits, SandboxSpec
+from self_coding.errors import GateError, GateTimeoutError
+from self_coding.gate.python_env import import_names
+from self_coding.gate.runners import ExitStatus, Request, TestRunner, runner_for
+from self_coding.gate.sandbox_layout import SandboxLayout, TreeGuard
+from self_coding.gate.test_report import Probe, RunRecord
 from self_coding.values.verdicts import GateSettings
 
-CHANNEL = "SELF_CODING_CENSUS"  # where the plugin finds its descriptors
-_SESSIONS = 8  # pytest sessions that one command may hold
-_REPORT_BYTES = 64 << 20
-_ASK = """
+_DEPENDENCIES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "*.lock")
+_KEPT = 4  # prepared environments
+_FIND_ORIGINS = """
 import importlib.util, json, os, sys
 found = []
 for name in sys.argv[1:]:
@@ -47,150 +39,162 @@ print(json.dumps(found))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runner:
-    """Runs the command of `settings` for the repository at `top`, at sandbox level `at`."""
+class CommandRuns:
+    """Runs commands as `settings` say for the repository at `top`, at sandbox level `at`."""
 
     top: Path
     settings: GateSettings
     at: str
 
-    def run(
+    def test(
         self,
-        path: Path,
+        tree: Path,
         *,
-        tree: str = "",
-        select: Sequence[str] | None = None,
+        tree_id: str = "",
+        tests: Sequence[str] | None = None,
         collect_only: bool = False,
-        command: str | None = None,
         setup: Path | None = None,
-    ) -> Evidence:
-        """Run the command in the checkout at `path`, or only the selected tests of it.
+    ) -> RunRecord:
+        """Run the test command in the checkout `tree`, or only the given tests of it.
 
         Raises:
             GateError: the sandbox could not be set up.
         """
-        place = setup if self.settings.setup_command else self.top
-        python = interpreter(place, self.settings.command)
-        roots = import_roots(path, self.top, python)
-        names = import_names(path, roots)
-        wanted: dict[str, object] = {"select": select, "collect_only": collect_only}
-        mount = self.top if self.at == "bwrap" else path
-        wanted |= {"names": sorted(names), "top": str(mount)}
-        inside = python
-        if setup is not None and python.is_relative_to(setup):
-            inside = mount / python.relative_to(setup)
-        with (
-            kit_for(python, wanted) as kit,
-            box_for(
-                self.top, self.settings, self.at, path=path, python=python, kit=kit, setup=setup
-            ) as plain,
-        ):
-            folder = command_folder(python, inside, kit)
-            env = dict(plain.env) | {
-                "PATH": f"{folder}{os.pathsep}{plain.env.get('PATH', os.defpath)}",
-                "PYTHONPATH": os.pathsep.join(map(str, (kit, *(mount / root for root in roots)))),
-                "PYTEST_PLUGINS": MODULE,
-            }
-            box = replace(plain, env=env)
-            before, sources = fingerprint(path), stamps(path)
-            evidence = self._observe(box, kit, command or self.settings.command)
-            probes = evidence.census.probes
-            if self._needs_a_probe(evidence, names):
-                probes = self._probe(box, sorted(names))
-            planted = restore_and_compare(path, before, trusted=self.at == "bwrap")
-            rewrote = rewritten(path, sources)
-            foreign = _foreign(probes, path, names)
-        partial = select is not None or collect_only
-        return replace(
-            evidence,
-            tree=tree,
-            planted=planted,
-            rewrote=rewrote,
-            foreign=foreign,
-            whole=not partial,
+        command = self.settings.command
+        record = self._run(
+            tree,
+            command,
+            runner_for(command),
+            tests=tests,
+            collect_only=collect_only,
+            setup=setup,
         )
+        return replace(record, tree=tree_id, complete=tests is None and not collect_only)
 
-    def limits(self) -> str:
-        """The limits in words, for reports and keys."""
-        s = self.settings
-        words = [f"{s.timeout:g} s"]
-        for amount, unit in ((s.cpu_seconds, "CPU s"), (s.processes, "processes")):
-            words += [f"{amount} {unit}"] if amount else []
-        for amount, what in ((s.memory_bytes, "memory"), (s.file_bytes, "a file")):
-            words += [f"{amount >> 20} MiB {what}"] if amount else []
-        return ", ".join([*words, "network" if s.network else "no network"])
+    def prepare(self, tree: Path, store: Path) -> Path | None:
+        """Return the folder of what the setup command makes for this checkout; None without one.
 
-    def _observe(self, box: Box, kit: Path, command: str) -> Evidence:
-        keys = [secrets.token_bytes(KEY_BYTES) for _ in range(_SESSIONS)]
-        key_out, key_in = os.pipe()
-        os.write(key_in, b"".join(keys))
-        os.close(key_in)
-        report_out, report_in = os.pipe()
-        channel = f"{key_out},{report_in},{kit / 'settings.json'}"
-        allowance = Allowance(
-            timeout=self.settings.timeout,
-            output_bytes=self.settings.output_bytes,
-            handed=(key_out, report_in),
-            readers={report_out: _REPORT_BYTES},
+        It runs contained like the tests, once for each state of the dependency files. What it
+        leaves in the checkout is moved into `store`, to be bound back read-only into every run.
+
+        Raises:
+            GateError: the setup command failed, so the tests could not be run.
+        """
+        command = self.settings.setup_command
+        if not command:
+            return None
+        digest = hashlib.sha256(f"{command}\0{self.at}".encode())
+        for pattern in _DEPENDENCIES:
+            for file in sorted(tree.glob(pattern)):
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        place = store / digest.hexdigest()[:32]
+        if place.is_dir():
+            os.utime(place)
+            return place
+        before = {entry.name for entry in tree.iterdir()}
+        settings = replace(self.settings, network=self.settings.setup_network)
+        record = replace(self, settings=settings)._run(tree, command, ExitStatus())
+        if record.timed_out:
+            raise GateTimeoutError("the setup command hit the time limit", hint="raise `timeout`")
+        if record.exit_status:
+            raise GateError(
+                f"the setup command failed with exit status {record.exit_status}:"
+                f" {record.output[-2000:]}",
+                hint="run it by hand; `setup_network` lets it use the network",
+            )
+        # Moved under another name first, so that it is there whole or not at all.
+        part = place.with_name(place.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name in sorted({entry.name for entry in tree.iterdir()} - before):
+            shutil.move(tree / name, part / name)
+        part.rename(place)
+        for old in sorted(store.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return place
+
+    def _run(
+        self,
+        tree: Path,
+        command: str,
+        runner: TestRunner,
+        *,
+        tests: Sequence[str] | None = None,
+        collect_only: bool = False,
+        setup: Path | None = None,
+    ) -> RunRecord:
+        layout = SandboxLayout(
+            top=self.top, settings=self.settings, at=self.at, tree=tree, setup=setup
         )
-        env = dict(box.env) | {CHANNEL: channel}
-        try:
-            done = sandbox.run(replace(box, env=env), command, allowance, at=self.at)
-        finally:
-            os.close(report_out)
-        output = done.stdout.decode(errors="replace")
-        _refuse_uncontained(done.returncode, output)
-        cut = len(done.extra[0]) >= _REPORT_BYTES
-        census = read(done.extra[0], keys, cut=cut)
-        return Evidence(
-            tree="",
-            exit_status=done.returncode,
-            timed_out=done.timed_out,
-            output=output,
-            seconds=round(done.seconds, 3),
-            sandbox=self.at,
-            limits=self.limits(),
-            census=census,
-        )
+        names = import_names(tree, layout.roots)
+        with layout.sandbox() as (spec, support):
+            request = Request(
+                folder=support,
+                top=layout.mount,
+                tests=tests,
+                collect_only=collect_only,
+                import_names=sorted(names),
+            )
+            with runner.observe(request) as observed:
+                guard = TreeGuard(tree)
+                done = sandbox.run(
+                    replace(spec, env={**spec.env, **observed.env}),
+                    command,
+                    RunLimits(
+                        timeout=self.settings.timeout,
+                        output_bytes=self.settings.output_bytes,
+                        handed=observed.handed,
+                        readers=observed.readers,
+                    ),
+                    at=self.at,
+                )
+                report = observed.report(done)
+            output = done.stdout.decode(errors="replace")
+            if done.returncode and output.startswith(("bwrap: ", "self-coding: cannot contain")):
+                raise GateError(
+                    f"the sandbox could not be set up: {output.splitlines()[0]}",
+                    hint="see the page about the sandbox",
+                )
+            # A pass rests on the tree's own code. Where no runner told whence it was imported,
+            # and the mount does not settle it, the interpreter is asked.
+            unproved = not report.sessions and not done.returncode and self.at != "bwrap"
+            probes = self._probe(spec, sorted(names)) if names and unproved else report.probes
+            return RunRecord(
+                tree="",
+                exit_status=done.returncode,
+                timed_out=done.timed_out,
+                output=output,
+                seconds=round(done.seconds, 3),
+                sandbox=self.at,
+                limits=self.settings.limits_in_words,
+                report=report,
+                planted=guard.planted(trusted=self.at == "bwrap"),
+                rewrote=guard.rewritten(),
+                foreign=_foreign_imports(probes, tree, names),
+            )
 
-    def _needs_a_probe(self, evidence: Evidence, names: Iterable[str]) -> bool:
-        """Whether a pass rests on imports that nobody has looked at yet."""
-        looked = evidence.understood or evidence.exit_status or self.at == "bwrap"
-        return bool(names) and not looked
-
-    def _probe(self, box: Box, names: Sequence[str]) -> tuple[Probe, ...]:
+    def _probe(self, spec: SandboxSpec, names: Sequence[str]) -> tuple[Probe, ...]:
         """Ask `python`, where the command ran, from where it would import each name."""
-        argv = ["python", "-c", _ASK, *names]
-        done = sandbox.run(box, shlex.join(argv), Allowance(timeout=60.0), at=self.at)
+        command = shlex.join(["python", "-c", _FIND_ORIGINS, *names])
+        done = sandbox.run(spec, command, RunLimits(timeout=60.0), at=self.at)
         try:
-            found = json.loads(done.stdout.splitlines()[-1])
-            return tuple((name, int(d), int(i), str(path)) for name, d, i, path in found)
+            answer = json.loads(done.stdout.splitlines()[-1])
+            return tuple((name, int(d), int(i), str(path)) for name, d, i, path in answer)
         except (ValueError, IndexError, TypeError):
             return ()
 
 
-def _foreign(
-    probes: Sequence[Probe], path: Path, names: dict[str, tuple[str, ...]]
+def _foreign_imports(
+    probes: Sequence[Probe], tree: Path, names: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """The imports of the test run that were not this checkout's files."""
-    found = []
+    """Return the imports of the test run that were not this checkout's files."""
+    foreign = []
     for name, device, inode, origin in probes:
-        own = {(s.st_dev, s.st_ino) for s in _stats(path, names.get(name, ()))}
+        own = set()
+        for file in names.get(name, ()):
+            with suppress(OSError):
+                status = (tree / file).stat()
+                own.add((status.st_dev, status.st_ino))
         if own and (device, inode) not in own:
-            found.append(f"{name} from {origin}")
-    return tuple(found)
-
-
-def _stats(path: Path, files: Sequence[str]) -> Iterator[os.stat_result]:
-    for file in files:
-        with suppress(OSError):
-            yield (path / file).stat()
-
-
-def _refuse_uncontained(status: int, output: str) -> None:
-    """No verdict where the sandbox itself failed."""
-    if status and output.startswith(("bwrap: ", "self-coding: cannot contain")):
-        raise GateError(
-            f"the sandbox could not be set up: {output.splitlines()[0]}",
-            hint="see the page about the sandbox",
-        )
+            foreign.append(f"{name} from {origin}")
+    return tuple(foreign)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from self_coding.adapters import process, running
+from self_coding.adapters import process, process_list
 from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety.lock import IndexLock
 from self_coding.git_safety.ours import persons
@@ -84,5 +84,5 @@ def _try_lock(here: Repository, stack: ExitStack) -> None:
 def _under_way(tops: Collection[Path]) -> bool:
     return bool(tops) and any(
         place in tops and not _MOVES_HEAD.isdisjoint(words) and _ASKS.isdisjoint(words)
-        for words, place in running.commands("git")
+        for words, place in process_list.commands("git")
     )

@@ -19,8 +19,9 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from self_coding.adapters import git
+from self_coding.adapters.files import replace_file
 from self_coding.errors import GateError
-from self_coding.gate.store import Clock, modified, now, write
+from self_coding.gate.store import Clock, modified, now
 from self_coding.values.verdicts import Finding, GateReport, Receipt
 
 _FOLDER = "receipts"
@@ -44,7 +45,8 @@ def note(store: Path, report: GateReport) -> None:
         if not report.passed:
             path.unlink(missing_ok=True)
             return
-        write(path, json.dumps(asdict(draft(report))))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, json.dumps(asdict(draft(report))))
         forgotten = time.time() - _NOTE_SECONDS
         for old in [one for one in path.parent.glob("*.json") if modified(one) < forgotten]:
             old.unlink(missing_ok=True)

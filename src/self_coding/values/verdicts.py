@@ -1,8 +1,12 @@
-"""What judges say: findings, verdicts, test results, gate reports, receipts."""
+"""Pure. What judges say: findings, verdicts, test results, gate reports, receipts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
+
+from self_coding.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,18 +126,72 @@ class GateReport:
         return sum("::" in one.id for one in self.tests)
 
 
+_WEEK = 7 * 24 * 3600
+_HUGE = 1 << 50  # more than any machine has, and a number that every limit of the kernel takes
+N = TypeVar("N", int, float)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """One number that bounds a run of the gate: everything that is known of it.
+
+    Attributes:
+        least: the least that Python and pytest need to start; below it every change would be
+            refused, or the number be rounded to no limit at all.
+        most: the largest number accepted.
+        doc: what it bounds, in one sentence.
+        optional: 0 means that there is no limit.
+        rlimits: the resource limits that it sets in the sandbox, each with a factor.
+        unit: how a report calls it; empty where no report names it.
+        scale: what `unit` counts in.
+    """
+
+    least: int
+    most: int
+    doc: str
+    optional: bool = False
+    rlimits: tuple[tuple[str, int], ...] = ()
+    unit: str = ""
+    scale: int = 1
+
+    @property
+    def range(self) -> str:
+        """The values it may have, in words."""
+        return f"{'0 (no limit), or ' if self.optional else ''}{self.least} to {self.most}"
+
+
+def _limit(
+    default: N,
+    least: int,
+    most: int,
+    doc: str,
+    *,
+    optional: bool = False,
+    rlimits: tuple[tuple[str, int], ...] = (),
+    unit: str = "",
+    scale: int = 1,
+) -> N:
+    """Return a field of `GateSettings` with its row of the table of limits."""
+    row = Limit(
+        least=least,
+        most=most,
+        doc=doc,
+        optional=optional,
+        rlimits=rlimits,
+        unit=unit,
+        scale=scale,
+    )
+    return field(default=default, metadata={"limit": row})
+
+
 @dataclass(frozen=True, kw_only=True)
 class GateSettings:
     """How the gate tests a tree: the command, its limits and how much isolation is required.
 
+    A limit is one row below: validation, sandbox, reports and docs are made from it.
+
     Attributes:
         command: a shell command, run at the top of the tree; its exit status counts.
-        timeout: wall seconds for the whole command.
-        cpu_seconds: CPU seconds for one process; 0 takes no limit.
-        memory_bytes: address space of one process; 0 takes no limit.
-        processes: processes at one time (does not bind root); 0 takes no limit.
-        file_bytes: size of one file written, and of the private tmp; 0 takes no limit.
-        output_bytes: bytes of output kept, head and tail; the cut between them is marked.
         require_sandbox: the least isolation accepted: "bwrap", "landlock", "limits" or "none".
         sandbox: the level to use where there is a better one; "best" takes what is there.
         network: True lets the command reach the network.
@@ -142,17 +200,55 @@ class GateSettings:
         setup_command: prepares a tree once per change of its dependency files.
         setup_network: True lets the setup command reach the network.
         baseline: compare with the base commit's result, so that only *new* failures count.
-        retries: how often a new failure is run again before it counts; 0 never.
         environment: names of variables handed on beside the standard few.
     """
 
     command: str = "python -m pytest --tb=short -q"
-    timeout: float = 600.0
-    cpu_seconds: int = 0
-    memory_bytes: int = 4 << 30
-    processes: int = 512
-    file_bytes: int = 1 << 30
-    output_bytes: int = 1 << 20
+    timeout: float = _limit(600.0, 1, _WEEK, "wall seconds for the whole command", unit="s")
+    cpu_seconds: int = _limit(
+        0,
+        1,
+        _WEEK,
+        "CPU seconds for one process",
+        optional=True,
+        rlimits=(("RLIMIT_CPU", 1),),
+        unit="CPU s",
+    )
+    memory_bytes: int = _limit(
+        4 << 30,
+        64 << 20,
+        _HUGE,
+        "bytes of data that one process may hold",
+        optional=True,
+        rlimits=(("RLIMIT_DATA", 1), ("RLIMIT_AS", 4)),  # interpreters reserve more than they use
+        unit="MiB memory",
+        scale=1 << 20,
+    )
+    processes: int = _limit(
+        512,
+        1,
+        1 << 22,
+        "processes at one time; the kernel does not bind root",
+        optional=True,
+        rlimits=(("RLIMIT_NPROC", 1),),
+        unit="processes",
+    )
+    file_bytes: int = _limit(
+        1 << 30,
+        1 << 20,
+        _HUGE,
+        "bytes of one file written, and of the private temporary folder",
+        optional=True,
+        rlimits=(("RLIMIT_FSIZE", 1),),
+        unit="MiB a file",
+        scale=1 << 20,
+    )
+    output_bytes: int = _limit(
+        1 << 20, 1 << 10, 1 << 30, "bytes of output kept, head and tail; the cut is marked"
+    )
+    retries: int = _limit(
+        2, 0, 100, "how often a new failure is run again before it counts; 0 never"
+    )
     require_sandbox: str = "none"
     sandbox: str = "best"
     network: bool = False
@@ -161,8 +257,47 @@ class GateSettings:
     setup_command: str = ""
     setup_network: bool = False
     baseline: bool = True
-    retries: int = 2
     environment: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse a number that no run could keep, or that would mean no limit.
+
+        Raises:
+            ConfigError: it names the setting and its range.
+        """
+        for name, limit in LIMITS.items():
+            value = getattr(self, name)
+            # NaN is in no range, so the comparison must be the positive one
+            if not (limit.least <= value <= limit.most or (value == 0 and limit.optional)):
+                raise ConfigError(
+                    f"self-coding setting gate.{name}: {value} is out of range",
+                    hint=f"it must be {limit.range}",
+                )
+
+    @property
+    def rlimits(self) -> dict[str, int]:
+        """The resource limits of the sandbox, by name."""
+        return {
+            name: int(getattr(self, setting)) * factor
+            for setting, limit in LIMITS.items()
+            for name, factor in limit.rlimits
+            if getattr(self, setting)
+        }
+
+    @property
+    def limits_in_words(self) -> str:
+        """The limits as reports and receipts name them."""
+        words = [
+            f"{getattr(self, name) / limit.scale:.15g} {limit.unit}"
+            for name, limit in LIMITS.items()
+            if limit.unit and getattr(self, name)
+        ]
+        return ", ".join([*words, "network" if self.network else "no network"])
+
+
+LIMITS: Mapping[str, Limit] = {
+    one.name: one.metadata["limit"] for one in fields(GateSettings) if "limit" in one.metadata
+}
 
 
 @dataclass(frozen=True, kw_only=True)

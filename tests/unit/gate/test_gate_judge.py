@@ -1,4 +1,4 @@
-"""Evidence becomes a verdict: every way in which a green exit status proves nothing."""
+"""RunRecord becomes a verdict: every way in which a green exit status proves nothing."""
 
 from __future__ import annotations
 
@@ -6,45 +6,43 @@ from dataclasses import replace
 
 import pytest
 
-from self_coding.gate import evidence as gate_evidence
-from self_coding.gate.census import Census
-from self_coding.gate.evidence import Evidence
 from self_coding.gate.judge import Sides, import_errors, judge, new_failures
+from self_coding.gate.test_report import RunRecord, TestReport, dump, load
 from self_coding.values.verdicts import TestResult
 
 SAME = Sides(base=lambda path: "def test_a(): pass", candidate=lambda path: "def test_a(): pass")
 GONE = Sides(base=lambda path: "def test_a(): pass", candidate=lambda path: None)
 
 
-def evidence(status: int = 0, statuses: tuple[int, ...] | None = None, **outcomes: str) -> Evidence:
+def ran(status: int = 0, statuses: tuple[int, ...] | None = None, **outcomes: str) -> RunRecord:
     results = tuple(TestResult(id=f"t.py::{name}", outcome=to) for name, to in outcomes.items())
-    census = Census(
+    report = TestReport(
         sessions=1,
         ended=True,
         statuses=(status,) if statuses is None else statuses,
         collected=tuple(one.id for one in results),
         results=results,
     )
-    return Evidence(tree="t", exit_status=status, census=census)
+    return RunRecord(tree="t", exit_status=status, report=report)
 
 
-def altered(found: Evidence, **changes: object) -> Evidence:
-    return replace(found, census=replace(found.census, **changes))
+def altered(found: RunRecord, **changes: object) -> RunRecord:
+    return replace(found, report=replace(found.report, **changes))
 
 
-def say(found: Evidence, base: Evidence | None = None, **more: object):
-    return judge(found, base, command="python -m pytest", **more)
+def say(found: RunRecord, base: RunRecord | None = None, **more: object):
+    return judge(found, base, must_report=True, **more)
 
 
 def test_green_passes():
     """All passed, exit status 0: passed, with nothing to add."""
-    judgement = say(evidence(test_a="passed"))
+    judgement = say(ran(test_a="passed"))
     assert (judgement.passed, judgement.reason) == (True, "")
 
 
 def test_red_does_not_pass():
     """A failure without a base is a failure; its text is the founding one."""
-    judgement = say(evidence(1, test_a="failed"))
+    judgement = say(ran(1, test_a="failed"))
     assert not judgement.passed
     assert "tests failed" in judgement.reason
     assert judgement.new_failures == ("t.py::test_a",)
@@ -65,82 +63,80 @@ def test_red_does_not_pass():
 )
 def test_a_census_that_proves_nothing_refuses(changed):
     """Whatever is wrong with the report refuses, although the exit status is 0."""
-    judgement = say(altered(evidence(test_a="passed"), **changed))
+    judgement = say(altered(ran(test_a="passed"), **changed))
     assert not judgement.passed
     assert judgement.reason
 
 
 def test_an_exit_status_that_no_test_explains_refuses():
     """A plugin that fails the run (coverage too low) is obeyed."""
-    assert "although no test failed" in say(evidence(1, (0,), test_a="passed")).reason
+    assert "although no test failed" in say(ran(1, (0,), test_a="passed")).reason
 
 
 def test_failures_hidden_behind_status_0_refuse_even_when_known():
     """An exit status of 0 with failures is a lie, whoever had them before."""
-    base = evidence(1, test_a="failed")
-    judgement = say(evidence(0, test_a="failed"), base)
+    base = ran(1, test_a="failed")
+    judgement = say(ran(0, test_a="failed"), base)
     assert "exit status 0 although tests failed" in judgement.reason
 
 
 def test_a_time_limit_refuses():
     """A run that was ended proves nothing, and the running test is named."""
-    found = replace(
-        altered(evidence(test_a="passed"), unfinished=("t.py::test_b",)), timed_out=True
-    )
+    found = replace(altered(ran(test_a="passed"), unfinished=("t.py::test_b",)), timed_out=True)
     assert say(found).reason == "the time limit was reached in t.py::test_b"
 
 
 def test_git_files_that_changed_refuse():
     """Planted configuration refuses before anything else is looked at."""
-    judgement = say(replace(evidence(test_a="passed"), planted=("hooks/x",)))
+    judgement = say(replace(ran(test_a="passed"), planted=("hooks/x",)))
     assert [finding.rule for finding in judgement.findings] == ["repository-config-changed"]
 
 
 def test_known_failures_pass_and_new_ones_do_not():
     """On a red base only new failures count."""
-    base = evidence(1, test_a="failed", test_b="passed")
-    known = say(evidence(1, test_a="failed", test_b="passed"), base)
+    base = ran(1, test_a="failed", test_b="passed")
+    known = say(ran(1, test_a="failed", test_b="passed"), base)
     assert (known.passed, known.reason) == (True, "no new failures: 1 known")
-    new = say(evidence(1, test_a="failed", test_b="failed"), base)
+    new = say(ran(1, test_a="failed", test_b="failed"), base)
     assert (new.passed, new.new_failures) == (False, ("t.py::test_b",))
     assert new.known_failures == ("t.py::test_a",)
 
 
 def test_the_tests_of_a_module_that_could_not_be_imported_are_known():
     """When the base's module did not import, its tests' failures are not new."""
-    base = altered(evidence(1), results=(TestResult(id="t.py", outcome="error"),))
-    assert say(evidence(1, test_a="failed", test_b="passed"), base).passed
+    base = altered(ran(1), results=(TestResult(id="t.py", outcome="error"),))
+    assert say(ran(1, test_a="failed", test_b="passed"), base).passed
 
 
 def test_a_base_that_hung_excuses_nothing():
     """Failures of a base that hit its time limit are no excuse."""
-    base = replace(evidence(1, test_a="failed"), timed_out=True)
-    assert not say(evidence(1, test_a="failed"), base).passed
+    base = replace(ran(1, test_a="failed"), timed_out=True)
+    assert not say(ran(1, test_a="failed"), base).passed
 
 
 def test_flaky_is_excused_only_where_the_base_had_the_test():
     """A failure that passed when run again is flaky; a new test has no such excuse."""
-    found = replace(evidence(1, test_a="failed"), retried=(("t.py::test_a", "passed"),))
-    old = say(found, evidence(test_a="passed"))
+    found = replace(ran(1, test_a="failed"), retried=(("t.py::test_a", "passed"),))
+    old = say(found, ran(test_a="passed"))
     assert (old.passed, old.flaky) == (True, ("t.py::test_a",))
-    assert not say(found, evidence(test_other="passed")).passed
+    assert not say(found, ran(test_other="passed")).passed
     again = replace(found, retried=(("t.py::test_a", "failed"),))
-    assert not say(again, evidence(test_a="passed")).passed
+    assert not say(again, ran(test_a="passed")).passed
 
 
 def test_quarantine_excuses_and_is_named():
     """A test set aside does not count, and the reason says so."""
-    found = evidence(1, test_a="failed", test_b="passed")
+    found = ran(1, test_a="failed", test_b="passed")
     judgement = say(found, None, quarantine=["t.py::test_a"])
     assert (judgement.passed, judgement.quarantined) == (True, ("t.py::test_a",))
     assert judgement.reason == "no new failures: 1 quarantined"
-    assert new_failures(evidence(1, test_a="failed"), None, ["t.py::test_a"]) == []
+    assert new_failures(ran(1, test_a="failed"), None, ["t.py::test_a"]) == []
 
 
 @pytest.mark.parametrize("outcome", ["failed", "skipped", "xfailed"])
 def test_what_was_known_before_excuses_no_suite_without_a_pass(outcome):
     """Where nothing passed nothing is proved; a test that passed when run again did pass."""
-    found = evidence(int(outcome == "failed"), test_a=outcome)
+    found = ran(int(outcome == "failed"), test_a=outcome)
     judgement = say(found, found)
     assert not judgement.passed
     assert "no test passed, so nothing was proved" in judgement.reason
@@ -149,7 +145,7 @@ def test_what_was_known_before_excuses_no_suite_without_a_pass(outcome):
 
 def test_a_silent_loss_refuses_and_an_open_one_is_a_finding():
     """A test that is no longer collected although its source is there refuses."""
-    base, found = evidence(test_a="passed", test_b="passed"), evidence(test_b="passed")
+    base, found = ran(test_a="passed", test_b="passed"), ran(test_b="passed")
     silent = say(found, base, sides=SAME)
     assert not silent.passed
     assert [finding.rule for finding in silent.findings] == ["census-shrank"]
@@ -180,16 +176,16 @@ def test_a_namesake_in_another_class_hides_nothing(before, after, silent):
     gone = "TestB::test_x" if "test_y" in after and after != MIXIN else "TestA::test_x"
     both = dict.fromkeys(("TestA::test_x", "TestB::test_x"), "passed")
     kept = both.keys() - {gone}
-    judgement = say(evidence(**dict.fromkeys(kept, "passed")), evidence(**both), sides=sides)
+    judgement = say(ran(**dict.fromkeys(kept, "passed")), ran(**both), sides=sides)
     assert judgement.passed is not silent
     assert [finding.rule for finding in judgement.findings] == ["census-shrank"]
 
 
 def test_fewer_parameters_are_a_finding_only():
     """A function that is still collected with other parameters is not a silent loss."""
-    base = altered(evidence(test_b="passed"), collected=("t.py::test_a[1]", "t.py::test_a[2]"))
+    base = altered(ran(test_b="passed"), collected=("t.py::test_a[1]", "t.py::test_a[2]"))
     found = altered(
-        evidence(test_b="passed"),
+        ran(test_b="passed"),
         collected=("t.py::test_a[2]",),
         results=(TestResult(id="t.py::test_a[2]", outcome="passed"),),
     )
@@ -202,7 +198,7 @@ def test_fewer_parameters_are_a_finding_only():
 @pytest.mark.parametrize("was", ["passed", "failed"])
 def test_a_silent_skip_refuses(was, now):
     """A test that ran and is left out now, its file unchanged, refuses; else it is a finding."""
-    base, found = evidence(test_a=was, test_b="passed"), evidence(test_a=now, test_b="passed")
+    base, found = ran(test_a=was, test_b="passed"), ran(test_a=now, test_b="passed")
     silent = say(found, base, sides=SAME)
     assert not silent.passed
     assert [finding.rule for finding in silent.findings] == ["skips-grew"]
@@ -213,19 +209,19 @@ def test_a_silent_skip_refuses(was, now):
 
 def test_old_skips_are_no_news():
     """What the base skipped already is not a finding."""
-    both = evidence(test_a="skipped", test_b="passed")
+    both = ran(test_a="skipped", test_b="passed")
     assert say(both, both, sides=SAME).findings == ()
 
 
 def test_other_commands_go_by_exit_status_and_say_so():
     """Without a report the exit status decides, unless the command promised pytest."""
-    found = Evidence(tree="t", exit_status=0)
-    plain = judge(found, None, command="make check")
+    found = RunRecord(tree="t", exit_status=0)
+    plain = judge(found, None)
     assert plain.passed
     assert "exit status alone" in plain.reason
-    assert not judge(found, None, command="py.test -q").passed
-    assert not judge(found, evidence(test_a="passed"), command="make check").passed
-    assert not judge(replace(found, exit_status=2), None, command="make check").passed
+    assert not judge(found, None, must_report=True).passed
+    assert not judge(found, ran(test_a="passed")).passed
+    assert not judge(replace(found, exit_status=2), None).passed
 
 
 def test_import_errors_are_told_apart():
@@ -235,16 +231,16 @@ def test_import_errors_are_told_apart():
         TestResult(id="b", outcome="failed", message="AssertionError"),
         TestResult(id="c", outcome="passed", message="ImportError"),
     )
-    assert import_errors(Census(results=results)) == ("a",)
+    assert import_errors(TestReport(results=results)) == ("a",)
 
 
 def test_evidence_survives_the_disk():
-    """Evidence is the same after a round trip; anything else is none."""
+    """RunRecord is the same after a round trip; anything else is none."""
     found = replace(
-        altered(evidence(1, test_a="failed"), probes=(("p", 1, 2, "/p"),)),
+        altered(ran(1, test_a="failed"), probes=(("p", 1, 2, "/p"),)),
         retried=(("t.py::test_a", "passed"),),
         output="caf\udce9",
     )
-    assert gate_evidence.load(gate_evidence.dump(found)) == found
+    assert load(dump(found)) == found
     for text in ("", "[]", "{}", '{"format": 0}', '{"format": 1}'):
-        assert gate_evidence.load(text) is None
+        assert load(text) is None

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import pytest
 
-from self_coding.adapters import running
+from self_coding.adapters import process_list
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import GitSafety, change, crossing, landing, movers
 from self_coding.values.repository import Candidate
@@ -224,7 +224,7 @@ def test_one_who_only_asks_is_not_waited_for(repo) -> None:
     ) as asking:
         assert asking.stdout is not None
         asking.stdout.readline()
-        assert any(words[1:] == ["checkout", "-p"] for words, _ in running.commands("git"))
+        assert any(words[1:] == ["checkout", "-p"] for words, _ in process_list.commands("git"))
         assert movers.wait_for_switches({repo.path}, 0.0)
         asking.kill()
 

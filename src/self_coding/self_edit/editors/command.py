@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from self_coding.adapters import supervised
+from self_coding.adapters import run_supervised
 from self_coding.adapters.git import inherited_environment
 from self_coding.adapters.process import Completed
 from self_coding.adapters.threads import in_thread
@@ -136,7 +136,7 @@ class CommandEditor:
             }
             try:
                 with _artifacts_removed(Path(words[0]).name, top):
-                    return supervised.run(
+                    return run_supervised.run(
                         [_find(words[0]), *words[1:]],
                         cwd=top,
                         env=env,

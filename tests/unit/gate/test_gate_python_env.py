@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.gate import roots as gate_roots
+from self_coding.gate import python_env
 
 OURS = Path(sys.executable)
 
@@ -32,7 +32,7 @@ def test_configured_roots_are_found(tmp_path, text, root):
     """The usual build backends and pytest name their roots."""
     put(tmp_path, "lib/thing/__init__.py")
     put(tmp_path, "pyproject.toml", text=text)
-    assert gate_roots.import_roots(tmp_path, tmp_path, OURS) == (root, "")
+    assert python_env.import_roots(tmp_path, tmp_path, OURS) == (root, "")
 
 
 @pytest.mark.parametrize("text", ["not toml [", "tool = 3", "[tool]\nsetuptools = 1", ""])
@@ -40,14 +40,14 @@ def test_odd_configuration_is_no_error(tmp_path, text):
     """A configuration that makes no sense names no root."""
     put(tmp_path, "pyproject.toml", text=text)
     put(tmp_path, "src/pkg/__init__.py")
-    assert gate_roots.import_roots(tmp_path, tmp_path, OURS) == ("src", "")
+    assert python_env.import_roots(tmp_path, tmp_path, OURS) == ("src", "")
 
 
 def test_roots_outside_are_ignored(tmp_path):
     """A root that leads out of the tree is none."""
     text = '[tool.pytest.ini_options]\npythonpath = ["../other", "/abs"]'
     put(tmp_path, "pyproject.toml", text=text)
-    assert gate_roots.import_roots(tmp_path, tmp_path, OURS) == ("",)
+    assert python_env.import_roots(tmp_path, tmp_path, OURS) == ("",)
 
 
 def test_an_editable_install_names_its_root(tmp_path):
@@ -57,7 +57,7 @@ def test_an_editable_install_names_its_root(tmp_path):
     site = tmp_path / "venv/lib/python3.11/site-packages"
     put(site, "a.pth", text=f"{top}/code\nimport x\n/nowhere\n")
     put(site, "__editable___x_finder.py", text=f"MAPPING = {{'other': '{top}/more/other'}}")
-    roots = gate_roots.import_roots(top, top, tmp_path / "venv/bin/python")
+    roots = python_env.import_roots(top, top, tmp_path / "venv/bin/python")
     assert set(roots) == {"code", "more", ""}
 
 
@@ -67,7 +67,7 @@ def test_names_are_code_not_furniture(tmp_path):
     put(
         tmp_path, "conftest.py", "types.py", "test_x.py", "x_test.py", "flat/__init__.py", "no/x.py"
     )
-    names = gate_roots.import_names(tmp_path, ("src", ""))
+    names = python_env.import_names(tmp_path, ("src", ""))
     assert names == {
         "pkg": ("src/pkg/__init__.py",),
         "mod": ("src/mod.py",),
@@ -78,11 +78,11 @@ def test_names_are_code_not_furniture(tmp_path):
 def test_the_repositorys_environment_comes_first(tmp_path):
     """A virtual environment in the checkout is `python`, for pytest only if it has pytest."""
     put(tmp_path, ".venv/bin/python")
-    assert gate_roots.interpreter(tmp_path, "make") == tmp_path / ".venv/bin/python"
-    assert gate_roots.interpreter(tmp_path, "python -m pytest") == OURS
+    assert python_env.interpreter(tmp_path, "make") == tmp_path / ".venv/bin/python"
+    assert python_env.interpreter(tmp_path, "python -m pytest") == OURS
     put(tmp_path, ".venv/lib/python3.11/site-packages/pytest/__init__.py")
-    assert gate_roots.interpreter(tmp_path, "python -m pytest") == tmp_path / ".venv/bin/python"
-    assert gate_roots.interpreter(None, "python -m pytest") == OURS
+    assert python_env.interpreter(tmp_path, "python -m pytest") == tmp_path / ".venv/bin/python"
+    assert python_env.interpreter(None, "python -m pytest") == OURS
 
 
 def test_the_folders_of_an_interpreter(tmp_path):
@@ -93,13 +93,13 @@ def test_the_folders_of_an_interpreter(tmp_path):
     (tmp_path / "venv/bin").mkdir()
     (tmp_path / "venv/bin/python").symlink_to("python3")
     (tmp_path / "venv/bin/python3").symlink_to(real)
-    folders = gate_roots.interpreter_folders(tmp_path / "venv/bin/python")
+    folders = python_env.interpreter_folders(tmp_path / "venv/bin/python")
     assert set(folders) == {tmp_path / "venv", tmp_path / "install"}
 
 
 def test_stamps_change_with_an_install(tmp_path):
     """Installing something makes kept verdicts stale."""
     put(tmp_path, "bin/python", "lib/python3.11/site-packages/a.py")
-    before = gate_roots.stamps(tmp_path / "bin/python")
+    before = python_env.install_stamps(tmp_path / "bin/python")
     put(tmp_path, "lib/python3.11/site-packages/new/__init__.py")
-    assert gate_roots.stamps(tmp_path / "bin/python") != before
+    assert python_env.install_stamps(tmp_path / "bin/python") != before

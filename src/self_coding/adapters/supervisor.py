@@ -1,6 +1,6 @@
 """Supervises one contained command where bubblewrap cannot; a script of its own, no import of ours.
 
-Started as `python -I -S sandbox_guard.py JSON`. It is the sub-reaper of everything the command
+Started as `python -I -S supervisor.py JSON`. It is the sub-reaper of everything the command
 starts, so that double-forked and `setsid` descendants come back to it; it ends them all when the
 command ends, on SIGTERM, and when the process that started it is gone. The command gets resource
 limits and, where asked, a Landlock domain that neither it nor its children can leave.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from self_coding.gate import census as gate_census
+from self_coding.gate import test_report
 from self_coding.values.verdicts import TestFailure, TraceEntry
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -29,26 +29,26 @@ def result(node: str, when: str, outcome: str) -> tuple[str, object]:
     return "result", [node, when, outcome, 0.1, "why", failure if outcome == "failed" else None]
 
 
-def test_a_whole_report_is_a_census():
+def test_a_whole_report_is_read():
     """Ids, outcomes and the end are read."""
-    census = gate_census.read(
+    found = test_report.read(
         report(HELLO, ("collected", ["a", "b"]), result("a", "call", "passed"), END), [KEY]
     )
-    assert (census.sessions, census.ended, census.statuses) == (1, True, (0,))
-    assert census.collected == ("a", "b")
-    assert census.outcomes == {"a": "passed"}
-    assert census.tampered == ""
+    assert (found.sessions, found.ended, found.statuses) == (1, True, (0,))
+    assert found.collected == ("a", "b")
+    assert found.outcomes == {"a": "passed"}
+    assert found.tampered == ""
 
 
 def test_an_empty_report_is_no_session():
     """Where pytest never spoke, there is nothing to judge by."""
-    census = gate_census.read(b"", [KEY])
-    assert (census.sessions, census.ended, census.tampered) == (0, False, "")
+    found = test_report.read(b"", [KEY])
+    assert (found.sessions, found.ended, found.tampered) == (0, False, "")
 
 
 def test_the_worst_of_a_test_counts():
     """A test that passes and whose teardown fails is an error; failures are failures."""
-    census = gate_census.read(
+    found = test_report.read(
         report(
             HELLO,
             result("a", "call", "passed"),
@@ -59,16 +59,16 @@ def test_the_worst_of_a_test_counts():
         ),
         [KEY],
     )
-    assert census.outcomes == {"a": "error", "b": "failed"}
-    assert census.failures == ("a", "b")
+    assert found.outcomes == {"a": "error", "b": "failed"}
+    assert found.failures == ("a", "b")
 
 
 def test_a_failure_comes_in_parts():
     """Where a test failed, why, and the calls on the way are values; a pass has none."""
-    census = gate_census.read(
+    found = test_report.read(
         report(HELLO, result("a", "call", "failed"), result("b", "call", "passed"), END), [KEY]
     )
-    assert [one.failure for one in census.results] == [
+    assert [one.failure for one in found.results] == [
         TestFailure(
             path="a.py",
             line=3,
@@ -82,13 +82,13 @@ def test_a_failure_comes_in_parts():
 def test_a_forged_line_shows():
     """A line that the key did not sign is tampering."""
     forged = report(HELLO) + line(1, *END, key=OTHER).replace(OTHER[:4].hex().encode(), b"6b6b6b6b")
-    assert "not the plugin's" in gate_census.read(forged, [KEY]).tampered
+    assert "not the plugin's" in test_report.read(forged, [KEY]).tampered
 
 
 def test_a_line_of_an_unknown_key_shows():
     """A line under a key that was never handed out is tampering."""
     forged = report(HELLO) + line(0, *HELLO, key=OTHER)
-    assert gate_census.read(forged, [KEY]).tampered
+    assert test_report.read(forged, [KEY]).tampered
 
 
 def test_a_lost_a_repeated_and_a_late_line_show():
@@ -97,19 +97,19 @@ def test_a_lost_a_repeated_and_a_late_line_show():
     repeated = line(0, *HELLO) + line(0, *HELLO)
     late = report(HELLO, END, ("collected", ["x"]))
     for wrong in (lost, repeated, late):
-        assert "order" in gate_census.read(wrong, [KEY]).tampered
+        assert "order" in test_report.read(wrong, [KEY]).tampered
 
 
 def test_a_torn_and_a_cut_report_show():
     """A last line without its end, and a report that was longer than what was read."""
-    assert "torn" in gate_census.read(report(HELLO, END)[:-1], [KEY]).tampered
-    assert gate_census.read(report(HELLO, END), [KEY], cut=True).tampered
+    assert "torn" in test_report.read(report(HELLO, END)[:-1], [KEY]).tampered
+    assert test_report.read(report(HELLO, END), [KEY], cut=True).tampered
 
 
 def test_nonsense_is_tampering_not_an_error():
     """A signed line that makes no sense is named, not raised."""
     for kind, value in (("result", ["a"]), ("state", {}), ("end", {}), ("what", 1)):
-        assert "no sense" in gate_census.read(report(HELLO, (kind, value)), [KEY]).tampered
+        assert "no sense" in test_report.read(report(HELLO, (kind, value)), [KEY]).tampered
 
 
 def test_two_sessions_must_both_end():
@@ -117,17 +117,17 @@ def test_two_sessions_must_both_end():
     first = report(HELLO, END)
     second = line(0, *HELLO, key=OTHER)
     both = second + line(1, "end", {"status": 1}, key=OTHER)
-    assert not gate_census.read(first + second, [KEY, OTHER]).ended
-    census = gate_census.read(first + both, [KEY, OTHER])
-    assert (census.sessions, census.ended, census.statuses) == (2, True, (0, 1))
+    assert not test_report.read(first + second, [KEY, OTHER]).ended
+    found = test_report.read(first + both, [KEY, OTHER])
+    assert (found.sessions, found.ended, found.statuses) == (2, True, (0, 1))
 
 
 def test_what_began_and_did_not_finish_is_named():
     """The test that was running at the end of the report is known."""
-    census = gate_census.read(
+    found = test_report.read(
         report(HELLO, ("start", "a"), ("start", "b"), result("a", "call", "passed")), [KEY]
     )
-    assert census.unfinished == ("b",)
+    assert found.unfinished == ("b",)
 
 
 def test_states_are_gathered():
@@ -139,7 +139,7 @@ def test_states_are_gathered():
         "replaced": ["m.f"],
         "rewritten": ["a"],
     }
-    census = gate_census.read(report(HELLO, ("state", state), ("state", state), END), [KEY])
-    assert census.probes == (("p", 1, 2, "/p"),)
-    assert (census.hooks, census.patched, census.rewritten) == (("h in c",), ("x",), ("a",))
-    assert census.replaced == ("m.f",)
+    found = test_report.read(report(HELLO, ("state", state), ("state", state), END), [KEY])
+    assert found.probes == (("p", 1, 2, "/p"),)
+    assert (found.hooks, found.patched, found.rewritten) == (("h in c",), ("x",), ("a",))
+    assert found.replaced == ("m.f",)

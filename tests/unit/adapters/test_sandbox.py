@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from self_coding.adapters import process, sandbox_bwrap
+from self_coding.adapters import process, sandbox
 from self_coding.adapters.process import Kept
-from self_coding.adapters.sandbox_bwrap import Box
+from self_coding.adapters.sandbox import SandboxSpec
+from self_coding.values.verdicts import GateSettings
 
 
 def fed(kept: Kept, *chunks: bytes) -> bytes:
@@ -55,10 +56,9 @@ def test_merged_output_comes_in_one_stream():
 
 def test_a_box_is_read_only_but_for_its_tree():
     """The system is bound read-only, the network is off, the limits stand before the command."""
-    box = Box(
-        tree=Path("/t"), mount=Path("/m"), env={}, memory_bytes=4096, processes=7, file_bytes=1024
-    )
-    argv, fds = sandbox_bwrap.arguments(box, "/bwrap", "run me")
+    rlimits = GateSettings(memory_bytes=4096, processes=7, file_bytes=1024).rlimits
+    spec = SandboxSpec(tree=Path("/t"), mount=Path("/m"), env={}, rlimits=rlimits)
+    argv, fds = sandbox.bwrap_arguments(spec, "/bwrap", "run me")
     line = " ".join(argv)
     assert fds == []
     assert "--unshare-all" in argv and "--die-with-parent" in argv and "--share-net" not in argv
@@ -70,14 +70,14 @@ def test_a_box_is_read_only_but_for_its_tree():
 
 def test_the_network_is_a_setting():
     """Only when it is asked for is the network shared."""
-    box = Box(tree=Path("/t"), mount=Path("/t"), env={}, network=True)
-    assert "--share-net" in sandbox_bwrap.arguments(box, "/bwrap", "x")[0]
+    spec = SandboxSpec(tree=Path("/t"), mount=Path("/t"), env={}, network=True)
+    assert "--share-net" in sandbox.bwrap_arguments(spec, "/bwrap", "x")[0]
 
 
 def test_homes_are_hidden_and_the_system_is_not(monkeypatch):
     """Homes and temporary folders are hidden; a service's odd home hides no system folder."""
     monkeypatch.setenv("HOME", "/var/lib")
-    assert {Path("/tmp"), Path("/var/lib")} <= set(sandbox_bwrap.hidden_folders())
+    assert {Path("/tmp"), Path("/var/lib")} <= set(sandbox.hidden_folders())
     monkeypatch.setenv("HOME", "/usr/sbin")
-    hidden = sandbox_bwrap.hidden_folders()
+    hidden = sandbox.hidden_folders()
     assert not any(path.parts[1] in ("usr", "etc", "bin") for path in hidden)

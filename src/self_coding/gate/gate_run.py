@@ -1,0 +1,314 @@
+"""The gate: run the tests of exactly one commit and say what they prove.
+
+Code under test was just written by a model, so it is run contained, and its own word about
+itself is not taken. This module orders the steps; it judges nothing itself and lands nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from self_coding.adapters import git, paths, process, sandbox
+from self_coding.errors import ConfigError, GateError, GitOperationError
+from self_coding.gate.judge import Judgement, Sides, import_errors, judge, new_failures
+from self_coding.gate.python_env import install_stamps, interpreter
+from self_coding.gate.run import CommandRuns
+from self_coding.gate.runners import PLUGIN, runner_for
+from self_coding.gate.sandbox_layout import environment
+from self_coding.gate.store import GateStore
+from self_coding.gate.test_report import RunRecord
+from self_coding.values.verdicts import GateReport, GateSettings
+
+VERSION = 2  # a new one makes every kept verdict stale
+_GIT_SECONDS = 60.0
+_SIGNALLED = 128  # exit statuses from here on: a signal ended the command
+Checkout = Callable[[str], AbstractContextManager[Path]]
+
+
+class Gate:
+    """Tests commits of one repository.
+
+    Args:
+        top: the user's working tree; a candidate is mounted there where the sandbox can.
+        settings: the command, its limits, the isolation required.
+        checkout: yields a folder that holds exactly the given commit.
+        store: the folder of verdicts, baselines, quarantine and receipts; by default
+            `self_coding` in the git common directory.
+
+    Raises:
+        ConfigError: a carried path leads out of the repository.
+    """
+
+    def __init__(
+        self, top: Path, settings: GateSettings, checkout: Checkout, *, store: Path | None = None
+    ) -> None:
+        self.top = top.resolve()
+        self.settings = settings
+        self.checkout = checkout
+        for name in settings.carry:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ConfigError(
+                    f"`carry` names {name!r}, which is not inside the repository",
+                    hint="give paths relative to the top of the repository",
+                )
+        self.memory = GateStore(store or paths.database_path(self.top, "gate").parent)
+
+    def run(
+        self,
+        commit: str,
+        *,
+        tree: str,
+        base: str | None = None,
+        first: Sequence[str] = (),
+    ) -> GateReport:
+        """Test `commit`, whose tree is `tree`; a tree that was tested before runs nothing.
+
+        Args:
+            commit: what is tested.
+            tree: its tree; verdicts are kept by it.
+            base: the commit it goes onto; failures that were there already do not count.
+            first: test files or ids that run before the rest, for a fast no; where they are
+                half of the suite or more, the suite runs once instead.
+
+        Raises:
+            GateError: the gate could not run, so there is no verdict.
+            SandboxUnavailableError: less isolation to be had than the settings require.
+        """
+        onto = base if self.settings.baseline else None
+        return _GateRun(self, commit, tree, onto, self.level()).report(tuple(first))
+
+    def level(self) -> str:
+        """Return the isolation that a run would have here.
+
+        Raises:
+            SandboxUnavailableError: less than the settings require.
+        """
+        settings = self.settings
+        return sandbox.level(settings.require_sandbox, self.top, settings.sandbox)
+
+    def tree_of(self, commit: str) -> str:
+        """Return the tree of a commit."""
+        return self._git("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}").strip()
+
+    def text_of(self, commit: str, path: str) -> str | None:
+        """Return a file of a commit as text, unfiltered; None where the commit has none."""
+        try:
+            return self._git("cat-file", "blob", f"{commit}:{path}")
+        except GitOperationError:
+            return None
+
+    def _git(self, *args: str) -> str:
+        return git.decode(git.run(args, cwd=self.top, timeout=_GIT_SECONDS).stdout)
+
+
+@dataclass
+class _GateRun:
+    """One call of the gate: which runs it needs, in which order."""
+
+    gate: Gate
+    commit: str
+    tree: str
+    onto: str | None
+    at: str
+    ran: int = 0
+
+    def report(self, first: tuple[str, ...]) -> GateReport:
+        started = time.monotonic()
+        record, judgement = self._decide(first)
+        if not record.complete and judgement.passed:  # the fast no was a flaky one
+            record, judgement = self._decide(())
+        report = record.report
+        return GateReport(
+            passed=judgement.passed,
+            commit=self.commit,
+            tree=self.tree,
+            command=self.gate.settings.command,
+            exit_status=record.exit_status,
+            reason=judgement.reason,
+            output=record.output,
+            tests=report.results,
+            understood=record.understood,
+            findings=judgement.findings,
+            new_failures=judgement.new_failures,
+            known_failures=judgement.known_failures,
+            flaky=judgement.flaky,
+            sandbox=record.sandbox,
+            timed_out=record.timed_out,
+            seconds=time.monotonic() - started,
+            cached=self.ran == 0,
+            limits=record.limits,
+            hung=report.unfinished if record.timed_out else (),
+            import_errors=import_errors(report),
+            quarantined=judgement.quarantined,
+        )
+
+    def _decide(self, first: tuple[str, ...]) -> tuple[RunRecord, Judgement]:
+        """Judge the records of both sides, and run new failures again before they count."""
+        key = self._key(self.tree)
+        record = self.gate.memory.load(key) or self._test(key, first)
+        base = self._base(record)
+        judgement = self._judge(record, base)
+        retried = dict(record.retried)
+        again = tuple(node for node in judgement.new_failures if node not in retried)
+        # without a base red is simply red
+        if again and self.onto and self.gate.settings.retries and not record.timed_out:
+            record = self._retry(record, again)
+            self._keep(key, record)
+            judgement = self._judge(record, base)
+        return record, judgement
+
+    def _test(self, key: str, first: tuple[str, ...]) -> RunRecord:
+        """Run the affected tests, and unless they say no, everything."""
+        with self.gate.checkout(self.commit) as path:
+            base = self._known_base()
+            if self._worth_running_first(path, first, base):
+                quick = self._run(path, self.tree, tests=first)
+                if not quick.understood:  # nothing was selected: that was the whole command
+                    quick = replace(quick, complete=True)
+                    self._keep(key, quick)
+                    return quick
+                quarantine = self.gate.memory.quarantined()
+                ended = quick.report.ended and not quick.timed_out
+                if quick.timed_out or (ended and new_failures(quick, base, quarantine)):
+                    return quick
+            record = self._run(path, self.tree)
+        self._keep(key, record)
+        return record
+
+    def _worth_running_first(
+        self, path: Path, first: tuple[str, ...], base: RunRecord | None
+    ) -> bool:
+        """Return whether the affected tests are under half of the suite and could say no."""
+        if not first or (self.onto and base is None):  # what failed before is not known
+            return False
+        asked = {name.split("::", 1)[0] for name in first}
+        suite = {name.split("::", 1)[0] for name in base.report.collected} if base else set()
+        if not suite:
+            suite = {
+                file.relative_to(path).as_posix()
+                for pattern in ("test_*.py", "*_test.py")
+                for file in path.rglob(pattern)
+            }
+        return 2 * len(asked) < len(suite | asked)
+
+    def _retry(self, record: RunRecord, nodes: tuple[str, ...]) -> RunRecord:
+        """Run failures again, until they pass or the retries are used up."""
+        outcomes = dict.fromkeys(nodes, "failed")
+        with self.gate.checkout(self.commit) as path:
+            for _ in range(self.gate.settings.retries):
+                left = tuple(node for node, outcome in outcomes.items() if outcome != "passed")
+                if not left:
+                    break
+                again = self._run(path, self.tree, tests=left).report.outcomes
+                outcomes |= {node: again[node] for node in left if node in again}
+        return replace(record, retried=record.retried + tuple(outcomes.items()))
+
+    @cached_property
+    def _runs(self) -> CommandRuns:
+        return CommandRuns(top=self.gate.top, settings=self.gate.settings, at=self.at)
+
+    def _run(
+        self,
+        path: Path,
+        tree: str,
+        *,
+        tests: tuple[str, ...] | None = None,
+        collect_only: bool = False,
+    ) -> RunRecord:
+        self.ran += 1
+        setup = self._runs.prepare(path, self.gate.memory.folder / "setup")
+        record = self._runs.test(
+            path, tree_id=tree, tests=tests, collect_only=collect_only, setup=setup
+        )
+        if process.cancelled():
+            raise GateError("the run was cancelled", hint="start it again")
+        if record.foreign:
+            raise GateError(
+                f"the tests import {', '.join(record.foreign)}, not the candidate's own code",
+                hint="install bubblewrap, or remove the install that points elsewhere",
+            )
+        return record
+
+    def _keep(self, key: str, record: RunRecord) -> None:
+        """Keep what is worth keeping: a whole run that came to its own end, untouched."""
+        ended = not record.timed_out and 0 <= record.exit_status < _SIGNALLED
+        ended = ended and (record.report.ended or not record.understood)
+        if record.complete and ended and not record.planted and not record.report.tampered:
+            self.gate.memory.keep(key, record)
+
+    @cached_property
+    def _base_tree(self) -> str:
+        return self.gate.tree_of(self.onto) if self.onto else ""
+
+    def _known_base(self) -> RunRecord | None:
+        return self.gate.memory.load(self._key(self._base_tree)) if self.onto else None
+
+    def _base(self, record: RunRecord) -> RunRecord | None:
+        """Return as much of the base's result as this candidate's calls for.
+
+        All of it for a red candidate; its collection for a green one, and of its outcomes those
+        of the tests that the candidate leaves out.
+        """
+        if not self.onto or self._base_tree == self.tree:
+            return None
+        known = self._known_base()
+        report = record.report
+        if known is not None or record.timed_out:
+            return known
+        if not record.understood and not record.rewrote:
+            return None
+        if report.failures or not report.ended or record.rewrote:
+            key = self._key(self._base_tree)
+            with self.gate.checkout(self.onto) as path:
+                base = self._run(path, self._base_tree)
+            self._keep(key, base)
+            return base
+        left_out = tuple(one.id for one in report.results if one.outcome in ("skipped", "xfailed"))
+        key = self._key(self._base_tree, "left-out" if left_out else "collected", *left_out)
+        known = self.gate.memory.load(key)
+        if known is not None:
+            return known
+        with self.gate.checkout(self.onto) as path:
+            base = self._run(path, self._base_tree, collect_only=True)
+            if left_out:
+                some = self._run(path, self._base_tree, tests=left_out)
+                base = replace(base, report=replace(base.report, results=some.report.results))
+        if not base.timed_out:
+            self.gate.memory.keep(key, base)
+        return base
+
+    def _judge(self, record: RunRecord, base: RunRecord | None) -> Judgement:
+        sides = None
+        if self.onto and base is not None and record.complete:
+            onto, text_of = self.onto, self.gate.text_of
+            sides = Sides(
+                base=lru_cache(lambda path: text_of(onto, path)),
+                candidate=lru_cache(lambda path: text_of(self.commit, path)),
+            )
+        command = self.gate.settings.command
+        return judge(
+            record,
+            base,
+            must_report=runner_for(command).must_report(command),
+            quarantine=self.gate.memory.quarantined(),
+            sides=sides,
+        )
+
+    def _key(self, tree: str, *more: str) -> str:
+        """Return the name of a verdict: a digest of everything that can change it."""
+        settings = self.gate.settings
+        place = None if settings.setup_command else self.gate.top
+        python = interpreter(place, settings.command)
+        parts = [
+            *(VERSION, tree, self.at, repr(settings), self.gate.top, python, *more),
+            *sorted(environment(settings).items()),
+            *install_stamps(python),
+            hashlib.sha256(PLUGIN.read_bytes()).hexdigest(),
+        ]
+        return hashlib.sha256("\0".join(map(str, parts)).encode(errors="replace")).hexdigest()

@@ -1,0 +1,134 @@
+"""Test runners: a command goes in, a result for each test comes out.
+
+A runner knows one kind of test command: what must be beside the tree and in the environment, so
+that its tests can be observed, and how the report is read when the command has ended. A further
+one (go test, cargo test, node) is a class of its own and a line in `runner_for`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from self_coding.adapters.process import Completed
+from self_coding.gate.test_report import KEY_BYTES, TestReport, read
+
+PLUGIN = Path(__file__).with_name("report_plugin.py")
+_MODULE = "self_coding_report"  # the plugin's name inside the test run
+_CHANNEL = "SELF_CODING_REPORT"  # the variable in which the plugin finds its descriptors
+_SESSIONS = 8  # pytest sessions that one command may hold
+_REPORT_BYTES = 64 << 20
+_PYTEST = re.compile(r"\bpy\.?test\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is wanted of one run.
+
+    Attributes:
+        folder: a read-only folder beside the tree, on the import path of the command.
+        top: where the command finds the tree.
+        tests: the test files or ids that run; None for all.
+        collect_only: True runs none and lists them.
+        import_names: the names of the tree's packages, whose origin is asked for.
+    """
+
+    folder: Path
+    top: Path
+    tests: Sequence[str] | None = None
+    collect_only: bool = False
+    import_names: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """How a command must be started so that its tests can be observed, and how to read them."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    handed: tuple[int, ...] = ()
+    readers: Mapping[int, int] = field(default_factory=dict)
+    report: Callable[[Completed], TestReport] = lambda done: TestReport()
+
+
+class TestRunner(Protocol):
+    """One kind of test command."""
+
+    def must_report(self, command: str) -> bool:
+        """Return whether `command` names this runner, so that a missing report is suspicious."""
+        ...
+
+    def observe(self, request: Request) -> AbstractContextManager[Observation]:
+        """Prepare one run; the observation is valid inside of the block."""
+        ...
+
+
+class Pytest:
+    """pytest, by a plugin of ours that is loaded from outside the tested tree."""
+
+    def must_report(self, command: str) -> bool:
+        """Return whether the command names pytest; a Makefile target may run it unnamed."""
+        return _PYTEST.search(command) is not None
+
+    @contextmanager
+    def observe(self, request: Request) -> Iterator[Observation]:
+        """Hand the plugin a one-time key for each session and a pipe for its signed report."""
+        (request.folder / f"{_MODULE}.py").write_bytes(PLUGIN.read_bytes())
+        settings = request.folder / "settings.json"
+        content = {
+            "top": str(request.top),
+            "select": request.tests,
+            "collect_only": request.collect_only,
+            "names": request.import_names,
+        }
+        settings.write_text(json.dumps(content), encoding="utf-8")
+        keys = [secrets.token_bytes(KEY_BYTES) for _ in range(_SESSIONS)]
+        keys_read, keys_written = os.pipe()
+        os.write(keys_written, b"".join(keys))
+        os.close(keys_written)
+        report_read, report_written = os.pipe()
+
+        def report(done: Completed) -> TestReport:
+            [received] = done.extra
+            return read(received, keys, cut=len(received) >= _REPORT_BYTES)
+
+        try:
+            yield Observation(
+                env={
+                    "PYTEST_PLUGINS": _MODULE,
+                    _CHANNEL: f"{keys_read},{report_written},{settings}",
+                },
+                handed=(keys_read, report_written),  # closed here as soon as the command runs
+                readers={report_read: _REPORT_BYTES},
+                report=report,
+            )
+        finally:
+            os.close(report_read)
+
+
+class ExitStatus:
+    """Any command of which only the exit status is known, such as a setup command."""
+
+    def must_report(self, command: str) -> bool:
+        """Return False: it never reports a test."""
+        return False
+
+    @contextmanager
+    def observe(self, request: Request) -> Iterator[Observation]:
+        """Observe nothing."""
+        yield Observation()
+
+
+def runner_for(command: str) -> TestRunner:
+    """Return the runner that observes a test command.
+
+    pytest's plugin goes with every command: what is not pytest never loads it, and `make test`
+    may well be pytest. Its empty report then means that only the exit status is known.
+    """
+    return Pytest()

@@ -1,0 +1,262 @@
+"""What one run shows the tested code, and what that code must not have touched.
+
+The candidate appears at the repository's own path where the sandbox can mount it there, with the
+interpreter, git's data and what is carried bound back, read-only. Whatever this puts into a
+checkout it takes out again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from self_coding.adapters.git import git_directories
+from self_coding.adapters.paths import FOLDER
+from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
+from self_coding.gate.python_env import import_roots, interpreter, interpreter_folders
+from self_coding.values.verdicts import GateSettings
+
+_HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+_GUARDED = (  # files of a repository that make git run something, or read from elsewhere
+    *("config", "config.worktree", "info/attributes", "info/exclude"),
+    "objects/info/alternates",
+)
+
+
+@contextmanager
+def support_folder(python: Path) -> Iterator[Path]:
+    """A read-only folder of ours beside the tree: the test runner's files, and a `python`."""
+    folder = Path(tempfile.mkdtemp(prefix="self-coding-kit-"))
+    try:
+        for name in ("sitecustomize", "usercustomize"):
+            # Python imports the first file of this name before anything else: ours hides one in
+            # the tested tree, which would run before the report's keys are read.
+            (folder / f"{name}.py").write_text("# hides a file of this name\n", encoding="utf-8")
+        (folder / "git").mkdir()
+        (folder / "bin").mkdir()
+        if not (python.parent / "python").exists():
+            starter = folder / "bin" / "python"
+            starter.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n', encoding="utf-8")
+            starter.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxLayout:
+    """How one checkout is laid out for a run.
+
+    Attributes:
+        top: the user's working tree, at whose path the checkout appears.
+        settings: the limits, and what is carried over from the user's tree.
+        at: the sandbox level.
+        tree: the checkout.
+        setup: the folder of what the setup command made, if there is one.
+    """
+
+    top: Path
+    settings: GateSettings
+    at: str
+    tree: Path
+    setup: Path | None = None
+
+    @property
+    def mount(self) -> Path:
+        """Where the tested code finds the tree."""
+        return self.top if self.at == "bwrap" else self.tree
+
+    @cached_property
+    def python(self) -> Path:
+        """The interpreter of the tests."""
+        place = self.setup if self.settings.setup_command else self.top
+        return interpreter(place, self.settings.command)
+
+    @cached_property
+    def roots(self) -> tuple[str, ...]:
+        """The folders of the tree from which its own code is imported."""
+        return import_roots(self.tree, self.top, self.python)
+
+    @contextmanager
+    def sandbox(self) -> Iterator[tuple[SandboxSpec, Path]]:
+        """The sandbox and the folder of the test runner; the checkout is left as it was."""
+        top, tree, settings, setup = self.top, self.tree, self.settings, self.setup
+        carried = [(top / name, Path(name)) for name in settings.carry if (top / name).exists()]
+        if setup is not None:
+            carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
+        with support_folder(self.python) as support:
+            files, repository = self._repository_binds(support)
+            readable = [(support, support), *self._interpreter_binds(), *repository]
+            readable += [(source, top / inside) for source, inside in carried]
+            places = [place.relative_to(top) for _, place in readable if place.is_relative_to(top)]
+            added = [tree / name for name in places if not os.path.lexists(tree / name)]
+            try:
+                if self.at != "bwrap":  # without a mount of its own, what is carried is linked to
+                    for source, inside in carried:
+                        place = tree / inside
+                        if not os.path.lexists(place):
+                            place.parent.mkdir(parents=True, exist_ok=True)
+                            place.symlink_to(source)
+                yield (
+                    SandboxSpec(
+                        tree=tree,
+                        mount=top,
+                        env=self._environment(support),
+                        readable=tuple(readable),
+                        files=files,
+                        hidden=(support / "git" / FOLDER,) if repository else (),
+                        network=settings.network,
+                        loopback=settings.loopback,
+                        rlimits=settings.rlimits,
+                    ),
+                    support,
+                )
+            finally:
+                for place in added:
+                    self._take_out(place)
+
+    def _environment(self, support: Path) -> dict[str, str]:
+        """Return the variables with the tests' Python first on PATH, their own code on its path."""
+        bin_folder = self.python.parent
+        if self.setup is not None and self.python.is_relative_to(self.setup):
+            bin_folder = self.mount / bin_folder.relative_to(self.setup)
+        env = environment(self.settings)
+        search = [support / "bin", bin_folder, env.get("PATH", os.defpath)]
+        imports = [support, *(self.mount / root for root in self.roots)]
+        env["PATH"] = os.pathsep.join(map(str, search))
+        env["PYTHONPATH"] = os.pathsep.join(map(str, imports))
+        return env
+
+    def _interpreter_binds(self) -> Iterator[tuple[Path, Path]]:
+        """Yield the folders of the interpreter that would be hidden or covered otherwise.
+
+        Neither the checkout itself (an editable install points there) nor what the setup command
+        made, which is carried to its place.
+        """
+        top = self.top
+        covered = (*hidden_folders(), top)
+        for folder in interpreter_folders(self.python):
+            is_code = folder.is_relative_to(top) and not any(
+                (one / "pyvenv.cfg").exists() for one in (folder, *folder.parents) if one != top
+            )
+            is_carried = self.setup is not None and folder.is_relative_to(self.setup)
+            if any(folder.is_relative_to(one) for one in covered) and not (
+                top.is_relative_to(folder) or is_code or is_carried
+            ):
+                yield folder, folder
+
+    def _repository_binds(
+        self, support: Path
+    ) -> tuple[tuple[tuple[Path, bytes], ...], list[tuple[Path, Path]]]:
+        """Return how git keeps working, read-only, when the checkout covers the repository.
+
+        The pointer of a linked worktree names the repository by its old path: a pointer of ours
+        leads to where the repository's data appears instead.
+        """
+        pointer = self.tree / ".git"
+        if pointer.is_dir():
+            return (), [(pointer, self.top / ".git")]
+        checkout = git_directories(self.tree) if pointer.is_file() else None
+        if checkout is None or not checkout.directory.is_relative_to(checkout.common):
+            return (), []
+        directory = support / "git" / checkout.directory.relative_to(checkout.common)
+        content = os.fsencode(f"gitdir: {directory}\n")
+        return ((self.top / ".git", content),), [(checkout.common, support / "git")]
+
+    def _take_out(self, place: Path) -> None:
+        """Remove an empty mount point or a link of ours, and the empty folders above it."""
+        with suppress(OSError):
+            if place.is_symlink() or (place.is_file() and not place.stat().st_size):
+                place.unlink()
+        for folder in (place, *place.parents):
+            if folder == self.tree or not folder.is_relative_to(self.tree):
+                return
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def environment(settings: GateSettings) -> dict[str, str]:
+    """Return what the tested code gets of our environment: harmless names, and those allowed."""
+    names = {*_HANDED_ON, *settings.environment}
+    return {
+        name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")
+    }
+
+
+class TreeGuard:
+    """A checkout as it was before a run: git's own files, and the Python files of the tree."""
+
+    def __init__(self, checkout: Path) -> None:
+        self._checkout = checkout
+        self._pointer = checkout / ".git"
+        is_linked = self._pointer.is_file() and not self._pointer.is_symlink()
+        self._content = self._pointer.read_bytes() if is_linked else None
+        self._before = self._fingerprint()
+        self._stamps = self._source_stamps()
+
+    def planted(self, *, trusted: bool) -> tuple[str, ...]:
+        """Return the files of git that changed; the checkout's pointer is put back at once.
+
+        Args:
+            trusted: the sandbox kept all but the pointer out of reach, so that only another
+                process can have changed it, which is no reason to refuse.
+        """
+        changed = []
+        if self._content is not None and _hash(self._pointer) != self._before[".git"]:
+            changed.append(".git")
+            if self._pointer.is_dir() and not self._pointer.is_symlink():
+                self._pointer.rename(self._pointer.with_name(".git.planted"))
+            self._pointer.unlink(missing_ok=True)
+            self._pointer.write_bytes(self._content)
+        if trusted:
+            return tuple(changed)
+        after = self._fingerprint()
+        names = sorted((self._before.keys() | after.keys()) - {*changed})
+        return (*changed, *(name for name in names if self._before.get(name) != after.get(name)))
+
+    def rewritten(self) -> tuple[str, ...]:
+        """Return the Python files that were written, replaced or removed, also if put back."""
+        after = self._source_stamps()
+        return tuple(sorted(path for path, was in self._stamps.items() if after.get(path) != was))
+
+    def _fingerprint(self) -> dict[str, str]:
+        is_linked = self._pointer.is_file() and not self._pointer.is_symlink()
+        prints = {".git": _hash(self._pointer)} if is_linked else {}
+        checkout = git_directories(self._checkout)
+        if checkout is None or checkout.top != self._checkout.resolve():
+            return prints
+        guarded = [checkout.common / name for name in _GUARDED]
+        guarded += sorted((checkout.common / "hooks").glob("*"))
+        if is_linked:
+            guarded += [checkout.directory / n for n in ("config.worktree", "commondir", "gitdir")]
+        return prints | {str(path): found for path in guarded if (found := _hash(path))}
+
+    def _source_stamps(self) -> dict[str, tuple[int, int]]:
+        """Return inode and ctime of each Python file: nobody can set a ctime back."""
+        top = f"{self._checkout}/"
+        stamps: dict[str, tuple[int, int]] = {}
+        for folder, folders, files in os.walk(self._checkout):
+            folders[:] = [name for name in folders if name != ".git"]
+            for name in files:
+                if name.endswith(".py"):
+                    path = f"{folder}/{name}"
+                    with suppress(OSError):
+                        status = os.lstat(path)
+                        stamps[path[len(top) :]] = (status.st_ino, status.st_ctime_ns)
+        return stamps
+
+
+def _hash(path: Path) -> str:
+    try:
+        mode = path.lstat().st_mode
+        target = str(path.readlink()).encode() if path.is_symlink() else b""
+        return f"{mode:o} {hashlib.sha256(target + path.read_bytes()).hexdigest()}"
+    except OSError:
+        return ""

@@ -1,0 +1,223 @@
+"""Pure. What one run of the test command left behind: each test's outcome, and the run around it.
+
+The plugin's report is checked line by line. One that is forged, torn or missing its end gives a
+report that says so; whether that means a refusal is the judge's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+
+from self_coding.values.verdicts import TestFailure, TestResult, TraceEntry
+
+KEY_BYTES = 32
+BAD = frozenset({"failed", "error"})
+Probe = tuple[str, int, int, str]
+_WORST = ("error", "failed", "xpassed", "passed", "xfailed", "skipped")
+_FORMAT = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestReport:
+    """What a test runner reported: its sessions, whether all of them ended, and their tests.
+
+    Attributes:
+        sessions: how many began; 0 where nothing is known but the exit status.
+        ended: whether all of them came to their own end.
+        statuses: their exit statuses.
+        collected: the ids of all tests, in order.
+        results: the outcomes, by test.
+        unfinished: the tests that began and have no outcome.
+        tampered: what is wrong with the report itself.
+        probes: the file that each import name came from: name, device, inode, path.
+        hooks: which files of the tree implement which hooks of the runner.
+        patched: the functions that make tests fail and were replaced.
+        replaced: the functions of the tree in whose place there is something else.
+        rewritten: the tests that passed although they raised, or were never called.
+    """
+
+    __test__ = False  # pytest: a value, not a test class
+
+    sessions: int = 0
+    ended: bool = False
+    statuses: tuple[int, ...] = ()
+    collected: tuple[str, ...] = ()
+    results: tuple[TestResult, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    tampered: str = ""
+    probes: tuple[Probe, ...] = ()
+    hooks: tuple[str, ...] = ()
+    patched: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """Outcome by test id."""
+        return {result.id: result.outcome for result in self.results}
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The ids that failed or could not run, in order."""
+        return tuple(result.id for result in self.results if result.outcome in BAD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run: how it ended, what it wrote, what the test runner reported.
+
+    `complete` is False for a run of chosen tests or of the collection alone. `retried` holds the
+    outcome of failures that were run again. `planted` lists what the run changed in the
+    repository's own git files, `rewrote` the Python files of the tree that it wrote to,
+    `foreign` the imports that were not the tested tree's.
+    """
+
+    tree: str
+    exit_status: int
+    timed_out: bool = False
+    output: str = ""
+    seconds: float = 0.0
+    sandbox: str = "none"
+    limits: str = ""
+    complete: bool = True
+    report: TestReport = field(default_factory=TestReport)
+    retried: tuple[tuple[str, str], ...] = ()
+    planted: tuple[str, ...] = ()
+    rewrote: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def understood(self) -> bool:
+        """Whether a test runner reported to us."""
+        return self.report.sessions > 0
+
+
+def dump(record: RunRecord) -> str:
+    """Return the record as one JSON text."""
+    return json.dumps({"format": _FORMAT} | asdict(record), sort_keys=True)
+
+
+def load(text: str) -> RunRecord | None:
+    """Return the record in a JSON text; None when it is not one, or of another format."""
+    from pydantic import TypeAdapter  # costs 0.1 s, which a run of `true` would feel
+
+    try:
+        data = json.loads(text)
+        if data.pop("format") != _FORMAT:
+            return None
+        return TypeAdapter(RunRecord).validate_python(data)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def read(report: bytes, keys: Iterable[bytes], *, cut: bool = False) -> TestReport:
+    """Return what a signed report of our plugin says.
+
+    Args:
+        report: the bytes that came back.
+        keys: those that were handed out.
+        cut: whether bytes are missing, because the report was longer than was read.
+    """
+    reading = _Reading({key[:4].hex().encode(): key for key in keys})
+    wrong = "it was too long" if cut else ""
+    for line in report.split(b"\n"):
+        if line and not wrong:
+            wrong = reading.take(line)
+    if report and not report.endswith(b"\n"):
+        wrong = wrong or "its last line is torn"
+    return reading.report(wrong)
+
+
+class _Reading:
+    """What has been read of a report so far."""
+
+    def __init__(self, keys: dict[bytes, bytes]) -> None:
+        self.keys = keys
+        self.lines: dict[bytes, int] = {}  # session -> lines so far; a session is named by its key
+        self.statuses: dict[bytes, int] = {}  # those of the sessions that have ended
+        self.collected: dict[str, None] = {}
+        self.started: dict[str, None] = {}
+        self.results: dict[str, TestResult] = {}
+        self.probes: set[Probe] = set()
+        self.states: dict[str, set[str]] = {
+            name: set() for name in ("hooks", "patched", "replaced", "rewritten")
+        }
+
+    def take(self, line: bytes) -> str:
+        """Add one line; return what is wrong with it, or nothing."""
+        head, _, rest = line.partition(b" ")
+        mac, _, body = rest.partition(b" ")
+        key = self.keys.get(head)
+        expected = hashlib.blake2b(body, digest_size=8, key=key or b"").hexdigest()
+        if key is None or expected.encode() != mac:
+            return "a line of it is not the plugin's"
+        try:
+            number, kind, value = json.loads(body)
+            # the number is inside the checksum: a line that is lost, repeated or late shows here
+            if number != self.lines.setdefault(head, 0) or head in self.statuses:
+                return "its lines are out of order"
+            self.lines[head] += 1
+            if kind == "end":
+                self.statuses[head] = int(value["status"])
+            else:
+                self._apply(kind, value)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return "a line of it makes no sense"
+        return ""
+
+    def _apply(self, kind: str, value: object) -> None:
+        match kind, value:
+            case "hello", _:
+                pass
+            case "collected", list(ids):
+                self.collected.update(dict.fromkeys(map(str, ids)))
+            case "start", str(node):
+                self.started[node] = None
+            case "result", [str(node), str(when), str(outcome), float(seconds), str(text), parts]:
+                if outcome == "failed" and when != "call":
+                    outcome = "error"  # pytest's own name for a failure outside the test itself
+                failure = _failure(parts)
+                new = TestResult(
+                    id=node, outcome=outcome, seconds=seconds, message=text, failure=failure
+                )
+                old = self.results.get(node)
+                if old is not None:  # the worst counts, with the time of all phases
+                    worse = min(old, new, key=lambda one: _WORST.index(one.outcome))
+                    new = replace(worse, seconds=old.seconds + seconds)
+                self.results[node] = new
+            case "state", dict(state):
+                for name, names in self.states.items():
+                    names.update(map(str, state[name]))
+                for name, (device, inode, path) in state["probe"].items():
+                    self.probes.add((name, int(device), int(inode), str(path)))
+            case _:
+                raise ValueError(kind)
+
+    def report(self, wrong: str) -> TestReport:
+        """Return it all as a value; `wrong` is what is wrong with the report itself."""
+        states = {name: tuple(sorted(names)) for name, names in self.states.items()}
+        return TestReport(
+            sessions=len(self.lines),
+            ended=bool(self.lines) and self.lines.keys() == self.statuses.keys(),
+            statuses=tuple(self.statuses.values()),
+            collected=tuple(self.collected),
+            results=tuple(self.results.values()),
+            unfinished=tuple(node for node in self.started if node not in self.results),
+            tampered=wrong,
+            probes=tuple(sorted(self.probes)),
+            hooks=states["hooks"],
+            patched=states["patched"],
+            replaced=states["replaced"],
+            rewritten=states["rewritten"],
+        )
+
+
+def _failure(parts: object) -> TestFailure | None:
+    match parts:
+        case [str(path), int(line), str(message), list(entries)]:
+            calls = tuple(TraceEntry(str(p), int(n), str(f)) for p, n, f in entries)
+            return TestFailure(path=path, line=line, message=message, entries=calls)
+    return None
