@@ -23,8 +23,8 @@ class Outcome(StrEnum):
 class ModificationAttempt:
     """One try at a task, as the founding API hands it in and out.
 
-    `id` and `timestamp` (aware, UTC) are set by the journal. `embedding` is a vector of the
-    task, where an embedder is configured.
+    `id` and `timestamp` (aware, UTC) are set by the journal. `embedding` is kept for
+    the caller who gave it; nothing reads it.
     """
 
     task_description: str
@@ -43,7 +43,7 @@ class ModificationAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One immutable line of the journal: what happened to an attempt, and the facts of it.
+    """One immutable line of the journal: what happened to an attempt, and its facts.
 
     `kind` is a stage of the self-edit's lifecycle ("planned", "isolated", ...); `data` holds
     JSON values only; `at` is aware, UTC.
@@ -57,7 +57,7 @@ class Event:
 
 
 def editor_output(events: Iterable[Event]) -> str:
-    """What the editor printed while it made the edit; empty where it printed nothing."""
+    """Return what the editor printed while it made the edit."""
     return "".join(str(event.data.get("output", "")) for event in events if event.kind == "written")
 
 
