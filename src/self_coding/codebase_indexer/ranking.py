@@ -21,34 +21,22 @@ from self_coding.languages import is_source, language_of
 if TYPE_CHECKING:
     from self_coding.codebase_indexer.store import File
 
-WEIGHTS: Mapping[str, float] = {
-    "words": 0.5,
-    "title": 0.5,
-    "code": 0.25,
-    "names": 0.35,
-    "paths": 0.2,
-    "definitions": 0.75,
-    "references": 0.35,
-    "phrases": 0.5,
-    "mentions": 1.5,
-    "history": 1.0,
-    "tests": 0.35,
-    "recency": 0.75,
+# What each signal counts, and what it says in words.
+_SIGNALS = {
+    "words": (0.5, "its words are those of the task"),
+    "title": (0.5, "its words are those of the task's title"),
+    "code": (0.25, "its words are those of the code in the task"),
+    "names": (0.35, "it defines names that occur in the task"),
+    "paths": (0.2, "words of the title occur in its path"),
+    "definitions": (0.75, "it defines what the task names"),
+    "references": (0.35, "it uses what the task names"),
+    "phrases": (0.5, "it contains whole phrases of the task"),
+    "mentions": (1.5, "the task names it, or shows it in a traceback"),
+    "history": (1.0, "past commits like the task changed it"),
+    "tests": (0.35, "tests like the task import it"),
+    "recency": (0.75, "the newest commits changed it"),
 }
-_REASONS = {
-    "words": "its words are those of the task",
-    "title": "its words are those of the task's title",
-    "code": "its words are those of the code in the task",
-    "names": "it defines names that occur in the task",
-    "paths": "words of the title occur in its path",
-    "definitions": "it defines what the task names",
-    "references": "it uses what the task names",
-    "mentions": "the task names it, or shows it in a traceback",
-    "history": "past commits like the task changed it",
-    "tests": "tests like the task import it",
-    "phrases": "it contains whole phrases of the task",
-    "recency": "the newest commits changed it",
-}
+WEIGHTS: Mapping[str, float] = {name: weight for name, (weight, _) in _SIGNALS.items()}
 _AUXILIARY = 0.5  # what a file outside of the product counts
 _LAST = -1e6  # added to a test's score
 _AUXILIARY_PATH = re.compile(
@@ -83,7 +71,7 @@ class Ranked:
         strongest = sorted(
             self.parts.items(), key=lambda part: (part[0] == "recency", -part[1], part[0])
         )
-        return tuple(f"{_REASONS[name]} ({value:.2f})" for name, value in strongest if value > 0)
+        return tuple(f"{_SIGNALS[name][1]} ({value:.2f})" for name, value in strongest if value > 0)
 
 
 def rank(
@@ -217,26 +205,21 @@ def score_mentions(task: Task, matcher: PathMatcher) -> Scores:
         module = matcher.of_module(dotted)
         if module is not None:
             scores[module] += 0.7
-    for id, weight in _score_frames(task, matcher).items():
-        scores[id] += weight
-    return {id: min(weight, 1.5) for id, weight in scores.items()}
-
-
-def _score_frames(task: Task, matcher: PathMatcher) -> Scores:
-    """Score the files of traceback frames, the innermost highest."""
-    scores: Scores = {}
+    # Of a traceback the innermost frame says most; each file counts by its first one only.
+    shown: Scores = {}
     weight = 1.0
     for frame in reversed(task.frames[-_FRAMES:]):
         files, shared = matcher.of_path(frame.path)
         files = [file for file in files if not file.is_test]
         # Sharing no more than its name, a path with folders is that of another project.
         elsewhere = shared < 2 and "/" in frame.path and _any_nested(files)
-        if not 1 <= len(files) <= 2 or elsewhere:
-            continue
-        for file in files:
-            scores.setdefault(file.id, weight)
-        weight *= _FADE
-    return scores
+        if 1 <= len(files) <= 2 and not elsewhere:
+            for file in files:
+                shown.setdefault(file.id, weight)
+            weight *= _FADE
+    for id, weight in shown.items():
+        scores[id] += weight
+    return {id: min(weight, 1.5) for id, weight in scores.items()}
 
 
 def score_definitions(definitions: Iterable[tuple[float, frozenset[int]]]) -> Scores:

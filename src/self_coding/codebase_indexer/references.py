@@ -9,6 +9,7 @@ What was not read is named.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
@@ -108,7 +109,16 @@ class _Search:
         while new:
             for path in new:
                 self._files[path] = self._scan(path, self._words)
-            self._follow_exports()
+            # Files that import the symbol hand it on, whatever they call it: to the fixed point.
+            changed = True
+            while changed:
+                changed = False
+                for path, file in self._files.items():
+                    names = {name for name, _ in self._imported(path, file)}
+                    if not names <= self._exported.get(path, set()):
+                        self._exported.setdefault(path, set()).update(names)
+                        changed = True
+            # A new name may be used in files that were read for the old ones alone.
             words = self._words.union(*self._exported.values())
             added, self._words = words - self._words, words
             new = [path for path, text in self._texts.items() if any(w in text for w in added)]
@@ -116,17 +126,6 @@ class _Search:
 
     def _scan(self, path: str, words: frozenset[str]) -> Occurrences:
         return language_of(path).find_names(self._texts[path], words)
-
-    def _follow_exports(self) -> None:
-        """Note which files hand the symbol on, until there are no more."""
-        changed = True
-        while changed:
-            changed = False
-            for path, file in self._files.items():
-                names = {name for name, _ in self._imported(path, file)} if file.imports else set()
-                if not names <= self._exported.get(path, set()):
-                    self._exported.setdefault(path, set()).update(names)
-                    changed = True
 
     def importers(self) -> set[str]:
         """Return the files that import the symbol from those read so far, by name or star."""
@@ -222,31 +221,26 @@ class _Search:
         # Parsing is dear: ask first whether any import of the file can bind one of them.
         stored = store.imports(self._index.connection, self._index.ids[path])
         text = self._texts[path]
-        wanted = {each for each in prefixes if _may_bind(stored, each) or f"as {each}" in text}
+        wanted = {
+            each
+            for each in prefixes
+            if (each in stored and re.search(rf"[\t,]{re.escape(each)}(?:[\t.,\n]|\Z)", stored))
+            or f"as {each}" in text
+        }
         modules: dict[str, set[str]] = {}
         for _, module, names in self._scan(path, _IMPORT).imports if wanted else ():
             for name, local in names:
-                if (local or name) in wanted:
-                    for target in self._submodules(path, module, name):
-                        modules[local or name] = self._exported.get(target, set())
+                if (local or name) not in wanted:
+                    continue
+                if module is None:
+                    targets = self._resolve(path, name)
+                else:  # what the module itself resolves to binds a name of it, no submodule
+                    dotted = f"{module}{'' if module[-1:] == '.' else '.'}{name}"
+                    parents = self._resolve(path, module)
+                    targets = [each for each in self._resolve(path, dotted) if each not in parents]
+                for target in targets:
+                    modules[local or name] = self._exported.get(target, set())
         return modules
-
-    def _submodules(self, path: str, module: str | None, name: str) -> Iterator[str]:
-        """Return the modules that `import name` or `from module import name` binds."""
-        if module is None:
-            yield from self._resolve(path, name)
-            return
-        inner = f"{module}{'' if module[-1:] == '.' else '.'}{name}"
-        for target in self._resolve(path, inner):
-            if target not in self._resolve(path, module):
-                yield target
-
-
-def _may_bind(stored: str, name: str) -> bool:
-    """Return whether packed imports hold this name, or the beginning of a module's."""
-    if name not in stored:
-        return False
-    return any(f"{a}{name}{b}" in f"{stored}\n" for a in "\t," for b in "\t.,\n")
 
 
 def _nearest_first(paths: Iterable[str], homes: Iterable[str]) -> list[str]:

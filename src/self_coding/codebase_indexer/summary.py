@@ -260,7 +260,8 @@ def _contents(
         elif not head.parent:
             functions.append(head.name)
     if not functions and not methods:
-        yield _Line(_LEFTOVER + number, (*place, 1, 0), name)
+        if module.lines:
+            yield _Line(_LEFTOVER + number, (*place, 1, 0), name)
         return
     if purpose:
         soon = number if number <= _PURPOSES else _LEFTOVER + number

@@ -119,7 +119,14 @@ def parse_task(text: str) -> Task:
     dump = _VERSIONS.search(rest)
     if dump and len(_VERSION_LINE.findall(rest, dump.start())) >= 5:
         rest = rest[: rest.rfind("\n", 0, dump.start()) + 1]
-    prose, code = _split_code(_VERSION_LINE.sub(" ", rest))
+    rest = _VERSION_LINE.sub(" ", rest)
+    # Code is what a fence holds, and lines with a prompt or an indent that are no list.
+    blocks = [match[2] for match in _FENCE.finditer(rest)]
+    lines: list[str] = []
+    for line in _FENCE.sub("\n", rest).split("\n"):
+        is_code = line.startswith(_CODE_LINE) and not line.lstrip().startswith(("-", "*"))
+        (blocks if is_code else lines).append(line)
+    prose, code = "\n".join(lines), "\n".join(blocks)
     title, prose = _URL.sub(" ", title), _URL.sub(" ", prose)
     spoken = f"{title}\n{prose}"
     compounds = [*_HYPHENED.findall(spoken), *_TICKED.findall(spoken), *_DOTTED.findall(spoken)]
@@ -135,16 +142,6 @@ def parse_task(text: str) -> Task:
         frames=tuple(Frame(path=path.replace("\\", "/"), function=name) for path, name in frames),
         phrases=tuple(dict.fromkeys(run for run in runs if 2 <= len(run) <= 4)),
     )
-
-
-def _split_code(text: str) -> tuple[str, str]:
-    """Separate prose from pasted code: fenced blocks, and lines with a prompt or an indent."""
-    code = [match.group(2) for match in _FENCE.finditer(text)]
-    prose: list[str] = []
-    for line in _FENCE.sub("\n", text).split("\n"):
-        is_code = line.startswith(_CODE_LINE) and not line.lstrip().startswith(("-", "*"))
-        (code if is_code else prose).append(line)
-    return "\n".join(prose), "\n".join(code)
 
 
 def _identifiers(title: str, prose: str, code: str) -> dict[str, float]:

@@ -123,7 +123,13 @@ def _collect(
                 into.names.append((node.id, node.lineno + shift))
         elif isinstance(node, ast.Attribute):
             if node.attr in words:
-                into.attributes.append((_dotted(node.value), node.attr, node.lineno + shift))
+                parts: list[str] = []
+                value = node.value
+                while isinstance(value, ast.Attribute):
+                    parts.append(value.attr)
+                    value = value.value
+                dotted = isinstance(value, ast.Name) and ".".join([value.id, *reversed(parts)])
+                into.attributes.append((dotted or "", node.attr, node.lineno + shift))
             todo.append(node.value)
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str) and node.value in words:
@@ -155,15 +161,6 @@ def _children(node: ast.AST, shift: int, lines: list[int]) -> list[ast.AST]:
                 if isinstance(each, ast.AST):
                     children.append(each)
     return children
-
-
-def _dotted(node: ast.expr) -> str:
-    """Return `a.b.c` of a chain of names, "" for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
 def class_body_uses(text: str, name: str, heads: Iterable[int], lines: list[int]) -> list[int]:
