@@ -20,6 +20,7 @@ _CUT = re.compile(
     r"\n(?:(?=[A-Za-z_@])(?!(?:el(?:se|if)|except|finally)\b)(@)?"
     r"|[ \t\f]++(?=[acdfi@])(?:def[ \t]|class[ \t]|async[ \t]+def[ \t]|from[ \t]|import[ \t]|(@)))"
 )
+_HEAD_LINES = 12  # looked at after a word for the end of the head it is in
 _STAR = r"import[ \t]*\*"
 
 
@@ -31,11 +32,11 @@ def _pattern(words: frozenset[str]) -> re.Pattern[str]:
 
 
 def find_names(text: str, words: frozenset[str]) -> Occurrences:
-    """Return where a file uses some words.
+    """Return where a file uses some words, by the grammar of the running interpreter.
 
-    Parsing whole files costs three times as much as all else that a question about a common word
-    does. So only those functions are parsed in which one occurs, and all of the file if one of
-    them is none by itself. The grammar is that of the running interpreter.
+    Parsing whole files costs several times as much as all else that a question about a common
+    word does. So only those parts are parsed in which one occurs; if one of them is no statement
+    by itself, all of the file is.
     """
     occurrences = Occurrences([], [], [], [], [])
     if "\r" in text:
@@ -48,35 +49,44 @@ def find_names(text: str, words: frozenset[str]) -> Occurrences:
         hits.append((line, match[0]))
     if not hits:
         return occurrences
-    starts = _chunk_starts(text)
     lines = text.split("\n")
+    starts = [*_part_starts(text), len(lines) + 1]
     numbers = [line for line, _ in hits]
+    is_refused = False
     with warnings.catch_warnings():  # about invalid escapes and the like
         warnings.simplefilter("ignore")
         done = 0
-        is_whole_refused = False
         while done < len(hits):
-            at = bisect_right(starts, numbers[done])
-            start, stop = starts[at - 1], starts[at] if at < len(starts) else len(lines) + 1
+            part = bisect_right(starts, numbers[done])
+            start, stop = starts[part - 1], starts[part]
             further = bisect_left(numbers, stop, done)
-            chunk = "\n".join(lines[start - 1 : stop - 1])
-            tree = (_parse_short if len(chunk) < 200 else _parse_chunk)(chunk)
+            # Mostly the words are in a head, and its body need not be read: look for the colon.
+            last = numbers[further - 1]
+            for end in range(last, min(last + _HEAD_LINES, stop)):
+                if lines[end - 1].endswith(":"):
+                    tree = _parse_short("\n".join(lines[start - 1 : end]))
+                    break
+            else:
+                tree = None
+            if tree is None:
+                text_of_part = "\n".join(lines[start - 1 : stop - 1])
+                tree = (_parse_short if len(text_of_part) < 200 else _parse_part)(text_of_part)
             if tree is not None:
-                shift = start - 1 - (chunk[:1] in (" ", "\t"))
+                shift = start - 1 - (lines[start - 1][:1] in (" ", "\t"))
                 _collect(tree, shift, numbers[done:further], words, occurrences)
-            elif not is_whole_refused and (tree := _parse(text)) is not None:
+            elif not is_refused and (tree := _parse(text)) is not None:
                 occurrences = Occurrences([], [], [], [], [])
                 _collect(tree, 0, numbers, words, occurrences)
-                return occurrences
+                break
             else:
-                is_whole_refused = True
+                is_refused = True
                 occurrences.unparsed.extend((word, line) for line, word in hits[done:further])
             done = further
-        return occurrences
+    return occurrences
 
 
-def _chunk_starts(text: str) -> list[int]:
-    """Return the lines at which a text may be cut: heads of classes and functions, decorated."""
+def _part_starts(text: str) -> list[int]:
+    """Return the lines at which a text may be cut; decorators stay with what they decorate."""
     code = without_strings("\n" + text)[0]
     starts = [1]
     line = end = 0
@@ -90,17 +100,18 @@ def _chunk_starts(text: str) -> list[int]:
     return starts
 
 
-@lru_cache(maxsize=4_096)  # many files of a project have the same import statements
-def _parse_short(chunk: str) -> ast.Module | None:
-    return _parse_chunk(chunk)
+@lru_cache(maxsize=4_096)  # files of a project have many an import and a head in common
+def _parse_short(part: str) -> ast.Module | None:
+    return _parse_part(part)
 
 
-def _parse_chunk(chunk: str) -> ast.Module | None:
-    """Parse a part of a file, in a block of its own if it is indented."""
-    indent = chunk[: len(chunk) - len(chunk.lstrip(" \t\f"))]
-    if indent:
-        chunk = f"if 1:\n{chunk}"
-    return _parse(chunk) or _parse(f"{chunk}\n{indent} pass")  # a head without its body
+def _parse_part(part: str) -> ast.Module | None:
+    """Parse a part of a file: in a block of its own if indented, with a body if it lacks one."""
+    part = part.rstrip()
+    if part.endswith(":"):
+        last = part[part.rfind("\n") + 1 :]
+        part += f"\n{last[: len(last) - len(last.lstrip())]} pass"
+    return _parse(f"if 1:\n{part}" if part[:1] in (" ", "\t") else part)
 
 
 def _parse(text: str) -> ast.Module | None:
