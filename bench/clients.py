@@ -44,7 +44,7 @@ from mcp import StdioServerParameters
 from mcp.client import Client
 from mcp_types import ElicitRequestParams, ElicitResult
 
-from self_coding.config import open_layer
+from self_coding.app import open_app
 from self_coding.git_safety.receipts import read_receipts
 from self_coding.self_edit.editors import PatchEditor
 from self_coding.testing import git, sample_repo, write_files
@@ -259,14 +259,14 @@ class Worker:
         calls: list[tuple[str, Answer]] = [
             ("context", {"task": f"let {self.own} do more"}),
             ("impact", {"paths": [source(SHARED)]}),
-            ("find_similar", {"task": "Give shared the function"}),
+            ("similar_attempts", {"task": "Give shared the function"}),
             ("relevant_files", {"task": f"a function of {self.own}"}),
-            ("summary", {"max_tokens": 1000}),
+            ("code_summary", {"max_tokens": 1000}),
             ("attempts", {"limit": 20}),
-            ("stats", {}),
+            ("success_rates", {}),
         ]
         if self.told.stages:
-            calls.append(("show", {"attempt": max(self.told.stages)}))
+            calls.append(("show_attempt", {"attempt": max(self.told.stages)}))
         tool, arguments = self.dice.choice(calls)
         await self.call(client, tool, **arguments)
 
@@ -439,7 +439,7 @@ def judge_main(repo: Path, commits: list[str], sample: int, dice: random.Random)
     newest, *older = dict.fromkeys(stood)
     chosen = [newest, *dice.sample(older, min(sample, len(older)))]
     wrong = [f"red: the suite of {commit}" for commit in chosen if not suite(repo, commit)]
-    layer = open_layer(repo, environ={})
+    layer = open_app(repo, environ={})
     wrong += [f"red: {finding}" for finding in asyncio.run(layer.git.verify())]
     sealed = {receipt.landed for receipt in read_receipts(repo / ".git" / "self_coding")}
     first = stood[-1]
@@ -451,11 +451,11 @@ def judge_main(repo: Path, commits: list[str], sample: int, dice: random.Random)
 
 def judge_rows(repo: Path, told: list[Told]) -> list[str]:
     """The journal against what the clients were told; what is open, held or stuck."""
-    layer = open_layer(repo, environ={})
+    layer = open_app(repo, environ={})
     wrong = []
 
     async def look() -> None:
-        rows = {one.id: one for one in await layer.journal.recent(100_000)}
+        rows = {one.id: one for one in await layer.journal.attempts(100_000)}
         seen = {number for one in told for number in one.stages}
         spare = len(rows) - len(seen)
         if seen - rows.keys() or not 0 <= spare <= sum(one.cancelled for one in told):

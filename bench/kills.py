@@ -34,7 +34,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from self_coding.config import Layer, open_layer
+from self_coding.app import App, open_app
 from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.editors import CommandEditor
 from self_coding.self_edit.ports import Services
@@ -83,8 +83,8 @@ class Deadly:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def open_deadly(repo: Path) -> tuple[Layer, SelfEdit]:
-    layer = open_layer(repo, environ={}, test_command=GATE, gate={"baseline": False})
+def open_deadly(repo: Path) -> tuple[App, SelfEdit]:
+    layer = open_app(repo, environ={}, test_command=GATE, gate={"baseline": False})
     services = layer.edit.services
     deadly = Services(
         Deadly(services.repository, WATCHED["repository"]),
@@ -112,7 +112,11 @@ async def work(repo: Path, scenario: str, mode: str) -> None:
     layer, edit = open_deadly(repo)
     if mode == "resume":
         await layer.git.recover()
-        if await edit.resume() or await layer.journal.recent() or await layer.journal.unfinished():
+        if (
+            await edit.resume()
+            or await layer.journal.attempts()
+            or await layer.journal.unfinished()
+        ):
             return
     tries = 3 if scenario == "retry" else 1
     best_of = 2 if scenario == "best of two" else 1
@@ -195,7 +199,7 @@ def judge(repo: Path, scenario: str, before: dict[str, str], base: str) -> list[
     wanted = 0 if scenario == "red" else 1
     if len(merges) > 1:
         wrong.append("twice")
-    layer = open_layer(repo, environ={}, test_command=GATE, gate={"baseline": False})
+    layer = open_app(repo, environ={}, test_command=GATE, gate={"baseline": False})
     stages = asyncio.run(_stages(layer))
     if len(merges) != stages["landed"] or (merges and not _whole(repo)):
         wrong.append("half-landed")
@@ -205,8 +209,8 @@ def judge(repo: Path, scenario: str, before: dict[str, str], base: str) -> list[
     return wrong
 
 
-async def _stages(layer: Layer) -> Counter[str]:
-    attempts = await layer.journal.recent(100)
+async def _stages(layer: App) -> Counter[str]:
+    attempts = await layer.journal.attempts(100)
     return Counter([await layer.journal.stage(one.id or 0) for one in attempts])
 
 
@@ -215,7 +219,7 @@ def _whole(repo: Path) -> bool:
     return more == "X = 1" and git(repo, "show", "main:src/calc/report.py").endswith("Y = 2")
 
 
-async def _goes_on(layer: Layer) -> bool:
+async def _goes_on(layer: App) -> bool:
     """Whether a further self-edit lands as if nothing had been."""
     edit = CommandEditor("printf 'Z = 3\\n' > src/calc/later.py", shell=True)
     result = await layer.edit.self_edit("Add Z", editor=edit)

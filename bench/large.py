@@ -83,7 +83,7 @@ def main() -> None:
         print(f"{len(files)} Python files, {chosen.commits} commits more", flush=True)
         questions = {
             "refresh": "refresh()",
-            "relevant": f"relevant({_TASK!r})",
+            "relevant": f"relevant_files({_TASK!r})",
             "summary": "get_summary()",
             "summary of a task": f"get_summary(task={_TASK!r})",
             "impact": f"impact([{one!r}])",
@@ -91,7 +91,7 @@ def main() -> None:
             "module info": f"get_module_info({one!r})",
             "test coverage": f"has_test_coverage({one!r})",
             "blind spots": "blind_spots()",
-            **{f"users of {name}": f"users_of({name!r})" for name in chosen.symbols},
+            **{f"users of {name}": f"symbol_users({name!r})" for name in chosen.symbols},
         }
 
         def ask(label: str, call: str) -> None:

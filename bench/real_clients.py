@@ -13,7 +13,7 @@ other model than the script; telemetry and updates are switched off. What is tri
     refused       the same with a planted bug: main stays, and the client is told the failing test
     asked         undo, which a headless client cannot put to its person: declined, nothing undone
     long          a submit_edit of --long seconds: clients have limits of their own
-    editor        `self-coding try TASK --editor NAME`: the preset's command line
+    editor        `self-coding self-edit TASK --editor NAME`: the preset's command line
     hooks         (Claude Code) warning before an edit, snapshot after it, settings as before
 
 Prints a table; exit status 1 when anything was not as it should be.
@@ -261,7 +261,7 @@ def _refused(client: Client, installed: Path, folder: Path, _: float) -> str:
 def _asked(client: Client, installed: Path, folder: Path, _: float) -> str:
     with trial(client, installed, lambda _: Call("undo", {}), folder=folder) as made:
         install(made)
-        made.ours("try", "Add triple", "--with", f"sh -c 'echo X = 1 > {EXTRA}'")
+        made.ours("self-edit", "Add triple", "--with", f"sh -c 'echo X = 1 > {EXTRA}'")
         made.talk()
         kept = made.subjects()[1:2] == ["Add triple"]
         told = re.search("declined|requires approval|denied|permission", _last(made))
@@ -286,7 +286,7 @@ def _editor(client: Client, installed: Path, folder: Path, _: float) -> str:
         words = ["--with", f"{PRESETS['gemini']} --model scripted"]
     edited = client.edit(Path(EXTRA), "", TRIPLE)
     with trial(client, installed, lambda _: edited, folder=folder) as made:
-        done = made.ours("try", "Add triple", *words)
+        done = made.ours("self-edit", "Add triple", *words)
         good = done.returncode == 0 and _landed(made) == [EXTRA]
         return "" if good and _is_clean(made) else done.stdout + done.stderr + _last(made)
 
@@ -306,7 +306,7 @@ def _hooks(client: Client, installed: Path, folder: Path, _: float) -> str:
         (made.top / ".git/info/exclude").open("a").write(".claude/\n")
         before = mine.read_text()
         line = f"sed -i 's/{words['old_string']}/{words['new_string']}/' {CORE}"
-        made.ours("try", "Make add shorter", "--with", line)
+        made.ours("self-edit", "Make add shorter", "--with", line)
         made.ours("install-hooks", "--for", "claude")
         made.talk()
         asked = json.dumps([body for _, body in made.script.asked])

@@ -4,9 +4,9 @@
     python bench/replays.py HISTORIES [--per-repo 5] [--repos h11,tomlkit] [--work DIR] [--json OUT]
 
 HISTORIES is a folder of git bundles. Each commit (its parent as the base, its own test suite as
-the gate) is given to `self-coding try --patch` on a fresh clone; then the same commit with one
-mutated line, of which the plain suite is known to go red; then `self-coding similar` is asked
-whether it warns. Prints one row a commit and the totals. The interpreter that runs this needs
+the gate) is given to `self-coding self-edit --patch` on a fresh clone; then the same commit with
+one mutated line, of which the plain suite is known to go red; then `self-coding similar-attempts`
+is asked whether it warns. Prints one row a commit and the totals. The interpreter that runs this needs
 `self_coding` and what the four test suites import:
 
     pip install pretend freezegun time-machine twisted simplejson structlog
@@ -136,8 +136,8 @@ def plant(tree: Path, repo: Path, commit: str, command: str) -> tuple[str, str]:
 
 
 def attempt(clone: Path, subject: str, patch: str, command: str) -> dict[str, object]:
-    """One `self-coding try` on the command line."""
-    argv = [sys.executable, "-m", "self_coding", "--repo", str(clone), "--json", "-q", "try"]
+    """One `self-coding self-edit` on the command line."""
+    argv = [sys.executable, "-m", "self_coding", "--repo", str(clone), "--json", "-q", "self-edit"]
     argv += [subject, "--patch", "-", "--test-command", command]
     done = subprocess.run(argv, capture_output=True, text=True, input=patch, timeout=900)
     try:
@@ -187,7 +187,16 @@ def replay(bundle: Path, commit: str, work: Path, command: str) -> Row | None:
 
 def attempt_warns(clone: Path, subject: str) -> bool:
     """Whether `similar` brings up the refused attempt as a dead end or first hit."""
-    argv = [sys.executable, "-m", "self_coding", "--repo", str(clone), "--json", "similar", subject]
+    argv = [
+        sys.executable,
+        "-m",
+        "self_coding",
+        "--repo",
+        str(clone),
+        "--json",
+        "similar-attempts",
+        subject,
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     told = json.loads(done.stdout or "{}")
     return bool(told.get("dead_end")) and bool(told.get("similar"))

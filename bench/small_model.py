@@ -21,7 +21,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from self_coding.config import model_editor, open_layer
+from self_coding.app import model_editor, open_app
 from self_coding.reflection import ReflectionService
 from self_coding.testing import git, sample_repo
 from self_coding.values.attempts import ModificationAttempt, Outcome
@@ -97,7 +97,7 @@ async def attempt(task: str, check: str, url: str, tries: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         repo = sample_repo(Path(folder) / "repo")
         model = {"name": "openai:small", "base_url": url, "timeout": 400.0, "max_tokens": 600}
-        layer = open_layer(repo, environ={}, model=model, context_tokens=800, edit_seconds=900.0)
+        layer = open_app(repo, environ={}, model=model, context_tokens=800, edit_seconds=900.0)
         layer.reflection.llm_adapter = None
         started = time.monotonic()
         result = await layer.edit.self_edit(task, editor=model_editor(layer.settings), tries=tries)

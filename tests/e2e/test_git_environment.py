@@ -14,8 +14,8 @@ from mcp.client import Client
 
 from self_coding import CodebaseIndexer, GitSafety, ModificationJournal
 from self_coding.adapters import git as adapter
+from self_coding.app import open_app
 from self_coding.cli.setup import detect
-from self_coding.config import open_layer
 from self_coding.hooks.events import before_push
 from self_coding.hooks.install import install, is_guarded
 from self_coding.self_edit.editors.command import CommandEditor
@@ -104,7 +104,7 @@ async def test_the_index_and_the_journal_are_of_this_repository(asked: Path) -> 
 
 async def test_a_self_edit_lands_here(asked: Path) -> None:
     """The whole loop: an edit is made, tested and landed in this repository."""
-    layer = open_layer(asked)
+    layer = open_app(asked)
     result = await layer.edit.self_edit("Add triple", editor=ScriptedEditor(EDIT))
     await layer.journal.close()
     assert result.success, result.message
@@ -113,7 +113,7 @@ async def test_a_self_edit_lands_here(asked: Path) -> None:
 
 async def test_an_editor_command_sees_its_worktree(asked: Path) -> None:
     """What an editor's own git answers is of the attempt's worktree."""
-    layer = open_layer(asked)
+    layer = open_app(asked)
     command = f"sh -c 'echo TOP = \\\"$(git rev-parse --show-toplevel)\\\" > {ADDED}'"
     result = await layer.edit.self_edit("Note the top", editor=CommandEditor(command))
     await layer.journal.close()
@@ -123,7 +123,7 @@ async def test_an_editor_command_sees_its_worktree(asked: Path) -> None:
 
 async def test_a_push_is_judged_by_this_repository(asked: Path) -> None:
     """The push guard asks for receipts of this repository's commits."""
-    layer = open_layer(asked)
+    layer = open_app(asked)
     tip = git(asked, "rev-parse", "main")
     verdict = await before_push(layer, f"refs/heads/main {tip} refs/heads/main {'0' * 40}\n")
     await layer.journal.close()
@@ -171,9 +171,9 @@ def test_from_inside_a_commit_hook(asked: Path, tmp_path: Path) -> None:
     hook = outer / ".git" / "hooks" / "pre-commit"
     script = (
         "import asyncio\n"
-        "from self_coding.config import open_layer\n"
+        "from self_coding.app import open_app\n"
         "from self_coding.testing import ScriptedEditor\n"
-        f"layer = open_layer({str(asked)!r})\n"
+        f"layer = open_app({str(asked)!r})\n"
         f"done = asyncio.run(layer.edit.self_edit('Add', editor=ScriptedEditor({EDIT!r})))\n"
         "assert done.success, done.message\n"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.config import Layer, open_layer
+from self_coding.app import App, open_app
 from self_coding.errors import (
     EditError,
     GitNotRepositoryError,
@@ -34,8 +34,8 @@ def repo(tmp_path: Path) -> Path:
     return sample_repo(tmp_path / "repo")
 
 
-def layer(repo: Path, **settings: object) -> Layer:
-    return open_layer(repo, environ={}, test_command=TESTS, **settings)
+def layer(repo: Path, **settings: object) -> App:
+    return open_app(repo, environ={}, test_command=TESTS, **settings)
 
 
 def replaced(repo: Path, old: str, new: str, file: str = CORE) -> dict[str, str]:
@@ -435,7 +435,7 @@ async def test_a_worktree_that_is_made_in_vain_is_given_back(
 async def test_no_repository_and_no_branch(tmp_path: Path, repo: Path) -> None:
     """Outside a repository, and without the main branch, the refusal is typed and hints."""
     with pytest.raises(GitNotRepositoryError):
-        open_layer(tmp_path, environ={})
+        open_app(tmp_path, environ={})
     room = layer(repo, main_branch="trunk")
     with pytest.raises(SelfCodingError) as caught:
         await room.edit.self_edit("Add", editor=ScriptedEditor({"a.py": "A = 1\n"}))
@@ -447,7 +447,7 @@ async def test_an_unknown_command_begins_nothing(repo: Path) -> None:
     """A command that is not installed is refused before an attempt begins."""
     with pytest.raises(EditError, match="no command"):
         CommandEditor("no-such-agent {task}")
-    assert await layer(repo).journal.recent() == []
+    assert await layer(repo).journal.attempts() == []
 
 
 async def test_the_founding_tool_edits_with_a_model(repo: Path) -> None:

@@ -123,7 +123,7 @@ async def test_one_bad_row_never_breaks_a_query(tmp_path, journal):
     assert "damaged" in (await journal.get_by_id(7)).diff
     assert "missing" in (await journal.get_by_id(8)).diff
     assert len(await journal.find_similar("Change parser number", limit=100)) >= 57
-    assert len(await journal.recent(100)) == 60
+    assert len(await journal.attempts(100)) == 60
     await journal.get_recent_failures(100)
     assert (await journal.get_by_id(11)).diff == "+line 10\n" * 300
 

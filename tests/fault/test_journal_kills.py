@@ -55,7 +55,7 @@ async def killed_once(path, lines, pause):
         await journal.mark_crashed(number, "its process was killed")
     assert await journal.unfinished() == []
     rate = await journal.get_success_rate()
-    assert rate["total"] == len(await journal.recent(100_000))
+    assert rate["total"] == len(await journal.attempts(100_000))
     await journal.close()
 
 

@@ -71,7 +71,7 @@ async def test_old_versions_do_not_weigh(
     await indexer.index_changed()
     now = CodebaseIndexer(root, tmp_path / "now.db")
     for task in ("merging of cookies", "`Session` closes the pool", "test cookies"):
-        assert await indexer.relevant(task) == await now.relevant(task)
+        assert await indexer.relevant_files(task) == await now.relevant_files(task)
 
 
 async def test_explained(indexer: CodebaseIndexer) -> None:
@@ -130,7 +130,7 @@ async def test_past_commits_speak_for_files(indexer: CodebaseIndexer, root: Path
     _git(root, "commit", "-q", "-am", "support gzip")
     assert before != ["pkg/chunks.py"]
     assert (await indexer.get_relevant_files(task))[0] == "pkg/chunks.py"
-    reasons = (await indexer.relevant(task, limit=1))[0].reasons
+    reasons = (await indexer.relevant_files(task, limit=1))[0].reasons
     assert any("past commits" in reason for reason in reasons)
 
 
@@ -140,7 +140,7 @@ async def test_votes_follow_a_rename(indexer: CodebaseIndexer, root: Path) -> No
     _git(root, "commit", "-q", "-am", "support gzip")
     _git(root, "mv", "pkg/chunks.py", "pkg/pieces.py")
     _git(root, "commit", "-q", "-m", "tidy")
-    (best,) = await indexer.relevant("support gzip: source", limit=1)
+    (best,) = await indexer.relevant_files("support gzip: source", limit=1)
     assert best.path == "pkg/pieces.py"
     assert any("past commits" in reason for reason in best.reasons)
 
@@ -154,7 +154,7 @@ async def test_of_two_alike_the_one_changed_lately(indexer: CodebaseIndexer, roo
     assert (await indexer.get_relevant_files("ripen fruit"))[0] == "pkg/peach.py"
     (root / "pkg/apple.py").write_text("def ripen(fruit):\n    return [fruit]\n")
     _git(root, "commit", "-q", "-am", "tidy")
-    (best,) = await indexer.relevant("ripen fruit", limit=1)
+    (best,) = await indexer.relevant_files("ripen fruit", limit=1)
     assert best.path == "pkg/apple.py"
     assert best.reasons[-1].startswith("the newest commits changed it")
 
@@ -165,7 +165,7 @@ async def test_what_changed_lately_follows_a_rename(indexer: CodebaseIndexer, ro
     _git(root, "commit", "-q", "-am", "tidy")
     _git(root, "mv", "pkg/chunks.py", "pkg/pieces.py")
     _git(root, "commit", "-q", "-m", "move")
-    (best,) = await indexer.relevant("source", limit=1)
+    (best,) = await indexer.relevant_files("source", limit=1)
     assert best.path == "pkg/pieces.py"
     assert best.reasons[-1].startswith("the newest commits changed it")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.config import open_layer
+from self_coding.app import open_app
 from self_coding.testing import sample_repo, write_files
 
 CAMPAIGN = Path(__file__).parents[2] / "bench" / "kills.py"
@@ -26,7 +26,7 @@ def test_killed_and_resumed_nothing_is_lost() -> None:
 async def test_a_half_made_worktree_is_made_anew(tmp_path: Path) -> None:
     """A worktree that a crash left half-made does not stand in the way of the next attempt."""
     repo = sample_repo(tmp_path / "repo")
-    safety = open_layer(repo, environ={}, test_command="true").git
+    safety = open_app(repo, environ={}, test_command="true").git
     await safety.release(await safety.isolate("one"))
     (made,) = (repo / ".git" / "worktrees").iterdir()
     for name in ("commondir", "gitdir", "locked", "index"):

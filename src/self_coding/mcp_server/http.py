@@ -53,7 +53,7 @@ def _bound(port: int) -> socket.socket:
     except OSError as error:
         taken.close()
         raise ConfigError(
-            f"port {port} of {HOST} cannot be had: {error.strerror}", hint="choose another --port"
+            f"cannot bind port {port} on {HOST}: {error.strerror}", hint="choose another --port"
         ) from error
     return taken
 

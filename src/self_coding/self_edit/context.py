@@ -37,7 +37,7 @@ async def gather(
 ) -> Context:
     """Return all that is known about a task before it is edited, within `max_tokens`."""
     index, journal = services.index, services.journal
-    files = await index.relevant(task, limit=_FILES)
+    files = await index.relevant_files(task, limit=_FILES)
     paths = [file.path for file in files]
     changed = paths[:_CHANGED]
     impact = await index.impact(paths=changed) if changed else Impact(paths=())
@@ -53,7 +53,7 @@ async def gather(
         dependents=impact.dependents,
         tests=impact.tests,
         blind_spots=impact.blind_spots,
-        similar=tuple(await journal.similar(task, limit=_SIMILAR)),
+        similar=tuple(await journal.similar_attempts(task, limit=_SIMILAR)),
         lessons=tuple(lessons[:_LESSONS]),
         warning=await journal.dead_end(task, at="plan"),
         feedback=tuple(feedback),
@@ -160,7 +160,7 @@ async def _reflect(services: Services, attempt: History, diff: str) -> Reflected
         base = attempt.edited.base
         digests = await _digests(services, base, lesson.files) if base else {}
         lesson = await journal.learn(replace(lesson, anchors=tuple(digests.items())))
-    similar = await journal.similar(attempt.task, limit=_SIMILAR)
+    similar = await journal.similar_attempts(attempt.task, limit=_SIMILAR)
     past = [one.attempt for one in similar if one.attempt.id != attempt.id]
     words = await reflection.reflect_with_context(described, past)
     for lesson_shown in attempt.lessons:

@@ -198,7 +198,7 @@ class MemoryRepository:
 class MemoryIndex:
     """Knows one file, which two tests reach."""
 
-    async def relevant(self, task: str, limit: int = 5) -> list[RelevantFile]:
+    async def relevant_files(self, task: str, limit: int = 5) -> list[RelevantFile]:
         """Return always the same file."""
         return [RelevantFile(path="a.py", score=1.0, reasons=("word",))]
 
@@ -258,7 +258,7 @@ class MemoryJournal:
         """The attempts without a last event."""
         return [attempt for attempt in self.disk.events if attempt not in self.disk.ended]
 
-    async def similar(self, task: str, **more: object) -> list[SimilarAttempt]:
+    async def similar_attempts(self, task: str, **more: object) -> list[SimilarAttempt]:
         """Return nothing alike."""
         return []
 

@@ -29,14 +29,14 @@ async def test_users_of(write, indexer) -> None:
             "c.py": "def one(): pass\none()\nx.one\n",
         }
     )
-    found = await indexer.users_of("one", "pkg/a.py")
+    found = await indexer.symbol_users("one", "pkg/a.py")
     assert found.definitions == ("pkg/a.py:1",)
     assert {(use.path, use.line) for use in found.uses} == {
         ("pkg/__init__.py", 1),
         ("pkg/a.py", 3),
     } | {("b.py", 3)}
     assert {(use.path, use.line) for use in found.unknown} == {("c.py", 3)}
-    method = await indexer.users_of("K.m")
+    method = await indexer.symbol_users("K.m")
     assert {(use.path, use.line) for use in method.uses} == {("b.py", 4)}
     assert ("b.py", 5) in {(use.path, use.line) for use in method.unknown}
 
@@ -50,7 +50,7 @@ async def test_users_through_stars(write, indexer) -> None:
             "b.py": "from pkg import one\none()\n",
         }
     )
-    found = await indexer.users_of("one")
+    found = await indexer.symbol_users("one")
     assert [(use.path, use.line) for use in found.uses] == [
         ("b.py", 1),
         ("b.py", 2),
@@ -77,7 +77,7 @@ async def test_a_methods_bare_name_is_used_in_its_class_alone(write, indexer) ->
             "b.py": "from a import size\nsize\n",
         }
     )
-    found = await indexer.users_of("size")
+    found = await indexer.symbol_users("size")
     assert [(use.path, use.line, use.how) for use in found.uses] == [
         ("a.py", 5, "name"),
         ("a.py", 7, "name"),
@@ -93,7 +93,7 @@ async def test_a_function_within_a_function_is_used_in_its_file(write, indexer) 
             "b.py": "from a import inner\ninner()\n",
         }
     )
-    found = await indexer.users_of("inner")
+    found = await indexer.symbol_users("inner")
     assert [(use.path, use.line) for use in found.uses] == [("a.py", 3)]
     assert found.unknown == ()
 
@@ -111,7 +111,7 @@ async def test_a_name_that_stands_everywhere(tree: Path, write, indexer) -> None
             **{f"far{number}.py": "x.one\n" for number in range(4)},
         }
     )
-    everything = await indexer.users_of("one")
+    everything = await indexer.symbol_users("one")
     assert everything.unread == ()
     with Database(
         tree.parent / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
@@ -133,7 +133,7 @@ async def test_a_name_that_thousands_import(tree: Path, write, indexer) -> None:
             **{f"far{number}.py": "from pkg.a import one\none()\n" for number in range(4)},
         }
     )
-    everything = await indexer.users_of("one")
+    everything = await indexer.symbol_users("one")
     with Database(
         tree.parent / "index.db", application=store.APPLICATION, migrations=store.MIGRATIONS
     ).read() as connection:
@@ -148,4 +148,4 @@ async def test_users_of_nothing(write, indexer) -> None:
     """A name that nothing defines is an error with a hint."""
     write(**{"a.py": "def one(): pass\n"})
     with pytest.raises(IndexerError, match="no class or function"):
-        await indexer.users_of("nothing")
+        await indexer.symbol_users("nothing")

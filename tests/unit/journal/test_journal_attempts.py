@@ -33,7 +33,7 @@ async def test_an_attempt_exists_before_its_first_effect(journal):
     assert (await journal.get_by_id(number)).task_description == "Do it"
     assert (await journal.get_success_rate())["total"] == 0
     assert await journal.find_similar("Do it") == []
-    assert await journal.recent() == []
+    assert await journal.attempts() == []
 
 
 async def test_events_are_kept_in_order_and_never_changed(journal):
@@ -70,9 +70,9 @@ async def test_finishing_makes_an_attempt_findable(journal):
     assert found.failure_analysis == "because"
     assert await journal.stage(number) == "refused"
     assert await journal.unfinished() == []
-    assert (await journal.rates("model"))["m1"].total == 1
-    assert (await journal.rates("editor"))["ed"].total == 1
-    assert (await journal.rates("area"))["p"].total == 1
+    assert (await journal.success_rates("model"))["m1"].total == 1
+    assert (await journal.success_rates("editor"))["ed"].total == 1
+    assert (await journal.success_rates("area"))["p"].total == 1
 
 
 async def test_ending_twice_alike_changes_nothing(journal):
@@ -159,7 +159,7 @@ async def test_a_reverted_attempt_did_not_succeed(landed):
     assert found.outcome is Outcome.ROLLBACK
     assert "reverted by cccccccccccc" in found.failure_analysis
     assert (await landed.get_success_rate())["rollback"] == 1
-    assert (await landed.rates("area"))["m"].successes == 1
+    assert (await landed.success_rates("area"))["m"].successes == 1
     assert [one.id for one in await landed.get_recent_failures()] == [1]
     assert (await landed.find_similar("task a", include_outcomes=[Outcome.ROLLBACK]))[0].id == 1
     assert [event.kind for event in await landed.events(1)][-1] == "relabelled"
@@ -184,9 +184,9 @@ async def test_only_a_revert_that_names_a_commit_counts(landed):
 
 async def test_searching_sees_the_new_outcome(landed):
     """A re-labelled attempt is found, and explained, as the failure that it is."""
-    assert "did not succeed" not in str((await landed.similar("task a"))[0].reasons)
+    assert "did not succeed" not in str((await landed.similar_attempts("task a"))[0].reasons)
     await landed.relabel({A: "it broke"})
-    assert "did not succeed" in str((await landed.similar("task a"))[0].reasons)
+    assert "did not succeed" in str((await landed.similar_attempts("task a"))[0].reasons)
 
 
 def test_gits_own_revert_is_read(tmp_path):

@@ -152,7 +152,11 @@ async def test_injected_memories_come_back_as_data_with_their_origin(journal, te
     warning = await journal.dead_end(f"Rename the flag {text}")
     assert warning.attempt == number
     assert stored.evidence == (number,)
-    for said in (str(warning), stored.text, *(await journal.similar("Rename the flag"))[0].reasons):
+    for said in (
+        str(warning),
+        stored.text,
+        *(await journal.similar_attempts("Rename the flag"))[0].reasons,
+    ):
         assert "\n" not in said
         assert not any(mark in said for mark in "\x1b\u202e\u200f\r")
     assert str(warning).startswith(f"this was tried: attempt {number} (")

@@ -15,12 +15,12 @@ async def journal(tmp_path):
 
 async def test_rates_have_intervals(journal):
     """A rate is never more certain than its count allows."""
-    assert (await journal.rates())["overall"].high == 1.0
+    assert (await journal.success_rates())["overall"].high == 1.0
     for n in range(10):
         await journal.log_attempt(ModificationAttempt("t", outcome=list(Outcome)[n % 2]))
-    rate = (await journal.rates())["overall"]
+    rate = (await journal.success_rates())["overall"]
     assert (rate.successes, rate.total, rate.rate) == (5, 10, 0.5)
     assert 0.23 < rate.low < 0.24 < 0.76 < rate.high < 0.77
-    assert len(await journal.rates("period")) == 1
+    assert len(await journal.success_rates("period")) == 1
     with pytest.raises(JournalError):
-        await journal.rates("weather")
+        await journal.success_rates("weather")

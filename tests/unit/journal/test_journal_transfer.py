@@ -44,7 +44,7 @@ async def test_what_is_exported_can_be_imported(pair):
     assert await other.import_lines(f"{line}\n" for line in lines) == 3
     assert await other.export_lines() == lines
     assert await other.get_success_rate() == await mine.get_success_rate()
-    assert await other.rates("model") == await mine.rates("model")
+    assert await other.success_rates("model") == await mine.success_rates("model")
     assert (await other.get_by_id(1)).embedding == [0.5, 2.0]
     assert (await other.find_similar("A"))[0].diff == "d" * 4000
     assert await other.unfinished() == [3]
