@@ -6,8 +6,8 @@
 HISTORIES is a folder of git bundles. Each commit (its parent as the base, its own test suite as
 the gate) is given to `self-coding self-edit --patch` on a fresh clone; then the same commit with
 one mutated line, of which the plain suite is known to go red; then `self-coding similar-attempts`
-is asked whether it warns. Prints one row a commit and the totals. The interpreter that runs this needs
-`self_coding` and what the four test suites import:
+is asked whether it warns. Prints one row a commit and the totals. The interpreter that runs this
+needs `self_coding` and what the four test suites import:
 
     pip install pretend freezegun time-machine twisted simplejson structlog
 """
