@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from self_coding.audit import SETTING_FILES, Kind, effective, kind_of
-from self_coding.self_edit.policy import Policy, judge
+from self_coding.self_edit.policy import Policy
 from self_coding.values.repository import Change, FileChange
 from self_coding.values.verdicts import Finding
 
@@ -169,7 +169,7 @@ def main() -> None:
             history = History(bundle, Path(folder))
             judged = []
             for commit in history.commits(arguments.each):
-                verdict = judge(commit.change, policy, before=commit.before, after=commit.after)
+                verdict = policy.judge(commit.change, before=commit.before, after=commit.after)
                 judged.append(
                     Judged(commit.id, commit.subject, concerns_tests(commit), verdict.findings)
                 )

@@ -11,12 +11,12 @@ from cheat_corpus import Case, sides, tree
 from honest import HONEST
 
 from cheats import CHEATS
-from self_coding.self_edit.policy import Policy, judge
+from self_coding.self_edit.policy import Policy
 
 
 def rules(case: Case) -> dict[str, str]:
     change, before, after = sides(case)
-    return {f.rule: str(f) for f in judge(change, Policy(), before=before, after=after).findings}
+    return {f.rule: str(f) for f in Policy().judge(change, before=before, after=after).findings}
 
 
 def test_the_corpus_is_large_enough() -> None:
@@ -43,7 +43,7 @@ def test_an_honest_change_passes(case: Case) -> None:
 def test_a_finding_names_file_and_line(case: Case) -> None:
     """A finding says where: a changed path, and a line that exists on one of its two sides."""
     change, before, after = sides(case)
-    for finding in judge(change, Policy(), before=before, after=after).findings:
+    for finding in Policy().judge(change, before=before, after=after).findings:
         assert finding.message
         if finding.path in change.paths:
             texts = [(side.get(finding.path) or b"").decode() for side in (before, after)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from self_coding.errors import ConfigError
-from self_coding.self_edit.policy import Policy, fold, judge, matches, resolve
+from self_coding.self_edit.policy import Policy, fold, matches, resolve
 from self_coding.values.repository import Change, FileChange
 
 SOURCE = b"def f():\n    return 1\n"
@@ -29,8 +29,8 @@ def rules(
     after: bytes | None = SOURCE,
     **more: object,
 ) -> list[str]:
-    verdict = judge(
-        made, policy or Policy(),
+    verdict = (policy or Policy()).judge(
+        made,
         before=dict.fromkeys(made.paths, before), after=dict.fromkeys(made.paths, after),
         **more,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -41,7 +41,7 @@ def test_an_ordinary_change_is_allowed() -> None:
     """Nothing is broken: the verdict is empty and allows."""
     made = change("src/a.py")
     sides = {"src/a.py": SOURCE}
-    verdict = judge(made, Policy(), before=sides, after=sides)
+    verdict = Policy().judge(made, before=sides, after=sides)
     assert verdict.allowed
     assert verdict.reasons == ()
 
@@ -118,8 +118,8 @@ def test_a_project_may_open_a_path() -> None:
 def test_a_pipeline_may_not_gain_power_or_be_switched_off(before, after, rule) -> None:
     """Bounds that go, a second secret on a line, and a job that never runs are named."""
     path = ".gitlab-ci.yml" if "script" in before else ".github/workflows/ci.yml"
-    verdict = judge(
-        change(path), Policy(), before={path: before.encode()}, after={path: after.encode()}
+    verdict = Policy().judge(
+        change(path), before={path: before.encode()}, after={path: after.encode()}
     )
     assert [finding.rule for finding in verdict.findings] == [rule]
 
@@ -129,7 +129,7 @@ def test_links_of_test_data_are_tests_too() -> None:
     file = FileChange(path="tests/exp.json", status="M", old_mode="120000", mode="120000")
     held = Policy(tests_may_change="no")
     both = {"before": {file.path: b"../a.json"}, "after": {file.path: b"../b.json"}}
-    found = judge(Change(base="a", head="b", files=(file,)), held, **both).findings
+    found = held.judge(Change(base="a", head="b", files=(file,)), **both).findings
     assert [finding.rule for finding in found] == ["test-changed"]
 
 
@@ -176,7 +176,7 @@ def test_a_chain_of_links_is_followed() -> None:
     files = tuple(FileChange(path=path, status="A", mode="120000") for path in ("one", "two"))
     made = Change(base="0", head="1", files=files)
     after = {"one": b"two", "two": b".githooks"}
-    found = judge(made, Policy(), before={}, after=after).findings
+    found = Policy().judge(made, before={}, after=after).findings
     assert [(f.rule, f.path) for f in found] == [
         ("link-to-protected", "one"),
         ("link-to-protected", "two"),
@@ -243,9 +243,9 @@ def test_new_secrets_are_refused_and_old_ones_are_not_ours() -> None:
     assert rules(made, after=SOURCE + key) == ["secret"]
     assert rules(made, before=key, after=SOURCE + key) == []
     assert rules(made, Policy(allow_secrets=True), after=SOURCE + key) == []
-    found = judge(
-        made, Policy(), before={"src/a.py": SOURCE}, after={"src/a.py": SOURCE + key}
-    ).findings
+    found = (
+        Policy().judge(made, before={"src/a.py": SOURCE}, after={"src/a.py": SOURCE + key}).findings
+    )
     assert found[0].line == 3
     assert "a1B2" not in str(found[0])
 
@@ -274,8 +274,8 @@ def test_tests_may_be_open_for_growth_only() -> None:
         "src/a.py": SOURCE.replace(b"1", b"2"),
         "tests/test_a.py": b"def test():\n    assert f() == 2\n",
     }
-    assert judge(made, Policy(), before=before, after=after).allowed
-    strict = judge(made, Policy(tests_may_change="added"), before=before, after=after)
+    assert Policy().judge(made, before=before, after=after).allowed
+    strict = Policy(tests_may_change="added").judge(made, before=before, after=after)
     assert [f.rule for f in strict.findings] == ["expectation-changed"]
 
 
