@@ -112,7 +112,7 @@ class History:
 
 
 def concerns_tests(commit: Commit) -> bool:
-    """Whether the audit can say anything about it."""
+    """Return whether the audit can say anything about it."""
     settings = effective(
         {p: (commit.before.get(p) or b"").decode("utf-8", "replace") for p in SETTING_FILES}
     )
@@ -134,8 +134,8 @@ class Judged:
         return any(finding.rule not in ORDERED for finding in self.findings)
 
 
-def show(title: str, part: int, whole: int) -> None:
-    print(f"    {title:<58} {part:>5} of {whole:>5}  {100 * part / max(whole, 1):6.2f} %")
+def show(title: str, part: int, total: int) -> None:
+    print(f"    {title:<58} {part:>5} of {total:>5}  {100 * part / max(total, 1):6.2f} %")
 
 
 def report(name: str, judged: list[Judged], *, listing: bool) -> None:
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print every refusal")
     arguments = parser.parse_args()
     start = time.process_time()
-    whole: list[Judged] = []
+    every: list[Judged] = []
     # size is a setting of taste: people's commits are not bound by it
     policy = Policy(max_files=100_000, max_lines=10_000_000)
     with tempfile.TemporaryDirectory() as folder:
@@ -175,9 +175,9 @@ def main() -> None:
                 )
             history.close()
             report(history.name, judged, listing=arguments.list)
-            whole += judged
+            every += judged
     print()
-    report("all", whole, listing=False)
+    report("all", every, listing=False)
     print(f"{time.process_time() - start:.0f} s of processor time")
 
 

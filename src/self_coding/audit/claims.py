@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from self_coding.audit.strength import LOOSE, NOTHING, call_strength, strength
 from self_coding.audit.syntax import (
+    Constants,
     Function,
-    Known,
     calls,
     constant,
     dotted,
@@ -69,7 +69,7 @@ def claims_of(
     loads = {
         n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
     }
-    reader = _Reader(frozenset(helpers), frozenset(idle), _known(function), frozenset(loads))
+    reader = _Reader(frozenset(helpers), frozenset(idle), _constants(function), frozenset(loads))
     return tuple(reader.body(function.body, ""))
 
 
@@ -77,7 +77,7 @@ def claims_of(
 class _Reader:
     helpers: frozenset[str]
     idle: frozenset[str]
-    known: Known
+    constants: Constants
     used: frozenset[str]
 
     def body(self, statements: list[ast.stmt], reach: str) -> Iterator[Claim]:
@@ -89,7 +89,7 @@ class _Reader:
     def statement(self, node: ast.stmt, reach: str) -> Iterator[Claim]:
         match node:
             case ast.Assert(test=test):
-                said = strength(test, self.known)
+                said = strength(test, self.constants)
                 yield Claim(unparse(test), node.lineno, said, reach, test)
             case ast.If() | ast.While():
                 yield from self.branches(node, reach)
@@ -122,7 +122,7 @@ class _Reader:
                 yield from self.calls(node, reach)
 
     def branches(self, node: ast.If | ast.While, reach: str) -> Iterator[Claim]:
-        value = constant(substitute(node.test, self.known))
+        value = constant(substitute(node.test, self.constants))
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             value = (False,)
         condition = unparse(node.test)
@@ -138,11 +138,11 @@ class _Reader:
         for call in calls(node):
             name = name_of(call.func)
             if name in self.helpers or (_CLAIMING.fullmatch(name) and name not in self.idle):
-                said = call_strength(call, self.known)
+                said = call_strength(call, self.constants)
                 yield Claim(unparse(call), call.lineno, said, reach, call)
 
     def is_empty(self, over: ast.expr) -> bool:
-        over = substitute(over, self.known)
+        over = substitute(over, self.constants)
         value = constant(over)
         if value is not None:
             return not value[0]
@@ -196,7 +196,7 @@ def _suppresses(context: ast.expr) -> bool:
     return expected and bool(kinds & {"AssertionError", "BaseException"})
 
 
-def _known(function: Function) -> Known:
+def _constants(function: Function) -> Constants:
     """Return the names that a function binds exactly once, to a constant that stays as it is."""
     nodes = list(ast.walk(function))
     bound = Counter(

@@ -300,9 +300,9 @@ def audit_pipelines(files: Files) -> Iterator[Finding]:
     """Yield every power that pipelines and commit hooks gain, and what triggers them no more."""
     changed = [file for file in files.changed if _PIPELINE.fullmatch(file.path)]
     # all old texts together: a job that moves to another file gains nothing
-    known = "\n".join(_live(file.old) for file in changed)
+    old_texts = "\n".join(_live(file.old) for file in changed)
     for power, pattern in _POWERS:
-        had = {" ".join(match[0].split()) for match in re.finditer(pattern, known)}
+        had = {" ".join(match[0].split()) for match in re.finditer(pattern, old_texts)}
         for file in changed:
             for number, line in enumerate(_live(file.new).split("\n"), 1):
                 for match in re.finditer(pattern, line):
@@ -331,5 +331,5 @@ def audit_pipelines(files: Files) -> Iterator[Finding]:
 
 
 def _live(text: str | None) -> str:
-    """Return the lines but those that are comments as a whole: a `#` in one may be live text."""
+    """Return the text without its comment lines: a `#` within a line may be live text."""
     return re.sub(r"(?m)^[^\S\n]*#.*", "", text or "")

@@ -1,7 +1,7 @@
 """Marks that keep a test from running or from counting, and whether they would here.
 
 Pure. A skip that holds only on another platform or interpreter is ordinary; one that holds
-where the gate runs (Linux, this interpreter), or that nobody can tell, is not.
+where the gate runs (Linux, this interpreter), or that cannot be worked out, is not.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import math
 import re
 
 from self_coding.audit.syntax import (
-    Known,
+    Constants,
     calls,
     constant,
     elements,
@@ -46,16 +46,16 @@ _POSITION = {"approx": 1, "assertAlmostEqual": 2, "allclose": 2, "assert_allclos
 DEFAULT_TOLERANCE = 1e-6  # what `pytest.approx` grants by itself
 
 
-def strength(test: ast.expr, known: Known) -> int:  # noqa: PLR0911 - one return per shape
+def strength(test: ast.expr, constants: Constants) -> int:  # noqa: PLR0911 - one return per shape
     """Return how much a condition says."""
-    test = substitute(test, known)
+    test = substitute(test, constants)
     if cannot_fail(test):
         return NOTHING
     match test:
         case ast.BoolOp(op=ast.And(), values=values):
-            return max(strength(value, known) for value in values)
+            return max(strength(value, constants) for value in values)
         case ast.BoolOp(values=values):
-            return min(strength(value, known) for value in values)
+            return min(strength(value, constants) for value in values)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return EXISTS if isinstance(operand, ast.Compare) and len(operand.ops) > 1 else LOOSE
         case ast.Compare():
@@ -79,18 +79,18 @@ def _comparison_strength(op: ast.cmpop, test: ast.Compare) -> int:
     return EXISTS if not_none else LOOSE
 
 
-def call_strength(call: ast.Call, known: Known) -> int:
+def call_strength(call: ast.Call, constants: Constants) -> int:
     """Return how much an assertion by a call says (`self.assertEqual`, `pytest.raises`, ...)."""
     match name_of(call.func), call.args:
         case "assertTrue" | "assert_" | "failUnless", [test, *_]:
-            return strength(test, known)
+            return strength(test, constants)
         case "assertFalse", [test, *_]:
-            return strength(ast.UnaryOp(op=ast.Not(), operand=test), known)
+            return strength(ast.UnaryOp(op=ast.Not(), operand=test), constants)
         case "raises" | "assertRaises" | "assertRaisesRegex" | "warns" | "assertWarns", caught:
             kinds = {name_of(kind) for kind in elements(caught[0])} if caught else _BROAD
             return LOOSE if kinds & _BROAD else EXACT
         case "assertEqual" | "assertIs" | "assertEquals", [one, two, *_]:
-            left, right = substitute(one, known), substitute(two, known)
+            left, right = substitute(one, constants), substitute(two, constants)
             if ast.dump(left) == ast.dump(right):
                 return EXISTS if any(calls(left)) else NOTHING
             return EXACT

@@ -13,7 +13,7 @@ from functools import lru_cache
 from self_coding.values.verdicts import Finding
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-Known = Mapping[str, ast.expr]
+Constants = Mapping[str, ast.expr]
 """Names that a function binds exactly once, with the constants that they are bound to."""
 
 _DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
@@ -157,14 +157,14 @@ def number(node: ast.expr) -> float | None:
     return None
 
 
-def substitute(node: ast.expr, known: Known) -> ast.expr:
-    """Return an expression with the known names replaced by their constants."""
-    if not any(isinstance(n, ast.Name) and n.id in known for n in ast.walk(node)):
+def substitute(node: ast.expr, constants: Constants) -> ast.expr:
+    """Return an expression with the given names replaced by their constants."""
+    if not any(isinstance(n, ast.Name) and n.id in constants for n in ast.walk(node)):
         return node
 
     class Replace(ast.NodeTransformer):
         def visit_Name(self, name: ast.Name) -> ast.expr:
-            return known.get(name.id, name)
+            return constants.get(name.id, name)
 
     copy = ast.parse(ast.unparse(node), mode="eval").body  # the visitor writes into its tree
     replaced: ast.expr = Replace().visit(copy)

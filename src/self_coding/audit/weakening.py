@@ -1,7 +1,7 @@
 """One test before and after a change: does it still say what it said?
 
 Pure. A rewritten test passes when it claims at least as much; an assertion that was dropped,
-cannot fail, is not reached any more, or forgives more than before is a finding.
+cannot fail, is no longer reached, or forgives more than before is a finding.
 """
 
 from __future__ import annotations

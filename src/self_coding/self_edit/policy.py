@@ -269,9 +269,9 @@ def _contents(
     if is_secret_path(path) and old_body != body:
         yield finding("secret-file", path, 0, "contains secrets, going by its name")
     text, old = ((side or b"").decode("utf-8", "replace") for side in (body, old_body))
-    known = {old[secret.start : secret.end] for secret in find_secrets(old)}
+    old_secrets = {old[secret.start : secret.end] for secret in find_secrets(old)}
     for secret in find_secrets(text):
-        if text[secret.start : secret.end] not in known:
+        if text[secret.start : secret.end] not in old_secrets:
             yield finding("secret", path, secret.line, f"contains a secret ({secret.rule})")
 
 
