@@ -95,7 +95,9 @@ class Queries(ABC):
     ) -> list[ModificationAttempt]:
         """Return the newest attempts that have ended, newest first."""
         where = "ended IS NOT NULL"
-        if outcomes is not None:
+        if outcomes is not None and not outcomes:
+            return []
+        if outcomes:
             # Written out, not bound: SQLite uses a partial index (of failures and rollbacks)
             # only for the very condition that the index was made with.
             where = f"outcome IN ({', '.join(repr(str(one)) for one in sorted(set(outcomes)))})"
