@@ -47,8 +47,7 @@ from mcp_types import ElicitRequestParams, ElicitResult
 from self_coding.app import open_app
 from self_coding.git_safety.receipts import read_receipts
 from self_coding.self_edit.editors import PatchEditor
-from self_coding.testing import git, sample_repo, write_files
-from self_coding.testing.scripted import SAMPLE
+from self_coding.testing import SAMPLE, git, sample_repo, write_files
 
 Answer = dict[str, object]
 

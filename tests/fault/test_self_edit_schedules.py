@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from memory_services import Crash, Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.errors import SelfCodingError
 from self_coding.self_edit import SelfEdit
-from self_coding.testing import Crash, Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.values.edits import Ask, Limits
 
 GOOD, BUG, BAD = {"a.py": "2"}, {"a.py": "bug"}, {"a.py": "forbidden"}

@@ -1,4 +1,4 @@
-"""The services that a self-edit works with; `testing.memory` has a fake of each."""
+"""The services that a self-edit works with; `tests/memory_services.py` has a fake of each."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from memory_services import Disk, memory_services
 from self_coding.retrieval import estimate_tokens
 from self_coding.self_edit.context import fit_parts, gather, quote
-from self_coding.testing import Disk, memory_services
 from self_coding.values.attempts import (
     DeadEnd,
     Lesson,

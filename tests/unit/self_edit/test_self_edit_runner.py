@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from memory_services import Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.errors import EditError, GateError, JournalError, SelfCodingError, StorageError
 from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.runner import LandingTurn
-from self_coding.testing import Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.values.attempts import Json, Outcome
 from self_coding.values.edits import Assignment, EditReport, Limits, Progress, Question
 

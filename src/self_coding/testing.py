@@ -1,4 +1,4 @@
-"""Fakes that play a script: an editor, a model, a clock, and a small real repository to work on."""
+"""Published fakes that play a script, an editor and a model, and a small real repository."""
 
 from __future__ import annotations
 
