@@ -1,37 +1,47 @@
-"""Replace a file in one step; it makes no folder, follows no link and asks nobody."""
+"""Replace a file in one step; nothing here makes a folder or follows a link."""
 
 from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 
-def replace_file(target: Path, text: str) -> None:
-    """Put `text` in the place of `target`, which keeps its permissions; no reader sees half of it.
+def replace_file(
+    target: Path,
+    content: str | bytes,
+    *,
+    mode: int | None = None,
+    durable: bool = False,
+    prefix: str = ".self-coding-",
+) -> None:
+    """Put `content` in the place of `target`, at once; a reader sees the old file or the new one.
 
     Where that fails the old file stays, and nothing else is left behind.
+
+    Args:
+        target: the file, in a folder that exists.
+        content: the new content; text is written as UTF-8.
+        mode: its permissions; None keeps those of the old file, or the process's default.
+        durable: True waits until the content is on the disk.
+        prefix: of the name under which it is written before it is renamed.
     """
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".self-coding-")
-    part = Path(name)
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    part = target.with_name(f"{prefix}{os.urandom(8).hex()}")  # same folder: rename is atomic there
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as new:
-            new.write(text)
-        part.chmod(_mode(target))
+        with part.open("xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        if mode is not None:
+            part.chmod(mode)
+        else:
+            with suppress(FileNotFoundError):
+                part.chmod(stat.S_IMODE(target.stat().st_mode))
         part.replace(target)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
-
-
-def _mode(target: Path) -> int:
-    """The permissions of the file that is replaced, or those that a new one gets."""
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask

@@ -6,7 +6,7 @@ from self_coding.errors import (
     GitOperationError,
     GitSafetyError,
 )
-from self_coding.git_safety.safety import GitSafety
+from self_coding.git_safety.service import GitSafety
 from self_coding.values.repository import Snapshot
 
 __all__ = [

@@ -1,67 +1,78 @@
 """Commits of exactly what is named, and branches, without switching anything under anybody.
 
-It refuses ignored paths, databases of ours, paths under a configured filter, and to commit in
-the middle of somebody's merge.
+Ignored paths, databases of ours and paths under a configured filter are refused, and so is a
+commit in the middle of a merge.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from self_coding.adapters.git import Git, decode, encode, fields
+from self_coding.adapters import git as git_adapter
+from self_coding.adapters.git import Git, decode, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.change import Part, Plan, carry_out, digest, insist
-from self_coding.git_safety.describe import hidden_paths
-from self_coding.git_safety.follow import follow
-from self_coding.git_safety.lock import copy_of_index
-from self_coding.git_safety.names import check_branch, check_message
-from self_coding.git_safety.recovery import guarded
-from self_coding.git_safety.repository import Head, Repository
-from self_coding.git_safety.scan import forget, ignored, is_entry, scratch
-from self_coding.git_safety.staging import copy_index, refuse_filtered
+from self_coding.git_safety.checkout_update import prepare_update
+from self_coding.git_safety.index import copy_index, hidden_paths, refuse_filtered, set_entries
+from self_coding.git_safety.locks import copy_index_file
+from self_coding.git_safety.objects import GONE
+from self_coding.git_safety.recovery import operation_lock
+from self_coding.git_safety.repository import Head, Repository, check_branch, check_message
+from self_coding.git_safety.transaction import (
+    CheckoutUpdate,
+    Transaction,
+    execute,
+    retry_on_conflict,
+)
+from self_coding.git_safety.tree_state import forget, ignored, is_entry, scratch, update_index
+
+if TYPE_CHECKING:
+    from self_coding.adapters.process import Completed
 
 KEPT = "refs/self-coding/kept"
+_MOVES_HEAD = frozenset(
+    ("commit", "merge", "cherry-pick", "revert", "am", "rebase", "reset", "pull", "update-ref")
+)
 
 
 def create_branch(repo: Repository, name: str, base: str | None) -> str:
-    """Make the branch `name` at `base` and stand on it; a person's edits come along.
+    """Make the branch `name` at `base` and check it out; a person's edits come along.
 
     Raises:
         GitOperationError: it exists, or `base` does not.
         GitDirtyWorkingDirectoryError: uncommitted work is in the way.
     """
-    check_branch(name)
-    with guarded(repo, "create branch"):
-        insist(lambda: _create_branch(repo, name, base))
-    return name
+    ref = f"refs/heads/{check_branch(name)}"
 
-
-def _create_branch(repo: Repository, name: str, base: str | None) -> None:
-    repo.at_rest("switching branches")
-    head = repo.born()
-    start = repo.branch(repo.main) if base is None else repo.commit(base)
-    [taken] = repo.tips([f"refs/heads/{name}"])
-    if taken:
-        raise GitOperationError(
-            f"a branch called {name!r} exists already", hint="choose another name"
+    def create() -> None:
+        repo.check_idle("switching branches")
+        head = repo.born()
+        start = repo.branch(repo.main) if base is None else repo.commit(base)
+        if repo.tips([ref]) != [""]:
+            raise GitOperationError(
+                f"a branch called {name!r} exists already", hint="choose another name"
+            )
+        prepared = prepare_update(
+            repo, head.commit, start, head_from=head.target, head_to=ref, strict=True
         )
-    move = (f"refs/heads/{name}", "", start)
-    came = head.ref if head.branch else head.commit
-    following = follow(repo, head.commit, start, head_from=came, head_to=move[0], strict=True)
-    carry_out(
-        repo,
-        Plan(
-            kind="create branch",
-            refs=(move,),
-            parts=(following.part,),
-            reason=name,
-            data={"way": "follow"},
-        ),
-    )
+        execute(
+            repo,
+            Transaction(
+                kind="create branch",
+                refs=((ref, "", start),),
+                parts=(prepared.update,),
+                reason=name,
+                data={"way": "follow"},
+            ),
+        )
+
+    with operation_lock(repo, "create branch"):
+        retry_on_conflict(create)
+    return name
 
 
 def commit(
@@ -70,57 +81,49 @@ def commit(
     files: Sequence[str | Path] | None,
     *,
     allow_empty: bool = False,
-    attempt: str = "",
 ) -> str:
-    """Commit just `files`, or every change when None; the commit that HEAD is at afterwards.
+    """Commit just `files`, or every change when None; return the commit HEAD is at afterwards.
 
     Raises:
         GitOperationError: a path is unknown, ignored, outside, or needs a filter.
     """
     text = check_message(message)
     named = None if files is None else [repo.path(file) for file in files]
-    with guarded(repo, "commit"):
-        return insist(lambda: _commit(repo, text, named, allow_empty=allow_empty, attempt=attempt))
+    with operation_lock(repo, "commit"):
+        return retry_on_conflict(lambda: _commit(repo, text, named, allow_empty=allow_empty))
 
 
 def _commit(
-    repo: Repository,
-    text: bytes,
-    named: Sequence[str] | None,
-    *,
-    allow_empty: bool,
-    attempt: str,
+    repo: Repository, text: bytes, named: Sequence[str] | None, *, allow_empty: bool
 ) -> str:
-    repo.at_rest("a commit from here")
+    repo.check_idle("a commit from here")
     head = repo.head()
-    before = digest(repo.directory / "index")
+    index_before = repo.index_digest()
     staged = _staged(repo, head)
-    prepared, index = _everything(repo, head) if named is None else _just(repo, head, named, staged)
+    if named is None:
+        prepared, index = _index_of_everything(repo, head)
+    else:
+        prepared, index = _index_of(repo, head, named, {path for path, _, _ in staged})
     try:
         _keep_staged(repo, staged, index)
-        tree = replace(repo.git, index=prepared).text("write-tree")
+        git = replace(repo.git, index=prepared)
+        tree = git.text("write-tree")
         [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
         if tree == head_tree and not allow_empty:
             return head.commit
-        if not head.commit and not allow_empty and not _files(repo, tree):
+        if not head.commit and not allow_empty and not repo.git.run("ls-tree", tree).stdout:
             raise GitOperationError("there is nothing to commit", hint="write a file first")
-        parents = [head.commit] if head.commit else []
-        made = commit_tree(repo, tree, parents, text)
-        part = Part(
-            top=str(repo.top),
-            directory=str(repo.directory),
-            index=str(index),
-            index_before=before,
-            head_from=head.ref if head.branch else head.commit,
+        made = commit_tree(repo, tree, [head.commit], text)
+        update = CheckoutUpdate.of(
+            repo, head_from=head.target, index=index, index_before=index_before
         )
-        carry_out(
+        execute(
             repo,
-            Plan(
+            Transaction(
                 kind="commit",
                 refs=((head.ref, head.commit, made),),
-                parts=(part,),
+                parts=(update,),
                 reason=decode(text, errors="replace").splitlines()[0],
-                attempt=attempt,
             ),
         )
     finally:
@@ -129,144 +132,107 @@ def _commit(
     return made
 
 
-def commit_tree(repo: Repository, tree: str, parents: Iterable[str], message: bytes) -> str:
-    """A commit that no ref names yet."""
+def commit_tree(repo: Repository, tree: str, parents: Sequence[str], message: bytes) -> str:
+    """Store a commit that no ref names yet; empty parents are left out."""
+    text = decode(message).rstrip("\n")
     return objects.write_commit(
-        repo.git,
-        repo.object_format,
-        tree=tree,
-        parents=parents,
-        message=decode(message).rstrip("\n"),
-        at=int(time.time()),
+        repo.git, repo.object_format, tree=tree, parents=parents, message=text
     )
 
 
-def _files(repo: Repository, tree: str) -> bool:
-    return bool(repo.git.run("ls-tree", tree).stdout)
-
-
-def _everything(repo: Repository, head: Head) -> tuple[Path, Path]:
-    """Indexes that hold every change: the one to commit, and the one to leave behind."""
+def _index_of_everything(repo: Repository, head: Head) -> tuple[Path, Path]:
+    """Return indexes that hold every change: the one to commit, and the one to leave behind."""
     index = copy_index(repo)
     git = replace(repo.git, index=index)
-    hidden = sorted(hidden_paths(repo))
+    hidden = hidden_paths(repo)
     done = git.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
     touched = dict.fromkeys(part[2:] for part in fields(done.stdout))
-    paths = [path for path in touched if not path.endswith("/") and path not in hidden]
-    _add(repo, git, paths)
+    add_files(repo, git, [p for p in touched if not p.endswith("/") and p not in hidden])
     if hidden:
-        _as_in(repo, git, head, hidden)
-    return index, _twin(repo, index)
+        in_head = objects.entries(repo.git, head.commit, sorted(hidden)) if head.commit else {}
+        set_entries(repo, git, {path: in_head.get(path, (GONE, "")) for path in sorted(hidden)})
+    return index, _copy(repo, index)
 
 
-def _twin(repo: Repository, index: Path) -> Path:
-    """The same index once more, to be left behind while the first is committed."""
-    twin = scratch(repo, "next-index")
-    copy_of_index(index, twin)
-    return twin
-
-
-def _as_in(repo: Repository, git: Git, head: Head, paths: Sequence[str]) -> None:
-    """Put paths back to what HEAD has, so that they are not part of the commit."""
-    known = objects.entries(repo.git, head.commit, paths) if head.commit else {}
-    lines = "".join(
-        f"{known[path][0]} {known[path][1]}\t{path}\0"
-        if path in known
-        else f"0 {repo.zero}\t{path}\0"
-        for path in paths
-    )
-    git.run("update-index", "-z", "--index-info", stdin=encode(lines))
-
-
-def _just(
-    repo: Repository, head: Head, named: Sequence[str], before: Sequence[tuple[str, str, str]]
+def _index_of(
+    repo: Repository, head: Head, named: Sequence[str], staged: set[str]
 ) -> tuple[Path, Path]:
-    """Indexes in which exactly the named paths differ: from HEAD's, and from the user's."""
-    paths = _expanded(repo, head, named)
+    """Return indexes in which exactly the named paths differ: from HEAD's, and from the user's."""
+    paths = _expand(repo, head, named)
     index = copy_index(repo)
-    staged = {path for path, _, _ in before} - set(paths)
-    _add(repo, replace(repo.git, index=index), paths)
-    if not staged:
-        return index, _twin(repo, index)
+    git = replace(repo.git, index=index)
+    add_files(repo, git, paths)
+    if staged <= set(paths):
+        return index, _copy(repo, index)
     fresh = scratch(repo, "commit-index")
-    git = replace(repo.git, index=fresh)
-    git.run("read-tree", head.commit or "--empty")
-    entries = objects.staged(replace(repo.git, index=index), paths)
-    lines = "".join(
-        f"{entries[path][0]} {entries[path][1]}\t{path}\0"
-        if path in entries
-        else f"0 {repo.zero}\t{path}\0"
-        for path in paths
-    )
-    git.run("update-index", "-z", "--index-info", stdin=encode(lines))
+    fresh_git = replace(repo.git, index=fresh)
+    fresh_git.run("read-tree", head.commit or "--empty")
+    entries = objects.staged(git, paths)
+    set_entries(repo, fresh_git, {path: entries.get(path, (GONE, ""))[:2] for path in paths})
     return fresh, index
 
 
+def _copy(repo: Repository, index: Path) -> Path:
+    """Return the same index once more, to be left behind while the first is committed."""
+    copy = scratch(repo, "next-index")
+    copy_index_file(index, copy)
+    return copy
+
+
 def _staged(repo: Repository, head: Head) -> list[tuple[str, str, str]]:
-    """Path, mode and object id of what a person has staged; deletions have mode "000000"."""
+    """Return path, mode and object id of what a person has staged; deletions have mode `GONE`."""
     if not head.commit:
-        found = objects.staged(repo.git)
-        return [(path, mode, oid) for path, (mode, oid, _) in found.items()]
+        entries = objects.staged(repo.git)
+        return [(path, mode, oid) for path, (mode, oid, _) in entries.items()]
     done = repo.git.run("diff-index", "--cached", "--raw", "-z", "--no-abbrev", head.commit, "--")
     return [(change.path, change.mode, change.new) for change in objects.parse_raw(done.stdout)]
 
 
 def _keep_staged(repo: Repository, staged: Sequence[tuple[str, str, str]], index: Path) -> None:
     """Staged content that is in neither HEAD nor the next index gets a ref before it goes."""
-    blobs = [item for item in staged if item[1] not in ("000000", objects.LINK)]
+    blobs = [item for item in staged if item[1] not in (GONE, objects.LINK)]
     if not blobs:
         return
     after = objects.staged(replace(repo.git, index=index), [path for path, _, _ in blobs])
     lost = [item for item in blobs if after.get(item[0], ("", "", ""))[1] != item[2]]
     if not lost:
         return
-    kept = {f"{number:06}": (mode, oid) for number, (_, mode, oid) in enumerate(lost)}
-    store = repo.common / "objects"
+    entries = {f"{number:06}": (mode, oid) for number, (_, mode, oid) in enumerate(lost)}
     commit = objects.write_commit(
         repo.git,
         repo.object_format,
-        tree=objects.write_tree(store, kept, repo.object_format),
+        tree=objects.write_tree(repo.common / "objects", entries, repo.object_format),
         parents=[],
         message="staged before a commit:\n\n" + "\n".join(path for path, _, _ in lost),
-        at=int(time.time()),
     )
     repo.git.run("update-ref", f"{KEPT}/{commit}", commit)
 
 
-def _expanded(repo: Repository, head: Head, named: Sequence[str]) -> list[str]:
-    """The files that the named paths mean: themselves, or all in a folder that is not ignored."""
-    found: dict[str, None] = {}
+def _expand(repo: Repository, head: Head, named: Sequence[str]) -> list[str]:
+    """Return the files that the named paths mean: themselves, or all in a folder not ignored.
+
+    Each exists or existed, is no special file, and is not ignored.
+    """
+    paths: dict[str, None] = {}
     hidden = hidden_paths(repo)
     for path in named:
         place = repo.top / path
         if place.is_dir() and not place.is_symlink():
-            done = repo.git.run(
-                "ls-files",
-                "-z",
-                "-c",
-                "-o",
-                "--exclude-standard",
-                "--",
-                "" if path == "." else path,
-            )
-            inner = [name for name in fields(done.stdout) if not name.endswith("/")]
-            found |= dict.fromkeys(name for name in inner if name not in hidden)
+            folder = "" if path == "." else path
+            listed = repo.git.run("ls-files", "-z", "-c", "-o", "--exclude-standard", "--", folder)
+            inner = [name for name in fields(listed.stdout) if not name.endswith("/")]
+            paths |= dict.fromkeys(name for name in inner if name not in hidden)
         elif path in hidden:
             raise GitOperationError(
                 f"{path!r} is a database of this project", hint="it is never committed"
             )
         else:
-            found[path] = None
-    _known(repo, head, [path for path in found if not (repo.top / path).is_dir()])
-    return list(found)
-
-
-def _known(repo: Repository, head: Head, paths: Sequence[str]) -> None:
-    """Every path exists or existed, is no special file, and is not ignored."""
-    tracked = set(objects.staged(repo.git, paths))
-    if head.commit and any(path not in tracked for path in paths):
-        tracked |= set(objects.entries(repo.git, head.commit, objects.few(paths)))
-    new = [path for path in paths if path not in tracked]
+            paths[path] = None
+    files = [path for path in paths if not (repo.top / path).is_dir()]
+    tracked = set(objects.staged(repo.git, files))
+    if head.commit and any(path not in tracked for path in files):
+        tracked |= set(objects.entries(repo.git, head.commit, objects.few(files)))
+    new = [path for path in files if path not in tracked]
     for path in new:
         place = repo.top / path
         if not place.is_symlink() and not place.is_file():
@@ -279,31 +245,48 @@ def _known(repo: Repository, head: Head, paths: Sequence[str]) -> None:
         raise GitOperationError(
             f"{refused[0]!r} is ignored by git", hint="ignored files are never committed"
         )
+    return list(paths)
 
 
-def _add(repo: Repository, git: Git, paths: Sequence[str]) -> None:
+def add_files(repo: Repository, git: Git, paths: Sequence[str]) -> None:
     """Bring the index entries of paths up to their files, deletions too."""
-    if not paths:
-        return
-    refuse_filtered(repo, paths, "committing")
-    forget(git, [path for path in paths if not is_entry(repo.top, path)])
-    present = [path for path in paths if is_entry(repo.top, path)]
-    data = encode("".join(f"{path}\0" for path in present))
-    git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
+    if paths:
+        refuse_filtered(repo, paths, "committing")
+        forget(git, [path for path in paths if not is_entry(repo.top, path)])
+        update_index(git, [path for path in paths if is_entry(repo.top, path)])
 
 
-def stage_paths(repo: Repository, paths: Sequence[str]) -> None:
-    """Put the present content of paths into the user's index; call it with the lock held."""
-    head = repo.head()
-    wanted = _expanded(repo, head, paths)
-    before = digest(repo.directory / "index")
-    index = copy_index(repo)
-    _add(repo, replace(repo.git, index=index), wanted)
-    part = Part(
-        top=str(repo.top),
-        directory=str(repo.directory),
-        index=str(index),
-        index_before=before,
-        head_from=head.ref if head.branch else head.commit,
+def stage_file(repo: Repository, file: str | Path) -> None:
+    """Put one file's present content into the user's index."""
+    with operation_lock(repo, "stage"):
+        path = repo.path(file)
+        head = repo.head()
+        paths = _expand(repo, head, [path])
+        index_before = repo.index_digest()
+        index = copy_index(repo)
+        add_files(repo, replace(repo.git, index=index), paths)
+        update = CheckoutUpdate.of(
+            repo, head_from=head.target, index=index, index_before=index_before
+        )
+        execute(repo, Transaction(kind="stage", parts=(update,), reason=path[:200]))
+
+
+def run_git(repo: Repository, args: tuple[str, ...], *, check: bool, timeout: float) -> Completed:
+    """Run a caller's own git command; a commit it makes counts as made through us."""
+    run = partial(
+        git_adapter.run,
+        args,
+        cwd=repo.repo_path,
+        env=repo.git.settings.identity,
+        ok=(0,) if check else (),
+        timeout=timeout,
     )
-    carry_out(repo, Plan(kind="stage", parts=(part,), reason=", ".join(paths)[:200]))
+    if not args or args[0] not in _MOVES_HEAD or not repo.has_tree:
+        return run()
+    before = repo.head()
+    try:
+        return run()
+    finally:
+        after = repo.head()
+        if before.branch == after.branch and before.commit != after.commit:
+            repo.log.add("git", refs=[(after.ref, before.commit, after.commit)], reason=args[0])

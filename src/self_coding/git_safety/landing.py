@@ -1,29 +1,46 @@
-"""Landing: the merge made unseen, and main moved to exactly that commit by compare-and-swap.
+"""Landing: the merge made unseen, tested, and main moved to exactly that commit.
 
-Conflicts and a moved main are values. It refuses to land under a person who is in the middle of
-a merge on main, and never leaves a repository mid-merge.
+Conflicts and a moved main are values. A merge or rebase that a person is in the middle of on main
+is never landed under, and no repository is left mid-merge. Whether an attempt went past the gate
+is told here, too, from the reflogs.
 """
 
 from __future__ import annotations
 
-from self_coding.adapters.git import decode, encode
-from self_coding.errors import GitOperationError
-from self_coding.git_safety import objects, receipts
-from self_coding.git_safety.change import Plan, carry_out, insist
-from self_coding.git_safety.commits import commit_tree
-from self_coding.git_safety.follow import Following, follow
-from self_coding.git_safety.movers import wait_for_switches
-from self_coding.git_safety.ours import persons
-from self_coding.git_safety.recovery import guarded
-from self_coding.git_safety.repository import Repository
-from self_coding.values.repository import Candidate, Conflict, ConflictFile, Landed, Moved
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import dropwhile, takewhile
 
-_SWITCH_SECONDS = 5.0  # that a person's switch gets to end in before we plan around it
-_SHOWN = 200_000  # bytes of a conflicting file that are shown
+from self_coding.adapters.git import decode, encode
+from self_coding.errors import GitOperationError, MainMovedError, MergeConflictError
+from self_coding.gate import Gate
+from self_coding.git_safety import objects, receipts, user_checkouts
+from self_coding.git_safety.checkout_update import PreparedUpdate, prepare_update
+from self_coding.git_safety.commits import commit_tree
+from self_coding.git_safety.recovery import operation_lock
+from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.snapshots import Capture
+from self_coding.git_safety.transaction import Transaction, execute, retry_on_conflict
+from self_coding.git_safety.worktrees import checkout, isolate_note, pooled_at
+from self_coding.values.repository import (
+    Candidate,
+    Conflict,
+    ConflictFile,
+    Landed,
+    Moved,
+    Strayed,
+    Worktree,
+)
+from self_coding.values.verdicts import GateReport, GateSettings
+
+_SHOWN_BYTES = 200_000  # of a conflicting file
+_ROUNDS = 20
+#: How reflog entries begin that go to a commit and make none.
+_GO_TO_A_COMMIT = ("checkout:", "reset:", "branch:", "rebase (start)", "rebase (finish)")
 
 
 def candidate(repo: Repository, head: str, message: str = "") -> Candidate | Conflict:
-    """The merge of `head` onto main as it is now, made without touching anything.
+    """Return the merge of `head` onto main as it is now, made without touching anything.
 
     Raises:
         GitOperationError: there is no main branch, or git cannot merge the two.
@@ -40,165 +57,274 @@ def candidate(repo: Repository, head: str, message: str = "") -> Candidate | Con
 
 
 def _conflicts(repo: Repository, tree: str, rest: bytes) -> tuple[ConflictFile, ...]:
-    """merge-tree's list of stages and messages as values."""
-    listing, _, messages = rest.partition(b"\0\0")
+    """Return merge-tree's list of stages and messages as values."""
+    listing, _, data = rest.partition(b"\0\0")
     sides: dict[str, dict[str, str]] = {}
     for part in listing.split(b"\0"):
         facts, _, name = part.partition(b"\t")
         if name:
             _, oid, stage = decode(facts).split(" ")
             sides.setdefault(decode(name), {})[stage] = oid
-    said = _messages(messages)
-    wanted = []
+    messages = _conflict_messages(data)
+    names = []
     for path, stages in sides.items():
-        wanted += [f"{tree}:{path}", stages.get("2", "-"), stages.get("3", "-")]
-    if any("\n" in name for name in wanted):
-        wanted = ["-" if "\n" in name else name for name in wanted]
-    contents = objects.read_many(repo.git, wanted)
-    files = []
-    for number, path in enumerate(sides):
-        merged, ours, theirs = contents[3 * number : 3 * number + 3]
-        files.append(
-            ConflictFile(
-                path=path,
-                message=said.get(path, "both sides changed it"),
-                merged=_shown(merged) or "",
-                ours=_shown(ours),
-                theirs=_shown(theirs),
-            )
+        names += [f"{tree}:{path}", stages.get("2", "-"), stages.get("3", "-")]
+    # cat-file reads names by line; a path with a newline is shown without its content
+    names = ["-" if "\n" in name else name for name in names]
+    contents = [
+        None if content is None else content[:_SHOWN_BYTES].decode("utf-8", "replace")
+        for content in objects.read_many(repo.git, names)
+    ]
+    return tuple(
+        ConflictFile(
+            path=path,
+            message=messages.get(path, "both sides changed it"),
+            merged=contents[3 * number] or "",
+            ours=contents[3 * number + 1],
+            theirs=contents[3 * number + 2],
         )
-    return tuple(files)
+        for number, path in enumerate(sides)
+    )
 
 
-def _messages(data: bytes) -> dict[str, str]:
-    """Git's message for each path; the ones that are no conflict are left out."""
+def _conflict_messages(data: bytes) -> dict[str, str]:
+    """Return git's message for each path: COUNT, PATH ..., KIND, TEXT, again and again."""
     parts = [decode(part, errors="replace") for part in data.split(b"\0")]
-    said: dict[str, str] = {}
+    messages: dict[str, str] = {}
     position = 0
     while position < len(parts) and parts[position].isdigit():
-        count = int(parts[position])
-        paths = parts[position + 1 : position + 1 + count]
-        kind, text = parts[position + 1 + count : position + 3 + count]
+        end = position + 1 + int(parts[position])
+        kind, text = parts[end : end + 2]
         if kind.startswith("CONFLICT"):
-            for path in paths:
-                said.setdefault(path, text.strip())
-        position += count + 3
-    return said
+            for path in parts[position + 1 : end]:
+                messages.setdefault(path, text.strip())
+        position = end + 2
+    return messages
 
 
-def _shown(content: bytes | None) -> str | None:
-    return None if content is None else content[:_SHOWN].decode("utf-8", "replace")
+def run_gate(
+    repo: Repository, settings: GateSettings, what: Candidate | str, first: Sequence[str] = ()
+) -> GateReport:
+    """Run the gate on a candidate, compared with main, or on any commit alone."""
+    base = what.onto if isinstance(what, Candidate) else None
+    commit = what.commit if isinstance(what, Candidate) else repo.commit(what)
+    return _run_gate(repo, settings, commit, base=base, first=first, exact=False)
+
+
+def run_gate_on_capture(repo: Repository, settings: GateSettings, capture: Capture) -> GateReport:
+    """Run the gate on a captured working tree, byte for byte; nothing is compared."""
+    commit = objects.write_commit(
+        repo.git,
+        repo.object_format,
+        tree=capture.worktree,
+        parents=[capture.head.commit],
+        message="the working tree of a snapshot",
+        at=capture.at.timestamp(),
+    )
+    alone = replace(settings, baseline=False, retries=0)
+    return _run_gate(repo, alone, commit, base=None, first=(), exact=True)
+
+
+def _run_gate(
+    repo: Repository,
+    settings: GateSettings,
+    commit: str,
+    *,
+    base: str | None,
+    first: Sequence[str],
+    exact: bool,
+) -> GateReport:
+    [tree] = repo.resolve([commit], "tree")
+    if not tree:
+        raise GitOperationError(f"{commit} has no tree", hint="give a commit")
+    top = repo.top if repo.git.top else repo.common
+    gate = Gate(
+        top, settings, lambda wanted: checkout(repo, wanted, exact=exact), store=repo.folder
+    )
+    report = gate.run(commit, tree=tree, base=base, first=first)
+    if base is not None or not report.passed:  # what was compared with nothing proves too little
+        receipts.note(repo.folder, report)
+    return report
 
 
 def land(
     repo: Repository, what: Candidate, *, attempt: str = "", reason: str = ""
 ) -> Landed | Moved:
-    """Move main from `what.onto` to `what.commit`; checkouts on main follow where they can.
+    """Move main from `what.onto` to `what.commit`; checkouts on main move along where they can.
 
     Raises:
-        GitOperationError: somebody is in the middle of a merge on main.
+        GitOperationError: a person is in the middle of a merge on main.
         GateError: the newest receipt is damaged, so that none could follow; main did not move.
     """
-    with guarded(repo, "land"):
-        return insist(lambda: _land(repo, what, attempt, reason))
+
+    def once() -> Landed | Moved:
+        actual = repo.branch(repo.main)
+        if actual != what.onto:
+            return Moved(expected=what.onto, actual=actual)
+        receipts.check_newest(repo.folder)
+        prepared = prepare_checkouts(repo, what)
+        done = execute(
+            repo,
+            Transaction(
+                kind="land",
+                refs=((repo.main_ref, what.onto, what.commit),),
+                parts=tuple(one.update for one in prepared),
+                reason=reason or what.head[:12],
+                attempt=attempt,
+                data={"way": "follow"},
+            ),
+        )
+        left = [one.reason for one in prepared if one.left]
+        left += [f"{path} ({why})" for path, why in done.refused if not left]
+        followed = "followed" if prepared else "not on main"
+        state = f"left: {left[0]}" if left else followed
+        return Landed(old=what.onto, new=what.commit, checkout=state)
+
+    with operation_lock(repo, "land"):
+        return retry_on_conflict(once)
 
 
-def _land(repo: Repository, what: Candidate, attempt: str, reason: str) -> Landed | Moved:
-    actual = repo.branch(repo.main)
-    if actual != what.onto:
-        return Moved(expected=what.onto, actual=actual)
-    receipts.check_newest(repo.folder)
-    followings = _followings(repo, what)
-    plan = Plan(
-        kind="land",
-        refs=((repo.main_ref, what.onto, what.commit),),
-        parts=tuple(following.part for following in followings),
-        reason=reason or what.head[:12],
-        attempt=attempt,
-        data={"way": "follow"},
-    )
-    done = carry_out(repo, plan)
-    left = [following.reason for following in followings if following.left]
-    left += [f"{path} ({why})" for path, why in done.refused if not left]
-    said = "followed" if followings else "not on main"
-    return Landed(old=what.onto, new=what.commit, checkout=f"left: {left[0]}" if left else said)
+def prepare_checkouts(repo: Repository, what: Candidate) -> list[PreparedUpdate]:
+    """Prepare each checkout that is on main to move along with it."""
+    tops = {here.top for here in user_checkouts.user_checkouts(repo)}
+    user_checkouts.wait_for_switches(tops, user_checkouts.PLANNING_WAIT)
+    prepared = []
+    for here in repo.checkouts():
+        _check_not_rebasing(here)
+        if here.head_branch() == repo.main and here.has_tree:
+            here.check_idle("moving main")
+            head = repo.main_ref
+            prepared.append(prepare_update(here, what.onto, what.commit, head_from=head))
+    return prepared
 
 
-def _followings(repo: Repository, what: Candidate) -> list[Following]:
-    """How each checkout that stands on main will follow it."""
-    wait_for_switches({checkout.top for checkout in persons(repo)}, _SWITCH_SECONDS)
-    followings = []
-    for checkout in repo.checkouts():
-        _not_rebasing(checkout, repo.main_ref)
-        if checkout.head_branch() != repo.main or not checkout.has_tree:
-            continue
-        checkout.at_rest("moving main")
-        followings.append(follow(checkout, what.onto, what.commit, head_from=repo.main_ref))
-    return followings
-
-
-def _not_rebasing(checkout: Repository, main_ref: str) -> None:
+def _check_not_rebasing(checkout: Repository) -> None:
+    """Refuse while main is being rebased: HEAD is detached then, and `head-name` tells."""
     for folder in ("rebase-merge", "rebase-apply"):
         name = checkout.directory / folder / "head-name"
-        if name.is_file() and decode(name.read_bytes()).strip() == main_ref:
-            checkout.at_rest("moving main")
+        if name.is_file() and decode(name.read_bytes()).strip() == checkout.main_ref:
+            checkout.check_idle("moving main")
 
 
-def merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Moved:
-    """Land as the founding contract wants it: main checked out afterwards, the branch deleted.
+def merge_to_main(repo: Repository, branch: str, settings: GateSettings | None) -> str:
+    """Merge `branch` into main by a merge commit, tested first when `settings` are given.
+
+    Main is checked out afterwards, and the branch deleted.
 
     Raises:
-        GitDirtyWorkingDirectoryError: uncommitted work is in the way; nothing was changed.
-        GitOperationError: main is checked out elsewhere, or somebody is mid-merge.
+        MergeConflictError: the two do not merge. MainMovedError: main kept moving.
+        GitOperationError: `branch` is main, the tests failed, or work is in the way.
     """
-    with guarded(repo, "merge"):
-        return insist(lambda: _merge_here(repo, branch, what))
+    if branch == repo.main:
+        raise GitOperationError(
+            f"cannot merge {branch} into itself",
+            hint=f"name the branch that holds the work to merge into {repo.main}",
+        )
+    for _ in range(_ROUNDS):
+        repo.check_idle("a merge from here")
+        message = f"Merge branch '{branch}' into {repo.main}"
+        what = candidate(repo, repo.branch(branch), message)
+        if isinstance(what, Conflict):
+            paths = tuple(file.path for file in what.files)
+            raise MergeConflictError(
+                f"cannot merge {branch} into {repo.main}: conflict in {', '.join(paths[:5])}",
+                paths=paths,
+                hint="nothing was changed; bring the branch up to date with main first",
+            )
+        report = None
+        if settings is not None:
+            report = run_gate(repo, replace(settings, baseline=False), what)
+        if report is not None and not report.passed:
+            tail = report.output[-2000:].strip()
+            raise GitOperationError(
+                f"Cannot merge {branch} into {repo.main}: tests failed"
+                + (f" ({report.reason})" if report.reason else "")
+                + (f"\n{tail}" if tail else ""),
+                hint=f"{repo.main} is where it was",
+                returncode=report.exit_status,
+                stderr=tail,
+            )
+        with operation_lock(repo, "merge"):
+            landed = retry_on_conflict(lambda: _merge_here(repo, branch, what))  # noqa: B023
+        if not isinstance(landed, Moved):
+            return landed.new
+    raise MainMovedError(
+        f"{repo.main} moved {_ROUNDS} times while {branch!r} was tested", hint="try again later"
+    )
 
 
 def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Moved:
-    repo.at_rest("a merge from here")
-    actual = repo.branch(repo.main)
-    tip = repo.branch(branch)
-    if actual != what.onto:
-        return Moved(expected=what.onto, actual=actual)
-    if tip != what.head:
-        return Moved(expected=what.head, actual=tip)
+    """Land with main checked out here afterwards and the branch deleted.
+
+    Raises:
+        GitDirtyWorkingDirectoryError: uncommitted work is in the way; nothing was changed.
+        GitOperationError: main is checked out elsewhere, or a merge is in progress.
+    """
+    repo.check_idle("a merge from here")
+    actual, tip = repo.branch(repo.main), repo.branch(branch)
+    for expected, now in ((what.onto, actual), (what.head, tip)):
+        if now != expected:
+            return Moved(expected=expected, actual=now)
     receipts.check_newest(repo.folder)
     head = repo.born()
-    for other in repo.checkouts():
-        _not_rebasing(other, repo.main_ref)
-        if other.directory != repo.directory and other.head_branch() == repo.main:
+    others = [other for other in repo.checkouts() if other.directory != repo.directory]
+    _check_not_rebasing(repo)
+    for other in others:
+        _check_not_rebasing(other)
+        if other.head_branch() == repo.main:
             raise GitOperationError(
                 f"{repo.main!r} is already checked out at {other.top}",
                 hint="merge there, or use candidate() and land()",
             )
-    came = head.ref if head.branch else head.commit
-    following = follow(
-        repo, head.commit, what.commit, head_from=came, head_to=repo.main_ref, strict=True
+    prepared = prepare_update(
+        repo, head.commit, what.commit, head_from=head.target, head_to=repo.main_ref, strict=True
     )
-    plan = Plan(
-        kind="merge",
-        refs=((repo.main_ref, what.onto, what.commit),),
-        parts=(following.part,),
-        after=_deletion(repo, branch, tip),
-        reason=branch,
-        data={"way": "follow"},
+    in_use = any(other.head_branch() == branch for other in others)
+    execute(
+        repo,
+        Transaction(
+            kind="merge",
+            refs=((repo.main_ref, what.onto, what.commit),),
+            parts=(prepared.update,),
+            after=() if in_use else ((f"refs/heads/{branch}", tip, ""),),
+            reason=branch,
+            data={"way": "follow"},
+        ),
     )
-    carry_out(repo, plan)
     return Landed(old=what.onto, new=what.commit, checkout="followed")
 
 
-def _deletion(repo: Repository, branch: str, tip: str) -> tuple[tuple[str, str, str], ...]:
-    """The move that deletes a merged branch; none where somebody else stands on it."""
-    standing = any(
-        other.head_branch() == branch
-        for other in repo.checkouts()
-        if other.directory != repo.directory
-    )
-    return () if branch == repo.main or standing else ((f"refs/heads/{branch}", tip, ""),)
+def gate_bypass(repo: Repository, worktree: Worktree) -> Strayed | None:
+    """Return how main was moved to a commit that was made in the worktree; None: it was not.
+
+    The worktree's own reflog tells what was made there. A commit that came there from elsewhere,
+    as by a fast-forward to main, was not made there; one that main was moved to through us did
+    not bypass the gate.
+    """
+    [tip] = repo.tips([repo.main_ref])
+    if not tip or tip == worktree.base:
+        return None
+    made = set()
+    pooled = pooled_at(repo, worktree.path)
+    if pooled.directory.is_dir():
+        begin = isolate_note(worktree.attempt)
+        for commit, said in takewhile(lambda entry: entry[1] != begin, _reflog(pooled, "HEAD")):
+            if not said.startswith(_GO_TO_A_COMMIT) and "fast-forward" not in said.lower():
+                made.add(commit)
+    if made:
+        made -= {new for _, new, *_ in repo.log.moves(repo.main_ref)} | {worktree.base}
+    # Where main was since it was at `base`, newest first.
+    reflog = takewhile(lambda c: c != worktree.base, [c for c, _ in _reflog(repo, repo.main_ref)])
+    places = dropwhile(lambda commit: commit not in made, dict.fromkeys([tip, *reflog]))
+    new = next(places, None)
+    if new is None:
+        return None
+    below = next((commit for commit in places if commit not in made), worktree.base)
+    return Strayed(ref=repo.main_ref, old=below, new=new, tip=tip)
 
 
-def unmerged(conflict: Conflict, branch: str, main: str) -> str:
-    """A conflict as one sentence."""
-    paths = ", ".join(file.path for file in conflict.files[:5])
-    return f"cannot merge {branch} into {main}: conflict in {paths}"
+def _reflog(repo: Repository, ref: str) -> list[tuple[str, str]]:
+    """Return commit and message of each entry of a ref's reflog, newest first."""
+    done = repo.git.run("log", "-g", "-z", "--format=%H %gs", ref, "--", ok=(0, 128))
+    lines = decode(done.stdout, errors="replace").split("\0")
+    return [(line[:at], line[at + 1 :]) for line in lines if (at := line.find(" ")) > 0]

@@ -1,6 +1,6 @@
 """The operation log: who did what to which ref, when and why, and whether it was taken back.
 
-Rows are only added, but for the `undone` mark. It refuses to change the repository.
+Rows are only added, but for the `undone` mark. All SQL of this package is here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection, Row
+from typing import Any
 
 from self_coding.adapters.db import Database
 from self_coding.values.repository import Operation
@@ -74,10 +75,15 @@ class Entry:
 
 
 class Log:
-    """The operation log of one repository."""
+    """The operation log of one repository, with the worktrees that attempts have.
 
-    def __init__(self, folder: Path) -> None:
-        self.database = Database(
+    What is added is of `actor` (who acts) and `session` (this object).
+    """
+
+    def __init__(self, folder: Path, *, actor: str, session: str) -> None:
+        self._actor = actor
+        self._session = session
+        self._database = Database(  # opened by its first use
             folder / "operations.db",
             application=_APPLICATION,
             migrations=_MIGRATIONS,
@@ -88,8 +94,6 @@ class Log:
         self,
         kind: str,
         *,
-        actor: str,
-        session: str,
         refs: Sequence[Move] = (),
         reason: str = "",
         attempt: str = "",
@@ -98,12 +102,12 @@ class Log:
         data: Mapping[str, str] | None = None,
         plan: str = "",
     ) -> int:
-        """Store one operation and return its number; a plan that is stored already, only once."""
+        """Store one operation and return its number; one with the same `plan` is stored once."""
         values = (
             datetime.now(UTC).timestamp(),
             kind,
-            actor,
-            session,
+            self._actor,
+            self._session,
             _storable(reason),
             attempt,
             undo_ref,
@@ -111,12 +115,12 @@ class Log:
             json.dumps(dict(data or {})),
             plan or None,
         )
-        with self.database.write() as connection:
-            known = connection.execute(
+        with self._database.write() as connection:
+            stored = connection.execute(
                 "SELECT id FROM operations WHERE plan = ?", (plan,)
             ).fetchone()
-            if known is not None:
-                return int(known[0])
+            if stored is not None:
+                return int(stored[0])
             cursor = connection.execute(
                 "INSERT INTO operations"
                 " (at, kind, actor, session, reason, attempt, undo_ref, reverses, data, plan)"
@@ -126,64 +130,86 @@ class Log:
             number = int(cursor.lastrowid or 0)
             connection.executemany(
                 "INSERT INTO moves VALUES (?, ?, ?, ?)",
-                [
-                    (number, _storable(ref), _storable(old), _storable(new))
-                    for ref, old, new in refs
-                ],
+                [(number, *map(_storable, move)) for move in refs],
             )
         return number
 
     def recent(self, limit: int, *, attempt: str | None = None) -> list[Entry]:
-        """The newest operations, newest first."""
+        """Return the newest operations, newest first."""
         where, values = ("", ()) if attempt is None else (" WHERE attempt = ?", (attempt,))
         return self._entries(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
-    def one(self, number: int) -> Entry | None:
-        """The operation `number`."""
-        found = self._entries(" WHERE id = ?", (number,))
-        return found[0] if found else None
+    def one(self, number: int) -> Entry:
+        """Return the operation `number`, which must be stored."""
+        return self._entries(" WHERE id = ?", (number,))[0]
 
     def made(self, commit: str, *, but: Sequence[str] = ()) -> Entry | None:
-        """The operation that first moved a ref to `commit`, of any kind but some."""
-        found = self._entries(
+        """Return the operation that first moved a ref to `commit`, of any kind but some."""
+        entries = self._entries(
             " WHERE id = (SELECT min(m.operation) FROM moves m JOIN operations o"
             " ON o.id = m.operation WHERE m.new = ? AND instr(?, '|' || o.kind || '|') = 0)",
             (commit, f"|{'|'.join(but)}|"),
         )
-        return found[0] if found else None
+        return entries[0] if entries else None
 
-    def moves(self, ref: str) -> list[tuple[str, str, str, str, str]]:
-        """Old, new, session, actor and kind of each move of `ref`, newest first."""
-        with self.database.read() as connection:
-            rows = connection.execute(
-                "SELECT m.old, m.new, o.session, o.actor, o.kind FROM moves m"
-                " JOIN operations o ON o.id = m.operation WHERE m.ref = ? ORDER BY o.id DESC",
-                (_storable(ref),),
-            ).fetchall()
-        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+    def moves(self, ref: str) -> list[tuple[str, str, str, str]]:
+        """Return old, new, session and actor of each move of `ref`, newest first."""
+        return self._rows(
+            "SELECT m.old, m.new, o.session, o.actor FROM moves m"
+            " JOIN operations o ON o.id = m.operation WHERE m.ref = ? ORDER BY o.id DESC",
+            _storable(ref),
+        )
 
     def mark_undone(self, number: int, *, undone: bool) -> None:
         """Note that an operation was taken back, or done again."""
-        with self.database.write() as connection:
-            connection.execute(
-                "UPDATE operations SET undone = ? WHERE id = ?", (int(undone), number)
-            )
+        self._write("UPDATE operations SET undone = ? WHERE id = ?", int(undone), number)
 
     def mark(self, name: str, value: str) -> None:
         """Remember one value by name."""
-        with self.database.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value))
+        self._write("INSERT OR REPLACE INTO marks VALUES (?, ?)", name, value)
 
     def marked(self, name: str) -> str:
-        """The value remembered by name, or ""."""
-        with self.database.read() as connection:
-            row = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
-        return str(row[0]) if row else ""
+        """Return the value remembered by name, or ""."""
+        rows = self._rows("SELECT value FROM marks WHERE name = ?", name)
+        return str(rows[0][0]) if rows else ""
+
+    def worktree(self, attempt: str) -> tuple[str, str, str] | None:
+        """Return name, branch and base of the worktree that an attempt has."""
+        rows = self._rows("SELECT name, branch, base FROM worktrees WHERE attempt = ?", attempt)
+        return rows[0] if rows else None
+
+    def worktrees(self) -> list[tuple[str, str | None]]:
+        """Return each worktree's name, and its attempt (None: it is free)."""
+        return self._rows("SELECT name, attempt FROM worktrees ORDER BY name")
+
+    def assign_worktree(
+        self, name: str, attempt: str | None, branch: str = "", base: str = ""
+    ) -> None:
+        """Give a worktree to an attempt, or set it free with None."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM worktrees WHERE attempt = ?", (attempt,))
+            connection.execute(
+                "INSERT OR REPLACE INTO worktrees (name, attempt, branch, base, made)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (name, attempt, branch, base, datetime.now(UTC).timestamp()),
+            )
+
+    def forget_worktree(self, name: str) -> None:
+        """Forget a worktree, whose folder is no longer in its place."""
+        self._write("DELETE FROM worktrees WHERE name = ?", name)
 
     def _entries(self, rest: str, values: Sequence[object]) -> list[Entry]:
-        with self.database.read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(_COLUMNS + rest, tuple(values)).fetchall()
             return [_entry(connection, row) for row in rows]
+
+    def _rows(self, statement: str, *values: object) -> list[Any]:
+        with self._database.read() as connection:
+            return [tuple(row) for row in connection.execute(statement, values)]
+
+    def _write(self, statement: str, *values: object) -> None:
+        with self._database.write() as connection:
+            connection.execute(statement, values)
 
 
 def _entry(connection: Connection, row: Row) -> Entry:
@@ -191,6 +217,7 @@ def _entry(connection: Connection, row: Row) -> Entry:
         "SELECT ref, old, new FROM moves WHERE operation = ?", (row[0],)
     ).fetchall()
     data = json.loads(row[10])
+    left = f"{data.get('refused', '')}\n{data.get('left', '')}".split("\n")
     operation = Operation(
         id=row[0],
         at=datetime.fromtimestamp(row[1], UTC),
@@ -201,11 +228,11 @@ def _entry(connection: Connection, row: Row) -> Entry:
         refs=tuple((ref, old, new) for ref, old, new in refs),
         undo_ref=row[7],
         undone=bool(row[8]),
-        left=tuple(filter(None, f"{data.get('refused', '')}\n{data.get('left', '')}".split("\n"))),
+        left=tuple(filter(None, left)),
     )
     return Entry(operation=operation, session=row[4], reverses=row[9], data=data)
 
 
 def _storable(text: str) -> str:
-    """Text that SQLite can hold; undecodable bytes are shown, not lost."""
+    """Return text that SQLite can hold; undecodable bytes are shown, not lost."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

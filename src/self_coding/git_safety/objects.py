@@ -14,17 +14,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from self_coding.adapters.files import replace_file
 from self_coding.adapters.git import Git, decode, encode
 from self_coding.errors import GitOperationError
 
-_ABSENT = "000000"
-LINK = "160000"
+GONE = "000000"  # the mode of a path that is not there
+LINK = "160000"  # a submodule or nested repository
 TREE = "40000"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One path of two trees: modes are octal text, "000000" on the side that lacks it."""
+    """One path of two trees: modes are octal text, `GONE` on the side that lacks it."""
 
     path: str
     status: str
@@ -35,12 +36,12 @@ class Difference:
 
     @property
     def is_link(self) -> bool:
-        """Whether a submodule or nested repository stands on one side."""
+        """Whether one side is a submodule or nested repository."""
         return LINK in (self.old_mode, self.mode)
 
 
 def object_id(kind: str, content: bytes, object_format: str) -> str:
-    """The id git gives to this content."""
+    """Return the id git gives to this content."""
     digest = hashlib.new(object_format, f"{kind} {len(content)}\0".encode(), usedforsecurity=False)
     digest.update(content)
     return digest.hexdigest()
@@ -56,17 +57,13 @@ def write(objects: Path, kind: str, content: bytes, object_format: str) -> str:
     target = objects / name[:2] / name[2:]
     try:
         if target.exists():
-            os.utime(target)
+            os.utime(target)  # as git does: `git prune` spares what is young
             return name
         target.parent.mkdir(exist_ok=True)
-        spare = target.with_name(f"tmp_obj_{os.getpid()}_{name[:12]}")
-        with spare.open("wb") as file:
-            header = f"{kind} {len(content)}\0".encode()
-            file.write(zlib.compress(header + content, 1))
-            file.flush()
-            os.fsync(file.fileno())
-        spare.chmod(0o444)
-        spare.replace(target)
+        data = zlib.compress(f"{kind} {len(content)}\0".encode() + content, 1)
+        # `git gc` removes a `tmp_obj_` file that a crash leaves. The content must be on the disk
+        # before any ref can name it.
+        replace_file(target, data, mode=0o444, durable=True, prefix="tmp_obj_")
     except OSError as error:
         raise GitOperationError(
             f"cannot write into {objects}: {error}",
@@ -77,7 +74,7 @@ def write(objects: Path, kind: str, content: bytes, object_format: str) -> str:
 
 def write_tree(objects: Path, entries: Mapping[str, tuple[str, str]], object_format: str) -> str:
     """Store a tree of NAME: (mode, id) entries."""
-    ordered = sorted(
+    ordered = sorted(  # git sorts a folder as if its name ended in a slash
         entries.items(), key=lambda item: item[0] + ("/" if item[1][0] == TREE else "")
     )
     content = b"".join(
@@ -88,24 +85,30 @@ def write_tree(objects: Path, entries: Mapping[str, tuple[str, str]], object_for
 
 
 def write_commit(
-    git: Git, object_format: str, *, tree: str, parents: Iterable[str], message: str, at: int
+    git: Git,
+    object_format: str,
+    *,
+    tree: str,
+    parents: Iterable[str],
+    message: str,
+    at: float | None = None,
 ) -> str:
-    """Store a commit of ours."""
-    who = git.settings.identity
-    name = _line(who["GIT_COMMITTER_NAME"])
-    zone = time.strftime("%z", time.localtime(at))
-    signature = f"{name} <{_line(who['GIT_COMMITTER_EMAIL'])}> {at} {zone}"
+    """Store a commit of ours that no ref names yet; `at` is its time, now when None."""
+    seconds = int(time.time() if at is None else at)
+    identity = git.settings.identity
+    name, email = (
+        "".join(char for char in identity[key] if char not in "<>\n\0").strip(" .,:;\"'")
+        or "self-coding"
+        for key in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+    )
+    signature = f"{name} <{email}> {seconds} {time.strftime('%z', time.localtime(seconds))}"
     lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents if parent)]
     lines += [f"author {signature}", f"committer {signature}", "", message]
     return write(git.common / "objects", "commit", encode("\n".join(lines) + "\n"), object_format)
 
 
-def _line(text: str) -> str:
-    return "".join(char for char in text if char not in "<>\n\0").strip(" .,:;\"'") or "self-coding"
-
-
 def differences(git: Git, old: str, new: str) -> list[Difference]:
-    """How the tree of `new` differs from that of `old`, renames shown as two."""
+    """Return how the tree of `new` differs from that of `old`, renames shown as two."""
     if old == new:
         return []
     done = git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new)
@@ -113,38 +116,30 @@ def differences(git: Git, old: str, new: str) -> list[Difference]:
 
 
 def parse_raw(data: bytes) -> list[Difference]:
-    """Raw diff output with `-z` as values."""
+    """Return the differences in raw diff output with `-z`."""
     parts = data.split(b"\0")
-    found = []
+    differences = []
     position = 0
     while position + 1 < len(parts):
         if not parts[position].startswith(b":"):
             position += 1
             continue
         old_mode, mode, old, new, status = decode(parts[position][1:]).split(" ")
-        found.append(
-            Difference(
-                path=decode(parts[position + 1]),
-                status=status[0],
-                old_mode=old_mode,
-                mode=mode,
-                old=old,
-                new=new,
-            )
-        )
+        path = decode(parts[position + 1])
+        differences.append(Difference(path, status[0], old_mode, mode, old, new))
         position += 2
-    return found
+    return differences
 
 
 def read_many(git: Git, names: Iterable[str]) -> list[bytes | None]:
-    """The contents of objects; None for each that is missing."""
-    wanted = list(names)
-    if not wanted:
+    """Return the contents of objects; None for each that is missing."""
+    asked = list(names)
+    if not asked:
         return []
-    done = git.run("cat-file", "--batch", stdin=encode("\n".join(wanted) + "\n"))
+    data = git.run("cat-file", "--batch", stdin=encode("\n".join(asked) + "\n")).stdout
     contents: list[bytes | None] = []
-    data, position = done.stdout, 0
-    for _ in wanted:
+    position = 0
+    for _ in asked:
         end = data.index(b"\n", position)
         header = data[position:end].split(b" ")
         position = end + 1
@@ -158,32 +153,28 @@ def read_many(git: Git, names: Iterable[str]) -> list[bytes | None]:
 
 
 def entries(git: Git, tree: str, paths: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
-    """Mode and object id of the files in a tree; only of `paths` when some are given."""
+    """Return mode and object id of the files in a tree; only of `paths` when some are given."""
+    found = {}
     done = git.run("ls-tree", "-r", "-z", "--full-tree", tree, "--", *paths)
-    return dict(_listed(done.stdout))
-
-
-def _listed(data: bytes) -> Iterable[tuple[str, tuple[str, str]]]:
-    for part in data.split(b"\0"):
-        if part:
-            facts, _, path = part.partition(b"\t")
-            mode, _, oid = decode(facts).split(" ")
-            yield decode(path), (mode, oid)
+    for part in done.stdout.split(b"\0")[:-1]:
+        facts, _, path = part.partition(b"\t")
+        mode, _, oid = decode(facts).split(" ")
+        found[decode(path)] = (mode, oid)
+    return found
 
 
 def staged(git: Git, paths: Iterable[str] = ()) -> dict[str, tuple[str, str, str]]:
-    """Mode, object id and stage of each index entry; unmerged ones show their last stage."""
+    """Return mode, object id and stage of each index entry; of unmerged ones the last stage."""
     found = {}
     done = git.run("ls-files", "-s", "-z", "--", *few(paths))
-    for part in done.stdout.split(b"\0"):
-        if part:
-            facts, _, path = part.partition(b"\t")
-            mode, oid, stage = decode(facts).split(" ")
-            found[decode(path)] = (mode, oid, stage)
+    for part in done.stdout.split(b"\0")[:-1]:
+        facts, _, path = part.partition(b"\t")
+        mode, oid, stage = decode(facts).split(" ")
+        found[decode(path)] = (mode, oid, stage)
     return found
 
 
 def few(paths: Iterable[str]) -> tuple[str, ...]:
-    """`paths` as arguments, or none (meaning: all) where they would be too many."""
+    """Return `paths` as arguments, or none (meaning: all) where they would be too many."""
     listed = tuple(paths)
     return listed if len(listed) <= 400 and sum(map(len, listed)) < 60_000 else ()

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from self_coding.adapters import git
 from self_coding.adapters.files import replace_file
 from self_coding.errors import GateError
-from self_coding.gate.store import Clock, modified, now
 from self_coding.values.verdicts import Finding, GateReport, Receipt
 
 _FOLDER = "receipts"
-_PASSED = "passed"  # the folder of what passed and has not landed
 _NOTE_SECONDS = 90 * 86_400.0
 _TRIES = 100
 _GIT_SECONDS = 120.0
@@ -40,7 +37,7 @@ def note(store: Path, report: GateReport) -> None:
     Raises:
         GateError: the disk refused.
     """
-    path = _note_of(store, report.commit)
+    path = _note_path(store, report.commit)
     try:
         if not report.passed:
             path.unlink(missing_ok=True)
@@ -48,8 +45,10 @@ def note(store: Path, report: GateReport) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, json.dumps(asdict(draft(report))))
         forgotten = time.time() - _NOTE_SECONDS
-        for old in [one for one in path.parent.glob("*.json") if modified(one) < forgotten]:
-            old.unlink(missing_ok=True)
+        for old in path.parent.glob("*.json"):
+            with suppress(FileNotFoundError):  # removed by another process
+                if old.stat().st_mtime < forgotten:
+                    old.unlink()
     except OSError as error:
         raise GateError(
             f"cannot note whether it passed: {error}", hint=f"see {path.parent}"
@@ -64,11 +63,11 @@ def seal(store: Path, *, onto: str, landed: str, attempt: str = "") -> Receipt |
     Raises:
         GateError: the chain could not be written.
     """
-    path = _note_of(store, landed)
+    path = _note_path(store, landed)
     tested = _read(path)
     if tested is None:
         return None
-    receipt = _last(store / _FOLDER)
+    receipt = _newest(store / _FOLDER)
     if receipt is None or (receipt.onto, receipt.landed) != (onto, landed):
         receipt = chain(store, tested, onto=onto, landed=landed, attempt=attempt)
     path.unlink(missing_ok=True)
@@ -81,11 +80,11 @@ def check_newest(store: Path) -> None:
     Raises:
         GateError: the newest receipt is damaged.
     """
-    _last(store / _FOLDER)
+    _newest(store / _FOLDER)
 
 
 def draft(report: GateReport) -> Receipt:
-    """What a receipt says of the tests; the landing and the chain are still open."""
+    """Return what a receipt says of the tests; the landing and the chain are still open."""
     return Receipt(
         number=0,
         previous="",
@@ -111,12 +110,18 @@ def draft(report: GateReport) -> Receipt:
 
 
 def chain(
-    store: Path, tested: Receipt, *, onto: str, landed: str, attempt: str = "", clock: Clock = now
+    store: Path,
+    tested: Receipt,
+    *,
+    onto: str,
+    landed: str,
+    attempt: str = "",
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Receipt:
     """Add the receipt of one landing to the chain, and return it once it is on the disk.
 
     Args:
-        store: the folder of the gate's memory.
+        store: the folder of our files in the git directory.
         tested: what the gate saw, from `draft`.
         onto: main before.
         landed: main after.
@@ -129,27 +134,27 @@ def chain(
     folder = store / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
-        last = _last(folder)
-        receipt = _sealed(
+        newest = _newest(folder)
+        receipt = _with_hash(
             replace(
                 tested,
-                number=last.number + 1 if last else 1,
-                previous=last.hash if last else "",
+                number=newest.number + 1 if newest else 1,
+                previous=newest.hash if newest else "",
                 at=clock().isoformat(),
                 onto=onto,
                 landed=landed,
                 attempt=attempt,
             )
         )
-        if _added(folder, receipt):
+        if _add(folder, receipt):
             return receipt
     raise GateError("the chain of receipts could not be written", hint="try again")
 
 
 def read_receipts(store: Path) -> tuple[Receipt, ...]:
-    """The receipts in order; a file that is none is left out (`verify` names it)."""
-    found = (_read(path) for path in _files(store / _FOLDER))
-    return tuple(receipt for receipt in found if receipt is not None)
+    """Return the receipts in order; a damaged file is left out (`verify` names it)."""
+    receipts = (_read(path) for path in _files(store / _FOLDER))
+    return tuple(receipt for receipt in receipts if receipt is not None)
 
 
 def verify(store: Path, repo: Path) -> list[Finding]:
@@ -157,69 +162,65 @@ def verify(store: Path, repo: Path) -> list[Finding]:
 
     Returns what is wrong, nothing when all is well. Works offline.
     """
-    findings = []
+    findings: list[Finding] = []
+
+    def report(rule: str, path: Path, message: str) -> None:
+        findings.append(Finding(rule=rule, path=path.name, message=message))
+
     previous, expected = "", 1
     receipts = []
     for path in _files(store / _FOLDER):
         receipt = _read(path)
         if receipt is None or path.name != _name(receipt.number):
-            findings.append(_finding("receipt-damaged", path.name, "is not a receipt any more"))
+            report("receipt-damaged", path, "is not a receipt any more")
             expected += 1
             previous = ""
             continue
         if receipt.number != expected:
-            text = f"receipt {expected} is missing before it"
-            findings.append(_finding("receipt-missing", path.name, text))
+            report("receipt-missing", path, f"receipt {expected} is missing before it")
         elif receipt.previous != previous and (previous or expected == 1):
-            findings.append(_finding("receipt-chain", path.name, "does not follow its predecessor"))
-        if _sealed(receipt).hash != receipt.hash:
-            findings.append(_finding("receipt-changed", path.name, "was changed afterwards"))
+            report("receipt-chain", path, "does not follow its predecessor")
+        if _with_hash(receipt).hash != receipt.hash:
+            report("receipt-changed", path, "was changed afterwards")
         if not receipt.passed:
-            findings.append(_finding("receipt-not-passed", path.name, "its tests did not pass"))
+            report("receipt-not-passed", path, "its tests did not pass")
         previous, expected = receipt.hash, receipt.number + 1
-        receipts.append((path.name, receipt))
+        receipts.append((path, receipt))
     return findings + list(_wrong_trees(receipts, repo))
 
 
-def _wrong_trees(receipts: list[tuple[str, Receipt]], repo: Path) -> Iterator[Finding]:
+def _wrong_trees(receipts: list[tuple[Path, Receipt]], repo: Path) -> Iterator[Finding]:
     """Ask the repository, once, for the tree of every tested and every landed commit."""
-    asked = [commit for _, one in receipts for commit in (one.commit, one.landed)]
-    trees = _trees(repo, asked)
-    for name, receipt in receipts:
+    commits = [commit for _, one in receipts for commit in (one.commit, one.landed)]
+    asked = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
+    trees = {}
+    if asked:
+        done = git.run(
+            ["cat-file", "--batch-check"],
+            cwd=repo,
+            env={"GIT_NO_REPLACE_OBJECTS": "1"},
+            stdin="".join(f"{commit}^{{tree}}\n" for commit in asked).encode(),
+            timeout=_GIT_SECONDS,
+        )
+        for commit, answer in zip(asked, git.decode(done.stdout).splitlines(), strict=True):
+            oid, *kind = answer.split()
+            if kind[:1] == ["tree"]:
+                trees[commit] = oid
+    for path, receipt in receipts:
         for what, commit in (("tested", receipt.commit), ("landed", receipt.landed)):
-            tree = trees.get(commit, "")
-            if not tree:
+            tree = trees.get(commit)
+            if tree is None:
                 text = f"the {what} commit {commit} is not in the repository"
-                yield _finding("receipt-commit-missing", name, text)
+                yield Finding(rule="receipt-commit-missing", path=path.name, message=text)
             elif tree != receipt.tree:
                 text = f"the {what} commit {commit} has tree {tree}, tested was {receipt.tree}"
-                yield _finding("receipt-tree", name, text)
+                yield Finding(rule="receipt-tree", path=path.name, message=text)
 
 
-def _trees(repo: Path, commits: list[str]) -> dict[str, str]:
-    asked = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
-    if not asked:
-        return {}
-    done = git.run(
-        ["cat-file", "--batch-check"],
-        cwd=repo,
-        env={"GIT_NO_REPLACE_OBJECTS": "1"},
-        stdin="".join(f"{commit}^{{tree}}\n" for commit in asked).encode(),
-        timeout=_GIT_SECONDS,
-    )
-    answers = git.decode(done.stdout).splitlines()
-    parts = [answer.split() for answer in answers]
-    return {
-        commit: part[0]
-        for commit, part in zip(asked, parts, strict=True)
-        if len(part) == 3 and part[1] == "tree"
-    }
-
-
-def _sealed(receipt: Receipt) -> Receipt:
-    """The receipt with the hash over everything else in it."""
+def _with_hash(receipt: Receipt) -> Receipt:
+    """Return the receipt with the hash over everything else in it."""
     content = {name: value for name, value in asdict(receipt).items() if name != "hash"}
-    return Receipt(**(asdict(receipt) | {"hash": _digest(content)}))
+    return replace(receipt, hash=_digest(content))
 
 
 def _digest(value: object) -> str:
@@ -227,14 +228,12 @@ def _digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _added(folder: Path, receipt: Receipt) -> bool:
+def _add(folder: Path, receipt: Receipt) -> bool:
     """Write the file whole under its number; False when that number is taken by now."""
-    part = folder / f"{secrets.token_hex(8)}.part"
+    part = folder / f"{receipt.hash[:16]}.part"
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(receipt), indent=1, sort_keys=True))
-            file.flush()
-            os.fsync(file.fileno())
+        replace_file(part, json.dumps(asdict(receipt), indent=1, sort_keys=True), durable=True)
+        # A link, unlike a rename, refuses to replace: a written receipt never changes.
         (folder / _name(receipt.number)).hardlink_to(part)
     except FileExistsError:
         return False
@@ -246,19 +245,19 @@ def _added(folder: Path, receipt: Receipt) -> bool:
     return True
 
 
-def _last(folder: Path) -> Receipt | None:
+def _newest(folder: Path) -> Receipt | None:
     files = _files(folder)
-    last = _read(files[-1]) if files else None
-    if files and last is None:
+    newest = _read(files[-1]) if files else None
+    if files and newest is None:
         raise GateError(
             f"the newest receipt {files[-1].name} is damaged",
             hint="check the chain with `verify`, then move the damaged file away",
         )
-    return last
+    return newest
 
 
-def _note_of(store: Path, commit: str) -> Path:
-    return store / _PASSED / f"{commit}.json"
+def _note_path(store: Path, commit: str) -> Path:
+    return store / "passed" / f"{commit}.json"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -280,7 +279,3 @@ def _read(path: Path) -> Receipt | None:
         return Receipt(**data)
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _finding(rule: str, path: str, message: str) -> Finding:
-    return Finding(rule=rule, path=path, message=message)

@@ -1,7 +1,13 @@
-"""After a crash: what an operation left half done is finished or dropped, and said.
+"""After a crash, or a `git switch` that crossed a move of main: what is half done is finished.
 
-Every operation begins here, with the lock held and the repository repaired. It removes only
-lock files that are provably ours.
+Every operation begins with `operation_lock`, which repairs the repository first. Only lock files
+that are provably ours are removed.
+
+A person's `git switch` crosses a move of main when it has read main before the move and writes HEAD
+after it, or when the landing has swapped files into a checkout that was leaving. Either way index
+and files are those of one end of the move and HEAD is at the other; the next commit would carry a
+landing along, or take it back. Only checkouts whose HEAD was renamed during the operation are
+looked at, and only paths that are exactly as the other end has them are touched.
 """
 
 from __future__ import annotations
@@ -10,37 +16,60 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from self_coding.errors import GitOperationError
-from self_coding.git_safety.change import Part, Plan, digest, finish, head_name, tidy
-from self_coding.git_safety.crossing import Standing, settle, standing
-from self_coding.git_safety.lock import IndexLock, Intent, operation, tokens
-from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.swap import Step
+from self_coding.errors import GitOperationError, SelfCodingError
+from self_coding.git_safety.checkout_update import prepare_update
+from self_coding.git_safety.locks import IndexLock, Intent, exclusive, unreleased_tokens
+from self_coding.git_safety.repository import Repository, file_digest
+from self_coding.git_safety.transaction import (
+    Transaction,
+    cleanup,
+    execute,
+    publish,
+    retry_on_conflict,
+)
+from self_coding.git_safety.tree_state import discard
+from self_coding.git_safety.user_checkouts import (
+    SETTLING_WAIT,
+    user_checkouts,
+    wait_for_switches,
+)
 
 _logger = logging.getLogger(__name__)
 _STALE_SECONDS = 1.5
-_FOLLOWED = {"land", "merge", "undo", "redo"}  # the checkouts on main move along with it
+_MOVE_CHECKOUTS = {"land", "merge", "undo", "redo"}  # the checkouts on main move along with it
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """Where main is, and what HEAD names in each user's checkout, by its git directory."""
+
+    main: str
+    heads: Mapping[Path, str]
 
 
 @contextmanager
-def guarded(repo: Repository, kind: str) -> Iterator[None]:
+def operation_lock(repo: Repository, kind: str) -> Iterator[None]:
     """Hold the operation lock, with whatever a crash left behind repaired first.
 
     A checkout whose HEAD was on its way elsewhere while main moved is put right at the end.
     """
     try:
-        with operation(repo.folder, kind) as fresh:
-            if fresh and (Intent(repo.folder).path.exists() or tokens(repo.folder)):
+        with exclusive(repo.folder, kind) as outermost:
+            if outermost and (Intent(repo.folder).path.exists() or unreleased_tokens(repo.folder)):
                 for line in repair(repo):
                     _logger.warning("repaired after a crash: %s", line)
-            before = standing(repo) if fresh and kind in _FOLLOWED else None
+            before = None
+            if outermost and kind in _MOVE_CHECKOUTS:
+                [main] = repo.tips([repo.main_ref])
+                heads = {here.directory: here.head_target() for here in user_checkouts(repo)}
+                before = _Positions(main, heads)
             yield
             if before is not None:
-                settle(repo, before)
+                _settle_switches(repo, before)
     except OSError as error:
         raise GitOperationError(
             f"{kind}: {error}",
@@ -48,127 +77,179 @@ def guarded(repo: Repository, kind: str) -> Iterator[None]:
         ) from error
 
 
+def recover(repo: Repository) -> list[str]:
+    """Finish or drop what a crash left, remove temporary files, and say so."""
+    try:
+        with exclusive(repo.folder, "recover"):
+            return [*repair(repo), *remove_scratch(repo)]
+    except OSError as error:
+        raise GitOperationError(f"cannot recover: {error}", hint="make room on the disk") from error
+
+
 def repair(repo: Repository) -> list[str]:
     """Finish or drop what a crash left; say what was done. The operation lock must be held."""
     intent = Intent(repo.folder)
     stored = intent.read()
     if stored is None:
-        return _sweep(repo)
-    if not stored:
+        return _release_locks(repo)
+    transaction = _load(stored)
+    if transaction is None:
         intent.clear()
         return ["an unreadable intent was dropped; nothing had been changed"]
-    plan = _loaded(stored)
-    if not _plausible(repo, plan):
+    if not _is_plausible(repo, transaction):
         intent.clear()
         return ["an intent that names places outside of this repository was dropped"]
-    said = _drop_locks(repo, plan, intent)
-    tips = dict(zip([ref for ref, _, _ in plan.refs], _tips(repo, plan), strict=True))
-    moved = all(_reached(repo, old, new, tips[ref]) for ref, old, new in plan.refs)
-    if not moved:
-        intent.clear()
-        tidy(plan)
-        return [*said, f"{plan.kind}: it had not begun; dropped"]
-    said += _redo(repo, plan, intent)
-    return said
+    said = _release_locks(repo) + _remove_ref_locks(repo, transaction, intent)
+    # Refs move first and all together: if they have not moved, nothing else has changed.
+    tips = repo.resolve([ref for ref, _, _ in transaction.refs]) if transaction.refs else []
+    for (_, old, new), tip in zip(transaction.refs, tips, strict=True):
+        # A tip beyond `new`: it was moved to `new` by us, and moved on since.
+        moved_on = new and tip not in (old, new, "") and repo.is_ancestor(new, tip)
+        if tip != new and not moved_on:
+            intent.clear()
+            cleanup(transaction)
+            return [*said, f"{transaction.kind}: it had not begun; dropped"]
+    return said + _finish(repo, transaction, intent)
 
 
-def _reached(repo: Repository, old: str, new: str, tip: str) -> bool:
-    """Whether a ref has been moved to `new`, by us and before anybody moved it on."""
-    if tip in (old, new, "") or not new:
-        return tip == new
-    return repo.git.run("merge-base", "--is-ancestor", new, tip, ok=()).returncode == 0
+def _load(stored: Mapping[str, Any]) -> Transaction | None:
+    from pydantic import TypeAdapter, ValidationError  # only after a crash: it is slow to import
+
+    try:
+        return TypeAdapter(Transaction).validate_python(stored)
+    except ValidationError:
+        return None
 
 
-def _tips(repo: Repository, plan: Plan) -> list[str]:
-    return repo.resolve([ref for ref, _, _ in plan.refs]) if plan.refs else []
-
-
-def _redo(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
-    """Carry on behind the refs; a checkout that somebody has worked in since keeps its index."""
-    parts, locks = [], []
-    with ExitStack() as stack:
-        for part in plan.parts:
-            here = repo.at(Path(part.top), Path(part.directory))
-            lock = IndexLock(Path(part.directory), repo.folder)
-            lock.acquire()
-            stack.callback(lock.release)
-            if part.index and digest(Path(part.directory) / "index") != part.index_before:
-                part = replace(part, index="")  # noqa: PLW2901 - theirs is newer
-            if part.head_to and head_name(here) != part.head_from:
-                part = replace(part, head_to="")  # noqa: PLW2901 - moved already, or by them
-            parts.append(part)
-            locks.append(lock)
-        done = finish(repo, replace(plan, parts=tuple(parts)), locks, intent)
-    for ref, old, _ in plan.refs:
-        if ref == repo.main_ref and plan.follows:  # a person may have switched since
-            heads = {Path(part.directory): part.head_from for part in plan.parts}
-            settle(repo, Standing(old, heads))
-    left = f"; left alone: {', '.join(path for path, _ in done.refused)}" if done.refused else ""
-    return [f"{plan.kind}: finished{left}"]
-
-
-def _drop_locks(repo: Repository, plan: Plan, intent: Intent) -> list[str]:
-    """Remove the lock files that our own dead processes have left, and only those."""
-    said = _sweep(repo)
-    since = intent.path.stat().st_mtime
-    moves = (*plan.refs, *plan.after)
-    names = [repo.common / f"{ref}.lock" for ref, _, _ in moves]
-    names += [Path(part.directory) / "HEAD.lock" for part in plan.parts if part.head_to]
-    if any(not new for _, _, new in moves):
-        names += [repo.common / "packed-refs.lock", repo.common / "packed-refs.new"]
-    stale = [lock for lock in names if _since(lock, since)]
-    if stale:
-        time.sleep(_STALE_SECONDS)  # a living git holds a ref's lock for milliseconds
-    for lock in stale:
-        if _since(lock, since):
-            lock.unlink(missing_ok=True)
-            said.append(f"removed our stale {lock}")
-    return said
-
-
-def _plausible(repo: Repository, plan: Plan) -> bool:
-    """Whether every place in the plan is one of this repository's."""
-    known = {(str(here.top), str(here.directory)) for here in repo.checkouts() if here.has_tree}
-    for part in plan.parts:
-        used = [Path(path) for path in (part.staging, part.index) if path]
-        inside = all(
-            path.is_relative_to(repo.folder) or path.parent == Path(part.top) for path in used
-        )
-        stray = any(".." in path.parts for path in used)
-        if (part.top, part.directory) not in known or stray or not inside:
+def _is_plausible(repo: Repository, transaction: Transaction) -> bool:
+    """Return whether every path in the transaction is in this repository."""
+    checkouts = {(str(one.top), str(one.directory)) for one in repo.checkouts() if one.has_tree}
+    for update in transaction.parts:
+        for path in (Path(name) for name in (update.staging, update.index) if name):
+            inside = path.is_relative_to(repo.folder) or path.parent == Path(update.top)
+            if ".." in path.parts or not inside:
+                return False
+        if (update.top, update.directory) not in checkouts:
             return False
     return True
 
 
-def _sweep(repo: Repository) -> list[str]:
+def _finish(repo: Repository, transaction: Transaction, intent: Intent) -> list[str]:
+    """Carry on behind the refs; a checkout that was worked in since keeps its index."""
+    parts, locks = [], []
+    with ExitStack() as stack:
+        for update in transaction.parts:
+            here = repo.at(Path(update.top), Path(update.directory))
+            lock = IndexLock(Path(update.directory), repo.folder)
+            lock.acquire()
+            stack.callback(lock.release)
+            theirs = update.index and here.index_digest() != update.index_before
+            moved = update.head_to and here.head_target() != update.head_from
+            parts.append(
+                replace(
+                    update,
+                    index="" if theirs else update.index,
+                    head_to="" if moved else update.head_to,
+                )
+            )
+            locks.append(lock)
+        done = publish(repo, replace(transaction, parts=tuple(parts)), locks, intent)
+    for ref, old, _ in transaction.refs:
+        if ref == repo.main_ref and transaction.moves_checkouts:  # a person may have switched since
+            heads = {Path(update.directory): update.head_from for update in transaction.parts}
+            _settle_switches(repo, _Positions(old, heads))
+    left = f"; left alone: {', '.join(path for path, _ in done.refused)}" if done.refused else ""
+    return [f"{transaction.kind}: finished{left}"]
+
+
+def _release_locks(repo: Repository) -> list[str]:
     """Give back every index.lock of ours that a crash has left."""
+    tokens = unreleased_tokens(repo.folder)
     said = []
-    left = tokens(repo.folder)
-    for lock in (
-        [checkout.directory / "index.lock" for checkout in repo.checkouts()] if left else []
-    ):
-        for token in left:
+    locks = [one.directory / "index.lock" for one in repo.checkouts()] if tokens else []
+    for lock in locks:
+        for token in tokens:
             if lock.exists() and token.exists() and lock.samefile(token):
                 lock.unlink()
                 said.append(f"removed our stale {lock}")
-    for token in left:
+    for token in tokens:
         token.unlink(missing_ok=True)
     return said
 
 
-def _since(lock: Path, since: float) -> bool:
-    try:
-        return lock.stat().st_mtime >= since - 0.01
-    except OSError:
-        return False
+def _remove_ref_locks(repo: Repository, transaction: Transaction, intent: Intent) -> list[str]:
+    """Remove the lock files that our own killed git has left on refs, and only those.
+
+    They bear no mark. Ours are those on the refs of the transaction that are younger than its
+    intent and still there after a living git would long have let go.
+    """
+    since = intent.path.stat().st_mtime - 0.01
+    moves = (*transaction.refs, *transaction.after)
+    names = [repo.common / f"{ref}.lock" for ref, _, _ in moves]
+    names += [Path(part.directory) / "HEAD.lock" for part in transaction.parts if part.head_to]
+    if any(not new for _, _, new in moves):
+        names += [repo.common / "packed-refs.lock", repo.common / "packed-refs.new"]
+
+    def is_stale(lock: Path) -> bool:
+        try:
+            return lock.stat().st_mtime >= since
+        except OSError:
+            return False
+
+    stale = [lock for lock in names if is_stale(lock)]
+    if stale:
+        time.sleep(_STALE_SECONDS)  # a living git holds a ref's lock for milliseconds
+    stale = [lock for lock in stale if is_stale(lock)]
+    for lock in stale:
+        lock.unlink(missing_ok=True)
+    return [f"removed our stale {lock}" for lock in stale]
 
 
-def _loaded(stored: Mapping[str, Any]) -> Plan:
-    parts = tuple(
-        Part(**{**part, "steps": tuple(Step(**step) for step in part["steps"])})
-        for part in stored["parts"]
+def remove_scratch(repo: Repository) -> list[str]:
+    """Remove temporary files of dead processes: with the lock held, no process uses them."""
+    removed = [*(repo.folder / "capture").glob("*/index.lock")]
+    removed += (repo.common / "refs" / "self-coding").rglob("*.lock")
+    removed += (repo.common / "worktrees").glob("*/self-coding-index.lock")
+    for folder in ("tmp", "staging"):
+        removed += (repo.folder / folder).glob("*")
+    for path in removed:
+        if path.is_dir() and not path.is_symlink():
+            discard(path)
+        else:
+            path.unlink(missing_ok=True)
+    return [f"removed {len(removed)} temporary files"] if removed else []
+
+
+def _settle_switches(repo: Repository, before: _Positions) -> None:
+    """Behind an operation, its lock still held: where main has moved, put right who crossed it.
+
+    What cannot be put right is left and logged: the operation itself has been done.
+    """
+    [main] = repo.tips([repo.main_ref])
+    if not main or not before.main or main == before.main:
+        return
+    checkouts = [here for here in user_checkouts(repo) if here.directory in before.heads]
+    wait_for_switches({here.top for here in checkouts}, SETTLING_WAIT)
+    for here in checkouts:
+        if here.head_target() != before.heads[here.directory]:
+            try:
+                retry_on_conflict(lambda here=here: _settle(here, before.main, main))  # type: ignore[misc]
+            except (SelfCodingError, OSError) as error:
+                _logger.warning("%s may hold files of two commits: %s", here.top, error)
+
+
+def _settle(here: Repository, old: str, new: str) -> None:
+    """Take what is still at the other end of main's move to the commit that HEAD is at."""
+    head = here.head()
+    if head.commit not in (old, new) or here.state():
+        return
+    other = old if head.commit == new else new
+    update = prepare_update(here, other, head.commit, head_from=head.target).update
+    transaction = Transaction(
+        kind="follow", parts=(update,), reason=f"{head.branch or head.target} was switched to"
     )
-    moves = {
-        name: tuple((ref, old, new) for ref, old, new in stored[name]) for name in ("refs", "after")
-    }
-    return Plan(**{**stored, "parts": parts, **moves})
+    changes_index = update.index and file_digest(Path(update.index)) != update.index_before
+    if update.steps or changes_index:
+        execute(here, transaction)
+    else:
+        cleanup(transaction)

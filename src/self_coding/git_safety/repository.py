@@ -1,31 +1,26 @@
-"""One repository and one checkout of it: where things lie, where HEAD is, what names mean.
+"""One repository and one checkout of it: its folders, where HEAD is, what names mean.
 
-Read-only: it resolves and describes. Nothing here changes a ref, an index or a file of the user.
+Read-only: nothing here changes a ref, an index or a file of the user. Names that git could read
+as an option, a magic pathspec, another ref or a path outside the repository are refused before
+git sees them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from self_coding.adapters.git import (
-    ZERO,
-    Git,
-    Settings,
-    decode,
-    encode,
-    fields,
-    run,
-)
+from self_coding.adapters.git import ZERO, Git, Settings, decode, encode, fields, run
 from self_coding.adapters.paths import FOLDER
 from self_coding.errors import GitNotRepositoryError, GitOperationError
 from self_coding.git_safety.log import Log
-from self_coding.git_safety.names import check_branch, check_path, check_revision
 
-#: Files in a git directory that say a person is in the middle of something.
+#: Files in a git directory that exist while a person is in the middle of something.
 _STATES = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -45,38 +40,57 @@ class Head:
 
     @property
     def ref(self) -> str:
-        """The ref HEAD stands on, or HEAD itself."""
+        """The ref that a commit here moves: the branch, or HEAD itself when detached."""
         return f"refs/heads/{self.branch}" if self.branch else "HEAD"
+
+    @property
+    def target(self) -> str:
+        """What HEAD names: the branch as a full ref, or a commit."""
+        return self.ref if self.branch else self.commit
 
 
 class Repository:
     """A checkout at `top` of the repository whose common git directory is `common`.
 
-    `session` tells this object's operations from everybody else's; `folder` holds our files.
+    `session` marks the operations of this object in the log; `folder` holds our own files.
     """
 
     def __init__(
-        self, git: Git, *, repo_path: Path, object_format: str, main: str, actor: str, session: str
+        self,
+        git: Git,
+        *,
+        repo_path: Path,
+        object_format: str,
+        main: str,
+        actor: str,
+        session: str,
+        log: Log,
     ) -> None:
         self._git = git
-        self.log: Log | None = None  # opened by the first who writes into it
-        self._settings = git.settings
-        self._files: list[Path] = []
-        self._stamps: list[tuple[int, int, int] | None] = []
+        self._config_files: list[Path] = []
+        self._config_stamps: list[tuple[int, int, int] | None] = []
         self.repo_path = repo_path
         self.object_format = object_format
         self.main = main
         self.actor = actor
         self.session = session
+        self.log = log
         self.folder = git.common / FOLDER
+        self.directory = git.directory
+        self.common = git.common
+        self.main_ref = f"refs/heads/{main}"
+        self.zero = ZERO[object_format]  # the object id that means "no such ref"
 
     @property
     def git(self) -> Git:
         """Git in this checkout, with the configuration as it is now."""
-        if not self._files or [_stamp(path) for path in self._files] != self._stamps:
-            self._settings, self._files = _settings(self._git)
-            self._stamps = [_stamp(path) for path in self._files]
-        return replace(self._git, settings=self._settings)
+        stamps = [_stamp(path) for path in self._config_files]
+        if not stamps or stamps != self._config_stamps:
+            # Without the present settings: `config --list` would show our own switches as theirs.
+            settings, self._config_files = _read_settings(replace(self._git, settings=Settings()))
+            self._git = replace(self._git, settings=settings)
+            self._config_stamps = [_stamp(path) for path in self._config_files]
+        return self._git
 
     @property
     def top(self) -> Path:
@@ -97,87 +111,46 @@ class Repository:
         """Whether there is a working tree."""
         return self._git.top is not None and self._git.top.is_dir()
 
-    @property
-    def directory(self) -> Path:
-        """This checkout's git directory."""
-        return self._git.directory
-
-    @property
-    def common(self) -> Path:
-        """The repository's git directory, which all its checkouts share."""
-        return self._git.common
-
-    @property
-    def zero(self) -> str:
-        """The object id that stands for "no such ref"."""
-        return ZERO[self.object_format]
-
-    @property
-    def main_ref(self) -> str:
-        """The ref of the main branch."""
-        return f"refs/heads/{self.main}"
-
     def at(self, top: Path, directory: Path) -> Repository:
-        """The same repository seen from another of its checkouts."""
-        git = replace(self._git, top=top, directory=directory)
+        """Return the same repository seen from another of its checkouts."""
         other = Repository(
-            git,
+            replace(self._git, top=top, directory=directory),
             repo_path=top,
             object_format=self.object_format,
             main=self.main,
             actor=self.actor,
             session=self.session,
+            log=self.log,
         )
-        other.log = self.log
-        other._settings, other._files, other._stamps = self._settings, self._files, self._stamps
+        other._config_files, other._config_stamps = self._config_files, self._config_stamps
         return other
 
     def head(self) -> Head:
-        """Where HEAD is now."""
+        """Return where HEAD is now."""
         branch = self.head_branch()
         if branch:
             return Head(self.tips([f"refs/heads/{branch}"])[0], branch)
         return Head(self.resolve(["HEAD"])[0], "")
 
     def head_branch(self) -> str:
-        """The branch HEAD names, born or not; empty when detached."""
+        """Return the branch HEAD names, born or not; empty when detached."""
         path = self.directory / "HEAD"
         text = decode(path.read_bytes()).strip() if not path.is_symlink() else ""
         prefix = "ref: refs/heads/"
-        if text.startswith(prefix) and text != f"{prefix}.invalid":
+        if text.startswith(prefix) and text != f"{prefix}.invalid":  # what reftable puts there
             return text[len(prefix) :]
         if text and not text.startswith("ref:"):
             return ""
         done = self._git.run("symbolic-ref", "-q", "HEAD", ok=(0, 1))
         return decode(done.stdout).strip().removeprefix("refs/heads/")
 
-    def tips(self, refs: Sequence[str]) -> list[str]:
-        """The ids that full refs hold, "" for each that does not exist.
-
-        Read as git stores them, which costs no process; anything unusual is left to git.
-        """
-        if (self.common / "reftable").exists():
-            return self.resolve(refs)
-        packed: dict[str, str] | None = None
-        found = []
-        for ref in refs:
-            text = self._loose(ref)
-            if text is None:
-                packed = _packed(self.common / "packed-refs") if packed is None else packed
-                text = packed.get(ref, "")
-            if text and len(text) != len(self.zero):
-                return self.resolve(refs)
-            found.append(text)
-        return found
-
-    def _loose(self, ref: str) -> str | None:
-        try:
-            return decode((self.common / ref).read_bytes()).strip()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
+    def head_target(self) -> str:
+        """Return what HEAD names: a full ref, or a commit."""
+        branch = self.head_branch()
+        return f"refs/heads/{branch}" if branch else self.head().commit
 
     def born(self) -> Head:
-        """Where HEAD is, for what needs a commit there.
+        """Return where HEAD is, for what needs a commit there.
 
         Raises:
             GitOperationError: there is no commit yet.
@@ -189,8 +162,28 @@ class Repository:
             )
         return head
 
+    def tips(self, refs: Sequence[str]) -> list[str]:
+        """Return the ids that full refs hold, "" for each that does not exist.
+
+        Read as git stores them, which costs no process; anything unusual is left to git.
+        """
+        if (self.common / "reftable").exists():
+            return self.resolve(refs)
+        packed: dict[str, str] | None = None
+        ids = []
+        for ref in refs:
+            try:
+                text = decode((self.common / ref).read_bytes()).strip()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                packed = _packed_refs(self.common / "packed-refs") if packed is None else packed
+                text = packed.get(ref, "")
+            if text and len(text) != len(self.zero):
+                return self.resolve(refs)
+            ids.append(text)
+        return ids
+
     def resolve(self, revisions: Sequence[str], kind: str = "commit") -> list[str]:
-        """The object ids of revisions, "" for each that does not exist; one process for all."""
+        """Return the object ids of revisions, "" for each that does not exist; one process."""
         lines = [f"{check_revision(revision)}^{{{kind}}}" for revision in revisions]
         done = self._git.run(
             "cat-file", "--batch-check=%(objectname) ok", stdin=encode("\n".join(lines) + "\n")
@@ -199,7 +192,7 @@ class Repository:
         return [line[:-3] if line.endswith(" ok") else "" for line in answers]
 
     def commit(self, revision: str) -> str:
-        """The commit that `revision` names; a branch goes before a tag.
+        """Return the commit that `revision` names; a branch goes before a tag.
 
         Raises:
             GitOperationError: there is no such commit.
@@ -208,7 +201,7 @@ class Repository:
         try:
             branch, other = self.resolve([f"refs/heads/{revision}", revision])
         except GitOperationError:
-            if "@{" not in revision:  # of a reflog that ends earlier git dies
+            if "@{" not in revision:  # git dies of a reflog that is shorter than that
                 raise
             branch = other = ""
         if not branch and not other:
@@ -219,7 +212,7 @@ class Repository:
         return branch or other
 
     def branch(self, name: str) -> str:
-        """The tip of the branch `name`.
+        """Return the tip of the branch `name`.
 
         Raises:
             GitOperationError: there is no such branch.
@@ -228,17 +221,21 @@ class Repository:
         if not tip:
             head = self.head()
             unborn = not head.commit and head.branch == name
-            hint = "make a first commit" if unborn else "see `git branch` for those there are"
+            hint = "make a first commit" if unborn else "`git branch` lists the branches"
             raise GitOperationError(f"there is no branch called {name!r}", hint=hint)
         return tip
 
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Return whether the history of `new` contains `old`; False where one is missing."""
+        return self.git.run("merge-base", "--is-ancestor", old, new, ok=()).returncode == 0
+
     def state(self) -> str:
-        """What a person is in the middle of here ("merge", "rebase", ...), or ""."""
+        """Return what a person is in the middle of here ("merge", "rebase", ...), or ""."""
         present = [name for name in _STATES if (self.directory / name).exists()]
         return _STATES[present[0]] if present else ""
 
     def state_mark(self) -> str:
-        """Text that is equal as long as the unfinished operation is the same one."""
+        """Return text that is equal as long as the unfinished operation is the same one."""
         marks = []
         for name in _STATES:
             path = self.directory / name
@@ -248,11 +245,11 @@ class Repository:
                 marks.append(name)
         return ";".join(marks)
 
-    def at_rest(self, doing: str) -> None:
-        """Make sure that nobody is in the middle of a merge, rebase or the like here.
+    def check_idle(self, doing: str) -> None:
+        """Refuse while a merge, rebase or the like is in progress here.
 
         Raises:
-            GitOperationError: somebody is; it was left alone.
+            GitOperationError: one is; it was left alone.
         """
         state = self.state()
         if state:
@@ -261,13 +258,17 @@ class Repository:
                 hint=f"finish or abort the {state} first",
             )
 
+    def index_digest(self) -> str:
+        """Return a digest of this checkout's raw index; "" when there is none."""
+        return file_digest(self.directory / "index")
+
     def path(self, given: str | Path) -> str:
-        """A caller's path as one of the repository: relative to `repo_path`, or absolute.
+        """Return a caller's path, absolute or relative to `repo_path`, relative to the top.
 
         In a sub-directory a path that only exists relative to the top counts from there.
 
         Raises:
-            GitOperationError: it lies outside of the working tree.
+            GitOperationError: it is not inside the working tree.
         """
         text = os.fspath(given)
         top = self.top
@@ -275,21 +276,20 @@ class Repository:
             parent = Path(text).parent.resolve()
             if not parent.is_relative_to(top):
                 raise GitOperationError(
-                    f"{text!r} lies outside of the working tree", hint=f"it is at {top}"
+                    f"{text!r} is not inside the working tree", hint=f"the tree is at {top}"
                 )
             return check_path((parent / Path(text).name).relative_to(top).as_posix())
         below = self.repo_path.relative_to(top).as_posix()
         if below == ".":
             return check_path(text)
         inner = check_path(f"{below}/{text}") if text else check_path(text)
-        known = os.path.lexists(top / inner) or bool(self._tracked(inner))
-        return inner if known or not os.path.lexists(top / text) else check_path(text)
-
-    def _tracked(self, path: str) -> list[str]:
-        return fields(self._git.run("ls-files", "-z", "--", path).stdout)
+        tracked = os.path.lexists(top / inner) or fields(
+            self._git.run("ls-files", "-z", "--", inner).stdout
+        )
+        return inner if tracked or not os.path.lexists(top / text) else check_path(text)
 
     def checkouts(self) -> Iterable[Repository]:
-        """Every checkout of this repository that has a working tree, this one first."""
+        """Yield every checkout of this repository that has a working tree, this one first."""
         yield self
         main_top = self.common.parent
         if self.common.name == ".git" and self.directory != self.common and main_top.is_dir():
@@ -305,18 +305,19 @@ class Repository:
 
 
 def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Repository:
-    """The repository around `repo_path` (default: the working directory).
+    """Return the repository around `repo_path` (default: the working directory).
 
     Raises:
-        GitNotRepositoryError: it lies in none, or git will not work in it.
+        GitNotRepositoryError: there is none, or git will not work in it.
     """
     path = Path(repo_path if repo_path is not None else Path.cwd()).resolve()
     if not path.is_dir():
-        raise GitNotRepositoryError(f"{path} is no directory", hint="give an existing repository")
+        raise GitNotRepositoryError(f"{path} is not a directory", hint="give a repository's path")
     asked = ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir"]
     asked += ["--show-object-format", "--show-toplevel"]
     done = run(["rev-parse", *asked], cwd=path, ok=None, timeout=30.0)
     lines = decode(done.stdout).split("\n")
+    # In a bare repository git answers all but the last question, and fails at that.
     if len(lines) < 5 or (done.returncode != 0 and lines[0] != "true"):
         said = decode(done.stderr, errors="replace").strip().splitlines()
         raise GitNotRepositoryError(
@@ -329,21 +330,113 @@ def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Rep
     if top is not None and not path.is_relative_to(top):
         raise GitNotRepositoryError(
             f"{path} is not inside its repository's working tree {top}",
-            hint="its core.worktree names another place; give that one",
+            hint="its core.worktree names another folder; give that one",
         )
-    git = Git(directory=directory, common=common, top=top)
+    session = uuid.uuid4().hex
     return Repository(
-        git,
+        Git(directory=directory, common=common, top=top),
         repo_path=path,
         object_format=lines[3] if lines[3] in ZERO else "sha1",
         main=check_branch(main),
         actor=actor,
-        session=uuid.uuid4().hex,
+        session=session,
+        log=Log(common / FOLDER, actor=actor, session=session),
     )
 
 
-def _packed(path: Path) -> dict[str, str]:
-    """The refs in git's packed-refs file."""
+def check_branch(name: str) -> str:
+    """Return `name` when it can be the name of a branch and of nothing else.
+
+    Raises:
+        GitOperationError: it is empty, looks like an option, or is not a branch name.
+    """
+    parts = name.split("/")
+    wrong = (
+        name.startswith(("-", "refs/"))
+        or name in ("@", "HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD")
+        or re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//", name) is not None
+        or name.endswith(".")
+        or any(not part or part.startswith(".") or part.endswith(".lock") for part in parts)
+        or any(len(part.encode("utf-8", "surrogateescape")) > 240 for part in parts)
+    )
+    if wrong:
+        raise GitOperationError(
+            f"{name!r} cannot be the name of a branch",
+            hint="use letters, digits, '-', '_', '.' and '/', not beginning with '-'",
+        )
+    return name
+
+
+def check_revision(revision: str) -> str:
+    """Return `revision` when git can only read it as a revision.
+
+    Raises:
+        GitOperationError: it is empty, looks like an option or has control characters.
+    """
+    if not revision or revision.startswith("-") or re.search(r"[\x00-\x1f\x7f]", revision):
+        raise GitOperationError(
+            f"{revision!r} cannot be a revision", hint="give a branch, a tag or a commit hash"
+        )
+    return revision
+
+
+def check_path(path: str) -> str:
+    """Return `path` as a repository-relative POSIX path inside the working tree.
+
+    Raises:
+        GitOperationError: it is empty, absolute, leaves the tree, or is in `.git`.
+    """
+    pure = PurePosixPath(path)
+    wrong = (
+        not path
+        or "\x00" in path
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or any(part.lower().rstrip(" .") in (".git", "git~1") for part in pure.parts)
+    )
+    if wrong:
+        raise GitOperationError(
+            f"{path!r} is not inside the working tree",
+            hint="give paths relative to the repository, outside of .git",
+        )
+    return pure.as_posix()
+
+
+def check_attempt(name: str) -> str:
+    """Return `name` when it can be part of a ref and of a folder name.
+
+    Raises:
+        GitOperationError: it cannot.
+    """
+    odd = not name or name.startswith((".", "-")) or re.search(r"[^A-Za-z0-9_.-]", name)
+    if odd or ".." in name:
+        raise GitOperationError(
+            f"{name!r} cannot be the name of an attempt",
+            hint="use letters, digits, '-', '_' and '.'",
+        )
+    return check_branch(name)
+
+
+def check_message(message: str) -> bytes:
+    """Return a commit message as bytes.
+
+    Raises:
+        GitOperationError: it is blank or holds a NUL.
+    """
+    if not message.strip() or "\x00" in message:
+        raise GitOperationError("a commit needs a message", hint="say in words what changed")
+    return message.encode("utf-8", "surrogateescape").rstrip(b"\n") + b"\n"
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of a file's bytes; "" when there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _packed_refs(path: Path) -> dict[str, str]:
     try:
         lines = decode(path.read_bytes()).splitlines()
     except FileNotFoundError:
@@ -360,25 +453,23 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _usual_files(git: Git) -> list[Path]:
-    """Where configuration is read from, whether it is there or not."""
+def _read_settings(git: Git) -> tuple[Settings, list[Path]]:
+    """Read the effective configuration, and list every file that it depends on, missing ones too.
+
+    As long as none of these files changes, git need not be asked again.
+    """
     home = Path(os.environ.get("HOME") or "/")
     at_home = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "config"
-    given = [os.environ.get(name) for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")]
-    local = [git.common / "config", git.directory / "config.worktree"]
-    return [*local, home / ".gitconfig", at_home, *(Path(name) for name in given if name)]
-
-
-def _settings(git: Git) -> tuple[Settings, list[Path]]:
-    """The effective configuration, and every file that it depends on, missing ones too."""
+    files = [git.common / "config", git.directory / "config.worktree", home / ".gitconfig", at_home]
+    named = [os.environ.get(name) for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")]
+    files += [Path(name) for name in named if name]
     values = {}
-    files = dict.fromkeys(_usual_files(git))
     parts = decode(git.run("config", "--list", "--show-origin", "-z").stdout).split("\0")
     for origin, entry in zip(parts[::2], parts[1::2], strict=False):
         key, _, value = entry.partition("\n")
         values[key] = value
         source = (git.top or git.directory) / origin.removeprefix("file:")
-        files[source] = None
+        files.append(source)
         if key.startswith("include") and key.endswith(".path"):
-            files[source.parent / Path(value).expanduser()] = None
-    return Settings(values), list(files)
+            files.append(source.parent / Path(value).expanduser())
+    return Settings(values), list(dict.fromkeys(files))

@@ -1,128 +1,123 @@
-"""Worktrees of attempts: kept and reset, not made anew each time.
+"""Pooled worktrees: kept and reset to one commit, which costs a tenth of making them anew.
 
-They lie in a folder of the main working tree that git does not see, since agents' own tools refuse
-to edit below `.git` and outside of the project they were started in. Nothing else of the user's
-checkout is touched. An attempt's full state is pinned before its worktree is reset for the next
-one; what could not be captured keeps its folder.
+An attempt's worktree is in a folder of the main working tree that git does not see, since agents'
+own tools refuse to edit below `.git` and outside of the project they were started in. The gate's
+are outside of any working tree. Nothing else of the user's checkout is touched, and only worktrees
+that this project has made are ever reset. An attempt's full state is pinned before its worktree is
+reset for the next one; what could not be captured keeps its folder.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from self_coding.adapters.git import Git, decode, encode, fields
+from self_coding.adapters.files import replace_file
+from self_coding.adapters.git import Git, decode, fields
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES, take
-from self_coding.git_safety.change import Part, Plan, carry_out, digest, log_of
 from self_coding.git_safety.commits import commit_tree
-from self_coding.git_safety.names import check_attempt, check_message
-from self_coding.git_safety.recovery import guarded
-from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.scan import discard, forget, is_entry
-from self_coding.git_safety.slots import (
-    admin_name,
-    detach,
-    note_folders,
-    reset,
-    slot_at,
-    write_pointer,
+from self_coding.git_safety.index import copy_index
+from self_coding.git_safety.locks import copy_index_file
+from self_coding.git_safety.recovery import operation_lock
+from self_coding.git_safety.repository import Repository, check_attempt, check_message
+from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, create
+from self_coding.git_safety.transaction import CheckoutUpdate, Transaction, execute
+from self_coding.git_safety.tree_state import (
+    discard,
+    exact_git,
+    forget,
+    is_entry,
+    scratch,
+    update_index,
 )
-from self_coding.git_safety.staging import copy_index
-from self_coding.git_safety.strays import marker
+from self_coding.git_safety.user_checkouts import MARK
 from self_coding.values.repository import Uncaptured, Worktree
 
 ATTEMPTS = "refs/self-coding/attempts"
 VISIBLE = ".self-coding"  # in the main working tree; ignored by a file of its own
+_FOLDERS = "self-coding-folders"
+_INDEX = "self-coding-index"
 
 
 def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Worktree:
-    """A worktree of its own for `attempt`, on a branch of its own; the same one when asked again.
+    """Return a worktree for `attempt` on a branch of its own; the same one when asked again.
 
     Raises:
         GitOperationError: the name cannot be one, or there is no such base.
     """
     check_attempt(attempt)
-    with guarded(repo, "isolate"):
-        found = _assigned(repo, attempt)
-        if found is not None:
-            _stand(repo, found)
-            return found
+    with operation_lock(repo, "isolate"):
+        worktree = find(repo, attempt)
+        if worktree is not None:
+            # A crash may have cut off the first call, or the repository was moved since.
+            pooled = pooled_at(repo, worktree.path)
+            _write_pointer(worktree.path, pooled.directory)
+            if not pooled.head_branch() and pooled.head().commit == worktree.base:
+                _enter_branch(pooled, worktree)
+            return worktree
         start = repo.branch(repo.main) if base is None else repo.commit(base)
         branch = f"{prefix}/{attempt}"
-        [tip] = repo.tips([f"refs/heads/{branch}"])
+        ref = f"refs/heads/{branch}"
+        [tip] = repo.tips([ref])
         if any(other.head_branch() == branch for other in repo.checkouts()):
             raise GitOperationError(
                 f"the branch {branch!r} is checked out elsewhere",
                 hint="choose another name for the attempt",
             )
-        name = _free(repo)
+        name = _free_name(repo)
         place = _place(repo, name)
         _hide(repo)
-        _assign(repo, name, None, "", "")
+        # Reserved without an attempt, and assigned when all is done: what a crash cuts off is
+        # a free worktree.
+        repo.log.assign_worktree(name, None)
         reset(repo, place, tip or start)
-        refs = [] if tip else [(f"refs/heads/{branch}", "", start)]
-        carry_out(repo, Plan(kind="isolate", refs=tuple(refs), reason=branch, attempt=attempt))
-        _assign(repo, name, attempt, branch, start)
-        made = Worktree(path=place, branch=branch, base=start, attempt=attempt)
-        _enter(slot_at(repo, place), made)
-        return made
+        moves = () if tip else ((ref, "", start),)
+        execute(repo, Transaction(kind="isolate", refs=moves, reason=branch, attempt=attempt))
+        repo.log.assign_worktree(name, attempt, branch, start)
+        worktree = Worktree(path=place, branch=branch, base=start, attempt=attempt)
+        _enter_branch(pooled_at(repo, place), worktree)
+        return worktree
 
 
-def _stand(repo: Repository, worktree: Worktree) -> None:
-    """Finish an `isolate` that a crash cut off, or mend one whose repository was moved."""
-    slot = slot_at(repo, worktree.path)
-    write_pointer(worktree.path, slot.directory)
-    if not slot.head_branch() and slot.head().commit == worktree.base:
-        _enter(slot, worktree)
+def isolate_note(attempt: str) -> str:
+    """Return the reflog entry with which the attempt's part of its worktree's reflog begins."""
+    return f"self-coding: isolate {attempt}"
 
 
-def _enter(slot: Repository, worktree: Worktree) -> None:
-    """Put HEAD on the attempt's branch; its record shows from where on it is this attempt's."""
-    ref = f"refs/heads/{worktree.branch}"
-    slot.git.run("symbolic-ref", "-m", marker(worktree.attempt), "HEAD", ref)
-
-
-def _assigned(repo: Repository, attempt: str, *, without_pointer: bool = False) -> Worktree | None:
-    """The worktree that stands for an attempt; also one whose `.git` file is gone, if wanted."""
-    with log_of(repo).database.read() as connection:
-        row = connection.execute(
-            "SELECT name, branch, base FROM worktrees WHERE attempt = ?", (attempt,)
-        ).fetchone()
-    if row is None:
-        return None
-    place = _place(repo, row[0])
-    bare = without_pointer and place.is_dir() and slot_at(repo, place).directory.is_dir()
-    if not bare and not (place / ".git").is_file():
-        return None
-    return Worktree(path=place, branch=row[1], base=row[2], attempt=attempt)
+def _enter_branch(pooled: Repository, worktree: Worktree) -> None:
+    note = isolate_note(worktree.attempt)
+    pooled.git.run("symbolic-ref", "-m", note, "HEAD", f"refs/heads/{worktree.branch}")
 
 
 def find(repo: Repository, attempt: str) -> Worktree | None:
-    """The worktree that `attempt` has now, if it has one."""
-    return _assigned(repo, attempt)
+    """Return the worktree that `attempt` has now, if it has one with a `.git` file."""
+    worktree = _assigned(repo, attempt)
+    return worktree if worktree and (worktree.path / ".git").is_file() else None
 
 
-def _assign(repo: Repository, name: str, attempt: str | None, branch: str, base: str) -> None:
-    with log_of(repo).database.write() as connection:
-        connection.execute("DELETE FROM worktrees WHERE attempt = ?", (attempt,))
-        connection.execute(
-            "INSERT OR REPLACE INTO worktrees (name, attempt, branch, base, made)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (name, attempt, branch, base, time.time()),
-        )
+def _assigned(repo: Repository, attempt: str) -> Worktree | None:
+    row = repo.log.worktree(attempt)
+    if row is None:
+        return None
+    name, branch, base = row
+    return Worktree(path=_place(repo, name), branch=branch, base=base, attempt=attempt)
 
 
-def _free(repo: Repository) -> str:
-    """The name of a worktree nobody uses: a warm one, else a new one."""
-    with log_of(repo).database.read() as connection:
-        rows = connection.execute("SELECT name, attempt FROM worktrees ORDER BY name").fetchall()
-    for name, attempt in rows:
+def _free_name(repo: Repository) -> str:
+    """Return the name of a worktree without an attempt: one that is there, else a new one."""
+    known = repo.log.worktrees()
+    for name, attempt in known:
         if attempt is None and (_place(repo, name) / ".git").is_file():
-            return str(name)
-    taken = {name for name, _ in rows}
+            return name
+    taken = {name for name, _ in known}
     for folder in filter(None, (repo.folder, _visible(repo))):
         if (folder / "worktrees").is_dir():
             taken |= {path.name for path in (folder / "worktrees").iterdir()}
@@ -130,7 +125,7 @@ def _free(repo: Repository) -> str:
 
 
 def _place(repo: Repository, name: str) -> Path:
-    """Where the worktree of that name lies: in the main working tree, where agents may edit.
+    """Return where the worktree of that name is: in the main working tree, where agents may edit.
 
     One that an earlier version has made stays in the git directory, as do all where there is no
     main working tree.
@@ -141,7 +136,7 @@ def _place(repo: Repository, name: str) -> Path:
 
 
 def _visible(repo: Repository) -> Path | None:
-    """Our folder in the main working tree; None where there can be none."""
+    """Return our folder in the main working tree; None where there can be none."""
     values = repo.git.settings.values
     bare = values.get("core.bare", "").lower() == "true" or "core.worktree" in values
     folder = repo.common.parent / VISIBLE
@@ -166,147 +161,302 @@ def _hide(repo: Repository) -> None:
 
 
 def open_worktree(repo: Repository, worktree: Worktree) -> Repository:
-    """The repository seen from an attempt's worktree.
+    """Return the repository seen from an attempt's worktree.
 
     Raises:
         GitOperationError: it is not there any more.
     """
-    slot = slot_at(repo, worktree.path)
-    if not slot.directory.is_dir() or not worktree.path.is_dir():
+    pooled = pooled_at(repo, worktree.path)
+    if not pooled.directory.is_dir() or not worktree.path.is_dir():
         raise GitOperationError(
             f"the worktree of {worktree.attempt!r} is gone",
-            hint="whoever edits has to leave it in its place; begin again with a new attempt",
+            hint="an editor must leave it in its place; begin again with a new attempt",
         )
-    return slot
+    return pooled
 
 
 def record(
     repo: Repository, worktree: Worktree, message: str
 ) -> tuple[str, tuple[Uncaptured, ...]]:
-    """Commit what the attempt wrote onto its branch; the branch's tip, and what is left out."""
+    """Commit what the attempt wrote onto its branch; return the tip, and what is left out."""
     text = check_message(message)
-    with guarded(repo, "record"):
-        slot = open_worktree(repo, worktree)
-        head = slot.head()
+    with operation_lock(repo, "record"):
+        pooled = open_worktree(repo, worktree)
+        head = pooled.head()
         ref = f"refs/heads/{worktree.branch}"
         [tip] = repo.tips([ref])
         current = head.commit or tip or worktree.base
-        before_add = digest(slot.directory / "index")
-        index = copy_index(slot)
+        index_before = pooled.index_digest()
+        index = copy_index(pooled)
         try:
-            tree, left = _all_of(slot, index)
+            tree, left_out = _stage_everything(pooled, index)
             [before] = repo.resolve([current], "tree")
             made = current if tree == before else commit_tree(repo, tree, [current], text)
-            part = Part(
-                top=str(slot.top),
-                directory=str(slot.directory),
-                index=str(index),
-                index_before=before_add,
-                head_from=head.ref if head.branch else head.commit,
-                head_to=ref,
-            )
             if made != tip or head.ref != ref:
-                plan = Plan(
-                    kind="record",
-                    refs=((ref, tip, made),) if made != tip else (),
-                    parts=(part,),
-                    reason=decode(text, errors="replace").splitlines()[0],
-                    attempt=worktree.attempt,
+                update = CheckoutUpdate.of(
+                    pooled,
+                    head_from=head.target,
+                    head_to=ref,
+                    index=index,
+                    index_before=index_before,
                 )
-                carry_out(repo, plan)
+                execute(
+                    repo,
+                    Transaction(
+                        kind="record",
+                        refs=((ref, tip, made),) if made != tip else (),
+                        parts=(update,),
+                        reason=decode(text, errors="replace").splitlines()[0],
+                        attempt=worktree.attempt,
+                    ),
+                )
         finally:
             index.unlink(missing_ok=True)
-    return made, left
+    return made, left_out
 
 
-def _all_of(slot: Repository, index: Path) -> tuple[str, tuple[Uncaptured, ...]]:
-    """Stage every change of the attempt's worktree in `index`; its tree, and what is left out:
-    ignored files, nested repositories and special files."""
-    git = replace(slot.git, index=index)
+def _stage_everything(pooled: Repository, index: Path) -> tuple[str, tuple[Uncaptured, ...]]:
+    """Stage every change in `index`; return its tree, and what is left out with the reason."""
+    git = replace(pooled.git, index=index)
     done = git.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
-    found = dict.fromkeys(part[2:] for part in fields(done.stdout))
-    paths = [path for path in found if not path.endswith("/")]
-    left = dict.fromkeys(found.keys() - set(paths), "a repository of its own")
-    forget(git, [path for path in paths if not is_entry(slot.top, path)])
-    wanted = [p for p in paths if is_entry(slot.top, p) and not _special(slot.top / p)]
-    if wanted:
-        data = encode("".join(f"{path}\0" for path in wanted))
-        git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=data)
-    left |= {path: "not a file" for path in paths if _special(slot.top / path)}
-    return git.text("write-tree"), _named(left | dict.fromkeys(_ignored(git), "ignored"))
-
-
-def _ignored(git: Git) -> list[str]:
-    """What git ignores there; a folder that is ignored as a whole stands for what is in it."""
+    left = {}
+    present, gone = [], []
+    for path in dict.fromkeys(part[2:] for part in fields(done.stdout)):
+        place = pooled.top / path
+        if path.endswith("/"):
+            left[path] = "a repository of its own"
+        elif not is_entry(pooled.top, path):
+            gone.append(path)
+        elif place.exists() and not (place.is_file() or place.is_dir() or place.is_symlink()):
+            left[path] = "not a file"
+        else:
+            present.append(path)
+    forget(git, gone)
+    update_index(git, present)
+    # A folder that is ignored as a whole is named in the place of what is in it.
     shown = ("--directory", "--no-empty-directory")
-    return fields(git.run("ls-files", "-o", "-i", "--exclude-standard", *shown, "-z").stdout)
-
-
-def _named(left: dict[str, str]) -> tuple[Uncaptured, ...]:
-    """Each path and why it is left out, without what lies in a folder that is named itself."""
-    found: list[Uncaptured] = []
+    ignored = git.run("ls-files", "-o", "-i", "--exclude-standard", *shown, "-z")
+    left |= dict.fromkeys(fields(ignored.stdout), "ignored")
+    named: list[Uncaptured] = []
     for path, why in sorted(left.items()):
-        if not (found and found[-1].path.endswith("/") and path.startswith(found[-1].path)):
-            found.append(Uncaptured(path, why))
-    return tuple(found)
-
-
-def _special(path: Path) -> bool:
-    return path.exists() and not (path.is_file() or path.is_dir() or path.is_symlink())
+        if not (named and named[-1].path.endswith("/") and path.startswith(named[-1].path)):
+            named.append(Uncaptured(path, why))
+    return git.text("write-tree"), tuple(named)
 
 
 def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_BYTES) -> str:
-    """Pin the attempt's full state, then give its worktree back; the ref it is kept under.
+    """Pin the attempt's full state, then give its worktree back; return the ref that pins it.
 
     Which worktree that is, the attempt's name tells; one that has none is done with already.
     """
-    check_attempt(worktree.attempt)
-    ref = f"{ATTEMPTS}/{worktree.attempt}"
-    with guarded(repo, "release"):
-        found = _assigned(repo, worktree.attempt, without_pointer=True)
-        if found is None:
+    attempt = check_attempt(worktree.attempt)
+    ref = f"{ATTEMPTS}/{attempt}"
+    with operation_lock(repo, "release"):
+        assigned = _assigned(repo, attempt)
+        if assigned is None:
             return ref
+        pooled = pooled_at(repo, assigned.path)
+        if not assigned.path.is_dir() or not pooled.directory.is_dir():
+            if not (assigned.path / ".git").is_file():
+                return ref
+            open_worktree(repo, assigned)
         # A repository that an editor made in the place of our pointer is in no snapshot.
-        foreign = (found.path / ".git").is_dir()
-        slot = open_worktree(repo, found)
+        foreign = (assigned.path / ".git").is_dir()
         [earlier] = repo.resolve([ref])
         if earlier:
-            repo.git.run("update-ref", f"{ATTEMPTS}-earlier/{worktree.attempt}/{earlier}", earlier)
-        kept = take(slot, ref, max_untracked_bytes=limit, message=f"attempt {worktree.attempt}")
-        log_of(repo).add(
-            "release",
-            actor=repo.actor,
-            session=repo.session,
-            refs=[(ref, earlier, kept.commit)],
-            reason=found.branch,
-            attempt=found.attempt,
-        )
-        commit = kept.head.commit or found.base
-        detach(slot, commit)
-        whole = not kept.uncaptured and not foreign
-        if whole:
-            reset(repo, found.path, commit)
-            note_folders(slot)
-        _give_back(repo, found, whole=whole)
+            repo.git.run("update-ref", f"{ATTEMPTS}-earlier/{attempt}/{earlier}", earlier)
+        pinned = create(pooled, ref, max_untracked_bytes=limit, message=f"attempt {attempt}")
+        moves = [(ref, earlier, pinned.commit)]
+        repo.log.add("release", refs=moves, reason=assigned.branch, attempt=attempt)
+        commit = pinned.head.commit or assigned.base
+        _detach(pooled, commit)
+        if pinned.uncaptured or foreign:
+            repo.log.forget_worktree(assigned.path.name)
+            _set_aside(repo, assigned)
+        else:
+            reset(repo, assigned.path, commit)
+            _note_folders(pooled)
+            repo.log.assign_worktree(assigned.path.name, None)
     return ref
 
 
-def _give_back(repo: Repository, worktree: Worktree, *, whole: bool) -> None:
-    """Free the slot; one that holds what no snapshot has is set aside instead."""
-    name = worktree.path.name
-    with log_of(repo).database.write() as connection:
-        if whole:
-            connection.execute(
-                "UPDATE worktrees SET attempt = NULL, branch = '', base = '' WHERE name = ?",
-                (name,),
-            )
+def _set_aside(repo: Repository, worktree: Worktree) -> None:
+    """Keep the folder of a worktree that holds what no snapshot has."""
+    aside = repo.folder / "set-aside"
+    aside.mkdir(parents=True, exist_ok=True)
+    target = aside / f"{worktree.attempt}-{time.time_ns()}"
+    shutil.move(worktree.path, target)
+    if not (target / ".git").is_dir():
+        (target / ".git").unlink(missing_ok=True)
+    discard(pooled_at(repo, worktree.path).directory)
+
+
+@contextmanager
+def checkout(repo: Repository, commit: str, *, exact: bool = False) -> Iterator[Path]:
+    """Yield a folder outside of any working tree that holds exactly `commit`.
+
+    Args:
+        repo: the repository.
+        commit: what to check out.
+        exact: byte for byte as captured, without line-end conversion.
+    """
+    root = _test_root(repo)
+    descriptor, place = _lock_test_worktree(root)
+    try:
+        with operation_lock(repo, "checkout"):
+            reset(repo, place, repo.commit(commit), exact=exact)
+        yield place
+    finally:
+        os.close(descriptor)
+
+
+def _test_root(repo: Repository) -> Path:
+    """Return the folder of the gate's worktrees: outside the user's tree, whose settings files
+    test tools would find."""
+    note = repo.folder / "tests-at"
+    with suppress(OSError):
+        root = Path(os.fsdecode(note.read_bytes()).strip())
+        if root.is_absolute() and root.is_dir() and root.stat().st_uid == os.getuid():
+            return root
+    try:
+        repo.folder.mkdir(parents=True, exist_ok=True)
+        root = Path(tempfile.mkdtemp(prefix="self-coding-"))
+        replace_file(note, os.fsencode(root))
+    except OSError as error:
+        raise GitOperationError(
+            f"cannot make a folder for test worktrees: {error}", hint="make room on the disk"
+        ) from error
+    return root
+
+
+def _lock_test_worktree(root: Path) -> tuple[int, Path]:
+    """Lock the first of the gate's worktrees that is free."""
+    for number in range(1, 1000):
+        descriptor = os.open(root / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        return descriptor, root / f"t{number}"
+    raise GitOperationError("too many tests run at once", hint="wait for some of them")
+
+
+def pooled_at(repo: Repository, place: Path) -> Repository:
+    """Return the repository seen from one of our worktrees, whatever its `.git` file says now."""
+    # The name of its registration is ours alone: git would call it after the last folder.
+    return repo.at(
+        place, repo.common / "worktrees" / f"self-coding-{place.parent.name}-{place.name}"
+    )
+
+
+def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) -> None:
+    """Make one of our worktrees hold exactly `commit` and nothing else, HEAD detached there.
+
+    Raises:
+        GitOperationError: the disk is full, or git fails.
+    """
+    pooled = pooled_at(repo, place)
+    directory = pooled.directory
+    if not (directory / "locked").is_file() or not place.is_dir():
+        _make(repo, place, directory, commit)  # also what a crash left half-made
+    states = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_MSG", "BISECT_LOG")
+    for name in ("index.lock", *states):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("rebase-merge", "rebase-apply", "sequencer"):
+        if (directory / name).exists():
+            discard(directory / name)
+    _write_pointer(place, directory)
+    git = exact_git(pooled) if exact else pooled.git
+    git = replace(git, config=(*git.config, "core.sparseCheckout=false"))
+    nothing_added = _nothing_added(pooled)
+    (directory / _FOLDERS).unlink(missing_ok=True)
+    _detach(pooled, commit)
+    # On a copy of the index, so that a lock that a crash leaves is by its name ours.
+    ours = directory / _INDEX
+    ours.with_name(f"{_INDEX}.lock").unlink(missing_ok=True)
+    try:
+        copy_index_file(directory / "index", ours)
+    except FileNotFoundError:
+        ours.unlink(missing_ok=True)
+    git = replace(git, index=ours)
+    if git.run("read-tree", "--reset", "-u", commit, ok=()).returncode != 0:
+        ours.unlink(missing_ok=True)
+        git.run("read-tree", "--reset", "-u", commit)
+        nothing_added = False
+    if not nothing_added:
+        _remove_untracked(git, place)
+    ours.replace(directory / "index")
+
+
+def _make(repo: Repository, place: Path, directory: Path, commit: str) -> None:
+    """Register a new worktree: the few files that `git worktree add --no-checkout` writes."""
+    made = scratch(repo, "worktree")
+    for old in (directory, place):
+        if old.exists():
+            discard(old)
+    try:
+        made.mkdir(parents=True)
+        place.mkdir(parents=True)
+        (made / "commondir").write_text("../..\n")
+        (made / "gitdir").write_bytes(os.fsencode(f"{place / '.git'}\n"))
+        (made / "HEAD").write_text(f"{commit}\n")
+        (made / "locked").write_text(MARK)  # `git worktree prune` leaves it, and we know it by this
+        (place / ".git").write_bytes(os.fsencode(f"gitdir: {directory}\n"))
+        directory.parent.mkdir(exist_ok=True)
+        made.rename(directory)
+    except OSError as error:
+        raise GitOperationError(
+            f"cannot make a worktree at {place}: {error}", hint="make room on the disk"
+        ) from error
+
+
+def _write_pointer(place: Path, directory: Path) -> None:
+    """Make a worktree of ours and its registration name each other, whatever became of them."""
+    pointer = place / ".git"
+    content = os.fsencode(f"gitdir: {directory}\n")
+    if pointer.is_symlink():
+        pointer.unlink()
+    elif pointer.is_dir():
+        discard(pointer)
+    if not pointer.exists() or pointer.read_bytes() != content:
+        pointer.write_bytes(content)
+    back, here = directory / "gitdir", os.fsencode(f"{pointer}\n")
+    if back.read_bytes() != here:  # the repository was copied or moved
+        back.write_bytes(here)
+
+
+def _detach(pooled: Repository, commit: str) -> None:
+    """Point HEAD of one of our worktrees at a commit, at once."""
+    replace_file(pooled.directory / "HEAD", f"{commit}\n")
+
+
+def _note_folders(pooled: Repository) -> None:
+    """Note the times of a cleaned worktree's folders: they change when a name comes or goes."""
+    time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
+    times = {}
+    for folder, names, _ in os.walk(pooled.top):
+        names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
+        times[os.fsencode(folder).hex()] = Path(folder).lstat().st_mtime_ns
+    (pooled.directory / _FOLDERS).write_text(json.dumps(times))
+
+
+def _nothing_added(pooled: Repository) -> bool:
+    """Return whether every folder is as it was when the worktree was cleaned."""
+    try:
+        times = json.loads((pooled.directory / _FOLDERS).read_text())
+        return bool(times) and all(
+            os.lstat(bytes.fromhex(folder)).st_mtime_ns == at for folder, at in times.items()
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _remove_untracked(git: Git, place: Path) -> None:
+    """Remove what is not part of the commit, ignored or not."""
+    for path in fields(git.run("ls-files", "-o", "-z", "--directory").stdout):
+        target = place / path.rstrip("/")
+        if target.is_dir() and not target.is_symlink():
+            discard(target)
         else:
-            connection.execute("DELETE FROM worktrees WHERE name = ?", (name,))
-    if not whole:
-        aside = repo.folder / "set-aside"
-        aside.mkdir(parents=True, exist_ok=True)
-        target = aside / f"{worktree.attempt}-{time.time_ns()}"
-        shutil.move(worktree.path, target)
-        if not (target / ".git").is_dir():
-            (target / ".git").unlink(missing_ok=True)
-        discard(repo.common / "worktrees" / admin_name(worktree.path))
+            target.unlink(missing_ok=True)

@@ -14,18 +14,15 @@ from pathlib import Path
 from self_coding.adapters.threads import in_thread
 from self_coding.git_safety import (
     commits,
-    describe,
-    founding,
-    gating,
-    keeping,
+    index,
     landing,
-    slots,
-    strays,
+    receipts,
+    recovery,
+    restore,
+    snapshots,
     undo,
+    worktrees,
 )
-from self_coding.git_safety import worktrees as trees
-from self_coding.git_safety.capture import MAX_UNTRACKED_BYTES
-from self_coding.git_safety.change import log_of
 from self_coding.git_safety.repository import discover
 from self_coding.values.repository import (
     Candidate,
@@ -61,13 +58,13 @@ class GitSafety:
         repo_path: a path in the repository; the working directory when None.
         main_branch: the branch that changes land on.
         test_command: the shell command that tests a tree.
-        branch_prefix: where the branches of attempts lie.
+        branch_prefix: the prefix of the branches of attempts.
         gate: how the gate tests; its command is `test_command`.
         actor: who acts, for the operation log.
         max_untracked_bytes: larger untracked files are listed by a snapshot, not captured.
 
     Raises:
-        GitNotRepositoryError: `repo_path` is in no git repository.
+        GitNotRepositoryError: `repo_path` is not in a git repository.
     """
 
     def __init__(
@@ -79,7 +76,7 @@ class GitSafety:
         branch_prefix: str = BRANCH_PREFIX,
         gate: GateSettings | None = None,
         actor: str = "",
-        max_untracked_bytes: int = MAX_UNTRACKED_BYTES,
+        max_untracked_bytes: int = snapshots.MAX_UNTRACKED_BYTES,
     ) -> None:
         self._repo = discover(repo_path, main=main_branch, actor=actor)
         self.repo_path = self._repo.repo_path
@@ -94,22 +91,22 @@ class GitSafety:
         """How the gate tests, with `test_command` as it is now."""
         return replace(self._gate or GateSettings(), command=self.test_command)
 
-    # -- the founding contract ---------------------------------------------------------------
+    # -- the user's checkout -----------------------------------------------------------------
 
     async def is_clean(self) -> bool:
-        """Whether nothing is staged, changed or untracked; ignored files do not count."""
-        return await in_thread(describe.is_clean, self._repo)
+        """Return whether nothing is staged, changed or untracked; ignored files do not count."""
+        return await in_thread(index.is_clean, self._repo)
 
     async def get_current_branch(self) -> str:
-        """The branch HEAD is on; empty when it is detached."""
+        """Return the branch HEAD is on; empty when it is detached."""
         return await in_thread(self._repo.head_branch)
 
     async def get_current_commit(self) -> str:
-        """The commit HEAD is at."""
+        """Return the commit HEAD is at."""
         return (await in_thread(self._repo.born)).commit
 
     async def get_main_commit(self) -> str:
-        """The commit the main branch is at."""
+        """Return the commit the main branch is at."""
         return await in_thread(self._repo.branch, self.main_branch)
 
     async def snapshot(self, run_tests: bool = True) -> Snapshot:
@@ -117,8 +114,15 @@ class GitSafety:
 
         A failing test run is recorded in the snapshot, not raised.
         """
-        settings = self.gate if run_tests else None
-        return await in_thread(founding.snapshot, self._repo, settings, limit=self._limit)
+
+        def work() -> Snapshot:
+            capture = snapshots.snapshot(self._repo, limit=self._limit)
+            if not run_tests:
+                return capture.as_snapshot()
+            report = landing.run_gate_on_capture(self._repo, self.gate, capture)
+            return capture.as_snapshot(passed=report.passed, output=report.output or report.reason)
+
+        return await in_thread(work)
 
     async def create_branch(self, name: str, base: str | None = None) -> str:
         """Create the branch `name` from `base` (default: main), check it out, return its name."""
@@ -130,33 +134,39 @@ class GitSafety:
         files: Sequence[str | Path] | None = None,
         allow_empty: bool = False,
     ) -> str:
-        """Commit just `files`, or every change when None; the commit HEAD is at afterwards."""
+        """Commit just `files`, or every change when None; return the commit HEAD is at then."""
         return await in_thread(commits.commit, self._repo, message, files, allow_empty=allow_empty)
 
     async def get_diff(self, from_hash: str, to_hash: str | None = None) -> str:
-        """The patch from one revision to another, or to the working tree when None."""
-        return await in_thread(founding.diff, self._repo, from_hash, to_hash)
+        """Return the patch from one revision to another, or to the working tree when None."""
+
+        def work() -> str:
+            new = self._repo.commit(to_hash) if to_hash is not None else ""
+            return index.patch(self._repo, self._repo.commit(from_hash), new)
+
+        return await in_thread(work)
 
     async def get_modified_files(self, since_hash: str | None = None) -> list[str]:
-        """The paths that differ from `since_hash`, or that are uncommitted when None."""
-        return await in_thread(self._modified, since_hash)
+        """Return the paths that differ from `since_hash`, or that are uncommitted when None."""
 
-    def _modified(self, since: str | None) -> list[str]:
-        commit = self._repo.commit(since) if since is not None else ""
-        return describe.changed_paths(self._repo, commit, untracked=True)
+        def work() -> list[str]:
+            commit = self._repo.commit(since_hash) if since_hash is not None else ""
+            return index.changed_paths(self._repo, commit, untracked=True)
+
+        return await in_thread(work)
 
     async def stage_file(self, path: str | Path) -> None:
         """Put one file's present content into the index."""
-        await in_thread(founding.stage, self._repo, path)
+        await in_thread(commits.stage_file, self._repo, path)
 
     async def rollback(self, target: Snapshot | str, *, attempt: str | None = None) -> str:
-        """Go back to a snapshot (or its ref), or to a commit; the commit HEAD is at afterwards.
+        """Go back to a snapshot (or its ref), or to a commit; return the commit HEAD is at then.
 
         All there is now is captured first, and `undo` brings it back. With an `attempt` that has
         a worktree, only what that attempt wrote there goes back.
         """
         return await in_thread(
-            keeping.rollback, self._repo, target, attempt=attempt, limit=self._limit
+            restore.rollback, self._repo, target, attempt=attempt, limit=self._limit
         )
 
     async def merge_to_main(self, branch: str, require_tests: bool = True) -> str:
@@ -166,7 +176,7 @@ class GitSafety:
             GitOperationError: "Cannot merge ...: tests failed"; main is where it was.
         """
         settings = self.gate if require_tests else None
-        return await in_thread(founding.merge_to_main, self._repo, branch, settings)
+        return await in_thread(landing.merge_to_main, self._repo, branch, settings)
 
     async def _run_git(self, *args: str, check: bool = True, timeout: float = 30.0) -> GitResult:  # noqa: ASYNC109
         """Run a git command of the caller's in the repository.
@@ -174,56 +184,54 @@ class GitSafety:
         Raises:
             GitOperationError: a non-zero exit with `check`, or a timeout.
         """
-        done = await in_thread(founding.run_git, self._repo, args, check=check, timeout=timeout)
-        return GitResult(
-            done.returncode,
-            done.stdout.decode("utf-8", "replace"),
-            done.stderr.decode("utf-8", "replace"),
-        )
+        done = await in_thread(commits.run_git, self._repo, args, check=check, timeout=timeout)
+        texts = [data.decode("utf-8", "replace") for data in (done.stdout, done.stderr)]
+        return GitResult(done.returncode, *texts)
 
     # -- one attempt -------------------------------------------------------------------------
 
     async def isolate(self, attempt: str, base: str | None = None) -> Worktree:
-        """A worktree of its own for `attempt`; the same one when asked again."""
-        return await in_thread(trees.isolate, self._repo, attempt, base, self._prefix)
+        """Return a worktree of its own for `attempt`; the same one when asked again."""
+        return await in_thread(worktrees.isolate, self._repo, attempt, base, self._prefix)
 
     async def record(self, worktree: Worktree, message: str) -> Change:
-        """Commit what the attempt wrote in its worktree onto its branch; what git ignores is not
-        committed, but named."""
-        return await in_thread(self._record, worktree, message)
+        """Commit what the attempt wrote in its worktree onto its branch.
 
-    def _record(self, worktree: Worktree, message: str) -> Change:
-        head, left = trees.record(self._repo, worktree, message)
-        return replace(describe.describe(self._repo, worktree.base, head), left_out=left)
+        What git ignores is not committed, but named.
+        """
+
+        def work() -> Change:
+            head, left = worktrees.record(self._repo, worktree, message)
+            return replace(index.describe(self._repo, worktree.base, head), left_out=left)
+
+        return await in_thread(work)
 
     async def strayed(self, worktree: Worktree) -> Strayed | None:
-        """How main was moved, past the gate, to a commit made in the worktree; None: it was not."""
-        return await in_thread(strays.strayed, self._repo, worktree)
+        """Return how main was moved, past the gate, to a commit made in the worktree, if so."""
+        return await in_thread(landing.gate_bypass, self._repo, worktree)
 
-    async def change(self, base: str, head: str, diff_limit: int = describe.DIFF_LIMIT) -> Change:
-        """The change from commit `base` to commit `head`."""
-        return await in_thread(self._change, base, head, diff_limit)
+    async def change(self, base: str, head: str, diff_limit: int = index.DIFF_LIMIT) -> Change:
+        """Return the change from commit `base` to commit `head`."""
 
-    def _change(self, base: str, head: str, diff_limit: int) -> Change:
-        ends = self._repo.commit(base), self._repo.commit(head)
-        return describe.describe(self._repo, *ends, diff_limit=diff_limit)
+        def work() -> Change:
+            ends = self._repo.commit(base), self._repo.commit(head)
+            return index.describe(self._repo, *ends, diff_limit=diff_limit)
+
+        return await in_thread(work)
 
     async def read(self, commit: str, paths: Sequence[str]) -> dict[str, bytes | None]:
-        """The contents of files at a commit; None for each that is not there."""
-        return await in_thread(self._read, commit, list(paths))
-
-    def _read(self, commit: str, paths: list[str]) -> dict[str, bytes | None]:
-        return describe.read(self._repo, self._repo.commit(commit), paths)
+        """Return the contents of files at a commit; None for each that is not there."""
+        return await in_thread(lambda: index.read(self._repo, self._repo.commit(commit), paths))
 
     async def candidate(self, change: Change | str) -> Candidate | Conflict:
-        """The merge of a change onto main as it is now, made unseen; or why there is none."""
+        """Return the merge of a change onto main as it is now, made unseen; or the conflict."""
         head = change.head if isinstance(change, Change) else change
         return await in_thread(landing.candidate, self._repo, head)
 
     @asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:
-        """A folder that holds exactly `commit`, for as long as the block lasts."""
-        context = slots.checkout(self._repo, commit)
+        """Yield a folder that holds exactly `commit`, for as long as the block lasts."""
+        context = worktrees.checkout(self._repo, commit)
         path = await in_thread(context.__enter__)
         try:
             yield path
@@ -237,7 +245,7 @@ class GitSafety:
             candidate: what is tested.
             first: test files that run before all, for a fast no.
         """
-        return await in_thread(gating.run_candidate, self._repo, self.gate, candidate, tuple(first))
+        return await in_thread(landing.run_gate, self._repo, self.gate, candidate, tuple(first))
 
     async def land(
         self, candidate: Candidate, *, attempt: str = "", reason: str = ""
@@ -249,58 +257,69 @@ class GitSafety:
         return await in_thread(landing.land, self._repo, candidate, attempt=attempt, reason=reason)
 
     async def contains(self, commit: str) -> bool:
-        """Whether main already contains `commit`."""
-        return await in_thread(keeping.contains, self._repo, commit)
+        """Return whether main already contains `commit`."""
+        repo = self._repo
+        return await in_thread(
+            lambda: repo.is_ancestor(repo.commit(commit), repo.branch(repo.main))
+        )
 
     async def has_receipt(self, commit: str) -> bool:
-        """Whether `commit` is a landing that was tested."""
-        return await in_thread(keeping.has_receipt, self._repo, commit)
+        """Return whether `commit` is a landing that was tested."""
+
+        def work() -> bool:
+            landed = self._repo.commit(commit)
+            kept = receipts.read_receipts(self._repo.folder)
+            return any(one.landed == landed and one.passed for one in kept)
+
+        return await in_thread(work)
 
     async def verify(self) -> list[Finding]:
-        """What is wrong with the receipts of all landings; nothing when every one holds."""
-        return await in_thread(keeping.verify, self._repo)
+        """Return what is wrong with the receipts of all landings; nothing when every one holds."""
+        return await in_thread(receipts.verify, self._repo.folder, self._repo.common)
 
     async def release(self, worktree: Worktree) -> None:
         """Pin the attempt's full state under `refs/self-coding/`, then free its worktree."""
-        await in_thread(trees.release, self._repo, worktree, limit=self._limit)
+        await in_thread(worktrees.release, self._repo, worktree, limit=self._limit)
 
     # -- going back --------------------------------------------------------------------------
 
     async def plan_rollback(self, target: Snapshot | str) -> RollbackPlan:
-        """Exactly what `rollback` would do now; nothing is changed."""
-        return await in_thread(founding.plan_rollback, self._repo, target, limit=self._limit)
+        """Return exactly what `rollback` would do now; nothing is changed."""
+        return await in_thread(restore.plan_rollback, self._repo, target, limit=self._limit)
 
     async def undo(self, steps: int = 1, *, attempt: str | None = None) -> Operation:
         """Take back the last operations of this actor, or of one attempt."""
-        return await in_thread(undo.undo, self._repo, steps, attempt, limit=self._limit)
+        return await self._repeat("undo", steps, attempt)
 
     async def redo(self, steps: int = 1, *, attempt: str | None = None) -> Operation:
         """Do again what the last undos took back."""
-        return await in_thread(undo.redo, self._repo, steps, attempt, limit=self._limit)
+        return await self._repeat("redo", steps, attempt)
+
+    async def _repeat(self, kind: str, steps: int, attempt: str | None) -> Operation:
+        return await in_thread(
+            undo.repeat, self._repo, kind, steps, attempt=attempt, limit=self._limit
+        )
 
     async def operations(self, limit: int = 50) -> list[Operation]:
-        """What was done to this repository through us, newest first."""
-        return await in_thread(self._operations, limit)
-
-    def _operations(self, limit: int) -> list[Operation]:
-        return [entry.operation for entry in log_of(self._repo).recent(limit)]
+        """Return what was done to this repository through us, newest first."""
+        return [entry.operation for entry in await in_thread(self._repo.log.recent, limit)]
 
     async def explain(self, entry: str) -> Operation | None:
-        """The operation of ours that made a commit or a reflog entry; None: it is not ours."""
-        return await in_thread(keeping.explain, self._repo, entry)
+        """Return the operation of ours that made a commit or a reflog entry; None: not ours."""
+        return await in_thread(undo.explain, self._repo, entry)
 
     async def snapshots(self, limit: int = 1000) -> list[Snapshot]:
-        """The snapshots that can be gone back to, newest first."""
-        return await in_thread(keeping.snapshots, self._repo, limit)
+        """Return the snapshots that can be gone back to, newest first."""
+        return await in_thread(snapshots.snapshots, self._repo, limit)
 
     async def recover(self) -> list[str]:
         """Repair what a crash left behind, and say what was repaired."""
-        return await in_thread(keeping.recover, self._repo)
+        return await in_thread(recovery.recover, self._repo)
 
     async def gc(
         self, *, keep: int = 1000, keep_days: float = 30.0, max_bytes: int | None = None
     ) -> list[str]:
         """Drop snapshots beyond the newest `keep` that are older than `keep_days`, and tidy up."""
         return await in_thread(
-            keeping.gc, self._repo, keep=keep, keep_days=keep_days, max_bytes=max_bytes
+            snapshots.gc, self._repo, keep=keep, keep_days=keep_days, max_bytes=max_bytes
         )

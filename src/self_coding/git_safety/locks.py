@@ -1,7 +1,6 @@
-"""One operation at a time: the lock, the intent that outlives a crash, and a person's index.lock.
+"""One operation at a time: the operation lock, the intent that outlives a crash, `index.lock`.
 
-The kernel drops the lock when its holder and the holder's git processes are gone. It refuses to
-break anybody's lock: a lock file is removed only where it is provably ours.
+No lock of another program is ever broken: a lock file is removed only where it is provably ours.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 from self_coding.adapters import process
+from self_coding.adapters.files import replace_file
 from self_coding.adapters.git import held_descriptors
 from self_coding.errors import GitOperationError
-
-Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 WAIT_SECONDS = 120.0
 INDEX_WAIT_SECONDS = 5.0
@@ -28,18 +26,20 @@ _held: ContextVar[frozenset[str]] = ContextVar("self_coding_git_lock", default=f
 
 
 @contextmanager
-def operation(folder: Path, kind: str, *, wait: float = WAIT_SECONDS) -> Iterator[bool]:
-    """Hold the repository's operation lock; True when it was not held by this call chain already.
+def exclusive(folder: Path, kind: str, *, wait: float = WAIT_SECONDS) -> Iterator[bool]:
+    """Hold the operation lock; yields False when this call chain holds it already.
 
     Raises:
-        GitOperationError: somebody else held it for longer than `wait`; the message says who.
+        GitOperationError: another operation held it for longer than `wait`; the message says which.
     """
     key = str(folder)
     if key in _held.get():
         yield False
         return
-    descriptor = _locked(folder, kind, wait)
+    descriptor = _acquire(folder, kind, wait)
     token = _held.set(_held.get() | {key})
+    # Git processes inherit the descriptor, and the kernel drops the lock with the last copy of it:
+    # after we are killed, no one starts while a git of ours still writes.
     fds = held_descriptors.set((*held_descriptors.get(), descriptor))
     try:
         yield True
@@ -49,7 +49,7 @@ def operation(folder: Path, kind: str, *, wait: float = WAIT_SECONDS) -> Iterato
         os.close(descriptor)
 
 
-def _locked(folder: Path, kind: str, wait: float) -> int:
+def _acquire(folder: Path, kind: str, wait: float) -> int:
     path = folder / "lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,30 +63,23 @@ def _locked(folder: Path, kind: str, wait: float) -> int:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
         except BlockingIOError:
             if process.cancelled():
                 os.close(descriptor)
                 raise GitOperationError(f"{kind} was cancelled while it waited") from None
             if time.monotonic() > deadline:
-                owner = _owner(path)
                 os.close(descriptor)
                 raise GitOperationError(
-                    f"another operation is running in this repository: {owner}",
+                    f"another operation is running in this repository: {_owner(path)}",
                     hint="wait for it, or end that process; its lock goes with it",
                 ) from None
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
-        else:
-            break
-    _sign(descriptor, kind)
-    return descriptor
-
-
-def _sign(descriptor: int, kind: str) -> None:
-    """Write who holds the lock; a full disk must not stop the operation here."""
     note = json.dumps({"pid": os.getpid(), "operation": kind, "since": time.time()}).encode()
-    with suppress(OSError):
+    with suppress(OSError):  # a full disk must not stop the operation here
         os.pwrite(descriptor, note + b" " * max(0, 200 - len(note)), 0)
+    return descriptor
 
 
 def _owner(path: Path) -> str:
@@ -101,14 +94,14 @@ def _owner(path: Path) -> str:
 class Intent:
     """What an operation is about to change, stored before it changes it and removed after.
 
-    A file of this kind that outlives its operation tells the next one what to finish.
+    An intent that outlives its operation tells the next one what to finish.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "intent.json"
 
-    def read(self) -> dict[str, Json] | None:
-        """The intent of an operation that did not finish, if there is one."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the intent of an operation that did not finish; empty when it is unreadable."""
         try:
             loaded = json.loads(self.path.read_bytes())
         except FileNotFoundError:
@@ -117,29 +110,25 @@ class Intent:
             return {}
         return loaded if isinstance(loaded, dict) else {}
 
-    def write(self, data: dict[str, Json]) -> None:
+    def write(self, data: dict[str, Any]) -> None:
         """Store it, whole or not at all."""
-        spare = self.path.with_suffix(".new")
         try:
-            spare.write_text(json.dumps(data), encoding="utf-8")
-            spare.replace(self.path)
+            replace_file(self.path, json.dumps(data))
         except OSError as error:
-            with suppress(OSError):
-                spare.unlink()
             raise GitOperationError(
                 f"cannot write {self.path}: {error}",
                 hint="make room on the disk; nothing was changed",
             ) from error
 
     def clear(self) -> None:
-        """The operation is over."""
+        """Remove it: the operation is over."""
         self.path.unlink(missing_ok=True)
 
 
 class IndexLock:
     """A checkout's `index.lock`, the one lock that a person's git respects.
 
-    It is a hard link to a file of ours, so that after a crash it is provably ours.
+    It is a hard link to a file of ours (`token`), so that after a crash it is provably ours.
     """
 
     def __init__(self, directory: Path, folder: Path) -> None:
@@ -147,34 +136,33 @@ class IndexLock:
         self.lock = directory / "index.lock"
         self.token = folder / f"index-lock-{os.getpid()}-{time.monotonic_ns()}"
 
-    def acquire(self, wait: float = INDEX_WAIT_SECONDS) -> None:
+    def acquire(self, wait: float | None = None) -> None:
         """Take it, waiting a little for a git command that is just finishing.
 
         Raises:
-            GitOperationError: somebody else holds it; their lock was left alone.
+            GitOperationError: another git command holds it; its lock was left alone.
         """
         self.token.touch()
-        deadline = time.monotonic() + wait
+        deadline = time.monotonic() + (INDEX_WAIT_SECONDS if wait is None else wait)
         while True:
             try:
-                os.link(self.token, self.lock)
+                os.link(self.token, self.lock)  # fails where the name exists, as git's own O_EXCL
+                return
             except FileExistsError:
                 if time.monotonic() > deadline:
                     self.token.unlink(missing_ok=True)
-                    raise _index_busy(self.lock) from None
+                    raise self._busy() from None
                 time.sleep(0.02)
             except OSError as error:
                 self.token.unlink(missing_ok=True)
                 raise GitOperationError(
                     f"cannot take {self.lock}: {error}", hint="make the git directory writable"
                 ) from error
-            else:
-                return
 
     def publish(self, prepared: Path) -> None:
         """Make a copy of `prepared` the index, at once, and give the lock back."""
         try:
-            copy_of_index(prepared, self.lock)
+            copy_index_file(prepared, self.lock)
             self.lock.replace(self.index)
         except OSError as error:
             raise GitOperationError(
@@ -184,11 +172,27 @@ class IndexLock:
 
     def release(self) -> None:
         """Give the lock back with the index as it was."""
-        if drop_if_ours(self.lock, self.token):
-            self.token.unlink(missing_ok=True)
+        try:
+            if self.lock.samefile(self.token):
+                self.lock.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # the token stays, so that recovery can tell whose lock it is
+        self.token.unlink(missing_ok=True)
+
+    def _busy(self) -> GitOperationError:
+        try:
+            age = f"{time.time() - self.lock.stat().st_mtime:.0f} s old"
+        except OSError:
+            age = "just gone"
+        return GitOperationError(
+            f"another git command is at work here: {self.lock} exists ({age})",
+            hint="let it finish; if no git command runs any more, remove that file",
+        )
 
 
-def copy_of_index(index: Path, copy: Path) -> None:
+def copy_index_file(index: Path, copy: Path) -> None:
     """Write a copy of an index that is as old as it is.
 
     A younger one would take a file that was changed in the index's own tick of the clock, and kept
@@ -203,29 +207,6 @@ def copy_of_index(index: Path, copy: Path) -> None:
     os.utime(copy, ns=(made.st_atime_ns, made.st_mtime_ns))
 
 
-def tokens(folder: Path) -> list[Path]:
-    """The tokens of index locks that were not given back."""
+def unreleased_tokens(folder: Path) -> list[Path]:
+    """Return the tokens of index locks that were not given back."""
     return sorted(folder.glob("index-lock-*"))
-
-
-def drop_if_ours(lock: Path, token: Path) -> bool:
-    """Remove `lock` when it is the very file `token`, that is: ours; False when that fails."""
-    try:
-        if lock.samefile(token):
-            lock.unlink()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _index_busy(lock: Path) -> GitOperationError:
-    try:
-        age = f"{time.time() - lock.stat().st_mtime:.0f} s old"
-    except OSError:
-        age = "just gone"
-    return GitOperationError(
-        f"another git command is at work here: {lock} exists ({age})",
-        hint="let it finish; if no git command runs any more, remove that file",
-    )

@@ -1,0 +1,214 @@
+"""Prepare to take a checkout from one commit to another, around whatever a person is doing there.
+
+A path moves only where its staged entry and its file are exactly the old commit's. Nothing is
+merged, overwritten or stashed: what cannot move is left, and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from self_coding.adapters.git import encode, fields
+from self_coding.errors import GitDirtyWorkingDirectoryError
+from self_coding.git_safety import objects
+from self_coding.git_safety.file_swap import FileStep, fingerprint, signature
+from self_coding.git_safety.index import (
+    FileTarget,
+    copy_index,
+    hidden_paths,
+    refreshed_index,
+    refuse_filtered,
+    set_entries,
+    stage_files,
+)
+from self_coding.git_safety.objects import GONE, Difference
+from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.transaction import CheckoutUpdate
+
+
+@dataclass(frozen=True)
+class PreparedUpdate:
+    """How a checkout will move, and the paths that stay, with the reason."""
+
+    update: CheckoutUpdate
+    left: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """The paths that stay, as one line."""
+        shown = [f"{path} ({why})" for path, why in self.left[:5]]
+        more = len(self.left) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def prepare_update(
+    repo: Repository,
+    old: str,
+    new: str,
+    *,
+    head_from: str,
+    head_to: str = "",
+    strict: bool = False,
+) -> PreparedUpdate:
+    """Prepare to take this checkout's index and files from commit `old` to commit `new`.
+
+    Args:
+        repo: the checkout.
+        old: the commit it is at.
+        new: the commit it shall be at.
+        head_from: what HEAD names now, as a full ref or a commit.
+        head_to: what HEAD shall name; "" leaves it.
+        strict: refuse where anything would have to stay.
+
+    Raises:
+        GitDirtyWorkingDirectoryError: `strict`, and a person's work is in the way.
+    """
+    unchanged = CheckoutUpdate.of(repo, head_from=head_from, head_to=head_to)
+    changes = objects.differences(repo.git, old, new)
+    if not changes:
+        return PreparedUpdate(unchanged)
+    # Before git looks at the files: a file that is written in between then fails its comparison.
+    index_before = repo.index_digest()
+    signatures = {change.path: signature(repo.top / change.path) for change in changes}
+    paths = objects.few(change.path for change in changes)
+    flags = _flagged(repo, paths)
+    targets, entries, left = _sort(repo, changes, signatures, flags)
+    if strict and left:
+        raise _in_the_way(PreparedUpdate(unchanged, tuple(left)))
+    refuse_filtered(repo, [t.path for t in targets if t.mode != GONE], "checking out")
+    changes_attributes = any(c.path.rsplit("/", 1)[-1] == ".gitattributes" for c in changes)
+    staging, steps = stage_files(
+        repo, targets, repo.git, attributes=new if changes_attributes else ""
+    )
+    blocked = _blocked(repo, steps)
+    if strict and blocked:
+        raise _in_the_way(PreparedUpdate(unchanged, tuple(blocked.items())))
+    # A blocked step expects what cannot be, so that it is refused again when it is due.
+    steps = tuple(replace(s, expected="blocked") if s.path in blocked else s for s in steps)
+    index = copy_index(repo)
+    git = replace(repo.git, index=index)
+    set_entries(repo, git, entries)
+    for kind in ("skip-worktree", "assume-unchanged"):  # a new entry has lost these flags
+        flagged = [path for path, flag in flags.items() if flag == kind and path in entries]
+        if flagged:
+            names = encode("".join(f"{path}\0" for path in flagged))
+            git.run("update-index", f"--{kind}", "-z", "--stdin", stdin=names, ok=())
+    update = CheckoutUpdate.of(
+        repo,
+        head_from=head_from,
+        head_to=head_to,
+        steps=steps,
+        staging=staging,
+        index=index,
+        index_before=index_before,
+    )
+    return PreparedUpdate(update, (*left, *blocked.items()))
+
+
+def _sort(
+    repo: Repository,
+    changes: Sequence[Difference],
+    signatures: Mapping[str, str],
+    flags: Mapping[str, str],
+) -> tuple[list[FileTarget], dict[str, tuple[str, str]], list[tuple[str, str]]]:
+    """Return the files that move, the index entries that follow, and what is left with why."""
+    paths = objects.few(change.path for change in changes)
+    staged = objects.staged(repo.git, paths)
+    dirty = set(_dirty(repo, paths))
+    hidden = hidden_paths(repo)
+    targets: list[FileTarget] = []
+    entries: dict[str, tuple[str, str]] = {}
+    left: list[tuple[str, str]] = []
+    for change in changes:
+        path = change.path
+        entry = staged.get(path, (GONE, "", "0"))
+        if entry[:2] == (change.mode, change.new) and change.mode != GONE:
+            continue
+        added = change.status == "A" and entry[0] == GONE
+        if not added and entry != (change.old_mode, change.old, "0"):
+            left.append((path, "staged"))
+            continue
+        entries[path] = (change.mode, change.new)
+        if change.is_link:
+            continue
+        if path in flags:
+            if flags[path] != "skip-worktree" or signature(repo.top / path):
+                left.append((path, flags[path]))
+        elif path in hidden:
+            left.append((path, "a database of this project"))
+        elif path in dirty:
+            left.append((path, "uncommitted changes"))
+        else:
+            expected = "" if change.status == "A" else signatures[path]
+            targets.append(FileTarget(path, change.mode, change.new, expected))
+    return targets, entries, left
+
+
+def _flagged(repo: Repository, paths: Sequence[str]) -> dict[str, str]:
+    """Return the paths whose files a person has told git not to look at."""
+    flags = {}
+    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *paths).stdout):
+        if item[0] in "Ss":
+            flags[item[2:]] = "skip-worktree"
+        elif item[0].islower():
+            flags[item[2:]] = "assume-unchanged"
+    return flags
+
+
+def _dirty(repo: Repository, paths: Sequence[str]) -> list[str]:
+    names = (
+        "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
+        "--no-relative", "--ignore-submodules=all", "--", *paths,
+    )  # fmt: skip
+    if not repo.git.run(*names).stdout:  # most often; spares a copy of the index
+        return []
+    with refreshed_index(repo) as git:
+        return fields(git.run(*names).stdout)
+
+
+def _blocked(repo: Repository, steps: Sequence[FileStep]) -> dict[str, str]:
+    """Return the files that cannot come because something untracked or ignored is there."""
+    leaving = {step.path for step in steps if step.deletes}
+    blocked = {}
+    for step in steps:
+        if step.deletes:
+            continue
+        reason = _file_above(repo.top, step.path, leaving)
+        if not step.expected and not reason:
+            reason = _in_place(repo, step, leaving)
+        if reason:
+            blocked[step.path] = reason
+    return blocked
+
+
+def _file_above(top: Path, path: str, leaving: set[str]) -> str:
+    parts = path.split("/")
+    for count in range(1, len(parts)):
+        folder = "/".join(parts[:count])
+        place = top / folder
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            return "" if folder in leaving else f"{folder} is not a folder"
+    return ""
+
+
+def _in_place(repo: Repository, step: FileStep, leaving: set[str]) -> str:
+    place = repo.top / step.path
+    if place.is_dir() and not place.is_symlink():
+        for item in place.rglob("*"):
+            if not item.is_dir() or item.is_symlink():
+                inner = item.relative_to(repo.top).as_posix()
+                if inner not in leaving:
+                    return f"{inner} is in the way"
+        return ""
+    if not signature(place) or fingerprint(place, repo.object_format) == step.digest:
+        return ""
+    return "an untracked or ignored file is there"
+
+
+def _in_the_way(prepared: PreparedUpdate) -> GitDirtyWorkingDirectoryError:
+    return GitDirtyWorkingDirectoryError(
+        f"uncommitted work is in the way: {prepared.reason}",
+        hint="commit it or move it aside; nothing was changed",
+    )

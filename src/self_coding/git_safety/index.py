@@ -1,0 +1,254 @@
+"""Prepare what comes next beside the user's tree and index, and describe what differs.
+
+Git writes the new files, so that line ends and encodings are what a checkout would give; programs
+that the configuration names as filters do not run. Nothing here writes into a working tree or
+replaces an index.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from self_coding.adapters.git import Git, decode, encode, fields
+from self_coding.adapters.paths import SIDE_FILES
+from self_coding.errors import GitOperationError
+from self_coding.git_safety import objects
+from self_coding.git_safety.file_swap import FileStep, fingerprint
+from self_coding.git_safety.locks import copy_index_file
+from self_coding.git_safety.objects import GONE
+from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.tree_state import scratch
+from self_coding.values.repository import Change, FileChange
+
+DIFF_LIMIT = 32 * 1024 * 1024
+# A user's diff settings must not change what is parsed, nor start a program of theirs.
+_PATCH = (
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--no-renames",
+    "--no-relative",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    "--unified=3",
+    "--inter-hunk-context=0",
+    "--diff-algorithm=myers",
+    "--submodule=short",
+    "--ignore-submodules=dirty",
+    "-O/dev/null",
+)
+
+
+@dataclass(frozen=True)
+class FileTarget:
+    """What a path shall become: a mode (`GONE`: nothing) and a blob, and what is there now."""
+
+    path: str
+    mode: str
+    oid: str
+    expected: str
+
+
+def stage_files(
+    repo: Repository, targets: Sequence[FileTarget], writer: Git, *, attributes: str = ""
+) -> tuple[str, tuple[FileStep, ...]]:
+    """Write the new contents into a staging folder; return it with the steps that use it.
+
+    Args:
+        repo: the checkout that will change.
+        targets: the paths that will change.
+        writer: the git that converts: the checkout's own, or the exact one.
+        attributes: a tree to read the attributes from, where they change too.
+
+    Raises:
+        GitOperationError: the disk is full; nothing was changed.
+    """
+    folder = _staging_folder(repo)
+    files = folder / "files"
+    written = {t.path: (t.mode, t.oid) for t in targets if t.mode != GONE}
+    if written:
+        files.mkdir()
+        index = scratch(repo, "staging-index")
+        git = replace(writer, index=index)
+        try:
+            if attributes:
+                git.run("read-tree", attributes)
+                git = replace(git, top=files)
+            else:
+                set_entries(repo, git, written)
+            names = encode("".join(f"{path}\0" for path in written))
+            git.run("checkout-index", "-q", f"--prefix={files}/", "-z", "--stdin", stdin=names)
+        finally:
+            index.unlink(missing_ok=True)
+    steps = []
+    for number, target in enumerate(targets):
+        digest = ""
+        if target.mode != GONE:
+            staged = folder / f"{number}"
+            try:
+                (files / target.path).rename(staged)
+            except OSError as error:
+                raise GitOperationError(
+                    f"cannot prepare {target.path!r}: {error}", hint="nothing was changed"
+                ) from error
+            digest = fingerprint(staged, repo.object_format)
+        steps.append(FileStep(target.path, target.mode, target.expected, digest))
+    return str(folder), tuple(steps)
+
+
+def _staging_folder(repo: Repository) -> Path:
+    """Make a folder on the file system of the working tree: only there can files be exchanged."""
+    ours = repo.folder / "staging"
+    try:
+        ours.mkdir(parents=True, exist_ok=True)
+        if ours.stat().st_dev == repo.top.stat().st_dev:
+            return Path(tempfile.mkdtemp(dir=ours))
+        return Path(tempfile.mkdtemp(prefix=".self-coding-staging-", dir=repo.top))
+    except OSError as error:
+        raise GitOperationError(
+            f"cannot make a staging folder: {error}", hint="make room on the disk"
+        ) from error
+
+
+def copy_index(repo: Repository) -> Path:
+    """Return a copy of the checkout's index to prepare the next one in."""
+    copy = scratch(repo, "next-index")
+    try:
+        copy_index_file(repo.directory / "index", copy)
+    except FileNotFoundError:
+        replace(repo.git, index=copy).run("read-tree", "--empty")
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise GitOperationError(f"cannot copy the index: {error}") from error
+    return copy
+
+
+@contextmanager
+def refreshed_index(repo: Repository) -> Iterator[Git]:
+    """Yield git whose `diff` reads files that were only touched, instead of naming them changed.
+
+    It does so by refreshing the index, which is a copy here: reading writes nothing of a person's.
+    """
+    copy = copy_index(repo)
+    try:
+        yield replace(repo.git, index=copy, config=(*repo.git.config, "diff.autoRefreshIndex=true"))
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def set_entries(repo: Repository, git: Git, entries: Mapping[str, tuple[str, str]]) -> None:
+    """Put PATH: (mode, id) into an index; mode `GONE` takes the path out."""
+    if not entries:
+        return
+    # Removals first: `a` must be gone before `a/b` can come.
+    gone = "".join(f"0 {repo.zero}\t{path}\0" for path, item in entries.items() if item[0] == GONE)
+    come = "".join(
+        f"{mode} {oid}\t{path}\0" for path, (mode, oid) in entries.items() if mode != GONE
+    )
+    git.run("update-index", "-z", "--index-info", stdin=encode(gone + come))
+
+
+def refuse_filtered(repo: Repository, paths: Iterable[str], doing: str) -> None:
+    """Refuse where a path's content needs a configured filter, which is a program.
+
+    Raises:
+        GitOperationError: naming a path and its filter.
+    """
+    drivers = repo.git.settings.filters
+    names = list(paths)
+    if not drivers or not names:
+        return
+    data = encode("".join(f"{name}\0" for name in names))
+    parts = fields(repo.git.run("check-attr", "-z", "--stdin", "filter", stdin=data).stdout)
+    for path, name in zip(parts[::3], parts[2::3], strict=False):
+        if name in drivers:
+            raise GitOperationError(
+                f"{doing} {path!r} needs the filter {name!r}, which is not run from here",
+                hint="do that path with git itself",
+            )
+
+
+def hidden_paths(repo: Repository) -> set[str]:
+    """Return the databases of ours, and their side files, that are in this working tree."""
+    try:
+        lines = decode((repo.common / "info" / "exclude").read_bytes()).splitlines()
+    except OSError:
+        return set()
+    listed = set(lines)
+    names = [line for line in lines if line.startswith("/") and f"{line}-wal" in listed]
+    literal = [re.sub(r"\\(.)", r"\1", name)[1:] for name in names]  # as `paths.hide` escaped it
+    return {name + suffix for name in literal for suffix in SIDE_FILES}
+
+
+def patch(repo: Repository, old: str, new: str, *, limit: int = DIFF_LIMIT) -> str:
+    """Return the patch between two commits, or to the working tree when `new` is empty.
+
+    It is cut at `limit` bytes, with a mark.
+    """
+    ends = [old, new] if new else [old]
+    with nullcontext(repo.git) if new else refreshed_index(repo) as git:
+        done = git.run("diff", *_PATCH, "-p", *ends, "--", limit=limit)
+    text = done.stdout.decode("utf-8", "replace")
+    if done.truncated:
+        text += f"\n[... the diff was cut here, at {limit} bytes ...]\n"
+    return text
+
+
+def changed_paths(repo: Repository, since: str, *, untracked: bool) -> list[str]:
+    """Return the paths whose working tree differs from the commit `since`, or HEAD when empty."""
+    base = since or repo.head().commit
+    if base:
+        with refreshed_index(repo) as git:
+            changed = fields(git.run("diff", "--name-only", "-z", *_PATCH, base, "--").stdout)
+        names = ("diff-index", "--cached", "--name-only", "-z", "--no-renames", base, "--")
+        changed += fields(repo.git.run(*names).stdout)
+    else:
+        changed = fields(repo.git.run("ls-files", "-z").stdout)
+    if untracked:
+        changed += fields(repo.git.run("ls-files", "-o", "-z", "--exclude-standard").stdout)
+    return sorted(set(changed))
+
+
+def is_clean(repo: Repository) -> bool:
+    """Return whether nothing is staged, changed or untracked."""
+    flags = ("--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=dirty")
+    return not repo.git.run("status", *flags).stdout
+
+
+def describe(repo: Repository, base: str, head: str, *, diff_limit: int = DIFF_LIMIT) -> Change:
+    """Return the change from commit `base` to commit `head`, every file named."""
+    counts = {}
+    done = repo.git.run("diff-tree", "-r", "-z", "--numstat", "--no-renames", base, head)
+    for part in fields(done.stdout):
+        if part.count("\t") == 2:
+            added, removed, path = part.split("\t")
+            counts[path] = (added, removed)
+    files = []
+    for change in objects.differences(repo.git, base, head):
+        added, removed = counts.get(change.path, ("0", "0"))
+        files.append(
+            FileChange(
+                path=change.path,
+                status=change.status,
+                added=int(added) if added.isdigit() else 0,
+                removed=int(removed) if removed.isdigit() else 0,
+                binary=added == "-",
+                old_mode=change.old_mode,
+                mode=change.mode,
+            )
+        )
+    diff = patch(repo, base, head, limit=diff_limit) if files and diff_limit else ""
+    return Change(base=base, head=head, files=tuple(files), diff=diff)
+
+
+def read(repo: Repository, commit: str, paths: Sequence[str]) -> dict[str, bytes | None]:
+    """Return the contents of files at a commit; None for each that is not a file there."""
+    listed = objects.entries(repo.git, commit, paths) if paths else {}
+    present = [path for path in paths if path in listed and listed[path][0] != objects.LINK]
+    contents = objects.read_many(repo.git, [listed[path][1] for path in present])
+    return dict.fromkeys(paths) | dict(zip(present, contents, strict=True))

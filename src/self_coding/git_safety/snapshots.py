@@ -1,0 +1,339 @@
+"""Snapshots: the whole state of a checkout as one commit, made without touching the checkout.
+
+A snapshot is a commit that a ref of ours names. Its parent is HEAD, and its tree is
+
+    .
+    |-- worktree/    the working tree, byte for byte: no line ends or filters converted
+    |-- index/       the tree of what was staged; absent when the index held conflicts
+    |-- stages/      in its place: every side of every conflict, so that none is collected
+    |-- raw-index    the index file itself, with its flags; absent when there was none
+    |-- meta         JSON: head, branch, at, clean, state, uncaptured, excludes
+
+Nothing is written into the working tree, the index, the stash or a reflog. Objects are never
+deleted: what no ref holds any more is git's own to collect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from self_coding.adapters.git import decode
+from self_coding.errors import GitOperationError
+from self_coding.git_safety import objects
+from self_coding.git_safety.commits import KEPT
+from self_coding.git_safety.index import is_clean
+from self_coding.git_safety.recovery import operation_lock, remove_scratch
+from self_coding.git_safety.repository import Head, Repository
+from self_coding.git_safety.tree_state import (
+    TreeState,
+    discard,
+    exact_git,
+    read_tree_state,
+    reconcile,
+    scratch,
+    unversioned_rules,
+)
+from self_coding.git_safety.user_checkouts import is_managed
+from self_coding.values.repository import Snapshot, Uncaptured
+
+MAX_UNTRACKED_BYTES = 100 * 1024 * 1024
+SNAPSHOTS = "refs/self-coding/snap"
+UNDO = "refs/self-coding/undo"
+_PACK_EVERY = 256
+_DAY = 86_400.0
+_ALWAYS_KEPT = 20  # the newest snapshots, which no quota drops
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture:
+    """A captured state: `ref` names `commit`, whose tree holds `worktree` and `index`.
+
+    `index` is "" when the index held conflicts. `raw_index` is the blob of the index file, "" when
+    there was none, and `digest` its digest, which is not stored. `state` marks an unfinished merge
+    or the like. `excludes` are the ignore patterns that no tree holds, None in a snapshot of an
+    earlier version.
+    """
+
+    ref: str
+    commit: str
+    worktree: str
+    index: str
+    raw_index: str
+    head: Head
+    at: datetime
+    clean: bool
+    uncaptured: tuple[Uncaptured, ...] = ()
+    state: str = ""
+    digest: str = ""
+    excludes: str | None = None
+
+    def as_snapshot(self, *, passed: bool = True, output: str = "") -> Snapshot:
+        """Return it as the public value, with the result of a test run."""
+        return Snapshot(
+            commit_hash=self.head.commit,
+            branch=self.head.branch,
+            timestamp=self.at,
+            test_status=passed,
+            test_output=output,
+            clean=self.clean,
+            ref=self.ref,
+            uncaptured=self.uncaptured,
+        )
+
+
+def create(
+    repo: Repository,
+    ref: str,
+    *,
+    max_untracked_bytes: int = MAX_UNTRACKED_BYTES,
+    message: str = "self-coding snapshot",
+) -> Capture:
+    """Capture the checkout and keep it under `ref`; call it with the operation lock held.
+
+    Args:
+        repo: the checkout.
+        ref: the keep-ref, below `refs/self-coding/`.
+        max_untracked_bytes: a larger untracked file is listed as uncaptured.
+        message: the commit's subject.
+
+    Raises:
+        GitOperationError: the object directory cannot be written, or git fails.
+    """
+    head = repo.head()
+    private = exact_git(repo)
+    state = read_tree_state(private, repo, max_untracked_bytes)
+    index, raw = _read_index(repo)
+    state = reconcile(repo, private, state, index)
+    store = repo.common / "objects"
+    blob = objects.write(store, "blob", raw, repo.object_format) if raw else ""
+    capture = Capture(
+        ref=ref,
+        commit="",
+        worktree=state.tree,
+        index=index,
+        raw_index=blob,
+        head=head,
+        at=datetime.now(UTC),
+        clean=_is_clean(repo, state, index, head),
+        uncaptured=tuple(Uncaptured(path, why) for path, why in sorted(state.uncaptured.items())),
+        state=repo.state_mark(),
+        digest=hashlib.sha256(raw).hexdigest() if raw else "",
+        excludes=unversioned_rules(repo),
+    )
+    meta = {
+        "head": head.commit,
+        "branch": head.branch,
+        "at": capture.at.isoformat(),
+        "clean": capture.clean,
+        "state": capture.state,
+        "uncaptured": [[item.path, item.reason] for item in capture.uncaptured],
+        "excludes": capture.excludes,
+    }
+    data = json.dumps(meta, ensure_ascii=True, indent=1).encode()
+    parts = {
+        "worktree": (objects.TREE, state.tree),
+        "meta": ("100644", objects.write(store, "blob", data, repo.object_format)),
+    }
+    if index:
+        parts["index"] = (objects.TREE, index)
+    elif raw:
+        parts["stages"] = (objects.TREE, _write_stages(repo))
+    if blob:
+        parts["raw-index"] = ("100644", blob)
+    commit = objects.write_commit(
+        repo.git,
+        repo.object_format,
+        tree=objects.write_tree(store, parts, repo.object_format),
+        parents=[head.commit],
+        message=message,
+        at=capture.at.timestamp(),
+    )
+    repo.git.run("update-ref", "--no-deref", ref, commit)
+    return replace(capture, commit=commit)
+
+
+def load(repo: Repository, ref: str) -> Capture:
+    """Return a capture by its ref or commit.
+
+    Raises:
+        GitOperationError: there is none, or it is damaged.
+    """
+    [commit] = repo.resolve([ref])
+    parts = {}
+    if commit:
+        for part in repo.git.run("ls-tree", "-z", commit).stdout.split(b"\0")[:-1]:
+            facts, _, name = part.partition(b"\t")
+            parts[decode(name)] = decode(facts).split(" ")[2]
+    if "meta" not in parts or "worktree" not in parts:
+        raise GitOperationError(
+            f"there is no snapshot {ref!r}", hint="it may have been removed by gc; see snapshots()"
+        )
+    [content] = objects.read_many(repo.git, [parts["meta"]])
+    try:
+        meta = json.loads(content or b"")
+        return Capture(
+            ref=ref,
+            commit=commit,
+            worktree=parts["worktree"],
+            index=parts.get("index", ""),
+            raw_index=parts.get("raw-index", ""),
+            head=Head(meta["head"], str(meta["branch"])),
+            at=datetime.fromisoformat(meta["at"]),
+            clean=bool(meta["clean"]),
+            uncaptured=tuple(Uncaptured(str(path), why) for path, why in meta["uncaptured"]),
+            state=str(meta["state"]),
+            excludes=str(meta["excludes"]) if "excludes" in meta else None,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise GitOperationError(f"snapshot {ref!r} is damaged: {error}") from error
+
+
+def _read_index(repo: Repository) -> tuple[str, bytes]:
+    """Return the tree of what is staged ("" when there are conflicts) and the raw index."""
+    try:
+        raw = (repo.directory / "index").read_bytes()
+    except FileNotFoundError:
+        return repo.git.text("mktree"), b""
+    copy = scratch(repo, "index")
+    copy.write_bytes(raw)  # write-tree stores its cache in the index, which is a person's
+    try:
+        done = replace(repo.git, index=copy).run("write-tree", ok=(0, 128))
+        return (decode(done.stdout).strip() if done.returncode == 0 else ""), raw
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _is_clean(repo: Repository, state: TreeState, index: str, head: Head) -> bool:
+    """Return whether nothing is staged, changed or untracked; ignored files do not count."""
+    if not index or any(c.status != "M" and not c.is_link for c in state.changes):
+        return False
+    [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
+    if index != head_tree:
+        return False
+    # Bytes that differ may still be the same to git, by its line-end conversion: ask it.
+    return state.tree == index or is_clean(repo)
+
+
+def _write_stages(repo: Repository) -> str:
+    """Store a tree that keeps every side of every conflict from being collected."""
+    listed = repo.git.run("ls-files", "-s", "-z").stdout
+    stages = {}
+    for number, part in enumerate(listed.split(b"\0")[:-1]):
+        mode, oid, _ = decode(part.partition(b"\t")[0]).split(" ")
+        if mode != objects.LINK:
+            stages[f"{number:06}"] = (mode, oid)
+    return objects.write_tree(repo.common / "objects", stages, repo.object_format)
+
+
+def next_ref(repo: Repository, prefix: str) -> str:
+    """Return a ref below `prefix` that sorts by time and is not taken: refs are never reused."""
+    number = int(repo.log.marked("number") or 0) + 1
+    if repo.tips([f"{prefix}/{number:08d}"]) != [""]:  # the log was lost, the refs were not
+        listed = repo.git.run("for-each-ref", "--format=%(refname:lstrip=3)", "refs/self-coding")
+        names = decode(listed.stdout).split()
+        number = max((int(name) for name in names if name.isdigit()), default=0) + 1
+    repo.log.mark("number", str(number))
+    return f"{prefix}/{number:08d}"
+
+
+def capture_undo(repo: Repository, message: str, *, limit: int) -> Capture:
+    """Capture what an operation is about to take away, for `undo`."""
+    return create(repo, next_ref(repo, UNDO), max_untracked_bytes=limit, message=message)
+
+
+def snapshot(repo: Repository, *, limit: int) -> Capture:
+    """Take a snapshot for the user, and log it."""
+    with operation_lock(repo, "snapshot"):
+        head = repo.born()
+        capture = create(repo, next_ref(repo, SNAPSHOTS), max_untracked_bytes=limit)
+        repo.log.add("snapshot", refs=[(capture.ref, "", capture.commit)], reason=head.branch)
+        if int(capture.ref.rsplit("/", 1)[-1]) % _PACK_EVERY == 0:
+            _pack(repo)
+    return capture
+
+
+def snapshots(repo: Repository, limit: int) -> list[Snapshot]:
+    """Return the newest snapshots, newest first; damaged ones are left out."""
+    taken = []
+    for ref, _, _ in _list(repo, SNAPSHOTS)[:limit]:
+        with suppress(GitOperationError):
+            taken.append(load(repo, ref).as_snapshot())
+    return taken
+
+
+def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) -> list[str]:
+    """Drop the refs beyond their retention, and temporary files; say what was dropped."""
+    said = []
+    with operation_lock(repo, "gc"):
+        oldest = time.time() - keep_days * _DAY
+        for prefix in (SNAPSHOTS, UNDO, KEPT):
+            dropped = _drop(repo, prefix, keep, oldest)
+            if dropped:
+                said.append(f"dropped {dropped} of {prefix}")
+        if max_bytes is not None:
+            said += _shrink(repo, max_bytes)
+        said += remove_scratch(repo)
+        # Registrations of our test worktrees whose folder is gone, such as after a reboot.
+        for directory in (repo.common / "worktrees").glob("self-coding-*"):
+            with suppress(OSError):
+                top = Path(decode((directory / "gitdir").read_bytes()).strip()).parent
+                if not top.exists() and is_managed(directory):
+                    discard(directory)
+                    said.append(f"forgot the worktree at {top}")
+        _pack(repo)
+    return said
+
+
+def _shrink(repo: Repository, most: int) -> list[str]:
+    """Drop the oldest snapshots until ours hold no more than `most` bytes; the newest stay."""
+    dropped = 0
+    keep = len(_list(repo, SNAPSHOTS)) + len(_list(repo, UNDO))
+    while held_bytes(repo) > most and keep > _ALWAYS_KEPT:
+        keep = max(_ALWAYS_KEPT, keep // 2)
+        for prefix in (SNAPSHOTS, UNDO):
+            dropped += _drop(repo, prefix, keep, time.time() + _DAY)
+    return [f"dropped {dropped} snapshots to stay under {most} bytes"] if dropped else []
+
+
+def held_bytes(repo: Repository) -> int:
+    """Return the bytes on the disk that only our refs hold."""
+    theirs = ("--branches", "--tags", "--remotes", "HEAD")
+    ours = ("--objects", "--disk-usage", "--glob=refs/self-coding")
+    return int(repo.git.run("rev-list", *ours, "--not", *theirs).stdout)
+
+
+def _drop(repo: Repository, prefix: str, keep: int, oldest: float) -> int:
+    listed = _list(repo, prefix)[keep:]
+    gone = [(ref, oid) for ref, oid, at in listed if float(at or 0) < oldest]
+    command = b"".join(f"delete {ref}\0{oid}\0".encode() for ref, oid in gone)
+    if command:
+        repo.git.run("update-ref", "-z", "--stdin", stdin=command)
+    return len(gone)
+
+
+def _list(repo: Repository, prefix: str) -> list[list[str]]:
+    """Return name, commit and time of each of our refs below `prefix`, newest first."""
+    form = "--format=%(refname) %(objectname) %(creatordate:unix)"
+    done = repo.git.run("for-each-ref", "--sort=-refname", form, prefix)
+    return [line.split(" ") for line in decode(done.stdout).splitlines()]
+
+
+def _pack(repo: Repository) -> None:
+    """Put the loose objects that our refs hold into a pack, and the refs into one file.
+
+    Nothing becomes unreachable and nothing is copied twice: a loose object goes only when it
+    is in a pack.
+    """
+    refs = repo.git.run("for-each-ref", "--format=%(objectname)", "refs/self-coding").stdout
+    if refs:
+        place = repo.common / "objects" / "pack" / "pack"
+        flags = ("--revs", "--unpacked", "--non-empty", "-q")
+        repo.git.run("pack-objects", *flags, str(place), stdin=refs)
+        repo.git.run("prune-packed", "-q")
+        repo.git.run("pack-refs", "--all")
