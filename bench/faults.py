@@ -31,7 +31,7 @@ from pathlib import Path
 from self_coding.adapters import git
 from self_coding.adapters.process import Completed
 from self_coding.errors import GitSafetyError, SelfCodingError
-from self_coding.git_safety import GitSafety, swap
+from self_coding.git_safety import GitSafety, file_swap
 
 NAMES = ["a.py", "b.py", "lib/c.py", "lib/deep/d.py", "data/e.txt", "data/f.bin", "g h.txt"]
 ODD = [
@@ -250,7 +250,7 @@ class Fault:
         self.armed = True
 
     def install(self) -> None:
-        real, rename = git.start, swap._renameat
+        real, rename = git.start, file_swap.rename
 
         def start(argv, **kw):  # type: ignore[no-untyped-def]
             self.calls += 1
@@ -275,7 +275,7 @@ class Fault:
             self.changed()
             return rename(*args)
 
-        git.start, swap._renameat = start, renameat
+        git.start, file_swap.rename = start, renameat
         sys.addaudithook(self.audit)
 
     def killed(self, argv, **kw):  # type: ignore[no-untyped-def]

@@ -98,10 +98,10 @@ def test_git_a_child_of_a_killed_process_keeps_the_lock(place: Path) -> None:
     """The operation lock lasts until the last git process of a killed holder has ended."""
     holder = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from self_coding.git_safety.lock import operation\n"
+        "from self_coding.git_safety.locks import exclusive\n"
         "from self_coding.adapters.git import held_descriptors\n"
         "import subprocess\n"
-        "with operation(Path(sys.argv[1]), 'test'):\n"
+        "with exclusive(Path(sys.argv[1]), 'test'):\n"
         "    subprocess.Popen(['sleep', '1.2'], stdout=-3, pass_fds=held_descriptors.get())\n"
         "    print('held', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -114,12 +114,12 @@ def test_git_a_child_of_a_killed_process_keeps_the_lock(place: Path) -> None:
     assert child.stdout.readline() == b"held\n"
     child.communicate()
     from self_coding.errors import GitOperationError
-    from self_coding.git_safety.lock import operation
+    from self_coding.git_safety.locks import exclusive
 
     with (
         pytest.raises(GitOperationError, match="test by process"),
-        operation(folder, "x", wait=0.2),
+        exclusive(folder, "x", wait=0.2),
     ):
         pass
-    with operation(folder, "x", wait=10):
+    with exclusive(folder, "x", wait=10):
         pass

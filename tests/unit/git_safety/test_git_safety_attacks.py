@@ -168,15 +168,15 @@ async def test_an_attempt_that_worked_on_another_branch(repo, git) -> None:
 
 async def test_staging_at_the_last_moment(repo, git, monkeypatch) -> None:
     """What a person stages just before we take the index is not written over."""
-    from self_coding.git_safety.lock import IndexLock
+    from self_coding.git_safety.locks import IndexLock
 
     acquire, late = IndexLock.acquire, iter(["late.py"])
 
-    def staged_late(self: IndexLock) -> None:
+    def staged_late(self: IndexLock, *wait: float) -> None:
         for name in late:
             repo.write(name, "staged late")
             repo("add", name)
-        acquire(self)
+        acquire(self, *wait)
 
     monkeypatch.setattr(IndexLock, "acquire", staged_late)
     repo.write("new.py")
@@ -216,37 +216,37 @@ async def test_a_young_lock_of_a_crashed_operation_goes(repo, git) -> None:
 
 def test_swap_puts_a_strangers_bytes_back(tmp_path) -> None:
     """When the displaced file is not the expected one, the two change back."""
-    from self_coding.git_safety import swap
+    from self_coding.git_safety import file_swap
 
     top, staging = tmp_path / "top", tmp_path / "staging"
     top.mkdir()
     staging.mkdir()
     (top / "a").write_text("theirs")
     (staging / "0").write_text("ours")
-    digest = swap.fingerprint(staging / "0", "sha1")
-    real = swap.matches
+    digest = file_swap.fingerprint(staging / "0", "sha1")
+    real = file_swap.matches
     calls = iter([True])  # the look before the exchange is deceived: they were quicker
 
     def deceived(path, expected, kind):
         return next(calls, None) or real(path, expected, kind)
 
-    swap.matches = deceived
+    file_swap.matches = deceived
     try:
         expected = f"blob 100644 {blob('earlier')}"
-        step = swap.Step("a", "100644", expected, digest)
-        assert "meanwhile" in swap.perform(top, staging, 0, step, "sha1")
+        step = file_swap.FileStep("a", "100644", expected, digest)
+        assert "concurrently" in file_swap.FileSwap(top, staging / "0", step, "sha1").execute()
         assert (top / "a").read_text() == "theirs"
         calls = iter([True])
-        gone = swap.Step("a", "000000", expected)
-        assert "meanwhile" in swap.perform(top, staging, 1, gone, "sha1")
+        gone = file_swap.FileStep("a", "000000", expected)
+        assert "concurrently" in file_swap.FileSwap(top, staging / "1", gone, "sha1").execute()
         assert (top / "a").read_text() == "theirs"
     finally:
-        swap.matches = real
+        file_swap.matches = real
 
 
 def test_swap_does_not_follow_symlinks(tmp_path) -> None:
     """A path behind a symlink is neither written nor deleted."""
-    from self_coding.git_safety import swap
+    from self_coding.git_safety import file_swap
 
     top, staging, outside = (tmp_path / name for name in ("top", "staging", "outside"))
     for folder in (top, staging, outside):
@@ -254,11 +254,11 @@ def test_swap_does_not_follow_symlinks(tmp_path) -> None:
     (top / "lib").symlink_to(outside)
     (outside / "theirs").write_text("theirs")
     (staging / "0").write_text("ours")
-    digest = swap.fingerprint(staging / "0", "sha1")
-    step = swap.Step("lib/new", "100644", "", digest)
-    assert "symlink" in swap.perform(top, staging, 0, step, "sha1")
-    gone = swap.Step("lib/theirs", "000000", f"blob 100644 {blob('theirs')}")
-    assert "symlink" in swap.perform(top, staging, 1, gone, "sha1")
+    digest = file_swap.fingerprint(staging / "0", "sha1")
+    step = file_swap.FileStep("lib/new", "100644", "", digest)
+    assert "symlink" in file_swap.FileSwap(top, staging / "0", step, "sha1").execute()
+    gone = file_swap.FileStep("lib/theirs", "000000", f"blob 100644 {blob('theirs')}")
+    assert "symlink" in file_swap.FileSwap(top, staging / "1", gone, "sha1").execute()
     assert [path.name for path in outside.iterdir()] == ["theirs"]
 
 

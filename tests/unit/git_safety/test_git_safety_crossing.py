@@ -16,7 +16,7 @@ import pytest
 
 from self_coding.adapters import process_list
 from self_coding.errors import GitOperationError
-from self_coding.git_safety import GitSafety, change, crossing, landing, movers
+from self_coding.git_safety import GitSafety, landing, recovery, transaction, user_checkouts
 from self_coding.values.repository import Candidate
 
 STARTS = ("switch", "-qc", "idea")
@@ -111,9 +111,8 @@ async def test_a_switch_that_takes_too_long_is_put_right(
     repo, git, begin, monkeypatch, words, dirty
 ) -> None:
     """Main moves under a switch that does not end; when it has, files and HEAD agree again."""
-    for room, name in ((movers, "SHORT"), (landing, "_SWITCH_SECONDS")):
-        monkeypatch.setattr(room, name, 0.0)
-    monkeypatch.setattr("self_coding.git_safety.change.SHORT", 0.0)
+    for name in ("SHORT_WAIT", "PLANNING_WAIT"):
+        monkeypatch.setattr(user_checkouts, name, 0.0)
     what = await edit(git)
     if words == RETURNS:
         repo("switch", "-qc", "earlier")
@@ -142,14 +141,14 @@ async def test_a_person_who_comes_back_to_main_after_the_plan(repo, git, monkeyp
     """Whoever has switched to main before it moves follows it."""
     what = await edit(git)
     repo("switch", "-qc", "earlier")
-    before = landing._followings
+    before = landing.prepare_checkouts
 
     def returning(*arguments: object) -> object:
         found = before(*arguments)
         repo("switch", "-q", "main")
         return found
 
-    monkeypatch.setattr(landing, "_followings", returning)
+    monkeypatch.setattr(landing, "prepare_checkouts", returning)
     await git.land(what)
     assert agrees(repo, what)
     assert repo.read("app.py") == "one = 2\n"
@@ -169,7 +168,7 @@ async def test_a_switch_cannot_begin_while_main_moves(repo, git, monkeypatch) ->
     """For the moment in which main moves, a switch is told to try again, and later it may."""
     what = await edit(git)
     repo("switch", "-qc", "earlier")
-    move, told = change._move_refs, []
+    move, told = transaction.move_refs, []
 
     def moving(*arguments: object) -> None:
         if not told:
@@ -179,14 +178,14 @@ async def test_a_switch_cannot_begin_while_main_moves(repo, git, monkeypatch) ->
             told.append(done.stderr)
         move(*arguments)
 
-    monkeypatch.setattr(change, "_move_refs", moving)
+    monkeypatch.setattr(transaction, "move_refs", moving)
     await git.land(what)
     assert "index.lock" in told[0]
     repo("switch", "-q", "main")
     assert agrees(repo, what)
 
 
-@pytest.mark.parametrize("before", ["_swap_files", "_publish"])
+@pytest.mark.parametrize("before", ["swap_files", "publish_index"])
 async def test_a_person_who_leaves_main_after_a_crash(repo, git, monkeypatch, before) -> None:
     """A branch that is started between a crash and its repair gets nothing of what was landing."""
     what = await edit(git)
@@ -195,7 +194,7 @@ async def test_a_person_who_leaves_main_after_a_crash(repo, git, monkeypatch, be
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(change, before, crash)
+        patched.setattr(transaction, before, crash)
         with pytest.raises(KeyboardInterrupt):
             await git.land(what)
     repo("branch", "idea", what.onto)
@@ -225,21 +224,21 @@ def test_one_who_only_asks_is_not_waited_for(repo) -> None:
         assert asking.stdout is not None
         asking.stdout.readline()
         assert any(words[1:] == ["checkout", "-p"] for words, _ in process_list.commands("git"))
-        assert movers.wait_for_switches({repo.path}, 0.0)
+        assert user_checkouts.wait_for_switches({repo.path}, 0.0)
         asking.kill()
 
 
 async def test_what_cannot_be_put_right_is_said(repo, git, begin, monkeypatch, caplog) -> None:
     """A landing stands, also where the checkout behind it cannot be brought in line."""
-    monkeypatch.setattr(movers, "SHORT", 0.0)
-    monkeypatch.setattr(landing, "_SWITCH_SECONDS", 0.0)
+    monkeypatch.setattr(user_checkouts, "SHORT_WAIT", 0.0)
+    monkeypatch.setattr(user_checkouts, "PLANNING_WAIT", 0.0)
     what = await edit(git)
     repo("switch", "-qc", "earlier")
 
     def full(*arguments: object, **more: object) -> None:
         raise GitOperationError("the disk is full")
 
-    monkeypatch.setattr(crossing, "follow", full)
+    monkeypatch.setattr(recovery, "prepare_update", full)
     switch = begin(RETURNS)
     await switch.held()
     landing_ = asyncio.ensure_future(git.land(what))

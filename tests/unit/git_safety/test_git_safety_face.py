@@ -9,7 +9,15 @@ import sys
 import pytest
 
 from self_coding.errors import GateError
-from self_coding.git_safety import GitOperationError, change, landing, lock, receipts, swap
+from self_coding.git_safety import (
+    GitOperationError,
+    file_swap,
+    landing,
+    locks,
+    receipts,
+    transaction,
+)
+from self_coding.git_safety.log import Log
 from self_coding.values.verdicts import GateReport, GateSettings
 
 
@@ -231,7 +239,7 @@ async def test_absolute_paths(repo, git, tmp_path) -> None:
     path = repo.write("a.py")
     await git.commit("a", [path])
     assert repo("ls-files", "a.py") == "a.py"
-    with pytest.raises(GitOperationError, match="outside"):
+    with pytest.raises(GitOperationError, match="not inside"):
         await git.commit("b", [tmp_path / "b.py"])
 
 
@@ -239,20 +247,28 @@ async def test_absolute_paths(repo, git, tmp_path) -> None:
 def cut_off(monkeypatch):
     """Ends the next operation before its index is published, as a crash would."""
 
-    def cut(name: str) -> None:
-        real = getattr(change, name)
+    def cut(room: object, name: str) -> None:
+        real = getattr(room, name)
 
-        def crash(*args: object) -> None:
-            monkeypatch.setattr(change, name, real)
+        def crash(*args: object, **more: object) -> None:
+            monkeypatch.setattr(room, name, real)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(change, name, crash)
+        monkeypatch.setattr(room, name, crash)
 
     return cut
 
 
-@pytest.mark.parametrize("where", ["_swap_files", "_move_head", "_publish", "log_of"])
-def test_a_cut_off_merge_is_finished(repo, cut_off, where) -> None:
+@pytest.mark.parametrize(
+    ("room", "where"),
+    [
+        (transaction, "swap_files"),
+        (transaction, "move_head"),
+        (transaction, "publish_index"),
+        (Log, "add"),
+    ],
+)
+def test_a_cut_off_merge_is_finished(repo, cut_off, room, where) -> None:
     """Wherever a merge stops behind the moved ref, the next start finishes it."""
     import asyncio
 
@@ -262,11 +278,9 @@ def test_a_cut_off_merge_is_finished(repo, cut_off, where) -> None:
     asyncio.run(git.commit("new"))
     repo("checkout", "-q", "main")
     repo.write("mine.txt", "mine")
-    cut_off(where)
-    from self_coding.git_safety import founding
-
+    cut_off(room, where)
     with pytest.raises(KeyboardInterrupt):
-        founding.merge_to_main(git._repo, branch, None)
+        landing.merge_to_main(git._repo, branch, None)
     said = asyncio.run(repo.safety().recover())
     assert any("finished" in line for line in said)
     assert repo("status", "--porcelain", "-b") == "## main\n?? mine.txt"
@@ -277,7 +291,7 @@ def test_a_cut_off_merge_is_finished(repo, cut_off, where) -> None:
 
 async def test_without_renameat2(repo, git, monkeypatch) -> None:
     """On a file system that cannot exchange names, going back and forth works all the same."""
-    monkeypatch.setattr(swap, "_renameat", lambda *args: errno.ENOSYS)
+    monkeypatch.setattr(file_swap, "rename", lambda *args: errno.ENOSYS)
     taken = await git.snapshot(run_tests=False)
     repo.write("app.py", "agent\n")
     repo.write("new.py", "new")
@@ -295,8 +309,8 @@ def test_a_busy_lock_says_who(tmp_path) -> None:
     """Waiting too long names the operation and the process that holds the lock."""
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from self_coding.git_safety.lock import operation\n"
-        "with operation(Path(sys.argv[1]), 'landing'):\n"
+        "from self_coding.git_safety.locks import exclusive\n"
+        "with exclusive(Path(sys.argv[1]), 'landing'):\n"
         "    print('held', flush=True); time.sleep(20)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
@@ -305,13 +319,13 @@ def test_a_busy_lock_says_who(tmp_path) -> None:
         assert holder.stdout.readline() == b"held\n"
         with (
             pytest.raises(GitOperationError, match=f"landing by process {holder.pid}"),
-            lock.operation(tmp_path, "x", wait=0.1),
+            locks.exclusive(tmp_path, "x", wait=0.1),
         ):
             pass
     finally:
         holder.kill()
         holder.communicate()
-    with lock.operation(tmp_path, "x", wait=1) as fresh, lock.operation(tmp_path, "y") as again:
+    with locks.exclusive(tmp_path, "x", wait=1) as fresh, locks.exclusive(tmp_path, "y") as again:
         assert (fresh, again) == (True, False)
 
 
@@ -342,7 +356,7 @@ async def test_cancelling_a_call_that_waits(repo, git) -> None:
     import time
 
     folder = repo.path / ".git" / "self_coding"
-    with lock.operation(folder, "long"):
+    with locks.exclusive(folder, "long"):
         call = asyncio.get_running_loop().create_task(_alone(git.snapshot(run_tests=False)))
         await asyncio.sleep(0.2)
         started = time.monotonic()
@@ -354,17 +368,17 @@ async def test_cancelling_a_call_that_waits(repo, git) -> None:
 
 async def _alone(call: object) -> object:
     """Await with a context in which this test does not hold the lock."""
-    lock._held.set(frozenset())
+    locks._held.set(frozenset())
     return await call  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("when", ["_followings", "_move_refs"])
+@pytest.mark.parametrize("when", ["prepare_checkouts", "move_refs"])
 async def test_a_person_who_leaves_main_during_a_landing(repo, git, monkeypatch, when) -> None:
     """A branch that a person starts meanwhile gets nothing of what lands, and main moves."""
     tree = await git.isolate("a")
     (tree.path / "app.py").write_text("one = 2\n")
     what = await git.candidate(await git.record(tree, "x"))
-    room = landing if when == "_followings" else change
+    room = landing if when == "prepare_checkouts" else transaction
     before = getattr(room, when)
 
     def switching(*arguments: object) -> object:

@@ -15,7 +15,7 @@ from self_coding.git_safety import (
     GitDirtyWorkingDirectoryError,
     GitOperationError,
     GitSafety,
-    ignoring,
+    tree_state,
 )
 
 
@@ -159,7 +159,7 @@ async def test_a_folder_that_ignored_itself_stays(repo, git, monkeypatch) -> Non
     """What stood uncaptured at the snapshot stays, though the rule is gone and was never kept."""
     repo.write("cache/.gitignore", "*\n")
     repo.write("cache/m.bin", "precious")
-    monkeypatch.setattr(ignoring, "_SLACK", 0.0)
+    monkeypatch.setattr(tree_state, "CLOCK_SLACK", 0.0)
     time.sleep(0.05)
     taken = await git.snapshot(run_tests=False)
     (repo.path / "cache/.gitignore").unlink()
@@ -618,7 +618,7 @@ async def test_planted_programs_do_not_run(repo, kind) -> None:
 
 async def test_a_person_at_the_index(repo, git, monkeypatch) -> None:
     """While a person's git holds the index, we wait, then refuse, and leave their lock."""
-    monkeypatch.setattr("self_coding.git_safety.lock.INDEX_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("self_coding.git_safety.locks.INDEX_WAIT_SECONDS", 0.2)
     lock = repo.write(".git/index.lock", "theirs")
     repo.write("new.py")
     with pytest.raises(GitOperationError, match=r"index\.lock"):
@@ -830,7 +830,7 @@ def test_no_dangerous_command_stands_in_the_source() -> None:
         lines = [
             line
             for line in module.read_text().splitlines()
-            if any(word in line for word in words) and "guarded(" not in line
+            if any(word in line for word in words) and "operation_lock(" not in line
         ]
         allowed = [line for line in lines if "_MOVES_HEAD" in line or '"commit", "merge"' in line]
         assert lines == allowed, module

@@ -508,7 +508,7 @@ async def test_cancelled_calls_leave_nothing_half_done(repo, git) -> None:
 async def test_a_repository_around_a_whole_home(repo, git, monkeypatch) -> None:
     """A home directory that is mostly untracked is not swallowed."""
     monkeypatch.setenv("HOME", str(repo.path))
-    monkeypatch.setattr("self_coding.git_safety.scan._HOME_LIMIT", 3)
+    monkeypatch.setattr("self_coding.git_safety.tree_state.HOME_LIMIT", 3)
     for number in range(5):
         repo.write(f"f{number}")
     with pytest.raises(GitOperationError, match="home"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from self_coding.errors import GitOperationError
-from self_coding.git_safety import names
+from self_coding.git_safety import repository as names
 
 
 @pytest.mark.parametrize(
