@@ -410,7 +410,7 @@ async def test_a_worktree_that_is_made_in_vain_is_given_back(
 ) -> None:
     """Called off while its worktree is made, or failing in that, an attempt keeps none."""
     room = layer(repo)
-    enter, made = worktrees._enter, threading.Event()
+    enter, made = worktrees.enter_branch, threading.Event()
 
     def slow(*arguments: object) -> None:
         made.set()
@@ -419,7 +419,7 @@ async def test_a_worktree_that_is_made_in_vain_is_given_back(
             raise GitOperationError("the disk is full")
         enter(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worktrees, "_enter", slow)
+    monkeypatch.setattr(worktrees, "enter_branch", slow)
     editor = ScriptedEditor([{"src/calc/more.py": "M = 1\n"}])
     task = asyncio.create_task(room.edit.self_edit("Wait", editor=editor))
     await asyncio.to_thread(made.wait)

@@ -61,7 +61,7 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
             pooled = pooled_at(repo, worktree.path)
             _write_pointer(worktree.path, pooled.directory)
             if not pooled.head_branch() and pooled.head().commit == worktree.base:
-                _enter_branch(pooled, worktree)
+                enter_branch(pooled, worktree)
             return worktree
         start = repo.branch(repo.main) if base is None else repo.commit(base)
         branch = f"{prefix}/{attempt}"
@@ -83,7 +83,7 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
         execute(repo, Transaction(kind="isolate", refs=moves, reason=branch, attempt=attempt))
         repo.log.assign_worktree(name, attempt, branch, start)
         worktree = Worktree(path=place, branch=branch, base=start, attempt=attempt)
-        _enter_branch(pooled_at(repo, place), worktree)
+        enter_branch(pooled_at(repo, place), worktree)
         return worktree
 
 
@@ -92,7 +92,8 @@ def isolate_note(attempt: str) -> str:
     return f"self-coding: isolate {attempt}"
 
 
-def _enter_branch(pooled: Repository, worktree: Worktree) -> None:
+def enter_branch(pooled: Repository, worktree: Worktree) -> None:
+    """Put HEAD on the attempt's branch; the reflog shows from where on it is this attempt's."""
     note = isolate_note(worktree.attempt)
     pooled.git.run("symbolic-ref", "-m", note, "HEAD", f"refs/heads/{worktree.branch}")
 
