@@ -16,8 +16,8 @@ from self_coding import CodebaseIndexer, GitSafety, ModificationJournal
 from self_coding.adapters import git as adapter
 from self_coding.app import open_app
 from self_coding.cli.setup import detect
-from self_coding.hooks.events import before_push
 from self_coding.hooks.install import install, is_guarded
+from self_coding.hooks.main_guard import before_push
 from self_coding.self_edit.editors.command import CommandEditor
 from self_coding.testing import ScriptedEditor, git, sample_repo
 
