@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from self_coding import SelfEditTool
 from self_coding.app import App, open_app
 from self_coding.errors import (
     EditError,
@@ -21,7 +22,6 @@ from self_coding.errors import (
     SelfCodingError,
 )
 from self_coding.git_safety import worktrees
-from self_coding.self_edit import SelfEditTool
 from self_coding.self_edit.editors import CallableEditor, CommandEditor, PatchEditor
 from self_coding.testing import ScriptedEditor, ScriptedModel, git, sample_repo, write_files
 
