@@ -191,8 +191,11 @@ class SelfEditTool:
         more = context or ""
         if not isinstance(more, str):
             more = "\n".join(f"{name}: {value}" for name, value in more.items())
-        prompt = f"{task}\n\n{more}" if more and task and not task.isspace() else task
-        return await self._edit.self_edit(prompt, editor=self._editor)
+        # What is not a task stays as it is, for the self-edit to refuse.
+        words: object = task
+        if more and isinstance(words, str) and words.strip():
+            task = f"{words}\n\n{more}"
+        return await self._edit.self_edit(task, editor=self._editor)
 
 
 def choose_editor(

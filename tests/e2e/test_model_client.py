@@ -206,7 +206,7 @@ async def test_invented_evidence_is_refused_once_and_then_replaced() -> None:
     with serving(Say(lie)) as script:
         text = await ReflectionService(llm_adapter=model(script.url)).reflect_on_attempt(ATTEMPT)
     assert len(script.asked) == 2
-    assert "nowhere" in script.prompt(1)
+    assert "not in the quoted data" in script.prompt(1)
     assert "Check f first." not in text
     assert "f still returns 1" in text
 
