@@ -6,6 +6,7 @@ to interpret an exit status; `sandbox` adds isolation on top.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -147,7 +148,10 @@ def run(
     finally:
         if current is not None:
             current.remove(child.pid)
-        _close(child)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
     return Completed(
         argv=tuple(argv),
         returncode=child.wait(),
@@ -242,32 +246,44 @@ def _talk(
     kept: Mapping[str, Kept],
     end: Callable[[int], None],
 ) -> bool:
-    """Feed and read all pipes until they close, the time is up, or the child has gone; True when
-    it was ended at the time limit."""
-    deadline = None if timeout is None else time.monotonic() + timeout
+    """Feed and read all pipes until they close, the time is up, or the child has gone.
+
+    Return whether it was ended at the time limit.
+    """
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    gone_at = math.inf  # when the child was seen to have ended
     timed_out = False
     with selectors.DefaultSelector() as selector:
         _register(selector, child, stdin, kept)
         view = memoryview(stdin)
-        ended_at: float | None = None
         while selector.get_map():
-            ready = selector.select(_wait(deadline, ended_at))
+            # Never past the deadline, and short once the child has gone.
+            longest = 0.25 if gone_at == math.inf else 0.05
+            ready = selector.select(max(0.0, min(longest, deadline - time.monotonic())))
             for key, _ in ready:
                 if key.data == "in":
                     view = _feed(selector, cast("IO[bytes]", key.fileobj), view)
-                else:
-                    _drain(selector, key.fd, key.fileobj, kept[key.data])
-            now = time.monotonic()
-            if deadline is not None and now >= deadline and not timed_out:
-                timed_out, deadline = True, None
+                    continue
+                with suppress(BlockingIOError):
+                    chunk = os.read(key.fd, _CHUNK)
+                    if chunk:
+                        kept[key.data].add(chunk)
+                    else:
+                        selector.unregister(key.fileobj)
+            if time.monotonic() >= deadline:
+                timed_out, deadline = True, math.inf
                 _end(child, end)
-                ended_at = time.monotonic()
-            if not ready and ended_at is None and child.poll() is not None:
-                ended_at = now
-            if ended_at is not None and time.monotonic() - ended_at > _GRACE:
+                gone_at = time.monotonic()
+            # A stray descendant may hold the pipes of a child that has ended, for ever.
+            if not ready and gone_at == math.inf and child.poll() is not None:
+                gone_at = time.monotonic()
+            if time.monotonic() - gone_at > _GRACE:
                 break
-    if child.poll() is None:
-        timed_out |= _reap(child, deadline, end)
+    try:  # a child that closed its pipes may run on
+        child.wait(None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        _end(child, end)
+        timed_out = True
     return timed_out
 
 
@@ -290,12 +306,6 @@ def _register(
         selector.register(child.stdin, selectors.EVENT_WRITE, "in")
 
 
-def _wait(deadline: float | None, ended_at: float | None) -> float:
-    """How long one round may wait: never past the deadline, and short once the child has gone."""
-    longest = 0.05 if ended_at is not None else 0.25
-    return longest if deadline is None else max(0.0, min(longest, deadline - time.monotonic()))
-
-
 def _feed(selector: selectors.BaseSelector, pipe: IO[bytes], view: memoryview) -> memoryview:
     try:
         view = view[os.write(pipe.fileno(), view[:_CHUNK]) :]
@@ -310,17 +320,6 @@ def _feed(selector: selectors.BaseSelector, pipe: IO[bytes], view: memoryview) -
     return view
 
 
-def _drain(selector: selectors.BaseSelector, fd: int, source: object, kept: Kept) -> None:
-    try:
-        chunk = os.read(fd, _CHUNK)
-    except BlockingIOError:
-        return
-    if chunk:
-        kept.add(chunk)
-    else:
-        selector.unregister(cast("IO[bytes]", source))
-
-
 def _end(child: subprocess.Popen[bytes], end: Callable[[int], None]) -> None:
     """End the command the asked way, and by force when that does not help soon."""
     end(child.pid)
@@ -329,22 +328,3 @@ def _end(child: subprocess.Popen[bytes], end: Callable[[int], None]) -> None:
     except subprocess.TimeoutExpired:
         kill_group(child.pid)
         child.wait()
-
-
-def _reap(
-    child: subprocess.Popen[bytes], deadline: float | None, end: Callable[[int], None]
-) -> bool:
-    """Wait for a child that closed its pipes; True when it had to be ended at the deadline."""
-    try:
-        child.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        _end(child, end)
-        return True
-    return False
-
-
-def _close(child: subprocess.Popen[bytes]) -> None:
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            with suppress(BrokenPipeError):
-                pipe.close()

@@ -156,7 +156,11 @@ def run(spec: SandboxSpec, command: str, limits: RunLimits, *, at: str) -> Compl
         }
     try:
         if at == "none":
-            return _run_uncontained(command, env, spec.tree, limits)
+            mark = secrets.token_hex(16)
+            try:
+                return _start([_SHELL, "-c", command], {**env, MARK: mark}, spec.tree, limits)
+            finally:
+                process_list.kill_marked(MARK, mark)
         return run_supervised.run(
             [_SHELL, "-c", command],
             cwd=spec.tree,
@@ -254,16 +258,6 @@ def _run_in_bubblewrap(
     argv, fds = bwrap_arguments(spec, binary, command)
     handed = replace(limits, handed=(*fds, *limits.handed))
     return _start(argv, spec.env, Path("/"), handed)
-
-
-def _run_uncontained(
-    command: str, env: Mapping[str, str], tree: Path, limits: RunLimits
-) -> Completed:
-    mark = secrets.token_hex(16)
-    try:
-        return _start([_SHELL, "-c", command], {**env, MARK: mark}, tree, limits)
-    finally:
-        process_list.kill_marked(MARK, mark)
 
 
 def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path, limits: RunLimits) -> Completed:

@@ -118,7 +118,7 @@ def _become(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         for name, amount in plan["limits"].items():
-            _limit(getattr(resource, name), amount)
+            _set_limit(getattr(resource, name), amount)
         if plan["landlock"]:
             _landlock(plan["landlock"])
         os.execv(plan["argv"][0], plan["argv"])  # noqa: S606 - this is what it is for
@@ -128,24 +128,17 @@ def _become(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
         os._exit(_CANNOT)
 
 
-def _limit(which: int, amount: int) -> None:
+def _set_limit(which: int, amount: int) -> None:
+    """Lower a limit for good, as far as the hard limit allows."""
+    if which == resource.RLIMIT_NPROC:
+        # The kernel counts every task of the user against it: add those that there are already.
+        for name in os.listdir("/proc"):
+            with suppress(OSError):
+                if name.isdigit() and os.stat(f"/proc/{name}").st_uid == os.getuid():
+                    amount += len(os.listdir(f"/proc/{name}/task"))
     hard = resource.getrlimit(which)[1]
-    wanted = amount + (_own_processes() if which == resource.RLIMIT_NPROC else 0)
-    least = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    least = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
     resource.setrlimit(which, (least, least))
-
-
-def _own_processes() -> int:
-    """How many tasks this user has already: the kernel counts them all against the limit."""
-    count = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if os.stat(f"/proc/{name}").st_uid == os.getuid():
-                    count += len(os.listdir(f"/proc/{name}/task"))
-            except OSError:
-                continue
-    return count
 
 
 class _Ruleset(ctypes.Structure):

@@ -125,19 +125,14 @@ class _GateRun:
             record, judgement = self._decide(())
         report = record.report
         return GateReport(
-            passed=judgement.passed,
+            **vars(judgement),
             commit=self.commit,
             tree=self.tree,
             command=self.gate.settings.command,
             exit_status=record.exit_status,
-            reason=judgement.reason,
             output=record.output,
             tests=report.results,
             understood=record.understood,
-            findings=judgement.findings,
-            new_failures=judgement.new_failures,
-            known_failures=judgement.known_failures,
-            flaky=judgement.flaky,
             sandbox=record.sandbox,
             timed_out=record.timed_out,
             seconds=time.monotonic() - started,
@@ -145,7 +140,6 @@ class _GateRun:
             limits=record.limits,
             hung=report.unfinished if record.timed_out else (),
             import_errors=import_errors(report),
-            quarantined=judgement.quarantined,
         )
 
     def _decide(self, first: tuple[str, ...]) -> tuple[RunRecord, Judgement]:

@@ -33,7 +33,7 @@ Text = Callable[[str], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """Whether the candidate passed, why, and which tests decided it."""
+    """Whether the candidate passed, why, and which tests decided it: fields of `GateReport`."""
 
     passed: bool
     reason: str
@@ -91,73 +91,37 @@ def judge(
         quarantine: tests whose failures do not count.
         sides: the test files of both, to tell an open loss of tests from a silent one.
     """
-
-    report = record.report
+    report, mute = record.report, not record.understood
     wrote = sorted(set(record.rewrote) - set(base.rewrote)) if base else []
-    running = f" in {_few(report.unfinished)}" if report.unfinished else ""
-    unseen = not record.understood
-    refusals = (  # what is wrong, why that refuses, the rule; the first one that holds counts
-        (
-            record.planted,
-            f"the test run changed git's own files: {_few(record.planted)}",
-            "repository-config-changed",
-        ),
-        (
-            wrote,
-            f"the test run wrote to the code that it tested: {_few(wrote)}",
-            "sources-rewritten",
-        ),
-        (record.timed_out, f"the time limit was reached{running}", ""),
-        (unseen and record.exit_status, f"exit status {record.exit_status}", ""),
-        (
-            unseen and must_report,
-            "the command names pytest, which left no report",
-            "census-missing",
-        ),
-        (
-            unseen and base is not None and base.understood,
-            "pytest reported on the base and does not on the change",
-            "census-missing",
-        ),
-        *(() if unseen else _reasons_for_distrust(report)),
+    base_spoke = base is not None and base.understood
+    tampered = [report.tampered] if report.tampered and not mute else []
+    cut = not mute and not report.ended
+    silent = [node for node in report.collected if node not in report.outcomes]
+    unfinished = _few(report.unfinished)
+    running = f" in {unfinished}" if unfinished else ""
+    during = f" during {unfinished}" if unfinished else ""
+    refusals: tuple[tuple[str, object, str], ...] = (  # rule, what is wrong, in words
+        ("repository-config-changed", record.planted, "the test run changed git's own files"),
+        ("sources-rewritten", wrote, "the test run wrote to the code that it tested"),
+        ("", record.timed_out, f"the time limit was reached{running}"),
+        ("", mute and record.exit_status, f"exit status {record.exit_status}"),
+        ("census-missing", mute and must_report, "the command names pytest, which left no report"),
+        ("census-missing", mute and base_spoke, "pytest reported on the base, not on the change"),
+        ("census-tampered", tampered, "the test report was tampered with"),
+        ("census-incomplete", cut, f"the test run ended without finishing its report{during}"),
+        ("outcome-rewritten", report.rewritten, "failures were rewritten as passes"),
+        ("patched", report.patched, "functions that make tests fail were replaced"),
+        ("census-incomplete", silent, "collected tests left no result"),
     )
-    for broken, reason, rule in refusals:
+    for rule, broken, text in refusals:
         if broken:
+            reason = _with_names(text, broken)
             findings = (Finding(rule=rule, message=reason),) if rule else ()
             return Judgement(passed=False, reason=reason, findings=findings)
-    if unseen:
+    if mute:
         reason = "by the exit status alone: the command reported no tests"
         return Judgement(passed=True, reason=reason)
     return _judge_tests(record, base, quarantine, sides)
-
-
-def _reasons_for_distrust(report: TestReport) -> tuple[tuple[object, str, str], ...]:
-    """Return why a report may prove nothing: what is wrong, the reason, the rule."""
-    during = f" during {_few(report.unfinished)}" if report.unfinished else ""
-    silent = [node for node in report.collected if node not in report.outcomes]
-    return (
-        (
-            report.tampered,
-            f"the test report was tampered with: {report.tampered}",
-            "census-tampered",
-        ),
-        (
-            not report.ended,
-            f"the test run ended without finishing its report{during}",
-            "census-incomplete",
-        ),
-        (
-            report.rewritten,
-            f"failures were rewritten as passes: {_few(report.rewritten)}",
-            "outcome-rewritten",
-        ),
-        (
-            report.patched,
-            f"functions that make tests fail were replaced: {_few(report.patched)}",
-            "patched",
-        ),
-        (silent, f"collected tests left no result: {_few(silent)}", "census-incomplete"),
-    )
 
 
 def _judge_tests(
@@ -178,35 +142,27 @@ def _judge_tests(
     known = [node for node in report.failures if node not in fresh and node not in aside]
 
     worst = max(report.statuses, default=0)
+    nothing = not report.results or _NOTHING_COLLECTED in report.statuses
+    hidden = report.failures if 0 in report.statuses else ()
+    base_hung = base is not None and base.timed_out and bool(known)
+    # What failed before as well excuses nothing here: the code was never seen to work.
+    unproved = record.complete and not _PASSED & {*report.outcomes.values(), *retried.values()}
     failed = f": {_few(report.failures)} failed" if report.failures else ""
-    reasons = (
-        (
-            new,
-            f"tests failed: {len(new)} {'new failures' if base else 'failures'}: {_few(new)}",
-        ),
-        (
-            not report.results or _NOTHING_COLLECTED in report.statuses,
-            "tests failed: no test was collected, so nothing was proved",
-        ),
+    refusals: tuple[tuple[object, str], ...] = (
+        (new, f"tests failed: {len(new)} {'new failures' if base else 'failures'}"),
+        (nothing, "tests failed: no test was collected, so nothing was proved"),
         (status and not report.failures, f"exit status {status} although no test failed"),
         (worst > 1, f"pytest could not finish: exit status {worst}"),
+        (hidden, "exit status 0 although tests failed"),
+        (base_hung, "the base's own run hit the time limit, so its failures prove nothing"),
         (
-            report.failures and 0 in report.statuses,
-            f"exit status 0 although tests failed: {_few(report.failures)}",
-        ),
-        (
-            base is not None and base.timed_out and known,
-            "the base's own run hit the time limit, so its failures prove nothing",
-        ),
-        (
-            # What failed before as well excuses nothing here: the code was never seen to work.
-            record.complete and not _PASSED & {*report.outcomes.values(), *retried.values()},
+            unproved,
             f"no test passed, so nothing was proved{failed};"
             " make at least one test pass first, or set the right test_command",
         ),
-        (silent, silent[0].message if silent else ""),
+        (bool(silent), silent[0].message if silent else ""),
     )
-    reason = next((reason for broken, reason in reasons if broken), "")
+    reason = next((_with_names(text, broken) for broken, text in refusals if broken), "")
     excuses = ((known, "known"), (flaky, "flaky"), (aside, "quarantined"))
     excused = ", ".join(f"{len(tests)} {name}" for tests, name in excuses if tests)
     return Judgement(
@@ -304,6 +260,10 @@ def _path(node: str) -> str:
 def _function(node: str) -> str:
     """Return the id without its parameters."""
     return node.split("[", 1)[0]
+
+
+def _with_names(text: str, broken: object) -> str:
+    return f"{text}: {_few(broken)}" if isinstance(broken, list | tuple) else text
 
 
 def _few(names: Iterable[str]) -> str:

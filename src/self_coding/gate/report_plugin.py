@@ -26,14 +26,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
-    from typing import Any, Protocol
-
-    class _Node(Protocol):
-        """A worker as pytest-xdist's controller sees it."""
-
-        workerinput: dict[str, object]
-        workeroutput: dict[str, str]
-
+    from typing import Any
 
 ENVIRONMENT = "SELF_CODING_REPORT"
 NAME = "self_coding_observer"
@@ -215,7 +208,7 @@ class WorkerObserver(Observer):
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         states = [getattr(self, "early", None), self.state(session.config)]
-        cast("_Node", session.config).workeroutput[NAME] = json.dumps([s for s in states if s])
+        cast("Any", session.config).workeroutput[NAME] = json.dumps([s for s in states if s])
 
 
 class Reporter(Observer):
@@ -232,7 +225,7 @@ class Reporter(Observer):
         self.elsewhere = config.pluginmanager.hasplugin("dsession") or bool(forked)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: _Node) -> None:
+    def pytest_configure_node(self, node: Any) -> None:
         node.workerinput[NAME] = self.settings
 
     @pytest.hookimpl(optionalhook=True)
@@ -240,7 +233,7 @@ class Reporter(Observer):
         self.collected(ids)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: _Node) -> None:
+    def pytest_testnodedown(self, node: Any) -> None:
         for state in json.loads(getattr(node, "workeroutput", {}).get(NAME) or "[]"):
             self.send("state", state)
 

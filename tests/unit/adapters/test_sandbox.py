@@ -1,4 +1,4 @@
-"""What a stream keeps, and what the sandbox's command line promises."""
+"""What the sandbox's command line promises, and what a stream of a command keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from self_coding.adapters import process, sandbox
 from self_coding.adapters.process import Kept
 from self_coding.adapters.sandbox import SandboxSpec
-from self_coding.values.verdicts import GateSettings
+from self_coding.values.verdicts import LIMITS, GateSettings
 
 
 def fed(kept: Kept, *chunks: bytes) -> bytes:
@@ -66,6 +66,24 @@ def test_a_box_is_read_only_but_for_its_tree():
     assert line.index("--ro-bind / /") < line.index("--tmpfs /tmp") < line.index("--bind /t /m")
     assert "ulimit -d 4;" in line and "ulimit -u 7" in line and "ulimit -f 2;" in line
     assert argv[-2:] == ["sh", "run me"]
+
+
+def test_every_limit_of_the_table_reaches_the_command():
+    """A row of the table is enough: whatever it sets has a flag in the sandbox's shell."""
+    settings = GateSettings(**{name: row.least for name, row in LIMITS.items()})
+    assert len(settings.rlimits) == sum(len(row.rlimits) for row in LIMITS.values())
+    spec = SandboxSpec(tree=Path("/t"), mount=Path("/m"), env={}, rlimits=settings.rlimits)
+    line = sandbox.bwrap_arguments(spec, "/bwrap", "x")[0][-3]
+    assert line.count("{ ulimit") == len(settings.rlimits) + 1, "and no core dumps"
+
+
+def test_kernel_settings_are_read_only():
+    """`/proc/sys` is bound read-only after `/proc` is mounted, so that root cannot write it."""
+    argv = sandbox.bwrap_arguments(
+        SandboxSpec(tree=Path("/t"), mount=Path("/m"), env={}), "/bwrap", "x"
+    )[0]
+    line = " ".join(argv)
+    assert line.index("--proc /proc") < line.index("--ro-bind /proc/sys /proc/sys")
 
 
 def test_the_network_is_a_setting():
