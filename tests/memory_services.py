@@ -31,9 +31,9 @@ from self_coding.values.repository import (
     Conflict,
     ConflictFile,
     FileChange,
+    GateBypass,
     Landed,
     Moved,
-    Strayed,
     Worktree,
 )
 from self_coding.values.verdicts import Finding, GateReport, Verdict
@@ -119,7 +119,7 @@ class MemoryRepository:
         self.disk.point()
         return await self.change(worktree.base, head)
 
-    async def strayed(self, worktree: Worktree) -> Strayed | None:
+    async def gate_bypass(self, worktree: Worktree) -> GateBypass | None:
         """Nobody moves main past the gate here."""
         return None
 

@@ -26,9 +26,9 @@ from self_coding.values.repository import (
     Candidate,
     Conflict,
     ConflictFile,
+    GateBypass,
     Landed,
     Moved,
-    Strayed,
     Worktree,
 )
 from self_coding.values.verdicts import GateReport, GateSettings
@@ -294,7 +294,7 @@ def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Move
     return Landed(old=what.onto, new=what.commit, checkout="followed")
 
 
-def gate_bypass(repo: Repository, worktree: Worktree) -> Strayed | None:
+def gate_bypass(repo: Repository, worktree: Worktree) -> GateBypass | None:
     """Return how main was moved to a commit that was made in the worktree; None: it was not.
 
     The worktree's own reflog tells what was made there. A commit that came there from elsewhere,
@@ -320,7 +320,7 @@ def gate_bypass(repo: Repository, worktree: Worktree) -> Strayed | None:
     if new is None:
         return None
     below = next((commit for commit in places if commit not in made), worktree.base)
-    return Strayed(ref=repo.main_ref, old=below, new=new, tip=tip)
+    return GateBypass(ref=repo.main_ref, old=below, new=new, tip=tip)
 
 
 def _reflog(repo: Repository, ref: str) -> list[tuple[str, str]]:

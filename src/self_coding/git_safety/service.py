@@ -28,12 +28,12 @@ from self_coding.values.repository import (
     Candidate,
     Change,
     Conflict,
+    GateBypass,
     Landed,
     Moved,
     Operation,
     RollbackPlan,
     Snapshot,
-    Strayed,
     Worktree,
 )
 from self_coding.values.verdicts import Finding, GateReport, GateSettings
@@ -206,7 +206,7 @@ class GitSafety:
 
         return await in_thread(work)
 
-    async def strayed(self, worktree: Worktree) -> Strayed | None:
+    async def gate_bypass(self, worktree: Worktree) -> GateBypass | None:
         """Return how main was moved, past the gate, to a commit made in the worktree, if so."""
         return await in_thread(landing.gate_bypass, self._repo, worktree)
 

@@ -242,7 +242,7 @@ class Steps:
 
         It is final: a further try would begin at a main that nobody has tested.
         """
-        bypass = await self._services.repository.strayed(attempt.worktrees[-1])
+        bypass = await self._services.repository.gate_bypass(attempt.worktrees[-1])
         if bypass is None:
             return None
         old, new, ref = bypass.old, bypass.new, bypass.ref

@@ -154,7 +154,7 @@ class Moved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strayed:
+class GateBypass:
     """Main's `ref` was moved, past the gate, from `old` to `new`, which an attempt made in its own
     worktree; `tip` is where it is now."""
 
@@ -183,11 +183,6 @@ class RollbackPlan:
     head_to: str
     paths: tuple[PathChange, ...] = ()
     uncaptured: tuple[Uncaptured, ...] = ()
-
-    @property
-    def conflicts(self) -> tuple[PathChange, ...]:
-        """The paths that somebody else changed since, which stay as they are."""
-        return tuple(path for path in self.paths if path.action == "conflict")
 
 
 @dataclass(frozen=True, kw_only=True)
