@@ -37,7 +37,6 @@ from self_coding.modification_journal import (
     ModificationJournal,
     Outcome,
     attempts,
-    rates,
     search,
 )
 from self_coding.modification_journal.queries import now
@@ -279,7 +278,7 @@ def scale(count: int, folder: str) -> None:
         short = [t.split("\n")[0] for t in tasks]
 
         def find(text: str) -> None:
-            search.find(store, features(text), limit=5)
+            search.find(store, features(text), 5)
 
         def for_file(path: str) -> None:
             with store.read() as queries:
@@ -292,7 +291,7 @@ def scale(count: int, folder: str) -> None:
         timed("find_similar", [lambda t=t: find(t) for t in tasks])
         timed("find_similar, a line", [lambda t=t: find(t) for t in short])
         timed("dead_end", [lambda t=t: search.dead_end(store, features(t)) for t in tasks[:100]])
-        timed("success rate", [lambda: rates.totals(store)] * 100)
+        timed("success rate", [lambda: attempts.totals(store)] * 100)
         timed("recent failures", [failures] * 100)
         timed("attempts for a file", [lambda p=p: for_file(p) for p in made.paths[:200]])
         entries = [made.attempt() for _ in range(200)]
@@ -398,7 +397,7 @@ async def _missing(path: str, told_: list[list[str]]) -> tuple[int, int]:
         lost += await journal.get_by_id(int(number)) is None
         lost += kind == "E" and int(number) in open_
     for number in open_:
-        await journal.mark_crashed(number, "its process was killed")
+        await journal.finish(number, Outcome.FAILURE, stage="crashed")
     rest = len(await journal.unfinished())
     await journal.close()
     return lost, rest

@@ -52,7 +52,7 @@ async def killed_once(path, lines, pause):
             assert int(number) not in open_
             assert found.diff == "+x" * 2000
     for number in open_:
-        await journal.mark_crashed(number, "its process was killed")
+        await journal.finish(number, Outcome.FAILURE, stage="crashed")
     assert await journal.unfinished() == []
     rate = await journal.get_success_rate()
     assert rate["total"] == len(await journal.attempts(100_000))

@@ -3,21 +3,29 @@
 Outcomes are kept true over time: what landed and was reverted later did not succeed. That is
 read from main's history, and nothing is guessed: only a revert that names its commit counts, and
 a revert that was itself reverted does not.
+
+Success rates come from counters beside the attempts, changed when an attempt ends and when it is
+re-labelled: reading one costs nothing, and what has not ended counts nowhere.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
 from self_coding.errors import JournalError
-from self_coding.modification_journal import rates, record
+from self_coding.modification_journal import record
 from self_coding.modification_journal.queries import Queries, now
 from self_coding.modification_journal.ranking import features
 from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, Record, Told
 from self_coding.modification_journal.store import Store
-from self_coding.values.attempts import Event, Json, ModificationAttempt, Outcome
+from self_coding.values.attempts import Event, Json, ModificationAttempt, Outcome, Rate
 
+DIMENSIONS = ("area", "editor", "model", "period")
+_OVERALL = "overall"
+_Z = 1.959964  # 95 %
+_SOURCE_ROOTS = frozenset(("src", "lib", "source", "python"))
 _REVERTS = re.compile(
     r"[Tt]his (?:partially )?reverts (?:merge )?commit ([0-9a-f]{7,64})"
     r"|^\(reverts? commit ([0-9a-f]{7,64})\)",
@@ -99,7 +107,7 @@ def _index(queries: Queries, attempt: int, entry: Record) -> None:
     queries.touch(attempt, entry.files_modified)
     found = features(entry.task, files=entry.files_modified, diff=entry.diff, notes=entry.approach)
     queries.add_features(attempt, str(entry.outcome), found)
-    queries.count(rates.labels(entry), entry.outcome, +1)
+    queries.count(_labels(entry), entry.outcome, +1)
 
 
 def scan(store: Store, log: str) -> list[int]:
@@ -131,14 +139,14 @@ def _relabel(store: Store, attempt: int, outcome: Outcome, because: str) -> bool
         entry = queries.record(attempt)
         if entry.ended is None or entry.outcome == outcome.value:
             return False
-        queries.count(rates.labels(entry), entry.outcome, -1)
+        queries.count(_labels(entry), entry.outcome, -1)
         data: dict[str, Json] = {
             "outcome": outcome.value,
             "was": entry.outcome,
             "failure_analysis": because,
         }
         _advance(queries, attempt, entry, RELABELLED, data)
-        queries.count(rates.labels(entry), entry.outcome, +1)
+        queries.count(_labels(entry), entry.outcome, +1)
         queries.relabel_features(attempt, outcome.value)
     return True
 
@@ -168,3 +176,62 @@ def reverted(log: str) -> tuple[dict[str, str], set[str]]:
         for name in named:
             undone.setdefault(name, f"reverted by {commit[:12]}: {title}")
     return undone, restored
+
+
+def _wilson(successes: int, total: int) -> Rate:
+    """Return a rate with its 95 % Wilson interval; an empty one spans everything."""
+    if total <= 0:
+        return Rate(successes=0, total=0, rate=0.0, low=0.0, high=1.0)
+    share = successes / total
+    spread = _Z * math.sqrt(share * (1 - share) / total + _Z * _Z / (4 * total * total))
+    centre = share + _Z * _Z / (2 * total)
+    divisor = 1 + _Z * _Z / total
+    low = 0.0 if successes == 0 else max(0.0, (centre - spread) / divisor)
+    high = 1.0 if successes == total else min(1.0, (centre + spread) / divisor)
+    return Rate(successes=successes, total=total, rate=share, low=low, high=high)
+
+
+def _labels(entry: Record) -> list[tuple[str, str]]:
+    """Return what an ended attempt is counted under, as (dimension, value)."""
+    areas = set()
+    for path in entry.files_modified:
+        folders = path.split("/")[:-1]
+        if folders and folders[0] in _SOURCE_ROOTS:
+            folders = folders[1:]
+        areas.add("/".join(folders[:2]) or ".")
+    when = record.moment(entry.ended if entry.ended is not None else entry.at)
+    return [
+        (_OVERALL, ""),
+        *(("area", area) for area in sorted(areas)),
+        ("editor", entry.editor or "unknown"),
+        *([("model", entry.model)] if entry.model else []),
+        ("period", f"{when.year}-{when.month:02}" if when else "unknown"),
+    ]
+
+
+def totals(store: Store) -> dict[str, float | int]:
+    """Return the founding summary: overall, success, failure, rollback, total."""
+    with store.read() as queries:
+        counts = queries.counts(_OVERALL).get("", {})
+    numbers = {outcome.value: counts.get(outcome.value, 0) for outcome in Outcome}
+    total = sum(numbers.values())
+    overall = numbers["success"] / total if total else 0.0
+    return {"overall": overall, **numbers, "total": total}
+
+
+def rates(store: Store, by: str | None) -> dict[str, Rate]:
+    """Return the rates by one dimension, most attempts first; None gives the overall one."""
+    if by is not None and by not in DIMENSIONS:
+        raise JournalError(
+            f"there are no rates by {by!r}", hint=f"use one of {', '.join(DIMENSIONS)}"
+        )
+    with store.read() as queries:
+        counts = queries.counts(by or _OVERALL)
+    found = {
+        value: _wilson(numbers.get(Outcome.SUCCESS.value, 0), sum(numbers.values()))
+        for value, numbers in counts.items()
+    }
+    if by is None:
+        return {_OVERALL: found.get("", _wilson(0, 0))}
+    kept = [(value, rate) for value, rate in found.items() if rate.total > 0]
+    return dict(sorted(kept, key=lambda item: (-item[1].total, item[0])))

@@ -13,9 +13,9 @@ from typing import TypeVar
 from self_coding.adapters.paths import database_path
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import JournalError
-from self_coding.modification_journal import attempts, lessons, rates, record, search
+from self_coding.modification_journal import attempts, lessons, record, search
 from self_coding.modification_journal.queries import Queries
-from self_coding.modification_journal.ranking import OUTCOME_WEIGHT, Features, features
+from self_coding.modification_journal.ranking import Features, features
 from self_coding.modification_journal.record import ENDED, PLANNED, REFLECTED, RELABELLED, Record
 from self_coding.modification_journal.store import Store
 from self_coding.values.attempts import (
@@ -79,7 +79,7 @@ class ModificationJournal:
 
     async def get_success_rate(self) -> dict[str, float | int]:
         """Return the overall rate, and the number of successes, failures, rollbacks, all."""
-        return await in_thread(rates.totals, self._store)
+        return await in_thread(attempts.totals, self._store)
 
     async def get_recent_failures(self, limit: int = 10) -> list[ModificationAttempt]:
         """Return failures and rollbacks, newest first."""
@@ -144,7 +144,6 @@ class ModificationJournal:
         editor: str = "",
         model: str = "",
         commit: str = "",
-        facts: Mapping[str, Json] | None = None,
     ) -> None:
         """End an attempt and make it findable; ending it twice alike changes nothing.
 
@@ -164,14 +163,9 @@ class ModificationJournal:
         number, how = _id(attempt), record.outcome(outcome)
 
         def finish() -> None:
-            entry = record.ending(how, texts, files_modified)
-            attempts.finish(self._store, number, entry.note(facts))
+            attempts.finish(self._store, number, record.ending(how, texts, files_modified))
 
         await in_thread(finish)
-
-    async def mark_crashed(self, attempt: int, why: str) -> None:
-        """End an attempt whose process is gone: a failure, at stage "crashed"."""
-        await self.finish(attempt, Outcome.FAILURE, failure_analysis=why, stage="crashed")
 
     async def unfinished(self) -> list[int]:
         """Return the attempts that have begun and not ended, oldest first."""
@@ -190,29 +184,12 @@ class ModificationJournal:
         return await self._read(lambda queries: queries.newest(_limit(limit), wanted))
 
     async def similar_attempts(
-        self,
-        task: str,
-        *,
-        limit: int = 5,
-        diff: str = "",
-        files: Sequence[str] = (),
-        outcomes: Iterable[Outcome] | None = None,
-        outcome_weight: float = OUTCOME_WEIGHT,
+        self, task: str, *, limit: int = 5, outcomes: Iterable[Outcome] | None = None
     ) -> list[SimilarAttempt]:
-        """Return the attempts most like a task or a diff, best first, each with its reasons.
-
-        `outcome_weight` is how much more a failure of the same task counts than a success; 0
-        ignores outcomes.
-        """
+        """Return the attempts most like a task, best first, each with its reasons."""
         wanted = _outcomes(outcomes)
         return await in_thread(
-            lambda: search.find(
-                self._store,
-                _query(task, diff, files),
-                limit=_limit(limit),
-                outcomes=wanted,
-                outcome_weight=outcome_weight,
-            )
+            lambda: search.find(self._store, _query(task), _limit(limit), wanted)
         )
 
     async def dead_end(
@@ -257,14 +234,7 @@ class ModificationJournal:
 
     async def success_rates(self, by: str | None = None) -> dict[str, Rate]:
         """Return rates with intervals: overall, or by "area", "editor", "model", "period"."""
-        return await in_thread(rates.rates, self._store, by)
-
-    async def relabel(self, reverted: Mapping[str, str]) -> list[int]:
-        """Make the attempts that landed as these commits (commit -> reason) rollbacks.
-
-        Returns the ids of those whose outcome changed.
-        """
-        return await in_thread(attempts.relabel, self._store, dict(reverted))
+        return await in_thread(attempts.rates, self._store, by)
 
     async def scan(self, log: str) -> list[int]:
         """Re-label what main's history says was reverted; the ids whose outcome changed.
@@ -279,10 +249,6 @@ class ModificationJournal:
         `contents` maps each path to the sha256 of its content now; stale is judged by it.
         """
         return await in_thread(lessons.quality, self._store, contents)
-
-    async def lesson_worth(self, lesson: int) -> dict[str, Rate]:
-        """Return how attempts ended "with" a lesson, and "without" it on the same files."""
-        return await in_thread(lessons.compare, self._store, _id(lesson))
 
     async def export_lines(self) -> list[str]:
         """Return everything in the journal as JSON lines; `import_lines` takes them back."""
@@ -329,6 +295,6 @@ def _outcomes(values: Iterable[Outcome] | None) -> list[Outcome] | None:
     return None if values is None else [record.outcome(value) for value in values]
 
 
-def _query(task: str, diff: str, files: Sequence[str]) -> Features:
+def _query(task: str, diff: str = "", files: Sequence[str] = ()) -> Features:
     spelled = record.paths(files)
     return features(record.text(task, "task"), files=spelled, diff=record.text(diff, "diff"))

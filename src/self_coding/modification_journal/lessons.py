@@ -14,11 +14,10 @@ from dataclasses import replace
 from self_coding.errors import JournalError
 from self_coding.modification_journal import record
 from self_coding.modification_journal.queries import Queries
-from self_coding.modification_journal.rates import wilson
 from self_coding.modification_journal.store import Store
 from self_coding.retrieval import words
 from self_coding.text import shorten
-from self_coding.values.attempts import Lesson, Outcome, Rate
+from self_coding.values.attempts import Lesson, Outcome
 
 _LONGEST = 300  # characters of a lesson; more is not a sentence any more
 _ALIKE = 0.8  # share of words from which two lessons with one trigger are the same
@@ -26,7 +25,7 @@ _PULL = {"f:": 2.0, "s:": 2.0, "e:": 1.5, "t:": 3.0, "w:": 0.5}  # by kind of tr
 _SHOWN = 0.75  # pull and worth below which a lesson is not shown
 _AT_MOST = 3  # lessons that are shown
 _FADES = 2000  # attempts after which an unused lesson has lost most of its pull
-_COUNTED = 2000  # newest lessons, and attempts of a file, that are looked at
+_COUNTED = 2000  # newest lessons that quality is judged by
 _SHORTEST = 3  # words of a sentence that says something
 _TRIED = 3  # uses after which a lesson that never helped is junk
 
@@ -125,7 +124,10 @@ def worth(lesson: Lesson, idle: int = 0) -> float:
 def used(store: Store, lesson: int, attempt: int, outcome: Outcome) -> None:
     """Store that a lesson was shown to an attempt, and how that ended."""
     with store.write() as queries:
-        _existing(queries, lesson)
+        if not queries.lessons([lesson]):
+            raise JournalError(
+                f"there is no lesson {lesson}", hint="`self-coding lessons` lists them"
+            )
         queries.put_use(lesson, attempt, outcome.value)
 
 
@@ -157,22 +159,6 @@ def quality(store: Store, contents: Mapping[str, str] | None = None) -> dict[str
     }
 
 
-def compare(store: Store, number: int) -> dict[str, Rate]:
-    """Return how attempts ended "with" a lesson, and "without" it on the same files."""
-    with store.read() as queries:
-        lesson = _existing(queries, number)
-        ended: dict[int, str] = {}
-        for path in lesson.files:
-            ended |= dict(queries.outcomes_for_file(path, _COUNTED))
-        taught = {*queries.users(number), *lesson.evidence}
-    others = [outcome for attempt, outcome in ended.items() if attempt not in taught]
-    successes = sum(outcome == Outcome.SUCCESS for outcome in others)
-    return {
-        "with": wilson(lesson.successes, lesson.uses),
-        "without": wilson(successes, len(others)),
-    }
-
-
 def anchored(lesson: Lesson, contents: Mapping[str, str] | None) -> Lesson:
     """Return the lesson with its freshness, checked against the files as they are now."""
     if contents is None or not lesson.anchors:
@@ -185,12 +171,6 @@ def anchored(lesson: Lesson, contents: Mapping[str, str] | None) -> Lesson:
     else:
         state = "drifted"
     return replace(lesson, freshness=state)
-
-
-def _existing(queries: Queries, number: int) -> Lesson:
-    for lesson in queries.lessons([number]):
-        return lesson
-    raise JournalError(f"there is no lesson {number}", hint="`self-coding lessons` lists them")
 
 
 def _keys(lesson: Lesson) -> set[str]:

@@ -112,17 +112,6 @@ class Queries(ABC):
             *(path, limit),
         )
 
-    def outcomes_for_file(self, path: str, limit: int) -> list[tuple[int, str]]:
-        """Return the newest attempts that modified a path, with their outcomes."""
-        rows = self.connection.execute(
-            "SELECT attempt.id, attempt.outcome FROM file "
-            "JOIN attempt_file ON attempt_file.file = file.id "
-            "JOIN attempt ON attempt.id = attempt_file.attempt "
-            "WHERE file.path = ? ORDER BY attempt_file.attempt DESC LIMIT ?",
-            (path, limit),
-        )
-        return [(int(row[0]), str(row[1])) for row in rows]
-
     def unfinished(self) -> list[int]:
         """Return the attempts that have begun and not ended, oldest first."""
         return self._numbers("SELECT id FROM attempt WHERE ended IS NULL ORDER BY id")

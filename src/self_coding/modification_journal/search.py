@@ -18,7 +18,6 @@ from collections.abc import Collection
 
 from self_coding.modification_journal.queries import Queries
 from self_coding.modification_journal.ranking import (
-    OUTCOME_WEIGHT,
     Candidate,
     Features,
     Rarity,
@@ -48,15 +47,13 @@ _LINE = 240  # characters of a task or a reason in a warning
 def find(
     store: Store,
     query: Features,
-    *,
     limit: int,
     outcomes: Collection[Outcome] | None = None,
-    outcome_weight: float = OUTCOME_WEIGHT,
 ) -> list[SimilarAttempt]:
     """Return the attempts most like a query, best first, with the reasons."""
     with store.read() as queries:
         candidates, rarity = gather(queries, query, outcomes)
-        hits = rank(query, candidates, rarity, outcome_weight=outcome_weight)[:limit]
+        hits = rank(query, candidates, rarity)[:limit]
         attempts = queries.attempts([hit.row for hit in hits])
     return [
         SimilarAttempt(attempt=attempts[hit.row], score=hit.score, reasons=hit.reasons)

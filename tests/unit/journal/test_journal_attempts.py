@@ -9,6 +9,7 @@ import pytest
 
 from self_coding.errors import JournalError
 from self_coding.modification_journal import (
+    ModificationAttempt,
     ModificationJournal,
     Outcome,
     attempts,
@@ -63,7 +64,6 @@ async def test_finishing_makes_an_attempt_findable(journal):
         failure_analysis="because",
         stage="refused",
         editor="ed",
-        facts={"cost": 0.5},
     )
     found = (await journal.find_similar("Teach the parser"))[0]
     assert (found.id, found.outcome, found.diff) == (number, Outcome.FAILURE, "+d" * 1000)
@@ -89,7 +89,9 @@ async def test_ending_twice_alike_changes_nothing(journal):
 async def test_a_crashed_attempt_ends_as_crashed(journal):
     """Nothing that began ever vanishes."""
     number = await journal.begin("t")
-    await journal.mark_crashed(number, "the process is gone")
+    await journal.finish(
+        number, Outcome.FAILURE, failure_analysis="the process is gone", stage="crashed"
+    )
     assert await journal.stage(number) == "crashed"
     assert (await journal.get_by_id(number)).outcome is Outcome.FAILURE
     assert (await journal.get_recent_failures())[0].failure_analysis == "the process is gone"
@@ -179,13 +181,13 @@ async def test_only_a_revert_that_names_a_commit_counts(landed):
     """Talk about reverting changes nothing."""
     assert await landed.scan(log((C, "Revert the dragons\n\nreverts abc"))) == []
     assert await landed.scan("") == []
-    assert await landed.relabel({"0" * 40: "x"}) == []
+    assert await landed.scan(log((C, f"This reverts commit {D}."))) == []
 
 
 async def test_searching_sees_the_new_outcome(landed):
     """A re-labelled attempt is found, and explained, as the failure that it is."""
     assert "did not succeed" not in str((await landed.similar_attempts("task a"))[0].reasons)
-    await landed.relabel({A: "it broke"})
+    await landed.scan(log((C, f"This reverts commit {A}.")))
     assert "did not succeed" in str((await landed.similar_attempts("task a"))[0].reasons)
 
 
@@ -208,3 +210,16 @@ def test_gits_own_revert_is_read(tmp_path):
     undone, restored = attempts.reverted(git("log", "--format=%x1e%H%x1f%B"))
     assert list(undone) == [commit]
     assert not restored
+
+
+async def test_rates_have_intervals(journal):
+    """A rate is never more certain than its count allows."""
+    assert (await journal.success_rates())["overall"].high == 1.0
+    for n in range(10):
+        await journal.log_attempt(ModificationAttempt("t", outcome=list(Outcome)[n % 2]))
+    rate = (await journal.success_rates())["overall"]
+    assert (rate.successes, rate.total, rate.rate) == (5, 10, 0.5)
+    assert 0.23 < rate.low < 0.24 < 0.76 < rate.high < 0.77
+    assert len(await journal.success_rates("period")) == 1
+    with pytest.raises(JournalError):
+        await journal.success_rates("weather")

@@ -112,16 +112,6 @@ async def test_anchors_are_checked_when_read(journal):
     assert (await journal.quality({"a.py": "h2"}))["stale"] == 1.0
 
 
-async def test_worth_compares_attempts_with_and_without(journal):
-    """Later outcomes are the judges of a lesson."""
-    stored = await journal.learn(lesson())
-    for attempt in (2, 4, 6):
-        await journal.used(stored.id, attempt, Outcome.SUCCESS)
-    worth = await journal.lesson_worth(stored.id)
-    assert (worth["with"].successes, worth["with"].total) == (3, 3)
-    assert (worth["without"].successes, worth["without"].total) == (3, 8)
-
-
 async def test_a_use_of_an_unknown_lesson_is_refused(journal):
     """No use is counted for what does not exist."""
     with pytest.raises(JournalError):

@@ -33,7 +33,7 @@ async def test_the_row_is_the_fold_of_the_events(journal, tmp_path):
     )
     await journal.append(number, "cleaned")
     await journal.update_reflection(number, "learnt")
-    await journal.relabel({"c" * 40: "it broke"})
+    await journal.scan(f"\x1e{'d' * 40}\x1fThis reverts commit {'c' * 40}.")
     assert await journal.stage(number) == "ended"
     logged = await journal.log_attempt(ModificationAttempt("u", diff="z" * 3000, retry_count=2))
     await journal.close()

@@ -31,7 +31,7 @@ async def told(journal):
     number = await journal.begin("B", facts={"model": "m"})
     await journal.append(number, "tested", {"output": "o" * 4000})
     await journal.finish(number, Outcome.SUCCESS, commit="c" * 40, files_modified=["x.py"])
-    await journal.relabel({"c" * 40: "broke"})
+    await journal.scan(f"\x1e{'d' * 40}\x1fThis reverts commit {'c' * 40}.")
     await journal.begin("open")
     await journal.learn(Lesson(text="Do this first", files=("x.py",), evidence=(number,)))
 
