@@ -71,9 +71,9 @@ class _Commands(click.Group):
 
 def _command(row: Operation) -> click.Command:
     """Return the command of an operation: its arguments, its view's options, its help."""
-    from self_coding.cli.views import VIEWS, View
+    from self_coding.cli.views import view_of
 
-    view = VIEWS.get(row.name, View())
+    view = view_of(row.name)
     options = view.options()
     parameters = [one for one in row.parameters if one.arg.only != "mcp"]
     help_ = row.description

@@ -31,16 +31,16 @@ def rollback_command(session: Session, target: str, *, dry_run: bool, yes: bool)
     What the working tree holds now is captured first.
     """
     from self_coding.app import open_app
-    from self_coding.cli.views import plan_text
+    from self_coding.cli.views import plan_rollback
     from self_coding.operations import OPERATIONS
 
     app = open_app(session.repo)
     plan = session.run(app.git.plan_rollback(target))
     if dry_run:
-        session.emit(plan, plan_text(plan))
+        session.emit(plan, plan_rollback(plan))
         return
     if not yes:
-        session.say(plan_text(plan))
+        session.say(plan_rollback(plan))
         click.confirm("Do this?", abort=True, err=True)
     done = session.run(OPERATIONS["rollback"](app, target=target))
     session.emit(done, f"at {done.commit[:12]}; `self-coding undo` reverts")

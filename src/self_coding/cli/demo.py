@@ -56,9 +56,23 @@ class Story:
 
 async def play(say: Say) -> Story:
     """Play the story in a fresh copy; `say` takes one line at a time."""
-    root = _clone(say)
+    source = Path(__file__).resolve().parents[3]
+    if not (source / ".git").exists():
+        raise SelfCodingError(
+            "the demo plays on self-coding's own repository, and this is an installed copy",
+            hint="clone the repository, or use `self-coding self-edit` in a repository of yours",
+        )
+    root = Path(tempfile.mkdtemp(prefix="self-coding-demo-")) / "copy"
+    _git(source, "clone", "--quiet", "--no-hardlinks", str(source), str(root))
+    _git(root, "checkout", "--quiet", "-B", "main")
+    count = _git(root, "rev-list", "--count", "HEAD").strip()
+    say(f"A copy of this project's own repository, {count} commits: {root}\n")
     app = open_app(root, test_command=_TESTS)
-    await _introduce(app, say)
+    say("1. What the index knows")
+    impact = await app.indexer.impact(paths=[_FILE])
+    near = ", ".join(one.path for one in impact.dependents[:3])
+    say(f"   {_FILE}: {len(impact.dependents)} files depend on it ({near}, ...)")
+    say(f"   {len(impact.tests)} test files reach it")
     before = _state(root)
     say(f"\n2. An agent tries: {_BREAKING_TASK!r}")
     refused = await _attempt(app, _BREAKING_TASK, _BROKEN, say)
@@ -70,14 +84,6 @@ async def play(say: Say) -> Story:
     say(f"   warning: {warning}" if warning else "   no warning")
     say(f"\nThe copy is kept: look around with  self-coding --repo {root} attempts")
     return Story(str(root), refused, landed, str(warning or ""), untouched)
-
-
-async def _introduce(app: App, say: Say) -> None:
-    say("1. What the index knows")
-    impact = await app.indexer.impact(paths=[_FILE])
-    near = ", ".join(one.path for one in impact.dependents[:3])
-    say(f"   {_FILE}: {len(impact.dependents)} files depend on it ({near}, ...)")
-    say(f"   {len(impact.tests)} test files reach it")
 
 
 async def _attempt(app: App, task: str, edit: tuple[str, str], say: Say) -> SelfEditResult:
@@ -99,30 +105,6 @@ async def _attempt(app: App, task: str, edit: tuple[str, str], say: Say) -> Self
     if result.lesson:
         say(f"      lesson: {result.lesson}")
     return result
-
-
-def _clone(say: Say) -> Path:
-    source = _project()
-    root = Path(tempfile.mkdtemp(prefix="self-coding-demo-")) / "copy"
-    _git(source, "clone", "--quiet", "--no-hardlinks", str(source), str(root))
-    _git(root, "checkout", "--quiet", "-B", "main")
-    say(f"A copy of this project's own repository, {_count(root)} commits: {root}\n")
-    return root
-
-
-def _project() -> Path:
-    """The checkout that this package runs from."""
-    top = Path(__file__).resolve().parents[3]
-    if not (top / ".git").exists():
-        raise SelfCodingError(
-            "the demo plays on self-coding's own repository, and this is an installed copy",
-            hint="clone the repository, or use `self-coding self-edit` in a repository of yours",
-        )
-    return top
-
-
-def _count(root: Path) -> str:
-    return _git(root, "rev-list", "--count", "HEAD").strip()
 
 
 def _state(root: Path) -> tuple[str, str]:

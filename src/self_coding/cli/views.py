@@ -1,5 +1,6 @@
-"""How people read the result of an operation: one text view for each that needs one.
+"""How people read the result of an operation: the view of `attempts` is the function `attempts`.
 
+`view` adds what else a command needs: its own options, another value for --json, an exit status.
 An operation without a view is printed as its text, its lines or its JSON.
 """
 
@@ -8,9 +9,9 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -26,35 +27,49 @@ from self_coding.text import first_line
 
 if TYPE_CHECKING:
     from self_coding.values.attempts import Lesson
-    from self_coding.values.code import Impact, RelevantFile, SymbolUse, SymbolUsers
-    from self_coding.values.edits import Begun, Progress, Question, SelfEditResult, Waiting
+    from self_coding.values.code import Impact, RelevantFile, SymbolUsers
+    from self_coding.values.edits import Begun, Context, Progress, Question, SelfEditResult
     from self_coding.values.repository import Operation, RollbackPlan, Snapshot
     from self_coding.values.results import AttemptRecord, Attempts, SimilarAttempts, SuccessRates
     from self_coding.values.verdicts import Finding
 
 WIDTH = 72  # characters of a task in a list
-
-
-def _plain(result: object) -> str:
-    if isinstance(result, str):
-        return result
-    if isinstance(result, list) and all(isinstance(one, str) for one in result):
-        return "\n".join(result)
-    return json.dumps(as_json(result), indent=2)
+F = TypeVar("F", bound=Callable[..., str])
 
 
 @dataclass(frozen=True)
 class View:
     """`text` for people, `data` for --json, the exit status, and options of the view's own."""
 
-    text: Callable[..., str] = _plain
-    data: Callable[..., object] = field(default=lambda result, session, **options: result)
-    status: Callable[[Any], int] = field(default=lambda result: 0)
+    text: Callable[..., str]
+    data: Callable[..., object] = lambda result, session, **options: result
+    status: Callable[[Any], int] = lambda result: 0
     options: Callable[[], Sequence[click.Option]] = tuple
 
 
-def _explain_option() -> Sequence[click.Option]:
-    return (click.Option(["--explain"], is_flag=True, help="Say why each one was chosen."),)
+def view(**more: Any) -> Callable[[F], F]:
+    """Add to a text view what else its command needs."""
+
+    def add(text: F) -> F:
+        vars(text)["more"] = more
+        return text
+
+    return add
+
+
+def view_of(name: str) -> View:
+    """Return the view of an operation."""
+    text = globals().get(name, plain)
+    return View(text, **vars(text).get("more", {}))
+
+
+def plain(result: object) -> str:
+    """Return a result that has no view as its text, its lines or its JSON."""
+    if isinstance(result, str):
+        return result
+    if isinstance(result, list) and all(isinstance(one, str) for one in result):
+        return "\n".join(result)
+    return json.dumps(as_json(result), indent=2)
 
 
 def when(moment: datetime | None) -> str:
@@ -87,7 +102,7 @@ def ask_person(question: Question) -> bool:
 # -- change code ------------------------------------------------------------------------------
 
 
-def result_text(result: SelfEditResult) -> str:
+def drop_edit(result: SelfEditResult) -> str:
     """Return how a self-edit ended, and what comes next."""
     lines = [result.message]
     if result.warning:
@@ -112,15 +127,6 @@ def _landed(result: SelfEditResult) -> int:
     return 0 if result.success else NOT_LANDED
 
 
-def _begun(begun: Begun) -> str:
-    edit = f"attempt {begun.attempt}: edit in {begun.worktree.path}"
-    return f"{edit}\nthen: self-coding submit-edit {begun.attempt}"
-
-
-def _resumed(results: list[SelfEditResult]) -> str:
-    return "\n".join(map(result_text, results)) or "nothing to resume"
-
-
 def _settings_options() -> Sequence[click.Option]:
     return (
         click.Option(["--test-command"], help="The gate's command, not the configured one."),
@@ -128,41 +134,36 @@ def _settings_options() -> Sequence[click.Option]:
     )
 
 
+@view(status=_landed)
+def submit_edit(result: SelfEditResult) -> str:
+    """Return what `drop_edit` returns; not to land is a status of its own."""
+    return drop_edit(result)
+
+
+land_edit = submit_edit
+
+
+@view(status=_landed, options=_settings_options)
+def self_edit(result: SelfEditResult) -> str:
+    """Return what `drop_edit` returns; the gate can be told otherwise."""
+    return drop_edit(result)
+
+
+def begin_edit(begun: Begun) -> str:
+    """Return where to edit, and what comes next."""
+    edit = f"attempt {begun.attempt}: edit in {begun.worktree.path}"
+    return f"{edit}\nthen: self-coding submit-edit {begun.attempt}"
+
+
+def resume(results: list[SelfEditResult]) -> str:
+    """Return how each attempt ended."""
+    return "\n".join(map(drop_edit, results)) or "nothing to resume"
+
+
 # -- look back --------------------------------------------------------------------------------
 
 
-def _attempts(result: Attempts) -> str:
-    rows = [
-        [
-            str(one.id),
-            when(one.timestamp),
-            one.outcome.value,
-            first_line(one.task_description, WIDTH),
-        ]
-        for one in result.attempts
-    ]
-    none = f"no attempts {'have ended ' if result.waiting else ''}yet"
-    lines = [table(rows) or none]
-    for one in result.waiting:
-        state, following = _waiting(one)
-        lines += [f"\nattempt {one.attempt} {state}: {first_line(one.task, WIDTH)}", *following]
-    return "\n".join(lines)
-
-
-def _waiting(one: Waiting) -> tuple[str, list[str]]:
-    """Return what an attempt waits for, and the line that says what comes next."""
-    drop = f"or self-coding drop-edit {one.attempt}"
-    if one.waiting == "submit":
-        following = [f"next: self-coding submit-edit {one.attempt}, {drop}"]
-        return f"waits for its edit in {one.path}", following
-    if one.waiting == "approval":
-        return "waits for approval", [f"next: self-coding land-edit {one.attempt}, {drop}"]
-    if one.waiting == "resume":
-        return "was interrupted", ["next: self-coding resume"]
-    return "is under way", []
-
-
-def _ended_attempts(result: Attempts, session: Session) -> object:
+def _ended(result: Attempts, session: Session) -> object:
     if result.waiting and session.as_json:
         session.say(
             f"{len(result.waiting)} more have not ended: "
@@ -171,7 +172,43 @@ def _ended_attempts(result: Attempts, session: Session) -> object:
     return result.attempts
 
 
-def _record(record: AttemptRecord, part: str | None = None) -> str:
+@view(data=_ended)
+def attempts(result: Attempts) -> str:
+    """Return a line for each attempt; those that have not ended with what comes next."""
+    rows = []
+    for one in result.attempts:
+        task = first_line(one.task_description, WIDTH)
+        rows.append([str(one.id), when(one.timestamp), one.outcome.value, task])
+    lines = [table(rows) or f"no attempts {'have ended ' if result.waiting else ''}yet"]
+    for open_one in result.waiting:
+        number = open_one.attempt
+        drop = f"or self-coding drop-edit {number}"
+        state, following = {
+            "submit": (
+                f"waits for its edit in {open_one.path}",
+                f"\nnext: self-coding submit-edit {number}, {drop}",
+            ),
+            "approval": ("waits for approval", f"\nnext: self-coding land-edit {number}, {drop}"),
+            "resume": ("was interrupted", "\nnext: self-coding resume"),
+        }.get(open_one.waiting, ("is under way", ""))
+        lines.append(f"\nattempt {number} {state}: {first_line(open_one.task, WIDTH)}{following}")
+    return "\n".join(lines)
+
+
+def _part(record: AttemptRecord, session: Session, part: str | None = None) -> object:
+    return record if part is None else {part: show_attempt(record, part)}
+
+
+def _part_options() -> Sequence[click.Option]:
+    return (
+        click.Option(["--diff", "part"], flag_value="diff", help="Only its diff."),
+        click.Option(["--output", "part"], flag_value="output", help="Only its test output."),
+    )
+
+
+@view(data=_part, options=_part_options)
+def show_attempt(record: AttemptRecord, part: str | None = None) -> str:
+    """Return one attempt, or one part of it."""
     from self_coding.values.attempts import editor_output
 
     one = record.attempt
@@ -201,18 +238,13 @@ def _record(record: AttemptRecord, part: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _part(record: AttemptRecord, session: Session, part: str | None = None) -> object:
-    return record if part is None else {part: _record(record, part)}
+def _explain_option() -> Sequence[click.Option]:
+    return (click.Option(["--explain"], is_flag=True, help="Say why each one was chosen."),)
 
 
-def _part_options() -> Sequence[click.Option]:
-    return (
-        click.Option(["--diff", "part"], flag_value="diff", help="Only its diff."),
-        click.Option(["--output", "part"], flag_value="output", help="Only its test output."),
-    )
-
-
-def _similar(result: SimilarAttempts, *, explain: bool) -> str:
+@view(options=_explain_option)
+def similar_attempts(result: SimilarAttempts, *, explain: bool) -> str:
+    """Return a line for each earlier attempt, a warning first."""
     rows = []
     for one in result.similar:
         task = first_line(one.attempt.task_description, WIDTH)
@@ -223,7 +255,8 @@ def _similar(result: SimilarAttempts, *, explain: bool) -> str:
     return "\n".join(lines)
 
 
-def _rates(result: SuccessRates) -> str:
+def success_rates(result: SuccessRates) -> str:
+    """Return a line for each rate, and the quality of the memory."""
     rows = [
         [name, f"{r.rate:.0%}", f"[{r.low:.0%}, {r.high:.0%}]", f"{r.successes} of {r.total}"]
         for name, r in result.rates.items()
@@ -232,11 +265,12 @@ def _rates(result: SuccessRates) -> str:
     return f"{table(rows) or 'no attempts yet'}\nmemory: {memory}"
 
 
-def _lessons(lessons: list[Lesson]) -> str:
+def lessons(learnt: list[Lesson]) -> str:
+    """Return each lesson with its evidence."""
     lines = [
         f"{one.text}\n  {one.freshness}; from attempts {', '.join(map(str, one.evidence))}; "
         f"used {one.uses} times, {one.successes} of them well"
-        for one in lessons
+        for one in learnt
     ]
     return "\n".join(lines) or "no lesson yet"
 
@@ -244,7 +278,9 @@ def _lessons(lessons: list[Lesson]) -> str:
 # -- know the code ----------------------------------------------------------------------------
 
 
-def _relevant(files: list[RelevantFile], *, explain: bool) -> str:
+@view(options=_explain_option)
+def relevant_files(files: list[RelevantFile], *, explain: bool) -> str:
+    """Return the paths, or a line with score and reasons for each."""
     if not files:
         return "nothing in the code matches these words"
     if not explain:
@@ -252,43 +288,57 @@ def _relevant(files: list[RelevantFile], *, explain: bool) -> str:
     return table([[f"{file.score:.2f}", file.path, "; ".join(file.reasons)] for file in files])
 
 
-def _impact(impact: Impact) -> str:
-    if not impact.paths:
+def impact(blast: Impact) -> str:
+    """Return dependents, tests and blind spots of a change."""
+    if not blast.paths:
         return "nothing is changed"
-    lines = [f"risk {impact.risk:.2f}: {', '.join(impact.paths)}"]
-    lines.append(f"\ndependents ({len(impact.dependents)}):")
-    lines += [f"  {one.distance}  {one.path}" for one in impact.dependents]
-    lines.append(f"\ntests to run ({len(impact.tests)}):")
-    lines += [f"  {path}" for path in impact.tests]
-    if impact.blind_spots:
-        lines.append(f"\nblind spots ({len(impact.blind_spots)}): static analysis cannot see past")
-        lines += [f"  {spot.path}:{spot.line}  {spot.reason}" for spot in impact.blind_spots]
-    if not impact.complete:
+    lines = [f"risk {blast.risk:.2f}: {', '.join(blast.paths)}"]
+    lines.append(f"\ndependents ({len(blast.dependents)}):")
+    lines += [f"  {one.distance}  {one.path}" for one in blast.dependents]
+    lines.append(f"\ntests to run ({len(blast.tests)}):")
+    lines += [f"  {path}" for path in blast.tests]
+    if blast.blind_spots:
+        lines.append(f"\nblind spots ({len(blast.blind_spots)}): static analysis cannot see past")
+        lines += [f"  {spot.path}:{spot.line}  {spot.reason}" for spot in blast.blind_spots]
+    if not blast.complete:
         lines.append("\nonly the full suite is safe")
     return "\n".join(lines)
 
 
-def _users(users: SymbolUsers) -> str:
+def symbol_users(users: SymbolUsers) -> str:
+    """Return the lines that use a symbol."""
     lines = [f"{users.symbol} is defined in {', '.join(users.definitions)}"]
-    lines += _uses("uses", users.uses, users.more_uses)
-    lines += _uses("may be uses", users.unknown, users.more_unknown)
+    for title, uses, more in (
+        ("uses", users.uses, users.more_uses),
+        ("may be uses", users.unknown, users.more_unknown),
+    ):
+        count = len(uses) + more
+        if count:
+            lines.append(f"\n{title} ({count}):")
+            lines += [f"  {use.path}:{use.line}  {use.how}" for use in uses]
+        if more:
+            lines.append(f"  ... {more} more: --limit {count} shows them")
     if users.unread:
         lines.append(f"\n{len(users.unread)} more files hold the word and were not read")
     return "\n".join(lines)
 
 
-def _uses(title: str, uses: Sequence[SymbolUse], more: int) -> list[str]:
-    count = len(uses) + more
-    if not count:
-        return []
-    lines = [f"\n{title} ({count}):", *(f"  {use.path}:{use.line}  {use.how}" for use in uses)]
-    return [*lines, f"  ... {more} more: --limit {count} shows them"] if more else lines
+@view(data=lambda text, session: {"summary": text})
+def code_summary(text: str) -> str:
+    """Return the text; JSON has it by name."""
+    return text
+
+
+def context(shown: Context) -> str:
+    """Return what an editor would be shown."""
+    return shown.text
 
 
 # -- go back ----------------------------------------------------------------------------------
 
 
-def _snapshot(taken: Snapshot) -> str:
+def snapshot(taken: Snapshot) -> str:
+    """Return the ref, and what the snapshot does not hold."""
     lines = [f"{taken.ref}  (HEAD {taken.commit_hash[:12]} on {taken.branch or 'no branch'})"]
     if taken.test_output or not taken.test_status:
         lines.append("tests passed" if taken.test_status else "tests failed")
@@ -296,7 +346,7 @@ def _snapshot(taken: Snapshot) -> str:
     return "\n".join(lines)
 
 
-def plan_text(plan: RollbackPlan) -> str:
+def plan_rollback(plan: RollbackPlan) -> str:
     """Return what a rollback does, path by path."""
     head = f"HEAD {plan.head_from[:12]} -> {plan.head_to[:12]}"
     lines = [f"{head} on {plan.branch or 'no branch'}"]
@@ -310,47 +360,42 @@ def _line(operation: Operation) -> str:
     return f"operation {operation.id} ({operation.kind}) {refs}".rstrip()
 
 
-def _operations(operations: list[Operation]) -> str:
+def operations(done: list[Operation]) -> str:
+    """Return a line for each operation."""
     rows = [
         [str(one.id), when(one.at), one.kind, one.actor, "undone" if one.undone else "", one.reason]
-        for one in operations
+        for one in done
     ]
     return table(rows) or "nothing yet"
 
 
-def _explained(result: Any) -> str:
+def explain(result: Any) -> str:
+    """Return whose doing it is."""
     one = result.operation
     return f"ours: {_line(one)} by {one.actor}" if one else "not ours"
 
 
-def _findings(findings: list[Finding]) -> str:
+@view(status=lambda findings: int(bool(findings)))
+def verify(findings: list[Finding]) -> str:
+    """Return what is wrong with receipts."""
     return "\n".join(map(str, findings)) or "every receipt holds"
 
 
-VIEWS = {
-    "self_edit": View(result_text, status=_landed, options=_settings_options),
-    "begin_edit": View(_begun),
-    "submit_edit": View(result_text, status=_landed),
-    "land_edit": View(result_text, status=_landed),
-    "drop_edit": View(result_text),
-    "resume": View(_resumed),
-    "attempts": View(_attempts, _ended_attempts),
-    "show_attempt": View(_record, _part, options=_part_options),
-    "similar_attempts": View(_similar, options=_explain_option),
-    "success_rates": View(_rates),
-    "lessons": View(_lessons),
-    "relevant_files": View(_relevant, options=_explain_option),
-    "impact": View(_impact),
-    "symbol_users": View(_users),
-    "code_summary": View(data=lambda text, session: {"summary": text}),
-    "context": View(lambda context: str(context.text)),
-    "snapshot": View(_snapshot),
-    "plan_rollback": View(plan_text),
-    "undo": View(lambda done: f"undone: {_line(done)}"),
-    "redo": View(lambda done: f"done again: {_line(done)}"),
-    "operations": View(_operations),
-    "explain": View(_explained),
-    "recover": View(lambda done: "\n".join(done) or "nothing to repair"),
-    "gc": View(lambda done: "\n".join(done) or "nothing to forget"),
-    "verify": View(_findings, status=lambda findings: int(bool(findings))),
-}
+def undo(operation: Operation) -> str:
+    """Return what was undone."""
+    return f"undone: {_line(operation)}"
+
+
+def redo(operation: Operation) -> str:
+    """Return what was done again."""
+    return f"done again: {_line(operation)}"
+
+
+def recover(done: list[str]) -> str:
+    """Return what was repaired."""
+    return "\n".join(done) or "nothing to repair"
+
+
+def gc(done: list[str]) -> str:
+    """Return what was forgotten."""
+    return "\n".join(done) or "nothing to forget"

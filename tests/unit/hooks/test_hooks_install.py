@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 from pathlib import Path
@@ -174,3 +175,11 @@ def test_outside_a_repository_nothing_is_installed(tmp_path: Path) -> None:
     """Without a repository there is a typed refusal."""
     with pytest.raises(GitNotRepositoryError):
         install(tmp_path)
+
+
+def test_the_module_is_not_hidden_by_its_function() -> None:
+    """`from self_coding.hooks import install` gives the module, not the function in it."""
+    from self_coding.hooks import install as module
+
+    assert inspect.ismodule(module)
+    assert module.install is install
