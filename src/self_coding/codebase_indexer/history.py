@@ -26,12 +26,13 @@ from self_coding.languages import is_source
 DEPTH = 5_000  # commits without merges; chosen on the development set
 FIRST = 1_000  # of them, so many are read for the first question
 STEP = 500  # and so many further back for each later one
-WIDEST = 50  # a commit that touches more Python files tells nothing about any of them
+WIDEST = 50  # a commit that touches more source files says nothing about any of them
 _BYTES = 48 << 20
 _SECONDS = 20.0
 _MESSAGE = 4_000  # characters kept of one message
 _STATUS = re.compile(r"\n?([ACDMRTUXB])\d*\Z")
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+# NULs tell the parts of a commit from each other and from the paths that follow (-z).
 _FORMAT = "--format=%x00%H%x00%ct%x00%B%x00"
 _CONFIG = (
     *git.QUIET, "protocol.allow=never", "log.showRoot=true", "log.follow=false",
@@ -43,6 +44,7 @@ _ENVIRONMENT = {
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_FLUSH": "0",  # else git writes each commit by itself, to be read by itself
 }
+# Paths are relative to `repo_path`, which may be a folder of the repository, as in the index.
 _LOG = (
     "log", "--no-merges", "--no-color", "--no-ext-diff", "--no-textconv", "--no-show-signature",
     "-z", "--name-status", "-M", "--relative", "--encoding=UTF-8", _FORMAT,
@@ -108,6 +110,7 @@ def _follow(database: Database, repo_path: Path, reached: Reached, now: str) -> 
 
     If git cannot say, or too little would be left, all is forgotten, to be read again.
     """
+    # Git runs before the write lock is taken: nobody waits for a slow `git log`.
     gone = _hashes(repo_path, f"{now}..{reached.head}") if now and reached.head else None
     new = _commits(repo_path, f"{reached.head}..{now}", DEPTH) if gone is not None else []
     with database.write() as connection:
@@ -127,6 +130,7 @@ def _follow(database: Database, repo_path: Path, reached: Reached, now: str) -> 
 
 def _deepen(database: Database, repo_path: Path, reached: Reached, count: int) -> None:
     """Read `count` commits older than those that are stored, of the same walk."""
+    # The walk starts at the commit at which it did before: HEAD's own would skip others.
     older = _commits(repo_path, reached.base, count, skip=reached.back)
     moved = reached.base != reached.head
     gone = _hashes(repo_path, f"{reached.head}..{reached.base}") if moved else []

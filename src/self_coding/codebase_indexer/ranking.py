@@ -96,7 +96,8 @@ def rank(
     for name, scores in signals.items():
         weight = weights.get(name, 0.0)
         if weight and scores:
-            # The best file that is not a test sets the scale.
+            # The best file that is not a test sets the scale: a test may match best by far, and
+            # would flatten the files the task is about.
             best = max((value for id, value in scores.items() if id not in tests), default=0.0)
             share = weight / (best or max(scores.values()))
             for id, value in scores.items():
@@ -147,6 +148,7 @@ class PathMatcher:
         best: list[File] = []
         most = 0
         for file in self._by_name.get(parts[0], ()):
+            # The end of a path is what it has in common on all machines.
             shared = 0
             for left, right in zip(parts, file.path.split("/")[::-1], strict=False):
                 if left != right:
@@ -284,7 +286,7 @@ def score_changes(touched: Iterable[tuple[str, int]], ages: Mapping[int, int]) -
 def score_recency(ages: Mapping[int, int], words: int) -> Scores:
     """Score how likely each file is changed next, were nothing known but the newest commits.
 
-    What they touched is often touched again; the more words a task has, the less that tells.
+    What they touched is often touched again; the more words a task has, the less that says.
 
     Args:
         ages: file id -> how many commits ago it was touched last.

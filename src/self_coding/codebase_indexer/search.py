@@ -106,6 +106,7 @@ def rank_files(
         name: store.match_words(connection, live, *lookup) for name, lookup in lookups.items()
     }
     signals["mentions"] = ranking.score_mentions(task, matcher)
+    # Past commits and recency speak for files whatever is asked; a task must match code first.
     if not any(signals.values()):
         return []
     tests = frozenset(file.id for file in files if file.is_test)
@@ -145,6 +146,7 @@ def _votes(
             if name is not None and name in present:
                 yield name
 
+    # Votes fade with age, so the best by words are not the best yet.
     alike = store.commits_like(connection, message_words(task), limit=_CANDIDATES)
     aged = [(ranking.discount_age(score, ages[commit]), commit) for commit, score in alike]
     votes: list[tuple[float, tuple[str, ...]]] = []

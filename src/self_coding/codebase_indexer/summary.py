@@ -1,7 +1,7 @@
 """Describe the code in few words: every file, then classes and functions, most leaned on first.
 
 Pure: outlines in, a text out that never counts more than its budget. The order in which things
-are worth telling is one list of lines; as many of its first ones as fit are shown, in the order
+are worth showing is one list of lines; as many of its first ones as fit are shown, in the order
 of reading. It holds names, no source text.
 """
 
@@ -29,16 +29,16 @@ _IMPORTED = 0.3  # being imported by most, beside being changed most
 _TASK = 1.0  # what a task's own files come before
 _AUXILIARY = 0.3  # what a file outside of the product counts: documentation, examples, tools
 _FILE = 40  # characters that a file costs before its first name
-_METHODS = 3.0  # methods come when the functions and classes of three times as many files are told
+_METHODS = 3.0  # methods come once the functions and classes of three times as many files are shown
 _STEP = 0.06  # each further step of a file comes later, by this share of its rank
 _LEFTOVER = 1e6  # a rank after all names
 
-_FIRST = 256  # files whose names are looked at first: more than most budgets can tell
+_FIRST = 256  # files whose names are looked at first: more than most budgets can show
 _DESCRIBED = 80  # files that are asked what they are for
-_PURPOSES = 12  # so many files say what they are for before the others tell their names
+_PURPOSES = 12  # so many files say what they are for before the others show their names
 _SENTENCE = 100  # characters
-_RUN = 12  # names of one line: a long class is told in several steps
-_AUXILIARY_FOLDERS = 30  # so many are told, further ones are counted
+_RUN = 12  # names of one line: a long class is shown in several steps
+_AUXILIARY_FOLDERS = 30  # so many are shown, further ones are counted
 _TEST_FOLDERS = 12
 
 
@@ -71,10 +71,10 @@ class Outline(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """One line and what decides whether it is told: the lower the rank, the sooner.
+    """One line and what decides whether it is shown: the lower the rank, the sooner.
 
-    Of lines that have one place the last is told, which says more. A `name` is told on one line
-    with the names next to it.
+    Of lines that have one place the last is shown, which says more. A `name` shares a line with
+    the names next to it.
     """
 
     rank: float
@@ -107,6 +107,8 @@ def write(
         lines.append(_test_folders(tests))
     folders, places = _folders(ranked, int(max_tokens * _PATHS), count)
     lines += folders
+    # Unpacking the names of thousands of files costs more than all else: look at further ones
+    # only if all of the first ones fit.
     done, most = 0, _FIRST
     while True:
         for number, module in enumerate(ranked[done:most], done + 1):
@@ -115,13 +117,13 @@ def write(
                 purpose = purpose_of(module.path) if number <= _DESCRIBED else ""
                 lines += _contents(number, module, (4, place, number), purpose)
         text, next_rank = _longest(sorted(lines), max_tokens, count)
-        if most >= len(ranked) or next_rank <= most:  # later files are told after these
+        if most >= len(ranked) or next_rank <= most:  # later files come after these
             return text
         done, most = most, most * 4
 
 
 def rank(modules: Sequence[Outline]) -> list[Outline]:
-    """Return the files that are not tests, in the order in which they are worth telling.
+    """Return the files that are not tests, in the order in which they are worth showing.
 
     First the task's files, then those often changed and often imported. What a long file says is
     spread over many names, so that it counts less for each.
@@ -153,6 +155,7 @@ def purpose(source: str) -> str:
 
 def _longest(lines: Sequence[_Line], budget: int, count: Callable[[str], int]) -> tuple[str, float]:
     """Return the text of as many first lines as fit, in reading order; and the next line's rank."""
+    # A line that replaces another says more, so that a longer list never makes a shorter text.
     low, high = 0, len(lines)
     while low < high:
         middle = (low + high + 1) // 2
@@ -167,6 +170,7 @@ def _longest(lines: Sequence[_Line], budget: int, count: Callable[[str], int]) -
 
 
 def _joined(lines: Iterable[_Line]) -> str:
+    # Lines come by rank, so that the last one of a place wins.
     by_place = {line.place: line for line in lines}
     parts: list[str] = []
     after_name = False
@@ -180,7 +184,7 @@ def _joined(lines: Iterable[_Line]) -> str:
 
 
 def _test_folders(tests: Sequence[Outline]) -> _Line:
-    """Say how many tests there are where: the highest folder of tests stands for all below it."""
+    """Count the tests by the highest folder of tests around them."""
     folders: dict[str, int] = defaultdict(int)
     for module in tests:
         parts = module.path.split("/")[:-1]
@@ -246,8 +250,8 @@ def _contents(
 ) -> Iterator[_Line]:
     """Return what a file is for and defines: its functions, its classes, later their methods.
 
-    The line of a file has its dotted name, as an import has it; one that defines nothing tells
-    it when all else is told.
+    The line of a file has its dotted name, as an import has it; one that defines nothing
+    shows it when all else is shown.
     """
     name = f" {module.module or module.stem}"
     functions: list[str] = []
@@ -285,7 +289,7 @@ def _steps(
     delay: float,
     done: int = 0,
 ) -> list[_Line]:
-    """Return lines of names behind a start (it alone if there are none), each told later."""
+    """Return lines of names behind a start (it alone if there are none), each ranked later."""
     names = list(dict.fromkeys(names))
     texts = [" ".join([f"{start}:", *names[:_RUN]]) if names else start]
     texts += [" ".join(["   ", *names[at : at + _RUN]]) for at in range(_RUN, len(names), _RUN)]

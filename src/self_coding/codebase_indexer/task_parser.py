@@ -111,8 +111,10 @@ def parse_task(text: str) -> Task:
     if len(text) > _HEAD + _TAIL:
         text = text[:_HEAD] + "\n" + text[-_TAIL:]
     text = text.replace("\r\n", "\n").replace("\0", " ").strip()
+    # A link to a file names it, though URLs say nothing as prose.
     linked = _BLOB_URL.findall(text)
     text = _CHECKBOX.sub(" ", _COMMENT.sub(" ", text))
+    # Tracebacks are pasted with a fence, with an indent or with neither: look everywhere.
     frames = [(match[1], match[3] or "") for match in _FRAME.finditer(text)]
     frames += [(match[1], "") for match in _PYTEST_FRAME.finditer(text)]
     title, _, rest = text.partition("\n")
