@@ -18,7 +18,7 @@ _FOREIGN_PART = re.compile(r"[^\W\d_]+|\d+")  # outside ASCII, letter case marks
 
 
 def split_identifier(name: str) -> list[str]:
-    """The lower-case words of an identifier: `getUserName`, `get_user_name` -> get user name."""
+    """Split an identifier into lower-case words: `getUserName`, `get_user_name` -> get user name."""
     return list(_parts(name))
 
 
@@ -29,26 +29,26 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def words(text: str) -> Iterator[str]:
-    """The words of a text in order, lower-case: an identifier gives its parts, then itself."""
-    return chain.from_iterable(map(_spoken, _WORD.findall(text)))
+    """Return the words of a text in order, lower-case: an identifier's parts, then itself."""
+    return chain.from_iterable(map(_words_of, _WORD.findall(text)))
 
 
 @lru_cache(maxsize=1 << 14)
-def _spoken(name: str) -> tuple[str, ...]:
+def _words_of(name: str) -> tuple[str, ...]:
     parts = _parts(name)
     return (*parts, name.replace("_", "").lower()) if len(parts) > 1 else parts
 
 
 def estimate_tokens(text: str) -> int:
-    """How many tokens a text counts as when no tokenizer is at hand (a rounded-up bound)."""
+    """Return how many tokens a text counts as without a tokenizer (a rounded-up bound)."""
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
 def fit(
     lines: Iterable[str], budget: int, count: Callable[[str], int] = estimate_tokens
 ) -> list[str]:
-    """The first lines whose joined text counts at most `budget` tokens; a line that is too long
-    is skipped, the shorter ones after it may still fit."""
+    """Return the first lines whose joined text counts at most `budget` tokens; a line that is too
+    long is skipped, as shorter ones after it may still fit."""
     kept: list[str] = []
     for line in lines:
         if count("\n".join([*kept, line])) <= budget:

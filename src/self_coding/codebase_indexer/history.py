@@ -130,7 +130,7 @@ def _follow(database: Database, repo_path: Path, reached: Reached, now: str) -> 
 
 def _deepen(database: Database, repo_path: Path, reached: Reached, count: int) -> None:
     """Read `count` commits older than those that are stored, of the same walk."""
-    # The walk starts at the commit at which it did before: HEAD's own would skip others.
+    # `back` counts from the commit at which the first reading began; HEAD may have moved since.
     older = _commits(repo_path, reached.base, count, skip=reached.back)
     moved = reached.base != reached.head
     gone = _hashes(repo_path, f"{reached.head}..{reached.base}") if moved else []
