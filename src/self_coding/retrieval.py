@@ -18,7 +18,7 @@ _FOREIGN_PART = re.compile(r"[^\W\d_]+|\d+")  # outside ASCII, letter case marks
 
 
 def split_identifier(name: str) -> list[str]:
-    """Split an identifier into lower-case words: `getUserName`, `get_user_name` -> get user name."""
+    """Split an identifier into lower-case words: `getUser`, `get_user` -> get, user."""
     return list(_parts(name))
 
 
