@@ -16,7 +16,7 @@ from pathlib import Path
 
 from self_coding.adapters import git, paths, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
-from self_coding.gate.judge import Judgement, Sides, import_errors, judge, new_failures
+from self_coding.gate.judge import Judgement, Sides, judge, new_failures
 from self_coding.gate.python_env import install_stamps, interpreter
 from self_coding.gate.run import CommandRuns
 from self_coding.gate.runners import PLUGIN, runner_for
@@ -38,7 +38,7 @@ class Gate:
         top: the user's working tree; a candidate is mounted there where the sandbox can.
         settings: the command, its limits, the isolation required.
         checkout: yields a folder that holds exactly the given commit.
-        store: the folder of verdicts, baselines, quarantine and receipts; by default
+        store: the folder of verdicts, baselines and receipts; by default
             `self_coding` in the git common directory.
 
     Raises:
@@ -133,13 +133,11 @@ class _GateRun:
             output=record.output,
             tests=report.results,
             understood=record.understood,
-            sandbox=record.sandbox,
+            sandbox=self.at,
             timed_out=record.timed_out,
             seconds=time.monotonic() - started,
             cached=self.ran == 0,
-            limits=record.limits,
-            hung=report.unfinished if record.timed_out else (),
-            import_errors=import_errors(report),
+            limits=self.gate.settings.limits_in_words,
         )
 
     def _decide(self, first: tuple[str, ...]) -> tuple[RunRecord, Judgement]:
@@ -167,9 +165,8 @@ class _GateRun:
                     quick = replace(quick, complete=True)
                     self._keep(key, quick)
                     return quick
-                quarantine = self.gate.memory.quarantined()
                 ended = quick.report.ended and not quick.timed_out
-                if quick.timed_out or (ended and new_failures(quick, base, quarantine)):
+                if quick.timed_out or (ended and new_failures(quick, base)):
                     return quick
             record = self._run(path, self.tree)
         self._keep(key, record)
@@ -182,13 +179,11 @@ class _GateRun:
         if not first or (self.onto and base is None):  # what failed before is not known
             return False
         asked = {name.split("::", 1)[0] for name in first}
-        suite = {name.split("::", 1)[0] for name in base.report.collected} if base else set()
-        if not suite:
-            suite = {
-                file.relative_to(path).as_posix()
-                for pattern in ("test_*.py", "*_test.py")
-                for file in path.rglob(pattern)
-            }
+        if base is not None:
+            suite = {name.split("::", 1)[0] for name in base.report.collected}
+        else:  # by pytest's own patterns
+            tests = [*path.rglob("test_*.py"), *path.rglob("*_test.py")]
+            suite = {file.relative_to(path).as_posix() for file in tests}
         return 2 * len(asked) < len(suite | asked)
 
     def _retry(self, record: RunRecord, nodes: tuple[str, ...]) -> RunRecord:
@@ -290,7 +285,6 @@ class _GateRun:
             record,
             base,
             must_report=runner_for(command).must_report(command),
-            quarantine=self.gate.memory.quarantined(),
             sides=sides,
         )
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from self_coding.gate.test_report import BAD, RunRecord, TestReport
+from self_coding.gate.test_report import RunRecord, TestReport
 from self_coding.values.verdicts import Finding
 
 _NOTHING_COLLECTED = 5  # pytest's exit status
@@ -19,7 +19,6 @@ _SHOWN = 5  # names written out in a reason
 _PASSED = frozenset({"passed", "xpassed"})
 _RAN = frozenset({"passed", "failed", "error", "xpassed"})
 _LEFT_OUT = frozenset({"skipped", "xfailed"})
-_IMPORT = re.compile(r"\b(ImportError|ModuleNotFoundError|SyntaxError)\b")
 _DECIDING_HOOKS = frozenset(  # those that decide what a run reports
     f"pytest_{name}"
     for name in (
@@ -41,7 +40,6 @@ class Judgement:
     new_failures: tuple[str, ...] = ()
     known_failures: tuple[str, ...] = ()
     flaky: tuple[str, ...] = ()
-    quarantined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,26 +50,15 @@ class Sides:
     candidate: Text
 
 
-def new_failures(
-    record: RunRecord, base: RunRecord | None, quarantine: Collection[str]
-) -> list[str]:
-    """Return the failures that the base did not have and that are not in quarantine.
+def new_failures(record: RunRecord, base: RunRecord | None) -> list[str]:
+    """Return the failures that the base did not have.
 
     Where a file could not be collected on the base, all its tests count as failed there.
     """
     known = frozenset(base.report.failures) if base else frozenset()
     return [
-        node
-        for node in record.report.failures
-        if node not in quarantine and node not in known and _path(node) not in known
+        node for node in record.report.failures if node not in known and _path(node) not in known
     ]
-
-
-def import_errors(report: TestReport) -> tuple[str, ...]:
-    """Return the failures whose cause is an import or a syntax error."""
-    return tuple(
-        one.id for one in report.results if one.outcome in BAD and _IMPORT.search(one.message)
-    )
 
 
 def judge(
@@ -79,7 +66,6 @@ def judge(
     base: RunRecord | None,
     *,
     must_report: bool = False,
-    quarantine: Collection[str] = (),
     sides: Sides | None = None,
 ) -> Judgement:
     """Return whether the record proves that the candidate may go onto its base.
@@ -88,7 +74,6 @@ def judge(
         record: the candidate's run.
         base: the base's, as far as it is known.
         must_report: the command names a test runner, so that a missing report is suspicious.
-        quarantine: tests whose failures do not count.
         sides: the test files of both, to tell an open loss of tests from a silent one.
     """
     report, mute = record.report, not record.understood
@@ -121,25 +106,23 @@ def judge(
     if mute:
         reason = "by the exit status alone: the command reported no tests"
         return Judgement(passed=True, reason=reason)
-    return _judge_tests(record, base, quarantine, sides)
+    return _judge_tests(record, base, sides)
 
 
 def _judge_tests(
     record: RunRecord,
     base: RunRecord | None,
-    quarantine: Collection[str],
     sides: Sides | None,
 ) -> Judgement:
     """Judge by a report that can be trusted: what failed, what is excused, what is missing."""
     report, status = record.report, record.exit_status
     shown, silent = _losses(report, base.report, sides) if base and sides else ([], [])
-    fresh = new_failures(record, base, quarantine)
+    fresh = new_failures(record, base)
     retried = dict(record.retried)
     had = frozenset((base.report if base else report).collected)
     flaky = [node for node in fresh if retried.get(node) == "passed" and node in had]
     new = [node for node in fresh if node not in flaky]
-    aside = [node for node in report.failures if node in quarantine]
-    known = [node for node in report.failures if node not in fresh and node not in aside]
+    known = [node for node in report.failures if node not in fresh]
 
     worst = max(report.statuses, default=0)
     nothing = not report.results or _NOTHING_COLLECTED in report.statuses
@@ -163,7 +146,7 @@ def _judge_tests(
         (bool(silent), silent[0].message if silent else ""),
     )
     reason = next((_with_names(text, broken) for broken, text in refusals if broken), "")
-    excuses = ((known, "known"), (flaky, "flaky"), (aside, "quarantined"))
+    excuses = ((known, "known"), (flaky, "flaky"))
     excused = ", ".join(f"{len(tests)} {name}" for tests, name in excuses if tests)
     return Judgement(
         passed=not reason,
@@ -172,7 +155,6 @@ def _judge_tests(
         new_failures=tuple(new),
         known_failures=tuple(known),
         flaky=tuple(flaky),
-        quarantined=tuple(aside),
     )
 
 

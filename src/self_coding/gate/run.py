@@ -165,8 +165,6 @@ class CommandRuns:
                 timed_out=done.timed_out,
                 output=output,
                 seconds=round(done.seconds, 3),
-                sandbox=self.at,
-                limits=self.settings.limits_in_words,
                 report=report,
                 planted=guard.planted(trusted=self.at == "bwrap"),
                 rewrote=guard.rewritten(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from self_coding.values.verdicts import TestFailure, TestResult, TraceEntry
 
@@ -17,7 +17,6 @@ KEY_BYTES = 32
 BAD = frozenset({"failed", "error"})
 Probe = tuple[str, int, int, str]
 _WORST = ("error", "failed", "xpassed", "passed", "xfailed", "skipped")
-_FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +79,6 @@ class RunRecord:
     timed_out: bool = False
     output: str = ""
     seconds: float = 0.0
-    sandbox: str = "none"
-    limits: str = ""
     complete: bool = True
     report: TestReport = field(default_factory=TestReport)
     retried: tuple[tuple[str, str], ...] = ()
@@ -93,24 +90,6 @@ class RunRecord:
     def understood(self) -> bool:
         """Whether a test runner reported to us."""
         return self.report.sessions > 0
-
-
-def dump(record: RunRecord) -> str:
-    """Return the record as one JSON text."""
-    return json.dumps({"format": _FORMAT} | asdict(record), sort_keys=True)
-
-
-def load(text: str) -> RunRecord | None:
-    """Return the record in a JSON text; None when it is not one, or of another format."""
-    from pydantic import TypeAdapter  # costs 0.1 s, which a run of `true` would feel
-
-    try:
-        data = json.loads(text)
-        if data.pop("format") != _FORMAT:
-            return None
-        return TypeAdapter(RunRecord).validate_python(data)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
 
 
 def read(report: bytes, keys: Iterable[bytes], *, cut: bool = False) -> TestReport:
@@ -208,10 +187,7 @@ class _Reading:
             unfinished=tuple(node for node in self.started if node not in self.results),
             tampered=wrong,
             probes=tuple(sorted(self.probes)),
-            hooks=states["hooks"],
-            patched=states["patched"],
-            replaced=states["replaced"],
-            rewritten=states["rewritten"],
+            **states,
         )
 
 

@@ -104,7 +104,7 @@ def draft(report: GateReport) -> Receipt:
         outcomes=tuple(sorted(Counter(test.outcome for test in report.tests).items())),
         tests_hash=_digest([[test.id, test.outcome] for test in report.tests]),
         output_hash=_digest(report.output),
-        failures=report.known_failures + report.flaky + report.quarantined,
+        failures=report.known_failures + report.flaky,
         attempt="",
     )
 

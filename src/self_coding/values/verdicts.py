@@ -116,9 +116,6 @@ class GateReport:
     seconds: float = 0.0
     cached: bool = False
     limits: str = ""
-    hung: tuple[str, ...] = ()
-    import_errors: tuple[str, ...] = ()
-    quarantined: tuple[str, ...] = ()
 
     @property
     def ran(self) -> int:

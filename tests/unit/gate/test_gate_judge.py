@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from self_coding.gate.judge import Sides, import_errors, judge, new_failures
-from self_coding.gate.test_report import RunRecord, TestReport, dump, load
+from self_coding.gate.judge import Sides, judge
+from self_coding.gate.test_report import RunRecord, TestReport
 from self_coding.values.verdicts import TestResult
 
 SAME = Sides(base=lambda path: "def test_a(): pass", candidate=lambda path: "def test_a(): pass")
@@ -124,15 +124,6 @@ def test_flaky_is_excused_only_where_the_base_had_the_test():
     assert not say(again, ran(test_a="passed")).passed
 
 
-def test_quarantine_excuses_and_is_named():
-    """A test set aside does not count, and the reason says so."""
-    found = ran(1, test_a="failed", test_b="passed")
-    judgement = say(found, None, quarantine=["t.py::test_a"])
-    assert (judgement.passed, judgement.quarantined) == (True, ("t.py::test_a",))
-    assert judgement.reason == "no new failures: 1 quarantined"
-    assert new_failures(ran(1, test_a="failed"), None, ["t.py::test_a"]) == []
-
-
 @pytest.mark.parametrize("outcome", ["failed", "skipped", "xfailed"])
 def test_what_was_known_before_excuses_no_suite_without_a_pass(outcome):
     """Where nothing passed nothing is proved; a test that passed when run again did pass."""
@@ -222,25 +213,3 @@ def test_other_commands_go_by_exit_status_and_say_so():
     assert not judge(found, None, must_report=True).passed
     assert not judge(found, ran(test_a="passed")).passed
     assert not judge(replace(found, exit_status=2), None).passed
-
-
-def test_import_errors_are_told_apart():
-    """Failures by import and syntax errors are their own class."""
-    results = (
-        TestResult(id="a", outcome="error", message="E ModuleNotFoundError: x"),
-        TestResult(id="b", outcome="failed", message="AssertionError"),
-        TestResult(id="c", outcome="passed", message="ImportError"),
-    )
-    assert import_errors(TestReport(results=results)) == ("a",)
-
-
-def test_evidence_survives_the_disk():
-    """RunRecord is the same after a round trip; anything else is none."""
-    found = replace(
-        altered(ran(1, test_a="failed"), probes=(("p", 1, 2, "/p"),)),
-        retried=(("t.py::test_a", "passed"),),
-        output="caf\udce9",
-    )
-    assert load(dump(found)) == found
-    for text in ("", "[]", "{}", '{"format": 0}', '{"format": 1}'):
-        assert load(text) is None
