@@ -4,49 +4,36 @@ Pure: contents in, findings out. It refuses to trust names and markers alone: a 
 what it claims. What only a run can show (a plugin already installed, code that ends the process
 at the right moment) is the gate's work.
 
-    files, test_modules     what each changed file is, and the tests in it
-    claims, strength        what a test asserts, and how much that says
+    syntax, files       the vocabulary for syntax trees; what each changed file is to the tests
+    claims              what a test asserts, how much that says, and whether it is reached
+    test_modules        the tests in a file, and the two sides of a change
     tests, weakening, skips          rules for the tests
     subject, framework, commands     rules for the code, the plugins, and what runs the tests
-    syntax                  the vocabulary for syntax trees that all of them share
 
-A new rule is a generator of findings, called in `audit` below; a change that it refuses goes to
-`tests/cheats`, and its name into `docs/explanation/integrity.md`.
+A new rule is a generator of breaches with a row in a table below; a change that it refuses goes
+to `tests/cheats`, and its name into `docs/explanation/integrity.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from self_coding.audit.commands import audit_commands, audit_pipelines, audit_settings
-from self_coding.audit.files import (
-    SETTING_FILES,
-    Contents,
-    Files,
-    Kind,
-    Settings,
-    effective,
-    kind_of,
-    read_files,
-    read_toml,
-)
-from self_coding.audit.framework import audit_framework
-from self_coding.audit.subject import audit_detection, audit_exchanged, audit_replacing
-from self_coding.audit.tests import audit_data, audit_tests, audit_unreadable, read_side
+from self_coding.audit import commands, framework, subject, tests
+from self_coding.audit.files import SETTING_FILES, Contents, Kind, effective, kind_of, read_files
+from self_coding.audit.syntax import finding
+from self_coding.audit.test_modules import read_sides
 from self_coding.values.verdicts import Finding
 
-__all__ = [
-    "SETTING_FILES",
-    "Contents",
-    "Files",
-    "Kind",
-    "Settings",
-    "audit",
-    "effective",
-    "kind_of",
-    "read_files",
-    "read_toml",
-]
+__all__ = ["SETTING_FILES", "Contents", "Kind", "audit", "effective", "kind_of", "read_files"]
+
+_RULES = (
+    *(tests.unreadable, tests.data, subject.detection, subject.exchanged, framework.special_files),
+    *(commands.project, commands.commands, commands.removed_command, commands.pipelines),
+)
+_RULES_FOR_NEW_CODE = (  # what the old file had, wherever that was, may stay
+    *(subject.always_equal, subject.replacing, framework.hooks, framework.fixtures),
+    *(framework.plugins, framework.exits, framework.patches),
+)
 
 
 def audit(
@@ -62,17 +49,17 @@ def audit(
         strict: accept no changed expectation, even where the code changes too.
     """
     files = read_files(paths, before, after)
-    old, new = read_side(files, new=False), read_side(files, new=True)
-    findings = {
-        *audit_tests(files, old, new, strict=strict),
-        *audit_unreadable(files, old, new),
-        *audit_data(files, strict=strict),
-        *audit_detection(files),
-        *audit_exchanged(files, old, new),
-        *audit_replacing(files),
-        *audit_framework(files),
-        *audit_settings(files),
-        *audit_commands(files),
-        *audit_pipelines(files),
-    }
+    sides = read_sides(files, strict=strict)
+    findings = set(tests.audit_tests(sides))
+    old, new = files.settings, files.new_settings
+    if files.of(Kind.SETTING):
+        for rule, message in commands.audit_settings(old, new):
+            findings.add(finding(rule, new.path or old.path, 0, message))
+    for file in files.changed:
+        for check in _RULES:
+            findings |= {finding(r, file.path, at, text) for r, at, text in check(file, sides)}
+        for check in _RULES_FOR_NEW_CODE:
+            for rule, node, message in check(file, sides):
+                if isinstance(node, int) or not file.had(node):
+                    findings.add(finding(rule, file.path, node, message))
     return tuple(sorted(findings, key=lambda f: (f.path, f.line, f.rule, f.message)))

@@ -12,9 +12,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from self_coding.audit.files import File, Files, Kind, Settings, kind_of, read_ini, read_toml
-from self_coding.audit.syntax import finding, quote
-from self_coding.values.verdicts import Finding
+from self_coding.audit.files import File, Kind, Settings, kind_of, read_ini, read_toml
+from self_coding.audit.syntax import Breaches, quote
+from self_coding.audit.test_modules import Sides
 
 # options that take tests away, stop early, or change what a failure means
 _NARROWING = re.compile(
@@ -96,32 +96,26 @@ _TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.
 _PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
 
-def audit_settings(files: Files) -> Iterator[Finding]:
-    """Yield every way in which the settings of tests run less, or forgive more."""
-    changed = files.of(Kind.SETTING)
-    old, new = files.settings, files.new_settings
-    narrowed = (("collection-narrowed", message) for message in _collection(old, new))
-    for rule, message in (*_settings(old, new), *narrowed) if changed else ():
-        yield finding(rule, new.path or old.path, 0, message)
-    for file in changed:
-        bounds: list[float] = []
-        plugins: list[set[str]] = []  # of pytest, that the project gives itself
-        for text in (file.old or "", file.new or ""):
-            bound = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?(\d+(?:\.\d+)?)", text)
-            bounds.append(float(bound[1]) if bound else 0)
-            if file.name.endswith(".toml"):
-                node: object = read_toml(text)
-                for key in ("project", "entry-points", "pytest11"):
-                    node = node.get(key) if isinstance(node, dict) else None
-                plugins.append(set(node) if isinstance(node, dict) else set())
-            else:
-                points = read_ini(text).get("options.entry_points", {})
-                plugins.append(set(points.get("pytest11", "").split()))
-        if file.new is not None and bounds[1] < bounds[0]:
-            message = f"coverage fail_under falls from {bounds[0]:g} to {bounds[1]:g}"
-            yield file.finding("coverage-lowered", 0, message)
-        for name in sorted(plugins[1] - plugins[0]):
-            yield file.finding("plugin-added", 0, f"adds the pytest11 entry point {name}")
+def project(file: File, _: Sides) -> Breaches:
+    """Yield a lower bound of coverage, and plugins of pytest that the project gives itself."""
+    bounds: list[float] = []
+    plugins: list[set[str]] = []
+    for text in (file.old or "", file.new or "") if file.kind is Kind.SETTING else ():
+        bound = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?(\d+(?:\.\d+)?)", text)
+        bounds.append(float(bound[1]) if bound else 0)
+        if file.name.endswith(".toml"):
+            node: object = read_toml(text)
+            for key in ("project", "entry-points", "pytest11"):
+                node = node.get(key) if isinstance(node, dict) else None
+            plugins.append(set(node) if isinstance(node, dict) else set())
+        else:
+            points = read_ini(text).get("options.entry_points", {})
+            plugins.append(set(points.get("pytest11", "").split()))
+    if bounds and file.new is not None and bounds[1] < bounds[0]:
+        message = f"coverage fail_under falls from {bounds[0]:g} to {bounds[1]:g}"
+        yield "coverage-lowered", 0, message
+    for name in plugins[1] - plugins[0] if plugins else ():
+        yield "plugin-added", 0, f"adds the pytest11 entry point {name}"
 
 
 def options(text: str) -> list[str]:
@@ -146,8 +140,10 @@ def is_narrowing(option: str) -> bool:
     return _NARROWING.fullmatch(option.split(" ", maxsplit=1)[0]) is not None
 
 
-def _settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
+def audit_settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     """Yield a rule and a message for every way in which `new` runs less, or forgives more."""
+    for message in _collection(old, new):
+        yield "collection-narrowed", message
     had, has = (options(settings.values.get("addopts", "")) for settings in (old, new))
     for option in has:
         if option not in had and is_narrowing(option):
@@ -203,21 +199,18 @@ def _is_kept(option: str, has: list[str], settings: Settings) -> bool:
     return errors or option in has
 
 
-def audit_commands(files: Files) -> Iterator[Finding]:
-    """Yield lines that change the environment of test runs, hide a failure, or run less."""
-    runners = files.of(Kind.COMMAND, Kind.SETTING)
-    if not any(_test_lines(file.new) for file in runners):
-        for file in runners:
-            for number, line in _test_lines(file.old)[:1]:
-                message = f"no test command is left of {quote(line)}"
-                yield file.finding("test-command-removed", number, message)
-    for file in files.changed:
-        if file.kind not in {Kind.PROSE, Kind.DATA}:
-            yield from _lines(file)
+def removed_command(file: File, sides: Sides) -> Breaches:
+    """Yield the test command of a file, where no changed file has one any longer."""
+    runners = sides.files.of(Kind.COMMAND, Kind.SETTING)
+    if file in runners and not any(_test_lines(other.new) for other in runners):
+        for number, line in _test_lines(file.old)[:1]:
+            yield "test-command-removed", number, f"no test command is left of {quote(line)}"
 
 
-def _lines(file: File) -> Iterator[Finding]:
+def commands(file: File, _: Sides) -> Breaches:
     """Yield new lines that change the environment of test runs, hide a failure, or run less."""
+    if file.kind in {Kind.PROSE, Kind.DATA}:
+        return
     variable = _QUOTED if file.is_python else _VARIABLE
     recipe = file.name.lower() in {"makefile", "gnumakefile"} or file.name.endswith(".mk")
     tox = file.name == "tox.ini"
@@ -231,8 +224,7 @@ def _lines(file: File) -> Iterator[Finding]:
         optimised = runs and _OPTIMISED.search(line) and not file.is_python
         sets = variable.search(line) or (optimised and _runs_less(file))
         if sets and not _UNSET.search(line):
-            message = f"changes the environment of test runs: {quote(line)}"
-            yield file.finding("test-environment", number, message)
+            yield "test-environment", number, f"changes the environment of tests: {quote(line)}"
         if (file.kind is not Kind.COMMAND and not tox) or line.lstrip().startswith("//"):
             continue
         ignored = runs and (recipe or tox) and dash.match(line)
@@ -243,14 +235,14 @@ def _lines(file: File) -> Iterator[Finding]:
             or (masked and (runs or _BLOCK.search(line)))
             or (off and any(map(_RUNNER.search, nearby)))
         ):
-            yield file.finding("exit-masked", number, f"hides a failure: {quote(line)}")
+            yield "exit-masked", number, f"hides a failure: {quote(line)}"
         new_options = _pytest_options(line)
         for option in new_options if new_options and _runs_less(file) else ():
             name = option.split(" ")[0]
             if is_narrowing(option) and not {name, name.split("=")[0]} & had:
-                yield file.finding("command-narrowed", number, f"gains {option!r}")
+                yield "command-narrowed", number, f"gains {option!r}"
             elif _names_tests(option) and option not in had:
-                yield file.finding("command-narrowed", number, f"runs only {option!r}")
+                yield "command-narrowed", number, f"runs only {option!r}"
 
 
 def _runs_less(file: File) -> bool:
@@ -296,38 +288,32 @@ def _test_lines(text: str | None) -> list[tuple[int, str]]:
     ]
 
 
-def audit_pipelines(files: Files) -> Iterator[Finding]:
-    """Yield every power that pipelines and commit hooks gain, and what triggers them no more."""
-    changed = [file for file in files.changed if _PIPELINE.fullmatch(file.path)]
+def pipelines(file: File, sides: Sides) -> Breaches:
+    """Yield every power that a pipeline or commit hook gains, and what triggers it no more."""
+    if not _PIPELINE.fullmatch(file.path):
+        return
     # all old texts together: a job that moves to another file gains nothing
-    old_texts = "\n".join(_live(file.old) for file in changed)
+    changed = [other for other in sides.files.changed if _PIPELINE.fullmatch(other.path)]
+    old_texts = "\n".join(_live(other.old) for other in changed)
     for power, pattern in _POWERS:
         had = {" ".join(match[0].split()) for match in re.finditer(pattern, old_texts)}
-        for file in changed:
-            for number, line in enumerate(_live(file.new).split("\n"), 1):
-                for match in re.finditer(pattern, line):
-                    if " ".join(match[0].split()) not in had:
-                        message = f"{power}: {quote(match[0])}"
-                        yield file.finding("pipeline-power", number, message)
-    for file in changed:
-        if file.old is None or file.new is None:
-            continue
-        # without `permissions` a pipeline has what the project's settings give, which may be all
-        bounds, now_bounds = (
-            len(_PERMISSIONS.findall(_live(text))) for text in (file.old, file.new)
-        )
-        if now_bounds < bounds:
-            message = "no longer limits itself by `permissions`"
-            yield file.finding("pipeline-power", 0, message)
-        # what triggers it: the part under `on`, or all of it in the formats without one
-        codes = (re.sub(r"(?m)(?:^|[^\S\n])#.*", "", text) for text in (file.old, file.new))
-        was, now = ((_TRIGGERS.search(code) or [code])[0] for code in codes)
-        if _EVENTS.search(was) and not _EVENTS.search(now):
-            message = "is no longer triggered by a push or a pull request"
-            yield file.finding("pipeline-off", 0, message)
-        elif len(_FILTERS.findall(now)) > len(_FILTERS.findall(was)):
-            message = "is triggered by less than before"
-            yield file.finding("pipeline-off", 0, message)
+        for number, line in enumerate(_live(file.new).split("\n"), 1):
+            for match in re.finditer(pattern, line):
+                if " ".join(match[0].split()) not in had:
+                    yield "pipeline-power", number, f"{power}: {quote(match[0])}"
+    if file.old is None or file.new is None:
+        return
+    # without `permissions` a pipeline has what the project's settings give, which may be all
+    bounds, now_bounds = (len(_PERMISSIONS.findall(_live(text))) for text in (file.old, file.new))
+    if now_bounds < bounds:
+        yield "pipeline-power", 0, "no longer limits itself by `permissions`"
+    # what triggers it: the part under `on`, or all of it in the formats without one
+    codes = (re.sub(r"(?m)(?:^|[^\S\n])#.*", "", text) for text in (file.old, file.new))
+    was, now = ((_TRIGGERS.search(code) or [code])[0] for code in codes)
+    if _EVENTS.search(was) and not _EVENTS.search(now):
+        yield "pipeline-off", 0, "is no longer triggered by a push or a pull request"
+    elif len(_FILTERS.findall(now)) > len(_FILTERS.findall(was)):
+        yield "pipeline-off", 0, "is triggered by less than before"
 
 
 def _live(text: str | None) -> str:

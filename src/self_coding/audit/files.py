@@ -19,7 +19,6 @@ from functools import cached_property
 
 from self_coding.audit import syntax
 from self_coding.languages import is_source, languages
-from self_coding.values.verdicts import Finding
 
 Contents = Mapping[str, bytes | None]
 
@@ -132,10 +131,6 @@ class File:
         old = set((self.old or "").splitlines())
         lines = enumerate((self.new or "").splitlines(), 1)
         return tuple((number, line) for number, line in lines if line not in old)
-
-    def finding(self, rule: str, at: ast.AST | int, message: str) -> Finding:
-        """Return what a rule says of this file; see `syntax.finding`."""
-        return syntax.finding(rule, self.path, at, message)
 
 
 @dataclass(frozen=True)

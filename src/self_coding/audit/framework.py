@@ -12,8 +12,9 @@ import sys
 from collections.abc import Iterator
 
 from self_coding.audit.claims import PLATFORM
-from self_coding.audit.files import File, Files, Kind
+from self_coding.audit.files import File, Kind
 from self_coding.audit.syntax import (
+    Breaches,
     Function,
     assigned,
     calls,
@@ -26,7 +27,7 @@ from self_coding.audit.syntax import (
     strings,
     unparse,
 )
-from self_coding.values.verdicts import Finding
+from self_coding.audit.test_modules import Sides
 
 OUTCOME_HOOKS = frozenset(
     f"pytest_{name}"
@@ -85,46 +86,34 @@ _MARKERS = frozenset(
 )
 
 
-def audit_framework(files: Files) -> Iterator[Finding]:
-    """Yield every new way in which the change takes part in the judging of its own tests."""
-    for file in files.changed:
-        if file.new is None:
-            continue
-        if _STARTUP.fullmatch(file.path):
-            yield file.finding("startup-file", 0, "is run by Python before anything else")
-        folder, _, name = file.path.removesuffix("/__init__.py").rpartition("/")
-        module = name.removesuffix(".py")
-        importable = file.is_python and folder in _ROOTS
-        if file.old is None and (
-            (importable and module in sys.stdlib_module_names)
-            or (module in _JUDGING and (importable or file.is_beside_tests))
-        ):
-            yield file.finding("module-shadowed", 0, f"shadows the module {module!r}")
-        tree = file.tree
-        for find in (hooks, fixtures, plugins, exits, patches):
-            for node, rule, message in find(file, tree):
-                if not file.had(node):
-                    yield file.finding(rule, node, message)
+def special_files(file: File, _: Sides) -> Breaches:
+    """Yield files that take part by their mere name."""
+    if file.new is not None and _STARTUP.fullmatch(file.path):
+        yield "startup-file", 0, "is run by Python before anything else"
+    folder, name = file.path.removesuffix("/__init__.py").rpartition("/")[::2]
+    module = name.removesuffix(".py")
+    importable = file.is_python and folder in _ROOTS
+    if file.old is None and (
+        (importable and module in sys.stdlib_module_names)
+        or (module in _JUDGING and (importable or file.is_beside_tests))
+    ):
+        yield "module-shadowed", 0, f"shadows the module {module!r}"
 
 
-_New = Iterator[tuple[ast.AST, str, str]]
-"""Nodes that a rule refuses where they are new, each with the rule and a message."""
-
-
-def hooks(file: File, tree: ast.Module) -> _New:
+def hooks(file: File, _: Sides) -> Breaches:
     """Yield hooks that decide, however they come to their name."""
     hidden = file.kind is not Kind.SOURCE or "pytest" in (file.new or "")
-    for node in ast.walk(tree):
+    for node in ast.walk(file.tree):
         names = _HIDDEN_HOOKS.intersection(_bindings(node)) if hidden else set()
         # a plain `def` of the other hidden hooks is ordinary: its body can be read
         if isinstance(node, Function):
             names = {node.name} & OUTCOME_HOOKS
             if node.name in _SETTING_HOOKS and _RUN_OPTIONS.search(unparse(node)):
-                yield node, "outcome-hook", f"{node.name} sets options of the run"
+                yield "outcome-hook", node, f"{node.name} sets options of the run"
         elif isinstance(node, ast.Call) and any(k.arg == "specname" for k in node.keywords):
-            yield node, "outcome-hook", "registers a hook by another name"
+            yield "outcome-hook", node, "registers a hook by another name"
         for name in names:
-            yield node, "outcome-hook", f"{name} can change what tests report"
+            yield "outcome-hook", node, f"{name} can change what tests report"
 
 
 def _bindings(node: ast.AST) -> Iterator[str]:
@@ -143,11 +132,13 @@ def _bindings(node: ast.AST) -> Iterator[str]:
             yield from strings(keys)
 
 
-def fixtures(file: File, tree: ast.Module) -> _New:
+def fixtures(file: File, _: Sides) -> Breaches:
     """Yield fixtures that every test uses unasked, and that replace code or skip."""
     # a fixture that is made by a call, not by a decorator: `name = pytest.fixture(autouse=True)(f)`
-    marks = {id(mark) for node in ast.walk(tree) for mark in getattr(node, "decorator_list", ())}
-    for node in ast.walk(tree):
+    marks = {
+        id(mark) for node in ast.walk(file.tree) for mark in getattr(node, "decorator_list", ())
+    }
+    for node in ast.walk(file.tree):
         if isinstance(node, Function) and file.kind is not Kind.SOURCE:
             texts = map(unparse, node.decorator_list)
             if not any(re.search(r"fixture.*autouse=(?!False)", text) for text in texts):
@@ -157,48 +148,49 @@ def fixtures(file: File, tree: ast.Module) -> _New:
                 absent = len(call.args) > 2 and constant(call.args[2]) == (None,)
                 if (patches and not absent) or dotted(call.func) in _MARKERS:
                     # the fixture is what is new, even where its call was there before
-                    yield node, "autouse-patch", f"{node.name} does {quote(call)} for every test"
+                    yield "autouse-patch", node, f"{node.name} does {quote(call)} for every test"
         elif isinstance(node, ast.Call) and name_of(node.func) == "fixture":
             automatic = any(
                 k.arg == "autouse" and constant(k.value) != (False,) for k in node.keywords
             )
             if automatic and id(node) not in marks:
-                yield node, "autouse-patch", f"{quote(node)} makes a fixture that every test uses"
+                yield "autouse-patch", node, f"{quote(node)} makes a fixture that every test uses"
 
 
-def plugins(file: File, tree: ast.Module) -> _New:
+def plugins(file: File, _: Sides) -> Breaches:
     """Yield what is collected or loaded besides, and uses of the plugin manager but to ask."""
     # `config.pluginmanager.hasplugin(...)` asks; the bare manager can be handed on to do anything
     asked = {
         id(node.value)
-        for node in ast.walk(tree)
+        for node in ast.walk(file.tree)
         if isinstance(node, ast.Attribute) and _ASKS.fullmatch(node.attr)
     }
-    for node in ast.walk(tree):
+    for node in ast.walk(file.tree):
         if isinstance(node, ast.Assign):
             names = set(map(name_of, node.targets))
             if names & _IGNORES and not (isinstance(node.value, ast.List) and not node.value.elts):
-                yield node, "collection-narrowed", quote(node)
+                yield "collection-narrowed", node, quote(node)
             elif "pytest_plugins" in names:
-                yield node, "plugin-added", quote(node)
+                yield "plugin-added", node, quote(node)
         elif isinstance(node, ast.Call | ast.AugAssign):
             name = dotted(node.func if isinstance(node, ast.Call) else node.target)
             ignores = name.split(".")[0] in _IGNORES
             if (ignores or _REGISTERS.search(name)) and not any(
                 isinstance(outer, ast.If) and PLATFORM.search(unparse(outer.test))
-                for outer in enclosing(tree, node)
+                for outer in enclosing(file.tree, node)
             ):
-                yield node, "collection-narrowed" if ignores else "plugin-added", quote(node)
+                rule = "collection-narrowed" if ignores else "plugin-added"
+                yield rule, node, quote(node)
         elif isinstance(node, ast.Attribute) and node.attr == "pluginmanager":
-            yield from () if id(node) in asked else [(node, "plugin-added", f"uses {quote(node)}")]
+            yield from () if id(node) in asked else [("plugin-added", node, f"uses {quote(node)}")]
 
 
-def exits(file: File, tree: ast.Module) -> _New:
+def exits(file: File, _: Sides) -> Breaches:
     """Yield ways out of the process with a status of one's own choice."""
-    for node in ast.walk(tree):
+    for node in ast.walk(file.tree):
         if isinstance(node, ast.Raise) and file.kind is Kind.SUPPORT:
             if node.exc and "SystemExit" in unparse(node):
-                yield node, "exit-forced", "raises SystemExit beside the tests"
+                yield "exit-forced", node, "raises SystemExit beside the tests"
         elif isinstance(node, ast.Call):
             name = dotted(node.func)
             # what `atexit` calls runs after pytest has decided, and may exit once more
@@ -206,30 +198,32 @@ def exits(file: File, tree: ast.Module) -> _New:
             hard = leaves or name in _EXITS
             if not hard and not (name in _SOFT_EXITS and file.is_beside_tests):
                 continue
-            for outer in enclosing(tree, node):
+            for outer in enclosing(file.tree, node):
                 match outer:
                     case ast.With(items=[first, *_]) if not hard:
                         if "raises" in unparse(first.context_expr):
                             break  # a test that expects it
-                    case ast.If(test=test) if outer in tree.body and "__name__" in unparse(test):
+                    case ast.If(test=test) if outer in file.tree.body and "__name__" in unparse(
+                        test
+                    ):
                         break  # a script of its own
             else:
                 where = "ends the run" if hard else "in the tests"
-                yield node, "exit-forced", f"{quote(node)} {where}"
+                yield "exit-forced", node, f"{quote(node)} {where}"
 
 
-def patches(file: File, tree: ast.Module) -> _New:
+def patches(file: File, _: Sides) -> Breaches:
     """Yield assignments into pytest, unittest, builtins or the interpreter's exit."""
-    names = imports(tree)
-    for node in ast.walk(tree):
+    full_names = imports(file.tree)
+    for node in ast.walk(file.tree):
         targets = assigned(node)
         if isinstance(node, ast.Call) and name_of(node.func) in _PATCHERS:
             targets = node.args[:1]
         for target in targets:
-            into = _resolved(target, names)
+            into = _resolved(target, full_names)
             alone = "." not in into and not isinstance(node, ast.Call)  # a name of its own
             if _JUDGES.search(into) and not alone:
-                yield node, "framework-patched", f"{quote(node)} changes what judges the tests"
+                yield "framework-patched", node, f"{quote(node)} changes what judges the tests"
 
 
 def _resolved(target: ast.expr, names: dict[str, str]) -> str:

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from self_coding.audit.files import File, Files, Kind
-from self_coding.audit.strength import cannot_fail
+from self_coding.audit.claims import cannot_fail
+from self_coding.audit.files import File, Kind
 from self_coding.audit.syntax import (
+    Breaches,
     Function,
     assigned,
     calls,
@@ -27,8 +28,7 @@ from self_coding.audit.syntax import (
     unparse,
     walk_own,
 )
-from self_coding.audit.test_modules import Module, Modules, Test
-from self_coding.values.verdicts import Finding
+from self_coding.audit.test_modules import Module, Sides, Test
 
 _ENVIRONMENT = re.compile(
     r"PYTEST_CURRENT_TEST|PYTEST_VERSION|PYTEST_XDIST|PYTEST_RUN|_PYTEST_RAISE|TOX_ENV_NAME|COVERAGE_RUN"
@@ -61,39 +61,39 @@ _SET_UP = re.compile(r"set_?up", re.IGNORECASE)
 _TEAR_DOWN = re.compile(r"tear_?down", re.IGNORECASE)
 
 
-def audit_detection(files: Files) -> Iterator[Finding]:
-    """Yield every sign that code knows that it is tested, equals everything, or hides its text."""
-    for file in files.changed:
-        binary = re.search("[\0\udc80-\udcff]", file.new or "")
-        for number, line in () if binary else file.added_lines:
-            if _HIDDEN.search(line):
-                message = "holds characters that reorder or hide text"
-                yield file.finding("hidden-characters", number, message)
-                break
-        if file.new is None or file.kind is not Kind.SOURCE or file.path == "setup.py":
-            continue
-        framed = _FRAMES.search(file.new)
-        for number, line in file.added_lines:
-            code = _JOINED.sub("", line.split(" #")[0])
-            looks = _ENVIRONMENT.search(code) or _LOADED.search(code)
-            if (looks or (framed and _CALLER.search(code))) and not code.lstrip().startswith("#"):
-                message = f"looks for the test run: {quote(code)}"
-                yield file.finding("test-detected", number, message)
-        old, new = _test_imports(file.old_tree), _test_imports(file.tree)
-        for name in new.keys() - old.keys():
-            yield file.finding("test-detected", new[name], f"imports {name}")
-        for owner in (node for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef)):
-            for part in () if file.had(owner) else owner.body:
-                names, results = set(), []
-                if isinstance(part, ast.FunctionDef):
-                    names = {part.name}
-                    results = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
-                elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda):
-                    names, results = set(map(name_of, part.targets)), [part.value.body]
-                always = bool(results) and all(r is not None and cannot_fail(r) for r in results)
-                if names & {"__eq__", "__contains__"} and always and not file.had(part):
-                    message = f"a {owner.name} equals or contains everything"
-                    yield file.finding("equality-always-true", part, message)
+def detection(file: File, _: Sides) -> Breaches:
+    """Yield signs that code knows that it is tested, or that text hides what it is."""
+    binary = re.search("[\0\udc80-\udcff]", file.new or "")
+    hidden = [number for number, line in file.added_lines if _HIDDEN.search(line)]
+    if hidden and not binary:
+        yield "hidden-characters", hidden[0], "holds characters that reorder or hide text"
+    if file.kind is not Kind.SOURCE or file.path == "setup.py":
+        return
+    framed = _FRAMES.search(file.new or "")
+    for number, line in file.added_lines:
+        code = _JOINED.sub("", line.split(" #")[0])
+        looks = _ENVIRONMENT.search(code) or _LOADED.search(code)
+        if (looks or (framed and _CALLER.search(code))) and not code.lstrip().startswith("#"):
+            yield "test-detected", number, f"looks for the test run: {quote(code)}"
+    old, new = _test_imports(file.old_tree), _test_imports(file.tree)
+    for name in new.keys() - old.keys():
+        yield "test-detected", new[name], f"imports {name}"
+
+
+def always_equal(file: File, _: Sides) -> Breaches:
+    """Yield comparisons that are true of everything, in a class that is new or changed."""
+    classes = [node for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef)]
+    for owner in classes if file.kind is Kind.SOURCE and file.path != "setup.py" else ():
+        for part in () if file.had(owner) else owner.body:
+            names, results = set(), []
+            if isinstance(part, ast.FunctionDef):
+                names = {part.name}
+                results = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
+            elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda):
+                names, results = set(map(name_of, part.targets)), [part.value.body]
+            always = bool(results) and all(r is not None and cannot_fail(r) for r in results)
+            if names & {"__eq__", "__contains__"} and always:
+                yield "equality-always-true", part, f"a {owner.name} equals or contains everything"
 
 
 def _test_imports(tree: ast.Module) -> dict[str, ast.AST]:
@@ -110,38 +110,36 @@ def _test_imports(tree: ast.Module) -> dict[str, ast.AST]:
 # What a test module judges now, and did not before
 
 
-def audit_exchanged(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
+def exchanged(file: File, sides: Sides) -> Breaches:
     """Yield what the tests of a module judge in the place of something else."""
-    for file in files.of(Kind.TEST):
-        before, after = old.get(file.path), new.get(file.path)
-        if before is None or after is None:
+    before, after = sides.old.get(file.path), sides.new.get(file.path)
+    if before is None or after is None or file.kind is not Kind.TEST:
+        return
+    asserted = {
+        node.id
+        for test in before.tests
+        for claim in test.live
+        for node in ast.walk(claim.node)
+        if isinstance(node, ast.Name)
+    }
+    code, new_code = _from_code(before.tree), _from_code(after.tree)
+    own = _defined(after.tree)
+    replaced = asserted & code.keys() & own.keys() - new_code.keys()
+    for name in replaced - _defined(before.tree).keys():
+        message = f"{name} came from {code[name]} and is now defined by the tests"
+        yield "subject-replaced", own[name], message
+    yield from _rebound(before, after, {*new_code, *asserted})
+    for test in after.by_name.values():
+        was = before.by_name.get(test.name)
+        if was is None or not test.collected or was.is_same(test):
             continue
-        asserted = {
-            node.id
-            for test in before.tests
-            for claim in test.live
-            for node in ast.walk(claim.node)
-            if isinstance(node, ast.Name)
-        }
-        code, new_code = _from_code(before.tree), _from_code(after.tree)
-        own = _defined(after.tree)
-        replaced = asserted & code.keys() & own.keys() - new_code.keys()
-        for name in replaced - _defined(before.tree).keys():
-            message = f"{name} came from {code[name]} and is now defined by the tests"
-            yield file.finding("subject-replaced", own[name], message)
-        yield from _rebound(file, before, after, {*new_code, *asserted})
-        for test in after.by_name.values():
-            was = before.by_name.get(test.name)
-            if was is None or not test.collected or was.is_same(test):
-                continue
-            called = {name_of(call.func) for claim in was.live for call in calls(claim.node)}
-            for node in ast.walk(was.node):  # a result is often bound before it is asserted
-                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                    called.add(name_of(node.value.func))
-            patched, had = _patched(test), _patched(was)
-            for name in called & patched.keys() - had.keys():
-                message = f"{test.name} replaces {name}, which it tests"
-                yield test.finding("subject-mocked", message, patched[name])
+        called = {name_of(call.func) for claim in was.live for call in calls(claim.node)}
+        for node in ast.walk(was.node):  # a result is often bound before it is asserted
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                called.add(name_of(node.value.func))
+        patched, had = _patched(test), _patched(was)
+        for name in called & patched.keys() - had.keys():
+            yield "subject-mocked", patched[name], f"{test.name} replaces {name}, which it tests"
 
 
 def _from_code(tree: ast.Module) -> dict[str, str]:
@@ -166,28 +164,24 @@ def _defined(tree: ast.Module) -> dict[str, ast.AST]:
     return names
 
 
-def _rebound(file: File, old: Module, new: Module, subjects: set[str]) -> Iterator[Finding]:
+def _rebound(old: Module, new: Module, subjects: set[str]) -> Breaches:
     """Yield `module.function = ...` and tests taken away at the top level of a test module."""
-    before = {unparse(node) for node in old.tree.body}
+    before = set(map(unparse, old.tree.body))
     tests = {
-        node.name
-        for node in old.tree.body
-        if isinstance(node, Function | ast.ClassDef) and node.name.lower().startswith("test")
+        name
+        for name, node in _defined(old.tree).items()
+        if name.lower().startswith("test") and isinstance(node, Function | ast.ClassDef)
     }
     for node in new.tree.body:
         if unparse(node) in before:
             continue
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name) and target.id in tests:
-                    message = f"{target.id} is bound to something else"
-                    yield file.finding("test-uncollected", node, message)
-                if isinstance(target, ast.Attribute) and dotted(target).split(".")[0] in subjects:
-                    message = f"{quote(node)} replaces what is tested"
-                    yield file.finding("subject-replaced", node, message)
-        elif re.match(r"(?:del\b|globals\(\)|vars\(\)|locals\(\)).*test", unparse(node)):
-            message = f"{quote(node)} removes tests"
-            yield file.finding("test-uncollected", node, message)
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Name) and target.id in tests:
+                yield "test-uncollected", node, f"{target.id} is bound to something else"
+            if isinstance(target, ast.Attribute) and dotted(target).split(".")[0] in subjects:
+                yield "subject-replaced", node, f"{quote(node)} replaces what is tested"
+        if re.match(r"(?:del\b|globals\(\)|vars\(\)|locals\(\)).*test", unparse(node)):
+            yield "test-uncollected", node, f"{quote(node)} removes tests"
 
 
 def _patched(test: Test) -> dict[str, ast.AST]:
@@ -216,38 +210,36 @@ class _Write:
     value: ast.expr | None
 
 
-def audit_replacing(files: Files) -> Iterator[Finding]:
-    """Yield every new way in which code changes what all tests judge."""
-    for file in files.changed:
-        tree = file.tree
-        functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
-        tests = [function for function in functions if function.name.startswith("test")]
-        called = {name_of(call.func) for test in tests for call in calls(test)}
-        # `saved = m.f` anywhere, and `m.f = saved` in a tear-down: put back
-        kept = {
-            (unparse(target), unparse(node.value))
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Assign)
-            for target in node.targets
-        }
-        restored = {
-            unparse(write.target)
-            for function in functions
-            if _TEAR_DOWN.match(function.name)
-            for write in _writes(walk_own(function, classes=True))
-            if isinstance(write.value, ast.Constant)
-            or (write.value and (unparse(write.value), unparse(write.target)) in kept)
-        }
-        names = imports(tree)
-        for node in (tree, *functions):
-            scope = _Scope(node, {} if node in tests else names, called, restored)
-            for write in scope.writes:
-                part = write.target.attr if isinstance(write.target, ast.Attribute) else ""
-                of_run = part in _RUN_PARTS and dotted(write.target).split(".")[0] in _RUN
-                replaces = file.is_beside_tests and scope.replaces(write)
-                if (part == "__code__" or of_run or replaces) and not file.had(write.by):
-                    message = f"{quote(write.by)} replaces what is tested"
-                    yield file.finding("subject-replaced", write.by, message)
+def replacing(file: File, _: Sides) -> Breaches:
+    """Yield every way in which code changes what all tests judge."""
+    tree = file.tree
+    functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    tests = [function for function in functions if function.name.startswith("test")]
+    called = {name_of(call.func) for test in tests for call in calls(test)}
+    # `saved = m.f` anywhere, and `m.f = saved` in a tear-down: put back
+    kept = {
+        (unparse(target), unparse(node.value))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    }
+    restored = {
+        unparse(write.target)
+        for function in functions
+        if _TEAR_DOWN.match(function.name)
+        for write in _writes(walk_own(function, classes=True))
+        if isinstance(write.value, ast.Constant)
+        or (write.value and (unparse(write.value), unparse(write.target)) in kept)
+    }
+    names = imports(tree)
+    for node in (tree, *functions):
+        scope = _Scope(node, {} if node in tests else names, called, restored)
+        for write in scope.writes:
+            part = write.target.attr if isinstance(write.target, ast.Attribute) else ""
+            of_run = part in _RUN_PARTS and dotted(write.target).split(".")[0] in _RUN
+            replaces = file.is_beside_tests and scope.replaces(write)
+            if part == "__code__" or of_run or replaces:
+                yield "subject-replaced", write.by, f"{quote(write.by)} replaces what is tested"
 
 
 class _Scope:

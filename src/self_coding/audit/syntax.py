@@ -20,6 +20,10 @@ _DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
 _LONGEST_NUMBER = 4096  # bits; Python refuses to print much longer ones
 
 
+Breaches = Iterator[tuple[str, ast.AST | int, str]]
+"""What a rule refuses in one file: the rule's name, where (a node, a line, or 0), a message."""
+
+
 def finding(rule: str, path: str, at: ast.AST | int, message: str) -> Finding:
     """Return what a rule says of a file; `at` is a node, a line, or 0 for the whole file."""
     line = at if isinstance(at, int) else int(getattr(at, "lineno", 0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from self_coding.audit.claims import Claim, claims_of
-from self_coding.audit.files import Settings
+from self_coding.audit.files import Files, Kind, Settings, is_collected, kind_of
 from self_coding.audit.syntax import (
     Function,
     assigned,
@@ -22,6 +22,7 @@ from self_coding.audit.syntax import (
     parse,
     unparse,
 )
+from self_coding.languages import is_source
 from self_coding.values.verdicts import Finding
 
 _EVERYWHERE = frozenset(
@@ -137,6 +138,36 @@ class Module:
 
 
 Modules = dict[str, Module]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A change as its rules see it: the files, and the test modules and helpers of both sides.
+    `strict` accepts no changed expectation."""
+
+    files: Files
+    old: Modules
+    new: Modules
+    strict: bool
+
+
+def read_sides(files: Files, *, strict: bool) -> Sides:
+    """Return both sides of a change."""
+    old: Modules = {}
+    new: Modules = {}
+    for file in files.changed:
+        kind = file.kind
+        if file.is_beside_tests:
+            module = read_module(file.path, file.old, files.settings, runs=kind is Kind.TEST)
+            old |= {file.path: module} if module is not None else {}
+        if kind in {Kind.SOURCE, Kind.OTHER} and is_source(file.path):
+            kind = kind_of(file.path, files.new_settings)  # it may have become a test
+        if kind in {Kind.TEST, Kind.SUPPORT}:
+            settings = (files.settings, files.new_settings)
+            runs = kind is Kind.TEST and any(is_collected(file.path, side) for side in settings)
+            module = read_module(file.path, file.new, files.new_settings, runs=runs)
+            new |= {file.path: module} if module is not None else {}
+    return Sides(files, old, new, strict)
 
 
 def cases(test: Test, module: Module | None = None) -> list[str]:

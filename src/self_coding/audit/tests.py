@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from self_coding.audit.files import Files, Kind, is_collected, kind_of
+from self_coding.audit.files import File, Kind
 from self_coding.audit.skips import compare_marks, compare_module_marks
 from self_coding.audit.syntax import (
+    Breaches,
     Function,
     decorator_name,
     finding,
@@ -23,9 +24,8 @@ from self_coding.audit.syntax import (
     quote,
     unparse,
 )
-from self_coding.audit.test_modules import Module, Modules, Test, cases, read_module
+from self_coding.audit.test_modules import Module, Modules, Sides, Test, cases
 from self_coding.audit.weakening import Around, bare, compare
-from self_coding.languages import is_source
 from self_coding.values.verdicts import Finding
 
 _GOLDEN = re.compile(
@@ -44,30 +44,9 @@ _TEXT_CLAIMS = {  # how a source that is not valid Python 3 is read
 }
 
 
-def read_side(files: Files, *, new: bool) -> Modules:
-    """Return the test modules and helpers of one side."""
-    settings = files.new_settings if new else files.settings
-    modules: Modules = {}
-    for file in files.changed:
-        kind = file.kind
-        if new and kind in {Kind.SOURCE, Kind.OTHER} and is_source(file.path):
-            kind = kind_of(file.path, settings)
-        if kind in {Kind.TEST, Kind.SUPPORT}:
-            runs = kind is Kind.TEST and (
-                not new
-                or is_collected(file.path, files.settings)
-                or is_collected(file.path, files.new_settings)
-            )
-            module = read_module(file.path, file.new if new else file.old, settings, runs=runs)
-            if module is not None:
-                modules[file.path] = module
-    return modules
-
-
-def audit_tests(
-    files: Files, old: Modules, new: Modules, *, strict: bool = False
-) -> Iterator[Finding]:
-    """Yield every test and helper that went, or says less, given the modules of both sides."""
+def audit_tests(sides: Sides) -> Iterator[Finding]:
+    """Yield every test and helper that went, or says less than before."""
+    files, old, new, strict = sides.files, sides.old, sides.new, sides.strict
     before: set[str] = set()
     after: set[str] = set()
     for file in files.of(Kind.SOURCE):
@@ -199,46 +178,42 @@ def _runs_its_argument(decorator: Test) -> bool:
     return False
 
 
-def audit_unreadable(files: Files, old: Modules, new: Modules) -> Iterator[Finding]:
+def unreadable(file: File, sides: Sides) -> Breaches:
     """Yield test modules that no longer parse; what never did is compared as text."""
-    for file in files.of(Kind.TEST, Kind.SUPPORT):
-        if file.new is None or file.path in new or not file.is_python:
-            continue
-        if file.path in old:
-            yield file.finding("test-unparsable", 0, "no longer parses as Python 3")
-        elif file.old is not None:
-            for word, pattern in _TEXT_CLAIMS.items():
-                fewer = len(pattern.findall(file.old)) - len(pattern.findall(file.new))
-                if fewer > 0:
-                    message = f"{fewer} fewer lines contain {word!r} (not valid Python 3)"
-                    yield file.finding("assert-removed", 0, message)
+    if file.new is None or file.path in sides.new or not file.is_beside_tests:
+        return
+    if file.path in sides.old:
+        yield "test-unparsable", 0, "no longer parses as Python 3"
+    for word, pattern in _TEXT_CLAIMS.items() if file.path not in sides.old else ():
+        fewer = len(pattern.findall(file.old or "")) - len(pattern.findall(file.new))
+        if fewer > 0:
+            yield "assert-removed", 0, f"{fewer} fewer lines contain {word!r} (not valid Python 3)"
 
 
-def audit_data(files: Files, *, strict: bool = False) -> Iterator[Finding]:
+def data(file: File, sides: Sides) -> Breaches:
     """Yield test data that went, shrank, or was rewritten without a reason in the code."""
-    arrived = [file for file in files.changed if file.old is None]
-    texts, names = {file.new for file in arrived}, {file.name for file in arrived}
-    for file in files.changed:
-        golden = _GOLDEN.search(file.path)
-        loose = file.kind in {Kind.OTHER, Kind.PROSE} and "docs" not in file.path.split("/")
-        is_data = file.kind is Kind.DATA or (golden and loose)
-        if not is_data or file.old is None or _PROSE.search(file.path):
-            continue
-        if file.new is None:
-            stem = file.name.partition(".")[0]
-            unread = any(
-                stem in (test.old or "") and stem not in (test.new or "")
-                for test in files.of(Kind.TEST, Kind.SUPPORT)
-            )
-            moved = file.old in texts or file.name in names
-            if not (moved or unread or files.touches_source):
-                yield file.finding("test-data-removed", 0, "test data is gone")
-        elif files.touches_source and not strict:
-            continue
-        elif golden:
-            yield file.finding("snapshot-rewritten", 0, "was rewritten, and no code changed")
-        elif len(file.new.splitlines()) < len(file.old.splitlines()):
-            yield file.finding("test-data-shrunk", 0, "has fewer lines, and no code changed")
+    files = sides.files
+    golden = _GOLDEN.search(file.path)
+    loose = file.kind in {Kind.OTHER, Kind.PROSE} and "docs" not in file.path.split("/")
+    is_data = file.kind is Kind.DATA or (golden and loose)
+    if not is_data or file.old is None or _PROSE.search(file.path):
+        return
+    if file.new is None:
+        arrived = [other for other in files.changed if other.old is None]
+        moved = any(other.new == file.old or other.name == file.name for other in arrived)
+        stem = file.name.partition(".")[0]
+        unread = any(
+            stem in (test.old or "") and stem not in (test.new or "")
+            for test in files.of(Kind.TEST, Kind.SUPPORT)
+        )
+        if not (moved or unread or files.touches_source):
+            yield "test-data-removed", 0, "test data is gone"
+    elif files.touches_source and not sides.strict:
+        return
+    elif golden:
+        yield "snapshot-rewritten", 0, "was rewritten, and no code changed"
+    elif len(file.new.splitlines()) < len(file.old.splitlines()):
+        yield "test-data-shrunk", 0, "has fewer lines, and no code changed"
 
 
 # Where the tests that went may have gone: moved, renamed, merged, or without a subject

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-from self_coding.audit import strength as says
+from self_coding.audit import claims as says
 from self_coding.audit.claims import PLATFORM, Claim
 from self_coding.audit.syntax import elements, name_of, quote, strings, unparse, walk_own
 from self_coding.audit.test_modules import Test, cases

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from self_coding.audit import Contents, Kind, audit, read_files, read_toml
+from self_coding.audit import Contents, Kind, audit, read_files
+from self_coding.audit.files import read_toml
 from self_coding.audit.syntax import finding
 from self_coding.errors import ConfigError
 from self_coding.redaction import find_secrets, is_secret_path

@@ -2,7 +2,8 @@
 
 import pytest
 
-from self_coding.audit import Kind, Settings, effective, kind_of
+from self_coding.audit import Kind, effective, kind_of
+from self_coding.audit.files import Settings
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from audit_case import expression, rules
 
-from self_coding.audit import Settings
+from self_coding.audit.files import Settings
 from self_coding.audit.skips import evaluate
 from self_coding.audit.test_modules import read_module
 

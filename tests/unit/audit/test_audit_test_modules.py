@@ -2,7 +2,7 @@
 
 import pytest
 
-from self_coding.audit import Settings
+from self_coding.audit.files import Settings
 from self_coding.audit.test_modules import cases, read_module
 
 
