@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from self_coding.adapters.git import encode, fields
 from self_coding.errors import GitDirtyWorkingDirectoryError
@@ -65,7 +65,7 @@ def prepare_update(
     Raises:
         GitDirtyWorkingDirectoryError: `strict`, and a person's work is in the way.
     """
-    unchanged = CheckoutUpdate.of(repo, head_from=head_from, head_to=head_to)
+    unchanged = replace(CheckoutUpdate.at(repo, head_from), head_to=head_to)
     changes = objects.differences(repo.git, old, new)
     if not changes:
         return PreparedUpdate(unchanged)
@@ -95,14 +95,8 @@ def prepare_update(
         if flagged:
             names = encode("".join(f"{path}\0" for path in flagged))
             git.run("update-index", f"--{kind}", "-z", "--stdin", stdin=names, ok=())
-    update = CheckoutUpdate.of(
-        repo,
-        head_from=head_from,
-        head_to=head_to,
-        steps=steps,
-        staging=staging,
-        index=index,
-        index_before=index_before,
+    update = replace(
+        unchanged, steps=steps, staging=staging, index=str(index), index_before=index_before
     )
     return PreparedUpdate(update, (*left, *blocked.items()))
 
@@ -116,7 +110,14 @@ def _sort(
     """Return the files that move, the index entries that follow, and what is left with why."""
     paths = objects.few(change.path for change in changes)
     staged = objects.staged(repo.git, paths)
-    dirty = set(_dirty(repo, paths))
+    names = (
+        "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
+        "--no-relative", "--ignore-submodules=all", "--", *paths,
+    )  # fmt: skip
+    dirty = set(fields(repo.git.run(*names).stdout))
+    if dirty:  # or only touched: a refreshed index tells, and costs a copy
+        with refreshed_index(repo) as git:
+            dirty = set(fields(git.run(*names).stdout))
     hidden = hidden_paths(repo)
     targets: list[FileTarget] = []
     entries: dict[str, tuple[str, str]] = {}
@@ -157,17 +158,6 @@ def _flagged(repo: Repository, paths: Sequence[str]) -> dict[str, str]:
     return flags
 
 
-def _dirty(repo: Repository, paths: Sequence[str]) -> list[str]:
-    names = (
-        "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
-        "--no-relative", "--ignore-submodules=all", "--", *paths,
-    )  # fmt: skip
-    if not repo.git.run(*names).stdout:  # most often; spares a copy of the index
-        return []
-    with refreshed_index(repo) as git:
-        return fields(git.run(*names).stdout)
-
-
 def _blocked(repo: Repository, steps: Sequence[FileStep]) -> dict[str, str]:
     """Return the files that cannot come because something untracked or ignored is there."""
     leaving = {step.path for step in steps if step.deletes}
@@ -175,36 +165,25 @@ def _blocked(repo: Repository, steps: Sequence[FileStep]) -> dict[str, str]:
     for step in steps:
         if step.deletes:
             continue
-        reason = _file_above(repo.top, step.path, leaving)
-        if not step.expected and not reason:
-            reason = _in_place(repo, step, leaving)
-        if reason:
-            blocked[step.path] = reason
-    return blocked
-
-
-def _file_above(top: Path, path: str, leaving: set[str]) -> str:
-    parts = path.split("/")
-    for count in range(1, len(parts)):
-        folder = "/".join(parts[:count])
-        place = top / folder
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            return "" if folder in leaving else f"{folder} is not a folder"
-    return ""
-
-
-def _in_place(repo: Repository, step: FileStep, leaving: set[str]) -> str:
-    place = repo.top / step.path
-    if place.is_dir() and not place.is_symlink():
-        for item in place.rglob("*"):
-            if not item.is_dir() or item.is_symlink():
+        place = repo.top / step.path
+        # From the top down: the first file in the place of a folder decides.
+        for folder in [*PurePosixPath(step.path).parents][-2::-1]:
+            above = repo.top / folder
+            if above.is_symlink() or (above.exists() and not above.is_dir()):
+                if str(folder) not in leaving:
+                    blocked[step.path] = f"{folder} is not a folder"
+                break
+        if step.expected or step.path in blocked:
+            continue
+        if place.is_dir() and not place.is_symlink():
+            for item in place.rglob("*"):
                 inner = item.relative_to(repo.top).as_posix()
-                if inner not in leaving:
-                    return f"{inner} is in the way"
-        return ""
-    if not signature(place) or fingerprint(place, repo.object_format) == step.digest:
-        return ""
-    return "an untracked or ignored file is there"
+                if (not item.is_dir() or item.is_symlink()) and inner not in leaving:
+                    blocked[step.path] = f"{inner} is in the way"
+                    break
+        elif signature(place) and fingerprint(place, repo.object_format) != step.digest:
+            blocked[step.path] = "an untracked or ignored file is there"
+    return blocked
 
 
 def _in_the_way(prepared: PreparedUpdate) -> GitDirtyWorkingDirectoryError:

@@ -82,11 +82,7 @@ def commit(
     *,
     allow_empty: bool = False,
 ) -> str:
-    """Commit just `files`, or every change when None; return the commit HEAD is at afterwards.
-
-    Raises:
-        GitOperationError: a path is unknown, ignored, outside, or needs a filter.
-    """
+    """Commit just `files`, or every change when None; return the commit HEAD is at afterwards."""
     text = check_message(message)
     named = None if files is None else [repo.path(file) for file in files]
     with operation_lock(repo, "commit"):
@@ -114,15 +110,12 @@ def _commit(
         if not head.commit and not allow_empty and not repo.git.run("ls-tree", tree).stdout:
             raise GitOperationError("there is nothing to commit", hint="write a file first")
         made = commit_tree(repo, tree, [head.commit], text)
-        update = CheckoutUpdate.of(
-            repo, head_from=head.target, index=index, index_before=index_before
-        )
         execute(
             repo,
             Transaction(
                 kind="commit",
                 refs=((head.ref, head.commit, made),),
-                parts=(update,),
+                parts=(_index_update(repo, head, index, index_before),),
                 reason=decode(text, errors="replace").splitlines()[0],
             ),
         )
@@ -265,10 +258,13 @@ def stage_file(repo: Repository, file: str | Path) -> None:
         index_before = repo.index_digest()
         index = copy_index(repo)
         add_files(repo, replace(repo.git, index=index), paths)
-        update = CheckoutUpdate.of(
-            repo, head_from=head.target, index=index, index_before=index_before
-        )
+        update = _index_update(repo, head, index, index_before)
         execute(repo, Transaction(kind="stage", parts=(update,), reason=path[:200]))
+
+
+def _index_update(repo: Repository, head: Head, index: Path, before: str) -> CheckoutUpdate:
+    update = CheckoutUpdate.at(repo, head.target)
+    return replace(update, index=str(index), index_before=before)
 
 
 def run_git(repo: Repository, args: tuple[str, ...], *, check: bool, timeout: float) -> Completed:

@@ -149,7 +149,12 @@ class FileSwap:
 
     def _exchange(self) -> str:
         """Put the new file in the place of the old one, and look at that only then."""
-        self._keep_permissions()
+        if self.step.mode != "120000" and not self.place.is_symlink():
+            # A private file stays private: only the owner's execute bit is git's business.
+            with suppress(OSError):
+                bits = stat.S_IMODE(self.place.lstat().st_mode)
+                executable = bits | (bits & 0o444) >> 2
+                self.staged.chmod(executable if self.step.mode == "100755" else bits & ~0o111)
         code = rename(_AT_FDCWD, os.fspath(self.staged), self.parent, self.name, _EXCHANGE)
         if code not in _UNSUPPORTED:
             return os.strerror(code) if code else self._check_displaced()
@@ -187,15 +192,6 @@ class FileSwap:
         """Move the new file from the staging folder to its place, replacing nothing."""
         code = rename(_AT_FDCWD, os.fspath(self.staged), self.parent, self.name, _NOREPLACE)
         return _link_or_copy(self.staged, self.place) if code in _UNSUPPORTED else _problem(code)
-
-    def _keep_permissions(self) -> None:
-        """A private file stays private: only the owner's execute bit is git's business."""
-        if self.step.mode == "120000" or self.place.is_symlink():
-            return
-        with suppress(OSError):
-            bits = stat.S_IMODE(self.place.lstat().st_mode)
-            executable = bits | (bits & 0o444) >> 2
-            self.staged.chmod(executable if self.step.mode == "100755" else bits & ~0o111)
 
     def _fingerprint(self, path: Path) -> str:
         return fingerprint(path, self.object_format)

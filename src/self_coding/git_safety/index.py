@@ -20,7 +20,7 @@ from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
 from self_coding.git_safety.file_swap import FileStep, fingerprint
 from self_coding.git_safety.locks import copy_index_file
-from self_coding.git_safety.objects import GONE
+from self_coding.git_safety.objects import GONE, disk_errors
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.tree_state import scratch
 from self_coding.values.repository import Change, FileChange
@@ -64,11 +64,14 @@ def stage_files(
         targets: the paths that will change.
         writer: the git that converts: the checkout's own, or the exact one.
         attributes: a tree to read the attributes from, where they change too.
-
-    Raises:
-        GitOperationError: the disk is full; nothing was changed.
     """
-    folder = _staging_folder(repo)
+    ours = repo.folder / "staging"
+    with disk_errors("cannot make a staging folder"):
+        ours.mkdir(parents=True, exist_ok=True)
+        if ours.stat().st_dev == repo.top.stat().st_dev:
+            folder = Path(tempfile.mkdtemp(dir=ours))
+        else:  # only on one file system can files be exchanged
+            folder = Path(tempfile.mkdtemp(prefix=".self-coding-staging-", dir=repo.top))
     files = folder / "files"
     written = {t.path: (t.mode, t.oid) for t in targets if t.mode != GONE}
     if written:
@@ -90,41 +93,24 @@ def stage_files(
         digest = ""
         if target.mode != GONE:
             staged = folder / f"{number}"
-            try:
+            with disk_errors(f"cannot prepare {target.path!r}"):
                 (files / target.path).rename(staged)
-            except OSError as error:
-                raise GitOperationError(
-                    f"cannot prepare {target.path!r}: {error}", hint="nothing was changed"
-                ) from error
             digest = fingerprint(staged, repo.object_format)
         steps.append(FileStep(target.path, target.mode, target.expected, digest))
     return str(folder), tuple(steps)
 
 
-def _staging_folder(repo: Repository) -> Path:
-    """Make a folder on the file system of the working tree: only there can files be exchanged."""
-    ours = repo.folder / "staging"
-    try:
-        ours.mkdir(parents=True, exist_ok=True)
-        if ours.stat().st_dev == repo.top.stat().st_dev:
-            return Path(tempfile.mkdtemp(dir=ours))
-        return Path(tempfile.mkdtemp(prefix=".self-coding-staging-", dir=repo.top))
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot make a staging folder: {error}", hint="make room on the disk"
-        ) from error
-
-
 def copy_index(repo: Repository) -> Path:
     """Return a copy of the checkout's index to prepare the next one in."""
     copy = scratch(repo, "next-index")
-    try:
-        copy_index_file(repo.directory / "index", copy)
-    except FileNotFoundError:
-        replace(repo.git, index=copy).run("read-tree", "--empty")
-    except OSError as error:
-        copy.unlink(missing_ok=True)
-        raise GitOperationError(f"cannot copy the index: {error}") from error
+    with disk_errors("cannot copy the index"):
+        try:
+            copy_index_file(repo.directory / "index", copy)
+        except FileNotFoundError:
+            replace(repo.git, index=copy).run("read-tree", "--empty")
+        except OSError:
+            copy.unlink(missing_ok=True)
+            raise
     return copy
 
 
@@ -154,11 +140,7 @@ def set_entries(repo: Repository, git: Git, entries: Mapping[str, tuple[str, str
 
 
 def refuse_filtered(repo: Repository, paths: Iterable[str], doing: str) -> None:
-    """Refuse where a path's content needs a configured filter, which is a program.
-
-    Raises:
-        GitOperationError: naming a path and its filter.
-    """
+    """Refuse where a path's content needs a configured filter, which is a program."""
     drivers = repo.git.settings.filters
     names = list(paths)
     if not drivers or not names:

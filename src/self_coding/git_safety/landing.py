@@ -40,11 +40,7 @@ _GO_TO_A_COMMIT = ("checkout:", "reset:", "branch:", "rebase (start)", "rebase (
 
 
 def candidate(repo: Repository, head: str, message: str = "") -> Candidate | Conflict:
-    """Return the merge of `head` onto main as it is now, made without touching anything.
-
-    Raises:
-        GitOperationError: there is no main branch, or git cannot merge the two.
-    """
+    """Return the merge of `head` onto main as it is now, made without touching anything."""
     onto = repo.branch(repo.main)
     head = head if len(head) == len(repo.zero) else repo.commit(head)
     done = repo.git.run("merge-tree", "--write-tree", "--messages", "-z", onto, head, ok=(0, 1))

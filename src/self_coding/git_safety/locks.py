@@ -19,6 +19,7 @@ from self_coding.adapters import process
 from self_coding.adapters.files import replace_file
 from self_coding.adapters.git import held_descriptors
 from self_coding.errors import GitOperationError
+from self_coding.git_safety.objects import disk_errors
 
 WAIT_SECONDS = 120.0
 INDEX_WAIT_SECONDS = 5.0
@@ -27,11 +28,7 @@ _held: ContextVar[frozenset[str]] = ContextVar("self_coding_git_lock", default=f
 
 @contextmanager
 def exclusive(folder: Path, kind: str, *, wait: float = WAIT_SECONDS) -> Iterator[bool]:
-    """Hold the operation lock; yields False when this call chain holds it already.
-
-    Raises:
-        GitOperationError: another operation held it for longer than `wait`; the message says which.
-    """
+    """Hold the operation lock; yields False when this call chain holds it already."""
     key = str(folder)
     if key in _held.get():
         yield False
@@ -51,13 +48,9 @@ def exclusive(folder: Path, kind: str, *, wait: float = WAIT_SECONDS) -> Iterato
 
 def _acquire(folder: Path, kind: str, wait: float) -> int:
     path = folder / "lock"
-    try:
+    with disk_errors(f"cannot open {path}"):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot open {path}: {error}", hint="make the git directory writable"
-        ) from error
     deadline = time.monotonic() + wait
     pause = 0.005
     while True:
@@ -112,13 +105,8 @@ class Intent:
 
     def write(self, data: dict[str, Any]) -> None:
         """Store it, whole or not at all."""
-        try:
+        with disk_errors(f"nothing was changed; cannot write {self.path}"):
             replace_file(self.path, json.dumps(data))
-        except OSError as error:
-            raise GitOperationError(
-                f"cannot write {self.path}: {error}",
-                hint="make room on the disk; nothing was changed",
-            ) from error
 
     def clear(self) -> None:
         """Remove it: the operation is over."""
@@ -137,37 +125,34 @@ class IndexLock:
         self.token = folder / f"index-lock-{os.getpid()}-{time.monotonic_ns()}"
 
     def acquire(self, wait: float | None = None) -> None:
-        """Take it, waiting a little for a git command that is just finishing.
-
-        Raises:
-            GitOperationError: another git command holds it; its lock was left alone.
-        """
+        """Take it, waiting a little for a git command that is just finishing."""
         self.token.touch()
         deadline = time.monotonic() + (INDEX_WAIT_SECONDS if wait is None else wait)
-        while True:
-            try:
-                os.link(self.token, self.lock)  # fails where the name exists, as git's own O_EXCL
-                return
-            except FileExistsError:
-                if time.monotonic() > deadline:
-                    self.token.unlink(missing_ok=True)
-                    raise self._busy() from None
-                time.sleep(0.02)
-            except OSError as error:
-                self.token.unlink(missing_ok=True)
-                raise GitOperationError(
-                    f"cannot take {self.lock}: {error}", hint="make the git directory writable"
-                ) from error
+        try:
+            with disk_errors(f"cannot take {self.lock}"):
+                while True:
+                    with suppress(FileExistsError):  # as git's own O_EXCL
+                        os.link(self.token, self.lock)
+                        return
+                    if time.monotonic() > deadline:
+                        made = time.time()
+                        with suppress(FileNotFoundError):
+                            made = self.lock.stat().st_mtime
+                        raise GitOperationError(
+                            f"another git command is at work here: {self.lock} exists"
+                            f" ({time.time() - made:.0f} s old)",
+                            hint="let it finish; if no git command runs, remove that file",
+                        )
+                    time.sleep(0.02)
+        except BaseException:
+            self.token.unlink(missing_ok=True)
+            raise
 
     def publish(self, prepared: Path) -> None:
         """Make a copy of `prepared` the index, at once, and give the lock back."""
-        try:
+        with disk_errors(f"cannot write {self.index}"):
             copy_index_file(prepared, self.lock)
             self.lock.replace(self.index)
-        except OSError as error:
-            raise GitOperationError(
-                f"cannot write {self.index}: {error}", hint="make room on the disk"
-            ) from error
         self.token.unlink(missing_ok=True)
 
     def release(self) -> None:
@@ -180,16 +165,6 @@ class IndexLock:
         except OSError:
             return  # the token stays, so that recovery can tell whose lock it is
         self.token.unlink(missing_ok=True)
-
-    def _busy(self) -> GitOperationError:
-        try:
-            age = f"{time.time() - self.lock.stat().st_mtime:.0f} s old"
-        except OSError:
-            age = "just gone"
-        return GitOperationError(
-            f"another git command is at work here: {self.lock} exists ({age})",
-            hint="let it finish; if no git command runs any more, remove that file",
-        )
 
 
 def copy_index_file(index: Path, copy: Path) -> None:

@@ -10,7 +10,8 @@ import hashlib
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +49,10 @@ def object_id(kind: str, content: bytes, object_format: str) -> str:
 
 
 def write(objects: Path, kind: str, content: bytes, object_format: str) -> str:
-    """Store an object and return its id; one that is there already is not written again.
-
-    Raises:
-        GitOperationError: the object directory cannot be written.
-    """
+    """Store an object and return its id; one that is there already is not written again."""
     name = object_id(kind, content, object_format)
     target = objects / name[:2] / name[2:]
-    try:
+    with disk_errors(f"cannot write into {objects}"):
         if target.exists():
             os.utime(target)  # as git does: `git prune` spares what is young
             return name
@@ -64,12 +61,17 @@ def write(objects: Path, kind: str, content: bytes, object_format: str) -> str:
         # `git gc` removes a `tmp_obj_` file that a crash leaves. The content must be on the disk
         # before any ref can name it.
         replace_file(target, data, mode=0o444, durable=True, prefix="tmp_obj_")
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot write into {objects}: {error}",
-            hint="make room on the disk, or the git directory writable",
-        ) from error
     return name
+
+
+@contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    """Turn what the disk refuses inside the block into a GitOperationError."""
+    try:
+        yield
+    except OSError as error:
+        hint = "make room on the disk, or the git directory writable"
+        raise GitOperationError(f"{doing}: {error}", hint=hint) from error
 
 
 def write_tree(objects: Path, entries: Mapping[str, tuple[str, str]], object_format: str) -> str:

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from self_coding.errors import GitOperationError, SelfCodingError
 from self_coding.git_safety.checkout_update import prepare_update
@@ -92,8 +91,11 @@ def repair(repo: Repository) -> list[str]:
     stored = intent.read()
     if stored is None:
         return _release_locks(repo)
-    transaction = _load(stored)
-    if transaction is None:
+    from pydantic import TypeAdapter, ValidationError  # only after a crash: it is slow to import
+
+    try:
+        transaction = TypeAdapter(Transaction).validate_python(stored)
+    except ValidationError:
         intent.clear()
         return ["an unreadable intent was dropped; nothing had been changed"]
     if not _is_plausible(repo, transaction):
@@ -110,15 +112,6 @@ def repair(repo: Repository) -> list[str]:
             cleanup(transaction)
             return [*said, f"{transaction.kind}: it had not begun; dropped"]
     return said + _finish(repo, transaction, intent)
-
-
-def _load(stored: Mapping[str, Any]) -> Transaction | None:
-    from pydantic import TypeAdapter, ValidationError  # only after a crash: it is slow to import
-
-    try:
-        return TypeAdapter(Transaction).validate_python(stored)
-    except ValidationError:
-        return None
 
 
 def _is_plausible(repo: Repository, transaction: Transaction) -> bool:

@@ -12,6 +12,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -94,11 +95,7 @@ class Repository:
 
     @property
     def top(self) -> Path:
-        """The working tree.
-
-        Raises:
-            GitOperationError: the repository is bare.
-        """
+        """The working tree."""
         if self._git.top is None:
             raise GitOperationError(
                 f"{self.repo_path} is a bare repository: it has no working tree",
@@ -150,11 +147,7 @@ class Repository:
         return f"refs/heads/{branch}" if branch else self.head().commit
 
     def born(self) -> Head:
-        """Return where HEAD is, for what needs a commit there.
-
-        Raises:
-            GitOperationError: there is no commit yet.
-        """
+        """Return where HEAD is, for what needs a commit there."""
         head = self.head()
         if not head.commit:
             raise GitOperationError(
@@ -175,7 +168,13 @@ class Repository:
             try:
                 text = decode((self.common / ref).read_bytes()).strip()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                packed = _packed_refs(self.common / "packed-refs") if packed is None else packed
+                if packed is None:
+                    packed = {}
+                    with suppress(FileNotFoundError):
+                        for line in decode((self.common / "packed-refs").read_bytes()).splitlines():
+                            if line and line[0] not in "#^":  # a comment, or what a tag points to
+                                oid, name = line.split(" ", 1)
+                                packed[name] = oid
                 text = packed.get(ref, "")
             if text and len(text) != len(self.zero):
                 return self.resolve(refs)
@@ -192,11 +191,7 @@ class Repository:
         return [line[:-3] if line.endswith(" ok") else "" for line in answers]
 
     def commit(self, revision: str) -> str:
-        """Return the commit that `revision` names; a branch goes before a tag.
-
-        Raises:
-            GitOperationError: there is no such commit.
-        """
+        """Return the commit that `revision` names; a branch goes before a tag."""
         check_revision(revision)
         try:
             branch, other = self.resolve([f"refs/heads/{revision}", revision])
@@ -212,11 +207,7 @@ class Repository:
         return branch or other
 
     def branch(self, name: str) -> str:
-        """Return the tip of the branch `name`.
-
-        Raises:
-            GitOperationError: there is no such branch.
-        """
+        """Return the tip of the branch `name`."""
         [tip] = self.tips([f"refs/heads/{check_branch(name)}"])
         if not tip:
             head = self.head()
@@ -246,11 +237,7 @@ class Repository:
         return ";".join(marks)
 
     def check_idle(self, doing: str) -> None:
-        """Refuse while a merge, rebase or the like is in progress here.
-
-        Raises:
-            GitOperationError: one is; it was left alone.
-        """
+        """Refuse while a merge, rebase or the like is in progress here."""
         state = self.state()
         if state:
             raise GitOperationError(
@@ -266,9 +253,6 @@ class Repository:
         """Return a caller's path, absolute or relative to `repo_path`, relative to the top.
 
         In a sub-directory a path that only exists relative to the top counts from there.
-
-        Raises:
-            GitOperationError: it is not inside the working tree.
         """
         text = os.fspath(given)
         top = self.top
@@ -305,11 +289,7 @@ class Repository:
 
 
 def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Repository:
-    """Return the repository around `repo_path` (default: the working directory).
-
-    Raises:
-        GitNotRepositoryError: there is none, or git will not work in it.
-    """
+    """Return the repository around `repo_path` (default: the working directory)."""
     path = Path(repo_path if repo_path is not None else Path.cwd()).resolve()
     if not path.is_dir():
         raise GitNotRepositoryError(f"{path} is not a directory", hint="give a repository's path")
@@ -345,11 +325,7 @@ def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Rep
 
 
 def check_branch(name: str) -> str:
-    """Return `name` when it can be the name of a branch and of nothing else.
-
-    Raises:
-        GitOperationError: it is empty, looks like an option, or is not a branch name.
-    """
+    """Return `name` when it can be the name of a branch and of nothing else."""
     parts = name.split("/")
     wrong = (
         name.startswith(("-", "refs/"))
@@ -368,11 +344,7 @@ def check_branch(name: str) -> str:
 
 
 def check_revision(revision: str) -> str:
-    """Return `revision` when git can only read it as a revision.
-
-    Raises:
-        GitOperationError: it is empty, looks like an option or has control characters.
-    """
+    """Return `revision` when git can only read it as a revision."""
     if not revision or revision.startswith("-") or re.search(r"[\x00-\x1f\x7f]", revision):
         raise GitOperationError(
             f"{revision!r} cannot be a revision", hint="give a branch, a tag or a commit hash"
@@ -381,11 +353,7 @@ def check_revision(revision: str) -> str:
 
 
 def check_path(path: str) -> str:
-    """Return `path` as a repository-relative POSIX path inside the working tree.
-
-    Raises:
-        GitOperationError: it is empty, absolute, leaves the tree, or is in `.git`.
-    """
+    """Return `path` as a repository-relative POSIX path inside the working tree."""
     pure = PurePosixPath(path)
     wrong = (
         not path
@@ -403,11 +371,7 @@ def check_path(path: str) -> str:
 
 
 def check_attempt(name: str) -> str:
-    """Return `name` when it can be part of a ref and of a folder name.
-
-    Raises:
-        GitOperationError: it cannot.
-    """
+    """Return `name` when it can be part of a ref and of a folder name."""
     odd = not name or name.startswith((".", "-")) or re.search(r"[^A-Za-z0-9_.-]", name)
     if odd or ".." in name:
         raise GitOperationError(
@@ -418,11 +382,7 @@ def check_attempt(name: str) -> str:
 
 
 def check_message(message: str) -> bytes:
-    """Return a commit message as bytes.
-
-    Raises:
-        GitOperationError: it is blank or holds a NUL.
-    """
+    """Return a commit message as bytes."""
     if not message.strip() or "\x00" in message:
         raise GitOperationError("a commit needs a message", hint="say in words what changed")
     return message.encode("utf-8", "surrogateescape").rstrip(b"\n") + b"\n"
@@ -434,15 +394,6 @@ def file_digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
         return ""
-
-
-def _packed_refs(path: Path) -> dict[str, str]:
-    try:
-        lines = decode(path.read_bytes()).splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.split(" ", 1) for line in lines if line and line[0] not in "#^")
-    return {name: oid for oid, name in pairs}
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

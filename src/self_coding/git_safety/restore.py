@@ -123,11 +123,7 @@ def _rollback_worktree(repo: Repository, worktree: Worktree, to: str, limit: int
 
 
 def _prepare(repo: Repository, target: RestoreTarget, limit: int) -> PreparedRestore:
-    """Capture the present state and work out what going back does to each path.
-
-    Raises:
-        GitOperationError: it would destroy a merge in progress or commits of others.
-    """
+    """Capture the present state and work out what going back does to each path."""
     _check_idle(repo, target)
     now = capture_undo(repo, "before a rollback", limit=limit)
     moves = _branch_move(repo, target)
@@ -176,13 +172,12 @@ def _execute(repo: Repository, prepared: PreparedRestore, attempt: str) -> None:
         index.write_bytes(raw or b"")
     else:
         replace(repo.git, index=index).run("read-tree", target.commit or "--empty")
-    update = CheckoutUpdate.of(
-        repo,
-        head_from=now.head.target,
+    update = replace(
+        CheckoutUpdate.at(repo, now.head.target),
         head_to=f"refs/heads/{target.branch}" if target.branch else target.commit,
         steps=steps,
         staging=staging,
-        index=index,
+        index=str(index),
         index_before=now.digest,
     )
     left = [one.path for one in prepared.plan.paths if one.action == "keep"]

@@ -101,9 +101,6 @@ def create(
         ref: the keep-ref, below `refs/self-coding/`.
         max_untracked_bytes: a larger untracked file is listed as uncaptured.
         message: the commit's subject.
-
-    Raises:
-        GitOperationError: the object directory cannot be written, or git fails.
     """
     head = repo.head()
     private = exact_git(repo)
@@ -159,11 +156,7 @@ def create(
 
 
 def load(repo: Repository, ref: str) -> Capture:
-    """Return a capture by its ref or commit.
-
-    Raises:
-        GitOperationError: there is none, or it is damaged.
-    """
+    """Return a capture by its ref or commit."""
     [commit] = repo.resolve([ref])
     parts = {}
     if commit:
@@ -276,8 +269,13 @@ def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) 
             dropped = _drop(repo, prefix, keep, oldest)
             if dropped:
                 said.append(f"dropped {dropped} of {prefix}")
-        if max_bytes is not None:
-            said += _shrink(repo, max_bytes)
+        dropped, keep = 0, len(_list(repo, SNAPSHOTS)) + len(_list(repo, UNDO))
+        while max_bytes is not None and keep > _ALWAYS_KEPT and held_bytes(repo) > max_bytes:
+            keep = max(_ALWAYS_KEPT, keep // 2)
+            for prefix in (SNAPSHOTS, UNDO):
+                dropped += _drop(repo, prefix, keep, time.time() + _DAY)
+        if dropped:
+            said.append(f"dropped {dropped} snapshots to stay under {max_bytes} bytes")
         said += remove_scratch(repo)
         # Registrations of our test worktrees whose folder is gone, such as after a reboot.
         for directory in (repo.common / "worktrees").glob("self-coding-*"):
@@ -288,17 +286,6 @@ def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) 
                     said.append(f"forgot the worktree at {top}")
         _pack(repo)
     return said
-
-
-def _shrink(repo: Repository, most: int) -> list[str]:
-    """Drop the oldest snapshots until ours hold no more than `most` bytes; the newest stay."""
-    dropped = 0
-    keep = len(_list(repo, SNAPSHOTS)) + len(_list(repo, UNDO))
-    while held_bytes(repo) > most and keep > _ALWAYS_KEPT:
-        keep = max(_ALWAYS_KEPT, keep // 2)
-        for prefix in (SNAPSHOTS, UNDO):
-            dropped += _drop(repo, prefix, keep, time.time() + _DAY)
-    return [f"dropped {dropped} snapshots to stay under {most} bytes"] if dropped else []
 
 
 def held_bytes(repo: Repository) -> int:

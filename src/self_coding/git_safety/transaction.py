@@ -51,28 +51,9 @@ class CheckoutUpdate:
     head_to: str = ""
 
     @classmethod
-    def of(
-        cls,
-        repo: Repository,
-        *,
-        head_from: str,
-        head_to: str = "",
-        index: Path | None = None,
-        index_before: str = "",
-        steps: tuple[FileStep, ...] = (),
-        staging: str = "",
-    ) -> CheckoutUpdate:
-        """Return an update of the checkout that `repo` is."""
-        return cls(
-            top=str(repo.top),
-            directory=str(repo.directory),
-            steps=steps,
-            staging=staging,
-            index="" if index is None else str(index),
-            index_before=index_before,
-            head_from=head_from,
-            head_to=head_to,
-        )
+    def at(cls, repo: Repository, head_from: str) -> CheckoutUpdate:
+        """Return an update of the checkout that `repo` is, which changes nothing yet."""
+        return cls(top=str(repo.top), directory=str(repo.directory), head_from=head_from)
 
     @property
     def ref(self) -> str:
@@ -150,7 +131,15 @@ def execute(repo: Repository, transaction: Transaction) -> Result:
                 lock.acquire()
                 stack.callback(lock.release)
                 locks.append(lock)
-                _check_unchanged(repo, update)
+                # With the index locked: it and HEAD must be as when the transaction was prepared.
+                here = repo.at(Path(update.top), Path(update.directory))
+                moved = update.head_to and update.head_from not in ("", here.head_target())
+                if moved or _has_left(repo, update):
+                    what = "HEAD was moved meanwhile; nothing was changed"
+                    raise MainMovedError(what, hint="try again")
+                if update.index and here.index_digest() != update.index_before:
+                    what = "the index was modified meanwhile; nothing was changed"
+                    raise MainMovedError(what, hint="try again")
             moving = [ref for ref, old, new in transaction.refs if old and new]
             directories = {update.directory for update in transaction.parts}
             with user_checkouts.no_arrivals(
@@ -165,9 +154,9 @@ def execute(repo: Repository, transaction: Transaction) -> Result:
         user_checkouts.wait_for_switches(staying, user_checkouts.SHORT_WAIT)
         gone = [update for update in transaction.parts if _has_left(repo, update)]
         cleanup(replace(transaction, parts=tuple(gone)))
-        here = [pair for pair in zip(transaction.parts, locks, strict=True) if pair[0] not in gone]
-        transaction = replace(transaction, parts=tuple(update for update, _ in here))
-        return publish(repo, transaction, [lock for _, lock in here], intent)
+        pairs = [pair for pair in zip(transaction.parts, locks, strict=True) if pair[0] not in gone]
+        transaction = replace(transaction, parts=tuple(update for update, _ in pairs))
+        return publish(repo, transaction, [lock for _, lock in pairs], intent)
 
 
 def publish(
@@ -203,18 +192,6 @@ def publish(
     cleanup(transaction)
     intent.clear()
     return Result(number, tuple(refused))
-
-
-def _check_unchanged(repo: Repository, update: CheckoutUpdate) -> None:
-    """With the index locked: it and HEAD are as they were when the transaction was prepared."""
-    here = repo.at(Path(update.top), Path(update.directory))
-    moves_head = update.head_to and update.head_from
-    if (moves_head and here.head_target() != update.head_from) or _has_left(repo, update):
-        raise MainMovedError("HEAD was moved meanwhile; nothing was changed", hint="try again")
-    if update.index and here.index_digest() != update.index_before:
-        raise MainMovedError(
-            "the index was modified meanwhile; nothing was changed", hint="try again"
-        )
 
 
 def _has_left(repo: Repository, update: CheckoutUpdate) -> bool:

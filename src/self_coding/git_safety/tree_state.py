@@ -22,7 +22,7 @@ from self_coding.adapters.files import replace_file
 from self_coding.adapters.git import Git, decode, encode, environment, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
-from self_coding.git_safety.objects import Difference
+from self_coding.git_safety.objects import Difference, disk_errors
 from self_coding.git_safety.repository import Repository
 
 HOME_LIMIT = 2000  # untracked files above which a repository around a home is not captured
@@ -69,7 +69,7 @@ def exact_git(repo: Repository) -> Git:
         "info/attributes": b"* -text -eol -filter -ident -working-tree-encoding -crlf\n",
         "info/exclude": exclude,
     }
-    try:
+    with disk_errors(f"cannot write into {private}"):
         for name in ("refs", "objects", "info"):
             (private / name).mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
@@ -77,11 +77,6 @@ def exact_git(repo: Repository) -> Git:
             if not path.exists() or path.read_bytes() != data:
                 replace_file(path, data)
         (private / "index.lock").unlink(missing_ok=True)  # no other process works here
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot write into {private}: {error}",
-            hint="make room on the disk, or the git directory writable",
-        ) from error
     git = repo.git
     carried = [
         f"{key}={git.settings.values[key]}" for key in _CARRIED if key in git.settings.values
@@ -290,9 +285,6 @@ def ignored_under(repo: Repository, tree: str, rules: str, paths: Sequence[str])
 
     A file that was ignored when a snapshot was taken is not in it, and so looks like a file that
     came later.
-
-    Raises:
-        GitOperationError: the rules cannot be laid out, such as on a full disk.
     """
     if not paths:
         return frozenset()
@@ -303,32 +295,24 @@ def ignored_under(repo: Repository, tree: str, rules: str, paths: Sequence[str])
     listed = objects.entries(repo.git, tree, objects.few(names)) if tree else {}
     oids = {n: oid for n, (mode, oid) in listed.items() if n in names and mode.startswith("100")}
     contents = dict(zip(oids, objects.read_many(repo.git, oids.values()), strict=True))
+    # Git in an empty repository of ours that has these ignore files and no others.
     folder = scratch(repo, "rules")
+    directory, top = folder / "git", folder / "tree"
     try:
-        return frozenset(ignored(_lay_out(repo, folder, rules, contents), paths, "--no-index"))
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot write into {folder}: {error}", hint="make room on the disk"
-        ) from error
+        with disk_errors(f"cannot write into {folder}"):
+            for place in (directory / "refs", directory / "objects", top):
+                place.mkdir(parents=True)
+            (directory / "HEAD").write_text("ref: refs/heads/none\n")
+            (folder / "excludes").write_bytes(encode(rules))
+            for name, content in contents.items():
+                (top / name).parent.mkdir(parents=True, exist_ok=True)
+                (top / name).write_bytes(content or b"")
+        case = repo.git.settings.values.get("core.ignorecase", "false")
+        config = (f"core.excludesFile={folder / 'excludes'}", f"core.ignorecase={case}")
+        git = Git(directory, directory, top, config=("core.bare=false", *config))
+        return frozenset(ignored(git, paths, "--no-index"))
     finally:
         discard(folder)
-
-
-def _lay_out(
-    repo: Repository, folder: Path, rules: str, contents: Mapping[str, bytes | None]
-) -> Git:
-    """Return git in an empty repository of ours that has these ignore files and no others."""
-    directory, top = folder / "git", folder / "tree"
-    for place in (directory / "refs", directory / "objects", top):
-        place.mkdir(parents=True)
-    (directory / "HEAD").write_text("ref: refs/heads/none\n")
-    (folder / "excludes").write_bytes(encode(rules))
-    for name, content in contents.items():
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / name).write_bytes(content or b"")
-    case = repo.git.settings.values.get("core.ignorecase", "false")
-    config = (f"core.excludesFile={folder / 'excludes'}", f"core.ignorecase={case}")
-    return Git(directory, directory, top, config=("core.bare=false", *config))
 
 
 def present_but_uncaptured(
@@ -353,10 +337,8 @@ def present_but_uncaptured(
 def scratch(repo: Repository, name: str) -> Path:
     """Return an unused path for a temporary file of ours."""
     folder = repo.folder / "tmp"
-    try:
+    with disk_errors(f"cannot write into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GitOperationError(f"cannot write into {folder}: {error}") from error
     return folder / f"{name}-{os.getpid()}-{time.monotonic_ns()}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError, MainMovedError
@@ -27,7 +27,7 @@ from self_coding.git_safety.transaction import (
     execute,
     retry_on_conflict,
 )
-from self_coding.git_safety.tree_state import exact_git, scratch
+from self_coding.git_safety.tree_state import exact_git
 from self_coding.values.repository import Operation
 
 #: What `undo` and `redo` each take back.
@@ -43,11 +43,7 @@ _GIT_MAKES_NO_COMMIT = ("reset", "update-ref")
 def repeat(
     repo: Repository, kind: str, steps: int, *, attempt: str | None, limit: int
 ) -> Operation:
-    """Undo or redo (`kind`) the last `steps` operations of this actor, or of one attempt.
-
-    Raises:
-        GitOperationError: there are not that many (none is reversed), or a ref has moved since.
-    """
+    """Undo or redo (`kind`) the last `steps` operations of this actor, or of one attempt."""
     if steps < 1:
         raise GitOperationError(f"cannot {kind} {steps} steps", hint="ask for one or more")
     done: list[Operation] = []
@@ -63,7 +59,13 @@ def repeat(
             ):
                 entries.append(entry)
         if len(entries) < steps:
-            raise _too_few(len(entries), attempt, kind)
+            of = f" of {attempt!r}" if attempt else ""
+            if not entries:
+                hint = "see operations() for what was done"
+                raise GitOperationError(f"there is nothing to {kind}{of}", hint=hint)
+            number = f"{len(entries)} step{'' if len(entries) == 1 else 's'}"
+            hint = f"nothing was changed; ask for {number} or fewer"
+            raise GitOperationError(f"there is no more to {kind}{of} than {number}", hint=hint)
         for entry in entries[:steps]:
             try:
                 done.append(_reverse(repo, entry, kind, limit))
@@ -87,16 +89,6 @@ def explain(repo: Repository, revision: str) -> Operation | None:
             return None
         entry = repo.log.made(commit)
     return entry.operation if entry else None
-
-
-def _too_few(count: int, attempt: str | None, kind: str) -> GitOperationError:
-    of = f" of {attempt!r}" if attempt else ""
-    if not count:
-        hint = "see operations() for what was done"
-        return GitOperationError(f"there is nothing to {kind}{of}", hint=hint)
-    number = f"{count} step{'' if count == 1 else 's'}"
-    hint = f"nothing was changed; ask for {number} or fewer"
-    return GitOperationError(f"there is no more to {kind}{of} than {number}", hint=hint)
 
 
 def _reverse(repo: Repository, entry: Entry, kind: str, limit: int) -> Operation:
@@ -188,25 +180,18 @@ def _files_back(
         _, mode, oid = before.split(" ") if before else ("", GONE, "")
         targets.append(FileTarget(path, mode, oid, after))
     staging, steps = stage_files(repo, targets, exact_git(repo))
-    update = CheckoutUpdate.of(
-        repo,
-        head_from=now.head.target,
+    earlier = load(repo, entry.operation.undo_ref)
+    index = copy_index(repo)
+    if earlier.raw_index:
+        [raw] = objects.read_many(repo.git, [earlier.raw_index])
+        index.write_bytes(raw or b"")
+    update = replace(
+        CheckoutUpdate.at(repo, now.head.target),
         head_to=head_to,
         steps=steps,
         staging=staging,
-        index=_index_back(repo, entry),
+        index=str(index),
         index_before=now.digest,
     )
     pairs = [[t.path, t.expected, s.digest] for t, s in zip(targets, steps, strict=True)]
     return update, json.dumps(pairs)
-
-
-def _index_back(repo: Repository, entry: Entry) -> Path:
-    """Return the index before the operation; the present one where there was none."""
-    earlier = load(repo, entry.operation.undo_ref)
-    if not earlier.raw_index:
-        return copy_index(repo)
-    [raw] = objects.read_many(repo.git, [earlier.raw_index])
-    index = scratch(repo, "next-index")
-    index.write_bytes(raw or b"")
-    return index

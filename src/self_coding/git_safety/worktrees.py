@@ -21,11 +21,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from self_coding.adapters.files import replace_file
-from self_coding.adapters.git import Git, decode, fields
+from self_coding.adapters.git import decode, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.index import copy_index
 from self_coding.git_safety.locks import copy_index_file
+from self_coding.git_safety.objects import disk_errors
 from self_coding.git_safety.recovery import operation_lock
 from self_coding.git_safety.repository import Repository, check_attempt, check_message
 from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, create
@@ -48,11 +49,7 @@ _INDEX = "self-coding-index"
 
 
 def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Worktree:
-    """Return a worktree for `attempt` on a branch of its own; the same one when asked again.
-
-    Raises:
-        GitOperationError: the name cannot be one, or there is no such base.
-    """
+    """Return a worktree for `attempt` on a branch of its own; the same one when asked again."""
     check_attempt(attempt)
     with operation_lock(repo, "isolate"):
         worktree = find(repo, attempt)
@@ -74,7 +71,11 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
             )
         name = _free_name(repo)
         place = _place(repo, name)
-        _hide(repo)
+        visible = _visible(repo)
+        if visible is not None and not (visible / ".gitignore").exists():
+            with disk_errors(f"cannot make {visible}"):
+                visible.mkdir(exist_ok=True)  # hidden before there is anything to be seen in it
+                (visible / ".gitignore").write_text("*\n", encoding="utf-8")
         # Reserved without an attempt, and assigned when all is done: what a crash cuts off is
         # a free worktree.
         repo.log.assign_worktree(name, None)
@@ -147,26 +148,8 @@ def _visible(repo: Repository) -> Path | None:
     return None if taken else folder
 
 
-def _hide(repo: Repository) -> None:
-    """Keep our folder out of git's sight, before there is anything in it to be seen."""
-    folder = _visible(repo)
-    if folder is None or (folder / ".gitignore").exists():
-        return
-    try:
-        folder.mkdir(exist_ok=True)
-        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot make {folder}: {error.strerror}", hint="make the working tree writable"
-        ) from error
-
-
 def open_worktree(repo: Repository, worktree: Worktree) -> Repository:
-    """Return the repository seen from an attempt's worktree.
-
-    Raises:
-        GitOperationError: it is not there any more.
-    """
+    """Return the repository seen from an attempt's worktree."""
     pooled = pooled_at(repo, worktree.path)
     if not pooled.directory.is_dir() or not worktree.path.is_dir():
         raise GitOperationError(
@@ -194,11 +177,10 @@ def record(
             [before] = repo.resolve([current], "tree")
             made = current if tree == before else commit_tree(repo, tree, [current], text)
             if made != tip or head.ref != ref:
-                update = CheckoutUpdate.of(
-                    pooled,
-                    head_from=head.target,
+                update = replace(
+                    CheckoutUpdate.at(pooled, head.target),
                     head_to=ref,
-                    index=index,
+                    index=str(index),
                     index_before=index_before,
                 )
                 execute(
@@ -272,24 +254,19 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
         commit = pinned.head.commit or assigned.base
         _detach(pooled, commit)
         if pinned.uncaptured or foreign:
+            # Keep the folder of a worktree that holds what no snapshot has.
             repo.log.forget_worktree(assigned.path.name)
-            _set_aside(repo, assigned)
+            aside = repo.folder / "set-aside" / f"{attempt}-{time.time_ns()}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(assigned.path, aside)
+            if not foreign:
+                (aside / ".git").unlink(missing_ok=True)
+            discard(pooled.directory)
         else:
             reset(repo, assigned.path, commit)
             _note_folders(pooled)
             repo.log.assign_worktree(assigned.path.name, None)
     return ref
-
-
-def _set_aside(repo: Repository, worktree: Worktree) -> None:
-    """Keep the folder of a worktree that holds what no snapshot has."""
-    aside = repo.folder / "set-aside"
-    aside.mkdir(parents=True, exist_ok=True)
-    target = aside / f"{worktree.attempt}-{time.time_ns()}"
-    shutil.move(worktree.path, target)
-    if not (target / ".git").is_dir():
-        (target / ".git").unlink(missing_ok=True)
-    discard(pooled_at(repo, worktree.path).directory)
 
 
 @contextmanager
@@ -302,7 +279,16 @@ def checkout(repo: Repository, commit: str, *, exact: bool = False) -> Iterator[
         exact: byte for byte as captured, without line-end conversion.
     """
     root = _test_root(repo)
-    descriptor, place = _lock_test_worktree(root)
+    for number in range(1, 1000):  # the first that is free
+        descriptor = os.open(root / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            os.close(descriptor)
+    else:
+        raise GitOperationError("too many tests run at once", hint="wait for some of them")
+    place = root / f"t{number}"
     try:
         with operation_lock(repo, "checkout"):
             reset(repo, place, repo.commit(commit), exact=exact)
@@ -319,28 +305,11 @@ def _test_root(repo: Repository) -> Path:
         root = Path(os.fsdecode(note.read_bytes()).strip())
         if root.is_absolute() and root.is_dir() and root.stat().st_uid == os.getuid():
             return root
-    try:
+    with disk_errors("cannot make a folder for test worktrees"):
         repo.folder.mkdir(parents=True, exist_ok=True)
         root = Path(tempfile.mkdtemp(prefix="self-coding-"))
         replace_file(note, os.fsencode(root))
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot make a folder for test worktrees: {error}", hint="make room on the disk"
-        ) from error
     return root
-
-
-def _lock_test_worktree(root: Path) -> tuple[int, Path]:
-    """Lock the first of the gate's worktrees that is free."""
-    for number in range(1, 1000):
-        descriptor = os.open(root / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        return descriptor, root / f"t{number}"
-    raise GitOperationError("too many tests run at once", hint="wait for some of them")
 
 
 def pooled_at(repo: Repository, place: Path) -> Repository:
@@ -352,11 +321,7 @@ def pooled_at(repo: Repository, place: Path) -> Repository:
 
 
 def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) -> None:
-    """Make one of our worktrees hold exactly `commit` and nothing else, HEAD detached there.
-
-    Raises:
-        GitOperationError: the disk is full, or git fails.
-    """
+    """Make one of our worktrees hold exactly `commit` and nothing else, HEAD detached there."""
     pooled = pooled_at(repo, place)
     directory = pooled.directory
     if not (directory / "locked").is_file() or not place.is_dir():
@@ -385,8 +350,13 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
         ours.unlink(missing_ok=True)
         git.run("read-tree", "--reset", "-u", commit)
         nothing_added = False
-    if not nothing_added:
-        _remove_untracked(git, place)
+    if not nothing_added:  # remove what is not part of the commit, ignored or not
+        for path in fields(git.run("ls-files", "-o", "-z", "--directory").stdout):
+            target = place / path.rstrip("/")
+            if target.is_dir() and not target.is_symlink():
+                discard(target)
+            else:
+                target.unlink(missing_ok=True)
     ours.replace(directory / "index")
 
 
@@ -396,7 +366,7 @@ def _make(repo: Repository, place: Path, directory: Path, commit: str) -> None:
     for old in (directory, place):
         if old.exists():
             discard(old)
-    try:
+    with disk_errors(f"cannot make a worktree at {place}"):
         made.mkdir(parents=True)
         place.mkdir(parents=True)
         (made / "commondir").write_text("../..\n")
@@ -406,10 +376,6 @@ def _make(repo: Repository, place: Path, directory: Path, commit: str) -> None:
         (place / ".git").write_bytes(os.fsencode(f"gitdir: {directory}\n"))
         directory.parent.mkdir(exist_ok=True)
         made.rename(directory)
-    except OSError as error:
-        raise GitOperationError(
-            f"cannot make a worktree at {place}: {error}", hint="make room on the disk"
-        ) from error
 
 
 def _write_pointer(place: Path, directory: Path) -> None:
@@ -451,13 +417,3 @@ def _nothing_added(pooled: Repository) -> bool:
         )
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def _remove_untracked(git: Git, place: Path) -> None:
-    """Remove what is not part of the commit, ignored or not."""
-    for path in fields(git.run("ls-files", "-o", "-z", "--directory").stdout):
-        target = place / path.rstrip("/")
-        if target.is_dir() and not target.is_symlink():
-            discard(target)
-        else:
-            target.unlink(missing_ok=True)
