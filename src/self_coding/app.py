@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from self_coding.adapters import git
-from self_coding.adapters.paths import FOLDER
+from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def open_app(
 
     start = Path.cwd() if repo_path is None else Path(repo_path)
     try:
-        directories = git.git_directories(start)
+        directories = git_directories(start)
     except OSError as error:
         raise GitNotRepositoryError(
             f"cannot look at {start}: {error.strerror}", hint="give an existing repository"

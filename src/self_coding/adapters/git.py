@@ -1,4 +1,4 @@
-"""The one door to git: its environment, its safety switches, its `.git` pointers, its processes.
+"""The one door to git: its environment, its safety switches, its processes.
 
 No hook, pager, prompt, signature, file system monitor, external diff, merge driver or filter of
 the user's configuration runs from here. Output is returned, not interpreted.
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from self_coding.errors import GitOperationError, GitTimeoutError, ProcessError
 
@@ -103,46 +103,6 @@ def environment() -> dict[str, str]:
         "LANGUAGE": "C",  # goes before LC_ALL where it is set
         "GIT_TERMINAL_PROMPT": "0",  # fail rather than wait for a password
     }
-
-
-class GitDirectories(NamedTuple):
-    """A checkout: the top of its working tree, its git directory, and the repository's."""
-
-    top: Path
-    directory: Path
-    common: Path
-
-
-def git_directories(path: Path) -> GitDirectories | None:
-    """Return the checkout that holds `path`, or None outside any and in a bare repository.
-
-    Read from the file system alone, without starting git. Honours linked worktrees (`.git` is a
-    file) and `commondir`.
-    """
-    resolved = path.resolve()
-    for top in (resolved, *resolved.parents):
-        git = top / ".git"
-        directory = read_pointer(git) if git.is_file() else git
-        if directory is not None and (directory / "HEAD").exists():
-            common = _line(directory / "commondir")
-            shared = directory if common is None else (directory / common).resolve()
-            return GitDirectories(top, directory, shared)
-    return None
-
-
-def read_pointer(git_file: Path) -> Path | None:
-    """Return the git directory that a `.git` file names, or None where it names none."""
-    text = _line(git_file)
-    if text is None or not text.startswith("gitdir: "):
-        return None
-    return (git_file.parent / text.removeprefix("gitdir: ").strip()).resolve()
-
-
-def _line(file: Path) -> str | None:
-    try:
-        return decode(file.read_bytes()).strip()
-    except OSError:
-        return None
 
 
 def run(

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from self_coding.adapters import git, sandbox
-from self_coding.adapters.paths import database_path
+from self_coding.adapters.paths import database_path, git_directories
 from self_coding.app import App, open_app
 from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingError
 
@@ -37,7 +37,7 @@ class Detected:
 
 def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> Detected:
     """Return the settings that fit a repository; what the caller names is taken as it is."""
-    directories = git.git_directories(repo)
+    directories = git_directories(repo)
     if directories is None:
         raise GitNotRepositoryError(
             f"{repo.resolve()} is in no working tree of a git repository",

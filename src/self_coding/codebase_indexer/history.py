@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from self_coding.adapters import git
 from self_coding.adapters.db import Database
+from self_coding.adapters.paths import git_directories
 from self_coding.codebase_indexer import store
 from self_coding.errors import GitOperationError
 from self_coding.languages import is_source
@@ -153,7 +154,7 @@ def head(repo_path: Path) -> str:
     A process costs more than all else a question does, so git's files are read first: a loose ref
     is right there. Packed refs, reftables and symbolic chains are left to git.
     """
-    checkout = git.git_directories(repo_path)
+    checkout = git_directories(repo_path)
     if checkout is None:
         return ""
     text = ""

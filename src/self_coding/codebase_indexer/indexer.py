@@ -14,8 +14,7 @@ from typing import Literal, TypeVar, overload
 
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
-from self_coding.adapters.git import git_directories
-from self_coding.adapters.paths import database_path
+from self_coding.adapters.paths import database_path, git_directories
 from self_coding.codebase_indexer import history, reader, search
 from self_coding.codebase_indexer.cache import Cache
 from self_coding.codebase_indexer.reader import IndexReader

@@ -25,7 +25,6 @@ from self_coding.codebase_indexer.store import Counts, FileRow, StoredFile
 from self_coding.codebase_indexer.walk import Look, Stamp, look, settled
 from self_coding.errors import StorageError
 from self_coding.languages import Resolver, Scan, language_of, languages, unpack_import
-from self_coding.retrieval import split_identifier
 
 _BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
 _BULK = 400  # from this many changed files on, the full text is merged afterwards
@@ -279,6 +278,8 @@ def _words(path: str, told: Scan) -> tuple[str, ...]:
 
 @lru_cache(maxsize=50_000)
 def _parts(name: str) -> str:
+    from self_coding.retrieval import split_identifier  # not loaded when nothing has changed
+
     return " ".join(split_identifier(name))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from self_coding.adapters.git import git_directories, run
+from self_coding.adapters.paths import git_directories
 from self_coding.errors import GitOperationError, IndexerError
 from self_coding.languages import languages, suffixes
 
@@ -155,8 +155,10 @@ def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
 
 
 def _list(top: str, *arguments: str) -> bytes:
+    from self_coding.adapters import git  # seldom needed, and long to load
+
     try:
-        return run(
+        return git.run(
             ["--literal-pathspecs", "ls-files", "-z", *arguments],
             cwd=Path(top),
             timeout=_LISTING_SECONDS,
@@ -182,15 +184,15 @@ def _listed(top: str, src_dirs: Sequence[str] | None) -> tuple[set[str], str]:
 
     A path ending in "/" is a folder in which git sees no file.
     """
-    listed, digest = _tracked(top, src_dirs)
+    tracked, digest = _tracked(top, src_dirs)
     if src_dirs is not None and not src_dirs:
         return set(), digest
-    others = ["-o", "--exclude-standard"]
-    listed += _list(top, *others, "--directory", *(["--", *src_dirs] if src_dirs else []))
-    folders = [path for path in os.fsdecode(listed).split("\0") if path.endswith("/")]
-    if folders:  # nothing in them was listed: git shows an untracked folder as a whole
-        listed += _list(top, *others, "--", *folders)
-    return set(os.fsdecode(listed).split("\0")) - {""}, digest
+    below = ["--", *src_dirs] if src_dirs else []
+    others = _list(top, "-o", "--exclude-standard", "--directory", *below)
+    if b"/\0" in others:  # git shows a folder as a whole: which files are in it?
+        folders = [path for path in os.fsdecode(others).split("\0") if path.endswith("/")]
+        others += _list(top, "-o", "--exclude-standard", "--", *folders)
+    return set(os.fsdecode(tracked + others).split("\0")) - {""}, digest
 
 
 def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
@@ -201,8 +203,9 @@ def _folders(top: str, listed: Iterable[str], started: int) -> dict[str, str]:
         while folder not in folders:
             folders.add(folder)
             folder = folder.rpartition("/")[0]
-    ignoring = {path[:-11] for path in listed if f"/{path}".endswith("/.gitignore")}
-    for folder in [path[:-1] for path in listed if path[-1] == "/"]:
+    odd = [path for path in listed if path.endswith(("/", ".gitignore"))]
+    ignoring = {path[:-11] for path in odd if f"/{path}".endswith("/.gitignore")}
+    for folder in [path[:-1] for path in odd if path[-1] == "/"]:
         empty = _empty_folders(top, folder, _DEEPEST)
         folders.update(empty)
         ignoring.update(each for each in empty if os.path.exists(f"{top}/{each}/.gitignore"))  # noqa: PTH110

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from self_coding.adapters.git import git_directories
-from self_coding.adapters.paths import FOLDER
+from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
 from self_coding.gate.python_env import import_roots, interpreter, interpreter_folders
 from self_coding.values.verdicts import GateSettings

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from self_coding.adapters.git import git_directories
+from self_coding.adapters.paths import git_directories
 from self_coding.adapters.threads import in_thread
 from self_coding.values.attempts import Json
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import cast
 
 from self_coding.adapters.files import replace_file
-from self_coding.adapters.git import decode, git_directories, run
+from self_coding.adapters.git import decode, run
+from self_coding.adapters.paths import git_directories
 from self_coding.errors import ConfigError, GitNotRepositoryError, GitOperationError
 from self_coding.values.attempts import Json
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from self_coding.adapters import paths
-from self_coding.adapters.git import git_directories
 
 
 def _git(cwd: Path, *args: str) -> str:
@@ -97,4 +96,4 @@ def test_hiding_inside_git_or_outside_writes_nothing(repository: Path, tmp_path:
 def test_a_git_file_that_points_nowhere_is_no_repository(tmp_path: Path) -> None:
     """A broken .git file is passed over."""
     (tmp_path / ".git").write_text("not a pointer")
-    assert git_directories(tmp_path) is None
+    assert paths.git_directories(tmp_path) is None

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from self_coding import CodebaseIndexer
+from self_coding.adapters import git as git_adapter
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import store, walk
+from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.refresh import refresh
 from self_coding.codebase_indexer.walk import look, settled
 from self_coding.errors import IndexerError
@@ -292,8 +293,8 @@ async def test_git_is_asked_once_when_it_wrote_its_index_anew(
     await indexer.refresh()
     os.utime(tree / ".git/index", (1_000_000_000, 1_000_000_000))
     asked = []
-    real = walk.run
-    monkeypatch.setattr(walk, "run", lambda *args, **more: asked.append(1) or real(*args, **more))
+    real = git_adapter.run
+    monkeypatch.setattr(git_adapter, "run", lambda *a, **more: asked.append(1) or real(*a, **more))
     for _ in range(3):
         await indexer.refresh()
     assert asked == [1]
