@@ -24,21 +24,24 @@ from self_coding.values.attempts import Event, Json, Lesson, ModificationAttempt
 
 INLINE = 1500  # characters; a longer text is compressed and stored once
 
-_COLUMNS = (
-    "at, ended, stage, outcome, task, approach, files, diff, diff_blob, tests, tests_blob, "
-    "analysis, reflection, retry_count, edit, editor, model, commit_hash, facts"
-)
+# The columns of `attempt` that hold a field of the record as it is; then the others.
+_PLAIN = {
+    **{name: name for name in ("at", "ended", "stage", "outcome", "task", "approach")},
+    "analysis": "failure_analysis",
+    "commit_hash": "commit",
+    **{name: name for name in ("reflection", "retry_count", "edit", "editor", "model")},
+}
+_COLUMNS = f"{', '.join(_PLAIN)}, files, facts, diff, tests, diff_blob, tests_blob"
 _READ = (
-    f"SELECT {_COLUMNS}, id, "  # noqa: S608 - fixed text, as everywhere below
+    f"SELECT id, (SELECT body FROM vector WHERE vector.attempt = attempt.id), {_COLUMNS}, "  # noqa: S608 - fixed text, as everywhere below
     "(SELECT body FROM blob WHERE blob.id = attempt.diff_blob), "
-    "(SELECT body FROM blob WHERE blob.id = attempt.tests_blob), "
-    "(SELECT body FROM vector WHERE vector.attempt = attempt.id) FROM attempt "
+    "(SELECT body FROM blob WHERE blob.id = attempt.tests_blob) FROM attempt "
 )
-# A blob's number is not given again when the row is brought up to date: the old one stays.
 _INSERT = f"INSERT INTO attempt ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING id"  # noqa: S608
+# A blob's number is not given again when the row is brought up to date: the old one stays.
 _UPDATE = (
-    f"UPDATE attempt SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, diff_blob), "  # noqa: S608
-    "?, coalesce(?, tests_blob), ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?"
+    f"UPDATE attempt SET ({_COLUMNS}) = ({', '.join('?' * 17)}, "  # noqa: S608
+    "coalesce(?, diff_blob), coalesce(?, tests_blob)) WHERE id = ?"
 )
 _LESSON = "text, files, symbols, exception, tests, evidence, anchors"
 
@@ -83,7 +86,7 @@ class Queries(ABC):
             raise JournalError(
                 f"there is no attempt {attempt}", hint="`self-coding attempts` lists them"
             )
-        return _record(row)
+        return _record(row[2:])
 
     def attempts(self, ids: Sequence[int]) -> dict[int, ModificationAttempt]:
         """Return the attempts of these ids, those that exist."""
@@ -375,53 +378,30 @@ class Queries(ABC):
 
     def _attempts(self, where: str, *values: object) -> list[ModificationAttempt]:
         rows = self.connection.execute(_READ + where, values)
-        return [_record(row).attempt(int(row[19]), _floats(row[22])) for row in rows]
+        return [_record(row[2:]).attempt(int(row[0]), _floats(row[1])) for row in rows]
 
 
 def _row(record: Record, blobs: Mapping[str, int]) -> tuple[object, ...]:
     """Return the columns of a record; big texts by the number of their blob."""
     return (
-        record.at,
-        record.ended,
-        record.stage,
-        record.outcome,
-        record.task,
-        record.approach,
+        *(getattr(record, field) for field in _PLAIN.values()),
         json.dumps(record.files_modified),
+        json.dumps(record.facts),
         record.diff if len(record.diff) <= INLINE else "",
-        blobs.get("diff"),
         record.test_results if len(record.test_results) <= INLINE else "",
+        blobs.get("diff"),
         blobs.get("test_results"),
-        record.failure_analysis,
-        record.reflection,
-        record.retry_count,
-        record.edit,
-        record.editor,
-        record.model,
-        record.commit,
-        json.dumps(record.facts) if record.facts else "{}",
     )
 
 
-def _record(row: Sequence[Any]) -> Record:
+def _record(columns: Sequence[Any]) -> Record:
+    files, facts, diff, tests, diff_blob, tests_blob, diff_body, tests_body = columns[-8:]
     return Record(
-        at=row[0],
-        ended=row[1],
-        stage=str(row[2]),
-        outcome=row[3],
-        task=str(row[4]),
-        approach=str(row[5]),
-        files_modified=[str(path) for path in _loaded(row[6], list)],
-        diff=_text(row[7], row[8], row[20]),
-        test_results=_text(row[9], row[10], row[21]),
-        failure_analysis=str(row[11]),
-        reflection=str(row[12]),
-        retry_count=row[13] if isinstance(row[13], int) else 0,
-        edit=str(row[14]),
-        editor=str(row[15]),
-        model=str(row[16]),
-        commit=str(row[17]),
-        facts=_loaded(row[18], dict),
+        **dict(zip(_PLAIN.values(), columns[:-8], strict=True)),
+        files_modified=[str(path) for path in _loaded(files, list)],
+        facts=_loaded(facts, dict),
+        diff=_text(diff, diff_blob, diff_body),
+        test_results=_text(tests, tests_blob, tests_body),
     )
 
 

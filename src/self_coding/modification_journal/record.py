@@ -112,6 +112,7 @@ class Record:
             how = Outcome(cast("str", self.outcome))
         except ValueError:
             how = Outcome.FAILURE
+        retries: object = self.retry_count
         return ModificationAttempt(
             task_description=self.task,
             approach=self.approach,
@@ -121,7 +122,7 @@ class Record:
             outcome=how,
             failure_analysis=self.failure_analysis,
             reflection=self.reflection,
-            retry_count=self.retry_count,
+            retry_count=retries if isinstance(retries, int) else 0,
             id=number,
             timestamp=moment(self.at),
             embedding=embedding,
