@@ -76,9 +76,9 @@ def as_attempt(row: dict) -> ModificationAttempt:
 
 
 def ndcg(ranked: list[str], gains: dict[str, float]) -> float:
-    found = sum(gains.get(row, 0.0) / math.log2(at + 2) for at, row in enumerate(ranked[:5]))
+    reached = sum(gains.get(row, 0.0) / math.log2(at + 2) for at, row in enumerate(ranked[:5]))
     ideal = sorted(gains.values(), reverse=True)[:5]
-    return found / sum(gain / math.log2(at + 2) for at, gain in enumerate(ideal))
+    return reached / sum(gain / math.log2(at + 2) for at, gain in enumerate(ideal))
 
 
 def fresh_store(folder: str) -> Store:
@@ -129,14 +129,14 @@ def retrieval(data: Path, only: str, variants: dict[str, Weights], mixed: bool =
                 if not at:
                     scores[variant]["cpu"].append(cpu() - begun)
                 ranked = [ids[-row] for score, row in best if score < 0]
-                mine = [row if repo == name else "" for repo, row in ranked]
-                scores[variant][query["set"]].append(ndcg(mine, query["rel"]))
+                own = [row if repo == name else "" for repo, row in ranked]
+                scores[variant][query["set"]].append(ndcg(own, query["rel"]))
 
     replay(data, only, mixed, ask)
     return scores
 
 
-def told(name: str, scores) -> None:
+def report(name: str, scores) -> None:
     means = {kind: statistics.mean(scores[kind]) for kind in "ABC" if scores[kind]}
     parts = "  ".join(f"{kind} {value:.4f}" for kind, value in means.items())
     print(f"{name:28s} {parts}  mean {statistics.mean(means.values()):.4f}", flush=True)
@@ -147,7 +147,7 @@ def ablation(data: Path, only: str) -> None:
     for field in fields(Weights):
         variants[f"without {field.name}"] = replace(DEFAULT, **{field.name: 0.0})
     for name, scores in retrieval(data, only, variants).items():
-        told(name, scores)
+        report(name, scores)
 
 
 def warnings(data: Path, only: str) -> None:
@@ -244,16 +244,16 @@ def multiply(store: Store, count: int) -> None:
         with store.write() as queries:
             for row in range(begin + 1, min(begin + 5000, count) + 1):
                 past = made.random.choice(old)
-                body = [*past.found.body]
+                body = [*past.features.body]
                 for at in made.random.sample(range(len(body)), len(body) // 4):
                     body[at] = made.random.choice(made.words)
-                found = replace(past.found, body=tuple(body), title=" ".join(body[:8]))
+                changed = replace(past.features, body=tuple(body), title=" ".join(body[:8]))
                 queries.connection.execute(
                     "INSERT INTO attempt (id, at, ended, stage, outcome, task) "
                     "VALUES (?, ?, ?, 'ended', ?, ?)",
                     (row, row, row, past.outcome, " ".join(body)),
                 )
-                queries.add_features(row, past.outcome, found)
+                queries.add_features(row, past.outcome, changed)
         if begin % 100_000 == 0:
             print(f"  {begin} rows", file=sys.stderr, flush=True)
 
@@ -381,19 +381,19 @@ def kill(times: int) -> None:
             child.send_signal(signal.SIGKILL)
             seen += child.stdout.read().splitlines()
             child.wait()
-            told_ = [line.split() for line in seen if len(line.split()) == 2]
-            acknowledged += len(told_)
-            a, b = asyncio.run(_missing(path, told_))
+            lines = [line.split() for line in seen if len(line.split()) == 2]
+            acknowledged += len(lines)
+            a, b = asyncio.run(_missing(path, lines))
             lost += a
             unaccounted += b
     print(f"{times} kills: {acknowledged} acknowledged, {lost} lost, {unaccounted} unaccounted for")
 
 
-async def _missing(path: str, told_: list[list[str]]) -> tuple[int, int]:
+async def _missing(path: str, lines: list[list[str]]) -> tuple[int, int]:
     journal = ModificationJournal(path)
     open_ = set(await journal.unfinished())
     lost = 0
-    for kind, number in told_:
+    for kind, number in lines:
         lost += await journal.get_by_id(int(number)) is None
         lost += kind == "E" and int(number) in open_
     for number in open_:
@@ -423,7 +423,7 @@ def main() -> None:
             changed["outcome"] = 0.0
         weights = {"find_similar": replace(DEFAULT, **changed)}
         scores = retrieval(data, given.repos, weights, given.mixed)["find_similar"]
-        told("find_similar", scores)
+        report("find_similar", scores)
         spent = sorted(1000 * one for one in scores["cpu"])
         p95 = spent[len(spent) * 19 // 20]
         print(f"CPU ms a query: p50 {statistics.median(spent):.1f}, p95 {p95:.1f}")

@@ -18,7 +18,7 @@ from self_coding.errors import JournalError
 from self_coding.modification_journal import record
 from self_coding.modification_journal.queries import Queries, now
 from self_coding.modification_journal.ranking import features
-from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, Record, Told
+from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, Record, StoredEvent
 from self_coding.modification_journal.store import Store
 from self_coding.values.attempts import Event, Json, ModificationAttempt, Outcome, Rate
 
@@ -52,7 +52,7 @@ def begin(store: Store, entry: Record) -> int:
         return add(queries, entry, [(PLANNED, entry.at, entry.planned())])
 
 
-def add(queries: Queries, entry: Record, events: Sequence[Told]) -> int:
+def add(queries: Queries, entry: Record, events: Sequence[StoredEvent]) -> int:
     """Store an attempt with its whole history; return its id."""
     # A big text of an event and of the row that is its fold are the same blob.
     blobs = [queries.keep(data) for _, _, data in events]
@@ -105,8 +105,10 @@ def _advance(
 def _index(queries: Queries, attempt: int, entry: Record) -> None:
     """Make an attempt that has ended findable, and count it."""
     queries.touch(attempt, entry.files_modified)
-    found = features(entry.task, files=entry.files_modified, diff=entry.diff, notes=entry.approach)
-    queries.add_features(attempt, str(entry.outcome), found)
+    searchable = features(
+        entry.task, files=entry.files_modified, diff=entry.diff, notes=entry.approach
+    )
+    queries.add_features(attempt, str(entry.outcome), searchable)
     queries.count(_labels(entry), entry.outcome, +1)
 
 
@@ -227,11 +229,11 @@ def rates(store: Store, by: str | None) -> dict[str, Rate]:
         )
     with store.read() as queries:
         counts = queries.counts(by or _OVERALL)
-    found = {
+    measured = {
         value: _wilson(numbers.get(Outcome.SUCCESS.value, 0), sum(numbers.values()))
         for value, numbers in counts.items()
     }
     if by is None:
-        return {_OVERALL: found.get("", _wilson(0, 0))}
-    kept = [(value, rate) for value, rate in found.items() if rate.total > 0]
+        return {_OVERALL: measured.get("", _wilson(0, 0))}
+    kept = [(value, rate) for value, rate in measured.items() if rate.total > 0]
     return dict(sorted(kept, key=lambda item: (-item[1].total, item[0])))

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from self_coding.adapters.db import Connection
 from self_coding.errors import JournalError
 from self_coding.modification_journal.ranking import Candidate, Features, pack, terms, unpack
-from self_coding.modification_journal.record import EPOCH, Record, Told, moment
+from self_coding.modification_journal.record import EPOCH, Record, StoredEvent, moment
 from self_coding.values.attempts import Event, Json, Lesson, ModificationAttempt, Outcome
 
 INLINE = 1500  # characters; a longer text is compressed and stored once
@@ -144,16 +144,18 @@ class Queries(ABC):
 
     # -------------------------------------------------------------------- events
 
-    def append(self, attempt: int, sequence: int, told: Told, blobs: Mapping[str, int]) -> Event:
+    def append(
+        self, attempt: int, sequence: int, event: StoredEvent, blobs: Mapping[str, int]
+    ) -> Event:
         """Store an event, its big texts by their numbers."""
-        kind, at, data = told
+        kind, at, data = event
         small = {name: value for name, value in data.items() if name not in blobs}
         self.connection.execute(
             "INSERT INTO event (attempt, sequence, kind, at, data, blobs) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             (attempt, sequence, kind, at, json.dumps(small), json.dumps(blobs) if blobs else ""),
         )
-        return _event(attempt, sequence, told)
+        return _event(attempt, sequence, event)
 
     def last_event(self, attempt: int) -> tuple[int, int]:
         """Return the number and the moment of an attempt's last event; zeros where it has none."""
@@ -163,13 +165,13 @@ class Queries(ABC):
         )
         return int(row[0]), int(row[1])
 
-    def history(self, attempt: int) -> list[Told]:
+    def history(self, attempt: int) -> list[StoredEvent]:
         """Return the events of an attempt, in their order."""
         rows = self.connection.execute(
             "SELECT kind, at, data, blobs FROM event WHERE attempt = ? ORDER BY sequence",
             (attempt,),
         ).fetchall()
-        history: list[Told] = []
+        history: list[StoredEvent] = []
         for kind, at, stored, blobs in rows:
             data = _loaded(stored, dict)
             for name, number in _loaded(blobs, dict).items():
@@ -180,7 +182,7 @@ class Queries(ABC):
 
     def events(self, attempt: int) -> list[Event]:
         """Return the events of an attempt as callers see them."""
-        return [_event(attempt, at, told) for at, told in enumerate(self.history(attempt), 1)]
+        return [_event(attempt, at, event) for at, event in enumerate(self.history(attempt), 1)]
 
     def keep(self, data: Mapping[str, Json]) -> dict[str, int]:
         """Store the big texts of an event, each once however often it comes; their numbers."""
@@ -405,8 +407,8 @@ def _record(columns: Sequence[Any]) -> Record:
     )
 
 
-def _event(attempt: int, sequence: int, told: Told) -> Event:
-    kind, at, data = told
+def _event(attempt: int, sequence: int, event: StoredEvent) -> Event:
+    kind, at, data = event
     when = moment(at) or EPOCH
     return Event(attempt=attempt, sequence=sequence, kind=kind, at=when, data=dict(data))
 

@@ -68,7 +68,7 @@ class Candidate:
 
     row: int
     outcome: str
-    found: Features
+    features: Features
 
 
 def features(task: str, *, files: Sequence[str] = (), diff: str = "", notes: str = "") -> Features:
@@ -208,7 +208,7 @@ class Measures:
         """Return the score."""
         score = self.words(weights) + weights.covered * self.covered * self._recency(weights)
         score *= (1 + weights.files * self.files) * (1 + weights.tag * self.tagged)
-        score /= 1 + weights.crowd * math.log1p(len(self.candidate.found.files))
+        score /= 1 + weights.crowd * math.log1p(len(self.candidate.features.files))
         if self.candidate.outcome != "success":
             # squared: a failure at something a little alike is no news, at the same thing it is
             score *= 1 + weights.outcome * self.alike**2
@@ -227,7 +227,7 @@ class Hit:
     row: int
     score: float
     alike: float
-    found: Features
+    features: Features
     reasons: tuple[str, ...]
 
 
@@ -245,7 +245,7 @@ def rank(
     ]
     measured.sort(key=lambda item: (-item[0], -item[1]))
     return [
-        Hit(row, score, one.alike, one.candidate.found, _reasons(query, one, rarity))
+        Hit(row, score, one.alike, one.candidate.features, _reasons(query, one, rarity))
         for score, row, one in measured
         if score > 0
     ]
@@ -281,16 +281,16 @@ def _spoken(query: Features, candidates: Sequence[Candidate], rarity: Rarity) ->
     said = weighed(query.body)
     coded = weighed(query.body, query.places, query.names)
     changed = weighed(query.body, query.head)
-    code = [one.found.places + one.found.names for one in candidates]
-    body_length = _mean([one.found.body for one in candidates])
+    code = [one.features.places + one.features.names for one in candidates]
+    body_length = _mean([one.features.body for one in candidates])
     code_length = _mean(code)
-    changed_length = _mean([one.found.head for one in candidates])
+    changed_length = _mean([one.features.head for one in candidates])
     return [
         Measures(
             candidate=one,
-            body=_bm25(said, one.found.body, body_length),
+            body=_bm25(said, one.features.body, body_length),
             code=_bm25(coded, placed, code_length),
-            changed=_bm25(changed, one.found.head, changed_length),
+            changed=_bm25(changed, one.features.head, changed_length),
             age=max(1, rarity.rows + 1 - one.row),
         )
         for one, placed in zip(candidates, code, strict=True)
@@ -314,7 +314,7 @@ def _mean(fields: Sequence[Sequence[str]]) -> float:
 
 def _closer(query: Features, measured: Sequence[Measures], rarity: Rarity) -> list[Measures]:
     """Return the best candidates with what their titles say."""
-    rows = [one.candidate.found for one in measured]
+    rows = [one.candidate.features for one in measured]
     triples = [_triples(row.title) for row in rows]
     asked = _triples(query.title)
     seen = _counted(set(asked).intersection(row) for row in triples)
@@ -363,9 +363,9 @@ def _titles_shared(
             rarity.words.get(word) or rareness(others.get(word, 0), rarity.rows) for word in words
         )
 
-    whole = weight(title)
-    union = whole + weight(subject - title)
-    return weight(subject & title) / union, weight(title & body) / max(whole, 1e-9)
+    own = weight(title)
+    union = own + weight(subject - title)
+    return weight(subject & title) / union, weight(title & body) / max(own, 1e-9)
 
 
 def _shared_files(query: Features, measured: Sequence[Measures], rarity: Rarity) -> list[float]:
@@ -382,7 +382,7 @@ def _shared_files(query: Features, measured: Sequence[Measures], rarity: Rarity)
     if order and first[order[0]] > 0:
         trust = [(first[at] / first[order[0]]) ** _SHARPNESS for at in order]
         for at, share in zip(order, trust, strict=True):
-            for path in set(measured[at].candidate.found.files):
+            for path in set(measured[at].candidate.features.files):
                 expected[path] = expected.get(path, 0.0) + share / sum(trust)
     expected |= dict.fromkeys(query.files, 1.0)
     for path in expected:
@@ -390,7 +390,7 @@ def _shared_files(query: Features, measured: Sequence[Measures], rarity: Rarity)
     everything = sum(expected.values())
     shares = []
     for one in measured:
-        paths = set(one.candidate.found.files)
+        paths = set(one.candidate.features.files)
         common = sum(expected.get(path, 0.0) for path in paths)
         own = sum(rarity.files.get(path, 1.0) for path in paths)
         shares.append(common / (own + everything - common + 1e-9) if common > 0 else 0.0)
@@ -399,7 +399,7 @@ def _shared_files(query: Features, measured: Sequence[Measures], rarity: Rarity)
 
 def _reasons(query: Features, one: Measures, rarity: Rarity) -> tuple[str, ...]:
     """Return what spoke for a hit, in words a reader can check."""
-    row = one.candidate.found
+    row = one.candidate.features
     reasons = []
     fields = (("words", row.body), ("paths and functions", row.places + row.names))
     for name, field in fields:

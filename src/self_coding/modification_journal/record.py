@@ -28,7 +28,7 @@ _TEXTS = (
     *("edit", "outcome", *_FROM_FACTS),
 )
 
-Told: TypeAlias = tuple[str, int, Mapping[str, Json]]  # an event's kind, moment and data
+StoredEvent: TypeAlias = tuple[str, int, Mapping[str, Json]]  # an event's kind, moment and data
 
 
 @dataclass(kw_only=True)
@@ -129,7 +129,7 @@ class Record:
         )
 
 
-def fold(events: Iterable[Told]) -> Record:
+def fold(events: Iterable[StoredEvent]) -> Record:
     """Return the attempt that these events, in their order, amount to."""
     record = Record()
     for kind, at, data in events:

@@ -72,8 +72,8 @@ def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
         ours = Counter(query.head)
         for hit in hits:
             same = hit.alike / SAME_TITLE
-            if len(ours) >= _TELLING and set(query.files) & set(hit.found.files):
-                theirs = Counter(hit.found.head)
+            if len(ours) >= _TELLING and set(query.files) & set(hit.features.files):
+                theirs = Counter(hit.features.head)
                 share = (ours & theirs).total() / max(1, (ours | theirs).total())
                 same = max(same, share / SAME_DIFF)
             if same > score:
@@ -126,7 +126,7 @@ def gather(
     if outcomes is not None:
         best = queries.with_outcomes(best[:_FILTERED], [one.value for one in outcomes])
     candidates = queries.candidates(best[:_SCORED])
-    modified = queries.times_modified({path for each in candidates for path in each.found.files})
+    modified = queries.times_modified({path for each in candidates for path in each.features.files})
     return candidates, Rarity(
         rows=newest,
         words={term: rarity for rarity, term, _ in probed},

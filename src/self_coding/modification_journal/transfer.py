@@ -21,7 +21,7 @@ from typing import Any
 from self_coding.adapters.db import reading
 from self_coding.errors import JournalError
 from self_coding.modification_journal import attempts, lessons, record
-from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, Told
+from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, StoredEvent
 from self_coding.modification_journal.store import Store
 from self_coding.values.attempts import Json, Lesson, Outcome
 
@@ -138,7 +138,7 @@ def _add(store: Store, imported: Iterable[ImportedAttempt], taught: Iterable[Les
     present: dict[tuple[int, str], list[int]] = {}
     with store.write() as queries:
         for one in imported:
-            events: list[Told] = [
+            events: list[StoredEvent] = [
                 (record.text(event.kind, "kind"), record.number(event.at, "at"), event.data)
                 for event in one.events
             ]

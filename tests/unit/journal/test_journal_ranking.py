@@ -75,7 +75,7 @@ def candidate(row, task, outcome="success", **fields):
 
 def ranked(query, candidates, **options):
     asked = features(query) if isinstance(query, str) else query
-    seen = Counter(word for item in candidates for word in terms(item.found))
+    seen = Counter(word for item in candidates for word in terms(item.features))
     words = {word: rareness(seen[word], len(candidates)) for word in terms(asked)}
     hits = rank(asked, candidates, Rarity(99, words, {}), **options)
     return [hit.row for hit in hits]
