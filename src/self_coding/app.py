@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,34 +28,21 @@ if TYPE_CHECKING:
     from self_coding.values.edits import SelfEditResult
 
 
+@dataclass(frozen=True)
 class App:
-    """The services over one repository; `edit` is the self-edit, `top` the working tree.
+    """The services over the repository with the working tree `top`; `edit` is the self-edit.
 
-    Args:
-        top: the top of the working tree.
-        common: its git common directory.
-        settings: how the services behave.
-        start: the path that was asked for, for `git.repo_path`; `top` when None.
-        llm_adapter: reflects; the configured model when None.
-        environ: where the key of the model is looked up; the process's own when None.
+    `common` is its git common directory, `start` the path that was asked for. `llm_adapter`
+    reflects, or the configured model when None; its key is looked up in `environ`, or in the
+    process's own variables when None.
     """
 
-    def __init__(
-        self,
-        top: Path,
-        common: Path,
-        settings: Settings,
-        *,
-        start: Path | None = None,
-        llm_adapter: ChatModel | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        self.top = top
-        self.common = common
-        self.settings = settings
-        self._start = start or top
-        self._llm_adapter = llm_adapter
-        self._environ = environ
+    top: Path
+    common: Path
+    settings: Settings
+    start: Path
+    llm_adapter: ChatModel | None = None
+    environ: Mapping[str, str] | None = None
 
     @cached_property
     def git(self) -> GitSafety:
@@ -64,7 +51,7 @@ class App:
 
         settings = self.settings
         return GitSafety(
-            self._start,
+            self.start,
             settings.main_branch,
             settings.test_command,
             branch_prefix=settings.branch_prefix,
@@ -91,7 +78,7 @@ class App:
         """The analysis of attempts."""
         from self_coding.reflection import ReflectionService
 
-        model = self._llm_adapter or chat_model(self.settings, self._environ)
+        model = self.llm_adapter or chat_model(self.settings, self.environ)
         return ReflectionService(model)
 
     @cached_property
@@ -159,14 +146,7 @@ def open_app(
             hint="work in a clone of it, or in a linked worktree (`git worktree add`)",
         )
     settings = read_settings(directories.top, environ=environ, **arguments)
-    return App(
-        directories.top,
-        directories.common,
-        settings,
-        start=start,
-        llm_adapter=llm_adapter,
-        environ=environ,
-    )
+    return App(directories.top, directories.common, settings, start, llm_adapter, environ)
 
 
 class SelfEditTool:

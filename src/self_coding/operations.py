@@ -16,6 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from self_coding.errors import IndexerError, JournalError
 from self_coding.operation import OPERATIONS, Arg, Caller, Operation, operation
+from self_coding.values.results import (
+    AttemptRecord,
+    Attempts,
+    Explained,
+    RolledBack,
+    SimilarAttempts,
+    SuccessRates,
+)
 
 if TYPE_CHECKING:
     from self_coding.app import App
@@ -26,17 +34,7 @@ if TYPE_CHECKING:
     from self_coding.values.edits import Begun, Context, SelfEditResult
     from self_coding.values.repository import Operation as RepositoryOperation
     from self_coding.values.repository import RollbackPlan, Snapshot
-    from self_coding.values.results import (
-        AttemptRecord,
-        Attempts,
-        Explained,
-        RolledBack,
-        SimilarAttempts,
-        SuccessRates,
-    )
     from self_coding.values.verdicts import Finding
-
-__all__ = ["NAMES", "OPERATIONS", "Arg", "Caller", "Operation", "operation"]
 
 CHANGE, LOOK_BACK, CODE, GO_BACK = "Change code", "Look back", "Know the code", "Go back"
 
@@ -125,19 +123,11 @@ async def begin_edit(app: App, caller: Caller, task: Task, propose: Propose = Fa
 
 @operation(CHANGE, "edit.submit_edit", "submit", effect="lands")
 async def submit_edit(
-    app: App,
-    caller: Caller,
-    attempt: AttemptId,
-    summary: Summary = "",
-    ask: AskFirst = False,
+    app: App, caller: Caller, attempt: AttemptId, summary: Summary = "", ask: AskFirst = False
 ) -> SelfEditResult:
     """Judge, test and land what was edited in the worktree of ATTEMPT."""
-    return await app.edit.submit_edit(
-        attempt,
-        summary=summary,
-        ask=caller.ask if ask else None,
-        on_progress=caller.on_progress,
-    )
+    asked, told = caller.ask if ask else None, caller.on_progress
+    return await app.edit.submit_edit(attempt, summary=summary, ask=asked, on_progress=told)
 
 
 async def _landing_question(app: App, attempt: int) -> str:
@@ -182,9 +172,9 @@ async def _say_bypass(app: App, caller: Caller) -> None:
 async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Attempts:
     """List the attempts, newest first, and those that wait or are under way."""
     from self_coding.values.attempts import Outcome
-    from self_coding.values.results import Attempts
 
     await app.catch_up()
+    wanted = [Outcome(value) for value in outcome or ()] or None
     wanted = [Outcome(value) for value in outcome or ()] or None
     ended = await app.journal.attempts(limit, outcomes=wanted)
     is_open = not wanted and await app.journal.unfinished()
@@ -194,8 +184,6 @@ async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Att
 @operation(LOOK_BACK, "journal.get_by_id", "show")
 async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
     """Show all that is known of one attempt: its events, its change, what failed and why."""
-    from self_coding.values.results import AttemptRecord
-
     await app.catch_up()
     found = await app.journal.get_by_id(attempt)
     if found is None:
@@ -206,8 +194,6 @@ async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
 @operation(LOOK_BACK, "journal.similar_attempts", "similar", "find_similar")
 async def similar_attempts(app: App, task: Task, limit: Limit = 5) -> SimilarAttempts:
     """Find earlier attempts at something like TASK, and whether it is a known dead end."""
-    from self_coding.values.results import SimilarAttempts
-
     await app.catch_up()
     similar = await app.journal.similar_attempts(task, limit=limit)
     return SimilarAttempts(similar=similar, dead_end=await app.journal.dead_end(task))
@@ -216,8 +202,6 @@ async def similar_attempts(app: App, task: Task, limit: Limit = 5) -> SimilarAtt
 @operation(LOOK_BACK, "journal.success_rates", "stats")
 async def success_rates(app: App, by: By = None) -> SuccessRates:
     """Tell success rates with their 95 % intervals, and how good the memory itself is."""
-    from self_coding.values.results import SuccessRates
-
     await app.catch_up()
     rates = await app.journal.success_rates(by)
     return SuccessRates(rates=rates, quality=dict(await app.journal.quality()))
@@ -251,38 +235,24 @@ async def impact(app: App, paths: Paths = None, diff: DiffOf = None) -> Impact:
     """
     if diff:
         return await app.indexer.impact(diff=diff)
-    if paths:
-        await _check_paths(app, paths)
+    # A mistyped path has no dependents, which must not look like good news; a deleted one has.
+    inside = {path: Path(os.path.normpath(app.top / path)) for path in paths or ()}
+    absent = [path for path, file in inside.items() if not os.path.lexists(file)]
+    outside = [path for path, file in inside.items() if not file.is_relative_to(app.top)]
+    held = [path for path in absent if path not in outside]
+    committed = await app.git.read("HEAD", held) if held else {}
+    unknown = [*outside, *(path for path in held if committed[path] is None)]
+    if unknown:
+        raise IndexerError(
+            f"{unknown[0]} is neither in the working tree nor in the last commit",
+            hint="paths are from the top of the repository, as in `git ls-files --full-name`",
+        )
     return await app.indexer.impact(paths=paths or await app.git.get_modified_files())
-
-
-async def _check_paths(app: App, paths: list[str]) -> None:
-    """Refuse a mistyped path: it has no dependents, which must not look like good news."""
-    missing = []
-    for path in paths:
-        inside = Path(os.path.normpath(app.top / path)).is_relative_to(app.top)
-        try:
-            exists = inside and (app.top / path).exists()
-        except OSError:  # a name that no file can have
-            exists = False
-        if not exists:
-            missing.append((path, inside))
-    inside_paths = [path for path, inside in missing if inside]
-    committed = await app.git.read("HEAD", inside_paths) if inside_paths else {}
-    for path, _ in missing:
-        if committed.get(path) is None:
-            raise IndexerError(
-                f"{path} is neither in the working tree nor in the last commit",
-                hint="paths are from the top of the repository, as in `git ls-files --full-name`",
-            )
 
 
 @operation(CODE, "indexer.symbol_users", "users")
 async def symbol_users(
-    app: App,
-    symbol: Symbol,
-    path: DefinedIn = None,
-    limit: Limit = 50,
+    app: App, symbol: Symbol, path: DefinedIn = None, limit: Limit = 50
 ) -> SymbolUsers:
     """List who uses SYMBOL; what is not certain is apart.
 
@@ -337,8 +307,6 @@ async def rollback(app: App, target: Target) -> RolledBack:
 
     What the working tree holds now is captured first.
     """
-    from self_coding.values.results import RolledBack
-
     plan = await app.git.plan_rollback(target)
     return RolledBack(commit=await app.git.rollback(target), plan=plan)
 
@@ -369,8 +337,6 @@ async def operations(app: App, limit: Limit = 20) -> list[RepositoryOperation]:
 @operation(GO_BACK, "git.explain", tool=False)
 async def explain(app: App, revision: Revision) -> Explained:
     """Tell whether a commit or reflog entry is self-coding's doing."""
-    from self_coding.values.results import Explained
-
     found = await app.git.explain(revision)
     return Explained(ours=found is not None, operation=found)
 

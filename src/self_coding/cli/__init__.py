@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import click
 
 from self_coding.cli.session import Session, guarded
-from self_coding.operations import GO_BACK, LOOK_BACK, NAMES, OPERATIONS, Operation
+from self_coding.operation import OPERATIONS, Caller, Operation
+from self_coding.operations import GO_BACK, LOOK_BACK, NAMES
 
 if TYPE_CHECKING:
     from self_coding.cli.views import View
@@ -125,7 +126,6 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
     """Run an operation with what the command line says, and print its result."""
     from self_coding.app import open_app
     from self_coding.cli.views import ask_person, progress_line
-    from self_coding.operations import Caller
 
     session: Session = click.get_current_context().obj
     extra = {name: values.pop(name, None) for name in own}

@@ -32,7 +32,7 @@ def rollback_command(session: Session, target: str, *, dry_run: bool, yes: bool)
     """
     from self_coding.app import open_app
     from self_coding.cli.views import plan_rollback
-    from self_coding.operations import OPERATIONS
+    from self_coding.operations import NAMES
 
     app = open_app(session.repo)
     plan = session.run(app.git.plan_rollback(target))
@@ -42,7 +42,7 @@ def rollback_command(session: Session, target: str, *, dry_run: bool, yes: bool)
     if not yes:
         session.say(plan_rollback(plan))
         click.confirm("Do this?", abort=True, err=True)
-    done = session.run(OPERATIONS["rollback"](app, target=target))
+    done = session.run(NAMES["rollback"](app, target=target))
     session.emit(done, f"at {done.commit[:12]}; `self-coding undo` reverts")
 
 

@@ -7,7 +7,6 @@ import shlex
 import sys
 
 from self_coding.errors import ConfigError
-from self_coding.values.attempts import Json
 
 _PLACES = {
     "claude": ".mcp.json in the repository, or run:  claude mcp add self-coding -- {line}",
@@ -25,34 +24,48 @@ _SECONDS = 1800  # a self-edit lasts as long as its edit and its tests
 
 
 def configuration(client: str, *, portable: bool = False) -> str:
-    """The settings for one client, as the whole text of its file.
+    """Return the settings for one client, as the whole text of its file.
 
     Args:
         client: one of `CLIENTS`.
         portable: start the server through `uvx`, so that the settings can be shared; by default
             it is this very installation, which needs nothing else.
     """
-    words = _words(client, portable=portable)
-    if client in _WRITTEN:
-        return _WRITTEN[client](words)
-    key, entry = _entry(client, words)
+    first, *rest = words = _words(client, portable=portable)
+    if client == "codex":  # without the last two tables `codex exec` calls nothing that lands
+        return (
+            "[mcp_servers.self-coding]\n"
+            f"command = {json.dumps(first)}\n"
+            f"args = {json.dumps(rest)}\n"
+            f"tool_timeout_sec = {_SECONDS}\n\n"
+            '[mcp_servers.self-coding.tools.self_edit]\napproval_mode = "approve"\n\n'
+            '[mcp_servers.self-coding.tools.submit_edit]\napproval_mode = "approve"'
+        )
+    if client == "goose":
+        arguments = "\n".join(f"      - {json.dumps(word)}" for word in rest)
+        return (
+            "extensions:\n"
+            "  self-coding:\n"
+            "    name: self-coding\n"
+            "    description: Change code so that only what was tested lands\n"
+            "    type: stdio\n"
+            "    enabled: true\n"
+            f"    cmd: {json.dumps(first)}\n"
+            f"    args:\n{arguments}\n"
+            f"    timeout: {_SECONDS}"
+        )
+    limit = {"timeout": _SECONDS * 1000}
+    plain = {"type": "stdio", "command": first, "args": rest}
+    key, entry = {
+        "opencode": ("mcp", {"type": "local", "command": words, "enabled": True, **limit}),
+        "gemini": ("mcpServers", {**plain, **limit}),
+        "vscode": ("servers", plain),
+    }.get(client, ("mcpServers", plain))
     return json.dumps({key: {"self-coding": entry}}, indent=2)
 
 
-def _entry(client: str, words: list[str]) -> tuple[str, dict[str, Json]]:
-    """The table that holds servers in a client's JSON, and our entry in it."""
-    whole, arguments = list[Json](words), list[Json](words[1:])
-    if client == "opencode":
-        limit: Json = _SECONDS * 1000
-        return "mcp", {"type": "local", "command": whole, "enabled": True, "timeout": limit}
-    entry: dict[str, Json] = {"type": "stdio", "command": words[0], "args": arguments}
-    if client == "gemini":
-        return "mcpServers", {**entry, "timeout": _SECONDS * 1000}
-    return "servers" if client == "vscode" else "mcpServers", entry
-
-
 def place(client: str, *, portable: bool = False) -> str:
-    """Where these settings go, in one line; for Claude Code also the command that does it."""
+    """Return where the settings go; for some clients also the command that puts them there."""
     words = _words(client, portable=portable)
     return _PLACES[client].format(line=shlex.join(words))
 
@@ -65,34 +78,3 @@ def _words(client: str, *, portable: bool) -> list[str]:
     if portable:
         return ["uvx", "--from", "self-coding[mcp]", "self-coding", *where, "mcp"]
     return [sys.executable, "-m", "self_coding", *where, "mcp"]
-
-
-def _codex(words: list[str]) -> str:
-    """Without the last two tables `codex exec` refuses to call what lands."""
-    return (
-        "[mcp_servers.self-coding]\n"
-        f"command = {json.dumps(words[0])}\n"
-        f"args = {json.dumps(words[1:])}\n"
-        f"tool_timeout_sec = {_SECONDS}\n\n"
-        '[mcp_servers.self-coding.tools.self_edit]\napproval_mode = "approve"\n\n'
-        '[mcp_servers.self-coding.tools.submit_edit]\napproval_mode = "approve"'
-    )
-
-
-def _goose(words: list[str]) -> str:
-    arguments = "\n".join(f"      - {json.dumps(word)}" for word in words[1:])
-    return (
-        "extensions:\n"
-        "  self-coding:\n"
-        "    name: self-coding\n"
-        "    description: Change code so that only what was tested lands\n"
-        "    type: stdio\n"
-        "    enabled: true\n"
-        f"    cmd: {json.dumps(words[0])}\n"
-        f"    args:\n{arguments}\n"
-        f"    timeout: {_SECONDS}"
-    )
-
-
-#: The forms that are no JSON.
-_WRITTEN = {"codex": _codex, "goose": _goose}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import (
@@ -27,15 +27,15 @@ from pydantic import BaseModel, Field
 
 from self_coding.errors import SelfCodingError
 from self_coding.mcp_server.answers import ANSWERS
-from self_coding.operation import OPERATIONS, Caller, Operation, Parameter
+from self_coding.operation import OPERATIONS, Caller, Operation
 from self_coding.operations import NAMES
 
 if TYPE_CHECKING:
     from self_coding.app import App
     from self_coding.values.edits import Progress
 
-CannotAsk = "declined: this client cannot ask its person; use the command line instead"
-NotAnswered = "declined: the question was not answered; where nobody can, use the command line"
+CANNOT_ASK = "declined: this client cannot ask its person; use the command line instead"
+NOT_ANSWERED = "declined: the question was not answered; where nobody can, use the command line"
 _CALL = "call_context"  # the parameter that the SDK fills with the context of a call
 _CONFIRMED = "confirmation"  # the parameter that it fills with the person's answer
 
@@ -75,84 +75,67 @@ def register(server: MCPServer[object], app: App) -> None:
 
 
 def _tool(row: Operation, app: App) -> Callable[..., Awaitable[Any]]:
-    """Return the function that the SDK registers: its signature is all that it looks at."""
+    """Return the function that the SDK registers; of its signature the SDK makes the schema."""
     answer = ANSWERS.get(row.name)
     offered = [one for one in row.parameters if one.arg.only != "cli"]
 
+    async def ask(**arguments: Any) -> Confirm | Elicit[Confirm]:
+        """Ask the person where the client can; a client that cannot declines."""
+        if row.question is None or not _can_ask(arguments.pop(_CALL)):
+            return Confirm(go_ahead=False)
+        with _errors_in_words():
+            return Elicit(await row.question(app, **_given(arguments)), Confirm)
+
     async def tool(**arguments: Any) -> Any:
         context: Context[object, object] = arguments.pop(_CALL)
-        confirmation = arguments.pop(_CONFIRMED, None)
-        arguments = _given(arguments)
-        if row.question and not (
-            isinstance(confirmation, AcceptedElicitation) and confirmation.data.go_ahead
-        ):
-            assert answer is not None
-            return answer.declined(_why_not(context, confirmation), arguments)
-        try:
+        reply = arguments.pop(_CONFIRMED, None)
+        given = _given(arguments)
+        confirmed = isinstance(reply, AcceptedElicitation) and reply.data.go_ahead
+        if answer and row.question and not confirmed:
+            cancelled = isinstance(reply, CancelledElicitation)
+            why = NOT_ANSWERED if cancelled else "declined by the person"
+            return answer.declined(why if _can_ask(context) else CANNOT_ASK, given)
+        with _errors_in_words():
             async with _caller(context) as caller:
-                result = await row(app, caller, **arguments)
-        except SelfCodingError as error:
-            hint = f"\nhint: {error.hint}" if error.hint else ""
-            raise ToolError(f"{error.message}{hint}") from error
+                result = await row(app, caller, **given)
         return answer.of(result) if answer else result
 
-    tool.__name__ = row.name
-    annotations: dict[str, Any] = {one.name: _annotation(one) for one in offered}
-    annotations[_CALL] = Context[object, object]
+    hints: dict[str, Any] = {}
+    for one in offered:
+        bounds: Any = {"ge": one.arg.least, "le": one.arg.most}
+        form = one.type | None if one.default is None else one.type
+        hints[one.name] = Annotated[form, Field(description=one.arg.about, **bounds)]
+    hints[_CALL] = Context[object, object]
+    defaults = {one.name: one.default for one in offered}
+    tool.__name__, ask.__qualname__ = row.name, f"ask_{row.name}"
+    _sign(ask, hints, defaults, Any)
     if row.question:
-        ask = _question(row, app, offered)
-        annotations[_CONFIRMED] = Annotated[ElicitationResult[Confirm], Resolve(ask)]
-    _sign(tool, annotations, offered, answer.form if answer else row.result)
+        hints[_CONFIRMED] = Annotated[ElicitationResult[Confirm], Resolve(ask)]
+    _sign(tool, hints, defaults, answer.form if answer else row.result)
     return tool
 
 
-def _question(row: Operation, app: App, offered: list[Parameter]) -> Callable[..., Any]:
-    """Return the resolver that asks the person, where the client can ask; else it declines."""
-
-    async def ask(**arguments: Any) -> Confirm | Elicit[Confirm]:
-        context: Context[object, object] = arguments.pop(_CALL)
-        if not _can_ask(context):
-            return Confirm(go_ahead=False)
-        assert row.question is not None
-        try:
-            return Elicit(await row.question(app, **_given(arguments)), Confirm)
-        except SelfCodingError as error:
-            hint = f"\nhint: {error.hint}" if error.hint else ""
-            raise ToolError(f"{error.message}{hint}") from error
-
-    annotations: dict[str, Any] = {one.name: one.type for one in offered}
-    annotations[_CALL] = Context[object, object]
-    _sign(ask, annotations, offered, Any)
-    ask.__qualname__ = f"ask_{row.name}"
-    return ask
-
-
 def _sign(
-    function: Callable[..., Any],
-    annotations: dict[str, Any],
-    offered: list[Parameter],
-    result: Any,
+    function: Callable[..., Any], hints: dict[str, Any], defaults: dict[str, object], result: Any
 ) -> None:
     """Give a function of any keywords the signature that the SDK reads."""
-    defaults = {one.name: one.default for one in offered}
+    kind, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
     parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=annotation,
-            default=defaults.get(name, inspect.Parameter.empty),
-        )
-        for name, annotation in annotations.items()
+        inspect.Parameter(name, kind, annotation=hint, default=defaults.get(name, none))
+        for name, hint in hints.items()
     ]
-    function.__annotations__ = {**annotations, "return": result}
+    function.__annotations__ = {**hints, "return": result}
     vars(function)["__signature__"] = inspect.Signature(parameters, return_annotation=result)
 
 
-def _annotation(one: Parameter) -> Any:
-    limits = {"ge": one.arg.least, "le": one.arg.most}
-    bounds: Any = {name: value for name, value in limits.items() if value is not None}
-    form = one.type | None if one.default is None else one.type
-    return Annotated[form, Field(description=one.arg.about, **bounds)]
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    """Raise an error of ours as what the client shows its model: the message and the hint."""
+    try:
+        yield
+    except SelfCodingError as error:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        raise ToolError(f"{error.message}{hint}") from error
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -163,13 +146,6 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
 def _can_ask(context: Context[object, object]) -> bool:
     capabilities = context.client_capabilities
     return capabilities is not None and capabilities.elicitation is not None
-
-
-def _why_not(context: Context[object, object], confirmation: object) -> str:
-    if not _can_ask(context):
-        return CannotAsk
-    cancelled = isinstance(confirmation, CancelledElicitation)
-    return NotAnswered if cancelled else "declined by the person"
 
 
 @asynccontextmanager
