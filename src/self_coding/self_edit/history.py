@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from self_coding.values.attempts import Event, Json
 from self_coding.values.edits import EditReport, Feedback
 from self_coding.values.repository import Candidate, Worktree
-from self_coding.values.verdicts import Finding
+from self_coding.values.verdicts import Finding, Verdict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -108,14 +108,6 @@ class Edited:
     removed: int = 0
     left_out: tuple[str, ...] = ()
     left_count: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What the policy found; with `ask` a person decides about it."""
-
-    findings: tuple[Finding, ...] = ()
-    ask: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +213,15 @@ class History:
         return read(Edited, self.data(Kind.EDITED))
 
     @cached_property
-    def judged(self) -> Judged:
-        """The policy's answer, where it let the change pass."""
-        return read(Judged, self.data(Kind.JUDGED))
+    def verdict(self) -> Verdict:
+        """The policy's answer, when it let the change pass or left it to a person."""
+        return read(Verdict, self.data(Kind.JUDGED))
+
+    @property
+    def asks(self) -> bool:
+        """Whether the plan, whoever submitted, or the policy wants a person to approve."""
+        asking = (self.data(kind).get("ask") is True for kind in (Kind.WRITTEN, Kind.JUDGED))
+        return self.plan.ask or any(asking)
 
     @cached_property
     def refusal(self) -> Refused:

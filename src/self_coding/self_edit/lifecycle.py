@@ -112,10 +112,7 @@ def _tested(attempt: History, siblings: Sequence[History]) -> Step:
 def _green(attempt: History, siblings: Sequence[History]) -> Step:
     if attempt.plan.dry_run:
         return Step.HOLD
-    # The plan may ask for approval, and so may whoever submits, and the policy.
-    submitted = attempt.data(Kind.WRITTEN).get("ask") is True
-    asks = attempt.plan.ask or submitted or attempt.judged.ask
-    return Step.APPROVE if asks and not attempt.has(Kind.APPROVED) else Step.INTEND
+    return Step.APPROVE if attempt.asks and not attempt.has(Kind.APPROVED) else Step.INTEND
 
 
 def _moved(attempt: History, siblings: Sequence[History]) -> Step:

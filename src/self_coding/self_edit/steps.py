@@ -16,13 +16,12 @@ from typing import NamedTuple
 from self_coding.errors import EditError
 from self_coding.self_edit import views
 from self_coding.self_edit.context import gather, reflect
-from self_coding.self_edit.editors.protocol import Editor
+from self_coding.self_edit.editors import Editor
 from self_coding.self_edit.history import (
     SHOWN,
     WARNED,
     Facts,
     History,
-    Judged,
     Kind,
     Plan,
     RefusedBy,
@@ -298,12 +297,10 @@ class Steps:
         after = await services.repository.read(change.head, paths)
         covered = {path for path in paths if await services.index.has_test_coverage(path)}
         verdict = policy.judge(change, before=before, after=after, covered=frozenset(covered))
-        judged = Judged(findings=verdict.findings, ask=not verdict.allowed)
+        facts = facts_of(verdict)
         if verdict.allowed or policy.asks:
-            return StepResult(Kind.JUDGED, facts_of(judged))
-        findings = facts_of(judged)["findings"]
-        reason = "; ".join(verdict.reasons[:3])
-        return refused(RefusedBy.POLICY, reason, more={"findings": findings})
+            return StepResult(Kind.JUDGED, {**facts, "ask": not verdict.allowed})
+        return refused(RefusedBy.POLICY, "; ".join(verdict.reasons[:3]), more=facts)
 
     async def test(self, attempt: History) -> StepResult:
         """Merge the change onto main, unseen, and run the gate on the result."""
@@ -356,7 +353,7 @@ class Steps:
                 added=change.added,
                 removed=change.removed,
                 tests=views.gate_line(attempt.gate),
-                findings=attempt.judged.findings,
+                findings=attempt.verdict.findings,
                 diff=change.diff,
             )
         )

@@ -215,7 +215,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         waiting=_waiting(attempt) if stage == "waiting" else "",
         hint=refusal.hint,
         attempts=tuple(attempts),
-        findings=refusal.findings or attempt.judged.findings,
+        findings=refusal.findings or attempt.verdict.findings,
         failing_tests=refusal.failing,
         branch=worktrees[-1].branch if worktrees else "",
         checkout=attempt.text(Kind.LANDED, "checkout"),

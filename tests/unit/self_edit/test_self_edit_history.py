@@ -117,7 +117,7 @@ def test_an_old_landing_is_read_as_it_was_stored() -> None:
     )
     assert old.worktrees[0].path == Path("/w/7")
     assert (old.lessons, old.report.cost, old.size) == ((4, 5), 0.25, (4, 1, 7))
-    assert old.judged.findings == (Finding(rule="r", path="a.py", line=2, message="m"),)
+    assert old.verdict.findings == (Finding(rule="r", path="a.py", line=2, message="m"),)
     assert old.candidate == Candidate(commit="c", tree="t", onto="o", head="h")
     result = views.result_of(old, attempts=(6, 7, 8))
     assert (result.success, result.commit_hash, result.checkout) == (True, "c", "followed")

@@ -85,10 +85,10 @@ class ModelEditor:
         Raises:
             EditError: no reply was usable within the tries, the tokens or the seconds.
         """
-        started, dialogue = time.monotonic(), _Dialogue(self.model)
+        started = time.monotonic()
         try:
             async with asyncio.timeout(assignment.seconds):
-                summary = await self._edit(assignment, dialogue)
+                summary, usage = await self._edit(assignment)
         except TimeoutError:
             raise EditError(f"the model took longer than {assignment.seconds:g} s") from None
         except ModelError as error:
@@ -96,85 +96,63 @@ class ModelEditor:
         return EditReport(
             summary=summary,
             seconds=time.monotonic() - started,
-            cost=dialogue.usage.cost,
-            tokens=dialogue.tokens,
+            cost=usage.cost,
+            tokens=usage.tokens,
             model=str(getattr(self.model, "name", "")),
         )
 
-    async def _edit(self, assignment: Assignment, dialogue: _Dialogue) -> str:
-        top, context = assignment.worktree.path, redact(assignment.context.text)
+    async def _edit(self, assignment: Assignment) -> tuple[str, Usage]:
         brief = f"Task: {redact(assignment.task.text)}"
-        if context.strip():
+        if (context := redact(assignment.context.text)).strip():
             brief += f"\n\n{_fenced('context', context)}"
         assignment.say("asking the model for a plan")
-        plan = await dialogue.plan(brief)
-        files = await in_thread(_read, top, plan.files)
-        problem = ""
-        for number in range(1, self.tries + 1):
-            assignment.say(f"asking the model for edits, try {number} of {self.tries}")
-            if dialogue.tokens >= self.max_tokens:
-                raise EditError(
-                    f"the edit took {dialogue.tokens} tokens, its budget is {self.max_tokens}",
-                    hint="raise the budget, or make the task smaller",
-                )
-            edits, applied = await dialogue.edits(brief, plan, files, problem)
-            if edits is not None and not applied.problem:
-                await in_thread(_write, top, files, applied.files)
-                return f"{plan.approach.strip()} {edits.summary.strip()}".strip()
-            problem = applied.problem
-            assignment.say(f"refused: {problem}")
-        raise EditError(
-            f"the model's edits were refused {self.tries} times, last because {problem}",
-            hint="try a larger model, or a smaller task",
-        )
-
-
-class _Dialogue:
-    """The calls of one edit, and what they took so far."""
-
-    def __init__(self, model: TypedModel) -> None:
-        self._model = model
-        self.usage = Usage()
-        self._guessed = 0  # tokens of calls that failed, and so reported no usage
-
-    @property
-    def tokens(self) -> int:
-        return self.usage.tokens + self._guessed
-
-    async def plan(self, brief: str) -> Plan:
         message = f"{brief}\n\nName the files that must be read and changed, and the approach."
-        answer = await self._model.ask(
+        planned = await self.model.ask(
             message=message, context=_ROLE, form=Plan, check=plan_problem
         )
-        self.usage += answer.usage
-        return answer.value
-
-    async def edits(
-        self, brief: str, plan: Plan, files: Mapping[str, _File], problem: str
-    ) -> tuple[Edits | None, Applied]:
-        """Ask for edits; return them with what they come to, or None with what is wrong."""
+        plan, usage = planned.value, planned.usage
+        files = await in_thread(_read, assignment.worktree.path, plan.files)
+        contents = {path: file.text for path, file in files.items()}
         shown = [
             _fenced(path, file.shown) if file.text is not None else f"{path} does not exist yet."
             for path, file in files.items()
         ]
-        again = f"Your last edits were refused, nothing was applied: {problem}" if problem else ""
-        parts = [brief, f"Your plan: {plan.approach}", *shown, again, _RULES]
-        message = "\n\n".join(filter(None, parts))
-        contents = {path: file.text for path, file in files.items()}
-        last = Applied({}, "the reply was not in the asked form")
+        applied = Applied({})
 
         def check(reply: Edits) -> str:
-            nonlocal last
-            last = apply(contents, reply.edits)
-            return last.problem
+            nonlocal applied
+            applied = apply(contents, reply.edits)
+            return applied.problem
 
-        try:
-            answer = await self._model.ask(message=message, context=_ROLE, form=Edits, check=check)
-        except ModelReplyError:
-            self._guessed += len(message) // 2  # two calls, about four characters a token
-            return None, last
-        self.usage += answer.usage
-        return answer.value, apply(contents, answer.value.edits)
+        for number in range(1, self.tries + 1):
+            assignment.say(f"asking the model for edits, try {number} of {self.tries}")
+            if usage.tokens >= self.max_tokens:
+                raise EditError(
+                    f"the edit took {usage.tokens} tokens, its budget is {self.max_tokens}",
+                    hint="raise the budget, or make the task smaller",
+                )
+            again = [f"Your last edits were refused, nothing was applied: {applied.problem}"]
+            parts = [brief, f"Your plan: {plan.approach}", *shown, *again * (number > 1), _RULES]
+            message = "\n\n".join(parts)
+            applied = Applied({}, "the reply was not in the asked form")
+            try:
+                answer = await self.model.ask(
+                    message=message, context=_ROLE, form=Edits, check=check
+                )
+            except ModelReplyError:
+                # It tells no usage: two calls, about four characters a token.
+                usage += Usage(input_tokens=len(message) // 2)
+            else:
+                usage += answer.usage
+                applied = apply(contents, answer.value.edits)
+            if not applied.problem:
+                await in_thread(_write, assignment.worktree.path, files, applied.files)
+                return f"{plan.approach.strip()} {answer.value.summary.strip()}".strip(), usage
+            assignment.say(f"refused: {applied.problem}")
+        raise EditError(
+            f"the model's edits were refused {self.tries} times, last because {applied.problem}",
+            hint="try a larger model, or a smaller task",
+        )
 
 
 class JsonChatModel(TypedModel):
