@@ -228,7 +228,7 @@ def _start(
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True,  # a process group of its own, so that it can be ended whole
             pass_fds=tuple(pass_fds),
         )
     except (OSError, ValueError) as error:

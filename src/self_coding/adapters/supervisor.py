@@ -41,10 +41,10 @@ def main(text: str) -> int:
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda got, _: stopped.append(got))
-    signal.signal(signal.SIGCHLD, lambda _got, _frame: None)
+    signal.signal(signal.SIGCHLD, lambda _got, _frame: None)  # ignored, it would not wake us
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if os.getppid() != plan["parent"]:
+    if os.getppid() != plan["parent"]:  # it died before prctl took effect: no signal will come
         return _CANNOT
     child = os.fork()
     if child == 0:

@@ -143,12 +143,14 @@ class _GateRun:
     def _decide(self, first: tuple[str, ...]) -> tuple[RunRecord, Judgement]:
         """Judge the records of both sides, and run new failures again before they count."""
         key = self._key(self.tree)
+        # The candidate's record may be an old one; it is judged against today's base each time.
         record = self.gate.memory.load(key) or self._test(key, first)
         base = self._base(record)
         judgement = self._judge(record, base)
         retried = dict(record.retried)
         again = tuple(node for node in judgement.new_failures if node not in retried)
         # without a base red is simply red
+        # A retry can only excuse a test that the base has as well; the judge sees to that.
         if again and self.onto and self.gate.settings.retries and not record.timed_out:
             record = self._retry(record, again)
             self._keep(key, record)
@@ -226,6 +228,7 @@ class _GateRun:
 
     def _keep(self, key: str, record: RunRecord) -> None:
         """Keep what is worth keeping: a whole run that came to its own end, untouched."""
+        # What a signal ended (the kernel short of memory, a limit) says nothing about the tree.
         ended = not record.timed_out and 0 <= record.exit_status < _SIGNALLED
         ended = ended and (record.report.ended or not record.understood)
         if record.complete and ended and not record.planted and not record.report.tampered:
@@ -252,12 +255,15 @@ class _GateRun:
             return known
         if not record.understood and not record.rewrote:
             return None
+        # Whatever is wrong here may have been wrong before: only the base's own run can tell.
         if report.failures or not report.ended or record.rewrote:
             key = self._key(self._base_tree)
             with self.gate.checkout(self.onto) as path:
                 base = self._run(path, self._base_tree)
             self._keep(key, base)
             return base
+        # A green candidate can only have lost tests, which the collection alone shows, or leave
+        # some out that ran before.
         left_out = tuple(one.id for one in report.results if one.outcome in ("skipped", "xfailed"))
         key = self._key(self._base_tree, "left-out" if left_out else "collected", *left_out)
         known = self.gate.memory.load(key)

@@ -99,6 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(WorkerObserver(given), NAME)
     elif CHANNEL is not None and not TAKEN and not hasattr(config, "workerinput"):
         TAKEN.append(config)
+        # `-x` in the settings would hide what fails behind an old failure.
         config.option.maxfail = 0
         config.option.continue_on_collection_errors = True
         if SETTINGS.get("collect_only"):
@@ -149,6 +150,7 @@ class Observer:
         if dropped:
             config.hook.pytest_deselected(items=dropped)
 
+    # The innermost wrapper: it sees what the test itself raised.
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, None]:
         self.raised.discard(item.nodeid)
@@ -158,6 +160,7 @@ class Observer:
         if raised and not isinstance(raised[1], pytest.skip.Exception):
             self.raised.add(item.nodeid)
 
+    # The outermost wrapper: it has the report that all others have agreed on.
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
         outcome = yield
@@ -257,7 +260,7 @@ class Reporter(Observer):
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
-            return
+            return  # set-up and teardown count only where they fail
         if not self.elsewhere:
             self.note(report)
         outcome: str = report.outcome
@@ -278,6 +281,7 @@ class Reporter(Observer):
         failure = getattr(report, FAILURE, None) if outcome == "failed" else None
         self.send("result", [report.nodeid, when, outcome, seconds, text, failure])
 
+    # The outermost wrapper: no other plugin changes the exit status after it.
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         yield
@@ -318,6 +322,7 @@ def import_origins(names: Iterable[str]) -> dict[str, list[object]]:
     """Where each name is imported from: device and inode of the file, and its path."""
     origins: dict[str, list[object]] = {}
     for name in names:
+        # What was imported counts, not what would be; device and inode see through links and mounts.
         path = getattr(sys.modules.get(name), "__file__", None)
         if path is None and name not in sys.modules:
             try:

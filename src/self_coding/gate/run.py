@@ -84,6 +84,7 @@ class CommandRuns:
         if not command:
             return None
         digest = hashlib.sha256(f"{command}\0{self.at}".encode())
+        # Installing takes minutes: it is repeated only when a file that names dependencies changes.
         for pattern in _DEPENDENCIES:
             for file in sorted(tree.glob(pattern)):
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -136,7 +137,7 @@ class CommandRuns:
                 import_names=sorted(names),
             )
             with runner.observe(request) as observed:
-                guard = TreeGuard(tree)
+                guard = TreeGuard(tree)  # after the layout, whose mount points and links are ours
                 done = sandbox.run(
                     replace(spec, env={**spec.env, **observed.env}),
                     command,
