@@ -322,7 +322,7 @@ def import_origins(names: Iterable[str]) -> dict[str, list[object]]:
     """Where each name is imported from: device and inode of the file, and its path."""
     origins: dict[str, list[object]] = {}
     for name in names:
-        # What was imported counts, not what would be; device and inode see through links and mounts.
+        # What was imported counts; device and inode see through links and mounts.
         path = getattr(sys.modules.get(name), "__file__", None)
         if path is None and name not in sys.modules:
             try:

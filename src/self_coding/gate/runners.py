@@ -88,8 +88,8 @@ class Pytest:
             "names": request.import_names,
         }
         settings.write_text(json.dumps(content), encoding="utf-8")
-        # A command may start pytest more than once, and the session that reads a key uses it up:
-        # what is started later, and is not pytest, finds none left to sign with.
+        # One for each pytest session that the command may start: who reads a key uses it up, so
+        # that nothing which starts later can sign in its name.
         keys = [secrets.token_bytes(KEY_BYTES) for _ in range(_SESSIONS)]
         keys_read, keys_written = os.pipe()
         os.write(keys_written, b"".join(keys))
