@@ -1,4 +1,4 @@
-"""The known shapes of secrets: one row a shape, each with a literal that it always carries.
+"""The known shapes of secrets: one row per shape, each with a literal that it always carries.
 
 Data for `redaction`, which applies it; nothing here looks at a text. A row's pattern starts
 with the literal or within a few bounded characters of it, so that matching stays linear.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 _L = r"(?<![A-Za-z0-9_])"  # no key begins inside a longer word
 _R = r"(?![A-Za-z0-9_])"
@@ -29,15 +29,10 @@ class Rule:
     fold: bool = False
     certain: bool = False
 
-    @property
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """The compiled pattern; compiled when a text first carries one of the needles."""
-        return _compiled(self.source, self.fold)
-
-
-@cache
-def _compiled(source: str, fold: bool) -> re.Pattern[str]:
-    return re.compile(source, re.IGNORECASE if fold else re.NOFLAG)
+        """Compiled when a text first carries one of the needles: most never do."""
+        return re.compile(self.source, re.IGNORECASE if self.fold else re.NOFLAG)
 
 
 def _key(name: str, needles: str, body: str) -> Rule:
