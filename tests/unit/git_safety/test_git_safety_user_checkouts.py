@@ -1,8 +1,4 @@
-"""A person's `git switch` that meets a landing: their next commit takes nothing along or back.
-
-The switch is real git, held by a hook between the moment in which it has read main and the one in
-which it writes HEAD. Whoever moves main in between must wait for it, or put right what it did.
-"""
+"""A person's `git switch` that meets a landing."""
 
 from __future__ import annotations
 
@@ -20,9 +16,14 @@ from self_coding.git_safety import GitSafety, landing, recovery, transaction, us
 from self_coding.values.repository import Candidate
 
 STARTS = ("switch", "-qc", "idea")
+
+
 RETURNS = ("switch", "-q", "main")
+
+
 #: the hook that runs in the right moment, and the line of its input that tells it
 HOOKS = {STARTS: ("reference-transaction", "refs/heads/idea"), RETURNS: ("post-index-change", "")}
+
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="who is on the way is only told by /proc"

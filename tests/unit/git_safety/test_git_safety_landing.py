@@ -1,0 +1,184 @@
+"""The merge is made unseen, tested, and main moves to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.git_safety import GitOperationError, GitSafety, landing, transaction
+from self_coding.values.verdicts import GateSettings
+
+
+@pytest.fixture
+def conflicting(repo):
+    """Branch `other` and main changed the same line."""
+    repo("checkout", "-qb", "other")
+    repo.commit("theirs", **{"app.py": "theirs = 1\n"})
+    repo("checkout", "-q", "main")
+    repo.commit("ours", **{"app.py": "ours = 1\n"})
+    return repo
+
+
+async def test_merge_conflict_leaves_nothing(conflicting) -> None:
+    """A conflict is an error with the paths; no merge is in progress, nothing changed."""
+    git = conflicting.safety()
+    with pytest.raises(GitOperationError, match="conflict") as caught:
+        await git.merge_to_main("other", require_tests=False)
+    assert caught.value.paths == ("app.py",)
+    assert conflicting("status", "--porcelain") == ""
+    assert not conflicting.has(".git/MERGE_HEAD")
+    assert conflicting.read("app.py") == "ours = 1\n"
+
+
+async def test_conflict_as_a_value(conflicting) -> None:
+    """A candidate that does not merge says which paths, and shows both sides."""
+    conflict = await conflicting.safety().candidate("other")
+    [file] = conflict.files
+    assert (file.path, file.ours, file.theirs) == ("app.py", "ours = 1\n", "theirs = 1\n")
+    assert "<<<<<<<" in file.merged
+    assert "CONFLICT" in file.message
+
+
+async def test_failed_tests_put_you_back(repo) -> None:
+    """After failed tests the person is where they were, with what they had."""
+    git = GitSafety(repo.path, test_command="exit 1")
+    branch = await git.create_branch("try")
+    await git.commit("empty", allow_empty=True)
+    repo("checkout", "-q", "main")
+    repo.write("README.md", "# Mine\n")
+    with pytest.raises(GitOperationError, match="tests failed"):
+        await git.merge_to_main(branch)
+    assert repo("branch", "--show-current") == "main"
+    assert repo("status", "--porcelain") == " M README.md"
+    assert repo("branch", "--list", branch) != ""
+
+
+async def test_the_merge_result_is_tested(repo) -> None:
+    """Two green branches that are red together do not land."""
+    git = GitSafety(repo.path, test_command="! (test -f a.txt && test -f b.txt)")
+    for name in ("a", "b"):
+        await git.create_branch(name)
+        repo.write(f"{name}.txt")
+        await git.commit(name)
+        repo("checkout", "-q", "main")
+    await git.merge_to_main("a")
+    with pytest.raises(GitOperationError, match="tests failed"):
+        await git.merge_to_main("b")
+    assert not repo.has("b.txt")
+
+
+async def test_main_moving_during_the_tests(repo) -> None:
+    """When main moves while a candidate is tested, the new merge is tested, too."""
+    other = repo.path.parent / "other"
+    command = (
+        f"if test ! -f {other}; then touch {other}; cd {repo.path} && git -c user.name=p"
+        " -c user.email=p@p commit -q --allow-empty -m moved; fi"
+    )
+    branch = await repo.safety().create_branch("try")
+    await repo.safety().commit("try", allow_empty=True)
+    repo("checkout", "-q", "main")
+    git = GitSafety(repo.path, test_command=command)
+    what = await git.candidate(branch)
+    repo("commit", "-q", "--allow-empty", "-m", "moved")
+    moved = await git.land(what)
+    assert moved.expected == what.onto
+    assert moved.actual == repo("rev-parse", "main")
+
+
+async def test_no_pull_ever(repo, make) -> None:
+    """A remote that has moved on changes nothing here."""
+    upstream = make("upstream")
+    upstream.commit("up", **{"app.py": "up\n"})
+    repo("remote", "add", "origin", str(upstream.path))
+    repo("fetch", "-q", "origin")
+    repo("branch", "-q", "-u", "origin/main", "main")
+    start = repo("rev-parse", "main")
+    await repo.safety().create_branch("try")
+    assert repo("rev-parse", "main") == start
+    assert repo("status", "--porcelain") == ""
+
+
+async def test_a_person_at_a_ref(repo, git) -> None:
+    """A foreign lock on a ref is reported, not removed, and nothing has moved."""
+    lock = repo.write(".git/refs/heads/main.lock", "theirs")
+    start = repo("rev-parse", "main")
+    repo.write("new.py")
+    with pytest.raises(GitOperationError):
+        await git.commit("x", ["new.py"])
+    assert lock.exists()
+    assert repo("rev-parse", "main") == start
+    assert repo("status", "--porcelain") == "?? new.py"
+
+
+async def test_test_land_and_receipt(repo, git) -> None:
+    """A tested candidate lands with a receipt; main contains it then, and not before."""
+    tree = await git.isolate("a")
+    (tree.path / "new.py").write_text("x = 1\n")
+    made = await git.record(tree, "new")
+    what = await git.candidate(made)
+    assert not await git.contains(what.commit)
+    report = await git.test(what)
+    assert (report.passed, report.commit) == (True, what.commit)
+    landed = await git.land(what, attempt="a")
+    assert (landed.old, landed.new) == (what.onto, what.commit)
+    assert await git.contains(what.commit)
+    assert await git.has_receipt(what.commit)
+    assert not await git.has_receipt(what.onto)
+
+
+async def test_gate_settings(repo) -> None:
+    """The test command given is the gate's."""
+    settings = GateSettings(command="false", timeout=5)
+    assert repo.safety(gate=settings).gate == GateSettings(command="true", timeout=5)
+
+
+@pytest.mark.parametrize("when", ["prepare_checkouts", "move_refs"])
+async def test_a_person_who_leaves_main_during_a_landing(repo, git, monkeypatch, when) -> None:
+    """A branch that a person starts meanwhile gets nothing of what lands, and main moves."""
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("one = 2\n")
+    what = await git.candidate(await git.record(tree, "x"))
+    room = landing if when == "prepare_checkouts" else transaction
+    before = getattr(room, when)
+
+    def switching(*arguments: object) -> object:
+        found = before(*arguments)
+        if repo("branch", "--show-current") == "main":
+            repo("branch", "idea", what.onto)
+            repo("symbolic-ref", "HEAD", "refs/heads/idea")  # as `checkout -b`, without its lock
+        return found
+
+    monkeypatch.setattr(room, when, switching)
+    landed = await git.land(what)
+    assert repo("rev-parse", "main") == what.commit == landed.new
+    assert repo("status", "--porcelain") == ""
+    assert repo("rev-parse", "idea") == what.onto
+    assert repo.read("app.py") == "one = 1\n"
+
+
+async def test_landing_while_elsewhere(repo, git) -> None:
+    """A person on another branch sees nothing of it."""
+    repo("checkout", "-qb", "mine")
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("agent\n")
+    landed = await git.land(await git.candidate(await git.record(tree, "x")))
+    assert landed.checkout == "not on main"
+    assert repo.read("app.py") == "one = 1\n"
+    assert repo("show", "main:app.py") == "agent"
+
+
+async def test_a_tag_with_the_name_of_main(repo, git) -> None:
+    """`main` is the branch, whatever else has that name."""
+    repo("tag", "main")
+    tip = repo.commit("two", **{"two.py": "2"})
+    await git.create_branch("try")
+    assert repo("rev-parse", "HEAD") == tip
+
+
+@pytest.mark.parametrize("require_tests", [True, False])
+async def test_main_is_not_merged_into_itself(repo, git, require_tests) -> None:
+    """Merging main into main is refused with a hint, and no commit is made."""
+    before = repo("rev-parse", "main")
+    with pytest.raises(GitOperationError, match="into itself") as refused:
+        await git.merge_to_main("main", require_tests=require_tests)
+    assert "name the branch" in refused.value.hint
+    assert repo("rev-parse", "main") == before

@@ -1,0 +1,247 @@
+"""Pooled worktrees: attempts' own, and the gate's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from self_coding.git_safety import GitOperationError, GitSafety
+
+
+async def test_checkout_of_a_commit(repo, git) -> None:
+    """A folder with exactly that commit, not in the user's tree, clean when used again."""
+    commit = await git.get_main_commit()
+    repo.write("app.py", "later\n")
+    async with git.checkout(commit) as place:
+        assert (place / "app.py").read_text() == "one = 1\n"
+        assert repo.path not in place.parents
+        (place / "left.txt").write_text("x")
+        async with git.checkout(commit) as other:
+            assert other != place
+    async with git.checkout(commit) as again:
+        assert again == place
+        assert not (again / "left.txt").exists()
+    assert repo("status", "--porcelain") == " M app.py"
+
+
+@pytest.mark.parametrize("left", [b"", b"t", b"/nowhere/at/all", b"\0"])
+async def test_a_torn_note_of_the_test_folder(repo, git, left, monkeypatch) -> None:
+    """What a crash left of the note is no place: the tests get a folder of their own."""
+    monkeypatch.chdir(repo.path)
+    folder = repo.path / ".git" / "self_coding"
+    folder.mkdir(exist_ok=True)
+    (folder / "tests-at").write_bytes(left)
+    async with git.checkout("main") as place:
+        assert place.is_absolute()
+        assert (place / "app.py").read_text() == "one = 1\n"
+    assert repo("status", "--porcelain") == ""
+
+
+async def test_record_twice(repo, git) -> None:
+    """Recording again without new work gives the same change."""
+    tree = await git.isolate("a")
+    (tree.path / "new.py").write_text("x")
+    assert await git.record(tree, "x") == await git.record(tree, "x")
+
+
+async def test_recording_in_a_worktree_that_is_gone(repo, git) -> None:
+    """A released attempt has no worktree to record from."""
+    import shutil
+
+    tree = await git.isolate("a")
+    shutil.rmtree(tree.path)
+    with pytest.raises(GitOperationError, match="gone"):
+        await git.record(tree, "x")
+
+
+async def test_isolate_on_a_branch_in_use(repo, git) -> None:
+    """An attempt does not take over a branch that somebody stands on."""
+    repo("checkout", "-qb", "timmy/self-edit/a")
+    with pytest.raises(GitOperationError, match="checked out"):
+        await git.isolate("a")
+
+
+async def test_isolate_is_idempotent_and_warm(repo, git) -> None:
+    """The same attempt gets the same worktree; the next one gets the same folder, clean."""
+    tree = await git.isolate("a")
+    assert await git.isolate("a") == tree
+    assert tree.branch == "timmy/self-edit/a"
+    (tree.path / "junk.txt").write_text("x")
+    (tree.path / "app.py").write_text("changed\n")
+    (tree.path / ".git").write_text("gitdir: /nowhere\n")
+    await git.release(tree)
+    other = await git.isolate("b")
+    assert other.path == tree.path
+    assert sorted(p.name for p in other.path.iterdir()) == [".git", "README.md", "app.py", "lib"]
+    assert (other.path / "app.py").read_text() == "one = 1\n"
+    assert repo("status", "--porcelain") == ""
+    assert subprocess.run(["git", "status", "-sb"], cwd=other.path, capture_output=True).stdout == (
+        b"## timmy/self-edit/b\n"
+    )
+
+
+async def test_a_straggler_does_not_get_into_the_next_attempt(repo, git) -> None:
+    """A file that appears in a pooled worktree while it is free is gone when it is used."""
+    tree = await git.isolate("a")
+    await git.release(tree)
+    (tree.path / "lib" / "straggler.py").write_text("x")
+    (tree.path / "app.py").write_text("tampered\n")
+    await git.isolate("b")
+    assert not (tree.path / "lib" / "straggler.py").exists()
+    assert (tree.path / "app.py").read_text() == "one = 1\n"
+
+
+async def test_release_pins_the_full_state(repo, git) -> None:
+    """What an attempt had not committed is under its ref, and a nested repository is set aside."""
+    tree = await git.isolate("a")
+    (tree.path / "uncommitted.txt").write_text("x")
+    subprocess.run(["git", "init", "-q", str(tree.path / "inner")], check=True)
+    (tree.path / "inner" / "i.txt").write_text("i")
+    await git.release(tree)
+    names = repo("ls-tree", "-r", "--name-only", "refs/self-coding/attempts/a")
+    assert "worktree/uncommitted.txt" in names
+    [aside] = (repo.path / ".git/self_coding/set-aside").iterdir()
+    assert (aside / "inner" / "i.txt").read_text() == "i"
+    await git.release(tree)
+
+
+async def test_a_copied_repository(repo, git) -> None:
+    """A copy's worktrees are its own: what happens there does not reach the original."""
+    tree = await git.isolate("a")
+    (tree.path / "n.py").write_text("original")
+    copy = repo.path.parent / "copy"
+    shutil.copytree(repo.path, copy, symlinks=True)
+    other = GitSafety(copy, test_command="true")
+    theirs = await other.isolate("a")
+    assert copy in theirs.path.parents
+    subprocess.run(["git", "add", "-A"], cwd=theirs.path, check=True)
+    subprocess.run(["git", "commit", "-qm", "in the copy"], cwd=theirs.path, check=True)
+    assert repo("rev-parse", tree.branch) == tree.base
+    await other.record(theirs, "x")
+    await other.release(theirs)
+    assert (tree.path / "n.py").read_text() == "original"
+
+
+async def test_an_attempt_that_worked_on_another_branch(repo, git) -> None:
+    """What an agent did after switching branches in its worktree is recorded on its own branch."""
+    repo("checkout", "-qb", "mine")
+    tree = await git.isolate("a")
+    subprocess.run(["git", "checkout", "-q", "--detach"], cwd=tree.path, check=True)
+    (tree.path / "n.py").write_text("x")
+    change = await git.record(tree, "n")
+    assert change.paths == ("n.py",)
+    assert repo("rev-parse", tree.branch) == change.head
+
+
+async def test_a_worktree_lies_in_the_project_and_out_of_gits_sight(repo, git) -> None:
+    """Agents refuse to edit below `.git`, and outside of their project; git adds nothing of it."""
+    tree = await git.isolate("a")
+    assert tree.path == repo.path / ".self-coding" / "worktrees" / "w1"
+    (tree.path / "app.py").write_text("two = 2\n")
+    assert repo("status", "--porcelain", "--untracked-files=all") == ""
+    repo("add", "-A")
+    assert repo("diff", "--cached", "--name-only") == ""
+
+
+async def test_a_clean_up_of_the_checkout_spares_an_edit(repo, git) -> None:
+    """`git clean -fdx` takes ignored files, and not a worktree that is being edited."""
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("two = 2\n")
+    repo("clean", "-fdxq")
+    assert (tree.path / "app.py").read_text() == "two = 2\n"
+    await git.isolate("b")
+    assert repo("status", "--porcelain") == "", "the file that hides it was written again"
+
+
+async def test_a_snapshot_and_a_rollback_leave_it_alone(repo, git) -> None:
+    """The person's snapshot does not hold the worktree, and going back does not touch it."""
+    before = await git.snapshot(run_tests=False)
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("two = 2\n")
+    later = await git.snapshot(run_tests=False)
+    assert later.uncaptured == ()
+    await git.rollback(before.ref)
+    assert (tree.path / "app.py").read_text() == "two = 2\n"
+    assert (await git.record(tree, "two")).paths == ("app.py",)
+
+
+async def test_from_a_linked_worktree_it_lies_in_the_main_one(repo, git, tmp_path) -> None:
+    """All checkouts of a repository share its attempts' worktrees."""
+    repo("worktree", "add", "-q", str(tmp_path / "linked"))
+    linked = GitSafety(tmp_path / "linked", test_command="true")
+    assert (await linked.isolate("a")).path.parent == repo.path / ".self-coding" / "worktrees"
+
+
+async def test_without_a_main_working_tree_it_lies_in_the_git_directory(repo, tmp_path) -> None:
+    """A bare repository with linked worktrees gets no folder beside it."""
+    bare = tmp_path / "project" / ".git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(repo.path), str(bare)], check=True)
+    linked = tmp_path / "linked"
+    subprocess.run(["git", "worktree", "add", "-q", "-b", "x", str(linked)], cwd=bare, check=True)
+    tree = await GitSafety(linked, test_command="true").isolate("a")
+    assert tree.path.parent == bare / "self_coding" / "worktrees"
+    assert not (tmp_path / "project" / ".self-coding").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "link inside"])
+async def test_a_taken_place_is_not_used(repo, git, tmp_path, kind: str) -> None:
+    """Where something else has our folder's name, nothing is written through it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    ours = repo.path / ".self-coding"
+    if kind == "link":
+        ours.symlink_to(elsewhere)
+    elif kind == "file":
+        ours.write_text("theirs\n")
+    else:
+        ours.mkdir()
+        (ours / "worktrees").symlink_to(elsewhere)
+    tree = await git.isolate("a")
+    assert tree.path.parent == repo.path / ".git" / "self_coding" / "worktrees"
+    assert list(elsewhere.iterdir()) == []
+
+
+async def test_a_worktree_of_an_earlier_version_is_used_on(repo, git) -> None:
+    """One that was made in the git directory stays there, with the attempt that has it."""
+    ours = repo.path / ".self-coding"
+    ours.write_text("in the way\n")
+    old = await git.isolate("a")
+    (old.path / "app.py").write_text("two = 2\n")
+    ours.unlink()
+    again = await git.isolate("a")
+    assert again.path == old.path
+    assert (await git.record(again, "two")).paths == ("app.py",)
+    await git.release(again)
+    new: Path = (await git.isolate("b")).path
+    assert new == old.path, "a warm one is taken first, wherever it lies"
+
+
+async def test_a_worktree_without_its_git_file_is_given_back(repo, git) -> None:
+    """What an editor did that deleted `.git` is kept, and the worktree serves the next attempt."""
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("two = 2\n")
+    (tree.path / ".git").unlink()
+    await git.release(tree)
+    assert repo("show", "refs/self-coding/attempts/a:worktree/app.py") == "two = 2"
+    again = await git.isolate("b")
+    assert again.path == tree.path
+    assert (again.path / "app.py").read_text() == "one = 1\n"
+    assert len(repo("worktree", "list").splitlines()) == 2
+
+
+async def test_a_repository_in_the_place_of_the_git_file_is_set_aside(repo, git) -> None:
+    """Commits that an editor made in a repository of its own are not thrown away."""
+    tree = await git.isolate("a")
+    (tree.path / ".git").unlink()
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "own", "--no-gpg-sign")):
+        identity = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+        subprocess.run(["git", *identity, *words], cwd=tree.path, check=True)
+    await git.release(tree)
+    [aside] = (repo.path / ".git/self_coding/set-aside").iterdir()
+    done = subprocess.run(["git", "log", "--format=%s"], cwd=aside, capture_output=True, text=True)
+    assert done.stdout == "own\n"
+    assert not tree.path.exists()
+    assert len(repo("worktree", "list").splitlines()) == 1
