@@ -26,15 +26,12 @@ from self_coding.modification_journal.store import Store
 from self_coding.values.attempts import Json, Lesson, Outcome
 
 _LESSON = {"text", "files", "symbols", "exception", "tests", "evidence", "anchors"}
-_FOUNDING_TEXTS = {
-    "task_description": "task",
-    "approach": "approach",
-    "diff": "diff",
-    "test_results": "test_results",
-    "failure_analysis": "failure_analysis",
-    "reflection": "reflection",
+_FOUNDING_TEXTS = ("approach", "diff", "test_results", "failure_analysis", "reflection")
+_FOUNDING = {
+    *_FOUNDING_TEXTS,
+    *("task_description", "id", "files_modified", "outcome"),
+    *("retry_count", "embedding", "timestamp"),
 }
-_FOUNDING_REST = {"id", "files_modified", "outcome", "retry_count", "embedding", "timestamp"}
 
 
 @dataclass
@@ -119,10 +116,11 @@ def import_founding(store: Store, path: Path) -> int:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (name,) in names:
             quoted = str(name).replace('"', '""')
-            cursor = connection.execute(f'SELECT * FROM "{quoted}" ORDER BY rowid')  # noqa: S608 - a table's own name
-            columns = [str(column[0]) for column in cursor.description]
+            # asked first: a table of another kind may have no rowid to order by
+            columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{quoted}")')]
             if {"task_description", "outcome"} <= set(columns):
-                rows = [dict(zip(columns, row, strict=True)) for row in cursor]
+                stored = connection.execute(f'SELECT * FROM "{quoted}" ORDER BY rowid')  # noqa: S608 - a table's own name
+                rows = [dict(zip(columns, row, strict=True)) for row in stored]
                 return _add(store, [_founding(row, n) for n, row in enumerate(rows, 1)])
     raise JournalError(
         f"{path} has no table of attempts",
@@ -179,7 +177,7 @@ def _founding(row: Mapping[str, object], number: int) -> ImportedAttempt:
     if at is None:
         facts["founding_timestamp"] = _plain(moment)
     for column, value in row.items():
-        if column not in _FOUNDING_TEXTS and column not in _FOUNDING_REST:
+        if column not in _FOUNDING:
             facts[f"founding_{column}"] = _plain(value)
     files = _text(row.get("files_modified"))
     try:
@@ -187,8 +185,9 @@ def _founding(row: Mapping[str, object], number: int) -> ImportedAttempt:
     except ValueError:
         listed = [part.strip() for part in files.replace("\n", ",").split(",")]
     retries = row.get("retry_count")
-    data: dict[str, Json] = {name: _text(row.get(c)) for c, name in _FOUNDING_TEXTS.items()}
+    data: dict[str, Json] = {name: _text(row.get(name)) for name in _FOUNDING_TEXTS}
     data |= {
+        "task": _text(row.get("task_description")),
         "files_modified": [
             record.path(str(path))
             for path in (listed if isinstance(listed, list) else [listed])

@@ -107,6 +107,7 @@ FOUNDING = (
 
 def founding(path, kind, embedding):
     raw = sqlite3.connect(path)
+    raw.execute("CREATE TABLE before (name TEXT PRIMARY KEY, outcome TEXT) WITHOUT ROWID")
     raw.execute(FOUNDING.format(kind=kind))
     row = "INSERT INTO modification_journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     when = "2025-03-04T05:06:07.890123"
