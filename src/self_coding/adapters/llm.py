@@ -187,6 +187,7 @@ class LanguageModel(TypedModel):
             try:
                 value, usage = await self._run(message, context, form, native, check)
             except ModelUnavailableError as error:
+                # Asked once: a service that cannot do it would refuse every further call as well.
                 if getattr(error.__cause__, "status_code", 0) not in _NO_SCHEMAS:
                     raise
                 self._constrained = False
@@ -219,6 +220,7 @@ class LanguageModel(TypedModel):
             settings["max_tokens"] = self.max_tokens
         started = time.monotonic()
         try:
+            # The limit spans the retry and the opening: it is what the caller waits at most.
             async with asyncio.timeout(self.timeout), self._opener() as model:
                 agent = Agent(
                     model,
@@ -308,6 +310,7 @@ def _openai(model: str, base_url: str | None, api_key: str | None) -> Opener:
         from pydantic_ai.providers.openai import OpenAIProvider
 
         try:
+            # Without a key it looks into its environment variable, and raises if that is not set.
             client = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=1)
         except OpenAIError as error:
             raise ModelUnavailableError(str(error), hint="give an API key") from error

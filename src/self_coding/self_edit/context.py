@@ -157,6 +157,7 @@ async def _reflect(services: Services, attempt: History, diff: str) -> Reflected
         failure = await reflection.analyse(described, importers=importers)
     lesson = None if landed else await reflection.lesson(described, failure)
     if lesson is not None:
+        # Anchored in the files as they were before the edit: those are what main still has.
         base = attempt.edited.base
         digests = await _digests(services, base, lesson.files) if base else {}
         lesson = await journal.learn(replace(lesson, anchors=tuple(digests.items())))

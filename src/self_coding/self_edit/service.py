@@ -127,6 +127,7 @@ class SelfEdit:
                 context = await self.context(task)
                 await runner.log.append(leader, SHOWN, shown_facts(context))
             except BaseException:
+                # Cancelled, too: a worktree that its caller never heard of would stay for ever.
                 await runner.call_off(leader, RefusedBy.CANCELLED, "it was never handed out")
                 raise
             worktree = (await runner.log.get(leader)).worktrees[-1]
@@ -311,6 +312,7 @@ class SelfEdit:
                 f"the task has {len(words)} characters, the most is {most}",
                 hint="put the details into a file of the repository and name it in the task",
             )
+        # Random, so that two processes can begin the same task at once without meeting.
         return Task(secrets.token_hex(8), words)
 
 

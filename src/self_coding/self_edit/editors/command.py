@@ -135,6 +135,7 @@ class CommandEditor:
                 "SELF_CODING_PROMPT": short,
             }
             try:
+                # Found by its absolute path: the worktree cannot put its own in its place.
                 with _artifacts_removed(Path(words[0]).name, top):
                     return run_supervised.run(
                         [_find(words[0]), *words[1:]],
@@ -224,7 +225,7 @@ def _digest(words: Sequence[str]) -> str:
 
 
 def _find(word: str) -> str:
-    """Return the command's absolute path, so that the worktree cannot put its own in its place."""
+    """Return the command's absolute path."""
     path = shutil.which(word)
     if path is None:
         raise EditError(f"there is no command {word!r}", hint="install it, or give its path")

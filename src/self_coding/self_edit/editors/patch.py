@@ -33,6 +33,7 @@ class PatchEditor:
     name = "patch"
 
     def __init__(self, patch: bytes | str) -> None:
+        # Bytes all the way: a patch may hold text in any encoding.
         data = patch.encode("utf-8", "surrogateescape") if isinstance(patch, str) else patch
         if not data.strip():
             raise EditError("the patch is empty", hint="give a unified diff: git diff > FILE")
