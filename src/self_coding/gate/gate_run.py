@@ -162,7 +162,7 @@ class _GateRun:
         with self.gate.checkout(self.commit) as path:
             base = self._known_base()
             if self._worth_running_first(path, first, base):
-                quick = self._run(path, self.tree, tests=first)
+                quick = self._run(path, tests=first)
                 if not quick.understood:  # nothing was selected: that was the whole command
                     quick = replace(quick, complete=True)
                     self._keep(key, quick)
@@ -170,7 +170,7 @@ class _GateRun:
                 ended = quick.report.ended and not quick.timed_out
                 if quick.timed_out or (ended and new_failures(quick, base)):
                     return quick
-            record = self._run(path, self.tree)
+            record = self._run(path)
         self._keep(key, record)
         return record
 
@@ -196,26 +196,23 @@ class _GateRun:
                 left = tuple(node for node, outcome in outcomes.items() if outcome != "passed")
                 if not left:
                     break
-                again = self._run(path, self.tree, tests=left).report.outcomes
+                again = self._run(path, tests=left).report.outcomes
                 outcomes |= {node: again[node] for node in left if node in again}
         return replace(record, retried=record.retried + tuple(outcomes.items()))
 
-    @cached_property
-    def _runs(self) -> CommandRuns:
-        return CommandRuns(top=self.gate.top, settings=self.gate.settings, at=self.at)
-
     def _run(
-        self,
-        path: Path,
-        tree: str,
-        *,
-        tests: tuple[str, ...] | None = None,
-        collect_only: bool = False,
+        self, path: Path, *, tests: tuple[str, ...] | None = None, collect_only: bool = False
     ) -> RunRecord:
         self.ran += 1
-        setup = self._runs.prepare(path, self.gate.memory.folder / "setup")
-        record = self._runs.test(
-            path, tree_id=tree, tests=tests, collect_only=collect_only, setup=setup
+        settings = self.gate.settings
+        runs = CommandRuns(top=self.gate.top, settings=settings, at=self.at)
+        record = runs.run(
+            path,
+            settings.command,
+            runner_for(settings.command),
+            tests=tests,
+            collect_only=collect_only,
+            setup=runs.prepare(path, self.gate.memory.folder / "setup"),
         )
         if process.cancelled():
             raise GateError("the run was cancelled", hint="start it again")
@@ -259,7 +256,7 @@ class _GateRun:
         if report.failures or not report.ended or record.rewrote:
             key = self._key(self._base_tree)
             with self.gate.checkout(self.onto) as path:
-                base = self._run(path, self._base_tree)
+                base = self._run(path)
             self._keep(key, base)
             return base
         # A green candidate can only have lost tests, which the collection alone shows, or leave
@@ -270,9 +267,9 @@ class _GateRun:
         if known is not None:
             return known
         with self.gate.checkout(self.onto) as path:
-            base = self._run(path, self._base_tree, collect_only=True)
+            base = self._run(path, collect_only=True)
             if left_out:
-                some = self._run(path, self._base_tree, tests=left_out)
+                some = self._run(path, tests=left_out)
                 base = replace(base, report=replace(base.report, results=some.report.results))
         if not base.timed_out:
             self.gate.memory.keep(key, base)

@@ -19,7 +19,7 @@ from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import RunLimits, SandboxSpec
 from self_coding.errors import GateError, GateTimeoutError
 from self_coding.gate.python_env import import_names
-from self_coding.gate.runners import ExitStatus, Request, TestRunner, runner_for
+from self_coding.gate.runners import ExitStatus, Request, TestRunner
 from self_coding.gate.sandbox_layout import SandboxLayout, TreeGuard
 from self_coding.gate.test_report import Probe, RunRecord
 from self_coding.values.verdicts import GateSettings
@@ -46,75 +46,7 @@ class CommandRuns:
     settings: GateSettings
     at: str
 
-    def test(
-        self,
-        tree: Path,
-        *,
-        tree_id: str = "",
-        tests: Sequence[str] | None = None,
-        collect_only: bool = False,
-        setup: Path | None = None,
-    ) -> RunRecord:
-        """Run the test command in the checkout `tree`, or only the given tests of it.
-
-        Raises:
-            GateError: the sandbox could not be set up.
-        """
-        command = self.settings.command
-        record = self._run(
-            tree,
-            command,
-            runner_for(command),
-            tests=tests,
-            collect_only=collect_only,
-            setup=setup,
-        )
-        return replace(record, tree=tree_id, complete=tests is None and not collect_only)
-
-    def prepare(self, tree: Path, store: Path) -> Path | None:
-        """Return the folder of what the setup command makes for this checkout; None without one.
-
-        It runs contained like the tests, once for each state of the dependency files. What it
-        leaves in the checkout is moved into `store`, to be bound back read-only into every run.
-
-        Raises:
-            GateError: the setup command failed, so the tests could not be run.
-        """
-        command = self.settings.setup_command
-        if not command:
-            return None
-        digest = hashlib.sha256(f"{command}\0{self.at}".encode())
-        # Installing takes minutes: it is repeated only when a file that names dependencies changes.
-        for pattern in _DEPENDENCIES:
-            for file in sorted(tree.glob(pattern)):
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
-        place = store / digest.hexdigest()[:32]
-        if place.is_dir():
-            os.utime(place)
-            return place
-        before = {entry.name for entry in tree.iterdir()}
-        settings = replace(self.settings, network=self.settings.setup_network)
-        record = replace(self, settings=settings)._run(tree, command, ExitStatus())
-        if record.timed_out:
-            raise GateTimeoutError("the setup command hit the time limit", hint="raise `timeout`")
-        if record.exit_status:
-            raise GateError(
-                f"the setup command failed with exit status {record.exit_status}:"
-                f" {record.output[-2000:]}",
-                hint="run it by hand; `setup_network` lets it use the network",
-            )
-        # Moved under another name first, so that it is there whole or not at all.
-        part = place.with_name(place.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for name in sorted({entry.name for entry in tree.iterdir()} - before):
-            shutil.move(tree / name, part / name)
-        part.rename(place)
-        for old in sorted(store.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
-        return place
-
-    def _run(
+    def run(
         self,
         tree: Path,
         command: str,
@@ -124,6 +56,11 @@ class CommandRuns:
         collect_only: bool = False,
         setup: Path | None = None,
     ) -> RunRecord:
+        """Run a command in the checkout `tree`, or only the given tests of it.
+
+        Raises:
+            GateError: the sandbox could not be set up.
+        """
         layout = SandboxLayout(
             top=self.top, settings=self.settings, at=self.at, tree=tree, setup=setup
         )
@@ -161,16 +98,58 @@ class CommandRuns:
             unproved = not report.sessions and not done.returncode and self.at != "bwrap"
             probes = self._probe(spec, sorted(names)) if names and unproved else report.probes
             return RunRecord(
-                tree="",
                 exit_status=done.returncode,
                 timed_out=done.timed_out,
                 output=output,
-                seconds=round(done.seconds, 3),
+                complete=tests is None and not collect_only,
                 report=report,
                 planted=guard.planted(trusted=self.at == "bwrap"),
                 rewrote=guard.rewritten(),
                 foreign=_foreign_imports(probes, tree, names),
             )
+
+    def prepare(self, tree: Path, store: Path) -> Path | None:
+        """Return the folder of what the setup command makes for this checkout; None without one.
+
+        It runs contained like the tests, once for each state of the dependency files. What it
+        leaves in the checkout is moved into `store`, to be bound back read-only into every run.
+
+        Raises:
+            GateError: the setup command failed, so the tests could not be run.
+        """
+        command = self.settings.setup_command
+        if not command:
+            return None
+        digest = hashlib.sha256(f"{command}\0{self.at}".encode())
+        # Installing takes minutes: it is repeated only when a file that names dependencies changes.
+        for pattern in _DEPENDENCIES:
+            for file in sorted(tree.glob(pattern)):
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        place = store / digest.hexdigest()[:32]
+        if place.is_dir():
+            os.utime(place)
+            return place
+        before = {entry.name for entry in tree.iterdir()}
+        settings = replace(self.settings, network=self.settings.setup_network)
+        record = replace(self, settings=settings).run(tree, command, ExitStatus())
+        if record.timed_out:
+            raise GateTimeoutError("the setup command hit the time limit", hint="raise `timeout`")
+        if record.exit_status:
+            raise GateError(
+                f"the setup command failed with exit status {record.exit_status}:"
+                f" {record.output[-2000:]}",
+                hint="run it by hand; `setup_network` lets it use the network",
+            )
+        # Moved under another name first, so that it is there whole or not at all.
+        part = place.with_name(place.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name in sorted({entry.name for entry in tree.iterdir()} - before):
+            shutil.move(tree / name, part / name)
+        part.rename(place)
+        for old in sorted(store.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return place
 
     def _probe(self, spec: SandboxSpec, names: Sequence[str]) -> tuple[Probe, ...]:
         """Ask `python`, where the command ran, from where it would import each name."""

@@ -74,11 +74,9 @@ class RunRecord:
     `foreign` the imports that were not the tested tree's.
     """
 
-    tree: str
     exit_status: int
     timed_out: bool = False
     output: str = ""
-    seconds: float = 0.0
     complete: bool = True
     report: TestReport = field(default_factory=TestReport)
     retried: tuple[tuple[str, str], ...] = ()

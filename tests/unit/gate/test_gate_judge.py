@@ -23,7 +23,7 @@ def ran(status: int = 0, statuses: tuple[int, ...] | None = None, **outcomes: st
         collected=tuple(one.id for one in results),
         results=results,
     )
-    return RunRecord(tree="t", exit_status=status, report=report)
+    return RunRecord(exit_status=status, report=report)
 
 
 def altered(found: RunRecord, **changes: object) -> RunRecord:
@@ -206,7 +206,7 @@ def test_old_skips_are_no_news():
 
 def test_other_commands_go_by_exit_status_and_say_so():
     """Without a report the exit status decides, unless the command promised pytest."""
-    found = RunRecord(tree="t", exit_status=0)
+    found = RunRecord(exit_status=0)
     plain = judge(found, None)
     assert plain.passed
     assert "exit status alone" in plain.reason

@@ -22,7 +22,7 @@ def store(tmp_path):
 
 
 def record(status: int = 0) -> RunRecord:
-    return RunRecord(tree="t", exit_status=status)
+    return RunRecord(exit_status=status)
 
 
 def test_what_is_kept_is_found(store):
