@@ -18,9 +18,9 @@ from self_coding.adapters import git, paths, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.gate.judge import Judgement, Sides, judge, new_failures
 from self_coding.gate.python_env import install_stamps, interpreter
-from self_coding.gate.run import CommandRuns
+from self_coding.gate.run import prepare, run
 from self_coding.gate.runners import PLUGIN, runner_for
-from self_coding.gate.sandbox_layout import environment
+from self_coding.gate.sandbox_layout import SandboxLayout, environment
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
 from self_coding.values.verdicts import GateReport, GateSettings
@@ -205,14 +205,14 @@ class _GateRun:
     ) -> RunRecord:
         self.ran += 1
         settings = self.gate.settings
-        runs = CommandRuns(top=self.gate.top, settings=settings, at=self.at)
-        record = runs.run(
-            path,
+        layout = SandboxLayout(top=self.gate.top, settings=settings, at=self.at, tree=path)
+        setup = prepare(layout, self.gate.memory.folder / "setup")
+        record = run(
+            replace(layout, setup=setup),
             settings.command,
             runner_for(settings.command),
             tests=tests,
             collect_only=collect_only,
-            setup=runs.prepare(path, self.gate.memory.folder / "setup"),
         )
         if process.cancelled():
             raise GateError("the run was cancelled", hint="start it again")

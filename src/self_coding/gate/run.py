@@ -12,7 +12,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from self_coding.adapters import sandbox
@@ -22,7 +22,6 @@ from self_coding.gate.python_env import import_names
 from self_coding.gate.runners import ExitStatus, Request, TestRunner
 from self_coding.gate.sandbox_layout import SandboxLayout, TreeGuard
 from self_coding.gate.test_report import Probe, RunRecord
-from self_coding.values.verdicts import GateSettings
 
 _DEPENDENCIES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "*.lock")
 _KEPT = 4  # prepared environments
@@ -38,128 +37,118 @@ print(json.dumps(found))
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommandRuns:
-    """Runs commands as `settings` say for the repository at `top`, at sandbox level `at`."""
+def run(
+    layout: SandboxLayout,
+    command: str,
+    runner: TestRunner,
+    *,
+    tests: Sequence[str] | None = None,
+    collect_only: bool = False,
+) -> RunRecord:
+    """Run a command in a checkout, or only the given tests of it.
 
-    top: Path
-    settings: GateSettings
-    at: str
-
-    def run(
-        self,
-        tree: Path,
-        command: str,
-        runner: TestRunner,
-        *,
-        tests: Sequence[str] | None = None,
-        collect_only: bool = False,
-        setup: Path | None = None,
-    ) -> RunRecord:
-        """Run a command in the checkout `tree`, or only the given tests of it.
-
-        Raises:
-            GateError: the sandbox could not be set up.
-        """
-        layout = SandboxLayout(
-            top=self.top, settings=self.settings, at=self.at, tree=tree, setup=setup
+    Raises:
+        GateError: the sandbox could not be set up.
+    """
+    tree, settings, at = layout.tree, layout.settings, layout.at
+    names = import_names(tree, layout.roots)
+    with layout.sandbox() as (spec, support):
+        request = Request(
+            folder=support,
+            top=layout.mount,
+            tests=tests,
+            collect_only=collect_only,
+            import_names=sorted(names),
         )
-        names = import_names(tree, layout.roots)
-        with layout.sandbox() as (spec, support):
-            request = Request(
-                folder=support,
-                top=layout.mount,
-                tests=tests,
-                collect_only=collect_only,
-                import_names=sorted(names),
+        with runner.observe(request) as observed:
+            guard = TreeGuard(tree)  # after the layout, whose mount points and links are ours
+            done = sandbox.run(
+                replace(spec, env={**spec.env, **observed.env}),
+                command,
+                RunLimits(
+                    timeout=settings.timeout,
+                    output_bytes=settings.output_bytes,
+                    handed=observed.handed,
+                    readers=observed.readers,
+                ),
+                at=at,
             )
-            with runner.observe(request) as observed:
-                guard = TreeGuard(tree)  # after the layout, whose mount points and links are ours
-                done = sandbox.run(
-                    replace(spec, env={**spec.env, **observed.env}),
-                    command,
-                    RunLimits(
-                        timeout=self.settings.timeout,
-                        output_bytes=self.settings.output_bytes,
-                        handed=observed.handed,
-                        readers=observed.readers,
-                    ),
-                    at=self.at,
-                )
-                report = observed.report(done)
-            output = done.stdout.decode(errors="replace")
-            if done.returncode and output.startswith(("bwrap: ", "self-coding: cannot contain")):
-                raise GateError(
-                    f"the sandbox could not be set up: {output.splitlines()[0]}",
-                    hint="see the page about the sandbox",
-                )
-            # A pass rests on the tree's own code. Where no runner told whence it was imported,
-            # and the mount does not settle it, the interpreter is asked.
-            unproved = not report.sessions and not done.returncode and self.at != "bwrap"
-            probes = self._probe(spec, sorted(names)) if names and unproved else report.probes
-            return RunRecord(
-                exit_status=done.returncode,
-                timed_out=done.timed_out,
-                output=output,
-                complete=tests is None and not collect_only,
-                report=report,
-                planted=guard.planted(trusted=self.at == "bwrap"),
-                rewrote=guard.rewritten(),
-                foreign=_foreign_imports(probes, tree, names),
-            )
-
-    def prepare(self, tree: Path, store: Path) -> Path | None:
-        """Return the folder of what the setup command makes for this checkout; None without one.
-
-        It runs contained like the tests, once for each state of the dependency files. What it
-        leaves in the checkout is moved into `store`, to be bound back read-only into every run.
-
-        Raises:
-            GateError: the setup command failed, so the tests could not be run.
-        """
-        command = self.settings.setup_command
-        if not command:
-            return None
-        digest = hashlib.sha256(f"{command}\0{self.at}".encode())
-        # Installing takes minutes: it is repeated only when a file that names dependencies changes.
-        for pattern in _DEPENDENCIES:
-            for file in sorted(tree.glob(pattern)):
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
-        place = store / digest.hexdigest()[:32]
-        if place.is_dir():
-            os.utime(place)
-            return place
-        before = {entry.name for entry in tree.iterdir()}
-        settings = replace(self.settings, network=self.settings.setup_network)
-        record = replace(self, settings=settings).run(tree, command, ExitStatus())
-        if record.timed_out:
-            raise GateTimeoutError("the setup command hit the time limit", hint="raise `timeout`")
-        if record.exit_status:
+            report = observed.report(done)
+        output = done.stdout.decode(errors="replace")
+        if done.returncode and output.startswith(("bwrap: ", "self-coding: cannot contain")):
             raise GateError(
-                f"the setup command failed with exit status {record.exit_status}:"
-                f" {record.output[-2000:]}",
-                hint="run it by hand; `setup_network` lets it use the network",
+                f"the sandbox could not be set up: {output.splitlines()[0]}",
+                hint="see the page about the sandbox",
             )
-        # Moved under another name first, so that it is there whole or not at all.
-        part = place.with_name(place.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for name in sorted({entry.name for entry in tree.iterdir()} - before):
-            shutil.move(tree / name, part / name)
-        part.rename(place)
-        for old in sorted(store.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
-        return place
+        # A pass rests on the tree's own code. Where no runner told whence it was imported,
+        # and the mount does not settle it, the interpreter is asked.
+        unproved = not report.sessions and not done.returncode and at != "bwrap"
+        probes = _ask_origins(spec, sorted(names), at) if names and unproved else report.probes
+        return RunRecord(
+            exit_status=done.returncode,
+            timed_out=done.timed_out,
+            output=output,
+            complete=tests is None and not collect_only,
+            report=report,
+            planted=guard.planted(trusted=at == "bwrap"),
+            rewrote=guard.rewritten(),
+            foreign=_foreign_imports(probes, tree, names),
+        )
 
-    def _probe(self, spec: SandboxSpec, names: Sequence[str]) -> tuple[Probe, ...]:
-        """Ask `python`, where the command ran, from where it would import each name."""
-        command = shlex.join(["python", "-c", _FIND_ORIGINS, *names])
-        done = sandbox.run(spec, command, RunLimits(timeout=60.0), at=self.at)
-        try:
-            answer = json.loads(done.stdout.splitlines()[-1])
-            return tuple((name, int(d), int(i), str(path)) for name, d, i, path in answer)
-        except (ValueError, IndexError, TypeError):
-            return ()
+
+def prepare(layout: SandboxLayout, store: Path) -> Path | None:
+    """Return the folder of what the setup command makes for this checkout; None without one.
+
+    It runs contained like the tests, once for each state of the dependency files. What it
+    leaves in the checkout is moved into `store`, to be bound back read-only into every run.
+
+    Raises:
+        GateError: the setup command failed, so the tests could not be run.
+    """
+    tree, command = layout.tree, layout.settings.setup_command
+    if not command:
+        return None
+    digest = hashlib.sha256(f"{command}\0{layout.at}".encode())
+    # Installing takes minutes: it is repeated only when a file that names dependencies changes.
+    for pattern in _DEPENDENCIES:
+        for file in sorted(tree.glob(pattern)):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    place = store / digest.hexdigest()[:32]
+    if place.is_dir():
+        os.utime(place)
+        return place
+    before = {entry.name for entry in tree.iterdir()}
+    settings = replace(layout.settings, network=layout.settings.setup_network)
+    record = run(replace(layout, settings=settings), command, ExitStatus())
+    if record.timed_out:
+        raise GateTimeoutError("the setup command hit the time limit", hint="raise `timeout`")
+    if record.exit_status:
+        raise GateError(
+            f"the setup command failed with exit status {record.exit_status}:"
+            f" {record.output[-2000:]}",
+            hint="run it by hand; `setup_network` lets it use the network",
+        )
+    # Moved under another name first, so that it is there whole or not at all.
+    part = place.with_name(place.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name in sorted({entry.name for entry in tree.iterdir()} - before):
+        shutil.move(tree / name, part / name)
+    part.rename(place)
+    for old in sorted(store.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def _ask_origins(spec: SandboxSpec, names: Sequence[str], at: str) -> tuple[Probe, ...]:
+    """Ask `python`, where the command ran, from where it would import each name."""
+    command = shlex.join(["python", "-c", _FIND_ORIGINS, *names])
+    done = sandbox.run(spec, command, RunLimits(timeout=60.0), at=at)
+    try:
+        answer = json.loads(done.stdout.splitlines()[-1])
+        return tuple((name, int(d), int(i), str(path)) for name, d, i, path in answer)
+    except (ValueError, IndexError, TypeError):
+        return ()
 
 
 def _foreign_imports(
