@@ -11,6 +11,7 @@ least of five runs, the peers' in between ours.
 from __future__ import annotations
 
 import argparse
+import ast
 import asyncio
 import os
 import resource
@@ -18,8 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from array import array
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -35,8 +36,7 @@ _AST = (
 _OURS = (
     "import sys;sys.path.insert(0,{src!r})\n"
     "from pathlib import Path\n"
-    "from self_coding.codebase_indexer.cache import Cache\n"
-    "from self_coding.codebase_indexer.refresh import refresh\n"
+    "from self_coding.codebase_indexer.refresh import Cache, refresh\n"
     "print(Cache(Path({db!r}),ours=False).use("
     "lambda d: refresh(d,Path({tree!r}),None,parse={parse})))\n"
 )
@@ -118,10 +118,21 @@ def cost(tree: Path, ruff: str | None, python: str) -> None:
     shutil.rmtree(folder)
 
 
+def statements(tree: ast.AST, *, top: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
+    """Every import statement that runs with its module, and whether it does so in any case."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node, top
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from statements(ast.Module(node.orelse, []), top=False)
+        elif isinstance(node, ast.If | ast.Try | ast.With | ast.ClassDef | ast.ExceptHandler):
+            yield from statements(node, top=False)
+
+
 def graph(root: Path, truth_file: Path) -> None:
     from self_coding.codebase_indexer import store
-    from self_coding.codebase_indexer.cache import Cache
-    from self_coding.codebase_indexer.refresh import refresh
+    from self_coding.codebase_indexer.reader import IndexReader
+    from self_coding.codebase_indexer.refresh import Cache, refresh
 
     truth: set[tuple[str, str]] = set()
     ran: set[str] = set()
@@ -134,15 +145,22 @@ def graph(root: Path, truth_file: Path) -> None:
     cache = Cache(folder / "index.db", ours=False)
     cache.use(lambda database: refresh(database, root, None))
     with cache.use(lambda database: database).read() as connection:
-        paths = {each.id: each.path for each in store.files(connection)}
-        edges = [
-            (paths[source], paths[packed >> 3], store.SCOPES[packed & 7])
-            for source, blob in store.links(connection).items()
-            for packed in array("I", blob)
-        ]
-        listed = {paths[file] for file, _, _ in store.blind_lines(connection)}
+        index = IndexReader(connection, root)
+        edges = {"all": set(), "module level": set(), "top": set()}
+        for path in ran & index.ids.keys():
+            targets = store.targets(connection, index.ids[path])
+            edges["all"] |= {(path, index.paths[target]) for target in targets}
+            for node, top in statements(ast.parse(index.source(path) or b"")):
+                names = tuple(each.name for each in node.names)
+                if isinstance(node, ast.ImportFrom):
+                    found = index.resolve(path, "." * node.level + (node.module or ""), names)
+                else:
+                    found = [each for name in names for each in index.resolve(path, name, ())]
+                edges["module level"] |= {(path, target) for target in found}
+                edges["top"] |= {(path, target) for target in found if top}
+        listed = {index.paths[file] for file, _, _ in store.blind_lines(connection)}
+        known = set(index.ids)
     shutil.rmtree(folder)
-    known = set(paths.values())
 
     def with_parents(source: str, target: str) -> set[tuple[str, str]]:
         found = {(source, target)}
@@ -153,31 +171,22 @@ def graph(root: Path, truth_file: Path) -> None:
             place = place.rpartition("/")[0]
         return {each for each in found if each[0] != each[1]}
 
-    def said(scopes: tuple[str, ...]) -> set[tuple[str, str]]:
-        return {
-            pair
-            for source, target, scope in edges
-            if scope in scopes and source in ran
-            for pair in with_parents(source, target)
-        }
-
-    for label, scopes in {
-        "all": store.SCOPES,
-        "module level": ("top", "conditional"),
-        "top": ("top",),
-    }.items():
-        found = said(scopes)
+    said = {
+        label: {pair for edge in some for pair in with_parents(*edge)}
+        for label, some in edges.items()
+    }
+    for label, found in said.items():
         right = len(found & truth)
         print(
             f"{label:14} edges {len(found):6d}  true {len(truth):6d}  "
             f"precision {right / max(1, len(found)):.4f}  recall {right / max(1, len(truth)):.4f}"
         )
-    missed = truth - said(store.SCOPES)
+    missed = truth - said["all"]
     told = {pair for pair in missed if pair[0] in listed}
     print(f"missed {len(missed)}, of them from a file with a listed blind spot {len(told)}")
     for pair in sorted(missed - told)[:40]:
         print("  missed", *pair)
-    wrong = said(("top", "conditional")) - truth
+    wrong = said["module level"] - truth
     for pair in sorted(wrong)[:25]:
         print("  not run", *pair)
 

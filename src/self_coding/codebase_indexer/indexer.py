@@ -16,10 +16,9 @@ from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.paths import database_path, git_directories
 from self_coding.codebase_indexer import history, reader, search
-from self_coding.codebase_indexer.cache import Cache
 from self_coding.codebase_indexer.reader import IndexReader
 from self_coding.codebase_indexer.references import find_users
-from self_coding.codebase_indexer.refresh import gc_paused, refresh
+from self_coding.codebase_indexer.refresh import Cache, gc_paused, refresh
 from self_coding.errors import IndexerError
 from self_coding.text import diff_paths
 from self_coding.values.code import (

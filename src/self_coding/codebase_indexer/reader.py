@@ -7,7 +7,7 @@ Blocking, and only reading (files of the working tree, where a question needs th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -128,10 +128,11 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
 def _readers(reader: IndexReader, path: str) -> list[str]:
     """Return the files whose text has the name of a data file; failing that, of its folder."""
     folder, _, name = path.rpartition("/")
-    for wanted in (name, folder.rpartition("/")[2]):
-        candidates = store.holders(reader.connection, wanted, "body") if wanted else []
-        holders = [reader.paths[file] for file in candidates if file in reader.paths]
-        readers = [each for each in holders if wanted in reader.text(each)]
+    for word in (name, folder.rpartition("/")[2]):
+        holders = store.holders(reader.connection, word, "body") if word else []
+        readers = [
+            reader.paths[file] for file in holders if word in reader.text(reader.paths[file])
+        ]
         if readers:
             return sorted(readers)
     return []
@@ -147,31 +148,27 @@ def _importers_of_gone(reader: IndexReader, path: str) -> list[str]:
         if any(
             phantom in resolver.resolve(importer, each.module, each.names)
             for each in unpack_imports(imports)
-            if each.scope != "string"
+            if each.kind != "string"
         )
     )
 
 
 def covering_test(reader: IndexReader, path: str) -> str | None:
     """Return the test file that covers `path`, by import or by its name."""
-    stem = language_of(path).stem(path) if is_source(path) else path
-    for tests in _covering(reader, path):
-        return min(tests, key=lambda test: (stem not in test.rpartition("/")[2], test))
-    return None
-
-
-def _covering(reader: IndexReader, path: str) -> Iterator[Set[str]]:
-    tests = reader.tests()
-    importing = set(reader.graph.importers(path)) & tests - {path}
+    if not is_source(path):
+        return None
+    language, file = language_of(path), reader.ids.get(path)
+    tests = reader.tests() - {path}
+    importing = tests.intersection(reader.graph.importers(path))
     # Only those that name the file in an import, not those that merely run it as a package.
-    targets = store.targets(reader.connection, [reader.ids[test] for test in importing])
-    imported = {test for test in importing if reader.ids.get(path) in targets[reader.ids[test]]}
-    if imported:
-        yield imported
-    names = language_of(path).tests_named_after(path) if is_source(path) else ()
-    named = {test for test in tests if test.rpartition("/")[2] in names}
-    if named - {path}:
-        yield named - {path}
+    covering = {
+        test for test in importing if file in store.targets(reader.connection, reader.ids[test])
+    }
+    names = language.tests_named_after(path)
+    covering = covering or {test for test in tests if test.rpartition("/")[2] in names}
+    stem = language.stem(path)
+    nearest = sorted(covering, key=lambda test: (stem not in test.rpartition("/")[2], test))
+    return nearest[0] if nearest else None
 
 
 def module_info(reader: IndexReader, path: str) -> ModuleInfo | None:
@@ -210,7 +207,7 @@ def _by_text(path: str, module: str, source: bytes) -> ModuleInfo:
             f"{each.module}.{name}" if name else each.module
             for each in unpack_imports(told.imports)
             for name in each.names or ("",)
-            if each.scope != "string"
+            if each.kind != "string"
         ],
         error=language.syntax_error(source) or "it cannot be parsed",
     )

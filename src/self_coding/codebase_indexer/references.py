@@ -135,7 +135,7 @@ class _Search:
         importing = {
             path
             for path in self.files_holding(names)
-            if any(link >> 3 in exporters for link in array("I", self._links[ids[path]]))
+            if any(target in exporters for target in array("I", self._links[ids[path]]))
         }
         return importing | {
             path

@@ -1,4 +1,4 @@
-"""Bring the index up to the working tree: look, read, scan, resolve imports, store.
+"""Open the index and bring it up to the working tree: look, read, scan, resolve imports, store.
 
 Blocking. Nearly every question finds nothing changed; then no more is read than the times of the
 files, and nothing is loaded of what scans them. One write transaction holds a whole update, so
@@ -12,27 +12,120 @@ import gc
 import os
 import sqlite3
 import time
+import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.store import Counts, FileRow, StoredFile
 from self_coding.codebase_indexer.walk import Look, Stamp, look, settled
-from self_coding.errors import StorageError
-from self_coding.languages import Resolver, Scan, language_of, languages, unpack_import
+from self_coding.errors import (
+    StorageBusyError,
+    StorageDamagedError,
+    StorageError,
+    StorageVersionError,
+)
+from self_coding.languages import (
+    Language,
+    Project,
+    Resolver,
+    Scan,
+    language_of,
+    languages,
+    unpack_import,
+)
 
+T = TypeVar("T")
+_FINGERPRINT = str(zlib.crc32("".join(store.MIGRATIONS).encode()))
+_PATIENCE = 20  # times half a minute: as long as another process may build a very large index
 _BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
 _BULK = 400  # from this many changed files on, the full text is merged afterwards
 _CHUNK = 1 << 20  # bytes read at once of a file that has grown since the look
 _DEAD_FILES = 5  # dead rows of the full text that never matter
 _DEAD_SHARE = 0.05  # of the live ones, from which index_all writes it anew
 _DEAD_SHARE_ASKED = 0.3  # the same for a question, which is to be quick
-_SCOPES = {scope: number for number, scope in enumerate(store.SCOPES)}
+
+
+class Cache:
+    """The index's file: rebuilt where it cannot be used, if it is ours.
+
+    A damaged index, or one of another schema, is deleted and rebuilt from the working tree. A
+    file that does not carry our mark is refused, and nothing is written into it.
+
+    Args:
+        path: the file.
+        ours: True when nobody else puts files there (the default place).
+    """
+
+    def __init__(self, path: Path, *, ours: bool) -> None:
+        self.path = path
+        self._ours = ours
+        self._database: Database | None = None
+
+    def use(self, work: Callable[[Database], T]) -> T:
+        """Do `work` on the database; once more on an empty one when the old one is unusable."""
+        try:
+            return self._wait(work)
+        except (StorageDamagedError, StorageVersionError):
+            if not (self._ours or self._carries_our_mark()):
+                raise
+        self._delete()
+        return self._wait(work)
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        if self._database is not None:
+            self._database.close()
+
+    def _wait(self, work: Callable[[Database], T]) -> T:
+        """Do `work` when no other process writes."""
+        for _ in range(_PATIENCE):
+            with suppress(StorageBusyError):
+                return work(self._open())
+        return work(self._open())
+
+    def _open(self) -> Database:
+        """Return the database, with the schema of this version."""
+        if self._database is not None:
+            return self._database
+        self._database = database = Database(
+            self.path,
+            application=store.APPLICATION,
+            migrations=store.MIGRATIONS,
+            durable=False,
+            page=store.PAGE,
+        )
+        with database.read() as connection:
+            schema = store.meta(connection, "schema")
+        if schema and schema != _FINGERPRINT:
+            self._delete()
+            return self._open()
+        if not schema:
+            with database.write() as connection:
+                store.put_meta(connection, "schema", _FINGERPRINT)
+        return database
+
+    def _carries_our_mark(self) -> bool:
+        """Return whether the file says that it is an index of ours."""
+        try:
+            with open(self.path, "rb") as file:
+                header = file.read(72)
+        except OSError:
+            return False
+        mark = store.APPLICATION.to_bytes(4, "big")  # where SQLite keeps the application's id
+        return header.startswith(b"SQLite format 3") and header[68:] == mark
+
+    def _delete(self) -> None:
+        self.close()
+        self._database = None
+        for suffix in ("-wal", "-shm", "-journal", ""):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.path}{suffix}")  # noqa: PTH108 - a name, not a path, is made
 
 
 def refresh(
@@ -94,10 +187,14 @@ class _Source(NamedTuple):
 
     path: str
     source: bytes | None
-    error: str | None
     digest: bytes
     stamp: Stamp
     stored: StoredFile | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether these bytes are not the stored ones."""
+        return self.stored is None or self.stored.hash != self.digest
 
 
 class _Update:
@@ -144,8 +241,9 @@ class _Update:
         if is_bulk:
             store.set_bulk(self.connection, is_bulk=False)
         if self.changed or self.added or self.gone or self.seen.relisted:
-            read = {each.manifest: _text(self.top + each.manifest) for each in languages()}
-            _link(self.connection, self.changed, self.added | self.gone, read)
+            texts = {each: _read_if_any(self.top + each.manifest) for each in languages()}
+            projects = {each: each.project(each.decode(text)) for each, text in texts.items()}
+            _link(self.connection, self.changed, self.added | self.gone, projects)
         self._sweep()
         store.put_meta(self.connection, "next_doc", self.next_doc)
         store.put_meta(self.connection, "next_file", self.next_file)
@@ -161,32 +259,31 @@ class _Update:
     def _update_batch(self, paths: Sequence[str]) -> None:
         """Read a batch of files, each step for all of them, so that it runs from a warm cache."""
         sources = [source for path in paths if (source := self._read(path)) is not None]
-        verdicts: dict[str, tuple[int | None, str | None]] = {}
+        verdicts: dict[str, int | None] = {}
         for each in sources:
             if each.source is None:
-                verdicts[each.path] = 0, each.error
-            elif self.parse and (_is_new(each) or not each.stored or each.stored.parsed is None):
-                reason = language_of(each.path).syntax_error(each.source)
-                verdicts[each.path] = int(reason is None), reason
+                verdicts[each.path] = 0
+            elif self.parse and (each.is_new or not each.stored or each.stored.parsed is None):
+                error = language_of(each.path).syntax_error(each.source)
+                verdicts[each.path] = int(error is None)
         scans = [
-            language_of(each.path).scan(each.source or b"") if _is_new(each) else None
+            language_of(each.path).scan(each.source or b"") if each.is_new else None
             for each in sources
         ]
         rows: list[FileRow] = []
-        blind: list[tuple[int, int, str]] = []
+        blind: list[store.Blind] = []
         texts: list[tuple[object, ...]] = []
         for each, told in zip(sources, scans, strict=True):
-            parsed, error = verdicts.get(each.path, (None, None))
             if told is not None or (self.parse and each.path in verdicts):
                 self.indexed += 1
-                self.failed += parsed == 0
+                self.failed += verdicts.get(each.path) == 0
             if told is None:
                 assert each.stored is not None
-                verdict = verdicts.get(each.path, each.stored[3:])
-                if (each.stamp, *verdict) != each.stored[2:]:
-                    store.put_facts(self.connection, each.stored.id, (*each.stamp, *verdict))
+                facts = (each.stamp, verdicts.get(each.path, each.stored.parsed))
+                if facts != (each.stored.stamp, each.stored.parsed):
+                    store.put_facts(self.connection, each.stored.id, (*facts[0], facts[1]))
                 continue
-            row = self._row(each, told, parsed, error)
+            row = self._row(each, told, verdicts.get(each.path))
             rows.append(row)
             blind += [(row.id, *line) for line in told.blind]
             texts.append((row.doc, *_words(each.path, told)))
@@ -197,14 +294,19 @@ class _Update:
         """Return one file; None when it vanished since the look: the next look forgets it."""
         read_at = time.time_ns()
         stamp = self.seen.files[path]
-        source, error = _read(self.top + path, max(0, stamp[2]))
-        if source is None and error is None:
-            return None
+        try:
+            source: bytes | None = _read(self.top + path, max(0, stamp[2]))
+        except FileNotFoundError:
+            if not os.path.islink(self.top + path):  # noqa: PTH114
+                return None
+            source = None  # a link to nothing
+        except OSError:
+            source = None
         digest = self.sha256(source).digest() if source is not None else b""
         stamp = settled(stamp, read_at)
-        return _Source(path, source, error, digest, stamp, self.stored.get(path))
+        return _Source(path, source, digest, stamp, self.stored.get(path))
 
-    def _row(self, each: _Source, told: Scan, parsed: int | None, error: str | None) -> FileRow:
+    def _row(self, each: _Source, told: Scan, parsed: int | None) -> FileRow:
         """Return what is to be stored of a file whose bytes are new."""
         if each.stored is None:
             file, imports = self.next_file, None
@@ -226,7 +328,6 @@ class _Update:
             told.lines,
             language_of(each.path).is_test(each.path),
             parsed,
-            error,
             told.symbols,
             told.imports,
         )
@@ -246,18 +347,13 @@ class _Update:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
             texts = [
-                (doc, *_words(path, language_of(path).scan(_read(self.top + path)[0] or b"")))
+                (doc, *_words(path, language_of(path).scan(_read_if_any(self.top + path))))
                 for doc, (path, _) in enumerate(batch, start + 1)
             ]
             docs = [(doc, file) for doc, (_, file) in enumerate(batch, start + 1)]
             store.renumber_texts(self.connection, docs)
             store.put_texts(self.connection, texts)
         self.next_doc = len(files) + 1
-
-
-def _is_new(each: _Source) -> bool:
-    """Return whether these bytes are not the stored ones."""
-    return each.stored is None or each.stored.hash != each.digest
 
 
 def _words(path: str, told: Scan) -> tuple[str, ...]:
@@ -283,37 +379,30 @@ def _parts(name: str) -> str:
     return " ".join(split_identifier(name))
 
 
-def _text(path: str) -> str:
-    return (_read(path)[0] or b"").decode("utf-8", "replace")
-
-
-def _read(path: str, size: int = 0) -> tuple[bytes | None, str | None]:
-    """Return the bytes of a file, or why it cannot be read; (None, None) when it is gone.
-
-    `size` is what it likely has: one call then reads all of it.
-    """
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return (None, "a link to nothing") if os.path.islink(path) else (None, None)  # noqa: PTH114
-    except OSError as error:
-        return None, error.strerror or str(error)
+def _read(path: str, size: int = 0) -> bytes:
+    """Return the bytes of a file; `size` is what it likely has: one call then reads all of it."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         source = os.read(file, size + 1)
         while more := len(source) > size and os.read(file, _CHUNK):
             source += more
-        return source, None
-    except OSError as error:
-        return None, error.strerror or str(error)
+        return source
     finally:
         os.close(file)
+
+
+def _read_if_any(path: str) -> bytes:
+    try:
+        return _read(path)
+    except OSError:
+        return b""
 
 
 def _link(
     connection: sqlite3.Connection,
     changed: Mapping[int, tuple[str, str]],
     moved: Set[str],
-    manifests: Mapping[str, str],
+    projects: Mapping[Language, Project],
 ) -> None:
     """Resolve imports into edges between files, and store them.
 
@@ -324,16 +413,18 @@ def _link(
         connection: inside a transaction; `files` is up to date already.
         changed: id -> path and imports of the files whose imports are new.
         moved: the paths that appeared or vanished.
-        manifests: the texts of the files that may declare source roots.
+        projects: what may declare source roots.
     """
-    declared = {each: each.project(manifests[each.manifest]).roots for each in languages()}
-    spelled = "\n".join(root for roots in declared.values() for root in roots)
+    spelled = "\n".join(root for project in projects.values() for root in project.roots)
     if not (changed or moved or spelled != store.meta(connection, "declared")):
         return
     paths = store.paths(connection)
     resolvers = {
-        each: each.resolver({p: id for p, id in paths.items() if p.endswith(each.suffixes)}, roots)
-        for each, roots in declared.items()
+        each: each.resolver(
+            {path: file for path, file in paths.items() if path.endswith(each.suffixes)},
+            project.roots,
+        )
+        for each, project in projects.items()
     }
     roots = sorted(root for each in resolvers.values() for root in each.roots())
     discovered = store.readable("\n".join(roots))
@@ -371,23 +462,22 @@ class _Targets:
         self.own: set[str] = set()  # the lines whose meaning depends on the file
 
     def of(self, file: int, path: str, imports: str) -> bytes:
-        """Return the edges of one file."""
-        edges: set[int] = set()
+        """Return the files that one file imports."""
+        targets: set[int] = set()
         for line in imports.split("\n") if imports else ():
             same = self.same.get(line)
-            edges.update(self._resolve(path, line) if same is None else same)
-        edges.difference_update(range(file << 3, file + 1 << 3))  # a file does not import itself
-        return array("I", sorted(edges)).tobytes()
+            targets.update(self._resolve(path, line) if same is None else same)
+        targets.discard(file)  # a file does not import itself
+        return array("I", sorted(targets)).tobytes()
 
-    def _resolve(self, path: str, line: str) -> Iterable[int]:
-        scope, module, names = unpack_import(line)
-        number = _SCOPES[scope]
-        if scope == "string":
-            return [target << 3 | number for target in self.resolver.literal(path, module)]
+    def _resolve(self, path: str, line: str) -> tuple[int, ...]:
+        kind, module, names = unpack_import(line)
+        if kind == "string":
+            return self.resolver.literal(path, module)
         if line not in self.own:
             same = self.resolver.anywhere(module, names)
             if same is not None:
-                edges = self.same[line] = tuple([target << 3 | number for target in same])
-                return edges
+                self.same[line] = same
+                return same
             self.own.add(line)
-        return [target << 3 | number for target in self.resolver.resolve(path, module, names)]
+        return self.resolver.resolve(path, module, names)

@@ -116,10 +116,7 @@ def rank_files(
         for name, weight in list(task.identifiers.items())[:_NAMES]
     )
     best_tests = ranking.best_tests(signals["words"], tests)
-    imports = {
-        test: [target for target in targets if target in code]
-        for test, targets in store.targets(connection, best_tests).items()
-    }
+    imports = {test: sorted(code & store.targets(connection, test)) for test in best_tests}
     signals["tests"] = ranking.score_tests(best_tests, imports)
     present = {file.path: file.id for file in files}
     ages = store.commit_ages(connection)

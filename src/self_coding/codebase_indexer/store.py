@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 APPLICATION = 0x5C1DE8
 PAGE = 16_384  # bytes; a page of the full text ("pgsz" below) fits into one of the file
-SCOPES = ("top", "conditional", "function", "typing", "string", "data")
 FIELDS = ("path", "names", "docs", "body")
 Blind = tuple[int, int, str]  # file, line, reason
 _HASH_BYTES = 2 << 20  # of full text gathered before it is written: what caches hold
@@ -34,12 +33,12 @@ CREATE TABLE files (
     hash BLOB, mtime_ns INTEGER, -- -1: hash again (git's racy rule)
     ctime_ns INTEGER, size INTEGER, doc INTEGER, -- the row of `words` with this version's text
     lines INTEGER, is_test INTEGER, -- a test, or what supports one
-    parsed INTEGER, error TEXT, -- what the parser said: 1, 0 with the reason, NULL: not asked yet
+    parsed INTEGER, -- what its parser said: 1, 0, NULL: not asked yet
     symbols TEXT, imports TEXT -- heads and import statements, packed
 );
 CREATE TABLE links (
     file INTEGER PRIMARY KEY, module TEXT, -- its dotted name
-    targets BLOB -- whom it imports, 32 bits each: id of a file << 3 | number in SCOPES
+    targets BLOB -- the ids of the files it imports, 32 bits each
 );
 CREATE TABLE blind (file INTEGER, line INTEGER, reason TEXT); -- what analysis cannot follow
 CREATE INDEX blind_file ON blind (file);
@@ -48,7 +47,6 @@ CREATE VIRTUAL TABLE words USING fts5(
     path, names, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
 );
 INSERT INTO words (words, rank) VALUES ('pgsz', 16000);
-CREATE VIRTUAL TABLE terms USING fts5vocab(words, instance);
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID; -- where a new file would show
 """
 HISTORY_SCHEMA = """
@@ -93,7 +91,6 @@ class FileRow(NamedTuple):
     lines: int
     is_test: bool
     parsed: int | None
-    error: str | None
     symbols: str
     imports: str
 
@@ -105,7 +102,6 @@ class StoredFile(NamedTuple):
     hash: bytes | None
     stamp: tuple[int, int, int]
     parsed: int | None
-    error: str | None
 
 
 class Counts(NamedTuple):
@@ -148,7 +144,7 @@ def paths(connection: sqlite3.Connection) -> dict[str, int]:
 def pairs(connection: sqlite3.Connection) -> list[tuple[int, int]]:
     """Return (source, target) of every import edge."""
     rows = connection.execute("SELECT file, targets FROM links")
-    return [(source, packed >> 3) for source, blob in rows for packed in array("I", blob)]
+    return [(source, target) for source, blob in rows for target in array("I", blob)]
 
 
 def links(connection: sqlite3.Connection) -> dict[int, bytes]:
@@ -156,14 +152,10 @@ def links(connection: sqlite3.Connection) -> dict[int, bytes]:
     return dict(connection.execute("SELECT file, targets FROM links").fetchall())
 
 
-def targets(connection: sqlite3.Connection, sources: Iterable[int]) -> dict[int, list[int]]:
-    """Return the files that each of a few files imports, each once."""
-    query = "SELECT targets FROM links WHERE file = ?"
-    blobs = {file: connection.execute(query, (file,)).fetchone() for file in sources}
-    return {
-        file: sorted({packed >> 3 for packed in array("I", row[0])}) if row else []
-        for file, row in blobs.items()
-    }
+def targets(connection: sqlite3.Connection, source: int) -> set[int]:
+    """Return the files that one file imports."""
+    row = connection.execute("SELECT targets FROM links WHERE file = ?", (source,)).fetchone()
+    return set(array("I", row[0])) if row else set()
 
 
 def imports(connection: sqlite3.Connection, file: int) -> str:
@@ -297,15 +289,15 @@ def stored_files(
     connection: sqlite3.Connection, paths: Iterable[str] | None = None
 ) -> dict[str, StoredFile]:
     """Return what is stored of each file, or of those among `paths`."""
-    every = "SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed, error FROM files"
+    every = "SELECT path, id, hash, mtime_ns, ctime_ns, size, parsed FROM files"
     if paths is None:
         rows = connection.execute(every).fetchall()
     else:
         one = every + " WHERE path = ?"
         rows = [row for path in paths for row in connection.execute(one, (encode_path(path),))]
     return {
-        decode_path(path): StoredFile(id, digest, (mtime, ctime, size), *verdict)
-        for path, id, digest, mtime, ctime, size, *verdict in rows
+        decode_path(path): StoredFile(id, digest, (mtime, ctime, size), parsed)
+        for path, id, digest, mtime, ctime, size, parsed in rows
     }
 
 
@@ -328,14 +320,14 @@ def put_files(
     connection: sqlite3.Connection, rows: Sequence[FileRow], blind: Iterable[Blind]
 ) -> None:
     """Store new files and new versions of files, and the lines that cannot be followed."""
-    connection.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+    connection.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
     connection.executemany("DELETE FROM blind WHERE file = ?", [(row.id,) for row in rows])
     connection.executemany("INSERT INTO blind VALUES (?,?,?)", blind)
 
 
 def put_facts(connection: sqlite3.Connection, file: int, facts: Sequence[object]) -> None:
-    """Store stamp, `parsed` and `error` of a file whose bytes are the stored ones."""
-    query = "UPDATE files SET mtime_ns=?, ctime_ns=?, size=?, parsed=?, error=? WHERE id=?"
+    """Store stamp and `parsed` of a file whose bytes are the stored ones."""
+    query = "UPDATE files SET mtime_ns=?, ctime_ns=?, size=?, parsed=? WHERE id=?"
     connection.execute(query, (*facts, file))
 
 

@@ -44,9 +44,6 @@ class Language(Protocol):
     def may_hold_tests(self, path: str) -> bool:
         """Return whether a file of the tests that defines a test is collected."""
 
-    def file_of_test(self, test: str) -> str:
-        """Return the path in the id of a test, as its runner prints it."""
-
     def tests_named_after(self, path: str) -> tuple[str, ...]:
         """Return the file names that a test of this source file usually has."""
 
@@ -184,10 +181,10 @@ class Symbol(NamedTuple):
 class Import(NamedTuple):
     """One imported module: `module` keeps its leading dots, `names` is empty for `import a.b`.
 
-    `scope` is "top", "conditional", "function", "typing" or "string" (a literal argument).
+    `kind` is "import", or "string" where a literal names the module.
     """
 
-    scope: str
+    kind: str
     module: str
     names: tuple[str, ...]
 
@@ -207,15 +204,15 @@ def is_method(symbols: str, of: Symbol) -> bool:
     return bool(name) and f"\tclass\t{name}\t{outer}\n" in f"{symbols}\n"
 
 
-def pack_import(scope: str, module: str, names: Iterable[str]) -> str:
+def pack_import(module: str, names: Iterable[str], *, kind: str = "import") -> str:
     """Return one import as a line."""
-    return f"{scope}\t{module}\t{','.join(names)}"
+    return f"{kind}\t{module}\t{','.join(names)}"
 
 
 def unpack_import(line: str) -> tuple[str, str, tuple[str, ...]]:
-    """Return the scope, module and names of one packed import."""
-    scope, module, names = line.split("\t")
-    return scope, module, tuple(names.split(",")) if names else ()
+    """Return the kind, module and names of one packed import."""
+    kind, module, names = line.split("\t")
+    return kind, module, tuple(names.split(",")) if names else ()
 
 
 def unpack_imports(text: str) -> list[Import]:

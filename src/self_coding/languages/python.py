@@ -48,10 +48,6 @@ class Python:
         """Return whether tests that a file of the tests defines are its own to run."""
         return path.rpartition("/")[2] not in (_CONFTEST, _INIT)
 
-    def file_of_test(self, test: str) -> str:
-        """Return the path in a node id of pytest."""
-        return test.partition("::")[0]
-
     def tests_named_after(self, path: str) -> tuple[str, ...]:
         """Return `test_x.py` and `x_test.py` for `x.py`."""
         name = path.rpartition("/")[2]
@@ -98,7 +94,7 @@ class Python:
 
     def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
         """Return where a file uses some words, by the running interpreter's grammar."""
-        from self_coding.languages.python_names import find_names
+        from self_coding.languages.python_syntax import find_names
 
         return find_names(text, words)
 
@@ -106,7 +102,7 @@ class Python:
         self, text: str, name: str, heads: Iterable[int], lines: list[int]
     ) -> list[int]:
         """Return the lines, as `@name.setter`, that use a method's bare name in its class."""
-        from self_coding.languages.python_names import class_body_uses
+        from self_coding.languages.python_syntax import class_body_uses
 
         return class_body_uses(text, name, heads, lines)
 

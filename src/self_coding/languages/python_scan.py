@@ -1,7 +1,7 @@
 """Pure: what one pass over the text of a Python file tells, in any version of the grammar.
 
-It finds class and def heads, import statements with their scope, and docstrings, by regular
-expressions at the speed of C. It never builds a syntax tree and never fails: where text alone
+It finds class and def heads, import statements and docstrings, by regular expressions at the
+speed of C. It never builds a syntax tree and never fails: where text alone
 cannot tell, it errs towards one import too many, never one too few.
 
 Files are hostile until proven otherwise, so every pattern is linear in the length of its text:
@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator
 
 from self_coding.languages import BlindLine, Scan, pack_import
 
-TOP, CONDITIONAL, FUNCTION, TYPING = "top", "conditional", "function", "typing"
-
 # The rest of a logical line. The list in parentheses ends at another "(", which no import has:
 # else each of a thousand unclosed ones would be followed to the end of the file.
 REST = r"[^\n(\\#;]*+(?:\((?:[^()#]++|#[^\n]*+)*+\)|\\\n[^\n(\\#;]*+)*+"
@@ -27,7 +25,6 @@ _HEAD = re.compile(  # indentation, then kind and name of a definition, or an im
     r"(?:(class|def|async[ \t]+def)[ \t]+(\w+)"
     rf"|((?:from|import)\b{REST}))"
 )
-_GROUPS = 5  # parts a head: the text before it and the four groups
 _DEEPEST = 100  # levels of indentation that Python's own parser accepts
 INLINE = re.compile(  # for text without comments
     r"[:;][ \t]*+((?:from[ \t]++[.\w]++[ \t]++)?import\b"
@@ -44,8 +41,6 @@ QUOTED = re.compile(
 _STATEMENT = re.compile(r"(?:from\b([\w.\s]*?)\bimport\b|import\b)(.*)", re.DOTALL)
 _COOKIE = re.compile(rb"^[ \t\f]*+#.*?coding[:=][ \t]*+([-\w.]+)")
 _COMMENT = re.compile(r"#[^\n]*+")
-_EITHER = re.compile(r"\b(?:not|or)\b")
-_LINE = re.compile(r"\A([ \t\f]*+)(\w++)([^\n]*+)")
 _IMPORTERS = (
     "import_module",
     "__import__",
@@ -109,16 +104,17 @@ def scan(source: bytes) -> Scan:
     lines = breaks - text.endswith("\n") if text else 0
     has_more = code.count("import") > imports.count("\n") + bool(imports)
     if has_more:
-        imports = _joined(imports, _inline_imports(code))
+        inline = INLINE.finditer(_COMMENT.sub("", code))  # behind a colon or a semicolon
+        imports = _joined(imports, [_pack_statement(match[1]) for match in inline])
     literals, blind = _dynamic_imports(
         text, imports=imports, calls=has_more, tests="\ttest" in symbols
     )
-    imports = _joined(imports, [pack_import("string", name, ()) for name in literals])
+    imports = _joined(imports, [pack_import(name, (), kind="string") for name in literals])
     return Scan(lines, symbols, names, imports, docstrings, blind, text)
 
 
 def _joined(packed: str, further: list[str]) -> str:
-    return "\n".join([packed, *further] if packed else further)
+    return "\n".join(filter(None, [packed, *further]))
 
 
 def _heads(code: str) -> tuple[list[str], str, str, int]:
@@ -127,32 +123,28 @@ def _heads(code: str) -> tuple[list[str], str, str, int]:
     names: list[str] = []
     symbols: list[str] = []
     imports: list[str] = []
-    stack: list[tuple[int, str]] = []
-    seen = _STATEMENTS.get
+    stack: list[tuple[int, str]] = []  # indentation and dotted name of the heads around
+    packed_already = _STATEMENTS.get
     parts = _HEAD.split(code)
     each = iter(parts)
-    scopes = _Scopes(parts, len(code))
-    line, number = 0, -_GROUPS
+    line = 0
     for before, indent, kind, name, statement in zip(each, each, each, each, each, strict=False):
-        number += _GROUPS
         line += before.count("\n") + 1
         if statement:
             line += statement.count("\n")
-            packed = seen(statement)
+            packed = packed_already(statement)
             if packed is None:
                 packed = _pack_statement(statement)
-            if indent and packed:
-                packed = _rescoped(packed, scopes.of(number, _depth(indent)))
             if packed:
                 imports.append(packed)
             continue
         parent = ""
         if indent:
-            depth = _depth(indent)
+            depth = len(indent.expandtabs()) if "\t" in indent else len(indent)
             while stack and stack[-1][0] >= depth:
                 stack.pop()
             parent = stack[-1][1] if stack else ""
-            if len(stack) < _DEEPEST:
+            if len(stack) < _DEEPEST:  # names of names of names would grow with the square
                 stack.append((depth, f"{parent}.{name}" if parent else name))
         else:
             stack = [(0, name)]
@@ -163,19 +155,14 @@ def _heads(code: str) -> tuple[list[str], str, str, int]:
     return names, "\n".join(symbols), "\n".join(imports), breaks
 
 
-def _depth(indent: str) -> int:
-    return len(indent.expandtabs()) if "\t" in indent else len(indent)
-
-
 def _pack_statement(statement: str) -> str:
-    """Return the imports of one statement, packed as at the top level, and keep them for the
-    next file."""
+    """Return the imports of one statement, packed, and keep them for the next file."""
     module, plain, rest = statement.partition(" import ")
     packed = None
     if plain and module[5:].replace(".", "_").isidentifier():  # `from a.b import ...`
         names = rest.replace("(", " ").replace(")", " ").replace(",", " ").split()
         if names and not ("as" in names or "#" in rest or "\\" in rest):
-            packed = pack_import(TOP, module[5:], names)
+            packed = pack_import(module[5:], names)
     if packed is None:
         packed = _pack_unusual(statement)
     if len(statement) < _LONG_STATEMENT:
@@ -197,77 +184,8 @@ def _pack_unusual(text: str) -> str:
     words = [part.split(None, 1) for part in listed.split(",")]  # `a as b`
     names = [part[0] for part in words if part]
     if match[1] is None:
-        return "\n".join([pack_import(TOP, name, ()) for name in names])
-    return pack_import(TOP, "".join(match[1].split()), names) if names else ""
-
-
-def _rescoped(packed: str, scope: str) -> str:
-    """Return imports packed as of the top level, in another scope."""
-    return "\n".join([scope + each[len(TOP) :] for each in packed.split("\n")])
-
-
-class _Scopes:
-    """What encloses indented imports: the lines above them with less indentation tell."""
-
-    def __init__(self, parts: list[str], size: int) -> None:
-        self._parts = parts
-        self._scopes: dict[int, str] = {}  # number of an import's head -> its scope
-        self._left = 2 * size + 100_000  # characters to look at: a text may be made to need more
-
-    def of(self, number: int, depth: int) -> str:
-        """Return the scope of the import whose head has this number."""
-        scope = self._scopes[number] = self._read(number, depth)
-        return scope
-
-    def _read(self, number: int, depth: int) -> str:
-        scope = CONDITIONAL
-        for line, head in self._lines_above(number):
-            match = _LINE.match(line)
-            if not match:
-                continue
-            indent = len(match[1].expandtabs())
-            above = self._scopes.get(head)
-            if above and indent <= depth:  # an earlier import: what encloses it encloses this one
-                return above if scope == CONDITIONAL or above == FUNCTION else scope
-            if indent >= depth:
-                continue
-            word, rest = match[2], match[3]
-            if word in ("def", "async"):
-                return FUNCTION
-            if word in ("if", "elif") and "TYPE_CHECKING" in rest and not _EITHER.search(rest):
-                scope = TYPING
-            depth = indent
-            if not depth:
-                break
-        return scope
-
-    def _lines_above(self, number: int) -> Iterator[tuple[str, int]]:
-        """Yield the lines above a head, nearest first, each with the number of its head or -1."""
-        while self._left > 0:
-            before = self._parts[number]
-            self._left -= len(before)
-            for line in reversed(before.split("\n")):
-                yield line, -1
-            number -= _GROUPS
-            if number < 0:
-                break
-            _, indent, kind, name, statement = self._parts[number : number + _GROUPS]
-            yield indent + (statement or f"{kind} {name}"), number
-
-
-def _inline_imports(code: str) -> list[str]:
-    """Return the imports after a colon or a semicolon, packed."""
-    code = _COMMENT.sub("", code)
-    imports: list[str] = []
-    for match in INLINE.finditer(code):
-        start = code.rfind("\n", max(0, match.start() - _LOOK_BACK), match.start())
-        before = code[start + 1 : match.start()] if start >= 0 else ""
-        top = match[0][0] == ";" and not before[:1].isspace()
-        scope = TOP if top else FUNCTION if before.lstrip().startswith("def ") else CONDITIONAL
-        packed = _pack_statement(match[1])
-        if packed:
-            imports.append(_rescoped(packed, scope))
-    return imports
+        return "\n".join([pack_import(name, ()) for name in names])
+    return pack_import("".join(match[1].split()), names) if names else ""
 
 
 def without_strings(text: str) -> tuple[str, str]:
@@ -327,7 +245,7 @@ def _dynamic_imports(
     """Return the module names and script paths that are literals, and what cannot be followed.
 
     `importlib.import_module("a.b")`, `__import__("a")`, `pytest_plugins = ["a.b"]` and programs
-    started with a module or script name are imports of scope "string". A dynamic import with a
+    started with a module or script name are imports of kind "string". A dynamic import with a
     computed name is a blind spot: it is listed, never guessed. The other arguments tell what is
     worth looking for: the (packed) imports, whether "import" is anywhere but in its import
     statements, and whether the file defines tests.

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.cache import Cache
-from self_coding.codebase_indexer.refresh import refresh
+from self_coding.codebase_indexer.refresh import Cache, refresh
 
 PATHS = ("a.py", "pkg/__init__.py", "pkg/b.py", "pkg/c.py", "pkg/sub/d.py", "src/e/f.py",
          "pkg.py", "tests/conftest.py", "tests/test_b.py", "tests/a.py")  # fmt: skip
@@ -60,6 +59,9 @@ def facts(cache: Cache, top: Path, *, parse: bool) -> object:
     with cache.use(lambda database: database).read() as connection:
         paths = {each.id: each.path for each in store.files(connection)}
         live = store.versions(connection)
+        connection.execute(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS temp.terms USING fts5vocab(main, words, instance)"
+        )
         asked = "SELECT doc, col, count(*) FROM terms WHERE term = ? GROUP BY doc, col"
         words = {
             term: sorted(
@@ -73,7 +75,7 @@ def facts(cache: Cache, top: Path, *, parse: bool) -> object:
         return (
             [(each.path, each.module, each.is_test, each.lines)
              for each in store.files(connection)],
-            {paths[f]: sorted((paths[e >> 3], e & 7) for e in array("I", blob))
+            {paths[f]: sorted(paths[each] for each in array("I", blob))
              for f, blob in store.links(connection).items()},
             sorted((paths[f], found) for f, found in store.symbols(connection).items()),
             sorted((paths[file], *line) for file, *line in store.blind_lines(connection)),

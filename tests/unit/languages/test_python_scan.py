@@ -66,27 +66,6 @@ def test_forms_of_imports(text: str, module: str, names: tuple[str, ...]) -> Non
     assert (module, names) in [(each.module, each.names) for each in imports(text)]
 
 
-@pytest.mark.parametrize(
-    ("text", "scope"),
-    [
-        ("import a", "top"),
-        ("try:\n    import a\nexcept ImportError:\n    pass", "conditional"),
-        ("if TYPE_CHECKING:\n    import a", "typing"),
-        ("if typing.TYPE_CHECKING:\n    pass\nelse:\n    import a", "conditional"),
-        ("if not TYPE_CHECKING:\n    import a", "conditional"),
-        ("def f():\n    import a", "function"),
-        ("def f(\n    x,\n) -> None:\n\n    if x:\n        import a", "function"),
-        ("def f(): pass\n\nif x:\n    import a", "conditional"),
-        ("class A:\n    import a", "conditional"),
-        ("class A:\n    async def f(self):\n        import a", "function"),
-        ("def f(): import a", "function"),
-    ],
-)
-def test_scope_of_imports(text: str, scope: str) -> None:
-    """An import says whether it runs with the module, maybe, when called, or never."""
-    assert [each.scope for each in imports(text)] == [scope]
-
-
 def test_strings_and_comments_hold_no_code() -> None:
     """Text in triple-quoted strings, comments and ordinary strings is no statement."""
     text = (
@@ -128,7 +107,7 @@ def test_statements_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(reading, "_MOST_STATEMENTS", 10)
     monkeypatch.setattr(reading, "_STATEMENTS", {})
     for number in range(50):
-        assert imports(f"import m{number}") == [Import("top", f"m{number}", ())]
+        assert imports(f"import m{number}") == [Import("import", f"m{number}", ())]
         assert len(reading._STATEMENTS) <= 10
 
 
@@ -152,7 +131,7 @@ def test_dynamic_imports() -> None:
         b"__import__('other')\n"
         b"exec(code)\n"
     )
-    assert {each.module for each in unpack_imports(told.imports) if each.scope == "string"} == {
+    assert {each.module for each in unpack_imports(told.imports) if each.kind == "string"} == {
         "pkg.plugin",
         "other",
     }
@@ -162,7 +141,7 @@ def test_dynamic_imports() -> None:
 def test_a_literal_may_be_the_only_import() -> None:
     """A file without import statements can import by a literal, and behind a colon."""
     assert imports('__import__("a")') == [Import("string", "a", ())]
-    assert imports("if x: import b\n") == [Import("conditional", "b", ())]
+    assert imports("if x: import b\n") == [Import("import", "b", ())]
 
 
 def test_what_runs_code_is_told_from_what_is_named_alike() -> None:
@@ -199,7 +178,7 @@ def test_programs_and_plugins() -> None:
         b"def test_it():\n    subprocess.run([sys.executable, '-m', 'tool'])\n"
         b"    subprocess.run(['python', 'scripts/run.py', '-c', 'import pkg.late'])\n"
     )
-    assert {each.module for each in unpack_imports(told.imports) if each.scope == "string"} >= {
+    assert {each.module for each in unpack_imports(told.imports) if each.kind == "string"} >= {
         "pkg.fixtures",
         "tool",
         "scripts/run.py",
@@ -212,7 +191,7 @@ def test_new_grammar_is_scanned() -> None:
     """Text of a newer Python than ours tells its heads and imports."""
     told = scan(b"type X[T] = list[T]\nclass A[T]: pass\ndef f[T](x: T): pass\nimport later\n")
     assert told.names == ["A", "f"]
-    assert unpack_imports(told.imports) == [Import("top", "later", ())]
+    assert unpack_imports(told.imports) == [Import("import", "later", ())]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +230,7 @@ def test_line_ends() -> None:
 def test_packing_is_lossless() -> None:
     """Imports come back as they were packed."""
     found = imports("import a\nfrom .b import c, d\ndef f():\n    from e import *\n")
-    assert unpack_imports("\n".join(pack_import(*each) for each in found)) == found
+    assert unpack_imports("\n".join(pack_import(each.module, each.names) for each in found)) == found
     assert unpack_imports("") == []
 
 
@@ -273,5 +252,5 @@ def test_agrees_with_the_parser(module: object) -> None:
         elif isinstance(node, ast.ImportFrom):
             name = "." * node.level + (node.module or "")
             expected.add((name, tuple(each.name for each in node.names)))
-    found = {(e.module, e.names) for e in unpack_imports(told.imports) if e.scope != "string"}
+    found = {(e.module, e.names) for e in unpack_imports(told.imports) if e.kind != "string"}
     assert expected <= found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.languages.python_names import class_body_uses, find_names
+from self_coding.languages.python_syntax import class_body_uses, find_names
 
 LIBRARY = Path(os.__file__).parent
 WORDS = frozenset(("name", "get", "path", "join", "match"))
