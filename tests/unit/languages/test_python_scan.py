@@ -230,7 +230,9 @@ def test_line_ends() -> None:
 def test_packing_is_lossless() -> None:
     """Imports come back as they were packed."""
     found = imports("import a\nfrom .b import c, d\ndef f():\n    from e import *\n")
-    assert unpack_imports("\n".join(pack_import(each.module, each.names) for each in found)) == found
+    assert (
+        unpack_imports("\n".join(pack_import(each.module, each.names) for each in found)) == found
+    )
     assert unpack_imports("") == []
 
 
