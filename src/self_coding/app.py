@@ -84,15 +84,23 @@ class App:
     @cached_property
     def edit(self) -> SelfEdit:
         """The self-edit: from a task to a landing."""
-        from self_coding.self_edit import SelfEdit
+        from self_coding.self_edit import SelfEdit, editors
         from self_coding.self_edit.ports import Services
         from self_coding.settings import BasePolicy
+
+        def restore(spec: Mapping[str, object]) -> Editor | None:
+            """Build an editor anew from the journal; the model editor from today's settings."""
+            try:
+                is_model = spec.get("kind") == "model"
+                return model_editor(self.settings) if is_model else editors.restored(spec)
+            except (ConfigError, EditError):
+                return None
 
         return SelfEdit(
             Services(self.git, self.indexer, self.journal, self.reflection, BasePolicy()),
             leases=self.common / FOLDER / "leases",
             limits=self.settings.limits,
-            restore=lambda spec: _restored(spec, self.settings),
+            restore=restore,
         )
 
     async def catch_up(self) -> list[int]:
@@ -256,15 +264,3 @@ def chat_model(
         timeout=model.timeout,
         max_tokens=model.max_tokens,
     )
-
-
-def _restored(spec: Mapping[str, object], settings: Settings) -> Editor | None:
-    """Build an editor anew from the journal; the model editor from the settings of today."""
-    from self_coding.self_edit import editors
-
-    if spec.get("kind") != "model":
-        return editors.restored(spec)
-    try:
-        return model_editor(settings)
-    except (ConfigError, EditError):
-        return None

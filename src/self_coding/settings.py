@@ -47,7 +47,6 @@ _RANGES = {
     "model.max_tokens": (1, _LARGEST),
 }
 _TABLES = ("gate_table", "policy_table")
-_NOT_EMPTY = ("main_branch", "test_command", "branch_prefix")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +91,8 @@ class Settings:
         """How a tree is tested."""
         from self_coding.values.verdicts import GateSettings
 
-        gate = _read_table(GateSettings, self.gate_table, "gate.", hidden={"command"})
+        _check_names(GateSettings, self.gate_table, "gate.", {"command"})
+        gate = _validated(GateSettings, self.gate_table, "gate.")
         gate.check()
         return gate
 
@@ -101,7 +101,8 @@ class Settings:
         """The rules for changes."""
         from self_coding.self_edit.policy import Policy
 
-        return _read_table(Policy, self.policy_table, "policy.")
+        _check_names(Policy, self.policy_table, "policy.")
+        return _validated(Policy, self.policy_table, "policy.")
 
     @property
     def require_sandbox(self) -> str:
@@ -161,19 +162,14 @@ def settings_of(table: Mapping[str, object]) -> Settings:
     """
     values = {name: value for name, value in table.items() if name not in RETIRED}
     if not values:
-        return Settings()  # without pydantic, whose import costs more than most commands
+        return Settings()
     gate, policy = values.pop("gate", {}), values.pop("policy", {})
     _check_names(Settings, values, "", _TABLES)
     _check_names(ModelSettings, values.get("model"), "model.")
     settings = _validated(Settings, {**values, "gate_table": gate, "policy_table": policy}, "")
     # refused now rather than at the first edit
     _ = gate and settings.gate, policy and settings.policy
-    _check_ranges(settings)
-    return settings
-
-
-def _check_ranges(settings: Settings) -> None:
-    for name in _NOT_EMPTY:
+    for name in ("main_branch", "test_command", "branch_prefix"):
         if not getattr(settings, name):
             raise _wrong(name, "must not be empty")
     for name, (least, most) in _RANGES.items():
@@ -183,19 +179,13 @@ def _check_ranges(settings: Settings) -> None:
             low = "more than 0" if least == _SMALLEST else f"at least {least}"
             high = "finite" if most == _LARGEST else f"at most {most}"
             raise _wrong(name, f"must be {low} and {high}, not {value}")
+    return settings
 
 
-def _read_table(
-    form: type[T], table: dict[str, object], prefix: str, hidden: Collection[str] = ()
-) -> T:
-    if not table:
-        return form()
-    _check_names(form, table, prefix, hidden)
-    return _validated(form, table, prefix)
-
-
-def _validated(form: type[T], table: object, prefix: str) -> T:
+def _validated(form: type[T], table: dict[str, object], prefix: str) -> T:
     """Return `table` as a `form`, its values converted where that is safe ("3" to 3)."""
+    if not table:
+        return form()  # without pydantic, whose import costs more than most commands
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -7,11 +7,15 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from self_coding.cli.session import FAILED, NOT_LANDED, Session, table
 from self_coding.errors import JournalError, SelfCodingError
+
+if TYPE_CHECKING:
+    from self_coding.hooks.install import Entered
 
 CLIENTS = ("claude", "cursor", "vscode", "goose", "codex", "gemini", "opencode")
 HOOKS = ("claude", "git")
@@ -79,8 +83,18 @@ def import_command(session: Session, file: Path, *, founding: bool) -> None:
     from self_coding.app import open_app
 
     journal = open_app(session.repo).journal
-    work = journal.import_founding(file) if founding else journal.import_lines(_read_lines(file))
-    count = session.run(work)
+    if founding:
+        count = session.run(journal.import_founding(file))
+    else:
+        hint = "nothing was imported; take the output of `export`, from a file that you may read"
+        try:
+            with click.open_file(str(file), encoding="utf-8") as source:
+                lines = list(source)
+        except UnicodeDecodeError as error:
+            raise JournalError(f"{file} is not text in UTF-8", hint=hint) from error
+        except OSError as error:
+            raise JournalError(f"cannot read {file}: {error.strerror}", hint=hint) from error
+        count = session.run(journal.import_lines(lines))
     session.emit({"imported": count}, f"{_attempts(count)} imported")
 
 
@@ -98,6 +112,7 @@ def write_file(file: Path, text: str, *, force: bool) -> None:
     """
     from self_coding.adapters.files import replace_file
 
+    data = text.encode("utf-8")  # first: what cannot be encoded must leave nothing behind
     target = Path(os.path.realpath(file))  # a link stays one: what it leads to is written
     try:
         mode = file.stat().st_mode if file.exists() else stat.S_IFREG
@@ -106,11 +121,17 @@ def write_file(file: Path, text: str, *, force: bool) -> None:
         if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):  # a rename would put a file in their place
             raise OSError(errno.EINVAL, "it is not a file")
         if not stat.S_ISREG(mode):  # not `target`: what /dev/fd leads to has no name
-            file.write_text(text, encoding="utf-8")
+            file.write_bytes(data)
         elif force:
             replace_file(target, text)
         else:
-            _create(target, text)
+            with target.open("xb") as new:  # nor over one that appears meanwhile
+                try:
+                    new.write(data)
+                    new.flush()
+                except BaseException:
+                    target.unlink(missing_ok=True)
+                    raise
     except FileExistsError as error:
         hint = "nothing was written; give another name, or --force to replace it"
         raise JournalError(f"{file} exists already", hint=hint) from error
@@ -118,30 +139,6 @@ def write_file(file: Path, text: str, *, force: bool) -> None:
         hint = "name a file in an existing folder that you may write into"
         shown = str(file) if len(str(file)) < 100 else f"{str(file)[:99]}…"
         raise JournalError(f"cannot write {shown}: {error.strerror}", hint=hint) from error
-
-
-def _create(target: Path, text: str) -> None:
-    """Create a file exclusively: one that appears meanwhile is not written over either."""
-    with target.open("x", encoding="utf-8") as new:
-        try:
-            new.write(text)
-            new.flush()
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-
-
-def _read_lines(file: Path) -> list[str]:
-    """Return the lines of a text file, or of standard input for "-"."""
-    try:
-        with click.open_file(str(file), encoding="utf-8") as source:
-            return list(source)
-    except UnicodeDecodeError as error:
-        hint = "nothing was imported; take the output of `export` as it is"
-        raise JournalError(f"{file} is not text in UTF-8", hint=hint) from error
-    except OSError as error:
-        hint = "nothing was imported; name a file that you may read"
-        raise JournalError(f"cannot read {file}: {error.strerror}", hint=hint) from error
 
 
 # -- set up -----------------------------------------------------------------------------------
@@ -259,8 +256,7 @@ def install_hooks_command(session: Session, kinds: tuple[str, ...]) -> None:
     """Warn agents before an edit, snapshot after it, guard main before a push."""
     from self_coding.hooks.install import install
 
-    done = install(session.repo, kinds or HOOKS)
-    session.emit(done, table([[one.outcome, one.hook, one.place, one.hint] for one in done]))
+    _emit_hooks(session, install(session.repo, kinds or HOOKS))
 
 
 @click.command("remove-hooks")
@@ -270,7 +266,10 @@ def remove_hooks_command(session: Session, kinds: tuple[str, ...]) -> None:
     """Take our hooks out again; nothing else is touched."""
     from self_coding.hooks.install import remove
 
-    done = remove(session.repo, kinds or HOOKS)
+    _emit_hooks(session, remove(session.repo, kinds or HOOKS))
+
+
+def _emit_hooks(session: Session, done: list[Entered]) -> None:
     session.emit(done, table([[one.outcome, one.hook, one.place, one.hint] for one in done]))
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path, git_directories
-from self_coding.app import App, open_app
+from self_coding.app import open_app
 from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingError
 
 FILE = "self-coding.toml"
@@ -107,59 +108,49 @@ class Check:
 
 async def examine(repo: Path) -> list[Check]:
     """Look at git, the repository, the settings, the sandbox, the databases and the extras."""
-    checks = [_git(), Check("python", "ok", sys.version.split()[0])]
+    checks: list[Check] = []
+
+    def add(name: str, state: str, told: str, hint: str = "") -> None:
+        checks.append(Check(name, state, told, hint))
+
+    @contextmanager
+    def looking_at(name: str, hint: str = "") -> Iterator[None]:
+        try:
+            yield
+        except SelfCodingError as error:
+            add(name, "fail", error.message, error.hint or hint)
+
+    with looking_at("git", "install git 2.38 or later"):
+        answer = git.decode(git.run(["--version"], cwd=Path.cwd()).stdout).strip()
+        match = re.search(r"(\d+)\.(\d+)", answer)
+        if match and (int(match[1]), int(match[2])) >= OLDEST_GIT:
+            add("git", "ok", answer)
+        else:
+            add("git", "fail", answer, "git 2.38 or later is needed to merge unseen")
+    add("python", "ok", sys.version.split()[0])
     try:
         app = open_app(repo)
     except SelfCodingError as error:
         return [*checks, Check("repository", "fail", error.message, error.hint)]
-    checks.append(Check("repository", "ok", str(app.top)))
-    checks.append(await _main(app))
-    checks.append(Check("test command", "ok", app.settings.test_command))
-    checks.append(_sandbox(app))
-    checks.append(await _journal(app, repo))
+    add("repository", "ok", str(app.top))
+    with looking_at("main branch", "set main_branch; `self-coding init` detects it"):
+        commit = await app.git.get_main_commit()
+        add("main branch", "ok", f"{app.settings.main_branch} at {commit[:12]}")
+    add("test command", "ok", app.settings.test_command)
+    with looking_at("sandbox"):
+        level = sandbox.level(app.settings.require_sandbox, app.top)
+        if level == "bwrap":
+            add("sandbox", "ok", "bubblewrap: own namespaces, no network, hidden homes")
+        else:
+            hint = 'install bubblewrap, or pip install "self-coding[sandbox]"'
+            add("sandbox", "note", f"only {level}", hint)
+    with looking_at("journal"):
+        count = int((await app.journal.get_success_rate())["total"])
+        add("journal", "ok", f"{count} attempts in {database_path(repo, 'journal.db')}")
     for name, (module, feature) in _EXTRAS.items():
         if find_spec(module) is not None:
-            checks.append(Check(f"extra {name}", "ok", feature))
+            add(f"extra {name}", "ok", feature)
         else:
             hint = f'for {feature}: pip install "self-coding[{name}]"'
-            checks.append(Check(f"extra {name}", "note", "not installed", hint))
+            add(f"extra {name}", "note", "not installed", hint)
     return checks
-
-
-def _git() -> Check:
-    if shutil.which("git") is None:
-        return Check("git", "fail", "not found", "install git 2.38 or later")
-    answer = git.decode(git.run(["--version"], cwd=Path.cwd()).stdout).strip()
-    match = re.search(r"(\d+)\.(\d+)", answer)
-    if not match or (int(match[1]), int(match[2])) < OLDEST_GIT:
-        return Check("git", "fail", answer, "git 2.38 or later is needed to merge unseen")
-    return Check("git", "ok", answer)
-
-
-async def _main(app: App) -> Check:
-    try:
-        commit = await app.git.get_main_commit()
-    except SelfCodingError as error:
-        hint = error.hint or "set main_branch; `self-coding init` detects it"
-        return Check("main branch", "fail", error.message, hint)
-    return Check("main branch", "ok", f"{app.settings.main_branch} at {commit[:12]}")
-
-
-def _sandbox(app: App) -> Check:
-    try:
-        level = sandbox.level(app.settings.require_sandbox, app.top)
-    except SelfCodingError as error:
-        return Check("sandbox", "fail", error.message, error.hint)
-    if level == "bwrap":
-        return Check("sandbox", "ok", "bubblewrap: own namespaces, no network, hidden homes")
-    hint = 'install bubblewrap, or pip install "self-coding[sandbox]"'
-    return Check("sandbox", "note", f"only {level}", hint)
-
-
-async def _journal(app: App, repo: Path) -> Check:
-    path = database_path(repo, "journal.db")
-    try:
-        count = (await app.journal.get_success_rate())["total"]
-    except SelfCodingError as error:
-        return Check("journal", "fail", error.message, error.hint)
-    return Check("journal", "ok", f"{int(count)} attempts in {path}")

@@ -46,37 +46,30 @@ def _proposed(edit: dict[str, Json], top: Path) -> tuple[str, str]:
     if not named:
         return "", ""
     path = top / named
-    relative = _relative(path, top)
-    several = edit.get("edits")
-    parts = several if isinstance(several, list) else [edit]
-    lines = [f"diff --git a/{relative} b/{relative}"]
-    for part in parts:
-        if isinstance(part, dict):
-            old, new = _sides(part, path)
-            files = (f"a/{relative}", f"b/{relative}")
-            lines += difflib.unified_diff(
-                old.splitlines(), new.splitlines(), *files, n=0, lineterm=""
-            )
-    return relative, "\n".join(lines) + "\n"
-
-
-def _relative(path: Path, top: Path) -> str:
-    """Return the path within its repository, be it in the checkout or in an attempt's worktree."""
-    found = git_directories(path.parent)
+    # It may be in the checkout or in an attempt's worktree, and the name may be that of a link.
+    directories = git_directories(path.parent)
     resolved = path.parent.resolve() / path.name
-    inside = found.top if found and resolved.is_relative_to(found.top) else top
-    return resolved.relative_to(inside).as_posix() if resolved.is_relative_to(inside) else str(path)
-
-
-def _sides(part: dict[str, Json], path: Path) -> tuple[str, str]:
-    """Return the text that goes and the text that comes; new content replaces the whole file."""
-    if "content" not in part:
+    inside = top
+    if directories and resolved.is_relative_to(directories.top):
+        inside = directories.top
+    relative = str(path)
+    if resolved.is_relative_to(inside):
+        relative = resolved.relative_to(inside).as_posix()
+    several = edit.get("edits")
+    lines = [f"diff --git a/{relative} b/{relative}"]
+    for part in several if isinstance(several, list) else [edit]:
+        if not isinstance(part, dict):
+            continue
+        old = str(part.get("old_string") or "")
         new = str(part.get("new_string") or part.get("new_source") or "")
-        return str(part.get("old_string") or ""), new
-    try:
-        with path.open("rb") as file:
-            data = file.read(LONGEST_FILE + 1)
-    except OSError:
-        data = b""
-    old = data.decode("utf-8", "replace") if len(data) <= LONGEST_FILE else ""
-    return old, str(part["content"])
+        if "content" in part:  # a whole file, which is compared with the one it replaces
+            new = str(part["content"])
+            try:
+                with path.open("rb") as file:
+                    data = file.read(LONGEST_FILE + 1)
+            except OSError:
+                data = b""
+            old = data.decode("utf-8", "replace") if len(data) <= LONGEST_FILE else ""
+        names = (f"a/{relative}", f"b/{relative}")
+        lines += difflib.unified_diff(old.splitlines(), new.splitlines(), *names, n=0, lineterm="")
+    return relative, "\n".join(lines) + "\n"

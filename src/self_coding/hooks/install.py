@@ -31,7 +31,6 @@ EDIT_TOOLS = "Edit|MultiEdit|Write|NotebookEdit"
 _PROJECT = '--repo "${CLAUDE_PROJECT_DIR:-.}" '
 _CLAUDE = {"PreToolUse": "pre-edit", "PostToolUse": "post-edit"}
 _SETTINGS = Path(".claude", "settings.local.json")
-_NAMES = {"claude": "Claude Code", "git": "git"}
 
 
 @dataclass(frozen=True)

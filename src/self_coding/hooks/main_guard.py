@@ -18,7 +18,6 @@ from self_coding.hooks.install import is_guarded
 
 if TYPE_CHECKING:
     from self_coding.app import App
-    from self_coding.values.verdicts import Receipt
 
 BYPASSED = "bypassed"  # the kind of the event
 _MOST = 100  # commits that are looked at
@@ -72,42 +71,32 @@ async def note_bypass(app: App) -> Bypass | None:
 
     It is on record afterwards, as an event of the attempt that landed last.
     """
-    last = await in_thread(_last_landing, app)
+    if not await in_thread(is_guarded, app.top):
+        return None
+    from self_coding.git_safety.receipts import read_receipts
+
+    receipts = await in_thread(read_receipts, app.common / FOLDER)
+    last = next((one for one in reversed(receipts) if one.attempt.isdigit()), None)
     if last is None:
         return None
-    attempt = int(last.attempt)
+    attempt, main = int(last.attempt), f"refs/heads/{app.git.main_branch}"
     events = await app.journal.events(attempt)
     recorded = [str(event.data.get("tip")) for event in events if event.kind == BYPASSED]
-    commits = await _commits_since(app, [last.landed, *recorded])
+    words = ["rev-list", "--first-parent", "--ignore-missing", f"--max-count={_MOST}", main]
+    # Ids read from files are never options: each has a caret before it.
+    words += [*(f"^{end}" for end in (last.landed, *recorded)), "--"]
+    listed = await in_thread(git.run, words, cwd=app.top)
+    commits = []
+    for commit in git.decode(listed.stdout).split():
+        operation = await app.git.explain(commit)
+        # An operation of ours may have made the commit, and yet a person moved main to it.
+        if (
+            operation is None
+            or operation.kind not in _OURS
+            or not any((ref, new) == (main, commit) for ref, _, new in operation.refs)
+        ):
+            commits.append(commit)
     if not commits or not events:
         return None
     await app.journal.append(attempt, BYPASSED, {"tip": commits[0], "commits": list(commits)})
     return Bypass(attempt, app.git.main_branch, tuple(commits))
-
-
-def _last_landing(app: App) -> Receipt | None:
-    """Return the receipt of the newest landing of an attempt; None if there is no guard."""
-    if not is_guarded(app.top):
-        return None
-    from self_coding.git_safety.receipts import read_receipts
-
-    receipts = read_receipts(app.common / FOLDER)
-    return next((one for one in reversed(receipts) if one.attempt.isdigit()), None)
-
-
-async def _commits_since(app: App, ends: list[str]) -> list[str]:
-    """Return commits on main's first-parent line beyond `ends` that no operation of ours made."""
-    main = f"refs/heads/{app.git.main_branch}"
-    words = ["rev-list", "--first-parent", "--ignore-missing", f"--max-count={_MOST}", main]
-    # Ids read from files are never options: each has a caret before it.
-    words += [*(f"^{end}" for end in ends), "--"]
-    listed = await in_thread(git.run, words, cwd=app.top)
-    strangers = []
-    for commit in git.decode(listed.stdout).split():
-        operation = await app.git.explain(commit)
-        moved_main = operation is not None and any(
-            (ref, new) == (main, commit) for ref, _, new in operation.refs
-        )
-        if not (operation and moved_main and operation.kind in _OURS):
-            strangers.append(commit)
-    return strangers

@@ -44,13 +44,14 @@ def shape(
     def of(result: Any) -> Any:
         values = {key: getattr(result, name) for key, name in pairs}
         values |= {key: make(result) for key, (_, make) in computed.items()}
-        return form(**{key: _bounded(value) for key, value in values.items()})
+        return form(
+            **{
+                key: cut_middle(value, TEXT_LIMIT) if isinstance(value, str) else value
+                for key, value in values.items()
+            }
+        )
 
     return Answer(form, of)
-
-
-def _bounded(value: Any) -> Any:
-    return cut_middle(value, TEXT_LIMIT) if isinstance(value, str) else value
 
 
 EDITED = shape(

@@ -9,7 +9,7 @@ import hmac
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from self_coding.errors import ConfigError
 
@@ -28,38 +28,31 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 def serve(
     server: MCPServer[object], *, port: int, token: str | None, say: Callable[[str], None]
 ) -> None:
-    """Serve until interrupted; the address and a token made here are told through `say`.
+    """Serve until interrupted; the address, and a token made here, are told through `say`.
 
     Raises:
-        ConfigError: a given token is too short to be one, or the port is somebody else's.
+        ConfigError: a given token is too short to be one, or the port is taken.
     """
     import uvicorn
 
     key = secrets.token_urlsafe(32) if token is None else token
     config = uvicorn.Config(application(server, key), host=HOST, port=port, log_level="warning")
-    with _bound(port) as taken:
+    # Bound here and not by uvicorn, so that the address is told only once the port is ours.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ours.bind((HOST, port))
+        except OSError as error:
+            message = f"cannot bind port {port} on {HOST}: {error.strerror}"
+            raise ConfigError(message, hint="choose another --port") from error
         say(f"serving http://{HOST}:{port}/mcp")
         if token is None:
             say(f"clients send:  Authorization: Bearer {key}")
-        uvicorn.Server(config).run(sockets=[taken])
-
-
-def _bound(port: int) -> socket.socket:
-    """The port as ours, so that the address is told only when somebody listens there."""
-    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind((HOST, port))
-    except OSError as error:
-        taken.close()
-        raise ConfigError(
-            f"cannot bind port {port} on {HOST}: {error.strerror}", hint="choose another --port"
-        ) from error
-    return taken
+        uvicorn.Server(config).run(sockets=[ours])
 
 
 def application(server: MCPServer[object], token: str) -> Application:
-    """The server as an ASGI application behind its token.
+    """Return the server as an ASGI application behind its token.
 
     Raises:
         ConfigError: the token has fewer than 16 characters.
@@ -70,21 +63,14 @@ def application(server: MCPServer[object], token: str) -> Application:
     expected = f"Bearer {token}".encode()
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not hmac.compare_digest(_authorization(scope), expected):
-            await _turn_away(send)
+        headers = dict(cast("list[tuple[bytes, bytes]]", scope.get("headers", ())))
+        # compared in constant time: how long a refusal takes must not tell how much was right
+        given = headers.get(b"authorization", b"")
+        if scope["type"] != "http" or hmac.compare_digest(given, expected):
+            await inner(scope, receive, send)
             return
-        await inner(scope, receive, send)
+        kind = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain")]
+        await send({"type": "http.response.start", "status": 401, "headers": kind})
+        await send({"type": "http.response.body", "body": b"a bearer token is needed\n"})
 
     return guarded
-
-
-def _authorization(scope: Scope) -> bytes:
-    headers = scope["headers"]
-    assert isinstance(headers, list)
-    return next((value for name, value in headers if name == b"authorization"), b"")
-
-
-async def _turn_away(send: Send) -> None:
-    headers = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain")]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
-    await send({"type": "http.response.body", "body": b"a bearer token is needed\n"})

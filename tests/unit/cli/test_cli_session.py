@@ -14,6 +14,7 @@ from self_coding.cli.session import (
     FAILED,
     INTERRUPTED,
     as_json,
+    colour_diff,
     guarded,
     printable,
     table,
@@ -125,3 +126,9 @@ def test_the_status_of_a_command_is_handed_on() -> None:
     """What a command returns as a number is the exit status; anything else is success."""
     assert guarded(lambda: 1) == 1
     assert guarded(lambda: "text") == 0
+
+
+def test_a_diff_is_coloured_after_it_was_made_harmless() -> None:
+    """Added and removed lines get colours; escape sequences of the diff itself stay marks."""
+    coloured = colour_diff(printable("+a\x1b[31m\n-b\n c"))
+    assert coloured == "\x1b[32m+a�[31m\x1b[0m\n\x1b[31m-b\x1b[0m\n c"

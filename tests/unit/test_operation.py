@@ -1,0 +1,81 @@
+"""What an operation says of itself is what its function says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated, Literal
+
+import pytest
+
+from self_coding import open_app
+from self_coding.errors import IndexerError
+from self_coding.operation import OPERATIONS, Arg, Caller, Operation
+from self_coding.testing import sample_repo
+
+Count = Annotated[int, Arg("How many.", least=1, option="-n")]
+Kind = Annotated[Literal["a", "b"] | None, Arg("Only these.")]
+
+
+async def count_things(app: object, caller: Caller, count: Count, kind: Kind = None) -> list[str]:
+    """Count things.
+
+    All of them.
+    """
+    caller.say(f"{count} {kind}")
+    return ["thing"] * count
+
+
+ROW = Operation(call=count_things, section="Things", method="things.count", old_names=("count",))
+
+
+def test_a_row_reads_its_function() -> None:
+    """Names, help, arguments, defaults and result are those of the function."""
+    assert (ROW.name, ROW.command) == ("count_things", "count-things")
+    assert ROW.description == "Count things.\n\nAll of them."
+    count, kind = ROW.parameters
+    assert (count.name, count.type, count.required, count.arg.least) == ("count", int, True, 1)
+    assert (kind.type, kind.required, kind.default) == (Literal["a", "b"], False, None)
+    assert ROW.result == list[str]
+
+
+async def test_a_row_is_called_by_name() -> None:
+    """Only an operation that wants to know its caller is told; remarks reach the caller."""
+    said: list[str] = []
+    assert await ROW(object(), Caller(say=said.append), count=2) == ["thing", "thing"]
+    assert said == ["2 None"]
+    assert await ROW(object(), count=1) == ["thing"]
+
+
+def test_help_needs_none_of_the_services() -> None:
+    """`--help` reads the table, and loads neither a service nor a library but click."""
+    code = (
+        "import sys; from self_coding.cli import cli\n"
+        "cli.main(['--help'], standalone_mode=False)\n"
+        "rooms = ('app', 'settings', 'git_safety', 'modification_journal', 'codebase_indexer')\n"
+        "heavy = {f'self_coding.{room}' for room in rooms} | {'asyncio', 'pydantic', 'sqlite3'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(row.command in done.stdout for row in OPERATIONS.values())
+
+
+async def test_a_mistyped_path_is_not_good_news(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A path that is neither here nor committed is refused; a deleted one still has dependents."""
+    app = open_app(sample_repo(tmp_path / "repository"), environ={})
+    impact = OPERATIONS["impact"]
+    for wrong in ("src/nowhere.py", "../outside.py", "x" * 300):
+        with pytest.raises(IndexerError, match="is neither in"):
+            await impact(app, paths=[wrong])
+    (app.top / "src/calc/core.py").unlink()
+    assert (await impact(app, paths=["src/calc/core.py"])).paths == ("src/calc/core.py",)
+
+
+async def test_users_are_counted_past_the_limit(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """What a limit leaves out is counted."""
+    app = open_app(sample_repo(tmp_path / "repository"), environ={})
+    users = await OPERATIONS["symbol_users"](app, symbol="add", limit=1)
+    everyone = await OPERATIONS["symbol_users"](app, symbol="add", limit=50)
+    assert (len(users.uses), users.more_uses) == (1, len(everyone.uses) - 1)
+    assert everyone.more_uses == 0
