@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.languages import python_imports, python_scan
+from self_coding.languages import python_imports, python_scan, python_syntax
 
 SIZE = 1_000_000
 PART = 250_000  # for each pattern alone: a square of it is minutes, too
@@ -81,7 +81,7 @@ def test_a_statement_that_never_ends() -> None:
     assert python_scan.scan(text.encode()).names == ["f"]
 
 
-@pytest.mark.parametrize("module", [python_scan, python_imports])
+@pytest.mark.parametrize("module", [python_scan, python_imports, python_syntax])
 def test_no_pattern_repeats_a_repetition(module: object) -> None:
     """A repeated group in a pattern is possessive: it is never tried in another way."""
     nested = re.compile(r"[*+}][^()|\[\]]*\)[*+](?![+])")
@@ -96,7 +96,7 @@ def main() -> None:
     """Scan each worst case as a whole, and with each pattern alone."""
     patterns = [
         each
-        for module in (python_scan, python_imports)
+        for module in (python_scan, python_imports, python_syntax)
         for each in vars(module).values()
         if isinstance(each, re.Pattern) and isinstance(each.pattern, str)
     ]

@@ -1,0 +1,145 @@
+"""A language is one new file: the index asks for nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import self_coding
+
+TOY = """
+from self_coding.languages import BlindLine, Occurrences, Project, Scan, pack_import
+from self_coding.values.code import ModuleInfo
+
+
+class Layout:
+    def __init__(self, files):
+        self.files = files
+
+    def module(self, path):
+        return path.removesuffix(".toy")
+
+    def roots(self):
+        return frozenset()
+
+    def resolve(self, path, module, names):
+        return tuple(self.files[each] for each in (f"{module}.toy",) if each in self.files)
+
+    def anywhere(self, module, names):
+        return self.resolve("", module, names)
+
+    def literal(self, path, text):
+        return ()
+
+
+class Toy:
+    suffixes = (".toy",)
+    manifest = "toy.cfg"
+    test_settings = ("toy.cfg",)
+    settings = frozenset(test_settings)
+
+    def is_test(self, path):
+        return path.startswith("check_")
+
+    is_test_module = is_test
+
+    def may_hold_tests(self, path):
+        return True
+
+    def tests_named_after(self, path):
+        return (f"check_{path}",)
+
+    def stem(self, path):
+        return path.removesuffix(".toy")
+
+    def is_package(self, path):
+        return False
+
+    def packages(self, path):
+        return iter(())
+
+    fixtures = packages
+
+    def decode(self, source):
+        return source.decode()
+
+    def scan(self, source):
+        lines = source.decode().splitlines()
+        imports = [pack_import(line[4:], ()) for line in lines if line.startswith("use ")]
+        names = [line[4:] for line in lines if line.startswith("fun ")]
+        symbols = [f"{n}\\tdef\\t{name}\\t" for n, name in enumerate(names, 1)]
+        packed = "\\n".join(symbols), names, "\\n".join(imports)
+        return Scan(len(lines), *packed, "", [], source.decode())
+
+    def syntax_error(self, source):
+        return None
+
+    def parse(self, source, path, module):
+        return ModuleInfo(file_path=path, module_name=module)
+
+    def find_names(self, text, words):
+        return Occurrences([], [], [], [], [])
+
+    def class_body_uses(self, text, name, heads, lines):
+        return []
+
+    def project(self, manifest):
+        return Project()
+
+    def resolver(self, files, roots=()):
+        return Layout(files)
+
+
+LANGUAGE = Toy()
+"""
+ASK = """
+import asyncio, json
+from self_coding import CodebaseIndexer
+
+async def ask():
+    index = CodebaseIndexer("tree", "index.db")
+    counts = await index.index_all()
+    info = await index.get_module_info("base.toy")
+    return [
+        counts["indexed"], await index.get_dependency_chain("base.toy"),
+        await index.affected_tests(["base.toy"]), await index.get_relevant_files("frobnicate"),
+        info.module_name, info.test_coverage, (await index.impact(["toy.cfg"])).tests,
+        await index.get_dependency_chain("one.py"),
+    ]
+
+print(json.dumps(asyncio.run(ask())))
+"""
+
+
+def test_a_language_is_one_new_file(tmp_path: Path) -> None:
+    """With one more module in `languages`, its files are indexed beside Python's."""
+    package = tmp_path / "self_coding"
+    shutil.copytree(Path(self_coding.__file__).parent, package)
+    (package / "languages" / "toy.py").write_text(TOY)
+    files = {
+        "base.toy": "fun frobnicate\n",
+        "top.toy": "use base\n",
+        "check_top.toy": "use top\n",
+        "one.py": "x = 1\n",
+        "two.py": "import one\n",
+    }
+    (tmp_path / "tree").mkdir()
+    for path, text in files.items():
+        (tmp_path / "tree" / path).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [
+        5,
+        ["top.toy", "check_top.toy"],
+        ["check_top.toy"],
+        ["base.toy"],
+        "base",
+        None,
+        ["check_top.toy"],
+        ["two.py"],
+    ]
