@@ -18,8 +18,8 @@ from self_coding.languages import unpack_symbols
 from self_coding.retrieval import estimate_tokens
 
 _LEGEND = (
-    "What the code leans on most comes first. A folder names its files; a module its functions, "
-    "then its classes, with methods behind a colon."
+    "What the code leans on most comes first. A folder names the files not shown below it; a "
+    "module its functions, then its classes, with methods behind a colon."
 )
 _DOCSTRING = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*[rRuU]?(?:\"\"\"|''')\s*([^\"]{8,400})")
 _UNDERLINED = re.compile(r"\A[^\n]*\n[ \t]*([~=*^#-])\1{2,}[ \t]*(?:\n|\Z)")  # a heading
@@ -29,8 +29,8 @@ _IMPORTED = 0.3  # being imported by most, beside being changed most
 _TASK = 1.0  # what a task's own files come before
 _AUXILIARY = 0.3  # what a file outside of the product counts: documentation, examples, tools
 _FILE = 40  # characters that a file costs before its first name
-_METHODS = 3.0  # methods come once the functions and classes of three times as many files are shown
-_STEP = 0.06  # each further step of a file comes later, by this share of its rank
+_METHODS = 4.0  # methods come once the functions and classes of four times as many files are shown
+_STEP = 0.08  # each further step of a file comes later, by this share of its rank
 _LEFTOVER = 1e6  # a rank after all names
 
 _FIRST = 256  # files whose names are looked at first: more than most budgets can show
@@ -78,7 +78,7 @@ class _Line(NamedTuple):
     """
 
     rank: float
-    place: tuple[int, ...]
+    place: tuple[int | str, ...]
     text: str
     is_name: bool = False
 
@@ -115,7 +115,7 @@ def write(
             place = places.get(module.folder)
             if place is not None:
                 purpose = purpose_of(module.path) if number <= _DESCRIBED else ""
-                lines += _contents(number, module, (4, place, number), purpose)
+                lines += _contents(number, module, place, purpose)
         text, next_rank = _longest(sorted(lines), max_tokens, count)
         if most >= len(ranked) or next_rank <= most:  # later files come after these
             return text
@@ -175,7 +175,7 @@ def _joined(lines: Iterable[_Line]) -> str:
     parts: list[str] = []
     after_name = False
     for _, line in sorted(by_place.items()):
-        if line.is_name and after_name:
+        if line.is_name and after_name and line.text[:1] != "\n":
             parts[-1] += line.text[1:]
         else:
             parts.append(line.text)
@@ -200,9 +200,9 @@ def _test_folders(tests: Sequence[Outline]) -> _Line:
 def _folders(
     ranked: Sequence[Outline], budget: int, count: Callable[[str], int]
 ) -> tuple[list[_Line], dict[str, int]]:
-    """Return a line for each folder with the names of its files, and the folders' places.
+    """Return a line for each folder and each of its files, and the folders' places.
 
-    If not every name fits, the folders leaned on least only say how many files they have.
+    If not every file fits, the folders leaned on least only say how many they have.
     """
     folders: dict[str, list[tuple[int, Outline]]] = defaultdict(list)
     for number, module in enumerate(ranked, 1):
@@ -211,13 +211,16 @@ def _folders(
     places: dict[str, int] = {}
     used = 0
     for place, (folder, files) in enumerate(folders.items()):
+        title = f"\n{folder or '.'}/:"
         names = sorted(module.stem for _, module in files if module.lines)
         names = names or sorted(module.stem for _, module in files)
-        text = f"\n{folder or '.'}/: {' '.join(names)}"
-        used += count(text)
-        if used > budget:
-            text = f"\n{folder or '.'}/: {len(files)} module{'s' if len(files) > 1 else ''}"
-        lines.append(_Line(-1 if used <= budget else files[0][0] - 0.5, (4, place, 0), text))
+        used += count(f"{title} {' '.join(names)}")
+        if used <= budget:
+            lines.append(_Line(-1, (4, place, 0), title, is_name=True))
+            lines += [_Line(-1, (4, place, 0, name), f"  {name}", is_name=True) for name in names]
+        else:
+            title += f" {len(files)} module{'s' if len(files) > 1 else ''}"
+            lines.append(_Line(files[0][0] - 0.5, (4, place, 0), title))
         places[folder] = place
     return lines, places
 
@@ -245,14 +248,13 @@ def _extra_folders(folders: dict[str, list[tuple[int, Outline]]]) -> list[_Line]
     ]
 
 
-def _contents(
-    number: int, module: Outline, place: tuple[int, ...], purpose: str
-) -> Iterator[_Line]:
+def _contents(number: int, module: Outline, folder: int, purpose: str) -> Iterator[_Line]:
     """Return what a file is for and defines: its functions, its classes, later their methods.
 
-    The line of a file has its dotted name, as an import has it; one that defines nothing
-    shows it when all else is shown.
+    Its line has its dotted name, as imports have it, and the folder's line does not name it any
+    more. One that defines nothing shows its dotted name when all else is shown.
     """
+    place = (4, folder, number)
     name = f" {module.module or module.stem}"
     functions: list[str] = []
     methods: dict[str, list[str]] = {}  # of each class at the top level
@@ -264,9 +266,11 @@ def _contents(
         elif not head.parent:
             functions.append(head.name)
     if not functions and not methods:
-        if module.lines:
+        if module.lines and "." in name:
             yield _Line(_LEFTOVER + number, (*place, 1, 0), name)
         return
+    # Just after its own line, so that no budget is spent between the two.
+    yield _Line(number + 1e-9, (4, folder, 0, module.stem), "", is_name=True)
     if purpose:
         soon = number if number <= _PURPOSES else _LEFTOVER + number
         yield _Line(soon, (*place, 0), f" # {purpose}")

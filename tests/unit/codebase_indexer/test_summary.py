@@ -40,8 +40,9 @@ def test_names_everything_when_there_is_room() -> None:
     """Title, count, every folder with its files, functions, classes and methods are there."""
     text = summary.write(MODULES, 4000)
     assert text.startswith("# Codebase Summary\nTotal modules: 4 (1 of them tests)")
-    assert "pkg/: a b" in text and "pkg/sub/: c" in text and "tests/ (1)" in text
-    assert " pkg.a: first" in text and "  Thing: method" in text
+    assert "\npkg/:\n" in text and "\npkg/sub/:\n pkg.sub.c: third" in text
+    assert "tests/ (1)" in text and "\n pkg.b: second" in text
+    assert "\n pkg.a: first" in text and "  Thing: method" in text
     assert "test_first" not in text
 
 
@@ -89,6 +90,14 @@ def test_paths_before_names() -> None:
     """With little room, all files are named before any function is."""
     text = summary.write(MODULES, 60)
     assert "pkg/: a b" in text and "pkg/sub/: c" in text and "second" not in text
+
+
+def test_a_file_is_named_once() -> None:
+    """A folder names just those files that have no line of their own below it."""
+    text = summary.write([_classes(number) for number in range(30)], 700)
+    folder = next(line for line in text.split("\n") if line.startswith("pkg/:")).split()[1:]
+    own = [number for number in range(30) if f" pkg.m{number:02}: function_{number}" in text]
+    assert own and folder == [f"m{number:02}" for number in range(30) if number not in own]
 
 
 def test_folders_that_do_not_fit_are_counted() -> None:
@@ -171,6 +180,6 @@ def test_hundreds_of_examples_are_counted() -> None:
     text = summary.write([*examples, *MODULES], 4000)
     assert "doc/data/e029/: a b" in text and "e030" not in text
     assert "\ndoc/data/: 138 more modules in 69 folders" in text
-    assert "pkg/sub/: c" in text and "Total modules: 202" in text
+    assert "pkg/sub/:\n pkg.sub.c: third" in text and "Total modules: 202" in text
     few = summary.write([*examples[:60], *MODULES], 4000)
     assert "doc/data/e029/: a b" in few and "more modules" not in few
