@@ -54,16 +54,10 @@ def prepare_update(
 ) -> PreparedUpdate:
     """Prepare to take this checkout's index and files from commit `old` to commit `new`.
 
-    Args:
-        repo: the checkout.
-        old: the commit it is at.
-        new: the commit it shall be at.
-        head_from: what HEAD names now, as a full ref or a commit.
-        head_to: what HEAD shall name; "" leaves it.
-        strict: refuse where anything would have to stay.
+    `head_from` is what HEAD names now, `head_to` what it shall name ("" leaves it).
 
     Raises:
-        GitDirtyWorkingDirectoryError: `strict`, and a person's work is in the way.
+        GitDirtyWorkingDirectoryError: `strict`, and a path would have to stay.
     """
     unchanged = replace(CheckoutUpdate.at(repo, head_from), head_to=head_to)
     changes = objects.differences(repo.git, old, new)

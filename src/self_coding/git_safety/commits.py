@@ -95,7 +95,13 @@ def _commit(
     repo.check_idle("a commit from here")
     head = repo.head()
     index_before = repo.index_digest()
-    staged = _staged(repo, head)
+    # What a person has staged; a deletion has mode `GONE`.
+    if head.commit:
+        flags = ("--cached", "--raw", "-z", "--no-abbrev")
+        listed = objects.parse_raw(repo.git.run("diff-index", *flags, head.commit, "--").stdout)
+        staged = [(change.path, change.mode, change.new) for change in listed]
+    else:
+        staged = [(path, mode, oid) for path, (mode, oid, _) in objects.staged(repo.git).items()]
     if named is None:
         prepared, index = _index_of_everything(repo, head)
     else:
@@ -170,15 +176,6 @@ def _copy(repo: Repository, index: Path) -> Path:
     copy = scratch(repo, "next-index")
     copy_index_file(index, copy)
     return copy
-
-
-def _staged(repo: Repository, head: Head) -> list[tuple[str, str, str]]:
-    """Return path, mode and object id of what a person has staged; deletions have mode `GONE`."""
-    if not head.commit:
-        entries = objects.staged(repo.git)
-        return [(path, mode, oid) for path, (mode, oid, _) in entries.items()]
-    done = repo.git.run("diff-index", "--cached", "--raw", "-z", "--no-abbrev", head.commit, "--")
-    return [(change.path, change.mode, change.new) for change in objects.parse_raw(done.stdout)]
 
 
 def _keep_staged(repo: Repository, staged: Sequence[tuple[str, str, str]], index: Path) -> None:

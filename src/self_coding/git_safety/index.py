@@ -59,11 +59,8 @@ def stage_files(
 ) -> tuple[str, tuple[FileStep, ...]]:
     """Write the new contents into a staging folder; return it with the steps that use it.
 
-    Args:
-        repo: the checkout that will change.
-        targets: the paths that will change.
-        writer: the git that converts: the checkout's own, or the exact one.
-        attributes: a tree to read the attributes from, where they change too.
+    `writer` is the git that converts: the checkout's own, or the exact one. `attributes` is a tree
+    to read the attributes from, where they change too.
     """
     ours = repo.folder / "staging"
     with disk_errors("cannot make a staging folder"):
@@ -204,14 +201,15 @@ def is_clean(repo: Repository) -> bool:
 
 def describe(repo: Repository, base: str, head: str, *, diff_limit: int = DIFF_LIMIT) -> Change:
     """Return the change from commit `base` to commit `head`, every file named."""
+    flags = ("-r", "-z", "--raw", "--numstat", "--no-renames", "--no-abbrev")
+    done = repo.git.run("diff-tree", *flags, base, head)
     counts = {}
-    done = repo.git.run("diff-tree", "-r", "-z", "--numstat", "--no-renames", base, head)
-    for part in fields(done.stdout):
-        if part.count("\t") == 2:
-            added, removed, path = part.split("\t")
+    for part in fields(done.stdout):  # the numbers come last: a path with tabs cannot win
+        if part.count("\t") >= 2:
+            added, removed, path = part.split("\t", 2)
             counts[path] = (added, removed)
     files = []
-    for change in objects.differences(repo.git, base, head):
+    for change in objects.parse_raw(done.stdout):
         added, removed = counts.get(change.path, ("0", "0"))
         files.append(
             FileChange(

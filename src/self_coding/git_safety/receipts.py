@@ -120,13 +120,7 @@ def chain(
 ) -> Receipt:
     """Add the receipt of one landing to the chain, and return it once it is on the disk.
 
-    Args:
-        store: the folder of our files in the git directory.
-        tested: what the gate saw, from `draft`.
-        onto: main before.
-        landed: main after.
-        attempt: whose change it was.
-        clock: gives the time.
+    `tested` is what the gate saw, `onto` main before and `landed` main after.
 
     Raises:
         GateError: the chain could not be written.

@@ -98,9 +98,17 @@ def repair(repo: Repository) -> list[str]:
     except ValidationError:
         intent.clear()
         return ["an unreadable intent was dropped; nothing had been changed"]
-    if not _is_plausible(repo, transaction):
-        intent.clear()
-        return ["an intent that names places outside of this repository was dropped"]
+    checkouts = {(str(one.top), str(one.directory)) for one in repo.checkouts() if one.has_tree}
+    for update in transaction.parts:  # whoever can write the file must not lead us elsewhere
+        paths = [Path(name) for name in (update.staging, update.index) if name]
+        inside = all(
+            (path.is_relative_to(repo.folder) or path.parent == Path(update.top))
+            and ".." not in path.parts
+            for path in paths
+        )
+        if not inside or (update.top, update.directory) not in checkouts:
+            intent.clear()
+            return ["an intent that names places outside of this repository was dropped"]
     said = _release_locks(repo) + _remove_ref_locks(repo, transaction, intent)
     # Refs move first and all together: if they have not moved, nothing else has changed.
     tips = repo.resolve([ref for ref, _, _ in transaction.refs]) if transaction.refs else []
@@ -112,19 +120,6 @@ def repair(repo: Repository) -> list[str]:
             cleanup(transaction)
             return [*said, f"{transaction.kind}: it had not begun; dropped"]
     return said + _finish(repo, transaction, intent)
-
-
-def _is_plausible(repo: Repository, transaction: Transaction) -> bool:
-    """Return whether every path in the transaction is in this repository."""
-    checkouts = {(str(one.top), str(one.directory)) for one in repo.checkouts() if one.has_tree}
-    for update in transaction.parts:
-        for path in (Path(name) for name in (update.staging, update.index) if name):
-            inside = path.is_relative_to(repo.folder) or path.parent == Path(update.top)
-            if ".." in path.parts or not inside:
-                return False
-        if (update.top, update.directory) not in checkouts:
-            return False
-    return True
 
 
 def _finish(repo: Repository, transaction: Transaction, intent: Intent) -> list[str]:

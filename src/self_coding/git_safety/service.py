@@ -316,10 +316,6 @@ class GitSafety:
         """Repair what a crash left behind, and say what was repaired."""
         return await in_thread(recovery.recover, self._repo)
 
-    async def gc(
-        self, *, keep: int = 1000, keep_days: float = 30.0, max_bytes: int | None = None
-    ) -> list[str]:
+    async def gc(self, *, keep: int = 1000, keep_days: float = 30.0) -> list[str]:
         """Drop snapshots beyond the newest `keep` that are older than `keep_days`, and tidy up."""
-        return await in_thread(
-            snapshots.gc, self._repo, keep=keep, keep_days=keep_days, max_bytes=max_bytes
-        )
+        return await in_thread(snapshots.gc, self._repo, keep=keep, keep_days=keep_days)

@@ -31,7 +31,6 @@ from self_coding.git_safety.index import is_clean
 from self_coding.git_safety.recovery import operation_lock, remove_scratch
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.git_safety.tree_state import (
-    TreeState,
     discard,
     exact_git,
     read_tree_state,
@@ -47,7 +46,6 @@ SNAPSHOTS = "refs/self-coding/snap"
 UNDO = "refs/self-coding/undo"
 _PACK_EVERY = 256
 _DAY = 86_400.0
-_ALWAYS_KEPT = 20  # the newest snapshots, which no quota drops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +94,18 @@ def create(
 ) -> Capture:
     """Capture the checkout and keep it under `ref`; call it with the operation lock held.
 
-    Args:
-        repo: the checkout.
-        ref: the keep-ref, below `refs/self-coding/`.
-        max_untracked_bytes: a larger untracked file is listed as uncaptured.
-        message: the commit's subject.
+    A file that is not tracked and larger than `max_untracked_bytes` is listed as uncaptured.
     """
     head = repo.head()
     private = exact_git(repo)
     state = read_tree_state(private, repo, max_untracked_bytes)
     index, raw = _read_index(repo)
     state = reconcile(repo, private, state, index)
+    clean = bool(index) and all(c.status == "M" or c.is_link for c in state.changes)
+    if clean:
+        [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
+        # Bytes that differ may still be the same to git, by its line-end conversion: ask it.
+        clean = index == head_tree and (state.tree == index or is_clean(repo))
     store = repo.common / "objects"
     blob = objects.write(store, "blob", raw, repo.object_format) if raw else ""
     capture = Capture(
@@ -117,7 +116,7 @@ def create(
         raw_index=blob,
         head=head,
         at=datetime.now(UTC),
-        clean=_is_clean(repo, state, index, head),
+        clean=clean,
         uncaptured=tuple(Uncaptured(path, why) for path, why in sorted(state.uncaptured.items())),
         state=repo.state_mark(),
         digest=hashlib.sha256(raw).hexdigest() if raw else "",
@@ -202,17 +201,6 @@ def _read_index(repo: Repository) -> tuple[str, bytes]:
         copy.unlink(missing_ok=True)
 
 
-def _is_clean(repo: Repository, state: TreeState, index: str, head: Head) -> bool:
-    """Return whether nothing is staged, changed or untracked; ignored files do not count."""
-    if not index or any(c.status != "M" and not c.is_link for c in state.changes):
-        return False
-    [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
-    if index != head_tree:
-        return False
-    # Bytes that differ may still be the same to git, by its line-end conversion: ask it.
-    return state.tree == index or is_clean(repo)
-
-
 def _write_stages(repo: Repository) -> str:
     """Store a tree that keeps every side of every conflict from being collected."""
     listed = repo.git.run("ls-files", "-s", "-z").stdout
@@ -260,7 +248,7 @@ def snapshots(repo: Repository, limit: int) -> list[Snapshot]:
     return taken
 
 
-def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) -> list[str]:
+def gc(repo: Repository, *, keep: int, keep_days: float) -> list[str]:
     """Drop the refs beyond their retention, and temporary files; say what was dropped."""
     said = []
     with operation_lock(repo, "gc"):
@@ -269,13 +257,6 @@ def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) 
             dropped = _drop(repo, prefix, keep, oldest)
             if dropped:
                 said.append(f"dropped {dropped} of {prefix}")
-        dropped, keep = 0, len(_list(repo, SNAPSHOTS)) + len(_list(repo, UNDO))
-        while max_bytes is not None and keep > _ALWAYS_KEPT and held_bytes(repo) > max_bytes:
-            keep = max(_ALWAYS_KEPT, keep // 2)
-            for prefix in (SNAPSHOTS, UNDO):
-                dropped += _drop(repo, prefix, keep, time.time() + _DAY)
-        if dropped:
-            said.append(f"dropped {dropped} snapshots to stay under {max_bytes} bytes")
         said += remove_scratch(repo)
         # Registrations of our test worktrees whose folder is gone, such as after a reboot.
         for directory in (repo.common / "worktrees").glob("self-coding-*"):
@@ -286,13 +267,6 @@ def gc(repo: Repository, *, keep: int, keep_days: float, max_bytes: int | None) 
                     said.append(f"forgot the worktree at {top}")
         _pack(repo)
     return said
-
-
-def held_bytes(repo: Repository) -> int:
-    """Return the bytes on the disk that only our refs hold."""
-    theirs = ("--branches", "--tags", "--remotes", "HEAD")
-    ours = ("--objects", "--disk-usage", "--glob=refs/self-coding")
-    return int(repo.git.run("rev-list", *ours, "--not", *theirs).stdout)
 
 
 def _drop(repo: Repository, prefix: str, keep: int, oldest: float) -> int:

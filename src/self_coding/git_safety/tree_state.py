@@ -167,10 +167,7 @@ def _why_uncaptured(path: Path, name: str, *, untracked: bool, limit: int) -> st
 def update_index(git: Git, paths: Sequence[str], uncaptured: dict[str, str] | None = None) -> None:
     """Put the present content of paths into an index, deletions too.
 
-    Args:
-        git: with the index.
-        paths: what to update.
-        uncaptured: takes the paths that git refuses, with its reason; None raises instead.
+    `uncaptured` takes the paths that git refuses, with its reason; None raises instead.
     """
     if not paths:
         return
@@ -222,11 +219,7 @@ def forget(git: Git, paths: Iterable[str]) -> None:
 def reconcile(repo: Repository, private: Git, state: TreeState, index: str) -> TreeState:
     """Add what is tracked though ignored; drop what has become ignored since it was captured.
 
-    Args:
-        repo: the checkout.
-        private: git with the private index.
-        state: what that index holds.
-        index: the tree of the user's index, "" where it holds conflicts.
+    `index` is the tree of the user's index, "" where it holds conflicts.
     """
     git = repo.git
     if index == state.tree:

@@ -47,12 +47,7 @@ def is_managed(directory: Path) -> bool:
 def wait_for_switches(tops: Collection[Path], seconds: float) -> bool:
     """Wait until no git command is on its way to another branch in these working trees.
 
-    Args:
-        tops: the tops of the working trees.
-        seconds: wall seconds after which we go on all the same.
-
-    Returns:
-        Whether none is left; True where the system does not tell what runs.
+    Returns whether none is left; True where the system does not tell what runs.
     """
     deadline = time.monotonic() + seconds
     while _switching(tops):
@@ -66,10 +61,7 @@ def wait_for_switches(tops: Collection[Path], seconds: float) -> bool:
 def no_arrivals(repo: Repository, refs: Collection[str], *, but: Collection[str]) -> Iterator[None]:
     """Make sure that inside the block no user's checkout arrives at these refs.
 
-    Args:
-        repo: any checkout of the repository.
-        refs: the full refs that are about to move; without any, nothing is looked at.
-        but: the git directories of the checkouts that move along, whose indexes are locked.
+    `but` are the git directories of the checkouts that move along, whose indexes are locked.
 
     Raises:
         MainMovedError: a checkout has arrived meanwhile; plan again.

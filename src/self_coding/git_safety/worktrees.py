@@ -264,7 +264,13 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
             discard(pooled.directory)
         else:
             reset(repo, assigned.path, commit)
-            _note_folders(pooled)
+            # Note the times of the clean folders: they change when a name comes or goes.
+            time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
+            times = {}
+            for folder, names, _ in os.walk(pooled.top):
+                names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
+                times[os.fsencode(folder).hex()] = Path(folder).lstat().st_mtime_ns
+            (pooled.directory / _FOLDERS).write_text(json.dumps(times))
             repo.log.assign_worktree(assigned.path.name, None)
     return ref
 
@@ -273,10 +279,7 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
 def checkout(repo: Repository, commit: str, *, exact: bool = False) -> Iterator[Path]:
     """Yield a folder outside of any working tree that holds exactly `commit`.
 
-    Args:
-        repo: the repository.
-        commit: what to check out.
-        exact: byte for byte as captured, without line-end conversion.
+    `exact`: byte for byte as captured, without line-end conversion.
     """
     root = _test_root(repo)
     for number in range(1, 1000):  # the first that is free
@@ -396,16 +399,6 @@ def _write_pointer(place: Path, directory: Path) -> None:
 def _detach(pooled: Repository, commit: str) -> None:
     """Point HEAD of one of our worktrees at a commit, at once."""
     replace_file(pooled.directory / "HEAD", f"{commit}\n")
-
-
-def _note_folders(pooled: Repository) -> None:
-    """Note the times of a cleaned worktree's folders: they change when a name comes or goes."""
-    time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
-    times = {}
-    for folder, names, _ in os.walk(pooled.top):
-        names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
-        times[os.fsencode(folder).hex()] = Path(folder).lstat().st_mtime_ns
-    (pooled.directory / _FOLDERS).write_text(json.dumps(times))
 
 
 def _nothing_added(pooled: Repository) -> bool:

@@ -185,16 +185,6 @@ async def test_gc_forgets_only_our_own_lost_worktrees(repo, git, tmp_path) -> No
     assert str(theirs) in repo("worktree", "list")
 
 
-async def test_gc_under_a_quota(repo, git) -> None:
-    """A quota drops the oldest snapshots until it is met, and never the newest twenty."""
-    for number in range(30):
-        repo.write("big.bin", os.urandom(20_000))
-        await git.snapshot(run_tests=False)
-        del number
-    await git.gc(max_bytes=100_000)
-    assert len(await git.snapshots()) == 20
-
-
 async def test_many_snapshots_stay_small(repo, git) -> None:
     """Snapshots of one changed file share all the rest."""
     repo.write("big.bin", os.urandom(300_000))
