@@ -81,6 +81,7 @@ def prepare_update(
         raise _in_the_way(PreparedUpdate(unchanged, tuple(blocked.items())))
     # A blocked step expects what cannot be, so that it is refused again when it is due.
     steps = tuple(replace(s, expected="blocked") if s.path in blocked else s for s in steps)
+    # A copy with the changed entries alone: what else is staged stays staged.
     index = copy_index(repo)
     git = replace(repo.git, index=index)
     set_entries(repo, git, entries)
@@ -118,9 +119,11 @@ def _sort(
     left: list[tuple[str, str]] = []
     for change in changes:
         path = change.path
+        # Staged already as the new commit has it: a person, or a crash of ours, was here first.
         entry = staged.get(path, (GONE, "", "0"))
         if entry[:2] == (change.mode, change.new) and change.mode != GONE:
             continue
+        # Three versions count: the old commit's, the staged one and the file. All must agree.
         added = change.status == "A" and entry[0] == GONE
         if not added and entry != (change.old_mode, change.old, "0"):
             left.append((path, "staged"))

@@ -103,6 +103,7 @@ def _commit(
     else:
         staged = [(path, mode, oid) for path, (mode, oid, _) in objects.staged(repo.git).items()]
     if named is None:
+        # Two indexes: the one that is committed, and the one that is left behind.
         prepared, index = _index_of_everything(repo, head)
     else:
         prepared, index = _index_of(repo, head, named, {path for path, _, _ in staged})
@@ -163,6 +164,7 @@ def _index_of(
     add_files(repo, git, paths)
     if staged <= set(paths):
         return index, _copy(repo, index)
+    # Other paths are staged: the commit starts from HEAD, and the staged ones stay in the user's.
     fresh = scratch(repo, "commit-index")
     fresh_git = replace(repo.git, index=fresh)
     fresh_git.run("read-tree", head.commit or "--empty")

@@ -74,6 +74,7 @@ def signature(path: Path) -> str:
         return ""
     except OSError:
         return "unreadable"
+    # No ctime: the rename into the staging folder, after which we compare again, changes it.
     kind = "d" if stat.S_ISDIR(status.st_mode) else "f"
     return (
         f"stat {kind} {status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
@@ -116,6 +117,7 @@ class FileSwap:
             return self._delete() if step.deletes else self._write()
 
     def _delete(self) -> str:
+        # The look before the move spares an innocent file the detour; the one after it decides.
         if os.path.lexists(self.place):
             if not self._is_expected(self.place):
                 return _SINCE
@@ -155,6 +157,7 @@ class FileSwap:
                 bits = stat.S_IMODE(self.place.lstat().st_mode)
                 executable = bits | (bits & 0o444) >> 2
                 self.staged.chmod(executable if self.step.mode == "100755" else bits & ~0o111)
+        # RENAME_EXCHANGE: at no moment is the path missing, and no byte is overwritten.
         code = rename(_AT_FDCWD, os.fspath(self.staged), self.parent, self.name, _EXCHANGE)
         if code not in _UNSUPPORTED:
             return os.strerror(code) if code else self._check_displaced()
@@ -177,6 +180,7 @@ class FileSwap:
 
     def _move_in(self, target: Path) -> str:
         """Move the present file to `target` in the staging folder, replacing nothing."""
+        # RENAME_NOREPLACE: `os.rename` would silently replace a file that has just come.
         code = rename(self.parent, self.name, _AT_FDCWD, os.fspath(target), _NOREPLACE)
         if code not in _UNSUPPORTED:
             return _problem(code)
@@ -246,6 +250,8 @@ def _open_parent(top: Path, path: str, *, create: bool) -> Iterator[int | None]:
             if create:
                 with suppress(FileExistsError):
                     os.mkdir(part, dir_fd=current)
+            # Descend by descriptors with O_NOFOLLOW: checking a path first and opening it later
+            # leaves a gap in which a folder can become a symlink.
             try:
                 following = os.open(part, flags, dir_fd=current)
             except OSError:

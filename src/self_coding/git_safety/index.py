@@ -81,6 +81,7 @@ def stage_files(
                 git = replace(git, top=files)
             else:
                 set_entries(repo, git, written)
+            # Git writes the files: line ends, encodings and symlinks as a checkout would.
             names = encode("".join(f"{path}\0" for path in written))
             git.run("checkout-index", "-q", f"--prefix={files}/", "-z", "--stdin", stdin=names)
         finally:
@@ -92,6 +93,7 @@ def stage_files(
             staged = folder / f"{number}"
             with disk_errors(f"cannot prepare {target.path!r}"):
                 (files / target.path).rename(staged)
+            # Of the file as it came out, not of the blob: the two differ by line ends.
             digest = fingerprint(staged, repo.object_format)
         steps.append(FileStep(target.path, target.mode, target.expected, digest))
     return str(folder), tuple(steps)
@@ -142,6 +144,8 @@ def refuse_filtered(repo: Repository, paths: Iterable[str], doing: str) -> None:
     names = list(paths)
     if not drivers or not names:
         return
+    # A filter is switched off by name (adapters/git.py), and then its paths would be taken as they
+    # are: a large file in the place of its pointer, or the other way around.
     data = encode("".join(f"{name}\0" for name in names))
     parts = fields(repo.git.run("check-attr", "-z", "--stdin", "filter", stdin=data).stdout)
     for path, name in zip(parts[::3], parts[2::3], strict=False):

@@ -43,6 +43,7 @@ def candidate(repo: Repository, head: str, message: str = "") -> Candidate | Con
     """Return the merge of `head` onto main as it is now, made without touching anything."""
     onto = repo.branch(repo.main)
     head = head if len(head) == len(repo.zero) else repo.commit(head)
+    # merge-tree writes objects alone: no index, no working tree, no MERGE_HEAD to leave behind.
     done = repo.git.run("merge-tree", "--write-tree", "--messages", "-z", onto, head, ok=(0, 1))
     tree, _, rest = done.stdout.partition(b"\0")
     if done.returncode == 1:
@@ -138,6 +139,7 @@ def _run_gate(
         top, settings, lambda wanted: checkout(repo, wanted, exact=exact), store=repo.folder
     )
     report = gate.run(commit, tree=tree, base=base, first=first)
+    # The note is what `receipts.seal` turns into the receipt, maybe in another process.
     if base is not None or not report.passed:  # what was compared with nothing proves too little
         receipts.note(repo.folder, report)
     return report
@@ -157,6 +159,7 @@ def land(
         actual = repo.branch(repo.main)
         if actual != what.onto:
             return Moved(expected=what.onto, actual=actual)
+        # Before anything moves: a landing without a place in the chain could not be proved later.
         receipts.check_newest(repo.folder)
         prepared = prepare_checkouts(repo, what)
         done = execute(

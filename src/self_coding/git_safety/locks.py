@@ -54,7 +54,7 @@ def _acquire(folder: Path, kind: str, wait: float) -> int:
     deadline = time.monotonic() + wait
     pause = 0.005
     while True:
-        try:
+        try:  # flock, not a lock file: the kernel releases it however the holder dies
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
@@ -126,6 +126,7 @@ class IndexLock:
 
     def acquire(self, wait: float | None = None) -> None:
         """Take it, waiting a little for a git command that is just finishing."""
+        # Touched before the link: from here on a crash leaves a token that names the lock as ours.
         self.token.touch()
         deadline = time.monotonic() + (INDEX_WAIT_SECONDS if wait is None else wait)
         try:
@@ -151,6 +152,7 @@ class IndexLock:
     def publish(self, prepared: Path) -> None:
         """Make a copy of `prepared` the index, at once, and give the lock back."""
         with disk_errors(f"cannot write {self.index}"):
+            # Written into the lock itself and renamed, as git does: readers see the old or the new.
             copy_index_file(prepared, self.lock)
             self.lock.replace(self.index)
         self.token.unlink(missing_ok=True)

@@ -116,6 +116,7 @@ class Log:
             plan or None,
         )
         with self._database.write() as connection:
+            # Repeated after a crash: the first line stays, and its number is the answer.
             stored = connection.execute(
                 "SELECT id FROM operations WHERE plan = ?", (plan,)
             ).fetchone()

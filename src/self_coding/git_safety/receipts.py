@@ -68,6 +68,7 @@ def seal(store: Path, *, onto: str, landed: str, attempt: str = "") -> Receipt |
     if tested is None:
         return None
     receipt = _newest(store / _FOLDER)
+    # The newest is this very landing: we crashed between the receipt and the end of the operation.
     if receipt is None or (receipt.onto, receipt.landed) != (onto, landed):
         receipt = chain(store, tested, onto=onto, landed=landed, attempt=attempt)
     path.unlink(missing_ok=True)
@@ -128,6 +129,7 @@ def chain(
     folder = store / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
+        # Optimistic: another process may add the same number first, then the link below fails.
         newest = _newest(folder)
         receipt = _with_hash(
             replace(

@@ -109,6 +109,7 @@ def repair(repo: Repository) -> list[str]:
         if not inside or (update.top, update.directory) not in checkouts:
             intent.clear()
             return ["an intent that names places outside of this repository was dropped"]
+    # Locks first: our dead git would make every further step fail.
     said = _release_locks(repo) + _remove_ref_locks(repo, transaction, intent)
     # Refs move first and all together: if they have not moved, nothing else has changed.
     tips = repo.resolve([ref for ref, _, _ in transaction.refs]) if transaction.refs else []
@@ -131,6 +132,7 @@ def _finish(repo: Repository, transaction: Transaction, intent: Intent) -> list[
             lock = IndexLock(Path(update.directory), repo.folder)
             lock.acquire()
             stack.callback(lock.release)
+            # A person committed or staged after the crash: their index is newer than ours.
             theirs = update.index and here.index_digest() != update.index_before
             moved = update.head_to and here.head_target() != update.head_from
             parts.append(

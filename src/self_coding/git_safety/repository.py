@@ -85,6 +85,8 @@ class Repository:
     @property
     def git(self) -> Git:
         """Git in this checkout, with the configuration as it is now."""
+        # A person may edit the configuration between two calls, and a filter that they add must not
+        # run. Stamps of the files cost microseconds, `git config --list` a process.
         stamps = [_stamp(path) for path in self._config_files]
         if not stamps or stamps != self._config_stamps:
             # Without the present settings: `config --list` would show our own switches as theirs.
@@ -131,6 +133,7 @@ class Repository:
 
     def head_branch(self) -> str:
         """Return the branch HEAD names, born or not; empty when detached."""
+        # Git itself reads HEAD this way, but for a symlink and for reftable; those are left to git.
         path = self.directory / "HEAD"
         text = decode(path.read_bytes()).strip() if not path.is_symlink() else ""
         prefix = "ref: refs/heads/"
@@ -160,6 +163,7 @@ class Repository:
 
         Read as git stores them, which costs no process; anything unusual is left to git.
         """
+        # Loose refs go before packed ones: git writes a moved ref loose and packs it later.
         if (self.common / "reftable").exists():
             return self.resolve(refs)
         packed: dict[str, str] | None = None
@@ -183,6 +187,8 @@ class Repository:
 
     def resolve(self, revisions: Sequence[str], kind: str = "commit") -> list[str]:
         """Return the object ids of revisions, "" for each that does not exist; one process."""
+        # `cat-file --batch-check` answers one line for each, missing ones too; `rev-parse` would
+        # stop at the first that is missing.
         lines = [f"{check_revision(revision)}^{{{kind}}}" for revision in revisions]
         done = self._git.run(
             "cat-file", "--batch-check=%(objectname) ok", stdin=encode("\n".join(lines) + "\n")
@@ -279,6 +285,7 @@ class Repository:
         if self.common.name == ".git" and self.directory != self.common and main_top.is_dir():
             yield self.at(main_top, self.common)
         folder = self.common / "worktrees"
+        # The registrations are read, not `git worktree list`: it runs for every operation.
         for directory in sorted(folder.iterdir()) if folder.is_dir() else []:
             pointer = directory / "gitdir"
             if directory == self.directory or not pointer.is_file():
@@ -293,6 +300,7 @@ def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Rep
     path = Path(repo_path if repo_path is not None else Path.cwd()).resolve()
     if not path.is_dir():
         raise GitNotRepositoryError(f"{path} is not a directory", hint="give a repository's path")
+    # Asked of git, once per object: it alone applies safe.directory and core.worktree.
     asked = ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir"]
     asked += ["--show-object-format", "--show-toplevel"]
     done = run(["rev-parse", *asked], cwd=path, ok=None, timeout=30.0)

@@ -124,6 +124,7 @@ def _rollback_worktree(repo: Repository, worktree: Worktree, to: str, limit: int
 
 def _prepare(repo: Repository, target: RestoreTarget, limit: int) -> PreparedRestore:
     """Capture the present state and work out what going back does to each path."""
+    # Captured first of all: the plan is made from the capture, so what goes is in it.
     _check_idle(repo, target)
     now = capture_undo(repo, "before a rollback", limit=limit)
     moves = _branch_move(repo, target)
@@ -275,6 +276,7 @@ def _changes(
         return
     wanted = objects.entries(repo.git, target.commit)
     present_now = objects.entries(repo.git, now.worktree)
+    # A bare commit says nothing of untracked files: only what differs in tracked ones goes back.
     touched = {c.path for c in objects.differences(repo.git, now.head.commit, target.commit)}
     touched |= set(changed_paths(repo, now.head.commit, untracked=False))
     for path in sorted(touched):

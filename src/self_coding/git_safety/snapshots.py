@@ -99,6 +99,7 @@ def create(
     head = repo.head()
     private = exact_git(repo)
     state = read_tree_state(private, repo, max_untracked_bytes)
+    # After the tree: a file that is staged in between is then at worst in both.
     index, raw = _read_index(repo)
     state = reconcile(repo, private, state, index)
     clean = bool(index) and all(c.status == "M" or c.is_link for c in state.changes)
@@ -150,6 +151,7 @@ def create(
         message=message,
         at=capture.at.timestamp(),
     )
+    # Only the ref makes it a snapshot; until then all of it is loose objects that gc may take.
     repo.git.run("update-ref", "--no-deref", ref, commit)
     return replace(capture, commit=commit)
 
@@ -214,6 +216,7 @@ def _write_stages(repo: Repository) -> str:
 
 def next_ref(repo: Repository, prefix: str) -> str:
     """Return a ref below `prefix` that sorts by time and is not taken: refs are never reused."""
+    # Numbers, not times: two snapshots of one second must sort, and a clock may go back.
     number = int(repo.log.marked("number") or 0) + 1
     if repo.tips([f"{prefix}/{number:08d}"]) != [""]:  # the log was lost, the refs were not
         listed = repo.git.run("for-each-ref", "--format=%(refname:lstrip=3)", "refs/self-coding")

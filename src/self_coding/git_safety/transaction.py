@@ -140,6 +140,7 @@ def execute(repo: Repository, transaction: Transaction) -> Result:
                 if update.index and here.index_digest() != update.index_before:
                     what = "the index was modified meanwhile; nothing was changed"
                     raise MainMovedError(what, hint="try again")
+            # New and deleted branches have no checkout that could be on the way to them.
             moving = [ref for ref, old, new in transaction.refs if old and new]
             directories = {update.directory for update in transaction.parts}
             with user_checkouts.no_arrivals(
@@ -150,6 +151,8 @@ def execute(repo: Repository, transaction: Transaction) -> Result:
             intent.clear()
             cleanup(transaction)
             raise
+        # The indexes are locked and main has moved. A switch that began before we took the lock may
+        # still be about to write HEAD: whoever leaves now must not get the landing's files.
         staying = {Path(update.top) for update in transaction.parts if not update.head_to}
         user_checkouts.wait_for_switches(staying, user_checkouts.SHORT_WAIT)
         gone = [update for update in transaction.parts if _has_left(repo, update)]
@@ -169,6 +172,7 @@ def publish(
         refused += swap_files(here, update)
         move_head(here, update, transaction.note)
         publish_index(here, update, lock)
+    # A branch to delete that moved meanwhile stays; the operation itself has been done.
     with suppress(MainMovedError):
         move_refs(repo, transaction, transaction.after)
     for ref, old, new in transaction.refs:
@@ -179,6 +183,7 @@ def publish(
                 _logger.warning("no receipt for %s: %s", new[:12], error)
     heads = [("HEAD", u.head_from, u.head_to) for u in transaction.parts if u.head_to]
     paths = {"refused": "\n".join(path for path, _ in refused)} if refused else {}
+    # `key` is unique in the log, so that a repetition after a crash adds no second line.
     number = repo.log.add(
         transaction.kind,
         plan=transaction.key,
@@ -219,6 +224,7 @@ def move_refs(repo: Repository, transaction: Transaction, moves: Sequence[Move])
             command += b"update " + encode(f"{ref}\0{new}\0{before}\0")
         else:
             command += b"delete " + encode(f"{ref}\0{before}\0")
+    # All in one `update-ref --stdin`: git locks every ref, compares, and only then moves any.
     flags = ("--no-deref", "-m", transaction.note, "-z", "--stdin")
     done = repo.git.run("update-ref", *flags, stdin=command, ok=(0, 128, 1))
     if done.returncode != 0:

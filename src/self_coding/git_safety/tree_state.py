@@ -52,6 +52,7 @@ class TreeState:
 
 def exact_git(repo: Repository) -> Git:
     """Return git with a private directory for this checkout in which nothing is converted."""
+    # One private index per checkout: an index knows the files of one working tree.
     key = hashlib.sha256(os.fsencode(repo.directory)).hexdigest()[:16]
     private = repo.folder / "capture" / key
     version, extension = "0", ""
@@ -113,9 +114,11 @@ def _seed(private: Git, repo: Repository) -> None:
 
 
 def _read(private: Git, repo: Repository, limit: int) -> TreeState | None:
+    # The private index lives on, so that git compares stat data and reads only what changed.
     done = private.run("ls-files", "-t", "-o", "-m", "-d", "-z", "--exclude-standard")
     tags: dict[str, str] = {}
     for part in fields(done.stdout):
+        # A deleted path is listed as modified ("C"), too; "R" (removed) is the one that counts.
         tags[part[2:]] = "R" if tags.get(part[2:]) == "R" else part[0]
     untracked = frozenset(path for path, tag in tags.items() if tag == "?")
     if len(untracked) > HOME_LIMIT and repo.top in (Path("/"), Path("~").expanduser()):
@@ -134,6 +137,8 @@ def _read(private: Git, repo: Repository, limit: int) -> TreeState | None:
     gone = {path for path in touched if path in uncaptured or not is_entry(repo.top, path)}
     forget(private, sorted(gone))
     update_index(private, [path for path in touched if path not in gone], uncaptured)
+    # Fails where an object is missing that an entry of the private index names: `gc` dropped the
+    # snapshot that held it.
     done = private.run("write-tree", ok=())
     if done.returncode != 0:
         return None
@@ -195,6 +200,7 @@ def update_index(git: Git, paths: Sequence[str], uncaptured: dict[str, str] | No
 def reachable(top: Path, path: str) -> bool:
     """Return whether something is at `path`, and not behind a symlink on the way."""
     place = top
+    # `lexists` alone would follow a symlink in the middle, out of the tree.
     for part in path.split("/")[:-1]:
         place /= part
         if place.is_symlink() or not place.is_dir():

@@ -93,6 +93,7 @@ def explain(repo: Repository, revision: str) -> Operation | None:
 
 def _reverse(repo: Repository, entry: Entry, kind: str, limit: int) -> Operation:
     refs = tuple((ref, new, old) for ref, old, new in entry.operation.refs if ref != "HEAD")
+    # Not retried: a ref that moved on since will not come back by waiting.
     tips = repo.resolve([ref for ref, _, _ in refs]) if refs else []
     for (ref, expected, _), tip in zip(refs, tips, strict=True):
         if tip != expected:
@@ -109,6 +110,7 @@ def _reverse_once(
 ) -> Operation:
     operation = entry.operation
     now = capture_undo(repo, f"before {kind} of operation {operation.id}", limit=limit)
+    # Before the refs move, or a `git gc` in between could take the commits.
     for _, tip, _ in refs:
         if tip:  # a commit that loses its branch stays
             repo.git.run("update-ref", f"{KEPT}/{tip}", tip)

@@ -90,6 +90,7 @@ def no_arrivals(repo: Repository, refs: Collection[str], *, but: Collection[str]
 
 def _switching(tops: Collection[Path]) -> bool:
     return bool(tops) and any(
+        # Anywhere among the words: options such as `-c x=y` come before the command.
         place in tops and not _MOVES_HEAD.isdisjoint(words) and _INTERACTIVE.isdisjoint(words)
         for words, place in process_list.commands("git")
     )

@@ -248,6 +248,7 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
         [earlier] = repo.resolve([ref])
         if earlier:
             repo.git.run("update-ref", f"{ATTEMPTS}-earlier/{attempt}/{earlier}", earlier)
+        # Everything the attempt left, ignored files aside, is under a ref before anything is reset.
         pinned = create(pooled, ref, max_untracked_bytes=limit, message=f"attempt {attempt}")
         moves = [(ref, earlier, pinned.commit)]
         repo.log.add("release", refs=moves, reason=assigned.branch, attempt=attempt)
@@ -338,8 +339,10 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
     _write_pointer(place, directory)
     git = exact_git(pooled) if exact else pooled.git
     git = replace(git, config=(*git.config, "core.sparseCheckout=false"))
+    # If no folder changed since the clean-up, nothing untracked can be there: spares `ls-files -o`.
     nothing_added = _nothing_added(pooled)
     (directory / _FOLDERS).unlink(missing_ok=True)
+    # HEAD first, without a branch: nothing that happens here can move a branch any more.
     _detach(pooled, commit)
     # On a copy of the index, so that a lock that a crash leaves is by its name ours.
     ours = directory / _INDEX
@@ -365,6 +368,7 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
 
 def _make(repo: Repository, place: Path, directory: Path, commit: str) -> None:
     """Register a new worktree: the few files that `git worktree add --no-checkout` writes."""
+    # Built aside and renamed into place, so that no git ever sees half a registration.
     made = scratch(repo, "worktree")
     for old in (directory, place):
         if old.exists():
