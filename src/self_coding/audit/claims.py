@@ -257,6 +257,7 @@ def strength(test: ast.expr, constants: Constants) -> int:  # noqa: PLR0911 - on
     if cannot_fail(test):
         return NOTHING
     match test:
+        # all parts of an `and` must hold, so the strongest counts; of an `or` one is enough
         case ast.BoolOp(op=ast.And(), values=values):
             return max(strength(value, constants) for value in values)
         case ast.BoolOp(values=values):
@@ -315,6 +316,7 @@ def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return 
             return bool(keys)
         case ast.Lambda() | ast.GeneratorExp():
             return True
+        # an f-string with any text of its own is never empty
         case ast.JoinedStr(values=values):
             return any(isinstance(v, ast.Constant) and v.value for v in values)
         case ast.NamedExpr(value=inner):
@@ -438,6 +440,7 @@ def _half_unit(digits: float) -> float:
 
 def is_loosened(old: ast.AST, new: ast.AST) -> bool:
     """Return whether two comparisons are the same but for a bound that lets more pass now."""
+    # in order of appearance: whatever has no counterpart is compared by its strength
     sides = ([n for n in ast.walk(side) if isinstance(n, ast.Compare)] for side in (old, new))
     for was, now in zip(*sides, strict=False):
         if ast.dump(was.left) != ast.dump(now.left) or len(was.ops) != len(now.ops):

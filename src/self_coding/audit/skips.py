@@ -116,6 +116,7 @@ def _pytestmarks(body: list[ast.stmt]) -> list[ast.expr]:
 
 def _marks_in(decorator: ast.expr, module: Module) -> Iterator[Mark]:
     """Yield skip marks anywhere in a decorator, those inside parameter sets too."""
+    # the name in a call is judged with the call, by its condition
     functions = {id(call.func) for call in calls(decorator)}
     for node in ast.walk(decorator):
         if isinstance(node, ast.Call):
@@ -181,6 +182,7 @@ def evaluate(  # noqa: PLR0911, PLR0912 - one return per shape
             return None if inner is None else (not inner[0],)
         case ast.BoolOp(op=op, values=operands):
             values = [evaluate(operand, module, depth) for operand in operands]
+            # one part can decide, even where the others are unknown
             decided = isinstance(op, ast.Or)
             if any(value is not None and bool(value[0]) is decided for value in values):
                 return (decided,)

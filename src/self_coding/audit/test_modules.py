@@ -197,6 +197,7 @@ def read_module(
         return None
     functions = list(_functions(tree.body))
     helpers, idle = _asserting(functions)
+    # lines are taken out as functions claim them; those that remain are the frame
     outside = dict(enumerate((text or "").split("\n"), 1))
     tests = []
     for owner, node in functions:
@@ -252,6 +253,7 @@ def _asserting(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Return the functions other than tests that assert, directly or not; then the rest."""
     others = {node.name: node for _, node in functions if not node.name.startswith("test")}
+    # to a fixed point: a helper that calls a helper that asserts
     asserting: set[str] = set()
     while True:
         idle = others.keys() - asserting

@@ -230,6 +230,7 @@ def _dropped(old: Test, new: Test, lost: list[Claim], spare: list[Claim]) -> Ite
         sum(isinstance(n, ast.Constant) for claim in claims for n in ast.walk(claim.node))
         for claims in (lost, spare)
     )
+    # several assertions merged into fewer that hold all of their literals
     merged = 0 < len(spare) < len(lost) and literals_now >= literals > 0
     if merged and max(c.strength for c in spare) >= max(c.strength for c in lost):
         return

@@ -161,8 +161,10 @@ def fold(path: str) -> str:
     """Return a path as the most forgiving file systems compare it: without case, composed, without
     invisible characters, trailing dots and spaces, or an NTFS stream."""
     text = unicodedata.normalize("NFKC", path).casefold().replace("\\", "/")
+    # HFS+ ignores these when it compares names
     text = re.sub("[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]", "", text)
     parts = [re.sub(r"(?<=[^.])[. ]+$|::?\$.*$", "", part) for part in text.split("/")]
+    # `git~1` is the short name that Windows gives to `.git` (CVE-2014-9390 and its successors)
     return "/".join(".git" if part in {"git~1", ".git."} else part for part in parts)
 
 
@@ -190,6 +192,7 @@ def resolve(path: str, links: Mapping[str, str]) -> str | None:
             done.append(part)
             continue
         hops += 1
+        # as Linux does: after 40 links it gives up (ELOOP)
         if hops > 40 or target.startswith("/") or re.match(r"[A-Za-z]:", target):
             return None
         todo += target.replace("\\", "/").split("/")[::-1]
