@@ -210,11 +210,11 @@ def score_mentions(task: Task, matcher: PathMatcher) -> Scores:
     # Of a traceback the innermost frame says most; each file counts by its first one only.
     shown: Scores = {}
     weight = 1.0
-    for frame in reversed(task.frames[-_FRAMES:]):
-        files, shared = matcher.of_path(frame.path)
+    for path in reversed(task.frames[-_FRAMES:]):
+        files, shared = matcher.of_path(path)
         files = [file for file in files if not file.is_test]
         # Sharing no more than its name, a path with folders is that of another project.
-        elsewhere = shared < 2 and "/" in frame.path and _any_nested(files)
+        elsewhere = shared < 2 and "/" in path and _any_nested(files)
         if 1 <= len(files) <= 2 and not elsewhere:
             for file in files:
                 shown.setdefault(file.id, weight)

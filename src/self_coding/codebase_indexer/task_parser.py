@@ -34,8 +34,8 @@ _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
 )
 _CODE_LINE = ("    ", "\t", ">>>", "...", "$ ", "E  ", "In [")
-_FRAME = re.compile(rf"File \"([^\"\n]+{_SUFFIX})\", line (\d+)(?:, in ([\w.<>]+))?")
-_PYTEST_FRAME = re.compile(rf"^[ \t>]*([\w./\\-]+{_SUFFIX}):(\d+):", re.MULTILINE)
+_FRAME = re.compile(rf"File \"([^\"\n]+{_SUFFIX})\", line \d+")
+_PYTEST_FRAME = re.compile(rf"^[ \t>]*([\w./\\-]+{_SUFFIX}):\d+:", re.MULTILINE)
 _PATH = re.compile(rf"(?<![\w/.\\-])(?:[\w.-]+[/\\])*[\w-]+{_SUFFIX}\b")
 _FOLDER = re.compile(r"(?<![\w/.:-])(?:[A-Za-z_][\w-]*/){1,8}[A-Za-z_][\w-]*(?![\w./-])")
 _DOTTED = re.compile(r"(?<![\w/.-])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
@@ -68,19 +68,12 @@ _TITLE_WORDS, _PROSE_WORDS, _NAMES, _PHRASES, _MESSAGE_WORDS = 60, 90, 60, 40, 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
-    """One line of a traceback: the file as it was printed there, and the function."""
-
-    path: str
-    function: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Task:
     """The parts of a task's text, each in the order of the text.
 
     `identifiers` maps a code-like name to how plainly it was named: 1 in title or back-ticks,
-    less inside pasted code. `phrases` are compound names as runs of lower-case words.
+    less inside pasted code. `frames` are the files of a traceback, as they were printed there;
+    `phrases` are compound names as runs of lower-case words.
     """
 
     title: str
@@ -89,8 +82,8 @@ class Task:
     identifiers: dict[str, float]
     paths: tuple[str, ...]
     modules: tuple[str, ...]
-    frames: tuple[Frame, ...]
-    phrases: tuple[tuple[str, ...], ...]
+    frames: tuple[str, ...]
+    phrases: tuple[str, ...]
 
 
 class SearchTerms(NamedTuple):
@@ -115,8 +108,7 @@ def parse_task(text: str) -> Task:
     linked = _BLOB_URL.findall(text)
     text = _CHECKBOX.sub(" ", _COMMENT.sub(" ", text))
     # Tracebacks are pasted with a fence, with an indent or with neither: look everywhere.
-    frames = [(match[1], match[3] or "") for match in _FRAME.finditer(text)]
-    frames += [(match[1], "") for match in _PYTEST_FRAME.finditer(text)]
+    frames = [*_FRAME.findall(text), *_PYTEST_FRAME.findall(text)]
     title, _, rest = text.partition("\n")
     dump = _VERSIONS.search(rest)
     if dump and len(_VERSION_LINE.findall(rest, dump.start())) >= 5:
@@ -132,7 +124,7 @@ def parse_task(text: str) -> Task:
     title, prose = _URL.sub(" ", title), _URL.sub(" ", prose)
     spoken = f"{title}\n{prose}"
     compounds = [*_HYPHENED.findall(spoken), *_TICKED.findall(spoken), *_DOTTED.findall(spoken)]
-    runs = [tuple(word.lower() for word in _RUN.findall(name)) for name in compounds]
+    runs = [[word.lower() for word in _RUN.findall(name)] for name in compounds]
     paths = [path.replace("\\", "/").removeprefix("./") for path in _PATH.findall(spoken)]
     return Task(
         title=title,
@@ -141,8 +133,8 @@ def parse_task(text: str) -> Task:
         identifiers=_identifiers(title, prose, code),
         paths=tuple(dict.fromkeys([*linked, *paths, *_FOLDER.findall(spoken)])),
         modules=tuple(dict.fromkeys(_DOTTED.findall(spoken))),
-        frames=tuple(Frame(path=path.replace("\\", "/"), function=name) for path, name in frames),
-        phrases=tuple(dict.fromkeys(run for run in runs if 2 <= len(run) <= 4)),
+        frames=tuple(path.replace("\\", "/") for path in frames),
+        phrases=tuple(dict.fromkeys(" ".join(run) for run in runs if 2 <= len(run) <= 4)),
     )
 
 
@@ -182,7 +174,7 @@ def search_terms(task: Task) -> SearchTerms:
         spoken=tuple(dict.fromkeys([*title, *prose])),
         code=tuple(code),
         names=tuple(dict.fromkeys(names)),
-        phrases=tuple(" ".join(run) for run in task.phrases[:_PHRASES]),
+        phrases=task.phrases[:_PHRASES],
     )
 
 

@@ -56,16 +56,14 @@ def test_paths_modules_and_frames() -> None:
     read = parse_task(ISSUE)
     assert "src/pkg/models.py" in read.paths
     assert "pkg.sessions.Session" in read.modules
-    assert [(f.path.rpartition("/")[2], f.function) for f in read.frames] == [
-        ("adapters.py", "send"),
-        ("models.py", "encode"),
-    ]
+    site = "/home/me/site-packages/pkg"
+    assert read.frames == (f"{site}/adapters.py", f"{site}/models.py")
 
 
 def test_hyphened_and_dotted_names_are_phrases() -> None:
     """A compound name is one phrase, so that it is looked for side by side."""
-    assert ("unused", "import") in parse_task(ISSUE).phrases
-    assert ("session", "send") in parse_task(ISSUE).phrases
+    assert "unused import" in parse_task(ISSUE).phrases
+    assert "session send" in parse_task(ISSUE).phrases
 
 
 @pytest.mark.parametrize(
