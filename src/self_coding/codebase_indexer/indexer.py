@@ -15,9 +15,8 @@ from typing import Literal, TypeVar, overload
 from self_coding.adapters import threads
 from self_coding.adapters.db import Database
 from self_coding.adapters.paths import database_path, git_directories
-from self_coding.codebase_indexer import history, reader, search
+from self_coding.codebase_indexer import history, reader
 from self_coding.codebase_indexer.reader import IndexReader
-from self_coding.codebase_indexer.references import find_users
 from self_coding.codebase_indexer.refresh import Cache, gc_paused, refresh
 from self_coding.errors import IndexerError
 from self_coding.text import diff_paths
@@ -116,6 +115,8 @@ class CodebaseIndexer:
             IndexerError: nothing of this name is defined (there).
         """
         home = None if path is None else self._relative(path)
+        from self_coding.codebase_indexer.references import find_users
+
         return await self._read(lambda index: find_users(index, symbol, home))
 
     users_of = symbol_users  # the old name, until 0.2
@@ -146,6 +147,8 @@ class CodebaseIndexer:
 
     async def relevant_files(self, task: str, limit: int = 5) -> list[RelevantFile]:
         """Return the files that a task concerns, best first, with what spoke for each."""
+        from self_coding.codebase_indexer import search
+
         return await self._ask(
             lambda database: search.relevant_files(database, self.repo_path, task, limit)
         )
@@ -154,6 +157,8 @@ class CodebaseIndexer:
 
     async def get_summary(self, max_tokens: int = 4000, task: str | None = None) -> str:
         """Return the code in at most `max_tokens`: all files, then names, the most used first."""
+        from self_coding.codebase_indexer import search
+
         return await self._ask(
             lambda database: search.summarize(database, self.repo_path, max_tokens, task)
         )

@@ -15,11 +15,11 @@ from functools import cached_property
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from self_coding.codebase_indexer.task_parser import Task
 from self_coding.languages import is_source, language_of
 
 if TYPE_CHECKING:
     from self_coding.codebase_indexer.store import File
+    from self_coding.codebase_indexer.task_parser import Task
 
 # What each signal counts, and what it says in words.
 _SIGNALS = {
