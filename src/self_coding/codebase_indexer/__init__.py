@@ -1,7 +1,7 @@
 """The index: it knows the code of a repository, at the speed of `git status`.
 
-The public names, each loaded when it is first asked for: a blocking caller of `update` need not
-load what only the async service needs.
+The public names are loaded when they are first asked for: a blocking caller of `refresh` need
+not load what only the async service needs.
 """
 
 from __future__ import annotations
@@ -13,24 +13,12 @@ if TYPE_CHECKING:
     from self_coding.codebase_indexer.indexer import CodebaseIndexer
     from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo
 
-_HOMES = {
-    "ClassInfo": "self_coding.values.code",
-    "CodebaseIndexer": "self_coding.codebase_indexer.indexer",
-    "FunctionInfo": "self_coding.values.code",
-    "ModuleInfo": "self_coding.values.code",
-}
-
 __all__ = ["ClassInfo", "CodebaseIndexer", "FunctionInfo", "ModuleInfo"]
 
 
 def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    service = name == "CodebaseIndexer"
+    home = "self_coding.codebase_indexer.indexer" if service else "self_coding.values.code"
+    return getattr(import_module(home), name)

@@ -111,7 +111,13 @@ def assess(graph: Graph, paths: Sequence[str], facts: Facts) -> Impact:
         for path, name in sorted(facts.entries.items())
         if path in paths
     ]
-    tests = _tests(graph, paths, facts, {each.path for each in dependents} | set(paths))
+    reached = {each.path for each in dependents} | set(paths)
+    tests = set(facts.tests)
+    if not (any(map(is_setting, paths)) or reached & facts.plugins):
+        # Those in the closure, and those that reach a line which nobody can follow.
+        spots = {spot.path for spot in facts.blind}
+        blind = {each.path for each in graph.dependents(sorted(spots))} | spots
+        tests = {path for path in facts.tests if path in reached or path in blind}
     hidden = [
         BlindSpot(
             path=path, line=0, reason="not source code: who reads it by a computed name is not seen"
@@ -134,15 +140,6 @@ def assess(graph: Graph, paths: Sequence[str], facts: Facts) -> Impact:
         risk=_risk(paths, dependents, tests, hidden, facts),
         complete=not hidden,
     )
-
-
-def _tests(graph: Graph, paths: Sequence[str], facts: Facts, reached: Set[str]) -> set[str]:
-    """Return the tests to run: those in the closure, and those that reach a blind spot."""
-    if any(map(is_setting, paths)) or reached & facts.plugins:
-        return set(facts.tests)
-    spots = {spot.path for spot in facts.blind}
-    blind = {each.path for each in graph.dependents(sorted(spots))} | spots
-    return {path for path in facts.tests if path in reached or path in blind}
 
 
 def _risk(

@@ -72,8 +72,14 @@ class Cache:
         try:
             return self._wait(work)
         except (StorageDamagedError, StorageVersionError):
-            if not (self._ours or self._carries_our_mark()):
-                raise
+            if not self._ours:
+                header = b""
+                with suppress(OSError), open(self.path, "rb") as file:
+                    header = file.read(72)
+                # SQLite keeps the application's id in the header, which damage seldom reaches.
+                mark = store.APPLICATION.to_bytes(4, "big")
+                if not header.startswith(b"SQLite format 3") or header[68:] != mark:
+                    raise
         self._delete()
         return self._wait(work)
 
@@ -109,16 +115,6 @@ class Cache:
             with database.write() as connection:
                 store.put_meta(connection, "schema", _FINGERPRINT)
         return database
-
-    def _carries_our_mark(self) -> bool:
-        """Return whether the file says that it is an index of ours."""
-        try:
-            with open(self.path, "rb") as file:
-                header = file.read(72)
-        except OSError:
-            return False
-        mark = store.APPLICATION.to_bytes(4, "big")  # where SQLite keeps the application's id
-        return header.startswith(b"SQLite format 3") and header[68:] == mark
 
     def _delete(self) -> None:
         self.close()

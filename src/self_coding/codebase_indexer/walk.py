@@ -85,7 +85,11 @@ def look(
         return Look(files, {}, str(now), relisted=view != str(now))
     parts = view.split("\n")
     then = _View(*parts) if len(parts) == 4 else _View("", "", "")
-    if then.rest == now.rest and folders and _are_unchanged(top, folders):
+    are_same = then.rest == now.rest and bool(folders)
+    if are_same and all(
+        stored == _folder_stamp(f"{top}/{folder}", 0, ignoring=" " in stored)
+        for folder, stored in folders.items()
+    ):
         tracked = then.tracked if then.stamp == now.stamp else _tracked(top, src_dirs)[1]
         if tracked == then.tracked:  # git may have written its index anew
             view = str(now._replace(tracked=tracked))
@@ -239,13 +243,6 @@ def _empty_folders(top: str, folder: str, depth: int) -> list[str]:
         if is_folder:
             folders += _empty_folders(top, f"{folder}/{name}", depth - 1)
     return folders
-
-
-def _are_unchanged(top: str, folders: Mapping[str, str]) -> bool:
-    return all(
-        known == _folder_stamp(f"{top}/{folder}", 0, ignoring=" " in known)
-        for folder, known in folders.items()
-    )
 
 
 def _folder_stamp(path: str, started: int, *, ignoring: bool) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from self_coding.values.code import ModuleInfo
 
 _INIT, _CONFTEST = "__init__.py", "conftest.py"
+_TESTS = ("tests.py", "test.py")
 
 
 class Python:
@@ -28,19 +29,17 @@ class Python:
     settings = frozenset((*test_settings, "setup.py", "noxfile.py", ".coveragerc"))
 
     def is_test(self, path: str) -> bool:
-        folder, _, name = path.rpartition("/")
-        if name.startswith("test_") or name.endswith("_test.py"):
-            return True
-        if name in (_CONFTEST, "tests.py", "test.py"):
-            return True
-        around = f"/{folder}/"
-        return "/tests/" in around or "/test/" in around
+        around = f"/{path.rpartition('/')[0]}/"
+        return (
+            self.is_test_module(path)
+            or path.rpartition("/")[2] == _CONFTEST
+            or "/tests/" in around
+            or "/test/" in around
+        )
 
     def is_test_module(self, path: str) -> bool:
         name = path.rpartition("/")[2]
-        return (
-            name.startswith("test_") or name.endswith("_test.py") or name in ("tests.py", "test.py")
-        )
+        return name.startswith("test_") or name.endswith("_test.py") or name in _TESTS
 
     def may_hold_tests(self, path: str) -> bool:
         return path.rpartition("/")[2] not in (_CONFTEST, _INIT)
@@ -57,17 +56,11 @@ class Python:
 
     def packages(self, path: str) -> Iterator[str]:
         # Folders may lack one in between: whoever imports `a.b.c` runs `a` all the same.
-        folder = path.rpartition("/")[0]
-        while folder:
-            yield f"{folder}/{_INIT}"
-            folder = folder.rpartition("/")[0]
+        return _above(path, _INIT)
 
     def fixtures(self, path: str) -> Iterator[str]:
         if self.is_test(path):
-            folder = path.rpartition("/")[0]
-            while folder:
-                yield f"{folder}/{_CONFTEST}"
-                folder = folder.rpartition("/")[0]
+            yield from _above(path, _CONFTEST)
             yield _CONFTEST
 
     def decode(self, source: bytes) -> str:
@@ -114,3 +107,11 @@ class Python:
 
 
 LANGUAGE = Python()
+
+
+def _above(path: str, name: str) -> Iterator[str]:
+    """Yield the files of a name in the folders around a file but for the top, innermost first."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield f"{folder}/{name}"
+        folder = folder.rpartition("/")[0]

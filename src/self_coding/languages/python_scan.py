@@ -77,21 +77,13 @@ def decode(source: bytes) -> str:
     try:
         return source.decode("utf-8")
     except UnicodeDecodeError:
-        text = source.decode(_declared_encoding(source), "replace")
+        cookies = [cookie for line in source.split(b"\n", 2)[:2] if (cookie := _COOKIE.match(line))]
+        name = cookies[0][1].decode("ascii", "replace") if cookies else "utf-8"
+    try:
+        text = source.decode(name, "replace")
+    except (LookupError, ValueError):  # no such encoding, or one of something else than text
+        text = source.decode("utf-8", "replace")
     return text.encode("utf-8", "replace").decode("utf-8")  # some encodings make half characters
-
-
-def _declared_encoding(source: bytes) -> str:
-    for line in source.split(b"\n", 2)[:2]:
-        cookie = _COOKIE.match(line)
-        if cookie:
-            name = cookie[1].decode("ascii", "replace")
-            try:
-                b" ".decode(name)
-            except (LookupError, ValueError):
-                break
-            return name
-    return "utf-8"
 
 
 def scan(source: bytes) -> Scan:

@@ -60,7 +60,17 @@ def parse(source: bytes, path: str, module: str) -> ModuleInfo | None:
             return ModuleInfo(
                 file_path=path,
                 module_name=module,
-                classes=[_class(node) for node in tree.body if isinstance(node, ast.ClassDef)],
+                classes=[
+                    ClassInfo(
+                        name=node.name,
+                        methods=_functions(node.body, are_methods=True),
+                        docstring=ast.get_docstring(node),
+                        line_number=node.lineno,
+                        bases=[ast.unparse(each) for each in node.bases],
+                    )
+                    for node in tree.body
+                    if isinstance(node, ast.ClassDef)
+                ],
                 functions=_functions(tree.body, are_methods=False),
                 imports=_imports(tree, package),
                 docstring=ast.get_docstring(tree),
@@ -73,16 +83,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}" if error.lineno else str(error.msg)
     return str(error) or type(error).__name__
-
-
-def _class(node: ast.ClassDef) -> ClassInfo:
-    return ClassInfo(
-        name=node.name,
-        methods=_functions(node.body, are_methods=True),
-        docstring=ast.get_docstring(node),
-        line_number=node.lineno,
-        bases=[ast.unparse(each) for each in node.bases],
-    )
 
 
 def _functions(body: Iterable[ast.stmt], *, are_methods: bool) -> list[FunctionInfo]:
