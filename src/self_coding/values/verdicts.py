@@ -128,7 +128,7 @@ _HUGE = 1 << 50  # more than any machine has, and a number that every limit of t
 N = TypeVar("N", int, float)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Limit:
     """One number that bounds a run of the gate: everything that is known of it.
 
@@ -157,28 +157,9 @@ class Limit:
         return f"{'0 (no limit), or ' if self.optional else ''}{self.least} to {self.most}"
 
 
-def _limit(
-    default: N,
-    least: int,
-    most: int,
-    doc: str,
-    *,
-    optional: bool = False,
-    rlimits: tuple[tuple[str, int], ...] = (),
-    unit: str = "",
-    scale: int = 1,
-) -> N:
+def _bounded(default: N, limit: Limit) -> N:
     """Return a field of `GateSettings` with its row of the table of limits."""
-    row = Limit(
-        least=least,
-        most=most,
-        doc=doc,
-        optional=optional,
-        rlimits=rlimits,
-        unit=unit,
-        scale=scale,
-    )
-    return field(default=default, metadata={"limit": row})
+    return field(default=default, metadata={"limit": limit})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,50 +182,58 @@ class GateSettings:
     """
 
     command: str = "python -m pytest --tb=short -q"
-    timeout: float = _limit(600.0, 1, _WEEK, "wall seconds for the whole command", unit="s")
-    cpu_seconds: int = _limit(
+    timeout: float = _bounded(600.0, Limit(1, _WEEK, "wall seconds for the command", unit="s"))
+    cpu_seconds: int = _bounded(
         0,
-        1,
-        _WEEK,
-        "CPU seconds for one process",
-        optional=True,
-        rlimits=(("RLIMIT_CPU", 1),),
-        unit="CPU s",
+        Limit(
+            1,
+            _WEEK,
+            "CPU seconds of one process",
+            optional=True,
+            rlimits=(("RLIMIT_CPU", 1),),
+            unit="CPU s",
+        ),
     )
-    memory_bytes: int = _limit(
+    memory_bytes: int = _bounded(
         4 << 30,
-        64 << 20,
-        _HUGE,
-        "bytes of data that one process may hold",
-        optional=True,
-        rlimits=(("RLIMIT_DATA", 1), ("RLIMIT_AS", 4)),  # interpreters reserve more than they use
-        unit="MiB memory",
-        scale=1 << 20,
+        Limit(
+            64 << 20,
+            _HUGE,
+            "bytes of data that one process may hold",
+            optional=True,
+            rlimits=(("RLIMIT_DATA", 1), ("RLIMIT_AS", 4)),  # more is reserved than used
+            unit="MiB memory",
+            scale=1 << 20,
+        ),
     )
-    processes: int = _limit(
+    processes: int = _bounded(
         512,
-        1,
-        1 << 22,
-        "processes at one time; the kernel does not bind root",
-        optional=True,
-        rlimits=(("RLIMIT_NPROC", 1),),
-        unit="processes",
+        Limit(
+            1,
+            1 << 22,
+            "processes at one time; the kernel does not bind root",
+            optional=True,
+            rlimits=(("RLIMIT_NPROC", 1),),
+            unit="processes",
+        ),
     )
-    file_bytes: int = _limit(
+    file_bytes: int = _bounded(
         1 << 30,
-        1 << 20,
-        _HUGE,
-        "bytes of one file written, and of the private temporary folder",
-        optional=True,
-        rlimits=(("RLIMIT_FSIZE", 1),),
-        unit="MiB a file",
-        scale=1 << 20,
+        Limit(
+            1 << 20,
+            _HUGE,
+            "bytes of one file written, and of the private temporary folder",
+            optional=True,
+            rlimits=(("RLIMIT_FSIZE", 1),),
+            unit="MiB a file",
+            scale=1 << 20,
+        ),
     )
-    output_bytes: int = _limit(
-        1 << 20, 1 << 10, 1 << 30, "bytes of output kept, head and tail; the cut is marked"
+    output_bytes: int = _bounded(
+        1 << 20, Limit(1 << 10, 1 << 30, "bytes of output kept, head and tail; the cut is marked")
     )
-    retries: int = _limit(
-        2, 0, 100, "how often a new failure is run again before it counts; 0 never"
+    retries: int = _bounded(
+        2, Limit(0, 100, "how often a new failure is run again before it counts; 0 never")
     )
     require_sandbox: str = "none"
     sandbox: str = "best"
