@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from self_coding.languages import is_source, language_of
 
@@ -58,13 +57,12 @@ _TESTS = 10  # the tests most like the task that vote for what they import
 Scores = dict[int, float]  # file id -> score; only relative, `rank` scales them
 
 
-@dataclass
-class Ranked:
+class Ranked(NamedTuple):
     """One file of a ranking, and what each signal gave for it."""
 
     file: File
     score: float
-    parts: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, float]
 
     def reasons(self) -> tuple[str, ...]:
         """Return what spoke for the file, strongest first; recency says nothing of the task."""
@@ -225,11 +223,7 @@ def score_mentions(task: Task, matcher: PathMatcher) -> Scores:
 
 
 def score_definitions(definitions: Iterable[tuple[float, frozenset[int]]]) -> Scores:
-    """Score files that define what the task names; a name that few define says more.
-
-    Args:
-        definitions: a name's weight, and the files that define a class or function of that name.
-    """
+    """Score files by (weight of a name, files that define it); a name that few define says more."""
     scores: Scores = defaultdict(float)
     for weight, files in definitions:
         for file in files:
@@ -238,12 +232,7 @@ def score_definitions(definitions: Iterable[tuple[float, frozenset[int]]]) -> Sc
 
 
 def score_votes(votes: Iterable[tuple[float, Sequence[str]]], present: Mapping[str, int]) -> Scores:
-    """Score files that past commits with messages like the task have touched.
-
-    Args:
-        votes: how much a commit is like the task, and its files.
-        present: path -> id of the files there are.
-    """
+    """Score files by (likeness of a past commit's message to the task, paths it touched)."""
     scores: Scores = defaultdict(float)
     for likeness, paths in votes:
         files = [present[path] for path in paths if path in present]
@@ -284,13 +273,7 @@ def score_changes(touched: Iterable[tuple[str, int]], ages: Mapping[int, int]) -
 
 
 def score_recency(ages: Mapping[int, int], words: int) -> Scores:
-    """Score how likely each file is changed next, were nothing known but the newest commits.
-
-    What they touched is often touched again; the more words a task has, the less that says.
-
-    Args:
-        ages: file id -> how many commits ago it was touched last.
-        words: how many different words the task has.
-    """
+    """Score files by how many commits ago each was touched last, for a task of so many words."""
+    # What was changed last is often changed next; the more words a task has, the less that says.
     trust = 1 / (1 + (words / _TERSE) ** 3)
     return {file: trust / (1 + age / _NEXT) for file, age in ages.items()}
