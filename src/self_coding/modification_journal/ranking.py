@@ -159,16 +159,16 @@ class Weights:
     A measure stays only where the development scores fall without it.
     """
 
-    title_words: float = 0.42  # what a word counts more when it is in the query's title
+    title_words: float = 0.56  # what a word counts more when it is in the query's title
     code: float = 1.3
-    changed: float = 1.2
+    changed: float = 0.88
     triples: float = 0.3
-    covered: float = 7.0
-    files: float = 4.2
-    tag: float = 0.58
+    covered: float = 8.8
+    files: float = 6.0
+    tag: float = 0.65
     crowd: float = 0.15
-    lately: float = 1.0
-    just_now: float = 0.77
+    lately: float = 0.9
+    just_now: float = 0.9
     outcome: float = OUTCOME_WEIGHT
 
 
