@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import coverage
 import pytest
 
 from self_coding.testing import sample_repo, write_files
@@ -54,15 +53,15 @@ def patch(repository: Path, text: str) -> str:
 
 
 def test_a_good_patch_lands(repository: Path) -> None:
-    """`try --patch` lands a green change; log, show and stats know it; undo takes it back."""
+    """`self-edit --patch` lands a green change; attempts, show-attempt and success-rates know it; undo takes it back."""
     before = subprocess.check_output(["git", "rev-parse", "main"], cwd=repository)
-    done = run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
+    done = run(repository, "self-edit", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
     assert "test" in done.stderr  # progress
     assert "triple" in source(repository).read_text()  # the clean checkout followed main
-    assert "Add triple" in run(repository, "log").stdout
-    shown = told(repository, "show", "1")
+    assert "Add triple" in run(repository, "attempts").stdout
+    shown = told(repository, "show-attempt", "1")
     assert shown["attempt"]["outcome"] == "success"
-    assert told(repository, "stats")["rates"]["overall"]["successes"] == 1
+    assert told(repository, "success-rates")["rates"]["overall"]["successes"] == 1
     assert run(repository, "verify").stdout
     run(repository, "undo")
     assert subprocess.check_output(["git", "rev-parse", "main"], cwd=repository) == before
@@ -70,38 +69,38 @@ def test_a_good_patch_lands(repository: Path) -> None:
 
 def test_a_landing_that_is_reverted_loses_its_success(repository: Path) -> None:
     """When a person reverts what landed, the attempt and the rates say so."""
-    run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
-    assert told(repository, "stats")["rates"]["overall"]["successes"] == 1
+    run(repository, "self-edit", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
+    assert told(repository, "success-rates")["rates"]["overall"]["successes"] == 1
     revert = ["git", "revert", "--no-edit", "-m", "1", "main"]
     subprocess.run(revert, cwd=repository, check=True, capture_output=True)
-    assert told(repository, "log")[0]["outcome"] != "success"
-    assert told(repository, "stats")["rates"]["overall"]["successes"] == 0
+    assert told(repository, "attempts")[0]["outcome"] != "success"
+    assert told(repository, "success-rates")["rates"]["overall"]["successes"] == 0
 
 
 def test_a_breaking_patch_is_refused_and_explained(repository: Path) -> None:
     """A red change ends with status 1 and a reason; main stays; a second try is warned."""
     diff = patch(repository, BROKEN)
     before = subprocess.check_output(["git", "rev-parse", "main"], cwd=repository)
-    done = run(repository, "try", "Rewrite the module", "--patch", "-", stdin=diff, status=1)
+    done = run(repository, "self-edit", "Rewrite the module", "--patch", "-", stdin=diff, status=1)
     assert "show-attempt 1" in done.stdout
     assert subprocess.check_output(["git", "rev-parse", "main"], cwd=repository) == before
-    assert "warning" in run(repository, "similar", "Rewrite the module").stdout
-    assert "broken on purpose" in run(repository, "show", "1", "--output").stdout
-    assert "broken on purpose" in run(repository, "show", "1", "--diff").stdout
+    assert "warning" in run(repository, "similar-attempts", "Rewrite the module").stdout
+    assert "broken on purpose" in run(repository, "show-attempt", "1", "--output").stdout
+    assert "broken on purpose" in run(repository, "show-attempt", "1", "--diff").stdout
 
 
 def test_what_an_editor_said_is_shown(repository: Path) -> None:
     """An agent that changed nothing has mostly said why, and `show` has it."""
-    refused = run(repository, "try", "x", "--with", "echo I may not write here", status=1)
+    refused = run(repository, "self-edit", "x", "--with", "echo I may not write here", status=1)
     assert "show" in refused.stdout
-    assert "the editor said:\n  I may not write here" in run(repository, "show", "1").stdout
+    assert "the editor said:\n  I may not write here" in run(repository, "show-attempt", "1").stdout
 
 
 def test_a_command_makes_the_edit(repository: Path) -> None:
-    """`try --with` runs any command in the worktree; the task is handed to it."""
+    """`self-edit --with` runs any command in the worktree; the task is handed to it."""
     relative = source(repository).relative_to(repository)
     script = f"sh -c 'printf \"\\n\\nTASK = 1\\n\" >> {relative}'"
-    result = told(repository, "try", "Add a constant", "--with", script)
+    result = told(repository, "self-edit", "Add a constant", "--with", script)
     assert result["success"], result
     assert result["files_modified"] == [relative.as_posix()]
 
@@ -113,56 +112,58 @@ def test_what_is_uncommitted_stays(repository: Path) -> None:
     readme.write_text(readme.read_text() + "# mine\n")
     mine = readme.read_text()
     diff = "--- /dev/null\n+++ b/new_file.txt\n@@ -0,0 +1 @@\n+hello\n"
-    run(repository, "try", "Add a file", "--patch", "-", stdin=diff)
+    run(repository, "self-edit", "Add a file", "--patch", "-", stdin=diff)
     assert readme.read_text() == mine
     assert (repository / "mine.txt").read_text() == "untracked"
 
 
 def test_begin_and_submit(repository: Path) -> None:
-    """begin hands out a worktree; what was edited there lands with submit."""
-    begun = told(repository, "begin", "Add triple")
+    """begin-edit hands out a worktree; what was edited there lands with submit-edit."""
+    begun = told(repository, "begin-edit", "Add triple")
     relative = source(repository).relative_to(repository)
     file = Path(begun["worktree"]["path"]) / relative
     file.write_text(file.read_text() + GOOD)
-    assert told(repository, "submit", str(begun["attempt"]))["success"]
+    assert told(repository, "submit-edit", str(begun["attempt"]))["success"]
 
 
 def test_propose_waits_and_land_lands(repository: Path) -> None:
-    """With --propose a green change waits; land lands it; another one is dropped."""
+    """With --propose a green change waits; land-edit lands it; another one is dropped."""
     diff = patch(repository, GOOD)
-    words = ("try", "Add triple", "--patch", "-", "--propose")
+    words = ("self-edit", "Add triple", "--patch", "-", "--propose")
     first = told(repository, *words, stdin=diff, status=1)
     assert first["waiting"] == "approval"
-    assert told(repository, "land", str(first["attempt_id"]))["success"]
-    run(repository, "drop", "99", status=3)
-    waiting = run(repository, "try", "Add x", "--with", "touch src/x.py", "--propose", status=1)
+    assert told(repository, "land-edit", str(first["attempt_id"]))["success"]
+    run(repository, "drop-edit", "99", status=3)
+    waiting = run(
+        repository, "self-edit", "Add x", "--with", "touch src/x.py", "--propose", status=1
+    )
     assert "next: self-coding land-edit 2, or self-coding drop-edit 2" in waiting.stdout
 
 
 def test_what_waits_is_listed(repository: Path) -> None:
-    """`log` tells which attempts wait, for what, and how each goes on; JSON stays as it is."""
-    begun = told(repository, "begin", "Add triple")
-    run(repository, "try", "Add x", "--with", "touch src/x.py", "--propose", status=1)
-    listed = run(repository, "log").stdout
+    """`attempts` tells which attempts wait, for what, and how each goes on; JSON stays as it is."""
+    begun = told(repository, "begin-edit", "Add triple")
+    run(repository, "self-edit", "Add x", "--with", "touch src/x.py", "--propose", status=1)
+    listed = run(repository, "attempts").stdout
     assert "no attempts have ended yet" in listed
     assert f"attempt 1 waits for its edit in {begun['worktree']['path']}: Add triple" in listed
     assert "next: self-coding submit-edit 1, or self-coding drop-edit 1" in listed
     assert "attempt 2 waits for approval: Add x\nnext: self-coding land-edit 2" in listed
-    done = run(repository, "--json", "log")
+    done = run(repository, "--json", "attempts")
     assert json.loads(done.stdout) == []
     assert "2 more have not ended" in done.stderr
-    run(repository, "drop", "1")
-    run(repository, "land", "2")
-    assert "waits" not in run(repository, "log").stdout
-    assert "not ended" not in run(repository, "--json", "log").stderr
+    run(repository, "drop-edit", "1")
+    run(repository, "land-edit", "2")
+    assert "waits" not in run(repository, "attempts").stdout
+    assert "not ended" not in run(repository, "--json", "attempts").stderr
 
 
 @pytest.mark.parametrize("answer", ["", "n\n"], ids=["the input has ended", "no"])
 def test_no_answer_is_no_approval(repository: Path, answer: str) -> None:
     """Where nobody answers, as where the answer is no, it is refused with its reason."""
-    words = ("try", "Add x", "--with", "touch src/x.py", "--ask")
+    words = ("self-edit", "Add x", "--with", "touch src/x.py", "--ask")
     assert "it was not approved" in run(repository, *words, stdin=answer, status=1).stdout
-    [one] = told(repository, "log")
+    [one] = told(repository, "attempts")
     assert one["failure_analysis"] == "it was not approved"
 
 
@@ -171,7 +172,7 @@ def test_failures_of_before_are_not_called_green(repository: Path) -> None:
     write_files(repository, {"tests/test_old.py": "def test_old():\n    assert False\n"})
     subprocess.run(["git", "add", "tests"], cwd=repository, check=True)
     subprocess.run(["git", "commit", "-qm", "red"], cwd=repository, check=True)
-    words = ("try", "Add x", "--with", "touch src/x.py", "--ask")
+    words = ("self-edit", "Add x", "--with", "touch src/x.py", "--ask")
     done = run(repository, *words, stdin="y\n")
     for said in (done.stderr, done.stdout):
         assert "tests, no new failures (1 known)" in said
@@ -180,7 +181,7 @@ def test_failures_of_before_are_not_called_green(repository: Path) -> None:
 
 def test_an_interrupt_at_the_question_is_no_approval(repository: Path) -> None:
     """Ctrl-C ends the question at once; the attempt is refused, and nothing is left open."""
-    words = [sys.executable, "-m", "self_coding", "--repo", str(repository), "try", "Add x"]
+    words = [sys.executable, "-m", "self_coding", "--repo", str(repository), "self-edit", "Add x"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*words, "--with", "touch src/x.py", "--ask"], **pipes) as child:
         seen = b""
@@ -189,12 +190,12 @@ def test_an_interrupt_at_the_question_is_no_approval(repository: Path) -> None:
         time.sleep(1)  # a person answers once the question waits, not while it is being written
         os.kill(child.pid, signal.SIGINT)
         assert child.wait(30) == 1
-    [one] = told(repository, "log")
+    [one] = told(repository, "attempts")
     assert one["failure_analysis"] == "it was not approved"
 
 
 def test_reading_commands_answer(repository: Path) -> None:
-    """relevant, impact, summary, context, lessons, operations: each answers in text and JSON."""
+    """relevant-files, impact, code-summary, context, lessons, operations: each answers in text and JSON."""
     relative = source(repository).relative_to(repository).as_posix()
     gone = repository / "src" / "calc" / "more.py"
     gone.write_text("import calc\n")
@@ -202,42 +203,19 @@ def test_reading_commands_answer(repository: Path) -> None:
     subprocess.run(["git", "commit", "-qm", "more", str(gone)], cwd=repository, check=True)
     gone.unlink()  # a file that was deleted still has its dependents
     for words in (
-        ("relevant", relative, "--explain"),
+        ("relevant-files", relative, "--explain"),
         ("impact", relative),
         ("impact", gone.relative_to(repository).as_posix()),
-        ("users", "add", "--limit", "1"),
-        ("summary", "--tokens", "200"),
+        ("symbol-users", "add", "--limit", "1"),
+        ("code-summary", "--tokens", "200"),
         ("context", "change it"),
         ("lessons",),
         ("operations",),
-        ("similar", "anything", "--explain"),
+        ("similar-attempts", "anything", "--explain"),
         ("doctor",),
     ):
         assert run(repository, *words).stdout
         assert told(repository, *words) is not None
-
-
-def test_recorded_coverage_narrows_the_tests(repository: Path) -> None:
-    """A data file of coverage.py is read, and `impact` names only the tests that ran the change."""
-    write_files(
-        repository,
-        {
-            "src/calc/more.py": "def more():\n    return 1\n\n\ndef less():\n    return 0\n",
-            "tests/test_more.py": "from calc.more import more\ndef test_more():\n    more()\n",
-            "tests/test_less.py": "from calc.more import less\ndef test_less():\n    less()\n",
-        },
-    )
-    both = ["tests/test_less.py", "tests/test_more.py"]
-    assert sorted(told(repository, "impact", "src/calc/more.py")["tests"]) == both
-    data = coverage.CoverageData(str(repository / ".git" / "cov"))
-    for test, line in (("more", 2), ("less", 6)):
-        data.set_context(f"tests/test_{test}.py::test_{test}|run")
-        data.add_lines({str(repository / "src/calc/more.py"): [line]})
-        data.add_lines({str(repository / f"tests/test_{test}.py"): [3]})
-    data.write()
-    changed = (repository / "src/calc/more.py").read_text().replace("return 1", "return 11")
-    (repository / "src/calc/more.py").write_text(changed)
-    assert told(repository, "impact", "src/calc/more.py")["tests"] == ["tests/test_more.py"]
 
 
 def test_snapshot_and_rollback(repository: Path) -> None:
@@ -257,12 +235,12 @@ def test_snapshot_and_rollback(repository: Path) -> None:
 
 def test_export_and_import(repository: Path, tmp_path: Path) -> None:
     """What one journal exports, another one imports."""
-    run(repository, "try", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
+    run(repository, "self-edit", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
     lines = tmp_path / "journal.jsonl"
     assert "1 attempt written to" in run(repository, "export", str(lines)).stdout
     other = sample_repo(tmp_path / "other")
     run(other, "import", str(lines))
-    assert "Add triple" in run(other, "log").stdout
+    assert "Add triple" in run(other, "attempts").stdout
 
 
 def test_an_export_replaces_no_file_unasked(repository: Path, tmp_path: Path) -> None:
@@ -291,29 +269,34 @@ def test_init_then_doctor(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "stdin", "status", "part"),
     [
-        (("try", "x"), "", 3, "hint"),
-        (("try", "   ", "--patch", "-"), "", 3, "hint"),
-        (("try", "x", "--patch", "-"), "this is no patch", 1, "patch"),
-        (("try", "x", "--patch", "/nowhere/a.diff"), "", 3, "patch"),
-        (("try", "x", "--with", "no-such-command-here {task}"), "", 3, "no-such-command-here"),
-        (("try", "x", "--with", 'sh -c "rm -rf $PWD"'), "", 3, "leave it in its place"),
-        (("show", "99"), "", 3, "no attempt"),
+        (("self-edit", "x"), "", 3, "hint"),
+        (("self-edit", "   ", "--patch", "-"), "", 3, "hint"),
+        (("self-edit", "x", "--patch", "-"), "this is no patch", 1, "patch"),
+        (("self-edit", "x", "--patch", "/nowhere/a.diff"), "", 3, "patch"),
+        (
+            ("self-edit", "x", "--with", "no-such-command-here {task}"),
+            "",
+            3,
+            "no-such-command-here",
+        ),
+        (("self-edit", "x", "--with", 'sh -c "rm -rf $PWD"'), "", 3, "leave it in its place"),
+        (("show-attempt", "99"), "", 3, "no attempt"),
         (("rollback", "no-such-thing", "--yes"), "", 3, "hint"),
         (("explain", "no-such-thing"), "", 3, "hint"),
-        (("try", "x", "--patch", "-", "--main-branch", "nowhere"), "x", 3, "nowhere"),
+        (("self-edit", "x", "--patch", "-", "--main-branch", "nowhere"), "x", 3, "nowhere"),
         (("impact", "src/nowhere.py"), "", 3, "src/nowhere.py"),
-        (("users", "no_such_name"), "", 3, "no class or function no_such_name is defined"),
-        (("users", "add", "--in", "nowhere.py"), "", 3, "is defined in nowhere.py"),
+        (("symbol-users", "no_such_name"), "", 3, "no class or function no_such_name is defined"),
+        (("symbol-users", "add", "--in", "nowhere.py"), "", 3, "is defined in nowhere.py"),
         (("frobnicate",), "", 2, "frobnicate"),
-        (("log", "-n", "0"), "", 2, "range x>=1"),
-        (("summary", "--tokens", "0"), "", 2, "range x>=1"),
+        (("attempts", "-n", "0"), "", 2, "range x>=1"),
+        (("code-summary", "--tokens", "0"), "", 2, "range x>=1"),
         (("mcp", "--http", "--port", "99999"), "", 2, "range 1<=x<=65535"),
         (("export", "no-such-folder/file"), "", 3, "cannot write no-such-folder/file"),
         (("export", ""), "", 3, "hint: name a file"),
         (("import", "/"), "", 3, "cannot read /: Is a directory"),
         (("import", sys.executable), "", 3, "is not text in UTF-8"),
         (("impact", "x" * 300), "", 3, "is neither in"),
-        (("--repo", "x" * 300, "log"), "", 3, "cannot look at"),
+        (("--repo", "x" * 300, "attempts"), "", 3, "cannot look at"),
         (("explain", "HEAD@{99}"), "", 3, "no commit called"),
         (("impact", "../../outside.py"), "", 3, "is neither in"),
         (("rollback", "HEAD"), "", 130, "no answer"),
@@ -330,8 +313,8 @@ def test_bad_input_is_a_sentence(
 @pytest.mark.parametrize(
     ("words", "status", "part"),
     [
-        (("show", "abc"), 2, "not a valid integer"),
-        (("show", "99"), 3, "no attempt 99"),
+        (("show-attempt", "abc"), 2, "not a valid integer"),
+        (("show-attempt", "99"), 3, "no attempt 99"),
         (("frobnicate",), 2, "frobnicate"),
         (("rollback", "nosuch"), 3, "nosuch"),
     ],
@@ -356,7 +339,7 @@ def test_a_port_of_somebody_else_is_refused(repository: Path) -> None:
 
 def test_outside_a_repository(tmp_path: Path) -> None:
     """Every command says that this is no repository, and what to do."""
-    for words in (("log",), ("relevant", "x"), ("try", "x", "--patch", "-")):
+    for words in (("attempts",), ("relevant-files", "x"), ("self-edit", "x", "--patch", "-")):
         assert "hint" in run(tmp_path, *words, status=3).stderr
 
 
@@ -364,7 +347,7 @@ def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
     """Ctrl-C while the editor runs: nothing is left running and the journal says what happened."""
     mark = tmp_path / "started"
     command = f"sh -c 'touch {mark}; sleep 60'"
-    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "try", "x"]
+    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "self-edit", "x"]
     child = subprocess.Popen([*argv, "--with", command], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not mark.exists() and time.monotonic() < deadline:
@@ -374,33 +357,33 @@ def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
     assert child.returncode == 130
     assert "interrupted" in errors
     assert subprocess.run(["pgrep", "-f", str(mark)], capture_output=True).stdout == b""
-    assert [one["outcome"] for one in told(repository, "log")] == ["failure"]
+    assert [one["outcome"] for one in told(repository, "attempts")] == ["failure"]
 
 
 def test_what_a_crash_interrupted_is_listed(repository: Path, tmp_path: Path) -> None:
-    """`log` tells an attempt that is under way from one whose process died, and what to do."""
+    """`attempts` tells an attempt that is under way from one whose process died, and what to do."""
     mark = tmp_path / "started"
     command = f"sh -c 'touch {mark}; sleep 5; touch src/late.py'"
-    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "try", "Be late"]
+    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "self-edit", "Be late"]
     child = subprocess.Popen([*argv, "--with", command], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 30
     while not mark.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert "attempt 1 is under way: Be late" in run(repository, "log").stdout
+    assert "attempt 1 is under way: Be late" in run(repository, "attempts").stdout
     child.kill()
     child.communicate()
-    listed = run(repository, "log").stdout
+    listed = run(repository, "attempts").stdout
     assert "no attempts have ended yet" in listed
     assert "attempt 1 was interrupted: Be late\nnext: self-coding resume" in listed
     run(repository, "resume")
-    assert [one["outcome"] for one in told(repository, "log")] == ["success"]
+    assert [one["outcome"] for one in told(repository, "attempts")] == ["success"]
 
 
 def test_a_bare_repository_is_named_as_such(repository: Path, tmp_path: Path) -> None:
     """Where there is no working tree, that is what is said, and what to do."""
     bare = tmp_path / "bare.git"
     subprocess.run(["git", "clone", "-q", "--bare", repository, bare], check=True)
-    for words in (["log"], ["try", "x", "--with", "true"], ["doctor"]):
+    for words in (["attempts"], ["self-edit", "x", "--with", "true"], ["doctor"]):
         done = run(bare, *words, status=3)
         said = done.stdout + done.stderr
         assert f"{bare} is a bare repository" in said
@@ -411,7 +394,9 @@ def test_a_bare_repository_is_named_as_such(repository: Path, tmp_path: Path) ->
 def test_before_the_first_commit(tmp_path: Path) -> None:
     """A repository without a commit is told to get one."""
     subprocess.run(["git", "init", "-q", "-b", "main", tmp_path], check=True)
-    assert "make a first commit" in run(tmp_path, "try", "x", "--with", "true", status=3).stderr
+    assert (
+        "make a first commit" in run(tmp_path, "self-edit", "x", "--with", "true", status=3).stderr
+    )
 
 
 def test_nothing_to_forget_is_said(repository: Path) -> None:
