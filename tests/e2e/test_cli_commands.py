@@ -53,7 +53,7 @@ def patch(repository: Path, text: str) -> str:
 
 
 def test_a_good_patch_lands(repository: Path) -> None:
-    """`self-edit --patch` lands a green change; attempts, show-attempt and success-rates know it; undo takes it back."""
+    """`self-edit --patch` lands a green change, which is remembered; undo takes it back."""
     before = subprocess.check_output(["git", "rev-parse", "main"], cwd=repository)
     done = run(repository, "self-edit", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
     assert "test" in done.stderr  # progress
@@ -195,7 +195,7 @@ def test_an_interrupt_at_the_question_is_no_approval(repository: Path) -> None:
 
 
 def test_reading_commands_answer(repository: Path) -> None:
-    """relevant-files, impact, code-summary, context, lessons, operations: each answers in text and JSON."""
+    """Each command that only reads answers in text and in JSON."""
     relative = source(repository).relative_to(repository).as_posix()
     gone = repository / "src" / "calc" / "more.py"
     gone.write_text("import calc\n")
