@@ -11,7 +11,7 @@ import contextvars
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 from self_coding.adapters.process import Scope, scope
@@ -29,39 +29,29 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     Context variables are carried over. When the awaiting task is cancelled, the commands that
     `function` runs are killed and its thread is waited for before the cancellation goes on.
     """
-    mine = Scope()
-    context = contextvars.copy_context()
-    work = partial(context.run, _inside, mine, partial(function, *args, **kwargs))
-    future = asyncio.get_running_loop().run_in_executor(_executor(), work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        mine.cancel()
-        await _settle(future)
-        raise
-
-
-def _inside(mine: Scope, call: Callable[[], T]) -> T:
-    with scope(mine):
-        return call()
-
-
-async def _settle(future: asyncio.Future[T]) -> None:
-    """Wait for the thread however often we are cancelled meanwhile; its error is not news."""
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue
-    if not future.cancelled():
-        future.exception()
-
-
-def _executor() -> ThreadPoolExecutor:
     global _pool  # noqa: PLW0603 - one pool per process, made when the first call needs it
     if _pool is None:
         _pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="self-coding")
-    return _pool
+    commands = Scope()
+
+    def call() -> T:
+        with scope(commands):
+            return function(*args, **kwargs)
+
+    context = contextvars.copy_context()
+    future = asyncio.get_running_loop().run_in_executor(_pool, context.run, call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        commands.cancel()
+        # The thread ends soon: its command is dead. We wait however often we are cancelled
+        # meanwhile, since nothing of the call may go on once the cancellation is seen outside.
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # read, or asyncio reports it as never retrieved
+        raise
 
 
 def _forget() -> None:

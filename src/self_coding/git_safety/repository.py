@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -112,16 +113,9 @@ class Repository:
 
     def at(self, top: Path, directory: Path) -> Repository:
         """Return the same repository seen from another of its checkouts."""
-        other = Repository(
-            replace(self._git, top=top, directory=directory),
-            repo_path=top,
-            object_format=self.object_format,
-            main=self.main,
-            actor=self.actor,
-            session=self.session,
-            log=self.log,
-        )
-        other._config_files, other._config_stamps = self._config_files, self._config_stamps
+        other = copy(self)
+        other._git = replace(self._git, top=top, directory=directory)
+        other.repo_path, other.directory = top, directory
         return other
 
     def head(self) -> Head:

@@ -66,3 +66,13 @@ async def _alone(call: object) -> object:
     """Await with a context in which this test does not hold the lock."""
     locks._held.set(frozenset())
     return await call  # type: ignore[misc]
+
+
+def test_a_lock_that_became_another_programs_stays(tmp_path) -> None:
+    """A person who removed our lock and took it: giving ours back leaves theirs."""
+    lock = locks.IndexLock(tmp_path, tmp_path)
+    lock.acquire()
+    lock.lock.unlink()
+    lock.lock.write_text("theirs")
+    lock.release()
+    assert lock.lock.read_text() == "theirs"

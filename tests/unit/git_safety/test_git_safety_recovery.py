@@ -143,9 +143,12 @@ async def test_a_young_lock_of_a_crashed_operation_goes(repo, git) -> None:
     assert not lock.exists()
 
 
-@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize("moved", ["no", "there", "beyond"])
 async def test_an_intent_of_an_earlier_version(repo, git, moved) -> None:
-    """An intent as earlier versions stored it, with a key that is gone, is finished or dropped."""
+    """An intent as earlier versions stored it, with a key that is gone, is finished or dropped.
+
+    It is finished, too, where a person has committed on top of what had landed.
+    """
     await git.snapshot(run_tests=False)
     old = repo("rev-parse", "main")
     repo("checkout", "-q", "--detach")
@@ -162,12 +165,15 @@ async def test_an_intent_of_an_earlier_version(repo, git, moved) -> None:
         "data": {"way": "follow"}, "key": "k",
     }  # fmt: skip
     repo.write(".git/self_coding/intent.json", json.dumps(plan))
-    if moved:
+    if moved != "no":
         repo("update-ref", "refs/heads/main", new)
+    if moved == "beyond":
+        later = repo("commit-tree", "-p", new, "-m", "later", f"{new}^{{tree}}")
+        repo("update-ref", "refs/heads/main", later)
     said = await git.recover()
-    assert said[0] == ("land: finished" if moved else "land: it had not begun; dropped")
+    assert said[0] == ("land: it had not begun; dropped" if moved == "no" else "land: finished")
     assert not repo.has(".git/self_coding/intent.json")
-    assert [one.reason for one in await git.operations()].count("earlier") == moved
+    assert [one.reason for one in await git.operations()].count("earlier") == (moved != "no")
 
 
 @pytest.mark.parametrize("stored", ["{}", "[]", "{", '{"kind": 3}', '{"kind": "x", "refs": 1}'])
@@ -177,3 +183,34 @@ async def test_an_unreadable_intent_is_dropped(repo, git, stored) -> None:
     repo.write(".git/self_coding/intent.json", stored)
     assert "unreadable" in (await git.recover())[0]
     assert not repo.has(".git/self_coding/intent.json")
+
+
+async def test_what_is_staged_after_a_crash_stays(repo, git, monkeypatch) -> None:
+    """An index that a person has changed between the crash and its repair is not replaced."""
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("one = 2\n")
+    what = await git.candidate(await git.record(tree, "x"))
+
+    def crash(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transaction, "swap_files", crash)
+        with pytest.raises(KeyboardInterrupt):
+            await git.land(what)
+    repo.write("late.py")
+    repo("add", "late.py")
+    assert (await git.recover())[0] == "land: finished"
+    assert repo("ls-files", "late.py") == "late.py"
+
+
+async def test_a_refused_operation_leaves_no_intent(repo, git, monkeypatch) -> None:
+    """What was refused before anything moved is not taken up by the next operation."""
+    monkeypatch.setattr("self_coding.git_safety.locks.INDEX_WAIT_SECONDS", 0.1)
+    repo.write("new.py")
+    lock = repo.write(".git/index.lock", "")
+    with pytest.raises(GitOperationError, match="at work here"):
+        await git.commit("new", ["new.py"])
+    assert not repo.has(".git/self_coding/intent.json")
+    assert list((repo.path / ".git" / "self_coding").glob("index-lock-*")) == []
+    assert lock.exists()
