@@ -133,7 +133,7 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
     for one in row.parameters:
         if one.arg.file and values[one.name] is not None:
             values[one.name] = session.read(values[one.name])
-        elif isinstance(values.get(one.name), tuple):
+        elif isinstance(values.get(one.name), tuple):  # click's form of what is given many times
             values[one.name] = list(values[one.name]) or None
     caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
     app = open_app(session.repo, **settings)

@@ -35,6 +35,7 @@ def shape(
 ) -> Answer:
     """Return an answer with some fields of `source` ("key" or "key=field") and computed ones."""
     pairs = [(pair.partition("=")[0], pair.rpartition("=")[2]) for pair in keys.split()]
+    # A dataclass is made, so that the SDK publishes a schema of it as of any other result.
     hints = get_type_hints(source) if pairs else {}
     columns = [(key, hints[name]) for key, name in pairs]
     columns += [(key, kind) for key, (kind, _) in computed.items()]

@@ -105,6 +105,8 @@ def _tool(row: Operation, app: App) -> Callable[..., Awaitable[Any]]:
         bounds: Any = {"ge": one.arg.least, "le": one.arg.most}
         form = one.type | None if one.default is None else one.type
         hints[one.name] = Annotated[form, Field(description=one.arg.about, **bounds)]
+    # The question is a resolver, so that the SDK can carry it over two requests where the protocol
+    # has it so (2026-07-28), and asks before the tool runs in any case.
     hints[_CALL] = Context[object, object]
     defaults = {one.name: one.default for one in offered}
     tool.__name__, ask.__qualname__ = row.name, f"ask_{row.name}"
@@ -119,6 +121,7 @@ def _sign(
     function: Callable[..., Any], hints: dict[str, Any], defaults: dict[str, object], result: Any
 ) -> None:
     """Give a function of any keywords the signature that the SDK reads."""
+    # The SDK reads both: arguments from the signature, what it injects from the annotations.
     kind, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
     parameters = [
         inspect.Parameter(name, kind, annotation=hint, default=defaults.get(name, none))
@@ -162,10 +165,11 @@ async def _caller(context: Context[object, object]) -> AsyncIterator[Caller]:
     def progress(step: Progress) -> None:
         lines.put_nowait(f"{step.step}: {step.message}" if step.message else step.step)
 
+    # One task sends, since progress is reported by a callback that cannot await.
     pumping = asyncio.create_task(pump())
     try:
         yield Caller(progress, say=lines.put_nowait)
         lines.put_nowait(None)
-        await pumping
+        await pumping  # a line that comes after the answer would belong to no request
     finally:
         pumping.cancel()
