@@ -182,6 +182,7 @@ class _Source(NamedTuple):
     """A file as it was read just now; `source` is None where it cannot be read."""
 
     path: str
+    language: Language
     source: bytes | None
     digest: bytes
     stamp: Stamp
@@ -260,16 +261,15 @@ class _Update:
             if each.source is None:
                 verdicts[each.path] = 0
             elif self.parse and (each.is_new or not each.stored or each.stored.parsed is None):
-                error = language_of(each.path).syntax_error(each.source)
+                error = each.language.syntax_error(each.source)
                 verdicts[each.path] = int(error is None)
-        scans = [
-            language_of(each.path).scan(each.source or b"") if each.is_new else None
-            for each in sources
-        ]
+        new = [each for each in sources if each.is_new]
+        scans = {each.path: each.language.scan(each.source or b"") for each in new}
         rows: list[FileRow] = []
         blind: list[store.Blind] = []
         texts: list[tuple[object, ...]] = []
-        for each, told in zip(sources, scans, strict=True):
+        for each in sources:
+            told = scans.get(each.path)
             if told is not None or (self.parse and each.path in verdicts):
                 self.indexed += 1
                 self.failed += verdicts.get(each.path) == 0
@@ -300,7 +300,7 @@ class _Update:
             source = None
         digest = self.sha256(source).digest() if source is not None else b""
         stamp = settled(stamp, read_at)
-        return _Source(path, source, digest, stamp, self.stored.get(path))
+        return _Source(path, language_of(path), source, digest, stamp, self.stored.get(path))
 
     def _row(self, each: _Source, told: Scan, parsed: int | None) -> FileRow:
         """Return what is to be stored of a file whose bytes are new."""
@@ -311,6 +311,7 @@ class _Update:
         else:
             file = each.stored.id
             imports = store.imports(self.connection, file)
+            store.forget_blind(self.connection, file)
         if imports != told.imports:
             self.changed[file] = (each.path, told.imports)
         doc = self.next_doc
@@ -322,7 +323,7 @@ class _Update:
             *each.stamp,
             doc,
             told.lines,
-            language_of(each.path).is_test(each.path),
+            each.language.is_test(each.path),
             parsed,
             told.symbols,
             told.imports,

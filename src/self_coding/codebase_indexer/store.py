@@ -311,9 +311,14 @@ def set_bulk(connection: sqlite3.Connection, *, is_bulk: bool) -> None:
 def forget_files(connection: sqlite3.Connection, files: Iterable[int]) -> None:
     """Remove files; their text stays as dead rows."""
     for file in files:
-        connection.execute("DELETE FROM blind WHERE file = ?", (file,))
+        forget_blind(connection, file)
         connection.execute("DELETE FROM links WHERE file = ?", (file,))
         connection.execute("DELETE FROM files WHERE id = ?", (file,))
+
+
+def forget_blind(connection: sqlite3.Connection, file: int) -> None:
+    """Remove the lines of a file that cannot be followed."""
+    connection.execute("DELETE FROM blind WHERE file = ?", (file,))
 
 
 def put_files(
@@ -321,7 +326,6 @@ def put_files(
 ) -> None:
     """Store new files and new versions of files, and the lines that cannot be followed."""
     connection.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
-    connection.executemany("DELETE FROM blind WHERE file = ?", [(row.id,) for row in rows])
     connection.executemany("INSERT INTO blind VALUES (?,?,?)", blind)
 
 
