@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -137,6 +137,14 @@ async def examine(repo: Path) -> list[Check]:
         commit = await app.git.get_main_commit()
         add("main branch", "ok", f"{app.settings.main_branch} at {commit[:12]}")
     add("test command", "ok", app.settings.test_command)
+    with looking_at("test python"):
+        from self_coding.gate.python_env import choose_python
+
+        gate = replace(app.settings.gate, command=app.settings.test_command)
+        python = choose_python(app.top, gate)
+        state = "note" if "no pytest" in python.why else "ok"
+        hint = "install pytest there, or set gate.python" if state == "note" else ""
+        add("test python", state, f"tests run with {python}", hint)
     with looking_at("sandbox"):
         level = sandbox.level(app.settings.require_sandbox, app.top)
         if level == "bwrap":

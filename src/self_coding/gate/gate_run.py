@@ -17,7 +17,7 @@ from pathlib import Path
 from self_coding.adapters import git, paths, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.gate.judge import Judgement, Sides, judge, new_failures
-from self_coding.gate.python_env import install_stamps, interpreter
+from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
 from self_coding.gate.runners import PLUGIN, runner_for
 from self_coding.gate.sandbox_layout import SandboxLayout, environment
@@ -294,8 +294,7 @@ class _GateRun:
     def _key(self, tree: str, *more: str) -> str:
         """Return the name of a verdict: a digest of everything that can change it."""
         settings = self.gate.settings
-        place = None if settings.setup_command else self.gate.top
-        python = interpreter(place, settings.command)
+        python = choose_python(self.gate.top, settings).path
         parts = [
             *(VERSION, tree, self.at, repr(settings), self.gate.top, python, *more),
             *sorted(environment(settings).items()),

@@ -6,37 +6,103 @@ probe inside the test run confirms it.
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+from self_coding.errors import ConfigError
+from self_coding.values.verdicts import GateSettings
 
 _NOT_CODE = frozenset(
     """tests test testing docs doc examples example scripts tools benchmarks bench build dist setup
     conftest noxfile tasks fabfile versioneer manage sitecustomize usercustomize""".split()  # noqa: SIM905 - read as prose
 )
 _SITE = "lib*/python3*/site-packages"
+_SITES = (_SITE, "lib*/python3*/dist-packages", "local/lib/python3*/dist-packages")
 _SMALL = 1 << 20  # bytes of a configuration or path file that is read
 
 
-def interpreter(place: Path | None, command: str) -> Path:
-    """Return the Python that `python` means: that of a virtual environment in `place`, else ours.
+@dataclass(frozen=True)
+class TestPython:
+    """The interpreter that `python` means in the tests, and why it is this one."""
 
-    For a pytest command an environment counts only where pytest is installed in it.
+    __test__ = False  # pytest: a value, not a test class
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.why})"
+
+
+def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) -> TestPython:
+    """Return the interpreter that runs the tests.
+
+    In this order: the setting; what the setup command made; the environment that is active in
+    the caller's shell; one in the checkout; the first `python` on PATH; ours. For a pytest
+    command an environment counts only where pytest is installed.
 
     Args:
-        place: the user's checkout, or what the setup command made.
-        command: the test command.
+        top: the user's checkout.
+        settings: the command, and the interpreter where it is set.
+        setup: the folder of what the setup command made, if it ran.
+
+    Raises:
+        ConfigError: the interpreter that is set does not exist.
     """
-    for name in (".venv", "venv", "env") if place else ():
-        assert place is not None
-        python = place / name / "bin" / "python"
-        has_pytest = any((place / name).glob(f"{_SITE}/pytest"))
-        if python.exists() and (has_pytest or "pytest" not in command):
-            return python
-    return Path(sys.executable)
+    if settings.python:
+        path = top / Path(settings.python).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                f"self-coding setting gate.python: {path} does not exist",
+                hint="give the path of an interpreter, such as .venv/bin/python",
+            )
+        return TestPython(path, "setting gate.python")
+    folders = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))
+    first = shutil.which("python", path=os.pathsep.join(folders))
+    shell = Path(first).parent.parent if first else None
+    active = [os.environ.get("VIRTUAL_ENV")]
+    if os.environ.get("CONDA_DEFAULT_ENV") != "base":  # conda activates that one by itself
+        active.append(os.environ.get("CONDA_PREFIX"))
+    environments = [(Path(one), "active environment") for one in active if one]
+    if shell is not None and (shell / "pyvenv.cfg").exists():
+        environments.append((shell, "active environment"))
+    place, why = top, "environment of the checkout"
+    if settings.setup_command:
+        place, why = setup or Path(os.devnull), "made by setup_command"
+    inside = [(place / name, why) for name in (".venv", "venv", "env")]
+    environments = inside + environments if settings.setup_command else environments + inside
+    if shell is not None:
+        environments.append((shell, "first python on PATH"))
+
+    lacking = []
+    for folder, why in environments:
+        python = folder / "bin" / "python"
+        # A shim of pyenv or asdf has no library beside it: it would not find its home inside.
+        if folder == Path(sys.prefix) or not python.exists() or not any(folder.glob("lib*")):
+            continue
+        if "pytest" not in settings.command or _has_pytest(folder):
+            return TestPython(python, why)
+        lacking.append(str(folder))
+    note = f"; no pytest in {', '.join(dict.fromkeys(lacking))}" if lacking else ""
+    return TestPython(Path(sys.executable), f"self-coding's own{note}")
+
+
+def _has_pytest(environment: Path) -> bool:
+    """Return whether pytest is installed for an environment, or where it looks beside itself."""
+    folders = [environment]
+    config = _text(environment / "pyvenv.cfg")
+    home = re.search(r"(?m)^home\s*=\s*(.+?)\s*$", config)
+    if home and re.search(r"(?mi)^include-system-site-packages\s*=\s*true", config):
+        folders.append(Path(home[1]).parent)
+    sites = [site for folder in folders for name in _SITES for site in folder.glob(name)]
+    return any((site / "pytest").is_dir() for site in (*sites, *_path_entries(environment)))
 
 
 def interpreter_folders(python: Path) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
-from self_coding.gate.python_env import import_roots, interpreter, interpreter_folders
+from self_coding.gate.python_env import choose_python, import_roots, interpreter_folders
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -75,8 +75,7 @@ class SandboxLayout:
     @cached_property
     def python(self) -> Path:
         """The interpreter of the tests."""
-        place = self.setup if self.settings.setup_command else self.top
-        return interpreter(place, self.settings.command)
+        return choose_python(self.top, self.settings, self.setup).path
 
     @cached_property
     def roots(self) -> tuple[str, ...]:

@@ -174,6 +174,7 @@ class GateSettings:
         sandbox: the level to use where there is a better one; "best" takes what is there.
         network: True lets the command reach the network.
         loopback: True lets it use 127.0.0.1 (bwrap: a private one, which is always there).
+        python: the interpreter of the tests; empty looks for one (see the page on the sandbox).
         carry: repository-relative paths that git ignores and tests need; read-only.
         setup_command: prepares a tree once per change of its dependency files.
         setup_network: True lets the setup command reach the network.
@@ -239,6 +240,7 @@ class GateSettings:
     sandbox: str = "best"
     network: bool = False
     loopback: bool = False
+    python: str = ""
     carry: tuple[str, ...] = ()
     setup_command: str = ""
     setup_network: bool = False

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from self_coding.errors import ConfigError
 from self_coding.gate import python_env
+from self_coding.gate.python_env import TestPython, choose_python
+from self_coding.values.verdicts import GateSettings
 
 OURS = Path(sys.executable)
 
@@ -75,14 +79,113 @@ def test_names_are_code_not_furniture(tmp_path):
     }
 
 
-def test_the_repositorys_environment_comes_first(tmp_path):
+PYTEST = GateSettings(command="python -m pytest")
+MAKE = GateSettings(command="make")
+
+
+def environment(folder: Path, *more: str) -> Path:
+    """A virtual environment as far as files show it."""
+    put(folder, "bin/python", "pyvenv.cfg", "lib/python3.11/site-packages/x.py", *more)
+    (folder / "bin/python").chmod(0o755)
+    return folder / "bin/python"
+
+
+HAS_PYTEST = "lib/python3.11/site-packages/pytest/__init__.py"
+
+
+@pytest.fixture
+def shell(monkeypatch, tmp_path):
+    """A shell in which no environment is active."""
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(OURS.parent))
+    return monkeypatch
+
+
+def test_the_checkouts_environment_is_python(tmp_path, shell):
     """A virtual environment in the checkout is `python`, for pytest only if it has pytest."""
-    put(tmp_path, ".venv/bin/python")
-    assert python_env.interpreter(tmp_path, "make") == tmp_path / ".venv/bin/python"
-    assert python_env.interpreter(tmp_path, "python -m pytest") == OURS
-    put(tmp_path, ".venv/lib/python3.11/site-packages/pytest/__init__.py")
-    assert python_env.interpreter(tmp_path, "python -m pytest") == tmp_path / ".venv/bin/python"
-    assert python_env.interpreter(None, "python -m pytest") == OURS
+    python = environment(tmp_path / ".venv")
+    assert choose_python(tmp_path, MAKE).path == python
+    chosen = choose_python(tmp_path, PYTEST)
+    assert chosen.path == OURS
+    assert chosen.why == f"self-coding's own; no pytest in {tmp_path}/.venv"
+    environment(tmp_path / ".venv", HAS_PYTEST)
+    assert choose_python(tmp_path, PYTEST) == TestPython(python, "environment of the checkout")
+
+
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX", "PATH"])
+def test_the_active_environment_comes_before_the_checkouts(tmp_path, shell, variable):
+    """What is active in the caller's shell runs the tests, however it was activated."""
+    environment(tmp_path / ".venv", HAS_PYTEST)
+    python = environment(tmp_path / "own", HAS_PYTEST)
+    shell.setenv(variable, str(python.parent if variable == "PATH" else tmp_path / "own"))
+    assert choose_python(tmp_path, PYTEST) == TestPython(python, "active environment")
+
+
+def test_a_python_that_is_merely_there_comes_last(tmp_path, shell):
+    """conda's base and a system's python on PATH count only where the checkout has none."""
+    system = tmp_path / "usr"
+    put(system, "bin/python", "lib/python3/dist-packages/pytest/__init__.py")
+    (system / "bin/python").chmod(0o755)
+    shell.setenv("PATH", f"relative:{system}/bin")
+    shell.setenv("CONDA_PREFIX", str(system))
+    shell.setenv("CONDA_DEFAULT_ENV", "base")
+    chosen = TestPython(system / "bin/python", "first python on PATH")
+    assert choose_python(tmp_path, PYTEST) == chosen
+    python = environment(tmp_path / "venv", HAS_PYTEST)
+    assert choose_python(tmp_path, PYTEST).path == python
+
+
+def test_our_own_environment_and_shims_are_not_chosen(tmp_path, shell):
+    """Our own environment, though active, and a shim without a library count for nothing."""
+    put(tmp_path, "shims/bin/python")
+    (tmp_path / "shims/bin/python").chmod(0o755)
+    shell.setenv("VIRTUAL_ENV", sys.prefix)
+    shell.setenv("PATH", f"{tmp_path}/shims/bin")
+    assert choose_python(tmp_path, MAKE) == TestPython(OURS, "self-coding's own")
+
+
+def test_pytest_is_found_where_an_environment_looks_beside_itself(tmp_path, shell):
+    """The system's packages and the folders of `.pth` files belong to an environment."""
+    system = tmp_path / "usr"
+    environment(tmp_path / "a")
+    text = f"home = {system}/bin\ninclude-system-site-packages = true\n"
+    put(tmp_path, "a/pyvenv.cfg", text=text)
+    environment(tmp_path / "b")
+    put(
+        tmp_path,
+        "b/lib/python3.11/site-packages/more.pth",
+        text=f"{system}/lib/python3.11/site-packages\n",
+    )
+    for name in ("a", "b"):
+        shell.setenv("VIRTUAL_ENV", str(tmp_path / name))
+        assert choose_python(tmp_path, PYTEST).path == OURS, name
+    put(system, HAS_PYTEST)
+    for name in ("a", "b"):
+        shell.setenv("VIRTUAL_ENV", str(tmp_path / name))
+        assert choose_python(tmp_path, PYTEST).path == tmp_path / name / "bin/python"
+
+
+def test_a_setting_decides(tmp_path, shell):
+    """`gate.python` comes before all; one that does not exist is an error that names it."""
+    environment(tmp_path / ".venv", HAS_PYTEST)
+    python = environment(tmp_path / "other")
+    setting = replace(PYTEST, python="other/bin/python")
+    assert choose_python(tmp_path, setting) == TestPython(python, "setting gate.python")
+    with pytest.raises(ConfigError, match=r"gate\.python: .*/none does not exist"):
+        choose_python(tmp_path, replace(PYTEST, python="none"))
+
+
+def test_what_the_setup_command_made_comes_before_the_active_environment(tmp_path, shell):
+    """The setup command's environment runs the tests; the checkout's own is not looked at."""
+    environment(tmp_path / "top/.venv", HAS_PYTEST)
+    python = environment(tmp_path / "made/.venv", HAS_PYTEST)
+    shell.setenv("VIRTUAL_ENV", str(tmp_path / "own"))
+    setting = replace(PYTEST, setup_command="make venv")
+    assert choose_python(tmp_path / "top", setting, tmp_path / "made").path == python
+    assert choose_python(tmp_path / "top", setting).path == OURS
+    own = environment(tmp_path / "own", HAS_PYTEST)
+    assert choose_python(tmp_path / "top", setting).path == own
 
 
 def test_the_folders_of_an_interpreter(tmp_path):
