@@ -300,7 +300,11 @@ class MemoryReflection:
         return Lesson(text="do not write bugs")
 
     async def reflect_with_context(
-        self, attempt: ModificationAttempt, similar_attempts: list[ModificationAttempt]
+        self,
+        attempt: ModificationAttempt,
+        similar_attempts: list[ModificationAttempt],
+        *,
+        failure: Failure | None = None,
     ) -> str:
         """One line."""
         return "What could be improved: everything"

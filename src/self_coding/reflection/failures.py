@@ -14,8 +14,9 @@ from dataclasses import replace
 
 from self_coding.reflection.localization import ASSERTIONS, locate
 from self_coding.reflection.test_output import FailedTest, read_output
-from self_coding.reflection.tracebacks import Frame, Raised, read_exceptions
+from self_coding.reflection.tracebacks import Frame, Raised, read_exceptions, split_raised
 from self_coding.values.attempts import Failure
+from self_coding.values.verdicts import TestResult
 
 _LONGEST = 2_000_000  # characters read; of a longer text the head and the tail
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -38,6 +39,7 @@ def read_failure(
     diff: str = "",
     importers: Mapping[str, Collection[str]] | None = None,
     root: str = "",
+    new_failures: Sequence[TestResult] = (),
 ) -> Failure:
     """Return what a failing run's output says, and what of the change it points to.
 
@@ -47,12 +49,23 @@ def read_failure(
         diff: the change itself, where it is known.
         importers: for each path, the paths that import it; tells what a change can reach.
         root: the repository's directory, to make absolute paths relative.
+        new_failures: the tests that fail with the change and pass without it, where a test
+            runner reported them; then no other failure of the output counts.
 
     Returns:
         The failure; empty where the text shows none.
     """
     failed = failed_tests(output, files_modified=files_modified, root=root)
-    cause = locate(failed, files_modified=files_modified, diff=diff, importers=importers)
+    if new_failures:
+        parsed = {test.id: test for test in failed}
+        failed = [_explained(test, parsed.get(test.id)) for test in new_failures]
+    cause = locate(
+        failed,
+        files_modified=files_modified,
+        diff=diff,
+        importers=importers,
+        new=bool(new_failures),
+    )
     main = principal(failed)
     if main is None:
         return Failure()
@@ -113,6 +126,20 @@ def failed_tests(
         FailedTest(id=_inside(test.id, roots), raised=_relative(test.raised, roots, known=known))
         for test in failed
     ]
+
+
+def _explained(result: TestResult, parsed: FailedTest | None) -> FailedTest:
+    """A failure as the output explains it, with values and source lines; else as reported."""
+    if parsed is not None and parsed.raised.frames:
+        return parsed
+    reported = result.failure
+    if reported is None:
+        return parsed or FailedTest(id=result.id, raised=Raised(message=result.message))
+    exception, message = split_raised(reported.message) or ("AssertionError", reported.message)
+    frames = tuple(Frame(one.path, one.line, one.function) for one in reported.entries)
+    frames = frames or (Frame(reported.path, reported.line),)
+    raised = Raised(exception=exception, message=message, frames=frames)
+    return FailedTest(id=result.id, raised=raised)
 
 
 def principal(failed: Sequence[FailedTest]) -> FailedTest | None:

@@ -284,8 +284,12 @@ def locate(
     files_modified: Sequence[str] = (),
     diff: str = "",
     importers: Mapping[str, Collection[str]] | None = None,
+    new: bool = False,
 ) -> Cause:
-    """Return the file and function the evidence points to, and whether the change is among it."""
+    """Return the file and function the evidence points to, and whether the change is among it.
+
+    With `new` the same tests are known to pass without the change.
+    """
     hunks = read_hunks(diff)
     tests = [Features.of(test) for test in failed]
     if not tests:
@@ -302,6 +306,12 @@ def locate(
     if related and _reaches(best, tests, importers):
         own = hunks.get(best, ())
         return Cause(best, _function(best, tests, own), True, _because(best, tests, own))
+    if new and best:
+        # Whatever the frames show, the change did it: the likeliest of its files, a source first.
+        sources = [path for path in scores if not is_test_path(path)]
+        file = best if scores[best] > 0 else (sources or [best])[0]
+        function = _function(file, tests, hunks.get(file, ()))
+        return Cause(file, function, True, "the tests pass without the change")
     return _outside_the_change(tests, related=None if related is None else False)
 
 

@@ -16,6 +16,7 @@ from self_coding.reflection import prompt, templates
 from self_coding.reflection.failures import failed_tests, read_failure
 from self_coding.reflection.test_output import FailedTest
 from self_coding.values.attempts import Failure, Lesson, ModificationAttempt, Outcome
+from self_coding.values.verdicts import TestResult
 
 _log = logging.getLogger(__name__)
 _CONTEXT = "You review attempts to change a code base. Be brief and cite evidence."
@@ -52,10 +53,17 @@ class ReflectionService:
         return await self.reflect_with_context(attempt, [])
 
     async def reflect_with_context(
-        self, attempt: ModificationAttempt, similar_attempts: Sequence[ModificationAttempt]
+        self,
+        attempt: ModificationAttempt,
+        similar_attempts: Sequence[ModificationAttempt],
+        *,
+        failure: Failure | None = None,
     ) -> str:
-        """Return the reflection on one attempt in the light of earlier ones at alike tasks."""
-        case = await threads.in_thread(_study, attempt, tuple(similar_attempts))
+        """Return the reflection on one attempt in the light of earlier ones at alike tasks.
+
+        `failure` is what `analyse` made of it, where that was asked before.
+        """
+        case = await threads.in_thread(_study, attempt, tuple(similar_attempts), failure)
         reply = await self._ask_model(case)
         return reply or templates.reflection(attempt, case.failure, case.seen)
 
@@ -64,9 +72,14 @@ class ReflectionService:
         attempt: ModificationAttempt,
         *,
         importers: Mapping[str, Collection[str]] | None = None,
+        new_failures: Sequence[TestResult] = (),
     ) -> Failure:
-        """Return what the attempt's test output says, against its diff and the import graph."""
-        return await threads.in_thread(_failure, attempt, importers)
+        """Return what the attempt's test output says, against its diff and the import graph.
+
+        `new_failures` are the failing tests that pass without the change, where the test runner
+        reported them: then no other failure counts, and the change is known to be the cause.
+        """
+        return await threads.in_thread(_failure, attempt, importers, new_failures)
 
     async def lesson(self, attempt: ModificationAttempt, failure: Failure) -> Lesson | None:
         """Return one sentence for the next attempt with its evidence; None without evidence."""
@@ -96,25 +109,33 @@ class ReflectionService:
             return ""
 
 
-def _study(attempt: ModificationAttempt, similar: tuple[ModificationAttempt, ...]) -> _Case:
+def _study(
+    attempt: ModificationAttempt,
+    similar: tuple[ModificationAttempt, ...],
+    failure: Failure | None,
+) -> _Case:
     failed = tuple(failed_tests(attempt.test_results, files_modified=attempt.files_modified))
-    failure = _failure(attempt, None)
     if attempt.outcome is Outcome.SUCCESS:
         failure = Failure()
+    elif failure is None:
+        failure = _failure(attempt)
     seen = tuple(
         past
         for past in similar
-        if failure.signature and _failure(past, None).signature == failure.signature
+        if failure.signature and _failure(past).signature == failure.signature
     )
     return _Case(attempt, failure, failed, similar, seen)
 
 
 def _failure(
-    attempt: ModificationAttempt, importers: Mapping[str, Collection[str]] | None
+    attempt: ModificationAttempt,
+    importers: Mapping[str, Collection[str]] | None = None,
+    new_failures: Sequence[TestResult] = (),
 ) -> Failure:
     return read_failure(
         attempt.test_results,
         files_modified=attempt.files_modified,
         diff=attempt.diff,
         importers=importers,
+        new_failures=new_failures,
     )

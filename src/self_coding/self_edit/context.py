@@ -154,7 +154,9 @@ async def _reflect(services: Services, attempt: History, diff: str) -> Reflected
             for one in (await services.index.impact(paths=[path])).dependents:
                 imported = path if one.distance == 1 else one.through or path
                 importers.setdefault(imported, set()).add(one.path)
-        failure = await reflection.analyse(described, importers=importers)
+        failure = await reflection.analyse(
+            described, importers=importers, new_failures=attempt.refusal.failures
+        )
     lesson = None if landed else await reflection.lesson(described, failure)
     if lesson is not None:
         # Anchored in the files as they were before the edit: those are what main still has.
@@ -163,7 +165,7 @@ async def _reflect(services: Services, attempt: History, diff: str) -> Reflected
         lesson = await journal.learn(replace(lesson, anchors=tuple(digests.items())))
     similar = await journal.similar_attempts(attempt.task, limit=_SIMILAR)
     past = [one.attempt for one in similar if one.attempt.id != attempt.id]
-    words = await reflection.reflect_with_context(described, past)
+    words = await reflection.reflect_with_context(described, past, failure=failure)
     for lesson_shown in attempt.lessons:
         await journal.used(lesson_shown, attempt.id, Outcome.SUCCESS if landed else Outcome.FAILURE)
     return Reflected(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from self_coding.values.attempts import Event, Json
 from self_coding.values.edits import EditReport, Feedback
 from self_coding.values.repository import Candidate, Worktree
-from self_coding.values.verdicts import Finding, Verdict
+from self_coding.values.verdicts import Finding, TestResult, Verdict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -112,7 +112,10 @@ class Edited:
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """What the gate saw, and which candidate it saw."""
+    """What the gate saw, and which candidate it saw.
+
+    `failures` are failing tests that pass on the base, as the test runner reported them.
+    """
 
     passed: bool = False
     command: str = ""
@@ -121,6 +124,9 @@ class GateResult:
     output: str = ""
     ran: int = 0
     failing: tuple[str, ...] = ()
+    failures: tuple[
+        TestResult, ...
+    ] = ()  # those that pass on the base, as the runner reported them
     known: tuple[str, ...] = ()
     flaky: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -6,6 +6,7 @@ It retells the events; it never judges an attempt better or worse than they do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from self_coding.self_edit.history import (
@@ -91,6 +92,11 @@ def gate_result(report: GateReport, candidate: Candidate) -> GateResult:
         output=cut_middle(report.output, OUTPUT_KEPT),
         ran=report.ran,
         failing=failing[:_LISTED],
+        failures=tuple(
+            replace(test, message="")
+            for test in report.tests
+            if test.failure is not None and test.id in report.new_failures
+        )[:_LISTED],
         known=report.known_failures[:_LISTED],
         flaky=report.flaky[:_LISTED],
         findings=report.findings,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from self_coding.reflection import read_failure
 from self_coding.values.attempts import Failure
+from self_coding.values.verdicts import TestFailure, TestResult, TraceEntry
 
 UNITTEST = """\
 .F
@@ -146,3 +147,30 @@ def test_a_megabyte_is_read_in_time() -> None:
     noise = "log line with words: and (brackets) = things\n" * 22_000
     failure = read_failure(noise + TRACEBACK, root="/repo")
     assert failure.location == "pkg/core.py:12"
+
+
+def test_new_failures_are_all_that_counts() -> None:
+    """A test that is red without the change is in neither list nor blame; a new one is related."""
+    output = (
+        "=================================== FAILURES ===================================\n"
+        "________________________________ test_red_before ________________________________\n"
+        "tests/test_a.py:3: in test_red_before\n    assert old() == 1\nE   assert 2 == 1\n"
+        "=========================== short test summary info ============================\n"
+        "FAILED tests/test_a.py::test_red_before - assert 2 == 1\n"
+        "FAILED tests/test_b.py::test_attr_filter - assert None == 1\n"
+    )
+    new = TestResult(
+        id="tests/test_b.py::test_attr_filter",
+        outcome="failed",
+        failure=TestFailure(
+            path="tests/test_b.py",
+            line=7,
+            message="AssertionError: assert None == 1",
+            entries=(TraceEntry("tests/test_b.py", 7, "test_attr_filter"),),
+        ),
+    )
+    failure = read_failure(output, files_modified=["src/filters.py"], new_failures=[new])
+    assert failure.failing_tests == ("tests/test_b.py::test_attr_filter",)
+    assert (failure.exception, failure.location) == ("AssertionError", "tests/test_b.py:7")
+    assert (failure.related, failure.root_cause_file) == (True, "src/filters.py")
+    assert failure.because == "the tests pass without the change"

@@ -408,7 +408,7 @@ async def test_a_lesson_that_cannot_be_stored_does_not_undo_a_landing(world: Wor
     services = memory_services(world.disk)
 
     class Mute(type(services.reflection)):  # type: ignore[misc]
-        async def reflect_with_context(self, attempt: object, similar_attempts: object) -> str:
+        async def reflect_with_context(self, *attempts: object, **more: object) -> str:
             raise JournalError("cannot")
 
     broken = type(services)(
