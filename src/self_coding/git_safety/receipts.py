@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from self_coding.adapters import git
-from self_coding.adapters.files import replace_file
+from self_coding.adapters.files import create_file, replace_file
 from self_coding.errors import GateError
 from self_coding.values.verdicts import Finding, GateReport, Receipt
 
@@ -226,18 +226,13 @@ def _digest(value: object) -> str:
 
 def _add(folder: Path, receipt: Receipt) -> bool:
     """Write the file whole under its number; False when that number is taken by now."""
-    part = folder / f"{receipt.hash[:16]}.part"
+    content = json.dumps(asdict(receipt), indent=1, sort_keys=True)
     try:
-        replace_file(part, json.dumps(asdict(receipt), indent=1, sort_keys=True), durable=True)
-        # A link, unlike a rename, refuses to replace: a written receipt never changes.
-        (folder / _name(receipt.number)).hardlink_to(part)
+        create_file(folder / _name(receipt.number), content, durable=True)
     except FileExistsError:
         return False
     except OSError as error:
         raise GateError(f"cannot write a receipt: {error}", hint="see the folder") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return True
 
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from self_coding.adapters.files import PART, is_part, remove_abandoned
 from self_coding.errors import GitOperationError, SelfCodingError
 from self_coding.git_safety.checkout_update import prepare_update
 from self_coding.git_safety.locks import IndexLock, Intent, exclusive, unreleased_tokens
@@ -196,7 +197,7 @@ def _remove_ref_locks(repo: Repository, transaction: Transaction, intent: Intent
 
 
 def remove_scratch(repo: Repository) -> list[str]:
-    """Remove temporary files of dead processes: with the lock held, no process uses them."""
+    """Remove temporary files of dead processes; call it with the operation lock held."""
     removed = [*(repo.folder / "capture").glob("*/index.lock")]
     removed += (repo.common / "refs" / "self-coding").rglob("*.lock")
     removed += (repo.common / "worktrees").glob("*/self-coding-index.lock")
@@ -207,6 +208,9 @@ def remove_scratch(repo: Repository) -> list[str]:
             discard(path)
         else:
             path.unlink(missing_ok=True)
+    # The gate stores results without the operation lock; its files have locks of their own.
+    parts = [path for level in ("", "*/") for path in repo.folder.glob(f"{level}{PART}*")]
+    removed += [part for part in parts if is_part(part) and remove_abandoned(part)]
     return [f"removed {len(removed)} temporary files"] if removed else []
 
 

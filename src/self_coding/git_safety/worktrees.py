@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from self_coding.adapters.files import replace_file
+from self_coding.adapters.files import is_part, remove_abandoned, replace_file
 from self_coding.adapters.git import decode, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.commits import commit_tree
@@ -206,6 +206,8 @@ def _stage_everything(pooled: Repository, index: Path) -> tuple[str, tuple[Uncap
     present, gone = [], []
     for path in dict.fromkeys(part[2:] for part in fields(done.stdout)):
         place = pooled.top / path
+        if is_part(place) and remove_abandoned(place):
+            continue  # a killed editor of ours left it
         if path.endswith("/"):
             left[path] = "a repository of its own"
         elif not is_entry(pooled.top, path):

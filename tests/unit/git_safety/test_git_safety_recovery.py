@@ -214,3 +214,19 @@ async def test_a_refused_operation_leaves_no_intent(repo, git, monkeypatch) -> N
     assert not repo.has(".git/self_coding/intent.json")
     assert list((repo.path / ".git" / "self_coding").glob("index-lock-*")) == []
     assert lock.exists()
+
+
+async def test_half_written_files_of_ours_go(repo, git) -> None:
+    """What a killed process was writing into our folder goes, and no attempt commits it."""
+    part = ".self-coding-0123456789abcdef"
+    tree = await git.isolate("a")
+    folder = repo.path / ".git" / "self_coding"
+    (folder / "passed").mkdir(exist_ok=True)
+    left = [folder / part, folder / "passed" / part, tree.path / part]
+    for path in left:
+        path.write_text("half")
+    (tree.path / "new.py").write_text("x\n")
+    change = await git.record(tree, "x")
+    assert [file.path for file in change.files] == ["new.py"]
+    await git.recover()
+    assert not any(path.exists() for path in left)

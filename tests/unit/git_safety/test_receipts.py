@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -180,3 +181,18 @@ def test_writers_side_by_side_make_one_chain(repo, tmp_path):
         list(pool.map(lambda _: chain(tmp_path, commits[:1]), range(12)))
     assert [receipt.number for receipt in read_receipts(tmp_path)] == list(range(1, 13))
     assert verify(tmp_path, path) == []
+
+
+def test_equal_receipts_at_once(repo, tmp_path):
+    """Writers whose receipts are equal to the last byte chain them one behind the other."""
+    _, [(commit, tree), *_] = repo
+    tested = receipts.draft(report(commit, tree))
+    moment = datetime.now(UTC)
+
+    def seal(_: int) -> int:
+        made = receipts.chain(tmp_path / "s", tested, onto="", landed=commit, clock=lambda: moment)
+        return made.number
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(seal, range(40))) == list(range(1, 41))
+    assert len(list((tmp_path / "s" / "receipts").iterdir())) == 40
