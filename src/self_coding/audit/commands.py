@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from self_coding.audit.files import File, Kind, Settings, kind_of, read_ini, read_toml
 from self_coding.audit.syntax import Breaches, quote
 from self_coding.audit.test_modules import Sides
+from self_coding.languages import is_source
 
 # options that take tests away, stop early, or change what a failure means
 _NARROWING = re.compile(
@@ -260,7 +261,7 @@ def _is_restricted(line: str) -> bool:
         name, _, path = option.replace(" ", "=").partition("=")
         ignores_source = (
             name in {"--ignore", "--ignore-glob"}
-            and path.endswith(".py")
+            and is_source(path)
             and kind_of(path, Settings()) is Kind.SOURCE
         )
         if _names_tests(option) or (is_narrowing(option) and not ignores_source):

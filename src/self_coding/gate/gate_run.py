@@ -23,6 +23,7 @@ from self_coding.gate.runners import PLUGIN, runner_for
 from self_coding.gate.sandbox_layout import SandboxLayout, environment
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
+from self_coding.languages import is_test_module, suffixes
 from self_coding.values.verdicts import GateReport, GateSettings
 
 VERSION = 2  # a new one makes every kept verdict stale
@@ -183,8 +184,9 @@ class _GateRun:
         asked = {name.split("::", 1)[0] for name in first}
         if base is not None:
             suite = {name.split("::", 1)[0] for name in base.report.collected}
-        else:  # by pytest's own patterns
-            tests = [*path.rglob("test_*.py"), *path.rglob("*_test.py")]
+        else:  # by their names
+            files = [file for suffix in suffixes() for file in path.rglob(f"*{suffix}")]
+            tests = [file for file in files if is_test_module(file.name)]
             suite = {file.relative_to(path).as_posix() for file in tests}
         return 2 * len(asked) < len(suite | asked)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
 from self_coding.gate.python_env import choose_python, import_roots, interpreter_folders
+from self_coding.languages import is_source
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -243,7 +244,7 @@ class TreeGuard:
         for folder, folders, files in os.walk(self._checkout):
             folders[:] = [name for name in folders if name != ".git"]
             for name in files:
-                if name.endswith(".py"):
+                if is_source(name):
                     path = f"{folder}/{name}"
                     with suppress(OSError):
                         status = os.lstat(path)
