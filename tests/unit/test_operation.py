@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -59,6 +60,22 @@ def test_help_needs_none_of_the_services() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(row.command in done.stdout for row in OPERATIONS.values())
+
+
+@pytest.mark.parametrize(
+    "words", [["attempts"], ["relevant-files", "add"], ["impact", "README.md"]]
+)
+def test_a_look_up_loads_little(tmp_path: Path, words: list[str]) -> None:
+    """What only reads is answered without the event loop and all that comes with it."""
+    code = (
+        "import sys; from self_coding.cli import cli\n"
+        "cli.main(sys.argv[1:], standalone_mode=False)\n"
+        "sys.exit(' '.join({'asyncio', 'ssl', 'pydantic', 'tempfile'} & set(sys.modules)) or 0)"
+    )
+    repository = sample_repo(tmp_path / "repository")
+    argv = [sys.executable, "-c", code, "--repo", str(repository), *words]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_a_mistyped_path_is_not_good_news(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -2,25 +2,43 @@
 
 `asyncio.to_thread` leaves a command running when its awaiting task is cancelled. Here the
 cancellation ends every command the call has started, waits for the thread, and then goes on.
+A look-up from the command line does without threads and loop: see `run_inline`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from self_coding.adapters.process import Scope, scope
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _WORKERS = 64  # blocking calls side by side; most wait for a child process
 _pool: ThreadPoolExecutor | None = None
+_inline = contextvars.ContextVar("inline", default=False)
+
+
+def run_inline(work: Coroutine[object, object, T]) -> T:
+    """Run async code that awaits nothing but `in_thread`, whose calls block meanwhile.
+
+    asyncio is not imported: with ssl, logging and sockets it costs a quarter of a look-up's start.
+    """
+    token = _inline.set(True)
+    try:
+        work.send(None)
+    except StopIteration as ended:
+        value: T = ended.value
+        return value
+    finally:
+        _inline.reset(token)
+        work.close()
+    raise RuntimeError("this work needs an event loop")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -30,6 +48,13 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     `function` runs are killed and its thread is waited for before the cancellation goes on.
     """
     global _pool  # noqa: PLW0603 - one pool per process, made when the first call needs it
+    if _inline.get():
+        return function(*args, **kwargs)
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from self_coding.adapters.process import Scope, scope
+
     if _pool is None:
         _pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="self-coding")
     commands = Scope()

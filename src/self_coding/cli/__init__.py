@@ -137,7 +137,7 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
             values[one.name] = list(values[one.name]) or None
     caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
     app = open_app(session.repo, **settings)
-    result = session.run(row(app, caller, **values))
+    result = session.run(row(app, caller, **values), inline=row.effect == "reads")
     session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))
     if status := view.status(result):
         raise SystemExit(status)

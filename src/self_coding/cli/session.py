@@ -50,10 +50,19 @@ class Session:
         if not self.quiet:
             click.echo(printable(line), err=True)
 
-    def run(self, work: Coroutine[object, object, T]) -> T:
-        """Run the async part of a command; SIGTERM cancels it as Ctrl-C does."""
-        import asyncio
+    def run(self, work: Coroutine[object, object, T], *, inline: bool = False) -> T:
+        """Run the async part of a command; SIGTERM cancels it as Ctrl-C does.
+
+        `inline`: it only reads, and so needs no event loop.
+        """
         import signal
+
+        if inline:
+            from self_coding.adapters.threads import run_inline
+
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            return run_inline(work)
+        import asyncio
 
         async def stoppable() -> T:
             task = asyncio.current_task()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.adapters import process
-from self_coding.adapters.threads import in_thread
+from self_coding.adapters.threads import in_thread, run_inline
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -80,3 +80,17 @@ async def test_the_loop_runs_on_meanwhile() -> None:
         await asyncio.sleep(0.01)
         turns += 1
     assert turns > 3
+
+
+def test_a_look_up_needs_no_event_loop() -> None:
+    """Inline, results and errors come back from this very thread; other waiting is refused."""
+
+    async def ident() -> int:
+        return await in_thread(threading.get_ident)
+
+    assert run_inline(ident()) == threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        run_inline(in_thread(lambda: 1 // 0))
+    with pytest.raises(RuntimeError, match="event loop"):
+        run_inline(asyncio.sleep(0))
+    assert asyncio.run(ident()) != threading.get_ident()
