@@ -56,6 +56,17 @@ async def test_a_model_plans_and_edits(tmp_path: Path) -> None:
     assert "return sum(items)" in script.prompt(1)
 
 
+async def test_a_byte_order_mark_and_line_ends_stay(tmp_path: Path) -> None:
+    """A file with a BOM can be edited, and keeps it, as each line keeps its end."""
+    assignment = assigned(tmp_path)
+    before = b"\xef\xbb\xbf" + SHOP.replace("\n", "\r\n").encode() + b"# unix\n"
+    (tmp_path / "shop.py").write_bytes(before)
+    with serving(plan("shop.py"), GOOD) as script:
+        await editor(script.url).edit(assignment)
+    after = before.replace(b"sum(items)", b"round(sum(items), 2)")
+    assert (tmp_path / "shop.py").read_bytes() == after
+
+
 async def test_a_refused_edit_is_told_and_tried_again(tmp_path: Path) -> None:
     """What did not fit reaches the model, which may then do it right."""
     wrong = edits(("shop.py", "sum(thing)", "0"))

@@ -36,6 +36,7 @@ def test_edits_apply_in_order() -> None:
         (Replacement("shop.py", "(items)", "()"), "4 times"),
         (Replacement("shop.py", "return sum(item)", "x"), "nearest line"),
         (Replacement("shop.py", "zzz", "x"), "does not occur"),
+        (Replacement("shop.py", "len(items)\nx", "x"), "does not occur"),
         (Replacement("other.py", "a", "b"), "not planned"),
         (Replacement("new.py", "a", "b"), "does not exist"),
         (Replacement("shop.py", "", "x = 1\n"), "exists"),
@@ -86,3 +87,42 @@ def test_only_python_is_checked_for_syntax() -> None:
     assert syntax_problem("a.py", "x = '\\d'\n") == ""
     assert syntax_problem("a.py", "x = (\n")
     assert syntax_problem("a.py", "x = 1\0")
+
+
+CRLF = "def a():\r\n    return 1\r\n"
+MIXED = CRLF + "\nb = 2\n"
+LF = "def a():\n    return 1\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "search", "replace", "after"),
+    [
+        (CRLF, LF, LF.replace("1", "2"), CRLF.replace("1", "2")),
+        (CRLF, "    return 1\n", "    #\r\n    x\r\n", "def a():\r\n    #\r\n    x\r\n"),
+        (CRLF, "return 1", "x = 1\n    return x", "def a():\r\n    x = 1\r\n    return x\r\n"),
+        (MIXED, LF + "\nb = 2\n", LF + "\nb = 3\n", CRLF + "\nb = 3\n"),
+        (MIXED, "return 1\n\nb", "return 1\n\nc = 1\nb", CRLF + "\nc = 1\nb = 2\n"),
+        (MIXED, "b = 2", "b = 2\nc = 3", MIXED + "c = 3\n"),
+        ("a = 1\r\nb = 2", "b = 2\n", "b = 2\nc = 3\n", "a = 1\r\nb = 2\r\nc = 3"),
+        ("a = 1\nb = 2", "b = 2\n", "b = 3\n", "a = 1\nb = 3"),
+        ("a = 1\rb = 2\r", "a = 1\n", "a = 1\nc = 3\n", "a = 1\rc = 3\rb = 2\r"),
+        ("a = 1\r\r\nb = 2\n", "a = 1\n", "a = 3\n", "a = 3\r\nb = 2\n"),
+        ("a = 1", "a = 1", "a = 1\nb = 2", "a = 1\nb = 2"),
+    ],
+)  # fmt: skip
+def test_each_line_keeps_its_end(before: str, search: str, replace: str, after: str) -> None:
+    """Whatever line ends a model writes, old lines keep theirs; new ones take a neighbour's."""
+    done = apply({"a.py": before}, [Replacement("a.py", search, replace)])
+    assert done.problem == ""
+    assert done.files == {"a.py": after}
+
+
+def test_nothing_outside_of_an_edit_changes() -> None:
+    """A file of any mixture of line ends keeps every byte around the lines that are replaced."""
+    ends = ["\n", "\r\n", "\r"]
+    lines = [f"line{n} = {n}" for n in range(9)]
+    for seed in range(27):
+        mixed = [ends[seed // 3 ** (n % 3) % 3] for n in range(9)]
+        before = "".join(line + end for line, end in zip(lines, mixed, strict=True))
+        edit = Replacement("a.py", "line4 = 4\nline5 = 5\n", "line4 = 4\nfive = 5\n")
+        assert apply({"a.py": before}, [edit]).files == {"a.py": before.replace("line5", "five")}

@@ -8,7 +8,9 @@ parse; each refusal says what to do instead, since a model reads it.
 from __future__ import annotations
 
 import ast
+import bisect
 import difflib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from self_coding.text import shorten
 
 _MOST_FILES = 12
 _QUOTED = 200  # characters of a text that an objection quotes
+_LINE_END = re.compile(r"\r*\n|\r")
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,18 @@ def apply(contents: Mapping[str, str | None], edits: Sequence[Replacement]) -> A
     """Make all edits, in order, or none.
 
     Args:
-        contents: the planned files with line ends as "\\n"; None for one that does not exist.
+        contents: the planned files with the line ends that they have; None for one that does not
+            exist. Edits are matched whatever their line ends, and each line keeps its own.
         edits: what to replace with what.
     """
     now = dict(contents)
-    for edit in edits:
+    for asked in edits:
+        edit = Replacement(asked.path, unified(asked.search), unified(asked.replace))
+        before = now.get(edit.path) or ""
+        edit = _without_last_end(unified(before), edit)
         if problem := _edit_problem(now, edit):
             return Applied({}, problem)
-        before = now[edit.path] or ""
-        replaced = before.replace(edit.search, edit.replace, 1)
-        now[edit.path] = replaced if edit.search else edit.replace
+        now[edit.path] = _replaced(before, edit) if edit.search else edit.replace
     changed = {
         path: text for path, text in now.items() if text is not None and text != contents[path]
     }
@@ -102,6 +107,52 @@ def apply(contents: Mapping[str, str | None], edits: Sequence[Replacement]) -> A
         if problem := syntax_problem(path, text):
             return Applied({}, problem)
     return Applied(changed)
+
+
+def unified(text: str) -> str:
+    """Return the text as a model sees it: every line ends in a plain line feed."""
+    return _LINE_END.sub("\n", text)
+
+
+def _without_last_end(text: str, edit: Replacement) -> Replacement:
+    """Let a search match the end of a file without a final newline, which cannot be seen."""
+    search = edit.search.removesuffix("\n")
+    if edit.search in text or not search or not text.endswith(search):
+        return edit
+    return Replacement(edit.path, search, edit.replace.removesuffix("\n"))
+
+
+def _replaced(before: str, edit: Replacement) -> str:
+    """Make one edit that fits; new lines get the line end of the line they stand for."""
+    ends = [(match.start(), match.group()) for match in _LINE_END.finditer(before)]
+    # Where the n-th line end is once each has shrunk to one character, and so every offset.
+    shrunk, removed = [], [0]
+    for at, end in ends:
+        shrunk.append(at - removed[-1])
+        removed.append(removed[-1] + len(end) - 1)
+    start = unified(before).index(edit.search)
+    stop = start + len(edit.search)
+    first, last = bisect.bisect_left(shrunk, start), bisect.bisect_left(shrunk, stop)
+    head, tail = before[: start + removed[first]], before[stop + removed[last] :]
+    old = [end for _, end in ends[first:last]]
+    # Within one line there is no end to keep: that of this line, or of the one before the last.
+    around = ends[last : last + 1] or ends[max(0, first - 1) : first]
+    new = [*_new_ends(edit, old, around[0][1] if around else "\n"), ""]
+    lines = edit.replace.split("\n")
+    return head + "".join(line + end for line, end in zip(lines, new, strict=True)) + tail
+
+
+def _new_ends(edit: Replacement, old: list[str], usual: str) -> list[str]:
+    """Return the line end for each line of the replacement: its own where it was there before."""
+    before, after = edit.search.split("\n"), edit.replace.split("\n")
+    ends: list[str] = []
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    for _, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+        for offset in range(new_to - new_from):
+            at = min(old_from + offset, max(old_from, old_to - 1), len(old) - 1)
+            end = old[at] if old else usual
+            ends.append("\r\n" if end.startswith("\r\r") else end)
+    return ends[:-1]
 
 
 def _edit_problem(now: Mapping[str, str | None], edit: Replacement) -> str:
@@ -116,6 +167,7 @@ def _edit_problem(now: Mapping[str, str | None], edit: Replacement) -> str:
     if not edit.search:
         present = f"{path} exists; say with a search text which part of it to replace"
         return present if before else ""
+    before = unified(before)
     count, quoted = before.count(edit.search), repr(shorten(edit.search, _QUOTED))
     if count == 1:
         return ""
