@@ -375,3 +375,34 @@ def test_xdist_is_understood(repo):
         "test_b.py::test_b": "failed",
     }
     assert not report.passed
+
+
+@pytest.mark.parametrize("level", ["bwrap", "landlock"])
+def test_a_readable_folder_brings_a_tool_in(repo, tmp_path, monkeypatch, level):
+    """A tool below a hidden folder is explained, and runs once its folder is readable."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "tool").write_text("#!/bin/sh\ntouch made && ! (echo x >> $0) 2>/dev/null\n")
+    (tools / "tool").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    base, commit = repo.commit(FILES), repo.commit({"calc.py": CODE + "\n"})
+    hidden = repo.run(commit, base, command="tool", sandbox=level)
+    assert not hidden.passed
+    assert hidden.environment
+    assert hidden.reason.startswith("main fails this command itself (exit status 12")
+    assert f"`tool` was not found: it is in {tools}" in hidden.reason
+    shown = repo.run(commit, base, command="tool", sandbox=level, readable=(str(tools),))
+    assert shown.passed, shown.output
+
+
+def test_a_red_main_is_run_once_and_named(repo):
+    """A command that fails on main too says so for every change, at the cost of one run."""
+    base, first = repo.commit(FILES), repo.commit({"calc.py": CODE + "\n"})
+    red = repo.run(first, base, command="exit 3")
+    assert (red.passed, red.environment) == (False, True)
+    assert red.reason.startswith("main fails this command itself (exit status 3)")
+    before, second = repo.checkouts, repo.commit({"calc.py": CODE + "\n\n"})
+    assert repo.run(second, base, command="exit 3").environment
+    assert repo.checkouts == before + 1
+    mine = repo.run(second, base, command="test $(wc -l < calc.py) -lt 4")
+    assert (mine.passed, mine.environment, mine.reason) == (False, False, "exit status 1")

@@ -109,6 +109,8 @@ def drop_edit(result: SelfEditResult) -> str:
         lines.append(f"warning: {result.warning}")
     lines += [f"  broken rule: {finding}" for finding in result.findings]
     lines += [f"  failing: {test}" for test in result.failing_tests]
+    if result.by == "gate" and not result.failing_tests:  # no test was named: its own last words
+        lines += [f"  | {line}" for line in result.test_results.rstrip().splitlines()[-15:]]
     if result.lesson:
         lines.append(f"lesson: {result.lesson}")
     if result.checkout:

@@ -20,7 +20,12 @@ from self_coding.gate.judge import Judgement, Sides, judge, new_failures
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
 from self_coding.gate.runners import PLUGIN, runner_for
-from self_coding.gate.sandbox_layout import SandboxLayout, environment
+from self_coding.gate.sandbox_layout import (
+    SandboxLayout,
+    environment,
+    readable_folders,
+    what_is_missing,
+)
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
 from self_coding.languages import is_test_module, suffixes
@@ -43,7 +48,7 @@ class Gate:
             `self_coding` in the git common directory.
 
     Raises:
-        ConfigError: a carried path leads out of the repository.
+        ConfigError: a carried path leads out of the repository, or a readable one may not be.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Gate:
                     f"`carry` names {name!r}, which is not inside the repository",
                     hint="give paths relative to the top of the repository",
                 )
+        readable_folders(self.top, settings)
         self.memory = GateStore(store or paths.database_path(self.top, "gate").parent)
 
     def run(
@@ -252,7 +258,7 @@ class _GateRun:
         report = record.report
         if known is not None or record.timed_out:
             return known
-        if not record.understood and not record.rewrote:
+        if not record.understood and not record.rewrote and not record.exit_status:
             return None
         # Whatever is wrong here may have been wrong before: only the base's own run can tell.
         if report.failures or not report.ended or record.rewrote:
@@ -291,6 +297,7 @@ class _GateRun:
             base,
             must_report=runner_for(command).must_report(command),
             sides=sides,
+            lacking=what_is_missing(record, self.gate.top, self.gate.settings),
         )
 
     def _key(self, tree: str, *more: str) -> str:

@@ -40,6 +40,7 @@ class Judgement:
     new_failures: tuple[str, ...] = ()
     known_failures: tuple[str, ...] = ()
     flaky: tuple[str, ...] = ()
+    environment: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ def judge(
     *,
     must_report: bool = False,
     sides: Sides | None = None,
+    lacking: str = "",
 ) -> Judgement:
     """Return whether the record proves that the candidate may go onto its base.
 
@@ -75,6 +77,7 @@ def judge(
         base: the base's, as far as it is known.
         must_report: the command names a test runner, so that a missing report is suspicious.
         sides: the test files of both, to tell an open loss of tests from a silent one.
+        lacking: what the machine lacks for the candidate's run, in words.
     """
     report, mute = record.report, not record.understood
     wrote = sorted(set(record.rewrote) - set(base.rewrote)) if base else []
@@ -85,11 +88,23 @@ def judge(
     unfinished = _few(report.unfinished)
     running = f" in {unfinished}" if unfinished else ""
     during = f" during {unfinished}" if unfinished else ""
+    why = f": {lacking}" if lacking else ""
+    # What main does as well is not the change's offence, and no rule is broken by it.
+    red = mute and record.exit_status
+    base_status = base.exit_status if base else 0
+    base_cut = base is not None and not base.report.ended
+    base_red = base_status and ((red and not base_spoke) or (cut and base_cut))
     refusals: tuple[tuple[str, object, str], ...] = (  # rule, what is wrong, in words
         ("repository-config-changed", record.planted, "the test run changed git's own files"),
         ("sources-rewritten", wrote, "the test run wrote to the code that it tested"),
         ("", record.timed_out, f"the time limit was reached{running}"),
-        ("", mute and record.exit_status, f"exit status {record.exit_status}"),
+        (
+            "",
+            base_red and not tampered,
+            f"main fails this command itself (exit status {base_status}):"
+            f" nothing can land until it passes{why}",
+        ),
+        ("", red, f"exit status {record.exit_status}{why}"),
         ("census-missing", mute and must_report, "the command names pytest, which left no report"),
         ("census-missing", mute and base_spoke, "pytest reported on the base, not on the change"),
         ("census-tampered", tampered, "the test report was tampered with"),
@@ -102,17 +117,21 @@ def judge(
         if broken:
             reason = _with_names(text, broken)
             findings = (Finding(rule=rule, message=reason),) if rule else ()
-            return Judgement(passed=False, reason=reason, findings=findings)
+            environment = not rule and (bool(base_red) or bool(lacking and base is None))
+            return Judgement(
+                passed=False, reason=reason, findings=findings, environment=environment
+            )
     if mute:
         reason = "by the exit status alone: the command reported no tests"
         return Judgement(passed=True, reason=reason)
-    return _judge_tests(record, base, sides)
+    return _judge_tests(record, base, sides, why)
 
 
 def _judge_tests(
     record: RunRecord,
     base: RunRecord | None,
     sides: Sides | None,
+    why: str,
 ) -> Judgement:
     """Judge by a report that can be trusted: what failed, what is excused, what is missing."""
     report, status = record.report, record.exit_status
@@ -126,6 +145,7 @@ def _judge_tests(
 
     worst = max(report.statuses, default=0)
     nothing = not report.results or _NOTHING_COLLECTED in report.statuses
+    before = base.report.outcomes if base else {}
     hidden = report.failures if 0 in report.statuses else ()
     base_hung = base is not None and base.timed_out and bool(known)
     # What failed before as well excuses nothing here: the code was never seen to work.
@@ -140,7 +160,7 @@ def _judge_tests(
         (base_hung, "the base's own run hit the time limit, so its failures prove nothing"),
         (
             unproved,
-            f"no test passed, so nothing was proved{failed};"
+            f"no test passed, so nothing was proved{failed}{why};"
             " make at least one test pass first, or set the right test_command",
         ),
         (bool(silent), silent[0].message if silent else ""),
@@ -155,6 +175,7 @@ def _judge_tests(
         new_failures=tuple(new),
         known_failures=tuple(known),
         flaky=tuple(flaky),
+        environment=bool(unproved and base and not new and not _PASSED & {*before.values()}),
     )
 
 

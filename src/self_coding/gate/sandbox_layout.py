@@ -8,7 +8,9 @@ checkout it takes out again.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,11 +21,22 @@ from pathlib import Path
 
 from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
+from self_coding.errors import ConfigError
 from self_coding.gate.python_env import choose_python, import_roots, interpreter_folders
+from self_coding.gate.test_report import RunRecord
 from self_coding.languages import is_source
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+_SECRETS = (  # below a home: what `gate.readable` never shows
+    *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store", ".netrc"),
+    *(".git-credentials", ".npmrc", ".pypirc", ".config/gcloud", ".config/gh", ".config/git"),
+    *(".local/share/keyrings", ".mozilla", ".cargo/credentials", ".cargo/credentials.toml"),
+)
+_TOOL_HOMES = {".rustup": "RUSTUP_HOME", "go": "GOPATH"}  # folder: who looks there, not in HOME
+_NOT_FOUND = (126, 127)  # a shell's exit statuses: what is hidden at landlock is 126
+_ABSENT = ("not found", "command not found", "No such file or directory", "Permission denied")
+_NO_MODULE = re.compile(r"No module named '?([\w.]+)")
 _GUARDED = (  # files of a repository that make git run something, or read from elsewhere
     *("config", "config.worktree", "info/attributes", "info/exclude"),
     "objects/info/alternates",
@@ -92,7 +105,8 @@ class SandboxLayout:
             carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
         with support_folder(self.python) as support:
             files, repository = self._repository_binds(support)
-            readable = [(support, support), *self._interpreter_binds(), *repository]
+            readable = [(folder, folder) for folder in readable_folders(top, settings)]
+            readable += [(support, support), *self._interpreter_binds(), *repository]
             readable += [(source, top / inside) for source, inside in carried]
             places = [place.relative_to(top) for _, place in readable if place.is_relative_to(top)]
             added = [tree / name for name in places if not os.path.lexists(tree / name)]
@@ -127,6 +141,9 @@ class SandboxLayout:
         if self.setup is not None and self.python.is_relative_to(self.setup):
             bin_folder = self.mount / bin_folder.relative_to(self.setup)
         env = environment(self.settings)
+        for folder in readable_folders(self.top, self.settings):
+            if folder.name in _TOOL_HOMES:
+                env.setdefault(_TOOL_HOMES[folder.name], str(folder))
         search = [support / "bin", bin_folder, env.get("PATH", os.defpath)]
         imports = [support, *(self.mount / root for root in self.roots)]
         env["PATH"] = os.pathsep.join(map(str, search))
@@ -187,6 +204,73 @@ def environment(settings: GateSettings) -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")
     }
+
+
+def readable_folders(top: Path, settings: GateSettings) -> list[Path]:
+    """Return the folders of `gate.readable` that exist.
+
+    Raises:
+        ConfigError: one holds secrets, would cover the tree or a whole home, or is inside the tree.
+    """
+    folders = []
+    for name in settings.readable:
+        path = Path(name).expanduser()
+        wrong = "" if path.is_absolute() else "is not an absolute path"
+        for one in (path, path.resolve()):
+            for secret in (Path("~", name).expanduser() for name in _SECRETS):
+                if one.is_relative_to(secret) or (secret.exists() and secret.is_relative_to(one)):
+                    wrong = f"would show {secret}"
+            if any(hidden.is_relative_to(one) for hidden in hidden_folders()):
+                wrong = "is too wide"
+            if one.is_relative_to(top) or top.is_relative_to(one):
+                wrong = "is not outside the repository; `gate.carry` is for what is inside"
+        if wrong:
+            raise ConfigError(
+                f"self-coding setting gate.readable: {name} {wrong}",
+                hint="name the folders of the tool chain one by one, such as ~/.cargo/bin",
+            )
+        folders += [path] if path.exists() else []
+    return folders
+
+
+def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str:
+    """Return which program or module a failed run did not find, and how to bring it in.
+
+    Empty where its output names none.
+    """
+    report, output = record.report, record.output
+    if not record.exit_status:
+        return ""
+    if record.exit_status in _NOT_FOUND or "Error 127" in output:
+        for line in reversed(output.splitlines()[-200:]):
+            place, _, what = line.rpartition(": ")
+            tool = place.rpartition(": ")[2].strip("'\"`\u2018\u2019")
+            if tool and what in _ABSENT:
+                return _where_is(tool, top)
+    texts = [one.message for one in report.results] if report.results else [output]
+    match = next(filter(None, (_NO_MODULE.search(text) for text in texts)), None)
+    if match is None:
+        return ""
+    python = choose_python(top, settings)
+    return f"no module {match[1]!r} for {python}; install it there, or set gate.python"
+
+
+def _where_is(tool: str, top: Path) -> str:
+    """Return in words where a program is that the tests did not find."""
+    if (top / "node_modules" / ".bin" / tool).exists():
+        return f'`{tool}` was not found: it is in node_modules; set gate.carry = ["node_modules"]'
+    program = Path(shutil.which(tool) or tool)
+    if not program.is_absolute():
+        return f"`{tool}` was not found, neither by the tests nor on your own PATH; install it"
+    home, folders = str(Path.home()), [program.parent, program.resolve().parent]
+    if program.resolve().name == "rustup":  # it only starts the real tool
+        folders.append(Path.home() / ".rustup")
+    hidden = [one for one in folders if any(one.is_relative_to(h) for h in hidden_folders())]
+    names = dict.fromkeys(re.sub(f"^{re.escape(home)}(?=/)", "~", str(one)) for one in hidden)
+    return (
+        f"`{tool}` was not found: it is in {' and '.join(names) or program.parent}, which the"
+        f" sandbox hides; set gate.readable = {json.dumps(list(names))}"
+    )
 
 
 class TreeGuard:

@@ -134,6 +134,7 @@ class GateResult:
     timed_out: bool = False
     seconds: float = 0.0
     cached: bool = False
+    environment: bool = False
     commit: str = ""
     tree: str = ""
     onto: str = ""

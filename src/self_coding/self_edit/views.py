@@ -104,6 +104,7 @@ def gate_result(report: GateReport, candidate: Candidate) -> GateResult:
         timed_out=report.timed_out,
         seconds=round(report.seconds, 3),
         cached=report.cached,
+        environment=report.environment,
         commit=candidate.commit,
         tree=candidate.tree,
         onto=candidate.onto,
@@ -119,7 +120,8 @@ def why_red(gate: GateResult) -> str:
         return f"tests failed: {', '.join(gate.failing[:3])}{_and_more(len(gate.failing) - 3)}"
     if gate.findings:
         return "; ".join(str(finding) for finding in gate.findings[:3])
-    return f"tests failed: {gate.reason_given or f'exit status {gate.exit_status}'}"
+    reason = gate.reason_given or f"exit status {gate.exit_status}"
+    return reason if gate.environment else f"tests failed: {reason.removeprefix('tests failed: ')}"
 
 
 def gate_line(gate: GateResult) -> str:

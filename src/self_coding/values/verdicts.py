@@ -95,7 +95,8 @@ class GateReport:
     failures: 1 known"). `tests` is empty where the command is not pytest (`understood` False):
     then the exit status alone decides. `sandbox` is the isolation level that was active:
     "bwrap", "landlock", "limits" or "none". `seconds` is wall time. `output` is capped, with a
-    marked cut. `cached` is True when an earlier verdict of the same tree was reused.
+    marked cut. `cached` is True when an earlier verdict of the same tree was reused. `environment`
+    is True where the machine or main itself is why it did not pass, and not the change.
     """
 
     passed: bool
@@ -116,6 +117,7 @@ class GateReport:
     seconds: float = 0.0
     cached: bool = False
     limits: str = ""
+    environment: bool = False
 
     @property
     def ran(self) -> int:
@@ -175,6 +177,7 @@ class GateSettings:
         network: True lets the command reach the network.
         loopback: True lets it use 127.0.0.1 (bwrap: a private one, which is always there).
         python: the interpreter of the tests; empty looks for one (see the page on the sandbox).
+        readable: folders outside the repository that the tests may read, `~` expanded.
         carry: repository-relative paths that git ignores and tests need; read-only.
         setup_command: prepares a tree once per change of its dependency files.
         setup_network: True lets the setup command reach the network.
@@ -241,6 +244,7 @@ class GateSettings:
     network: bool = False
     loopback: bool = False
     python: str = ""
+    readable: tuple[str, ...] = ()
     carry: tuple[str, ...] = ()
     setup_command: str = ""
     setup_network: bool = False

@@ -213,3 +213,39 @@ def test_other_commands_go_by_exit_status_and_say_so():
     assert not judge(found, None, must_report=True).passed
     assert not judge(found, ran(test_a="passed")).passed
     assert not judge(replace(found, exit_status=2), None).passed
+
+
+@pytest.mark.parametrize(
+    ("status", "lacking", "why"),
+    [(1, "", ""), (127, "`cargo` was not found", ": `cargo` was not found")],
+)
+def test_a_command_that_fails_on_main_as_well_is_not_the_changes_fault(status, lacking, why):
+    """Where only the exit status is known, a red main is named as the reason, and refuses."""
+    candidate = RunRecord(exit_status=1, output="FAILED")
+    for base in (RunRecord(exit_status=status), RunRecord(exit_status=0), None):
+        judgement = judge(candidate, base, lacking=lacking)
+        blamed = base is not None and base.exit_status
+        red = f"main fails this command itself (exit status {status}):"
+        red += " nothing can land until it passes"
+        assert judgement.reason == (red if blamed else "exit status 1") + why
+        assert judgement.environment is bool(blamed or (lacking and base is None))
+        assert (judgement.passed, judgement.findings) == (False, ())
+
+
+def test_a_report_that_main_does_not_finish_either_breaks_no_rule():
+    """A conftest that cannot be imported on main, too, is the environment's fault."""
+    candidate = altered(ran(4), ended=False)
+    judgement = say(candidate, altered(ran(4), ended=False), lacking="no module 'pytz'")
+    assert (judgement.passed, judgement.environment, judgement.findings) == (False, True, ())
+    assert judgement.reason.startswith("main fails this command itself (exit status 4)")
+    assert judgement.reason.endswith(": no module 'pytz'")
+    assert say(candidate, ran(test_a="passed")).findings[0].rule == "census-incomplete"
+
+
+def test_a_suite_of_which_nothing_runs_on_main_either_is_the_environments_fault():
+    """No test passed on either side: still refused, with what is missing and no blame."""
+    nothing = altered(ran(1), results=(TestResult(id="t.py", outcome="error"),))
+    judgement = say(nothing, nothing, lacking="no module 'dep'")
+    assert (judgement.passed, judgement.environment) == (False, True)
+    assert "nothing was proved: t.py failed: no module 'dep';" in judgement.reason
+    assert not say(nothing, ran(test_a="passed")).environment

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from self_coding.gate.sandbox_layout import TreeGuard
+from self_coding.errors import ConfigError
+from self_coding.gate.sandbox_layout import (
+    SandboxLayout,
+    TreeGuard,
+    readable_folders,
+    what_is_missing,
+)
+from self_coding.gate.test_report import RunRecord
+from self_coding.values.verdicts import GateSettings
 
 
 @pytest.fixture
@@ -64,3 +74,104 @@ def test_a_source_that_was_put_back_was_rewritten(tmp_path):
     (tmp_path / "b.txt").write_text("y")
     (tmp_path / "a.py").write_text("x = 1\n")
     assert guard.rewritten() == ("a.py",)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home folder with a key, a token and a tool chain."""
+    for name in (".ssh", ".cargo/bin", "tools"):
+        (tmp_path / "home" / name).mkdir(parents=True)
+    (tmp_path / "home/.cargo/credentials.toml").write_text("token")
+    (tmp_path / "home/link").symlink_to(".ssh")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_readable_folders_are_those_that_exist(home, tmp_path):
+    """`~` is the home folder; a tool chain that is not installed is left out."""
+    settings = GateSettings(readable=("~/.cargo/bin", "~/.rustup", str(home / "tools")))
+    assert readable_folders(tmp_path / "top", settings) == [home / ".cargo/bin", home / "tools"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("~/.ssh", "would show"),
+        ("~/.ssh/keys", "would show"),
+        ("~/.gnupg", "would show"),
+        ("~/link", "would show"),
+        ("~/.cargo", "credentials.toml"),
+        ("~", "not outside"),
+        ("/", "not outside"),
+        ("/home", "too wide"),
+        ("/var", "too wide"),
+        ("~/top/lib", "not outside"),
+        ("tools", "not an absolute path"),
+    ],
+)
+def test_a_readable_folder_never_shows_a_secret_or_covers_the_tree(home, name, wrong):
+    """Keys, tokens, whole homes, and what holds or is inside the repository are refused."""
+    with pytest.raises(ConfigError, match=f"gate.readable: .*{wrong}"):
+        readable_folders(home / "top", GateSettings(readable=(name,)))
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "sh: 1: eval: cargo: not found",
+        "bash: line 1: cargo: command not found",
+        "make: cargo: No such file or directory\nmake: *** [Makefile:2: test] Error 127",
+        "sh: 1: cargo: Permission denied",
+        "env: \u2018cargo\u2019: No such file or directory",
+        "/usr/bin/env: 'cargo': No such file or directory\n",
+    ],
+)
+def test_a_tool_that_the_sandbox_hides_is_named_with_the_way_out(home, monkeypatch, output):
+    """However the shell says it: which program, where it is, and the setting that shows it."""
+    (home / ".cargo/bin/cargo").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(home / ".cargo/bin"))
+    status = 2 if "Error 127" in output else 126 if "denied" in output else 127
+    record = RunRecord(exit_status=status, output=output)
+    assert what_is_missing(record, Path("/nowhere"), GateSettings()) == (
+        "`cargo` was not found: it is in ~/.cargo/bin, which the sandbox hides;"
+        ' set gate.readable = ["~/.cargo/bin"]'
+    )
+
+
+def test_a_tool_that_is_nowhere_or_in_node_modules(home, monkeypatch):
+    """A program that nobody has, and one that `gate.carry` brings in, have other ways out."""
+    record = RunRecord(exit_status=127, output="sh: 1: mocha: not found")
+    monkeypatch.setenv("PATH", str(home))
+    assert "nor on your own PATH" in what_is_missing(record, home, GateSettings())
+    (home / "node_modules/.bin").mkdir(parents=True)
+    (home / "node_modules/.bin/mocha").touch()
+    assert 'set gate.carry = ["node_modules"]' in what_is_missing(record, home, GateSettings())
+
+
+def test_a_module_that_is_missing_is_named_with_the_python(tmp_path):
+    """`No module named pytest` says which interpreter lacks it; success lacks nothing."""
+    record = RunRecord(exit_status=1, output="/usr/bin/python: No module named pytest\n")
+    missing = what_is_missing(record, tmp_path, GateSettings())
+    assert missing.startswith("no module 'pytest' for /")
+    assert missing.endswith("; install it there, or set gate.python")
+    for other in (RunRecord(exit_status=1, output="1 failed"), RunRecord(exit_status=0)):
+        assert what_is_missing(other, tmp_path, GateSettings()) == ""
+
+
+def test_what_rustup_starts_is_named_and_found(home, monkeypatch, tmp_path):
+    """A link to rustup needs the tool chains as well, and a variable that leads to them."""
+    (home / ".cargo/bin/rustup").touch(mode=0o755)
+    (home / ".cargo/bin/cargo").symlink_to("rustup")
+    (home / ".rustup").mkdir()
+    monkeypatch.setenv("PATH", str(home / ".cargo/bin"))
+    record = RunRecord(exit_status=127, output="sh: 1: cargo: not found")
+    said = what_is_missing(record, tmp_path / "top", GateSettings())
+    assert said.endswith('set gate.readable = ["~/.cargo/bin", "~/.rustup"]')
+    settings = GateSettings(readable=("~/.cargo/bin", "~/.rustup"))
+    (tmp_path / "tree").mkdir()
+    layout = SandboxLayout(
+        top=tmp_path / "top", settings=settings, at="limits", tree=tmp_path / "tree"
+    )
+    with layout.sandbox() as (spec, _):
+        assert spec.env["RUSTUP_HOME"] == str(home / ".rustup")
+        assert (home / ".rustup", home / ".rustup") in spec.readable

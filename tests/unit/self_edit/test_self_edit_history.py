@@ -56,6 +56,7 @@ GATE: dict[str, Json] = {
     "timed_out": False,
     "seconds": 0.25,
     "cached": False,
+    "environment": False,
 }
 FINDING: dict[str, Json] = {"rule": "r", "path": "a.py", "line": 2, "message": "m"}
 ENDS: dict[str, Json] = {"commit": "c", "tree": "t", "onto": "o", "head": "h"}
@@ -140,7 +141,6 @@ def test_an_old_refusal_is_read_as_it_was_stored() -> None:
 
 @pytest.mark.parametrize(
     ("form", "stored"),
-    [(Plan, PLAN), (GateResult, GATE | ENDS | {"failures": []}), (EditReport, WRITTEN)],
     [(Plan, PLAN), (GateResult, GATE | ENDS | {"failures": []}), (EditReport, WRITTEN)],
 )
 def test_facts_are_stored_under_the_keys_they_had(form: type, stored: dict[str, Json]) -> None:
