@@ -1,18 +1,28 @@
 """Prepare to take a checkout from one commit to another, around whatever a person is doing there.
 
-A path moves only where its staged entry and its file are exactly the old commit's. Nothing is
-merged, overwritten or stashed: what cannot move is left, and named.
+A path moves where its staged entry and its file are exactly the old commit's, or, if wanted, where
+what they have of a person's merges with the change without a conflict. Nothing is overwritten or
+stashed: what cannot move is left, and named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from self_coding.adapters.git import encode, fields
 from self_coding.errors import GitDirtyWorkingDirectoryError
 from self_coding.git_safety import objects
+from self_coding.git_safety.file_merge import (
+    DATABASE,
+    STAGED,
+    UNCOMMITTED,
+    advice,
+    merge_file,
+    merge_staged,
+    mergeable,
+)
 from self_coding.git_safety.file_swap import FileStep, fingerprint, signature
 from self_coding.git_safety.index import (
     FileTarget,
@@ -30,17 +40,41 @@ from self_coding.git_safety.transaction import CheckoutUpdate
 
 @dataclass(frozen=True)
 class PreparedUpdate:
-    """How a checkout will move, and the paths that stay, with the reason."""
+    """How the checkout `repo` will move from commit `old`: what changes there, the paths that stay
+    with the reason, and those in which the change was merged with a person's."""
 
+    repo: Repository
+    old: str
     update: CheckoutUpdate
+    changes: Mapping[str, Difference] = field(default_factory=dict)
     left: tuple[tuple[str, str], ...] = ()
+    merged: tuple[str, ...] = ()
 
-    @property
-    def reason(self) -> str:
-        """The paths that stay, as one line."""
-        shown = [f"{path} ({why})" for path, why in self.left[:5]]
-        more = len(self.left) - len(shown)
-        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    def outcome(self, refused: Sequence[tuple[str, str]], before: str) -> str:
+        """Return what became of the checkout, in words.
+
+        `refused` are the paths that could not be swapped in the end, `before` is the ref of the
+        capture that has what was merged as it was.
+        """
+        known = {path for path, _ in self.left}
+        late = [(path, why) for path, why in refused if path in self.changes and path not in known]
+        left = [*self.left, *late]
+        kept = [path for path in self.merged if path not in {path for path, _ in late}]
+        said = [f"left: {_reasons(left)}" if left else "followed"]
+        if kept:
+            shown = f"`git show {before}:worktree/{kept[0]}`"
+            said.append(f"merged with your changes: {_listed(kept)} (as it was: {shown})")
+        said.append(advice(self.repo, self.old, [(self.changes[p], why) for p, why in left]))
+        return "; ".join(filter(None, said))
+
+
+def _reasons(left: Iterable[tuple[str, str]]) -> str:
+    return _listed([f"{path} ({why})" for path, why in left])
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - 5} more" if len(items) > 5 else ""
+    return ", ".join(items[:5]) + more
 
 
 def prepare_update(
@@ -51,10 +85,12 @@ def prepare_update(
     head_from: str,
     head_to: str = "",
     strict: bool = False,
+    merge: bool = False,
 ) -> PreparedUpdate:
     """Prepare to take this checkout's index and files from commit `old` to commit `new`.
 
-    `head_from` is what HEAD names now, `head_to` what it shall name ("" leaves it).
+    `head_from` is what HEAD names now, `head_to` what it shall name ("" leaves it). `merge` merges
+    the change with a person's in the same file.
 
     Raises:
         GitDirtyWorkingDirectoryError: `strict`, and a path would have to stay.
@@ -62,23 +98,24 @@ def prepare_update(
     unchanged = replace(CheckoutUpdate.at(repo, head_from), head_to=head_to)
     changes = objects.differences(repo.git, old, new)
     if not changes:
-        return PreparedUpdate(unchanged)
+        return PreparedUpdate(repo, old, unchanged)
     # Before git looks at the files: a file that is written in between then fails its comparison.
     index_before = repo.index_digest()
     signatures = {change.path: signature(repo.top / change.path) for change in changes}
     paths = objects.few(change.path for change in changes)
     flags = _flagged(repo, paths)
-    targets, entries, left = _sort(repo, changes, signatures, flags)
+    targets, entries, left, merged = _sort(repo, changes, signatures, flags, merge=merge)
     if strict and left:
-        raise _in_the_way(PreparedUpdate(unchanged, tuple(left)))
-    refuse_filtered(repo, [t.path for t in targets if t.mode != GONE], "checking out")
+        raise _in_the_way(left)
+    written = [t.path for t in targets if t.mode != GONE and t.content is None]
+    refuse_filtered(repo, written, "checking out")
     changes_attributes = any(c.path.rsplit("/", 1)[-1] == ".gitattributes" for c in changes)
     staging, steps = stage_files(
         repo, targets, repo.git, attributes=new if changes_attributes else ""
     )
     blocked = _blocked(repo, steps)
     if strict and blocked:
-        raise _in_the_way(PreparedUpdate(unchanged, tuple(blocked.items())))
+        raise _in_the_way(blocked.items())
     # A blocked step expects what cannot be, so that it is refused again when it is due.
     steps = tuple(replace(s, expected="blocked") if s.path in blocked else s for s in steps)
     # A copy with the changed entries alone: what else is staged stays staged.
@@ -93,7 +130,9 @@ def prepare_update(
     update = replace(
         unchanged, steps=steps, staging=staging, index=str(index), index_before=index_before
     )
-    return PreparedUpdate(update, (*left, *blocked.items()))
+    by_path = {change.path: change for change in changes}
+    left += blocked.items()
+    return PreparedUpdate(repo, old, update, by_path, tuple(left), merged)
 
 
 def _sort(
@@ -101,47 +140,73 @@ def _sort(
     changes: Sequence[Difference],
     signatures: Mapping[str, str],
     flags: Mapping[str, str],
-) -> tuple[list[FileTarget], dict[str, tuple[str, str]], list[tuple[str, str]]]:
-    """Return the files that move, the index entries that follow, and what is left with why."""
+    *,
+    merge: bool,
+) -> tuple[list[FileTarget], dict[str, tuple[str, str]], list[tuple[str, str]], tuple[str, ...]]:
+    """Return the files that move, the index entries that follow, what is left with why, and the
+    paths that are merged."""
     paths = objects.few(change.path for change in changes)
     staged = objects.staged(repo.git, paths)
-    names = (
-        "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
-        "--no-relative", "--ignore-submodules=all", "--", *paths,
-    )  # fmt: skip
-    dirty = set(fields(repo.git.run(*names).stdout))
-    if dirty:  # or only touched: a refreshed index tells, and costs a copy
-        with refreshed_index(repo) as git:
-            dirty = set(fields(git.run(*names).stdout))
+    dirty = _dirty(repo, paths)
     hidden = hidden_paths(repo)
+    missing = (GONE, "", "0")
+    # Three versions count: the old commit's, the staged one and the file. All agree, or merge.
+    at_old = {
+        c.path
+        for c in changes
+        if staged.get(c.path, missing) == (c.old_mode, c.old, "0")
+        or (c.status == "A" and c.path not in staged)
+    }
+    theirs = [c for c in changes if merge and (c.path in dirty or c.path not in at_old)]
+    by_line = mergeable(repo, theirs)
     targets: list[FileTarget] = []
     entries: dict[str, tuple[str, str]] = {}
     left: list[tuple[str, str]] = []
+    merged: list[str] = []
     for change in changes:
         path = change.path
+        mode, oid, stage = staged.get(path, missing)
         # Staged already as the new commit has it: a person, or a crash of ours, was here first.
-        entry = staged.get(path, (GONE, "", "0"))
-        if entry[:2] == (change.mode, change.new) and change.mode != GONE:
+        if mode == change.mode and oid in (change.new, ""):
             continue
-        # Three versions count: the old commit's, the staged one and the file. All must agree.
-        added = change.status == "A" and entry[0] == GONE
-        if not added and entry != (change.old_mode, change.old, "0"):
-            left.append((path, "staged"))
+        entry: tuple[str, str] | None = (change.mode, change.new)
+        if path not in at_old:
+            clean = path in by_line and stage == "0"
+            entry = merge_staged(repo, change, mode, oid) if clean else None
+        if entry is None:
+            left.append((path, STAGED))
             continue
-        entries[path] = (change.mode, change.new)
+        entries[path] = entry
         if change.is_link:
             continue
         if path in flags:
             if flags[path] != "skip-worktree" or signature(repo.top / path):
                 left.append((path, flags[path]))
         elif path in hidden:
-            left.append((path, "a database of this project"))
-        elif path in dirty:
-            left.append((path, "uncommitted changes"))
+            left.append((path, DATABASE))
+        elif path in dirty or path not in at_old:
+            target = merge_file(repo, change) if path in by_line else None
+            if target is None:
+                left.append((path, UNCOMMITTED))
+            else:
+                targets.append(target)
+                merged.append(path)
         else:
             expected = "" if change.status == "A" else signatures[path]
             targets.append(FileTarget(path, change.mode, change.new, expected))
-    return targets, entries, left
+    return targets, entries, left, tuple(merged)
+
+
+def _dirty(repo: Repository, paths: Sequence[str]) -> set[str]:
+    """Return which of the paths have a file that differs from their index entry."""
+    names = (
+        "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
+        "--no-relative", "--ignore-submodules=all", "--", *paths,
+    )  # fmt: skip
+    if not fields(repo.git.run(*names).stdout):
+        return set()
+    with refreshed_index(repo) as git:  # some are only touched: a refreshed copy tells which
+        return set(fields(git.run(*names).stdout))
 
 
 def _flagged(repo: Repository, paths: Sequence[str]) -> dict[str, str]:
@@ -183,8 +248,8 @@ def _blocked(repo: Repository, steps: Sequence[FileStep]) -> dict[str, str]:
     return blocked
 
 
-def _in_the_way(prepared: PreparedUpdate) -> GitDirtyWorkingDirectoryError:
+def _in_the_way(left: Iterable[tuple[str, str]]) -> GitDirtyWorkingDirectoryError:
     return GitDirtyWorkingDirectoryError(
-        f"uncommitted work is in the way: {prepared.reason}",
+        f"uncommitted work is in the way: {_reasons(left)}",
         hint="commit it or move it aside; nothing was changed",
     )

@@ -46,12 +46,16 @@ _PATCH = (
 
 @dataclass(frozen=True)
 class FileTarget:
-    """What a path shall become: a mode (`GONE`: nothing) and a blob, and what is there now."""
+    """What a path shall become: a mode (`GONE`: nothing) and a blob, and what is there now.
+
+    `content` stands in for the blob and is written as it is, without conversion.
+    """
 
     path: str
     mode: str
     oid: str
     expected: str
+    content: bytes | None = None
 
 
 def stage_files(
@@ -70,7 +74,7 @@ def stage_files(
         else:  # only on one file system can files be exchanged
             folder = Path(tempfile.mkdtemp(prefix=".self-coding-staging-", dir=repo.top))
     files = folder / "files"
-    written = {t.path: (t.mode, t.oid) for t in targets if t.mode != GONE}
+    written = {t.path: (t.mode, t.oid) for t in targets if t.mode != GONE and t.content is None}
     if written:
         files.mkdir()
         index = scratch(repo, "staging-index")
@@ -92,7 +96,11 @@ def stage_files(
         if target.mode != GONE:
             staged = folder / f"{number}"
             with disk_errors(f"cannot prepare {target.path!r}"):
-                (files / target.path).rename(staged)
+                if target.content is None:
+                    (files / target.path).rename(staged)
+                else:
+                    staged.write_bytes(target.content)
+                    staged.chmod(0o755 if target.mode == "100755" else 0o644)
             # Of the file as it came out, not of the blob: the two differ by line ends.
             digest = fingerprint(staged, repo.object_format)
         steps.append(FileStep(target.path, target.mode, target.expected, digest))

@@ -19,7 +19,7 @@ from self_coding.git_safety.checkout_update import PreparedUpdate, prepare_updat
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.recovery import operation_lock
 from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.snapshots import Capture
+from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, Capture, capture_undo
 from self_coding.git_safety.transaction import Transaction, execute, retry_on_conflict
 from self_coding.git_safety.worktrees import checkout, isolate_note, pooled_at
 from self_coding.values.repository import (
@@ -146,9 +146,16 @@ def _run_gate(
 
 
 def land(
-    repo: Repository, what: Candidate, *, attempt: str = "", reason: str = ""
+    repo: Repository,
+    what: Candidate,
+    *,
+    attempt: str = "",
+    reason: str = "",
+    limit: int = MAX_UNTRACKED_BYTES,
 ) -> Landed | Moved:
     """Move main from `what.onto` to `what.commit`; checkouts on main move along where they can.
+
+    What a person has changed in the same files is captured, and merged where nothing conflicts.
 
     Raises:
         GitOperationError: a person is in the middle of a merge on main.
@@ -162,6 +169,10 @@ def land(
         # Before anything moves: a landing without a place in the chain could not be proved later.
         receipts.check_newest(repo.folder)
         prepared = prepare_checkouts(repo, what)
+        before = [
+            capture_undo(one.repo, "before a landing", limit=limit).ref if one.merged else ""
+            for one in prepared
+        ]
         done = execute(
             repo,
             Transaction(
@@ -170,13 +181,14 @@ def land(
                 parts=tuple(one.update for one in prepared),
                 reason=reason or what.head[:12],
                 attempt=attempt,
+                undo_ref=next(filter(None, before), ""),
                 data={"way": "follow"},
             ),
         )
-        left = [one.reason for one in prepared if one.left]
-        left += [f"{path} ({why})" for path, why in done.refused if not left]
-        followed = "followed" if prepared else "not on main"
-        state = f"left: {left[0]}" if left else followed
+        states = [one.outcome(done.refused, ref) for one, ref in zip(prepared, before, strict=True)]
+        # Of several checkouts on main, one that has not simply followed is worth a word.
+        states.sort(key=lambda state: state == "followed")
+        state = states[0] if states else "not on main"
         return Landed(old=what.onto, new=what.commit, checkout=state)
 
     with operation_lock(repo, "land"):
@@ -192,8 +204,8 @@ def prepare_checkouts(repo: Repository, what: Candidate) -> list[PreparedUpdate]
         _check_not_rebasing(here)
         if here.head_branch() == repo.main and here.has_tree:
             here.check_idle("moving main")
-            head = repo.main_ref
-            prepared.append(prepare_update(here, what.onto, what.commit, head_from=head))
+            ends = what.onto, what.commit
+            prepared.append(prepare_update(here, *ends, head_from=repo.main_ref, merge=True))
     return prepared
 
 

@@ -254,7 +254,14 @@ class GitSafety:
 
         A candidate that passed `test`, here or in a process that has ended, gets its receipt.
         """
-        return await in_thread(landing.land, self._repo, candidate, attempt=attempt, reason=reason)
+        return await in_thread(
+            landing.land,
+            self._repo,
+            candidate,
+            attempt=attempt,
+            reason=reason,
+            limit=self._limit,
+        )
 
     async def contains(self, commit: str) -> bool:
         """Return whether main already contains `commit`."""

@@ -166,7 +166,13 @@ def _checkouts_back(
             head_from = now.head.target if here else f"refs/heads/{branch}"
             current = checkout.head().commit
             prepared = prepare_update(
-                checkout, current, target, head_from=head_from, head_to=to, strict=True
+                checkout,
+                current,
+                target,
+                head_from=head_from,
+                head_to=to,
+                strict=True,
+                merge=True,
             )
             updates.append(prepared.update)
     return updates

@@ -136,8 +136,8 @@ class Conflict:
 class Landed:
     """Main was moved by compare-and-swap from `old` to `new`.
 
-    `checkout` says what became of a checkout that stood on main: "followed", "not on main", or
-    "left: REASON" where following would have touched the user's work.
+    `checkout` says what became of a checkout on main: "followed", with the paths in which lines of
+    the user's were merged; "left: REASON" where they conflict, and what to do; or "not on main".
     """
 
     old: str

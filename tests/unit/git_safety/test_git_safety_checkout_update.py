@@ -82,7 +82,7 @@ async def test_landing_beside_uncommitted_work(repo, git) -> None:
     (tree.path / "app.py").write_text("agent\n")
     (tree.path / "lib" / "core.py").write_text("agent\n")
     landed = await git.land(await git.candidate(await git.record(tree, "x")))
-    assert landed.checkout == "left: app.py (uncommitted changes)"
+    assert landed.checkout.startswith("left: app.py (uncommitted changes); `git commit -a` would ")
     assert (repo.read("app.py"), repo.read("lib/core.py")) == ("mine\n", "agent\n")
     assert repo("status", "--porcelain") == " M app.py\nA  mine.py"
     repo("commit", "-qm", "mine")
@@ -130,5 +130,5 @@ async def test_landing_on_a_staged_edit(repo, git) -> None:
     tree = await git.isolate("a")
     (tree.path / "app.py").write_text("agent\n")
     landed = await git.land(await git.candidate(await git.record(tree, "x")))
-    assert landed.checkout == "left: app.py (staged)"
+    assert landed.checkout.startswith("left: app.py (staged); `git commit` would take ")
     assert (repo.read("app.py"), repo("show", ":app.py")) == ("staged\n", "staged")

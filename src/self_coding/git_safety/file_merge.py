@@ -1,0 +1,165 @@
+"""Merge what landed with what a person has staged or not even staged yet, as `git merge-file` does.
+
+Only regular files that exist on all three sides are merged, and only where nothing conflicts.
+"""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Iterable
+
+from self_coding.adapters.git import encode, fields
+from self_coding.git_safety import objects
+from self_coding.git_safety.index import FileTarget
+from self_coding.git_safety.objects import Difference
+from self_coding.git_safety.repository import Repository
+from self_coding.git_safety.tree_state import discard, scratch
+
+_REGULAR = ("100644", "100755")
+#: Values of the `merge` attribute under which lines may be merged; others want a program or none.
+_BY_LINE = ("unspecified", "set", "text", "union")
+
+#: Why a path is left. No commit takes up by itself what is `_UNSEEN`.
+STAGED = "staged"
+UNCOMMITTED = "uncommitted changes"
+DATABASE = "a database of this project"
+_UNSEEN = ("skip-worktree", "assume-unchanged", DATABASE)
+
+Side = tuple[str, bytes]  # mode and content
+
+
+def mergeable(repo: Repository, changes: Iterable[Difference]) -> set[str]:
+    """Return the paths whose lines may be merged: regular files, without filter or merge driver."""
+    paths = [c.path for c in changes if c.old_mode in _REGULAR and c.mode in _REGULAR]
+    if not paths:
+        return set()
+    names = encode("".join(f"{path}\0" for path in paths))
+    done = repo.git.run("check-attr", "-z", "--stdin", "merge", "filter", stdin=names)
+    parts = fields(done.stdout)
+    programs = repo.git.settings.filters
+    refused = {
+        path
+        for path, kind, value in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        if (value in programs if kind == "filter" else value not in _BY_LINE)
+    }
+    return set(paths) - refused
+
+
+def merge_staged(
+    repo: Repository, change: Difference, mode: str, oid: str
+) -> tuple[str, str] | None:
+    """Return mode and id of the staged entry with what landed; None where the two conflict."""
+    if mode not in _REGULAR:
+        return None
+    old, mine, new = objects.read_many(repo.git, [change.old, oid, change.new])
+    if old is None or mine is None or new is None:
+        return None
+    merged = _merge(repo, (change.old_mode, old), (mode, mine), (change.mode, new))
+    if merged is None:
+        return None
+    return merged[0], objects.write(repo.common / "objects", "blob", merged[1], repo.object_format)
+
+
+def merge_file(repo: Repository, change: Difference) -> FileTarget | None:
+    """Return a person's file with what landed.
+
+    None where the two conflict. The bytes of the working tree are merged, not those that git would
+    store: line ends that git converts stay as they are.
+    """
+    place = repo.top / change.path
+    try:
+        status = place.lstat()
+        if not stat.S_ISREG(status.st_mode) or place.parent.resolve() != place.parent:
+            return None
+        content = place.read_bytes()
+    except OSError:
+        return None
+    mode = on_disk = "100755" if status.st_mode & 0o100 else "100644"
+    if repo.git.settings.values.get("core.filemode") == "false":
+        mode = change.old_mode
+    old, new = (_as_checked_out(repo, change.path, oid) for oid in (change.old, change.new))
+    merged = _merge(repo, (change.old_mode, old), (mode, content), (change.mode, new))
+    blob = objects.object_id("blob", content, repo.object_format)
+    if merged is None:
+        return None
+    # Their exact bytes are expected: what they save from now on is not written over.
+    return FileTarget(change.path, merged[0], "", f"blob {on_disk} {blob}", merged[1])
+
+
+def _as_checked_out(repo: Repository, path: str, oid: str) -> bytes:
+    return repo.git.run("cat-file", "--filters", f"--path={path}", oid).stdout
+
+
+def _merge(repo: Repository, old: Side, mine: Side, new: Side) -> Side | None:
+    content = _merge_lines(repo, old[1], mine[1], new[1])
+    # Of two modes: whoever changed it has changed it to the other one.
+    mode = new[0] if mine[0] == old[0] else mine[0]
+    return None if content is None else (mode, content)
+
+
+def _merge_lines(repo: Repository, old: bytes, mine: bytes, new: bytes) -> bytes | None:
+    ends = _line_end(mine)
+    if ends and _line_end(old) == _line_end(new) not in (b"", ends):
+        # An editor of theirs has changed every line end: the landing follows.
+        old, new = (_with_line_end(content, ends) for content in (old, new))
+    if mine == old:
+        return new
+    if new in (mine, old):
+        return mine
+    folder = scratch(repo, "merge")
+    folder.mkdir()
+    try:
+        files = [folder / name for name in ("mine", "old", "new")]
+        for file, content in zip(files, (mine, old, new), strict=True):
+            file.write_bytes(content)
+        done = repo.git.run("merge-file", "-p", "-q", *map(str, files), ok=())
+    finally:
+        discard(folder)
+    return done.stdout if done.returncode == 0 else None  # else conflicts, or not text
+
+
+def _line_end(content: bytes) -> bytes:
+    """Return the end that all lines have; nothing where they differ or there are none."""
+    lines, crlf = content.count(b"\n"), content.count(b"\r\n")
+    return b"" if not lines or 0 < crlf < lines else b"\r\n" if crlf else b"\n"
+
+
+def _with_line_end(content: bytes, end: bytes) -> bytes:
+    return content.replace(b"\r\n", b"\n").replace(b"\n", end)
+
+
+def advice(repo: Repository, old: str, left: Iterable[tuple[Difference, str]]) -> str:
+    """Return what a person's next commit would do to what has landed, and the command against it.
+
+    `left` are the paths that main has moved under, each with the reason.
+    """
+    by_commit: dict[str, list[str]] = {"git commit": [], "git commit -a": []}
+    both: list[str] = []
+    deleted: list[str] = []
+    taken: list[str] = []
+    for change, why in left:
+        if why in _UNSEEN or (change.mode == objects.GONE and why != STAGED):
+            continue  # no commit takes it up by itself
+        path = shlex.quote(change.path)
+        by_commit["git commit" if why == STAGED else "git commit -a"].append(path)
+        group = taken if change.old_mode == objects.GONE else both
+        (deleted if change.mode == objects.GONE else group).append(path)
+    said = [
+        f"`{command}` would take the landing back in {', '.join(paths[:5])}"
+        for command, paths in by_commit.items()
+        if paths
+    ]
+    there = f"cd {shlex.quote(str(repo.top))} && "
+    if both:
+        names = " ".join(both)
+        said.append(
+            f"to have both: `{there}p=$(mktemp) && git diff --binary {old[:12]} -- {names} >$p"
+            f" && git checkout HEAD -- {names} && git apply -3 $p`"
+        )
+    if deleted:
+        said.append(f"against it: `{there}git rm --cached -- {' '.join(deleted)}`")
+    if taken:
+        names = " ".join(taken)
+        said.append(f"to have it, move yours away, then `{there}git checkout HEAD -- {names}`")
+    return "; ".join(said)
