@@ -385,12 +385,12 @@ def verify(findings: list[Finding]) -> str:
 
 def undo(operation: Operation) -> str:
     """Return what was undone."""
-    return f"undone: {_line(operation)}"
+    return f"undone: {operation.reason}"
 
 
 def redo(operation: Operation) -> str:
     """Return what was done again."""
-    return f"done again: {_line(operation)}"
+    return f"done again: {operation.reason}"
 
 
 def recover(done: list[str]) -> str:

@@ -48,20 +48,17 @@ def repeat(
         raise GitOperationError(f"cannot {kind} {steps} steps", hint="ask for one or more")
     done: list[Operation] = []
     with operation_lock(repo, kind):  # for all steps, so that what is counted is what is reversed
-        entries = []
-        for entry in repo.log.recent(10_000, attempt=attempt):
-            operation = entry.operation
-            ours = entry.session == repo.session or operation.actor == repo.actor
-            if (
-                operation.kind in _KINDS[kind]
-                and not operation.undone
-                and (ours or attempt is not None)
-            ):
-                entries.append(entry)
+        entries = [
+            entry
+            for entry in repo.log.recent(10_000, attempt=attempt)
+            if entry.operation.kind in _KINDS[kind]
+            and not entry.operation.undone
+            and (attempt is not None or _is_meant(repo, entry, kind))
+        ]
         if len(entries) < steps:
             of = f" of {attempt!r}" if attempt else ""
             if not entries:
-                hint = "see operations() for what was done"
+                hint = "see operations() for what was done; an attempt's own steps need its name"
                 raise GitOperationError(f"there is nothing to {kind}{of}", hint=hint)
             number = f"{len(entries)} step{'' if len(entries) == 1 else 's'}"
             hint = f"nothing was changed; ask for {number} or fewer"
@@ -74,6 +71,33 @@ def repeat(
                     error.message += f"; {len(done)} of {steps} steps were done before it"
                 raise
     return done[-1]
+
+
+def _is_meant(repo: Repository, entry: Entry, kind: str) -> bool:
+    """Return whether a person who names no attempt can mean this one: theirs, and to be seen.
+
+    What moved the branch of an attempt alone (its edit, its way back) is book-keeping to them.
+    """
+    operation = entry.operation
+    seen = entry.data.get("way") == "files" or any(
+        ref == repo.main_ref for ref, *_ in operation.refs
+    )
+    ours = entry.session == repo.session or operation.actor == repo.actor
+    return ours and (seen or not operation.attempt or kind == "redo")
+
+
+def _describe(operation: Operation) -> str:
+    """Return what was done, in words that a person knows it by."""
+    of = f" of attempt {operation.attempt}" if operation.attempt else ""
+    texts = {
+        "land": f"the landing{of} '{operation.reason}'",
+        "record": f"the edit{of} '{operation.reason}'",
+        "commit": f"the commit '{operation.reason}'",
+        "merge": f"the merge of {operation.reason}",
+        "create branch": f"the new branch {operation.reason}",
+        "rollback": f"the rollback{of} {operation.reason}",
+    }
+    return texts.get(operation.kind, operation.reason)  # an undo says what it has undone
 
 
 def explain(repo: Repository, revision: str) -> Operation | None:
@@ -133,7 +157,7 @@ def _reverse_once(
             refs=tuple(move for move in refs if move not in after),
             after=after,
             parts=parts,
-            reason=f"operation {operation.id} ({operation.kind})",
+            reason=_describe(operation),
             attempt=operation.attempt,
             undo_ref=now.ref,
             reverses=operation.id,

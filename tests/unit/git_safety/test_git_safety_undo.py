@@ -163,3 +163,36 @@ async def test_a_commit_that_an_attempt_begins_at_is_not_ours(repo, git) -> None
     tree = await git.isolate("a")
     assert await git.explain("HEAD") is None
     assert (await git.explain(f"{tree.branch}@{{0}}")).kind == "isolate"
+
+
+async def test_undo_takes_back_what_a_person_means(repo, git) -> None:
+    """The last landing goes, not the book-keeping of a refused attempt after it; it has a name."""
+    start = repo("rev-parse", "main")
+    one = await git.isolate("a")
+    (one.path / "new.py").write_text("x")
+    what = await git.candidate(await git.record(one, "new"))
+    await git.land(what, attempt="1", reason="Add discounts")
+    two = await git.isolate("b")
+    (two.path / "app.py").write_text("bad")
+    await git.record(two, "refused")
+    await git.rollback(two.base, attempt="b")
+    await git.release(two)
+    done = await git.undo()
+    assert done.reason == "the landing of attempt 1 'Add discounts'"
+    assert repo("rev-parse", "main") == start
+    assert (await git.redo()).reason == done.reason
+    assert repo("rev-parse", "main") == what.commit
+    assert (await git.undo()).reason == done.reason
+
+
+async def test_undo_of_an_attempts_own_step_needs_its_name(repo, git) -> None:
+    """Where there is nothing but book-keeping, nothing is undone; by name it still can be."""
+    tree = await git.isolate("b")
+    (tree.path / "app.py").write_text("bad")
+    change = await git.record(tree, "edit")
+    with pytest.raises(GitOperationError, match="nothing to undo"):
+        await git.undo()
+    assert (await git.undo(attempt="b")).reason == "the edit of attempt b 'edit'"
+    assert repo("rev-parse", tree.branch) == change.base
+    await git.redo()
+    assert repo("rev-parse", tree.branch) == change.head
