@@ -406,3 +406,63 @@ def test_a_red_main_is_run_once_and_named(repo):
     assert repo.checkouts == before + 1
     mine = repo.run(second, base, command="test $(wc -l < calc.py) -lt 4")
     assert (mine.passed, mine.environment, mine.reason) == (False, False, "exit status 1")
+
+
+ORDINARY = """
+import getpass, os, pty, subprocess
+
+def test_a_pseudo_terminal_opens():
+    first, second = pty.openpty()
+    os.write(second, b"x")
+    assert os.read(first, 1) == b"x"
+    assert os.ttyname(second)
+
+def test_a_commit_has_an_author(tmp_path):
+    def git(*args):
+        return subprocess.check_output(["git", *args], cwd=tmp_path, text=True)
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "x")
+    assert git("log", "--format=%an").strip() == "self-coding"
+    git("config", "user.name", "somebody")  # what a test sets comes over it
+    git("config", "--global", "user.email", "other@example.org")
+    git("commit", "-q", "--allow-empty", "-m", "y")
+    assert git("log", "-1", "--format=%an %ae").strip() == "somebody other@example.org"
+
+def test_there_is_a_user_and_a_shell():
+    assert getpass.getuser() == os.environ["USER"] == os.environ["LOGNAME"]
+    assert os.access(os.environ["SHELL"], os.X_OK)
+    assert os.environ["TERM"] == "dumb"
+"""
+
+
+@pytest.mark.parametrize("level", ["bwrap", "landlock", "limits"])
+def test_ordinary_programs_find_what_they_need(repo, monkeypatch, level):
+    """A pseudo-terminal, a user, a shell and a git identity are there at every level."""
+    for name in ("USER", "LOGNAME", "SHELL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    report = repo.run(repo.commit({"tests/test_o.py": ORDINARY}), sandbox=level)
+    assert report.passed, report.output
+
+
+UNSTABLE = """
+import os, pytest
+TOKENS = [os.urandom(8).hex() for _ in range(2)]
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_token(token):
+    assert TOKENS.index(token) == {}
+"""
+
+
+def test_ids_that_no_run_repeats_are_no_new_failures(repo):
+    """Where each collection makes other ids, old failures stay known, and one more is new."""
+    base = repo.commit({"calc.py": CODE, "tests/test_u.py": UNSTABLE.format("0"), **FILES})
+    same = repo.commit({"calc.py": CODE + "\n"})
+    report = repo.run(same, base)
+    assert (report.passed, len(report.known_failures)) == (True, 1), report.reason
+    assert repo.run(same, base).cached
+    worse = repo.commit({"tests/test_u.py": UNSTABLE.format("2")})
+    assert len(repo.run(worse, base).new_failures) == 2
+    other = UNSTABLE.format("0").replace("os.urandom(8).hex()", "f'new{_}'")
+    assert not repo.run(repo.commit({"tests/test_u.py": other}), base).passed

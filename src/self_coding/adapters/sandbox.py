@@ -27,7 +27,12 @@ _SHELL = "/bin/sh"
 _TMP_BYTES = 1 << 30
 _SECRETS = ("/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-", "/etc/sudoers")
 _SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "etc", "dev", "proc", "sys", "nix")
-_DEVICES = tuple(f"/dev/{n}" for n in ("null", "zero", "full", "random", "urandom", "tty", "shm"))
+_DEVICES = tuple(  # ptmx and pts: a pseudo-terminal of one's own
+    f"/dev/{n}"
+    for n in "null zero full random urandom tty shm ptmx pts".split()  # noqa: SIM905
+)
+# Tests that commit need somebody to be; in HOME, where any other setting comes over it.
+_IDENTITY = b"[user]\n\tname = self-coding\n\temail = self-coding@localhost\n"
 _ULIMITS = {  # resource limit -> the flag of `ulimit` in every POSIX shell, and what it counts in
     "RLIMIT_CPU": ("-t", 1),
     "RLIMIT_DATA": ("-d", 1024),
@@ -148,6 +153,7 @@ def run(spec: SandboxSpec, command: str, limits: RunLimits, *, at: str) -> Compl
     for name, variable in (("home", "HOME"), ("tmp", "TMPDIR")):
         (private / name).mkdir()
         env[variable] = str(private / name)
+    (private / "home" / ".gitconfig").write_bytes(_IDENTITY)
     domain = None
     if at == "landlock":
         domain = {
@@ -226,13 +232,14 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
             if empty.is_relative_to(place) and (source / empty.relative_to(place)).is_dir():
                 argv += ["--tmpfs", str(empty)]
     handed: list[int] = []
-    for place, content in spec.files:
+    argv += ["--dir", "/tmp/home", "--chdir", str(spec.mount)]  # noqa: S108
+    identity = ("--file", Path("/tmp/home/.gitconfig"), _IDENTITY)  # noqa: S108
+    for how, place, content in (identity, *(("--ro-bind-data", *file) for file in spec.files)):
         reading, writing = os.pipe()  # bwrap reads it once; the content must fit into a pipe
         os.write(writing, content)
         os.close(writing)
         handed.append(reading)
-        argv += ["--ro-bind-data", str(reading), str(place)]
-    argv += ["--dir", "/tmp/home", "--chdir", str(spec.mount)]  # noqa: S108
+        argv += [how, str(reading), str(place)]
     for name, value in (("HOME", "/tmp/home"), ("TMPDIR", "/tmp")):  # noqa: S108
         argv += ["--setenv", name, value]
     argv += ["--", _SHELL, "-c", _limiting_shell_line(spec.rlimits), "sh", command]

@@ -21,6 +21,7 @@ import time
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+_PR_CAPBSET_DROP, _CAP_SYS_ADMIN = 24, 21
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CANNOT = 125
 # Landlock's rights by the ABI version that brought them
@@ -166,6 +167,8 @@ def _landlock(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
         for path in paths:
             _allow(domain, path, rights)
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    # With it, root could type into terminals that are not the command's own (TIOCSTI).
+    _libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_ADMIN, 0, 0, 0)
     _checked(_libc.syscall(_RESTRICT_SELF, domain, 0))
     os.close(domain)
 

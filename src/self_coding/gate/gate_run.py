@@ -16,7 +16,7 @@ from pathlib import Path
 
 from self_coding.adapters import git, paths, process, sandbox
 from self_coding.errors import ConfigError, GateError, GitOperationError
-from self_coding.gate.judge import Judgement, Sides, judge, new_failures
+from self_coding.gate.judge import Judgement, Sides, judge, new_failures, one_sided
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
 from self_coding.gate.runners import PLUGIN, runner_for
@@ -153,6 +153,12 @@ class _GateRun:
         # The candidate's record may be an old one; it is judged against today's base each time.
         record = self.gate.memory.load(key) or self._test(key, first)
         base = self._base(record)
+        renamed = base is not None and one_sided(record.report, base.report)
+        if renamed and record.unstable is None and not record.timed_out:
+            with self.gate.checkout(self.commit) as path:  # only a second collection can tell
+                second = self._run(path, collect_only=True).report
+            record = replace(record, unstable=tuple(sorted(one_sided(record.report, second))))
+            self._keep(key, record)
         judgement = self._judge(record, base)
         retried = dict(record.retried)
         again = tuple(node for node in judgement.new_failures if node not in retried)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from self_coding.gate.test_report import RunRecord, TestReport
+from self_coding.gate.test_report import BAD, RunRecord, TestReport
 from self_coding.values.verdicts import Finding
 
 _NOTHING_COLLECTED = 5  # pytest's exit status
@@ -56,10 +56,38 @@ def new_failures(record: RunRecord, base: RunRecord | None) -> list[str]:
 
     Where a file could not be collected on the base, all its tests count as failed there.
     """
-    known = frozenset(base.report.failures) if base else frozenset()
+    known = frozenset(base.report.failures) | _matched(record, base) if base else frozenset()
     return [
         node for node in record.report.failures if node not in known and _path(node) not in known
     ]
+
+
+def one_sided(report: TestReport, base: TestReport) -> dict[str, tuple[list[str], list[str]]]:
+    """Return the parametrised ids that one side alone has, by function, where both have some."""
+    here, there = {*report.collected, *report.outcomes}, {*base.collected, *base.outcomes}
+    groups: dict[str, tuple[list[str], list[str]]] = {}
+    for side, nodes in enumerate((here - there, there - here)):
+        for node in nodes:
+            if "[" in node:
+                groups.setdefault(_function(node), ([], []))[side].append(node)
+    return {name: sides for name, sides in groups.items() if all(sides)}
+
+
+def _matched(record: RunRecord, base: RunRecord) -> frozenset[str]:
+    """Return the ids of either side that are one test, whose parameter is new in each collection.
+
+    Nothing tells which is which, so all those of a function must do as well as the base's did.
+    """
+    matched: set[str] = set()
+    for name, (here, there) in one_sided(record.report, base.report).items():
+        now, before = record.report.outcomes, base.report.outcomes
+        worse = any(
+            sum(now.get(node) in bad for node in here) > sum(before.get(n) in bad for n in there)
+            for bad in (BAD, _LEFT_OUT)
+        )
+        if name in (record.unstable or ()) and len(here) >= len(there) and not worse:
+            matched.update(here, there)
+    return frozenset(matched)
 
 
 def judge(
@@ -135,7 +163,7 @@ def _judge_tests(
 ) -> Judgement:
     """Judge by a report that can be trusted: what failed, what is excused, what is missing."""
     report, status = record.report, record.exit_status
-    shown, silent = _losses(report, base.report, sides) if base and sides else ([], [])
+    shown, silent = _losses(record, base, sides) if base and sides else ([], [])
     fresh = new_failures(record, base)
     retried = dict(record.retried)
     had = frozenset((base.report if base else report).collected)
@@ -180,7 +208,7 @@ def _judge_tests(
 
 
 def _losses(
-    report: TestReport, base: TestReport, sides: Sides
+    record: RunRecord, base_record: RunRecord, sides: Sides
 ) -> tuple[list[Finding], list[Finding]]:
     """Return what the candidate lacks of the base's report: shown openly by its diff, silently.
 
@@ -194,7 +222,8 @@ def _losses(
         finding = Finding(rule=rule, path=_path(node), message=f"{node} {text}, {how}")
         (silent if silently else shown).append(finding)
 
-    have = frozenset((*report.collected, *report.outcomes))
+    report, base = record.report, base_record.report
+    have = frozenset((*report.collected, *report.outcomes)) | _matched(record, base_record)
     functions = frozenset(map(_function, have))
     broken = {node for node, outcome in report.outcomes.items() if outcome == "error"}
     for node in base.collected:

@@ -71,7 +71,8 @@ class RunRecord:
     `complete` is False for a run of chosen tests or of the collection alone. `retried` holds the
     outcome of failures that were run again. `planted` lists what the run changed in the
     repository's own git files, `rewrote` the Python files of the tree that it wrote to,
-    `foreign` the imports that were not the tested tree's.
+    `foreign` the imports that were not the tested tree's, `unstable` the functions whose
+    parameters make other ids at each collection; None where nobody looked.
     """
 
     exit_status: int
@@ -83,6 +84,7 @@ class RunRecord:
     planted: tuple[str, ...] = ()
     rewrote: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    unstable: tuple[str, ...] | None = None
 
     @property
     def understood(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from self_coding.adapters import sandbox
@@ -15,7 +16,9 @@ def test_a_box_is_read_only_but_for_its_tree():
     spec = SandboxSpec(tree=Path("/t"), mount=Path("/m"), env={}, rlimits=rlimits)
     argv, fds = sandbox.bwrap_arguments(spec, "/bwrap", "run me")
     line = " ".join(argv)
-    assert fds == []
+    [identity] = fds
+    assert b"name = self-coding" in os.read(identity, 100)
+    os.close(identity)
     assert "--unshare-all" in argv and "--die-with-parent" in argv and "--share-net" not in argv
     assert "--ro-bind / /" in line and "--bind /t /m" in line
     assert line.index("--ro-bind / /") < line.index("--tmpfs /tmp") < line.index("--bind /t /m")

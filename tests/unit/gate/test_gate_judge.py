@@ -249,3 +249,41 @@ def test_a_suite_of_which_nothing_runs_on_main_either_is_the_environments_fault(
     assert (judgement.passed, judgement.environment) == (False, True)
     assert "nothing was proved: t.py failed: no module 'dep';" in judgement.reason
     assert not say(nothing, ran(test_a="passed")).environment
+
+
+def with_ids(*, unstable: tuple[str, ...] = (), **outcomes: str) -> RunRecord:
+    """A run of `test_p` with these parameters."""
+    named = {f"test_p[{name}]": outcome for name, outcome in outcomes.items()}
+    status = int("failed" in outcomes.values())
+    return replace(ran(status, None, test_a="passed", **named), unstable=unstable)
+
+
+UNSTABLE = ("t.py::test_p",)
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "passed"),
+    [
+        ({"a": "failed", "b": "failed"}, {"c": "failed", "d": "failed"}, True),
+        ({"a": "failed", "b": "passed"}, {"c": "passed", "d": "failed"}, True),
+        ({"a": "failed", "fixed": "passed"}, {"c": "failed", "fixed": "passed"}, True),
+        ({"a": "failed", "b": "passed"}, {"c": "failed", "d": "failed"}, False),
+        ({"a": "failed", "fixed": "passed"}, {"c": "failed", "fixed": "failed"}, False),
+        ({"a": "passed", "b": "passed"}, {"c": "passed", "d": "failed"}, False),
+    ],
+)
+def test_ids_that_change_at_each_collection_are_compared_by_function(base, candidate, passed):
+    """As many failures under other ids as before are known; one more is new. Only if unstable."""
+    judgement = say(with_ids(unstable=UNSTABLE, **candidate), with_ids(**base), sides=SAME)
+    assert judgement.passed is passed
+    assert not say(with_ids(**candidate), with_ids(**base), sides=SAME).passed
+
+
+@pytest.mark.parametrize("after", [{"c": "skipped", "d": "passed"}, {"c": "passed"}])
+def test_unstable_ids_hide_no_loss(after):
+    """A case that is gone or skipped under another id is a loss still."""
+    base = with_ids(a="passed", b="passed")
+    judgement = say(with_ids(unstable=UNSTABLE, **after), base, sides=SAME)
+    assert [one.rule for one in judgement.findings] == ["census-shrank", "census-shrank"]
+    kept = say(with_ids(unstable=UNSTABLE, c="passed", d="passed"), base, sides=SAME)
+    assert (kept.passed, kept.findings) == (True, ())
