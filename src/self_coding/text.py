@@ -58,14 +58,14 @@ def diff_paths(diff: str) -> list[str]:
 def _path(name: str) -> str:
     name = name.strip()
     if len(name) > 1 and name.startswith('"') and name.endswith('"'):
-        name = _unquoted(name[1:-1])
+        name = unquoted(name[1:-1])
     if name == "/dev/null":
         return ""
     # a/ and b/ by default; c/, i/, o/, w/ and 1/, 2/ with diff.mnemonicPrefix or --no-index
     return re.sub(r"^[abciow12]/", "", name)
 
 
-def _unquoted(name: str) -> str:
+def unquoted(name: str) -> str:
     r"""Decode git's C-style quoting: `\303\251` are bytes of UTF-8, `\t` and `\"` characters."""
     raw = re.sub(
         rb"\\([0-7]{3}|.)",
