@@ -166,13 +166,12 @@ def find_names(text: str, words: frozenset[str]) -> Occurrences:
             last = numbers[further - 1]
             for end in range(last, min(last + _HEAD_LINES, stop)):
                 if lines[end - 1].endswith(":"):
-                    tree = _parse_short("\n".join(lines[start - 1 : end]))
+                    tree = _parse_part("\n".join(lines[start - 1 : end]))
                     break
             else:
                 tree = None
             if tree is None:
-                text_of_part = "\n".join(lines[start - 1 : stop - 1])
-                tree = (_parse_short if len(text_of_part) < 200 else _parse_part)(text_of_part)
+                tree = _parse_part("\n".join(lines[start - 1 : stop - 1]))
             if tree is not None:
                 shift = start - 1 - (lines[start - 1][:1] in (" ", "\t"))
                 _collect(tree, shift, numbers[done:further], words, occurrences)
@@ -200,11 +199,6 @@ def _part_starts(text: str) -> list[int]:
             starts.append(line)
         is_decorated = bool(cut[1] or cut[2])
     return starts
-
-
-@lru_cache(maxsize=4_096)  # files of a project have many an import and a head in common
-def _parse_short(part: str) -> ast.Module | None:
-    return _parse_part(part)
 
 
 def _parse_part(part: str) -> ast.Module | None:
