@@ -180,7 +180,7 @@ def _judge_tests(
     unproved = record.complete and not _PASSED & {*report.outcomes.values(), *retried.values()}
     failed = f": {_few(report.failures)} failed" if report.failures else ""
     refusals: tuple[tuple[object, str], ...] = (
-        (new, f"tests failed: {len(new)} {'new failures' if base else 'failures'}"),
+        (new, f"tests failed: {len(new)} {'new ' if base else ''}failure{'s' * (len(new) > 1)}"),
         (nothing, "tests failed: no test was collected, so nothing was proved"),
         (status and not report.failures, f"exit status {status} although no test failed"),
         (worst > 1, f"pytest could not finish: exit status {worst}"),
@@ -194,8 +194,13 @@ def _judge_tests(
         (bool(silent), silent[0].message if silent else ""),
     )
     reason = next((_with_names(text, broken) for broken, text in refusals if broken), "")
-    excuses = ((known, "known"), (flaky, "flaky"))
-    excused = ", ".join(f"{len(tests)} {name}" for tests, name in excuses if tests)
+    excuses = []
+    if known:
+        fail = "fails" if len(known) == 1 else "fail"
+        excuses.append(f"{len(known)} known: {_few(known)}, {fail} on main too")
+    if flaky:
+        excuses.append(f"{len(flaky)} flaky: {_few(flaky)}")
+    excused = "; ".join(excuses)
     return Judgement(
         passed=not reason,
         reason=reason or (f"no new failures: {excused}" if excused else ""),

@@ -91,12 +91,13 @@ class TestResult:
 class GateReport:
     """What the gate saw when it tested exactly the tree `tree`.
 
-    `passed` is the verdict; `reason` says why not, or why in spite of failures ("no new
-    failures: 1 known"). `tests` is empty where the command is not pytest (`understood` False):
-    then the exit status alone decides. `sandbox` is the isolation level that was active:
-    "bwrap", "landlock", "limits" or "none". `seconds` is wall time. `output` is capped, with a
-    marked cut. `cached` is True when an earlier verdict of the same tree was reused. `environment`
-    is True where the machine or main itself is why it did not pass, and not the change.
+    `passed` is the verdict; `reason` says why not, or why in spite of failures ("no new failures:
+    1 known: tests/test_a.py::test_a, fails on main too"). `tests` is empty where the command is
+    not pytest (`understood` False): then the exit status alone decides. `sandbox` is the isolation
+    level that was active: "bwrap", "landlock", "limits" or "none". `seconds` is wall time.
+    `output` is capped, with a marked cut. `cached` is True when an earlier verdict of the same
+    tree was reused. `environment` is True where the machine or main itself is why it did not
+    pass, and not the change.
     """
 
     passed: bool

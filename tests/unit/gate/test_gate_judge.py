@@ -10,6 +10,7 @@ from self_coding.gate.judge import Sides, judge
 from self_coding.gate.test_report import RunRecord, TestReport
 from self_coding.values.verdicts import TestResult
 
+KNOWN = "1 known: t.py::test_a, fails on main too"
 SAME = Sides(base=lambda path: "def test_a(): pass", candidate=lambda path: "def test_a(): pass")
 GONE = Sides(base=lambda path: "def test_a(): pass", candidate=lambda path: None)
 
@@ -96,7 +97,7 @@ def test_known_failures_pass_and_new_ones_do_not():
     """On a red base only new failures count."""
     base = ran(1, test_a="failed", test_b="passed")
     known = say(ran(1, test_a="failed", test_b="passed"), base)
-    assert (known.passed, known.reason) == (True, "no new failures: 1 known")
+    assert (known.passed, known.reason) == (True, f"no new failures: {KNOWN}")
     new = say(ran(1, test_a="failed", test_b="failed"), base)
     assert (new.passed, new.new_failures) == (False, ("t.py::test_b",))
     assert new.known_failures == ("t.py::test_a",)
@@ -287,3 +288,16 @@ def test_unstable_ids_hide_no_loss(after):
     assert [one.rule for one in judgement.findings] == ["census-shrank", "census-shrank"]
     kept = say(with_ids(unstable=UNSTABLE, c="passed", d="passed"), base, sides=SAME)
     assert (kept.passed, kept.findings) == (True, ())
+
+
+def test_what_is_excused_is_named():
+    """Known failures and flaky tests are named in the reason, the first few of many."""
+    names = [f"test_{number}" for number in range(7)]
+    found = ran(1, None, test_ok="passed", test_f="failed", **dict.fromkeys(names, "failed"))
+    base = ran(1, None, test_ok="passed", test_f="passed", **dict.fromkeys(names, "failed"))
+    reason = say(replace(found, retried=(("t.py::test_f", "passed"),)), base).reason
+    listed = ", ".join(f"t.py::{name}" for name in names[:5])
+    assert reason == (
+        f"no new failures: 7 known: {listed} and 2 more, fail on main too; 1 flaky: t.py::test_f"
+    )
+    assert say(found, base).reason == "tests failed: 1 new failure: t.py::test_f"

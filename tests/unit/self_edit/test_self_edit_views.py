@@ -13,8 +13,12 @@ from self_coding.values.verdicts import GateReport, TestResult
     ("passed", "reason", "state"),
     [
         (True, "", "green"),
-        (True, "no new failures: 3 known, 1 flaky", "no new failures (3 known, 1 flaky)"),
-        (False, "tests failed: 1 new failures: t", "red"),
+        (
+            True,
+            "no new failures: 1 known: a::t, fails on main too; 1 flaky: b::t",
+            "no new failures (1 known: a::t, fails on main too; 1 flaky: b::t)",
+        ),
+        (False, "tests failed: 1 new failure: t", "red"),
     ],
 )
 def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state: str) -> None:
@@ -31,4 +35,4 @@ def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state
     )
     candidate = Candidate(commit="c", tree="t", onto="o", head="h")
     line = views.gate_line(views.gate_result(report, candidate))
-    assert line == f"1 tests, {state} in 2.0 s (sandbox: bwrap)"
+    assert line == f"1 test, {state} in 2.0 s (sandbox: bwrap)"
