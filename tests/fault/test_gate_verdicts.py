@@ -391,6 +391,8 @@ def test_a_readable_folder_brings_a_tool_in(repo, tmp_path, monkeypatch, level):
     assert hidden.environment
     assert hidden.reason.startswith("main fails this command itself (exit status 12")
     assert f"`tool` was not found: it is in {tools}" in hidden.reason
+    again = repo.run(commit, base, command="tool", sandbox=level)
+    assert not again.cached  # it may have been installed since
     shown = repo.run(commit, base, command="tool", sandbox=level, readable=(str(tools),))
     assert shown.passed, shown.output
 
