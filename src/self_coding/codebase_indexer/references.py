@@ -16,7 +16,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.reader import IndexReader
 from self_coding.errors import IndexerError
-from self_coding.languages import Occurrences, Symbol, is_method, language_of, unpack_imports
+from self_coding.languages import (
+    Occurrences,
+    Symbol,
+    is_method,
+    language_of,
+    nfkc,
+    unpack_imports,
+)
 from self_coding.values.code import SymbolUse, SymbolUsers
 
 READ = 1_500  # files, as long as some of them may only hold the same name of something else
@@ -33,6 +40,7 @@ def find_users(
     Raises:
         IndexerError: nothing of this name is defined (in `path`).
     """
+    symbol = nfkc(symbol)
     owner, _, name = symbol.rpartition(".")
     definitions: dict[str, list[Symbol]] = {}
     for file, heads in store.definitions(index.connection, name).items():
@@ -121,7 +129,9 @@ class _Search:
             # A new name may be used in files that were read for the old ones alone.
             words = self._words.union(*self._exported.values())
             added, self._words = words - self._words, words
-            new = [path for path, text in self._texts.items() if any(w in text for w in added)]
+            new = [
+                path for path, text in self._texts.items() if any(w in nfkc(text) for w in added)
+            ]
         return any_new
 
     def _scan(self, path: str, words: frozenset[str]) -> Occurrences:
@@ -220,7 +230,7 @@ class _Search:
             return {}
         # Parsing is dear: ask first whether any import of the file can bind one of them.
         stored = store.imports(self._index.connection, self._index.ids[path])
-        text = self._texts[path]
+        text = nfkc(self._texts[path])
         wanted = {
             each
             for each in prefixes

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from self_coding.languages import Symbol, unpack_symbols
+from self_coding.languages import Symbol, nfkc, unpack_symbols
 
 if TYPE_CHECKING:
     from self_coding.codebase_indexer.history import Commit
@@ -25,7 +25,7 @@ PAGE = 16_384  # bytes; a page of the full text ("pgsz" below) fits into one of 
 FIELDS = ("path", "names", "docs", "body")
 Blind = tuple[int, int, str]  # file, line, reason
 _HASH_BYTES = 2 << 20  # of full text gathered before it is written: what caches hold
-_JOINT = "\u00aa"  # for "_" in a whole name: a letter, and in no identifier (NFKC: "a")
+_JOINT = "\ue000"  # for "_" in a whole name: as good as a letter, and in no identifier
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID; -- "view", "roots", "next_doc"...
 CREATE TABLE files (
@@ -42,7 +42,7 @@ CREATE TABLE links (
 );
 CREATE TABLE blind (file INTEGER, line INTEGER, reason TEXT); -- what analysis cannot follow
 CREATE INDEX blind_file ON blind (file);
--- rowid = files.doc; names: what the file defines, whole and in parts; body: the text itself
+-- rowid = files.doc; names: what the file defines, whole and in parts; body: the text; all NFKC
 CREATE VIRTUAL TABLE words USING fts5(
     path, names, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
 );
@@ -229,7 +229,7 @@ def whole(names: str) -> str:
 
 def quoted(term: str) -> str:
     """Return a term as an FTS5 string, whatever characters it holds."""
-    return '"' + readable(term).replace('"', '""').replace("\0", " ") + '"'
+    return '"' + nfkc(readable(term)).replace('"', '""').replace("\0", " ") + '"'
 
 
 def readable(text: str) -> str:
@@ -338,7 +338,8 @@ def put_facts(connection: sqlite3.Connection, file: int, facts: Sequence[object]
 def put_texts(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> None:
     """Add rows of the full text: the number of the row, then `FIELDS`."""
     query = "INSERT INTO words (rowid, path, names, docs, body) VALUES (?,?,?,?,?)"
-    connection.executemany(query, rows)
+    normal = ([nfkc(each) if isinstance(each, str) else each for each in row] for row in rows)
+    connection.executemany(query, normal)
 
 
 def renumber_texts(connection: sqlite3.Connection, docs: Iterable[tuple[int, int]]) -> None:
@@ -405,7 +406,7 @@ def add_commits(
             "INSERT INTO commits VALUES (?, ?, ?, 1)", (id, commit.hash, commit.time)
         )
         if commit.paths:
-            title, _, body = commit.message.partition("\n")
+            title, _, body = nfkc(commit.message).partition("\n")
             connection.execute(
                 "INSERT INTO messages (rowid, title, body) VALUES (?, ?, ?)", (id, title, body)
             )

@@ -72,7 +72,7 @@ class Language(Protocol):
         """Return the signatures and docstrings of a file, None when it cannot be parsed."""
 
     def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
-        """Return where a file uses some words, and the imports on whose lines one is."""
+        """Return where a file uses words that are `nfkc`, and the imports on whose lines one is."""
 
     def class_body_uses(
         self, text: str, name: str, heads: Iterable[int], lines: list[int]
@@ -218,6 +218,18 @@ def unpack_import(line: str) -> tuple[str, str, tuple[str, ...]]:
 def unpack_imports(text: str) -> list[Import]:
     """Return the imports of a packed text."""
     return [Import(*unpack_import(line)) for line in text.split("\n")] if text else []
+
+
+def nfkc(text: str) -> str:
+    """Return a text as names are compared: those spelled with marks of their own are the same."""
+    if text.isascii():
+        return text
+    import re  # neither is loaded by most questions
+    from unicodedata import normalize
+
+    # The library sorts a run of marks in quadratic time: very long ones, in no name, stay.
+    parts = re.split(r"([^\w\x00-\x7f]{50,}+)", text)
+    return "".join([each if at % 2 else normalize("NFKC", each) for at, each in enumerate(parts)])
 
 
 @cache

@@ -15,19 +15,23 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator
 
-from self_coding.languages import BlindLine, Scan, pack_import
+from self_coding.languages import BlindLine, Scan, nfkc, pack_import
+
+# Inside a class of characters: what may be in a name. `\w` lacks the combining marks, and beyond
+# ASCII nothing but a part of a name can follow one.
+WORD = r"\w\x80-\U0010ffff"
 
 # The rest of a logical line. The list in parentheses ends at another "(", which no import has:
 # else each of a thousand unclosed ones would be followed to the end of the file.
 REST = r"[^\n(\\#;]*+(?:\((?:[^()#]++|#[^\n]*+)*+\)|\\\n[^\n(\\#;]*+)*+"
 _HEAD = re.compile(  # indentation, then kind and name of a definition, or an import statement
     r"\n( *+[ \t\f]*+)(?=[acdfi])"  # most lines end here: spaces alone are quicker than a set
-    r"(?:(class|def|async[ \t]+def)[ \t]+(\w+)"
-    rf"|((?:from|import)\b{REST}))"
+    r"(?:(class|def|async[ \t]+def)[ \t]+"
+    rf"([{WORD}]+)|((?:from|import)\b{REST}))"
 )
 _DEEPEST = 100  # levels of indentation that Python's own parser accepts
 INLINE = re.compile(  # for text without comments
-    r"[:;][ \t]*+((?:from[ \t]++[.\w]++[ \t]++)?import\b"
+    rf"[:;][ \t]*+((?:from[ \t]++[.{WORD}]++[ \t]++)?import\b"
     r"[^\n(\\#;]*+(?:\([^()#]*+\)|\\\n[^\n(\\#;]*+)*+)"
 )
 QUOTED = re.compile(
@@ -38,7 +42,7 @@ QUOTED = re.compile(
     r"|'(?:[^'\\\n]++|\\.)*+'?",
     re.DOTALL,
 )
-_STATEMENT = re.compile(r"(?:from\b([\w.\s]*?)\bimport\b|import\b)(.*)", re.DOTALL)
+_STATEMENT = re.compile(rf"(?:from\b([{WORD}.\s]*?)\bimport\b|import\b)(.*)", re.DOTALL)
 _COOKIE = re.compile(rb"^[ \t\f]*+#.*?coding[:=][ \t]*+([-\w.]+)")
 _COMMENT = re.compile(r"#[^\n]*+")
 _IMPORTERS = (
@@ -92,6 +96,7 @@ def scan(source: bytes) -> Scan:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     code, docstrings = without_strings("\n" + text)
+    code = nfkc(code)  # as the interpreter compares names
     names, symbols, imports, breaks = _heads(code)
     lines = breaks - text.endswith("\n") if text else 0
     has_more = code.count("import") > imports.count("\n") + bool(imports)

@@ -14,8 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Set
 from functools import lru_cache
 
-from self_coding.languages import Occurrences, Statement
-from self_coding.languages.python_scan import without_strings
+from self_coding.languages import Occurrences, Statement, nfkc
+from self_coding.languages.python_scan import WORD, without_strings
 from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo
 
 # Where a text may be cut: a statement at the margin, or an indented head or import.
@@ -129,7 +129,7 @@ def _imports(tree: ast.Module, package: str) -> list[str]:
 @lru_cache(maxsize=64)
 def _pattern(words: frozenset[str]) -> re.Pattern[str]:
     # Each begins with the word itself, which the engine searches for at the speed of C.
-    each = [rf"{re.escape(word)}(?<!\w{re.escape(word)})(?!\w)" for word in sorted(words)]
+    each = [rf"{w}(?<![{WORD}]{w})(?![{WORD}])" for w in map(re.escape, sorted(words))]
     return re.compile("|".join([*each, _STAR]))
 
 
@@ -145,8 +145,9 @@ def find_names(text: str, words: frozenset[str]) -> Occurrences:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     hits: list[tuple[int, str]] = []
     line, end = 1, 0
-    for match in _pattern(words).finditer(text):
-        line += text.count("\n", end, match.start())
+    normal = nfkc(text)  # of as many lines
+    for match in _pattern(words).finditer(normal):
+        line += normal.count("\n", end, match.start())
         end = match.start()
         hits.append((line, match[0]))
     if not hits:

@@ -12,6 +12,8 @@ from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.reader import IndexReader
 from self_coding.codebase_indexer.references import find_users
 from self_coding.errors import IndexerError
+from self_coding.languages import unpack_symbols
+from self_coding.languages.python_scan import scan
 
 
 @pytest.fixture
@@ -39,6 +41,46 @@ async def test_users_of(write, indexer) -> None:
     method = await indexer.symbol_users("K.m")
     assert {(use.path, use.line) for use in method.uses} == {("b.py", 4)}
     assert ("b.py", 5) in {(use.path, use.line) for use in method.unknown}
+
+
+@pytest.mark.parametrize(
+    ("defined", "used"),
+    [
+        (
+            "\u0917\u0923\u0928\u093e_\u0915\u0930\u0947",
+            "\u0917\u0923\u0928\u093e_\u0915\u0930\u0947",
+        ),
+        ("A\u030angstro\u0308m", "\u00c5ngstr\u00f6m"),  # decomposed, composed
+        ("\u00c5ngstr\u00f6m", "A\u030angstro\u0308m"),
+        ("\ufb01le_\u2460a".replace("\u2460", "\uff11"), "file_1a"),  # a ligature, a wide digit
+        ("\u0e17\u0e35\u0e48", "\u0e17\u0e35\u0e48"),
+    ],
+)
+async def test_names_are_compared_as_the_interpreter_does(
+    write, indexer, defined: str, used: str
+) -> None:
+    """A name is whole with its combining marks, and every spelling of it is the same name."""
+    write(
+        **{
+            "pkg/__init__.py": "",
+            "pkg/a.py": f"# \u2014\ndef {defined}(): return 1\n",
+            "b.py": f"import pkg.a\nfrom pkg.a import (\n  {used} as x\n)\npkg.a.{used}()\n",
+        }
+    )
+    for asked in (defined, used):
+        users = await indexer.symbol_users(asked)
+        assert users.definitions == ("pkg/a.py:2",)
+        assert [(use.path, use.line) for use in users.uses] == [("b.py", 2), ("b.py", 5)]
+    info = await indexer.get_module_info("pkg/a.py")
+    scanned = unpack_symbols(scan((indexer.repo_path / "pkg/a.py").read_bytes()).symbols)
+    assert [each.name for each in info.functions] == [each.name for each in scanned]
+
+
+async def test_a_package_whose_name_has_marks(write, indexer) -> None:
+    """An import from such a package is an edge, however the statement is written."""
+    name = "\u0917\u0923\u0928\u093e"
+    write(**{f"{name}.py": "x = 1\n", "b.py": f"if 1: from {name} import (x as y)\n"})
+    assert [each.path for each in await indexer.dependents(f"{name}.py")] == ["b.py"]
 
 
 async def test_users_through_stars(write, indexer) -> None:

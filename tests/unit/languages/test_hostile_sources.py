@@ -59,6 +59,8 @@ WORST = {
     "modules of programs": ("import subprocess\n", "'-m' , 'a"),
     "cookies": ("#", "coding: "),
     "plugin options": ("-p", " "),
+    "combining marks": ("def a", "\u0301\u0323"),
+    "letters that are many": ("def a", "\ufdfa"),
     "bytes that are not text": ("\udcff", "\udcff\n"),
 }
 
