@@ -242,10 +242,8 @@ class _GateRun:
         # What a signal ended (the kernel short of memory, a limit) says nothing about the tree.
         ended = not record.timed_out and 0 <= record.exit_status < _SIGNALLED
         # And what the machine lacks today it may have tomorrow.
-        settled = record.understood or not what_is_missing(
-            record, self.gate.top, self.gate.settings
-        )
-        ended = ended and settled and (record.report.ended or not record.understood)
+        missing = what_is_missing(record, self.gate.top, self.gate.settings)
+        ended = ended and (record.report.ended if record.understood else not missing)
         if record.complete and ended and not record.planted and not record.report.tampered:
             self.gate.memory.keep(key, record)
 

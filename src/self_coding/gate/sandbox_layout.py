@@ -224,6 +224,8 @@ def readable_folders(top: Path, settings: GateSettings) -> list[Path]:
         path = Path(name).expanduser()
         wrong = "" if path.is_absolute() else "is not an absolute path"
         for one in (path, path.resolve()):
+            if known := {*one.parts} & {*_SECRETS}:  # in any home
+                wrong = f"would show {known.pop()}"
             for secret in (Path("~", name).expanduser() for name in _SECRETS):
                 if one.is_relative_to(secret) or (secret.exists() and secret.is_relative_to(one)):
                     wrong = f"would show {secret}"
@@ -273,10 +275,12 @@ def _where_is(tool: str, top: Path) -> str:
     if program.resolve().name == "rustup":  # it only starts the real tool
         folders.append(Path.home() / ".rustup")
     hidden = [one for one in folders if any(one.is_relative_to(h) for h in hidden_folders())]
-    names = dict.fromkeys(re.sub(f"^{re.escape(home)}(?=/)", "~", str(one)) for one in hidden)
+    names = [*dict.fromkeys(re.sub(f"^{re.escape(home)}(?=/)", "~", str(one)) for one in hidden)]
+    if not names:
+        return f"`{tool}` could not be run, although {program} is there"
     return (
-        f"`{tool}` was not found: it is in {' and '.join(names) or program.parent}, which the"
-        f" sandbox hides; set gate.readable = {json.dumps(list(names))}"
+        f"`{tool}` was not found: it is in {' and '.join(names)}, which the sandbox hides;"
+        f" set gate.readable = {json.dumps(names)}"
     )
 
 

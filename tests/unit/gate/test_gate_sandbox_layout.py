@@ -99,6 +99,7 @@ def test_readable_folders_are_those_that_exist(home, tmp_path):
         ("~/.ssh", "would show"),
         ("~/.ssh/keys", "would show"),
         ("~/.gnupg", "would show"),
+        ("/home/somebody/.ssh", "would show"),
         ("~/link", "would show"),
         ("~/.cargo", "credentials.toml"),
         ("~", "not outside"),
@@ -143,6 +144,9 @@ def test_a_tool_that_is_nowhere_or_in_node_modules(home, monkeypatch):
     record = RunRecord(exit_status=127, output="sh: 1: mocha: not found")
     monkeypatch.setenv("PATH", str(home))
     assert "nor on your own PATH" in what_is_missing(record, home, GateSettings())
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    shell = RunRecord(exit_status=126, output="make: sh: Permission denied")
+    assert "could not be run" in what_is_missing(shell, home, GateSettings())
     (home / "node_modules/.bin").mkdir(parents=True)
     (home / "node_modules/.bin/mocha").touch()
     assert 'set gate.carry = ["node_modules"]' in what_is_missing(record, home, GateSettings())
