@@ -132,7 +132,8 @@ def gate_line(gate: GateResult) -> str:
     if gate.passed:  # green where no test failed at all, else the gate's excuse for the failures
         excuse, _, counts = gate.reason_given.partition(": ")
         state = f"{excuse} ({counts})" if counts else excuse or "green"
-    count = f"{gate.ran} test{'s' * (gate.ran > 1)}, " if gate.ran else ""
+    # Scripts read "N tests, ": the count is never spelled in the singular.
+    count = f"{gate.ran} tests, " if gate.ran else ""
     return f"{count}{state} in {gate.seconds:.1f} s (sandbox: {gate.sandbox or 'none'})"
 
 

@@ -122,7 +122,7 @@ def test_an_old_landing_is_read_as_it_was_stored() -> None:
     assert old.candidate == Candidate(commit="c", tree="t", onto="o", head="h")
     result = views.result_of(old, attempts=(6, 7, 8))
     assert (result.success, result.commit_hash, result.checkout) == (True, "c", "followed")
-    assert result.message.startswith("attempt 7 landed: 1 file, +3 -1; 1 test, green in 0.2 s")
+    assert result.message.startswith("attempt 7 landed: 1 file, +3 -1; 1 tests, green in 0.2 s")
     assert (result.warning, result.reflection) == ("was tried", "went well")
     assert views.outcome_of(old) is Outcome.SUCCESS
 

@@ -35,4 +35,4 @@ def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state
     )
     candidate = Candidate(commit="c", tree="t", onto="o", head="h")
     line = views.gate_line(views.gate_result(report, candidate))
-    assert line == f"1 test, {state} in 2.0 s (sandbox: bwrap)"
+    assert line == f"1 tests, {state} in 2.0 s (sandbox: bwrap)"
