@@ -44,6 +44,13 @@ class App:
     llm_adapter: ChatModel | None = None
     environ: Mapping[str, str] | None = None
 
+    @property
+    def folder(self) -> str:
+        """The folder that was asked for, from the top; empty for the top itself."""
+        start = self.start.resolve()
+        inside = start.is_dir() and start.is_relative_to(self.top)
+        return start.relative_to(self.top).as_posix().removeprefix(".") if inside else ""
+
     @cached_property
     def git(self) -> GitSafety:
         """Snapshots, isolation, landing, rollback."""
@@ -192,8 +199,11 @@ def choose_editor(
     patch: bytes | None = None,
     command: str | None = None,
     name: str | None = None,
+    folder: str = "",
 ) -> Editor:
-    """Return the editor that was asked for: a patch, a command line, or one by name.
+    """Return the editor that was asked for: a patch, a shell command, or one by name.
+
+    The command runs in `folder` of the worktree.
 
     A name is one of the `editors` table, a preset, or "model"; without any of the three it is
     the setting `editor`.
@@ -205,20 +215,20 @@ def choose_editor(
     from self_coding.self_edit.editors import PRESETS, CommandEditor, PatchEditor, preset
 
     if sum(one is not None for one in (patch, command, name)) > 1:
-        raise ConfigError("more than one editor was given", hint="one of patch, command, editor")
+        raise ConfigError("more than one editor was given", hint="give only one of them")
     if patch is not None:
         return PatchEditor(patch)
     if command is not None:
-        return CommandEditor(command)
+        return CommandEditor(command, shell=True, folder=folder)  # noqa: S604 - what the user typed
     name = name or settings.editor
     if not name:
         raise ConfigError(
             "no editor is configured",
-            hint="give --patch FILE, --with COMMAND or --editor NAME, or set `editor`",
+            hint="give a patch or the name of an editor, or set `editor`",
         )
     line = settings.editors.get(name)
     if line is not None:
-        return CommandEditor(line, name=name)
+        return CommandEditor(line, name=name, shell=True)  # noqa: S604 - the user's own setting
     if name in PRESETS:
         return preset(name)
     if name == "model":

@@ -23,7 +23,8 @@ class Arg:
 
     `option` is the command line's spelling where that is not `--name`; `positional` makes an
     optional argument one without dashes; `file`: the command line takes a path whose text is the
-    value; `only` is "cli" or "mcp" for an argument that the other does not offer.
+    value; `path`: a path from the top, which the command line reads from the current folder;
+    `only` is "cli" or "mcp" for an argument that the other does not offer.
     """
 
     about: str
@@ -33,6 +34,7 @@ class Arg:
     option: str = ""
     positional: bool = False
     file: bool = False
+    path: bool = False
     only: str = ""
 
 

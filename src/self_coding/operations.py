@@ -63,10 +63,12 @@ Limit = Annotated[int, Arg("How many at the most.", least=1, option="-n")]
 Outcomes = Annotated[list[Literal["success", "failure", "rollback"]] | None, Arg("Only these.")]
 By = Annotated[Literal["area", "editor", "model", "period"] | None, Arg("Rates for each.")]
 About = Annotated[str, Arg("A sentence, a bug report, a traceback.")]
-Paths = Annotated[list[str] | None, Arg("Paths from the top of the repository.", positional=True)]
+Paths = Annotated[
+    list[str] | None, Arg("Files, or folders, of the repository.", positional=True, path=True)
+]
 DiffOf = Annotated[str | None, Arg("Take the paths from this unified diff.", file=True)]
 Symbol = Annotated[str, Arg("A function, a class or `Class.method`.")]
-DefinedIn = Annotated[str | None, Arg("The file that defines it.", option="--in")]
+DefinedIn = Annotated[str | None, Arg("The file that defines it.", option="--in", path=True)]
 Tokens = Annotated[int, Arg("The most tokens it may count.", least=1, option="--tokens")]
 RankBy = Annotated[str | None, Arg("Rank by what this task concerns.")]
 RunTests = Annotated[bool, Arg("Run the tests on it, too.", option="--tests")]
@@ -100,7 +102,9 @@ async def self_edit(
     from self_coding.app import choose_editor
 
     data = None if patch is None else patch.encode("utf-8", "surrogateescape")
-    chosen = choose_editor(app.settings, patch=data, command=command, name=editor)
+    chosen = choose_editor(
+        app.settings, patch=data, command=command, name=editor, folder=app.folder
+    )
     await _say_bypass(app, caller)
     return await app.edit.self_edit(
         task,
@@ -245,7 +249,7 @@ async def impact(app: App, paths: Paths = None, diff: DiffOf = None) -> Impact:
     if unknown:
         raise IndexerError(
             f"{unknown[0]} is neither in the working tree nor in the last commit",
-            hint="paths are from the top of the repository, as in `git ls-files --full-name`",
+            hint="`git ls-files` lists the paths",
         )
     return await app.indexer.impact(paths=paths or await app.git.get_modified_files())
 

@@ -55,6 +55,25 @@ def diff_paths(diff: str) -> list[str]:
     return [name for name in names if name]
 
 
+def move_diff(diff: str, folder: str) -> str:
+    """Return a unified diff whose paths, made in `folder`, are from the folder above it."""
+    out, left = [], [0, 0]  # lines of the old and the new side that the hunk still has
+    for line in diff.split("\n"):
+        if hunk := re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", line):
+            left = [int(hunk[1] or 1), int(hunk[2] or 1)]
+        elif max(left) > 0:  # a removed line may look like a header: "-- a/x" is "--- a/x"
+            left[0] -= line[:1] != "+"
+            left[1] -= line[:1] != "-"
+        elif "/dev/null" not in line.partition("\t")[0]:
+            named = r'^((?:---|\+\+\+|(?:rename|copy) (?:from|to)) "?(?:[abciow12]/)?)'
+            both = r'^(diff --git "?[abciow12]/)(.* "?[abciow12]/)'
+            moved = re.sub(named, lambda m: f"{m[1]}{folder}/", line)
+            out.append(re.sub(both, lambda m: f"{m[1]}{folder}/{m[2]}{folder}/", moved))
+            continue
+        out.append(line)
+    return "\n".join(out)
+
+
 def _path(name: str) -> str:
     name = name.strip()
     if len(name) > 1 and name.startswith('"') and name.endswith('"'):

@@ -186,7 +186,7 @@ async def test_a_command_without_places_reads_the_prompt(tree: Path) -> None:
 
 
 async def test_a_shell_only_where_asked(tree: Path) -> None:
-    """Shell syntax is plain words unless a shell is asked for, and then the task is a variable."""
+    """Shell syntax is plain words unless a shell is asked for, which has the task as a variable."""
     await CommandEditor(["cp", "src/calc/core.py", "a; touch b"]).edit(assignment(tree))
     assert (tree / "a; touch b").exists()
     line = 'printf %s "$SELF_CODING_TASK" > c && echo done'
@@ -194,6 +194,37 @@ async def test_a_shell_only_where_asked(tree: Path) -> None:
     assert (tree / "c").read_text() == "$(touch d)"
     assert not (tree / "b").exists()
     assert not (tree / "d").exists()
+
+
+@pytest.mark.parametrize("place", ["{task}", "'{task}'", '"{task}"', "a{task}b"])
+async def test_a_task_is_never_part_of_the_line(tree: Path, place: str) -> None:
+    """However a place is quoted, the shell gets the task as one word and runs nothing of it."""
+    task = 'it\'s "$(touch d)" `touch d`; touch d'
+    line = f"printf '%s|' {place} > c && echo '# note' >> src/calc/core.py"
+    editor = CommandEditor(line, shell=True)
+    again = CommandEditor.restored(editor.spec() or {})
+    assert again is not None
+    await again.edit(assignment(tree, task))
+    shown = place.strip("'\"").replace("{task}", task)
+    assert (tree / "c").read_text() == f"{shown}|"
+    assert (tree / "src/calc/core.py").read_text().endswith("# note\n")
+    assert not (tree / "d").exists()
+
+
+@pytest.mark.parametrize(("folder", "where"), [("src/calc", "src/calc"), ("nowhere", ".")])
+async def test_a_command_runs_where_its_person_is(tree: Path, folder: str, where: str) -> None:
+    """A folder of the checkout is the same folder of the worktree, or its top without it."""
+    await CommandEditor("pwd > seen", shell=True, folder=folder).edit(assignment(tree))
+    assert (tree / where / "seen").exists()
+
+
+@pytest.mark.parametrize("line", ["", " ", "no-such-agent {task}", "./no/script", "x\0y"])
+def test_an_impossible_line_is_refused_at_once(line: str) -> None:
+    """So is a shell's line whose first word is no command; what the shell knows itself is one."""
+    with pytest.raises(EditError) as caught:
+        CommandEditor(line, shell=True)
+    assert caught.value.hint
+    assert CommandEditor("cd src && pwd", shell=True).name == "sh"
 
 
 @pytest.mark.parametrize("command", ["", "'", "no-such-agent {task}", "x\0y"])

@@ -105,6 +105,25 @@ def test_a_command_makes_the_edit(repository: Path) -> None:
     assert result["files_modified"] == [relative.as_posix()]
 
 
+def test_paths_are_from_the_current_folder(repository: Path) -> None:
+    """As git has it: in a sub-folder, names, patches and commands mean what is there."""
+    here = repository / "src" / "calc"
+    (repository / "core.py").write_text("X = 1\n")  # of the same name, and not meant
+    assert told(here, "impact", "core.py")["paths"] == ["src/calc/core.py"]
+    assert told(here, "impact", "../../core.py")["paths"] == ["core.py"]
+    assert told(here, "symbol-users", "add", "--in", "core.py")["uses"]
+    (repository / "core.py").unlink()
+    (here / "core.py").write_text("# more\n" + (here / "core.py").read_text())
+    argv = ["git", "diff", "--relative"]
+    diff = subprocess.run(argv, cwd=here, capture_output=True, text=True, check=True).stdout
+    subprocess.run(["git", "checkout", "-q", "."], cwd=here, check=True)
+    assert told(here, "impact", "--diff", "-", stdin=diff)["paths"] == ["src/calc/core.py"]
+    run(here, "self-edit", "Say more", "--patch", "-", stdin=diff)
+    run(here, "self-edit", "Say most", "--with", "echo '# most' >> core.py && true")
+    assert (here / "core.py").read_text().startswith("# more\n")
+    assert (here / "core.py").read_text().endswith("# most\n")
+
+
 def test_what_is_uncommitted_stays(repository: Path) -> None:
     """A landing does not touch a person's uncommitted and untracked files."""
     (repository / "mine.txt").write_text("untracked")

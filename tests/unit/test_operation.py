@@ -11,7 +11,8 @@ import pytest
 
 from self_coding import open_app
 from self_coding.errors import IndexerError
-from self_coding.operation import OPERATIONS, Arg, Caller, Operation
+from self_coding.operation import Arg, Caller, Operation
+from self_coding.operations import OPERATIONS
 from self_coding.testing import sample_repo
 
 Count = Annotated[int, Arg("How many.", least=1, option="-n")]
@@ -63,7 +64,7 @@ def test_help_needs_none_of_the_services() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["attempts"], ["relevant-files", "add"], ["impact", "README.md"]]
+    "words", [["attempts"], ["relevant-files", "add"], ["impact", "src/calc/core.py"]]
 )
 def test_a_look_up_loads_little(tmp_path: Path, words: list[str]) -> None:
     """What only reads is answered without the event loop and all that comes with it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from self_coding.text import cut_middle, diff_paths, first_line, shorten
+from self_coding.text import cut_middle, diff_paths, first_line, move_diff, shorten
 
 
 @given(st.text(), st.integers(0, 40))
@@ -60,3 +60,17 @@ def test_what_is_not_a_diff_names_nothing() -> None:
     """Prose, a lone separator and a deleted file's null device name no path."""
     assert diff_paths("hello\n--- \n") == []
     assert diff_paths("--- /dev/null\n+++ b/new.py\n") == ["new.py"]
+
+
+def test_a_diff_is_moved_into_a_folder() -> None:
+    """Headers get the folder; /dev/null and lines of a hunk that look like headers stay."""
+    diff = (
+        "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n c\n"
+        "--- a/y\n+++ b/y\n--- /dev/null\n+++ b/new.py\n@@ -0,0 +1 @@\n+1\n"
+        "diff --git a/p q.py b/r.py\nrename from p q.py\nrename to r.py\n"
+    )
+    assert move_diff(diff, "s/t") == (
+        "diff --git a/s/t/x.py b/s/t/x.py\n--- a/s/t/x.py\n+++ b/s/t/x.py\n@@ -1,2 +1,2 @@\n c\n"
+        "--- a/y\n+++ b/y\n--- /dev/null\n+++ b/s/t/new.py\n@@ -0,0 +1 @@\n+1\n"
+        "diff --git a/s/t/p q.py b/s/t/r.py\nrename from s/t/p q.py\nrename to s/t/r.py\n"
+    )

@@ -6,6 +6,7 @@ reads only the table. No rule and no effect is here.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ import click
 from self_coding.cli.session import Session, guarded
 from self_coding.operation import OPERATIONS, Caller, Operation
 from self_coding.operations import GO_BACK, LOOK_BACK, NAMES
+from self_coding.text import diff_paths, move_diff
 
 if TYPE_CHECKING:
+    from self_coding.app import App
     from self_coding.cli.views import View
     from self_coding.operation import Parameter
 
@@ -130,17 +133,32 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
     session: Session = click.get_current_context().obj
     extra = {name: values.pop(name, None) for name in own}
     settings = {name: extra.pop(name) for name in ("test_command", "main_branch") if name in extra}
-    for one in row.parameters:
-        if one.arg.file and values[one.name] is not None:
-            values[one.name] = session.read(values[one.name])
-        elif isinstance(values.get(one.name), tuple):  # click's form of what is given many times
-            values[one.name] = list(values[one.name]) or None
-    caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
     app = open_app(session.repo, **settings)
+    for one in row.parameters:
+        value: Any = values.get(one.name)
+        if isinstance(value, tuple):  # click's form of what is given many times
+            value = list(value) or None
+        if one.arg.file and value is not None:
+            value = _from_top(session.read(value), app)
+        elif one.arg.path and value:  # as git has it: from where the person is
+            words = [value] if isinstance(value, str) else value
+            paths = [os.path.relpath(app.start.resolve() / word, app.top) for word in words]
+            value = paths[0] if isinstance(value, str) else paths
+        values[one.name] = value
+    caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
     result = session.run(row(app, caller, **values), inline=row.effect == "reads")
     session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))
     if status := view.status(result):
         raise SystemExit(status)
+
+
+def _from_top(diff: str, app: App) -> str:
+    """Return a diff with paths from the top, where its own lead to files from the folder only."""
+    paths = diff_paths(diff)
+    if not app.folder or any((app.top / path).exists() for path in paths):
+        return diff
+    here = app.top / app.folder
+    return move_diff(diff, app.folder) if any((here / path).exists() for path in paths) else diff
 
 
 def _version(ctx: click.Context, option: click.Parameter, value: bool) -> None:

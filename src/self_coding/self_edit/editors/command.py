@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from self_coding.adapters import run_supervised
+from self_coding.adapters import process, run_supervised
 from self_coding.adapters.git import inherited_environment
 from self_coding.adapters.process import Completed
 from self_coding.adapters.threads import in_thread
@@ -52,26 +52,39 @@ class CommandEditor:
     """Edits by running a command line in the worktree.
 
     `{task}` in a word becomes the task, `{prompt}` the task with its context, `{context}` the
-    path of a file with the context, which the variable SELF_CODING_CONTEXT names as well. A
-    command without any of them reads the prompt from its standard input.
+    path of a file with the context. The variables SELF_CODING_TASK, SELF_CODING_PROMPT and
+    SELF_CODING_CONTEXT say the same. A command without any of the three in braces reads the
+    prompt from its standard input.
 
     Args:
         command: the command line, split as a shell would; or its words.
         name: how the journal calls it; by default the command's first word.
-        shell: hand the line to `/bin/sh` as it is, with task and prompt as `$SELF_CODING_TASK`
-            and `$SELF_CODING_PROMPT` (nothing is pasted into the line).
+        shell: hand the line to `/bin/sh`; a task is never part of what the shell reads.
+        folder: where in the worktree it runs; the top where the worktree has no such folder.
 
     Raises:
         EditError: the line is empty or cannot be split, or there is no such command.
     """
 
     def __init__(
-        self, command: str | Sequence[str], *, name: str = "", shell: bool = False
+        self,
+        command: str | Sequence[str],
+        *,
+        name: str = "",
+        shell: bool = False,
+        folder: str = "",
     ) -> None:
-        self._shell = shell
-        self._words = ["/bin/sh", "-c", str(command)] if shell else _split(command)
-        self.name = name or ("sh" if shell else Path(self._words[0]).name)
-        _find(self._words[0])
+        self._shell, self._folder = shell, folder
+        if shell:
+            _split([str(command).strip()])
+            self._words = ["/bin/sh", "-c", str(command)]
+            plain = re.match(r"\s*([\w./+-]+)(?=\s|$)", str(command))
+            self._command = plain[1] if plain and not _is_builtin(plain[1]) else "sh"
+        else:
+            self._words = _split(command)
+            self._command = self._words[0]
+        _find(self._command)
+        self.name = name or Path(self._command).name
 
     def spec(self) -> Mapping[str, Json] | None:
         """Return the command line; the same agent can be asked again."""
@@ -80,6 +93,7 @@ class CommandEditor:
             "words": list(self._words),
             "name": self.name,
             "shell": self._shell,
+            "folder": self._folder,
             "digest": _digest(self._words),
         }
 
@@ -91,7 +105,8 @@ class CommandEditor:
         if not words or _digest(words) != spec.get("digest"):
             return None
         shell = spec.get("shell") is True
-        return cls(words[-1] if shell else words, name=str(spec.get("name") or ""), shell=shell)
+        name, folder = str(spec.get("name") or ""), str(spec.get("folder") or "")
+        return cls(words[-1] if shell else words, name=name, shell=shell, folder=folder)
 
     async def edit(self, assignment: Assignment) -> EditReport:
         """Run the command once in the worktree; a non-zero exit status is no edit."""
@@ -115,19 +130,30 @@ class CommandEditor:
 
     def _run(self, assignment: Assignment) -> Completed:
         text, top = prompt(assignment), assignment.worktree.path
+        inside = top / self._folder
+        here = inside if inside.is_dir() and inside.resolve().is_relative_to(top.resolve()) else top
         with tempfile.TemporaryDirectory(prefix="self-coding-context-") as folder:
             context = Path(folder) / "context.md"
             context.write_text(text, encoding="utf-8", errors="replace")
             short = _argument(text, context)
-            words, told = self._words, True
-            if not self._shell:
-                task = assignment.task.text.replace("\0", " ")
-                # No command may take the task for an option.
-                task = f" {task}" if task.startswith("-") else task
-                values = {"task": task, "prompt": short, "context": str(context)}
-                told = any(re.search(_PLACE, word) for word in words)
+            task = _argument(assignment.task.text, context)
+            # No command may take the task for an option.
+            values = {
+                "task": f" {task}" if task.startswith("-") else task,
+                "prompt": short,
+                "context": str(context),
+            }
+            told = any(re.search(_PLACE, word) for word in self._words)
+            if self._shell:
+                line = self._words[-1]
+                if "/" in self._command:  # it is the caller's file, not the worktree's copy of it
+                    line = line.replace(self._command, shlex.quote(_find(self._command)), 1)
+                words = ["/bin/sh", "-c", _with_parameters(line), "sh", *values.values()]
+            else:
                 # In one pass: a task that holds `{prompt}` stays as it is.
-                words = [re.sub(_PLACE, lambda place: values[place[1]], word) for word in words]
+                words = [
+                    re.sub(_PLACE, lambda place: values[place[1]], word) for word in self._words
+                ]
             # The user's whole environment: agents need their keys, their home and the network.
             env = inherited_environment() | {
                 CONTEXT_VARIABLE: str(context),
@@ -136,10 +162,10 @@ class CommandEditor:
             }
             try:
                 # Found by its absolute path: the worktree cannot put its own in its place.
-                with _artifacts_removed(Path(words[0]).name, top):
+                with _artifacts_removed(Path(self._command).name, here):
                     return run_supervised.run(
                         [_find(words[0]), *words[1:]],
-                        cwd=top,
+                        cwd=here,
                         env=env,
                         stdin=b"" if told else text.encode("utf-8", "replace"),
                         timeout=assignment.seconds,
@@ -213,11 +239,35 @@ def _split(command: str | Sequence[str]) -> list[str]:
     except ValueError as error:
         message = f"the command cannot be split into words: {error}"
         raise EditError(message, hint="check its quotes") from error
-    if not words:
+    if not any(words):
         raise EditError("the command is empty", hint='--with "agent {task}"')
     if any("\0" in word for word in words):
         raise EditError("the command holds a NUL character", hint="remove it")
     return words
+
+
+def _with_parameters(line: str) -> str:
+    """Return a shell's line with `$1` to `$3` for task, prompt and context, however quoted."""
+    # The shell never reads a task as part of its line, so nothing in a task can be run.
+    numbers = {"task": "${1}", "prompt": "${2}", "context": "${3}"}
+    out, quote = [], ""
+    for piece in re.split(r"(\\.|['\"]|\{(?:task|prompt|context)\})", line):
+        if piece == quote or (piece in ("'", '"') and not quote):
+            quote = "" if quote else piece
+        elif piece[1:-1] in numbers and piece[0] == "{":
+            inner = numbers[piece[1:-1]]
+            out.append({"": f'"{inner}"', '"': inner, "'": f"'\"{inner}\"'"}[quote])
+            continue
+        out.append(piece)
+    return "".join(out)
+
+
+def _is_builtin(word: str) -> bool:
+    """Return whether the shell knows the word by itself: `cd`, `for`, `export`, ..."""
+    if "/" in word:
+        return False
+    done = process.run(["/bin/sh", "-c", 'PATH= command -v "$1"', "sh", word])
+    return done.returncode == 0
 
 
 def _digest(words: Sequence[str]) -> str:
