@@ -20,7 +20,6 @@ from self_coding.operations import GO_BACK, LOOK_BACK, NAMES
 from self_coding.text import diff_paths, move_diff
 
 if TYPE_CHECKING:
-    from self_coding.app import App
     from self_coding.cli.views import View
     from self_coding.operation import Parameter
 
@@ -139,26 +138,23 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
         if isinstance(value, tuple):  # click's form of what is given many times
             value = list(value) or None
         if one.arg.file and value is not None:
-            value = _from_top(session.read(value), app)
+            value = session.read(value)
+            paths, here = diff_paths(value), app.top / app.folder
+            # Made with --relative: its paths lead nowhere from the top, and somewhere from here.
+            if not any((app.top / path).exists() for path in paths) and any(
+                (here / path).exists() for path in paths
+            ):
+                value = move_diff(value, app.folder)
         elif one.arg.path and value:  # as git has it: from where the person is
             words = [value] if isinstance(value, str) else value
-            paths = [os.path.relpath(app.start.resolve() / word, app.top) for word in words]
-            value = paths[0] if isinstance(value, str) else paths
+            given = [os.path.relpath(app.start.resolve() / word, app.top) for word in words]
+            value = given[0] if isinstance(value, str) else given
         values[one.name] = value
     caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
     result = session.run(row(app, caller, **values), inline=row.effect == "reads")
     session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))
     if status := view.status(result):
         raise SystemExit(status)
-
-
-def _from_top(diff: str, app: App) -> str:
-    """Return a diff with paths from the top, where its own lead to files from the folder only."""
-    paths = diff_paths(diff)
-    if not app.folder or any((app.top / path).exists() for path in paths):
-        return diff
-    here = app.top / app.folder
-    return move_diff(diff, app.folder) if any((here / path).exists() for path in paths) else diff
 
 
 def _version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
