@@ -179,7 +179,6 @@ async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Att
 
     await app.catch_up()
     wanted = [Outcome(value) for value in outcome or ()] or None
-    wanted = [Outcome(value) for value in outcome or ()] or None
     ended = await app.journal.attempts(limit, outcomes=wanted)
     is_open = not wanted and await app.journal.unfinished()
     return Attempts(attempts=ended, waiting=await app.edit.waiting() if is_open else [])

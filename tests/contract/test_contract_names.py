@@ -14,7 +14,7 @@ from self_coding.app import App
 from self_coding.cli import COMMANDS, WRITTEN, cli, views
 from self_coding.mcp_server import build
 from self_coding.mcp_server.answers import ANSWERS
-from self_coding.operation import OPERATIONS
+from self_coding.operations import OPERATIONS
 from self_coding.testing import sample_repo
 
 ROOT = Path(__file__).resolve().parents[2]

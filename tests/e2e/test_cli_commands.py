@@ -90,7 +90,7 @@ def test_a_breaking_patch_is_refused_and_explained(repository: Path) -> None:
 
 
 def test_what_an_editor_said_is_shown(repository: Path) -> None:
-    """An agent that changed nothing has mostly said why, and `show` has it."""
+    """An agent that changed nothing has mostly said why, and `show-attempt` has it."""
     refused = run(repository, "self-edit", "x", "--with", "echo I may not write here", status=1)
     assert "show" in refused.stdout
     assert "the editor said:\n  I may not write here" in run(repository, "show-attempt", "1").stdout
