@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.errors import EditError
+from self_coding.operations import OPERATIONS
 from self_coding.self_edit.editors import (
     PRESETS,
     CallableEditor,
@@ -378,8 +379,13 @@ def test_an_editor_that_was_redacted_is_not_used() -> None:
 
 def test_presets_are_commands_for_known_agents() -> None:
     """Each preset is a command line with a place for the prompt; one that is missing says so."""
-    assert set(PRESETS) == {"aider", "claude", "codex", "gemini", "opencode", "goose"}
+    assert {"aider", "claude", "codex", "gemini", "opencode", "goose"} <= set(PRESETS)
     assert all("{prompt}" in line for line in PRESETS.values())
+    page = (Path(__file__).parents[2] / "docs/how-to/bring-your-editor.md").read_text("utf-8")
+    for name in PRESETS:
+        assert f"`{name}`" in page or f"--editor {name}`" in page, f"{name}: bring-your-editor.md"
+        help_ = OPERATIONS["self_edit"].description
+        assert name in help_, f"{name}: the docstring of operations.self_edit lists the presets"
     with pytest.raises(EditError) as caught:
         preset("nobody")
     assert "aider" in caught.value.hint

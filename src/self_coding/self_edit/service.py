@@ -274,7 +274,7 @@ class SelfEdit:
         """Take up an attempt that waited, in this process and no other."""
         history = await self._history(attempt)
         if not history.edit:
-            raise EditError(f"there is no self-edit attempt {attempt}", hint="`attempts` lists them")
+            raise EditError(f"there is no self-edit attempt {attempt}", hint="see `attempts`")
         with self._claimed(history.edit):
             run = RunContext(self._restored(history), ask, self.limits, on_progress)
             runner = self._runner(run)
