@@ -114,11 +114,71 @@ print(json.dumps(asyncio.run(ask())))
 """
 
 
+STUB = """
+from self_coding.languages import Language
+
+
+class Stub(Language):
+    suffixes = (".stub",)
+
+    def is_test(self, path):
+        return path.startswith("spec/")
+
+
+LANGUAGE = Stub()
+"""
+ASK_STUB = """
+import asyncio, json
+from self_coding import CodebaseIndexer
+
+async def ask():
+    index = CodebaseIndexer("tree", "index.db")
+    counts = await index.index_all()
+    impact = await index.impact(["lib.stub"])
+    users = await index.symbol_users("frobnicate")
+    return [
+        counts["indexed"], await index.get_relevant_files("frobnicate"), impact.tests,
+        impact.complete, [(use.path, use.line) for use in users.unknown],
+    ]
+
+print(json.dumps(asyncio.run(ask())))
+"""
+
+
+def _answers(folder: Path, files: dict[str, str], ask: str) -> object:
+    for path, text in files.items():
+        (folder / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "tree" / path).write_text(text)
+    argv = [sys.executable, "-c", ask]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _with_language(folder: Path, name: str, source: str) -> None:
+    """Put a copy of the package with one more language into a folder."""
+    package = folder / "self_coding"
+    shutil.copytree(Path(self_coding.__file__).parent, package)
+    (package / "languages" / f"{name}.py").write_text(source)
+
+
+def test_suffixes_and_tests_are_enough(tmp_path: Path) -> None:
+    """A language of two members is indexed and searched; what it does not know is a blind spot."""
+    _with_language(tmp_path, "stub", STUB)
+    files = {
+        "lib.stub": "do frobnicate\n",
+        "spec/lib.stub": "frobnicate twice\n",
+        "one.py": "def frobnicate(): ...\n",
+    }
+    indexed, relevant, tests, complete, users = _answers(tmp_path, files, ASK_STUB)
+    assert (indexed, tests, complete) == (3, ["spec/lib.stub"], False)
+    assert {"lib.stub", "one.py"} <= set(relevant)
+    assert sorted(users) == [["lib.stub", 1], ["spec/lib.stub", 1]]
+
+
 def test_a_language_is_one_new_file(tmp_path: Path) -> None:
     """With one more module in `languages`, its files are indexed beside Python's."""
-    package = tmp_path / "self_coding"
-    shutil.copytree(Path(self_coding.__file__).parent, package)
-    (package / "languages" / "toy.py").write_text(TOY)
+    _with_language(tmp_path, "toy", TOY)
     files = {
         "base.toy": "fun frobnicate\n",
         "top.toy": "use base\n",
@@ -126,14 +186,7 @@ def test_a_language_is_one_new_file(tmp_path: Path) -> None:
         "one.py": "x = 1\n",
         "two.py": "import one\n",
     }
-    (tmp_path / "tree").mkdir()
-    for path, text in files.items():
-        (tmp_path / "tree" / path).write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [
+    assert _answers(tmp_path, files, ASK) == [
         5,
         ["top.toy", "check_top.toy"],
         ["check_top.toy"],

@@ -103,7 +103,7 @@ def look(
 
 
 def _view(root: Path, src_dirs: Sequence[str] | None) -> _View:
-    places = [root / each.manifest for each in languages()]
+    places = [root / each.manifest for each in languages() if each.manifest]
     checkout = git_directories(root)
     if checkout is not None:
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111

@@ -1,7 +1,8 @@
 """Pure: what the other packages know of a programming language, behind one protocol.
 
 A language is one new module of this package, without "_" in its name, whose `LANGUAGE` satisfies
-`Language`. Nothing else names its files, its tests or its imports.
+`Language`: derived from it, `suffixes` and `is_test` are enough to begin with. Nothing else names
+its files, its tests or its imports.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Language(Protocol):
-    """One programming language: its files, its tests, its imports."""
+    """One programming language: its files, its tests, its imports.
+
+    What a language does not say is the cautious answer: no names, no imports, and in each file a
+    blind spot, so that `impact` never calls a selection of tests complete.
+    """
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -26,53 +31,74 @@ class Language(Protocol):
     @property
     def manifest(self) -> str:
         """The file at the top of a project that declares source roots and entry points."""
+        return ""
 
     @property
     def test_settings(self) -> tuple[str, ...]:
         """The settings files of the test runner, in the order in which it looks for them."""
+        return ()
 
     @property
     def settings(self) -> frozenset[str]:
         """The names of files that decide which tests run, and how."""
+        return frozenset()
 
     def is_test(self, path: str) -> bool:
         """Return whether a source file belongs to the tests: a test or what supports one."""
 
     def is_test_module(self, path: str) -> bool:
         """Return whether test runners collect a source file, going by its name."""
+        return self.is_test(path)
 
     def may_hold_tests(self, path: str) -> bool:
         """Return whether a file of the tests that defines a test is collected."""
+        return True
 
     def tests_named_after(self, path: str) -> tuple[str, ...]:
         """Return the file names that a test of this source file usually has."""
+        return ()
 
     def stem(self, path: str) -> str:
         """Return the word that every import of a file holds."""
+        return path.rpartition("/")[2].partition(".")[0]
 
     def is_package(self, path: str) -> bool:
         """Return whether a file makes its folder importable, and so moves source roots."""
+        return False
 
     def packages(self, path: str) -> Iterator[str]:
         """Return the files that run before `path` is imported, if they exist, innermost first."""
+        return iter(())
 
     def fixtures(self, path: str) -> Iterator[str]:
         """Return the files that a test runner loads before the test `path`, if they exist."""
+        return iter(())
 
     def decode(self, source: bytes) -> str:
         """Return the text of a source file; bytes that cannot be decoded are replaced."""
+        return source.decode("utf-8", "replace")
 
     def scan(self, source: bytes) -> Scan:
         """Return what the text of a file tells, in linear time, whatever its bytes are."""
+        text = self.decode(source)
+        blind = [BlindLine(1, "what this file imports is not known")]
+        return Scan(text.count("\n") + 1, "", [], "", "", blind, text)
 
     def syntax_error(self, source: bytes) -> str | None:
         """Return why the parser refuses a file, None when it does not."""
+        return None
 
     def parse(self, source: bytes, path: str, module: str) -> ModuleInfo | None:
         """Return the signatures and docstrings of a file, None when it cannot be parsed."""
+        return None
 
     def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
         """Return where a file uses words that are `nfkc`, and the imports on whose lines one is."""
+        import re  # not at the top: see `nfkc`
+
+        lines = enumerate(text.split("\n"), 1)
+        found = [(at, words.intersection(re.findall(r"\w+", nfkc(line)))) for at, line in lines]
+        return Occurrences([], [], [], [], [(word, at) for at, held in found for word in held])
 
     def class_body_uses(
         self, text: str, name: str, heads: Iterable[int], lines: list[int]
@@ -85,12 +111,15 @@ class Language(Protocol):
             heads: the lines of their heads.
             lines: those on which the name occurs by itself, in order.
         """
+        return []
 
     def project(self, manifest: str) -> Project:
         """Read the text of the manifest; nothing in it is required."""
+        return Project()
 
     def resolver(self, files: Mapping[str, int], roots: Iterable[str] = ()) -> Resolver:
         """Return what resolves the imports of these files (path -> id), its source roots given."""
+        return NoImports()
 
 
 class Resolver(Protocol):
@@ -110,6 +139,30 @@ class Resolver(Protocol):
 
     def literal(self, path: str, text: str) -> tuple[int, ...]:
         """Return the files that a string names: a module, or the path of a script."""
+
+
+class NoImports(Resolver):
+    """The resolver of a language whose imports are not known: none leads to a file."""
+
+    def module(self, path: str) -> str:
+        """Return the path: there is no other name."""
+        return path
+
+    def roots(self) -> frozenset[str]:
+        """Return none."""
+        return frozenset()
+
+    def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        """Return none."""
+        return ()
+
+    def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """Return none, for every importer."""
+        return ()
+
+    def literal(self, path: str, text: str) -> tuple[int, ...]:
+        """Return none."""
+        return ()
 
 
 class Project(NamedTuple):
