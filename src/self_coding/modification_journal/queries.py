@@ -24,7 +24,8 @@ from self_coding.values.attempts import Event, Json, Lesson, ModificationAttempt
 
 INLINE = 1500  # characters; a longer text is compressed and stored once
 
-# The columns of `attempt` that hold a field of the record as it is; then the others.
+# The columns of `attempt` that hold a field of the record as it is; then the others. A new one
+# needs a migration in `store` and a field of `record.Record`.
 _PLAIN = {
     **{name: name for name in ("at", "ended", "stage", "outcome", "task", "approach")},
     "analysis": "failure_analysis",
@@ -37,10 +38,11 @@ _READ = (
     "(SELECT body FROM blob WHERE blob.id = attempt.diff_blob), "
     "(SELECT body FROM blob WHERE blob.id = attempt.tests_blob) FROM attempt "
 )
-_INSERT = f"INSERT INTO attempt ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING id"  # noqa: S608
+_VALUES = ", ".join("?" * (len(_PLAIN) + 4))  # but for the two blobs
+_INSERT = f"INSERT INTO attempt ({_COLUMNS}) VALUES ({_VALUES}, ?, ?) RETURNING id"  # noqa: S608
 # A blob's number is not given again when the row is brought up to date: the old one stays.
 _UPDATE = (
-    f"UPDATE attempt SET ({_COLUMNS}) = ({', '.join('?' * 17)}, "  # noqa: S608
+    f"UPDATE attempt SET ({_COLUMNS}) = ({_VALUES}, "  # noqa: S608
     "coalesce(?, diff_blob), coalesce(?, tests_blob)) WHERE id = ?"
 )
 _LESSON = "text, files, symbols, exception, tests, evidence, anchors"

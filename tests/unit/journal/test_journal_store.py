@@ -90,7 +90,8 @@ async def test_reading_an_old_journal_changes_no_row(path):
     await journal.close()
     with closing(sqlite3.connect(path)) as raw:
         for table, rows in ROWS.items():
-            assert raw.execute(f"SELECT * FROM {table}").fetchall() == rows
+            stored = raw.execute(f"SELECT * FROM {table}").fetchall()
+            assert [row[: len(rows[0])] for row in stored] == rows  # later columns come after
         assert raw.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
