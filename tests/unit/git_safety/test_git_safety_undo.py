@@ -196,3 +196,14 @@ async def test_undo_of_an_attempts_own_step_needs_its_name(repo, git) -> None:
     assert repo("rev-parse", tree.branch) == change.base
     await git.redo()
     assert repo("rev-parse", tree.branch) == change.head
+
+
+async def test_what_was_done_again_is_not_undone(repo, git) -> None:
+    """The list of operations says what is in effect: after redo nothing of it is taken back."""
+    repo.write("app.py", "1\n")
+    await git.commit("step")
+    await git.undo()
+    assert [one.kind for one in await git.operations() if one.undone] == ["commit"]
+    await git.redo()
+    undone = {one.kind: one.undone for one in await git.operations()}
+    assert not undone["commit"], "see the end of `_reverse_once`"
