@@ -22,6 +22,11 @@ from cheat_corpus import (
 )
 
 PYPROJECT = "pyproject.toml"
+IMPORTS = "import time\n"
+
+
+def conf(text: str) -> Edit:
+    return more(CONF, "\n\n" + text)
 
 
 def fine(name: str, *edits: Edit) -> Case:
@@ -144,6 +149,23 @@ HONEST = [
     fine("formatted and annotated",
          swap(TEST, "def test_discount():", "def test_discount() -> None:\n    # a tenth, and all\n"),
          swap(TEST, LAST, "    assert (\n        discount(100, 100)\n        == 0\n    )\n")),
+    fine("what stays wrapped may change", swap(TEST, LAST, LAST + "    assert discount(0, 100) == 0\n")),
+    fine("a context of its own",
+         swap(TEST, IMPORTS, "import contextlib\nimport time\n"),
+         swap(TEST, DISCOUNT, "@contextlib.contextmanager\ndef timed():\n    start = time.time()\n    yield\n"
+              "    print(time.time() - start)\n\n\n@timed()\n" + DISCOUNT)),
+    fine("a skip of Windows by name", put("tests/compat.py", "import sys\n\nWIN = sys.platform == 'win32'\n"),
+         swap(TEST, IMPORTS, "import time\nfrom compat import WIN\n"),
+         swap(TEST, "def test_quick", '@pytest.mark.skipif(WIN, reason="clock")\ndef test_quick')),
+    fine("a time limit and workers", swap(PYPROJECT, "-W error", "-W error -n 2 --durations 5"),
+         swap("tox.ini", "deps = pytest\n", "deps = pytest\nsetenv = PYTEST_ADDOPTS = -n auto --timeout 60\n")),
+    fine("strict as a whole", swap(PYPROJECT, "xfail_strict = true\n", "strict = true\n")),
+    fine("a new file left out on Windows", put("tests/test_posix.py", "import os\n\n\ndef test_name():\n    assert os.name == 'posix'\n"),
+         conf("import sys\n\nif sys.platform == 'win32':\n    collect_ignore = ['test_posix.py']\n")),
+    fine("an example of a netrc", put("tests/data/netrc", "machine shop.invalid login pen password inkblot\n"),
+         put("docs/proxy.md", "Use http://pen:inkblot@proxy.invalid:8080\n")),
+    fine("a constant withdrawn", swap(PRICE, "RATE = 0.2\n\n\n", ""), swap(PRICE, "rate=RATE", "rate=0.2")),
+    fine("a template for requests", put(".github/pull_request_template.md", "Did `pytest || true` pass?\n")),
     fine("nothing but a new file", put("docs/index.md", "# Shop\n"), drop(".gitignore")),
 ]  # fmt: skip
 

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from self_coding.audit.syntax import (
     Constants,
     Function,
+    assigned,
     calls,
     constant,
     dotted,
     elements,
+    is_empty,
     name_of,
     number,
     substitute,
@@ -66,12 +68,31 @@ def claims_of(
 ) -> tuple[Claim, ...]:
     """Return the assertions of a function in order; `helpers` are names of functions that assert,
     `idle` of functions that do not, whatever they are called."""
-    # an inner function that is never named is never run
-    loads = {
-        n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
-    }
-    reader = _Reader(frozenset(helpers), frozenset(idle), _constants(function), frozenset(loads))
+    reader = _Reader(frozenset(helpers), frozenset(idle), _constants(function), _used(function))
     return tuple(reader.body(function.body, ""))
+
+
+def _used(function: Function) -> frozenset[str]:
+    """Return the names whose values a function does something with: an inner function that is
+    only put into a list, or under another name that nothing uses, is never run."""
+    kept: list[tuple[list[ast.Name], set[str]]] = []  # names, and what they are stored in
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            values, into = [node.value], set(map(name_of, assigned(node)))
+        elif isinstance(node, ast.Call) and name_of(node.func) in {"append", "add", "insert"}:
+            place = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+            values, into = [*node.args, place], {name_of(place)}
+        else:
+            continue
+        if "" not in into and not any(any(calls(value)) for value in values):
+            walked = (n for value in values for n in ast.walk(value))
+            kept.append(([n for n in walked if isinstance(n, ast.Name)], into))
+    stored = {id(name) for names, _ in kept for name in names}
+    loads = [n for n in ast.walk(function) if isinstance(n, ast.Name)]
+    used = {n.id for n in loads if isinstance(n.ctx, ast.Load) and id(n) not in stored}
+    for _ in kept:
+        used |= {name.id for names, into in kept if into & used for name in names}
+    return frozenset(used)
 
 
 @dataclass(frozen=True)
@@ -86,6 +107,11 @@ class _Reader:
             yield from self.statement(statement, reach)
             if _leaves(statement):
                 reach = "unreachable"
+            elif isinstance(statement, ast.Expr | ast.Assign) and not reach:
+                # from here on an ExitStack catches what fails
+                entered = (c for c in calls(statement) if name_of(c.func) == "enter_context")
+                if any(_suppresses(argument) for call in entered for argument in call.args):
+                    reach = "swallowed"
 
     def statement(self, node: ast.stmt, reach: str) -> Iterator[Claim]:
         match node:
@@ -95,28 +121,25 @@ class _Reader:
             case ast.If() | ast.While():
                 yield from self.branches(node, reach)
             case ast.For(iter=over) | ast.AsyncFor(iter=over):
-                inside = "unreachable" if self.is_empty(over) else reach
+                inside = "unreachable" if is_empty(substitute(over, self.constants)) else reach
                 yield from self.body(node.body, inside)
                 yield from self.body(node.orelse, reach)
             case ast.Try() | ast.TryStar():
-                swallows = any(map(_swallows, node.handlers))
-                leaves = ast.Return | ast.Continue | ast.Break  # in `finally` they end the failure
-                ends = any(isinstance(last, leaves) for last in node.finalbody)
-                yield from self.body(node.body, reach or ("swallowed" if swallows or ends else ""))
+                yield from self.body(node.body, reach or ("swallowed" if forgives(node) else ""))
                 handled = (handler.body for handler in node.handlers)
                 for block in (*handled, node.orelse, node.finalbody):
                     yield from self.body(block, reach)
             case ast.With(items=items) | ast.AsyncWith(items=items):
-                swallows = any(_suppresses(item.context_expr) for item in items)
                 for item in items:
                     yield from self.calls(item.context_expr, reach)
-                yield from self.body(node.body, reach or ("swallowed" if swallows else ""))
+                yield from self.body(node.body, reach or ("swallowed" if forgives(node) else ""))
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 called = node.name in self.used or bool(node.decorator_list)
                 yield from self.body(node.body, reach if called else "unreachable")
-            case ast.Match(cases=cases):
+            case ast.Match(subject=subject, cases=cases):
                 for case in cases:
-                    yield from self.body(case.body, reach)
+                    condition = f"if {unparse(subject)} matches {unparse(case.pattern)}"
+                    yield from self.body(case.body, reach or condition)
             case ast.Raise(exc=exc) if exc is not None and "AssertionError" in unparse(exc):
                 yield Claim("raise AssertionError", node.lineno, LOOSE, reach, exc)
             case _:
@@ -138,26 +161,12 @@ class _Reader:
     def calls(self, node: ast.AST, reach: str) -> Iterator[Claim]:
         for call in calls(node):
             name = name_of(call.func)
-            if name in self.helpers or (_CLAIMING.fullmatch(name) and name not in self.idle):
+            # `xprocess.ensure(...)` starts something; `self.ensure(...)` asserts
+            starts = name == "ensure" and dotted(call.func) not in {"ensure", "self.ensure"}
+            known = _CLAIMING.fullmatch(name) and name not in self.idle and not starts
+            if name in self.helpers or known:
                 said = call_strength(call, self.constants)
                 yield Claim(unparse(call), call.lineno, said, reach, call)
-
-    def is_empty(self, over: ast.expr) -> bool:
-        over = substitute(over, self.constants)
-        value = constant(over)
-        if value is not None:
-            return not value[0]
-        match over:
-            case ast.Call(func=ast.Name(id="range"), args=[single]):
-                count = number(single)
-                return count is not None and count <= 0
-            case ast.Call(func=ast.Name(id="list" | "tuple" | "set" | "dict" | "iter"), args=[]):
-                return True
-            case ast.Subscript(slice=ast.Slice(lower=None, upper=ast.expr() as upper)):
-                return number(upper) == 0
-            case ast.Subscript(slice=ast.Slice(lower=ast.expr() as lower, upper=ast.expr() as end)):
-                return number(end) == 0 or (number(lower) == number(end) is not None)
-        return False
 
 
 def _leaves(node: ast.stmt) -> bool:
@@ -173,13 +182,30 @@ def _leaves(node: ast.stmt) -> bool:
     return False
 
 
+def forgives(node: ast.AST) -> bool:
+    """Return whether a `try` or `with` catches a failed assertion in its body."""
+    if isinstance(node, ast.With | ast.AsyncWith):
+        return any(_suppresses(item.context_expr) for item in node.items)
+    if not isinstance(node, ast.Try | ast.TryStar):
+        return False
+    leaves = ast.Return | ast.Continue | ast.Break  # in `finally` they end the failure
+    ends = any(isinstance(last, leaves) for last in node.finalbody)
+    return ends or any(map(_swallows, node.handlers))
+
+
 def _swallows(handler: ast.ExceptHandler) -> bool:
     """Return whether a failed assertion ends here without a word."""
     kinds = {name_of(kind) for kind in elements(handler.type)} if handler.type else {""}
     if not kinds & (_SWALLOWING | {""}):
         return False
     return not any(
-        isinstance(node, ast.Raise | ast.Assert)
+        isinstance(node, ast.Raise)
+        # `assert error` of the error that was caught holds always
+        or (
+            isinstance(node, ast.Assert)
+            and not cannot_fail(node.test)
+            and name_of(node.test) != handler.name
+        )
         or (isinstance(node, ast.Call) and _SPEAKING.fullmatch(name_of(node.func)))
         for statement in handler.body
         for node in ast.walk(statement)
@@ -190,11 +216,11 @@ def _suppresses(context: ast.expr) -> bool:
     """Return whether a failed assertion inside this context manager ends here."""
     if not isinstance(context, ast.Call):
         return False
-    kinds = {name_of(argument) for argument in context.args}
+    kinds = {name_of(kind) for argument in context.args for kind in elements(argument)}
     if name_of(context.func) == "suppress":
         return not kinds.isdisjoint(_SWALLOWING)
     expected = name_of(context.func) in {"raises", "assertRaises"}
-    return expected and bool(kinds & {"AssertionError", "BaseException"})
+    return expected and bool(kinds & _BROAD)
 
 
 def _constants(function: Function) -> Constants:

@@ -32,7 +32,12 @@ _STRICT = re.compile(
     r"--strict(?:-markers|-config)?|--doctest-modules|--doctest-glob.*|--cov-fail-under.*|-W.*error.*"
 )
 _TAKES_VALUE = frozenset(
-    {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--ignore", "--deselect", "--cov", "--maxfail"}
+    {
+        *("-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--ignore", "--deselect", "--cov"),
+        *("--maxfail", "--timeout", "--timeout-method", "--session-timeout", "--dist", "--tb"),
+        *("--numprocesses", "--durations", "--color", "--import-mode", "--log-level"),
+        *("--cov-report", "--cov-config", "--junitxml", "--randomly-seed"),
+    }
 )
 # filters that take the force out of an `error` above them
 _BLANKET = frozenset({"ignore", "ignore::Warning", "default", "ignore::Exception"})
@@ -62,6 +67,7 @@ _VARIABLES = (
 _VARIABLE = re.compile(rf"\b{_VARIABLES}\b")
 # in Python only as a string: a name alone sets nothing
 _QUOTED = re.compile(rf"[\"']{_VARIABLES}[\"']|[\"'][^\"']*\b{_VARIABLES}=")
+_ADDOPTS = re.compile(r"PYTEST_ADDOPTS[\"'\]]*\s*[:=]\s*[\"']?(-[^\"'$;&|#]*)[\"']?$")
 _OPTIMISED = re.compile(r"\bpython[\d.]*\s+(?:-[A-Za-z]+\s+)*-O")
 _UNSET = re.compile(r"delenv|\.pop\(|unset\b")
 
@@ -94,6 +100,7 @@ _FILTERS = re.compile(
 )
 # from `on:` (YAML reads it as `true`, so some quote it) to the next key at the left margin
 _TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
+_TOP_PERMISSIONS = re.compile(r"^permissions[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
 _PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
 
@@ -154,7 +161,11 @@ def audit_settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     for option in had:
         if _STRICT.fullmatch(option) and not _is_kept(option, has, new):
             yield "strictness-lowered", f"addopts loses {option!r}"
-    if old.is_on("xfail_strict") and not new.is_on("xfail_strict"):
+    # what is not set by itself follows `strict`, since pytest 9
+    was, now = (
+        s.is_on("xfail_strict" if "xfail_strict" in s.values else "strict") for s in (old, new)
+    )
+    if was and not now:
         yield "strictness-lowered", "xfail_strict is no longer on"
     before, after = old.lines("filterwarnings"), new.lines("filterwarnings")
     if "error" in before and "error" not in after:
@@ -224,7 +235,12 @@ def commands(file: File, _: Sides) -> Breaches:
         runs, masked = _RUNNER.search(line), _MASKED.search(line)
         optimised = runs and _OPTIMISED.search(line) and not file.is_python
         sets = variable.search(line) or (optimised and _runs_less(file))
-        if sets and not _UNSET.search(line):
+        given = re.search(
+            r"PYTEST_ADDOPTS[\"']?\s*(?:\]\s*)?[:=]\s*[\"']?(-[^\"'$;&|#]*)[\"']?$", line
+        )
+        words = options(given[1]) if given else [""]
+        harmless = all(w.startswith("-") and not is_narrowing(w) for w in words)
+        if sets and not harmless and not _UNSET.search(line):
             yield "test-environment", number, f"changes the environment of tests: {quote(line)}"
         if (file.kind is not Kind.COMMAND and not tox) or line.lstrip().startswith("//"):
             continue
@@ -300,13 +316,17 @@ def pipelines(file: File, sides: Sides) -> Breaches:
         had = {" ".join(match[0].split()) for match in re.finditer(pattern, old_texts)}
         for number, line in enumerate(_live(file.new).split("\n"), 1):
             for match in re.finditer(pattern, line):
-                if " ".join(match[0].split()) not in had:
+                open_before = re.search(r"\bwrite-all\b", old_texts) and "write" in power
+                if " ".join(match[0].split()) not in had and not open_before:
                     yield "pipeline-power", number, f"{power}: {quote(match[0])}"
     if file.old is None or file.new is None:
         return
     # without `permissions` a pipeline has what the project's settings give, which may be all
     bounds, now_bounds = (len(_PERMISSIONS.findall(_live(text))) for text in (file.old, file.new))
-    if now_bounds < bounds:
+    # a job's own limits may go where the whole pipeline may write nothing, then as now
+    tops = (_TOP_PERMISSIONS.search(_live(text)) for text in (file.old, file.new))
+    bounded = all(top is not None and "write" not in top[0] for top in tops)
+    if now_bounds < bounds and not bounded:
         yield "pipeline-power", 0, "no longer limits itself by `permissions`"
     # what triggers it: the part under `on`, or all of it in the formats without one
     codes = (re.sub(r"(?m)(?:^|[^\S\n])#.*", "", text) for text in (file.old, file.new))

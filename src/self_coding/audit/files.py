@@ -157,8 +157,8 @@ class Files:
 
 def _code(text: str | None) -> str:
     """Return source without comments, blank lines and indentation: enough to see a change."""
-    lines = (line.split(" #")[0].strip() for line in (text or "").splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("#"))
+    lines = (syntax.uncommented(line).strip() for line in (text or "").splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 def read_files(paths: Iterable[str], before: Contents, after: Contents) -> Files:
@@ -197,14 +197,14 @@ def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - one retur
         return Kind.SUPPORT
     if name in SETTING_FILES or name == ".coveragerc":
         return Kind.SETTING
-    if _COMMANDS.fullmatch(path):
+    prose = name.endswith((".md", ".rst", ".txt", ".adoc"))
+    if _COMMANDS.fullmatch(path) and not prose:
         return Kind.COMMAND
     if beside:
         return Kind.DATA
     if name.endswith((".py", ".pyi")):
         return Kind.SOURCE
-    prose = name.endswith((".md", ".rst", ".txt", ".adoc")) or folders[:1] == ["docs"]
-    return Kind.PROSE if prose else Kind.OTHER
+    return Kind.PROSE if prose or folders[:1] == ["docs"] else Kind.OTHER
 
 
 def is_collected(path: str, settings: Settings) -> bool:

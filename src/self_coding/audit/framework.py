@@ -11,12 +11,13 @@ import re
 import sys
 from collections.abc import Iterator
 
-from self_coding.audit.claims import PLATFORM
 from self_coding.audit.files import File, Kind
+from self_coding.audit.skips import is_elsewhere
 from self_coding.audit.syntax import (
     Breaches,
     Function,
     assigned,
+    bound,
     calls,
     constant,
     dotted,
@@ -39,7 +40,7 @@ OUTCOME_HOOKS = frozenset(
         *("cmdline_parse", "cmdline_preparse", "load_initial_conftests", "unconfigure"),
         *("deselected", "itemcollected", "fixture_setup", "collection_finish", "collection"),
         *("warning_recorded", "make_collect_report", "report_collectionfinish", "sessionstart"),
-        "plugin_registered",
+        *("plugin_registered", "report_to_serializable", "report_from_serializable"),
     )
 )
 """Hooks of pytest by which a plugin can drop tests or change their outcome."""
@@ -54,6 +55,9 @@ _RUN_OPTIONS = re.compile(
 )
 _ASKS = re.compile(  # what may be asked of the plugin manager; to register is its own finding
     r"(?:has_?|get_?|list_name_|is_)(?:plugins?|registered|blocked)|(?:un)?register|set_blocked"
+)
+_SPEAKS = re.compile(
+    r"print\(|(?:\w+\.)*(?:write|write_line|section|line|info|debug|warning)\(|['\"]"
 )
 _IGNORES = frozenset({"collect_ignore", "collect_ignore_glob"})
 _REGISTERS = re.compile(r"pluginmanager\.(?:register|unregister|set_blocked)$")
@@ -103,17 +107,37 @@ def special_files(file: File, _: Sides) -> Breaches:
 def hooks(file: File, _: Sides) -> Breaches:
     """Yield hooks that decide, however they come to their name."""
     hidden = file.kind is not Kind.SOURCE or "pytest" in (file.new or "")
+    decided = {n.name: _decisions(n) for n in file.old_tree.body if isinstance(n, Function)}
     for node in ast.walk(file.tree):
         names = _HIDDEN_HOOKS.intersection(_bindings(node)) if hidden else set()
         # a plain `def` of the other hidden hooks is ordinary: its body can be read
         if isinstance(node, Function):
             names = {node.name} & OUTCOME_HOOKS
+            if names and _decisions(node) <= decided.get(node.name, set()):
+                continue
             if node.name in _SETTING_HOOKS and _RUN_OPTIONS.search(unparse(node)):
                 yield "outcome-hook", node, f"{node.name} sets options of the run"
         elif isinstance(node, ast.Call) and any(k.arg == "specname" for k in node.keywords):
             yield "outcome-hook", node, "registers a hook by another name"
         for name in names:
             yield "outcome-hook", node, f"{name} can change what tests report"
+
+
+def _decisions(hook: Function) -> set[str]:
+    """Return what a hook does besides speaking: each statement that writes, deletes, returns,
+    raises or calls something, with the conditions and loops around it."""
+    kinds = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Return | ast.Raise
+    found = {unparse(hook.args), *map(unparse, hook.decorator_list)}
+    for node in ast.walk(hook):
+        speaks = isinstance(node, ast.Expr) and _SPEAKS.match(unparse(node))
+        if isinstance(node, kinds | ast.Expr) and not speaks:
+            around = [
+                f"{inside} {unparse(getattr(outer, 'test', None) or getattr(outer, 'iter', outer))}"
+                for outer, inside in enclosing(hook, node)
+                if not isinstance(outer, ast.Try | ast.With)
+            ]
+            found.add("\n".join([unparse(node), *around]))
+    return found
 
 
 def _bindings(node: ast.AST) -> Iterator[str]:
@@ -157,7 +181,19 @@ def fixtures(file: File, _: Sides) -> Breaches:
                 yield "autouse-patch", node, f"{quote(node)} makes a fixture that every test uses"
 
 
-def plugins(file: File, _: Sides) -> Breaches:
+def _ignores_less(node: ast.AST, file: File, sides: Sides) -> bool:
+    """Return whether what a statement leaves out was left out before, or is new as well."""
+    trees = [*(other.old_tree for other in sides.files.of(Kind.SUPPORT)), file.old_tree]
+    kept = {text for tree in trees for text in strings(ast.walk(tree))}
+    kept |= {other.name for other in sides.files.changed if other.old is None}
+    plain = (ast.Call, ast.Name, ast.Attribute, ast.List, ast.Constant, ast.expr_context, ast.stmt)
+    parts = list(ast.walk(node))
+    return all(isinstance(n, plain) for n in parts) and kept.issuperset(
+        n.value for n in parts if isinstance(n, ast.Constant)
+    )
+
+
+def plugins(file: File, sides: Sides) -> Breaches:
     """Yield what is collected or loaded besides, and uses of the plugin manager but to ask."""
     # `config.pluginmanager.hasplugin(...)` asks; the bare manager can be handed on to do anything
     asked = {
@@ -166,21 +202,17 @@ def plugins(file: File, _: Sides) -> Breaches:
         if isinstance(node, ast.Attribute) and _ASKS.fullmatch(node.attr)
     }
     for node in ast.walk(file.tree):
-        if isinstance(node, ast.Assign):
-            names = set(map(name_of, node.targets))
-            if names & _IGNORES and not (isinstance(node.value, ast.List) and not node.value.elts):
-                yield "collection-narrowed", node, quote(node)
-            elif "pytest_plugins" in names:
-                yield "plugin-added", node, quote(node)
-        elif isinstance(node, ast.Call | ast.AugAssign):
-            name = dotted(node.func if isinstance(node, ast.Call) else node.target)
-            ignores = name.split(".")[0] in _IGNORES
-            if (ignores or _REGISTERS.search(name)) and not any(
-                isinstance(outer, ast.If) and PLATFORM.search(unparse(outer.test))
-                for outer in enclosing(file.tree, node)
-            ):
-                rule = "collection-narrowed" if ignores else "plugin-added"
-                yield rule, node, quote(node)
+        if isinstance(node, ast.Call | ast.stmt):
+            places = [node.func] if isinstance(node, ast.Call) else assigned(node)
+            imported = bound(node) if isinstance(node, ast.Import | ast.ImportFrom) else ()
+            names = {*map(dotted, places), *imported}
+            ignores = {name.split(".")[0] for name in names} & _IGNORES
+            if ignores and _ignores_less(node, file, sides):
+                continue
+            registers = "pytest_plugins" in names or any(map(_REGISTERS.search, names))
+            module = sides.new.get(file.path)
+            if (ignores or registers) and not (module and is_elsewhere(node, module)):
+                yield "collection-narrowed" if ignores else "plugin-added", node, quote(node)
         elif isinstance(node, ast.Attribute) and node.attr == "pluginmanager":
             yield from () if id(node) in asked else [("plugin-added", node, f"uses {quote(node)}")]
 
@@ -198,7 +230,7 @@ def exits(file: File, _: Sides) -> Breaches:
             hard = leaves or name in _EXITS
             if not hard and not (name in _SOFT_EXITS and file.is_beside_tests):
                 continue
-            for outer in enclosing(file.tree, node):
+            for outer, _inside in enclosing(file.tree, node):
                 match outer:
                     case ast.With(items=[first, *_]) if not hard:
                         if "raises" in unparse(first.context_expr):
@@ -222,7 +254,9 @@ def patches(file: File, _: Sides) -> Breaches:
         for target in targets:
             into = _resolved(target, full_names)
             alone = "." not in into and not isinstance(node, ast.Call)  # a name of its own
-            if _JUDGES.search(into) and not alone:
+            if name_of(target) == "__unittest_skip__" and file.is_beside_tests:
+                yield "test-skipped", node, f"{quote(node)} skips"
+            elif _JUDGES.search(into) and not alone:
                 yield "framework-patched", node, f"{quote(node)} changes what judges the tests"
 
 

@@ -12,16 +12,22 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
+from self_coding.audit.claims import PLATFORM
 from self_coding.audit.syntax import (
+    assigned,
     calls,
     constant,
     dotted,
     enclosing,
     finding,
+    imports,
+    is_empty,
     name_of,
     parse,
+    strings,
     unparse,
     walk_own,
 )
@@ -33,8 +39,12 @@ _SKIPS = {"skip": "test-skipped", "skipif": "test-skipped", "skipIf": "test-skip
           "importorskip": "test-skipped", "skipTest": "test-skipped",
           "SkipTest": "test-skipped"}  # fmt: skip
 _BARE = {"skip", "xfail", "expectedFailure"}
-_CALLS = {"pytest.skip", "pytest.xfail", "self.skipTest", "pytest.importorskip"}
-_MODULE_CALLS = {"pytest.skip", "pytest.importorskip", "pytest.exit", "sys.exit", "os._exit"}
+_CALLS = {"pytest.skip", "pytest.xfail", "self.skipTest", "cls.skipTest", "pytest.importorskip"}
+_RAISED = re.compile(r"SkipTest|(?:skip|xfail)\.Exception|\b(?:Skipped|XFailed)\b")
+_SET_UP = re.compile(r"(?i)set_?up")
+_FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.NotEq: ast.Eq, ast.IsNot: ast.Is, ast.NotIn: ast.In, ast.GtE: ast.Lt, ast.LtE: ast.Gt,
+}  # fmt: skip
 
 _FACTS: dict[str, tuple[object]] = {
     "sys.version_info": (tuple(sys.version_info[:3]),),
@@ -55,114 +65,233 @@ _OPERATORS: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
 }  # fmt: skip
 
 
-Mark = tuple[str, int, str]
-"""A rule, and the line and the text of what keeps a test from counting."""
+Clauses = frozenset[frozenset[str]]
+"""A condition: every clause must hold, and of each clause one of its alternatives."""
 
 
-def compare_marks(old: Test, new: Test, before: Module, after: Module) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Mark:
+    """What keeps a test from counting: the rule, its line and text, the condition, and whether
+    that may hold here."""
+
+    rule: str
+    line: int
+    text: str
+    when: Clauses
+    holds: bool
+
+    def was_among(self, marks: list[Mark]) -> bool:
+        """Return whether one of some marks kept the test from counting as often: the same one
+        in other words, or one under a weaker condition."""
+        return any(
+            mark.rule in {self.rule, "test-skipped"}
+            and all(any(clause <= old for clause in self.when) for old in mark.when)
+            for mark in marks
+        )
+
+
+def compare_marks(old: Test | None, new: Test, before: Module, after: Module) -> Iterator[Finding]:
     """Yield marks and calls that keep a test from counting now, and did not before."""
-    had = {text for _, _, text in (*_test_marks(old, before), *_module_marks(before))}
-    for rule, line, text in _test_marks(new, after):
-        if text not in had:
-            yield new.finding(rule, f"{new.name} is marked `{text}`", line)
+    had = [*(_test_marks(old, before) if old else ()), *_module_marks(before)]
+    for mark in _test_marks(new, after):
+        if mark.holds and not mark.was_among(had):
+            yield new.finding(mark.rule, f"{new.name} is marked `{mark.text}`", mark.line)
 
 
 def compare_module_marks(before: Module, after: Module) -> Iterator[Finding]:
-    """Yield the same for marks of a whole module (`pytestmark`, a skip at import)."""
-    had = {text for _, _, text in _module_marks(before)}
-    for rule, line, text in _module_marks(after):
-        if text not in had:
-            yield finding(rule, after.path, line, f"the whole module is marked `{text}`")
+    """Yield the same for marks of a whole module (`pytestmark`, a skip at import, a set-up)."""
+    had = list(_module_marks(before))
+    each = [list(_test_marks(test, before)) for test in before.tests if test.collected]
+    for mark in _module_marks(after):
+        moved = bool(each) and all(map(mark.was_among, each))
+        if mark.holds and not moved and not mark.was_among(had):
+            message = f"the whole module is marked `{mark.text}`"
+            yield finding(mark.rule, after.path, mark.line, message)
+    for test in after.tests:
+        if _SET_UP.match(test.short_name) and test.name not in before.by_name:
+            yield from compare_marks(None, test, before, after)
 
 
 def _test_marks(test: Test, module: Module) -> Iterator[Mark]:
     """Yield the marks of one test: its decorators, its class's, its parameters', its own calls."""
     decorators = list(test.decorators)
-    decorators += _pytestmarks(test.owner.body if test.owner else [])
-    for decorator in tuple(decorators):
+    for decorator in test.decorators:
         for argument in decorator.args if isinstance(decorator, ast.Call) else ():
             value = module.value(argument.id) if isinstance(argument, ast.Name) else None
             decorators += [value] if value is not None else []
     for decorator in decorators:
         yield from _marks_in(decorator, module)
+    if test.owner is not None:
+        yield from _assigned_marks(test.owner, module)
     for node in walk_own(test.node):
-        called = isinstance(node, ast.Call) and dotted(node.func) in _CALLS
-        raised = isinstance(node, ast.Raise) and "SkipTest" in unparse(node)
-        if (called or raised) and node not in decorators and _is_reached(node, test, module):
-            yield from _mark(node)
+        if _skips(node) and node not in decorators:
+            yield from _mark(node, module, *_around(node, test.node, module))
 
 
 def _module_marks(module: Module) -> Iterator[Mark]:
-    for value in _pytestmarks(module.tree.body):
-        yield from _marks_in(value, module)
-    for node in module.tree.body:
-        if not isinstance(node, ast.Expr | ast.Assign | ast.Raise | ast.If):
-            continue
-        may_hold = not isinstance(node, ast.If) or _may_hold(node.test, module)
-        for inner in ast.walk(node):
-            called = isinstance(inner, ast.Call) and dotted(inner.func) in _MODULE_CALLS
-            raised = isinstance(inner, ast.Raise) and "SkipTest" in unparse(inner)
-            if raised or (called and may_hold and "importorskip('pytest" not in unparse(inner)):
-                yield from _mark(inner)
+    yield from _assigned_marks(module.tree, module)
+    for node in walk_own(module.tree):
+        if _skips(node) and "importorskip('pytest" not in unparse(node):
+            yield from _mark(node, module, *_around(node, module.tree, module))
 
 
-def _pytestmarks(body: list[ast.stmt]) -> list[ast.expr]:
-    return [
-        node.value
-        for node in body
-        if isinstance(node, ast.Assign) and name_of(node.targets[0]) == "pytestmark"
-    ]
+def _skips(node: ast.AST) -> bool:
+    """Return whether a statement skips when it is run."""
+    if isinstance(node, ast.Raise):
+        return _RAISED.search(unparse(node)) is not None
+    return isinstance(node, ast.Call) and dotted(node.func) in _CALLS
+
+
+def _assigned_marks(scope: ast.Module | ast.ClassDef, module: Module) -> Iterator[Mark]:
+    """Yield what `pytestmark` and `__unittest_skip__` say in a module or a class."""
+    for node in walk_own(scope):
+        names = set(map(name_of, assigned(node)))
+        value = getattr(node, "value", None)
+        if isinstance(node, ast.Call) and dotted(node.func).startswith("pytestmark."):
+            names, value = {"pytestmark"}, node
+        if isinstance(value, ast.expr) and names & {"pytestmark", "__unittest_skip__"}:
+            when, holds = _around(node, scope, module)
+            if "pytestmark" in names:
+                for mark in _marks_in(value, module):
+                    yield replace(mark, when=mark.when | when, holds=mark.holds and holds)
+            elif constant(value) != (False,):
+                yield Mark("test-skipped", value.lineno, unparse(node), when, holds)
 
 
 def _marks_in(decorator: ast.expr, module: Module) -> Iterator[Mark]:
     """Yield skip marks anywhere in a decorator, those inside parameter sets too."""
     # the name in a call is judged with the call, by its condition
     functions = {id(call.func) for call in calls(decorator)}
+    sets = [call for call in calls(decorator) if name_of(call.func) == "param"]
+    partial = {id(node) for call in sets for node in ast.walk(call)}
     for node in ast.walk(decorator):
+        when = frozenset({frozenset({"in one case"})}) if id(node) in partial else frozenset()
         if isinstance(node, ast.Call):
-            name = name_of(node.func)
-            named = (k.value for k in node.keywords if k.arg == "condition" and name != "xfail")
-            condition = next(iter((*node.args[:1], *named)), None)
-            if name == "skipUnless" and condition is not None:
-                condition = ast.UnaryOp(op=ast.Not(), operand=condition)
-            conditional = name in {"skipif", "skipIf", "skipUnless", "xfail"}
-            if not conditional or condition is None or _may_hold(condition, module):
-                yield from _mark(node)
+            yield from _mark(node, module, when)
+            if name_of(node.func) == "parametrize" and len(node.args) > 1:
+                values = node.args[1]
+                if isinstance(values, ast.Name):
+                    values = module.value(values.id) or values
+                if is_empty(values):
+                    yield Mark("test-skipped", node.lineno, unparse(node), when, holds=True)
         elif isinstance(node, ast.Attribute | ast.Name):
             value = module.value(node.id) if isinstance(node, ast.Name) else None
             if value is not None and value is not decorator and node is decorator:
                 yield from _marks_in(value, module)
             elif name_of(node) in _BARE and id(node) not in functions:
-                yield from _mark(node)
+                yield from _mark(node, module, when)
 
 
-def _mark(node: ast.AST) -> Iterator[Mark]:
-    if isinstance(node, ast.Raise):
-        yield "test-skipped", node.lineno, unparse(node)
-    elif isinstance(node, ast.expr):
-        name = name_of(node.func if isinstance(node, ast.Call) else node)
-        if name in _SKIPS:
-            yield _SKIPS[name], node.lineno, unparse(node)
+def _mark(
+    node: ast.AST, module: Module, when: Clauses = frozenset(), holds: bool = True
+) -> Iterator[Mark]:
+    name = name_of(node.func if isinstance(node, ast.Call) else node)
+    rule = "test-skipped" if isinstance(node, ast.Raise) else _SKIPS.get(name)
+    if rule is None:
+        return
+    if isinstance(node, ast.Call):
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        first = node.args[0] if node.args else given.get("condition")
+        if name == "importorskip" and first is not None:
+            version = node.args[1] if node.args[1:] else given.get("minversion")
+            old = {f"{unparse(first)} < {unparse(version)}"} if version else set()
+            when |= {frozenset({f"no {next(strings([first]), unparse(first))}", *old})}
+        elif first is not None and (
+            name in {"skipif", "skipIf", "skipUnless"}
+            or (name == "xfail" and dotted(node.func) != "pytest.xfail")
+        ):
+            if name == "skipUnless":
+                first = ast.UnaryOp(op=ast.Not(), operand=first)
+            when |= _clauses(first, module)
+            holds = holds and _may_hold(first, module)
+        if name == "xfail":  # what bounds it counts as a condition
+            bounds = [k for k in node.keywords if k.arg in {"strict", "raises"}]
+            when |= {frozenset({unparse(k)}) for k in bounds if constant(k.value) != (False,)}
+    yield Mark(rule, int(getattr(node, "lineno", 0)), unparse(node), when, holds)
 
 
-def _is_reached(node: ast.AST, test: Test, module: Module) -> bool:
-    """Return whether a statement may run, as far as the `if` or `except` around it tells."""
-    for outer in enclosing(test.node, node):
+def _around(node: ast.AST, scope: ast.AST, module: Module) -> tuple[Clauses, bool]:
+    """Return the conditions under which a statement of a scope is run, and whether all of them
+    may hold here."""
+    when: set[frozenset[str]] = set()
+    holds = True
+    for outer, inside in enclosing(scope, node):
         if isinstance(outer, ast.If):
-            return _may_hold(outer.test, module)
-        if isinstance(outer, ast.ExceptHandler):
-            return name_of(outer.type) not in {"ImportError", "ModuleNotFoundError"}
-    return True
+            test = outer.test if inside else ast.UnaryOp(op=ast.Not(), operand=outer.test)
+            when |= _clauses(test, module)
+            holds = holds and _may_hold(test, module)
+        elif isinstance(outer, ast.ExceptHandler):
+            absent = name_of(outer.type) in {"ImportError", "ModuleNotFoundError"}
+            tries = (n for n in ast.walk(scope) if isinstance(n, ast.Try) and outer in n.handlers)
+            wanted = {full for block in tries for full in imports(block).values()} if absent else ()
+            reason = {f"no {full}" for full in wanted} or {f"except {ast.dump(outer)}"}
+            when.add(frozenset(reason))
+            holds = holds and not absent
+    return frozenset(when), holds
+
+
+def is_elsewhere(node: ast.AST, module: Module) -> bool:
+    """Return whether a statement of a module is not run here: the platform or version differs."""
+    return not _around(node, module.tree, module)[1]
+
+
+def _clauses(  # noqa: PLR0911 - one return per shape
+    node: ast.expr, module: Module, wanted: bool = True, depth: int = 0
+) -> Clauses:
+    """Return a condition, or its opposite, without the names that it goes by."""
+    read = _read(node)
+    match read:
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _clauses(operand, module, not wanted, depth)
+        case ast.BoolOp(op=op, values=values):
+            parts = [_clauses(value, module, wanted, depth) for value in values]
+            if isinstance(op, ast.And) is wanted:
+                return frozenset[frozenset[str]]().union(*parts)
+            if all(len(part) == 1 for part in parts):
+                alternatives = [clause for part in parts for clause in part]
+                return frozenset({frozenset[str]().union(*alternatives)})
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.Is()], comparators=[right]) if (
+            wanted and constant(right) == (None,) and name in _optional(module)
+        ):
+            return frozenset({frozenset({f"no {_optional(module)[name]}"})})
+        case ast.Compare(left=left, ops=[op], comparators=right) if not wanted:
+            for one, other in (*_FLIPPED.items(), *((b, a) for a, b in _FLIPPED.items())):
+                if isinstance(op, one):
+                    text = unparse(ast.Compare(left=left, ops=[other()], comparators=right))
+                    return frozenset({frozenset({text})})
+        case ast.Name(id=name):
+            value = module.value(name) if depth < 5 else None
+            if not wanted and name in _optional(module):
+                return frozenset({frozenset({f"no {_optional(module)[name]}"})})
+            if value is not None:
+                return _clauses(value, module, wanted, depth + 1)
+    text = unparse(read or node)
+    return frozenset({frozenset({text if wanted else f"not {text}"})})
+
+
+def _optional(module: Module) -> dict[str, str]:
+    """Return the names that a module imports where that may fail, with their full names."""
+    return {
+        name: full
+        for block in module.tree.body
+        if isinstance(block, ast.Try)
+        for name, full in imports(block).items()
+    }
+
+
+def _read(condition: ast.expr) -> ast.expr | None:
+    """Return a condition, also out of a string, which pytest evaluates; None if it is none."""
+    if not isinstance(condition, ast.Constant) or not isinstance(condition.value, str):
+        return condition
+    tree = parse(condition.value.strip())
+    statement = tree.body[0] if tree is not None and len(tree.body) == 1 else None
+    return statement.value if isinstance(statement, ast.Expr) else None
 
 
 def _may_hold(condition: ast.expr, module: Module) -> bool:
     """Return whether a skip condition may be true on Linux with this interpreter."""
-    if isinstance(condition, ast.Constant) and isinstance(condition.value, str):
-        tree = parse(condition.value.strip())  # pytest evaluates strings
-        if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
-            return True
-        condition = tree.body[0].value
-    value = evaluate(condition, module)
+    read = _read(condition)
+    value = evaluate(read, module) if read is not None else None
     return value is None or bool(value[0])
 
 
@@ -175,7 +304,9 @@ def evaluate(  # noqa: PLR0911, PLR0912 - one return per shape
     if plain is not None:
         return plain
     match node:
-        case ast.Compare(left=ast.Attribute(), ops=[op], comparators=[ast.Constant(value=None)]):
+        case ast.Compare(
+            left=ast.Attribute() as left, ops=[op], comparators=[ast.Constant(value=None)]
+        ) if not _is_own(dotted(left).split(".")[0], module):
             return (isinstance(op, ast.IsNot),)  # an optional part: here it is there
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             inner = evaluate(operand, module, depth)
@@ -216,19 +347,20 @@ def _named(node: ast.expr, module: Module, depth: int) -> tuple[object] | None:
     name = name_of(node)
     if dotted(node) in _FACTS:
         return _FACTS[dotted(node)]
-    if re.search(r"(?i)windows|is_?win|darwin|mac_?os|is_?mac|pypy|py2|python2|jython", name):
+    value = module.value(name) if isinstance(node, ast.Name) and depth < 5 else None
+    known = evaluate(value, module, depth + 1) if value is not None else None
+    # a name tells what it is unless the module says otherwise
+    if known is not None or (value is not None and not PLATFORM.search(unparse(value))):
+        return known or ((object(),) if name in _optional(module) else None)
+    if re.search(r"(?i)^win(?:32)?$|windows|is_?win|darwin|mac_?os|is_?mac|pypy|py2|jython", name):
         return (False,)
     if re.search(r"(?i)py3$|python3|is_?linux|posix|cpython", name):
         return (True,)
-    if isinstance(node, ast.Attribute) or depth >= 5:
-        return None
-    for block in module.tree.body:
-        if isinstance(block, ast.Try) and any(
-            isinstance(statement, ast.Import | ast.ImportFrom) for statement in block.body
-        ):
-            for n in ast.walk(block):
-                bound = (n.asname or n.name) if isinstance(n, ast.alias) else name_of(n)
-                if bound == name and not isinstance(n, ast.Attribute):
-                    return (object(),)  # the import works here: `X is None` is false, `X` is true
-    value = module.value(name)
-    return None if value is None else evaluate(value, module, depth + 1)
+    # an import that may fail works here: `X is None` is false, `X` is true
+    return (object(),) if isinstance(node, ast.Name) and name in _optional(module) else None
+
+
+def _is_own(name: str, module: Module) -> bool:
+    """Return whether a module defines a name rather than importing it."""
+    defined = {getattr(statement, "name", None) for statement in module.tree.body}
+    return name in defined or module.value(name) is not None

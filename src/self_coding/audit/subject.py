@@ -19,12 +19,14 @@ from self_coding.audit.syntax import (
     Breaches,
     Function,
     assigned,
+    bound,
     calls,
     dotted,
     imports,
     name_of,
     quote,
     strings,
+    uncommented,
     unparse,
     walk_own,
 )
@@ -71,9 +73,9 @@ def detection(file: File, _: Sides) -> Breaches:
         return
     framed = _FRAMES.search(file.new or "")
     for number, line in file.added_lines:
-        code = _JOINED.sub("", line.split(" #")[0])
+        code = _JOINED.sub("", uncommented(line))
         looks = _ENVIRONMENT.search(code) or _LOADED.search(code)
-        if (looks or (framed and _CALLER.search(code))) and not code.lstrip().startswith("#"):
+        if looks or (framed and _CALLER.search(code)):
             yield "test-detected", number, f"looks for the test run: {quote(code)}"
     old, new = _test_imports(file.old_tree), _test_imports(file.tree)
     for name in new.keys() - old.keys():
@@ -157,8 +159,8 @@ def _defined(tree: ast.Module) -> dict[str, ast.AST]:
     for node in tree.body:
         if isinstance(node, Function | ast.ClassDef):
             names[node.name] = node
-        elif isinstance(node, ast.Assign):
-            names |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
+        elif not isinstance(node, ast.Import | ast.ImportFrom):
+            names |= dict.fromkeys(bound(node), node)
         elif isinstance(node, ast.ImportFrom) and _AIDS.search(node.module or ""):
             names |= {alias.asname or alias.name: node for alias in node.names}
     return names
@@ -175,9 +177,14 @@ def _rebound(old: Module, new: Module, subjects: set[str]) -> Breaches:
     for node in new.tree.body:
         if unparse(node) in before:
             continue
-        for target in node.targets if isinstance(node, ast.Assign) else ():
-            if isinstance(target, ast.Name) and target.id in tests:
-                yield "test-uncollected", node, f"{target.id} is bound to something else"
+        if not isinstance(node, Function | ast.ClassDef):
+            # an import takes the place of a test only where that is still written down
+            there = _defined(ast.Module([n for n in new.tree.body if isinstance(n, Function)], []))
+            imported = isinstance(node, ast.Import | ast.ImportFrom)
+            for name in tests.intersection(bound(node)):
+                if not imported or name in there:
+                    yield "test-uncollected", node, f"{name} is bound to something else"
+        for target in assigned(node):
             if isinstance(target, ast.Attribute) and dotted(target).split(".")[0] in subjects:
                 yield "subject-replaced", node, f"{quote(node)} replaces what is tested"
         if re.match(r"(?:del\b|globals\(\)|vars\(\)|locals\(\)).*test", unparse(node)):
@@ -236,7 +243,9 @@ def replacing(file: File, _: Sides) -> Breaches:
         scope = _Scope(node, {} if node in tests else names, called, restored)
         for write in scope.writes:
             part = write.target.attr if isinstance(write.target, ast.Attribute) else ""
-            of_run = part in _RUN_PARTS and dotted(write.target).split(".")[0] in _RUN
+            place = dotted(write.target)
+            of_run = part in _RUN_PARTS and place.split(".")[0] in _RUN
+            of_run = of_run or place in {"metafunc.module", "metafunc.cls", "item.module"}
             replaces = file.is_beside_tests and scope.replaces(write)
             if part == "__code__" or of_run or replaces:
                 yield "subject-replaced", write.by, f"{quote(write.by)} replaces what is tested"

@@ -6,6 +6,7 @@ Pure. It says what is written, and judges nothing.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -18,7 +19,13 @@ Constants = Mapping[str, ast.expr]
 
 _DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
 _LONGEST_NUMBER = 4096  # bits; Python refuses to print much longer ones
-
+# modules whose parts are read by their full names, whatever an import or an assignment calls them
+_RESOLVED = frozenset(
+    {
+        *("pytest", "_pytest", "unittest", "contextlib", "os", "posix", "sys", "atexit"),
+        *("platform", "builtins", "importlib"),
+    }
+)
 
 Breaches = Iterator[tuple[str, ast.AST | int, str]]
 """What a rule refuses in one file: the rule's name, where (a node, a line, or 0), a message."""
@@ -52,6 +59,7 @@ def parse(text: str | None) -> ast.Module | None:
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):  # level by level: a recursive walk is what deep nesting breaks
         if not level:
+            _resolve(tree)
             return tree
         for node in level:
             value = getattr(node, "value", None)
@@ -59,6 +67,54 @@ def parse(text: str | None) -> ast.Module | None:
                 return None
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     return None
+
+
+def is_unreadable(text: str) -> bool:
+    """Return whether Python would run a source that `parse` gives up on."""
+    if parse(text) is not None:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text.encode("utf-8", "surrogateescape"))
+    except (SyntaxError, ValueError):
+        return False
+    except (RecursionError, MemoryError):
+        pass
+    return True
+
+
+def _resolve(tree: ast.Module) -> None:
+    """Give the judges' parts their full names: `later("x")` becomes `pytest.skip("x")`."""
+    names = {
+        name: full
+        for name, full in imports(tree).items()
+        if full.split(".")[0] in _RESOLVED and not full.startswith(f"{name}.")
+    }
+    for statement in tree.body if names else ():
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            first, dot, rest = dotted(statement.value).partition(".")
+            for target in assigned(statement) if first in names else ():
+                if isinstance(target, ast.Name):
+                    names[target.id] = f"{names[first]}{dot}{rest}"
+    for node in ast.walk(tree) if any(name != full for name, full in names.items()) else ():
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                value[:] = [_full(part, names) for part in value]
+            elif isinstance(value, ast.Name):
+                setattr(node, field, _full(value, names))
+
+
+def _full(node: ast.AST, names: Mapping[str, str]) -> ast.AST:
+    if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load):
+        return node
+    full = names.get(node.id, node.id)
+    if full == node.id:
+        return node
+    expression = ast.parse(full, mode="eval").body
+    for part in ast.walk(expression):
+        ast.copy_location(part, node)
+    return expression
 
 
 @lru_cache(maxsize=16384)
@@ -77,13 +133,29 @@ def walk_own(node: ast.AST, *, classes: bool = False) -> Iterator[ast.AST]:
             yield from walk_own(child, classes=classes)
 
 
-def enclosing(tree: ast.AST, node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the compound statements whose body a node is part of, the outermost first."""
+def enclosing(tree: ast.AST, node: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield the compound statements that a node is part of, the outermost first, and whether it
+    is in the body rather than under `else` or `finally`."""
     for outer in ast.walk(tree):
-        body = getattr(outer, "body", None) if outer is not tree else None
-        for statement in body if isinstance(body, list) else ():
-            if any(inner is node for inner in ast.walk(statement)):
-                yield outer
+        for name in ("body", "orelse", "finalbody") if outer is not tree else ():
+            body = getattr(outer, name, None)
+            for statement in body if isinstance(body, list) else ():
+                if any(inner is node for inner in ast.walk(statement)):
+                    yield outer, name == "body"
+
+
+def bound(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement binds by anything but `def` and `class`."""
+    for inner in (node, *walk_own(node)):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            yield inner.id
+        elif isinstance(inner, ast.alias):
+            yield inner.asname or inner.name.split(".")[0]
+
+
+def uncommented(line: str) -> str:
+    """Return a line of Python without its comment; a `#` in a string is none."""
+    return re.sub(r"""("[^"]*"|'[^']*')|(?:^|(?<=\s))#.*""", r"\1", line)
 
 
 def name_of(node: ast.AST | None) -> str:
@@ -110,7 +182,10 @@ def assigned(node: ast.AST) -> list[ast.expr]:
     """Return the targets of an assignment; none of any other node."""
     if isinstance(node, ast.Assign):
         return node.targets
-    return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
+    if isinstance(node, ast.withitem):
+        return [node.optional_vars] if node.optional_vars else []
+    kinds = ast.AugAssign | ast.AnnAssign | ast.For | ast.AsyncFor
+    return [node.target] if isinstance(node, kinds) else []
 
 
 def elements(node: ast.expr) -> list[ast.expr]:
@@ -123,7 +198,7 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
-def strings(nodes: Iterable[ast.expr | None]) -> Iterator[str]:
+def strings(nodes: Iterable[ast.AST | None]) -> Iterator[str]:
     """Yield the string literals among some expressions."""
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -161,22 +236,50 @@ def number(node: ast.expr) -> float | None:
     return None
 
 
+def is_empty(over: ast.expr) -> bool:
+    """Return whether a loop over an expression is never entered."""
+    value = constant(over)
+    if value is not None:
+        return not value[0]
+    match over:
+        case ast.Call(func=ast.Name(id="range"), args=[single]):
+            count = number(single)
+            return count is not None and count <= 0
+        case ast.Call(
+            func=ast.Name(id="list" | "tuple" | "set" | "dict" | "iter" | "sorted"), args=arguments
+        ):
+            return not arguments or (len(arguments) == 1 and is_empty(arguments[0]))
+        case ast.Subscript(slice=ast.Slice(lower=None, upper=ast.expr() as upper)):
+            return number(upper) == 0
+        case ast.Subscript(slice=ast.Slice(lower=ast.expr() as lower, upper=ast.expr() as end)):
+            return number(end) == 0 or (number(lower) == number(end) is not None)
+    return False
+
+
 def substitute(node: ast.expr, constants: Constants) -> ast.expr:
-    """Return an expression with the given names replaced by their constants."""
-    if not any(isinstance(n, ast.Name) and n.id in constants for n in ast.walk(node)):
+    """Return an expression with the given names replaced by their constants, and without the
+    names that it gives itself: `(x := f())` as `f()`."""
+    if not any(
+        isinstance(n, ast.NamedExpr) or (isinstance(n, ast.Name) and n.id in constants)
+        for n in ast.walk(node)
+    ):
         return node
 
     class Replace(ast.NodeTransformer):
         def visit_Name(self, name: ast.Name) -> ast.expr:
             return constants.get(name.id, name)
 
+        def visit_NamedExpr(self, named: ast.NamedExpr) -> ast.expr:
+            value: ast.expr = self.visit(named.value)
+            return value
+
     copy = ast.parse(ast.unparse(node), mode="eval").body  # the visitor writes into its tree
     replaced: ast.expr = Replace().visit(copy)
     return replaced
 
 
-def imports(tree: ast.Module) -> dict[str, str]:
-    """Return the names that imports bind anywhere in a module, with what they stand for in full
+def imports(tree: ast.AST) -> dict[str, str]:
+    """Return the names that imports bind anywhere in a tree, with what they stand for in full
     (`.a.b` for what a relative import names)."""
     full: dict[str, str] = {}
     for node in ast.walk(tree):

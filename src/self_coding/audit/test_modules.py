@@ -241,7 +241,7 @@ def _is_test_class(node: ast.ClassDef, tree: ast.Module, settings: Settings) -> 
 
 
 def _is_unittest(node: ast.ClassDef) -> bool:
-    return any(name_of(base).endswith(("TestCase", "Test", "Tests")) for base in node.bases)
+    return any(name_of(base).endswith(("Case", "Test", "Tests")) for base in node.bases)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -13,15 +13,22 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from self_coding.audit.claims import forgives
 from self_coding.audit.files import File, Kind
 from self_coding.audit.skips import compare_marks, compare_module_marks
 from self_coding.audit.syntax import (
     Breaches,
     Function,
-    decorator_name,
+    assigned,
+    bound,
+    dotted,
+    enclosing,
     finding,
+    imports,
+    is_unreadable,
     name_of,
     quote,
+    strings,
     unparse,
 )
 from self_coding.audit.test_modules import Module, Modules, Sides, Test, cases
@@ -51,12 +58,11 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
     after: set[str] = set()
     for file in files.of(Kind.SOURCE):
         before |= _defined_names(file.old_tree) | ({file.name} if file.new is None else set())
-        after |= _defined_names(file.tree)
+        after |= _defined_names(file.tree) | set(bound(file.tree))
     gone = {name.lower() for name in before - after if len(name) > 3 and name[:2] != "__"}
     # what a test, or a helper that a test calls, claims now and did not before; without the names
     # of variables, so that an assertion is recognised under another one
-    collected = [test for module in new.values() for test in module.tests if test.collected]
-    used = frozenset[str]().union(*(test.names for test in collected))
+    used = _called(new)
     moved: Counter[str] = Counter()
     added_cases: list[str] = []
     for test, was in _with_counterparts(new, old):
@@ -103,12 +109,12 @@ def _module(
         elif test.collected and not now.collected:
             yield now.finding("test-uncollected", f"{test.name} is no longer collected as a test")
         else:
-            yield from _pair(test, now, before, after, around)
+            yield from _pair(test, now, search, around)
     unaccounted: list[Test] = []
     for test in lost:
         heir = search.successor(test)
         if heir is not None:
-            yield from _pair(test, heir, before, search.new[heir.path], around)
+            yield from _pair(test, heir, search, around)
         elif not around.renewed and not search.accounts_for(test, around):
             unaccounted.append(test)
     hidden = {test.name: search.uncollected(test) for test in unaccounted}
@@ -126,8 +132,9 @@ def _module(
             yield test.finding("test-removed", f"{test.name} is gone")
 
 
-def _pair(old: Test, new: Test, before: Module, after: Module, around: Around) -> Iterator[Finding]:
+def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Finding]:
     """Yield what one function says less than before: claims, marks, parameter sets, form."""
+    before, after = search.old[old.path], search.new[new.path]
     same = old.is_same(new)
     if same and before.frame == after.frame:
         return
@@ -158,28 +165,61 @@ def _pair(old: Test, new: Test, before: Module, after: Module, around: Around) -
     awaited = was_async or new.owner or _AWAITED.search(unparse(after.tree))
     if is_async and not awaited:
         yield new.finding("test-uncollected", f"{new.name} is async now, and nothing awaits it")
-    for decorator in new.node.decorator_list:
-        wrapper = after.by_name.get(decorator_name(decorator))
-        if wrapper is not None and not _runs_its_argument(wrapper):
-            message = f"{new.name} is wrapped by {wrapper.name}, which never calls it"
+    had = _wrappers(old, search.old)
+    for name, wrapper in _wrappers(new, search.new).items():
+        kept = name in had and not _runs_its_argument(had[name])
+        if not kept and not _runs_its_argument(wrapper):
+            message = f"{new.name} is wrapped by {wrapper.name}, which keeps it from failing"
             yield new.finding("test-wrapped", message)
 
 
-def _runs_its_argument(decorator: Test) -> bool:
-    """Return whether a decorator calls, or gives back, what it is put on."""
-    functions = [n for n in ast.walk(decorator.node) if isinstance(n, ast.FunctionDef)]
-    names = {arg.arg for function in (decorator.node, *functions) for arg in function.args.args}
-    for node in ast.walk(decorator.node):
-        used = (node.func, *node.args) if isinstance(node, ast.Call) else ()
-        if any(isinstance(n, ast.Name) and n.id in names for n in used):
-            return True
-        if isinstance(node, ast.Return) and name_of(node.value) in names:
-            return True
-    return False
+def _wrappers(test: Test, modules: Modules) -> dict[str, Test]:
+    """Return the functions of changed modules that are put on or around a test, by name."""
+    names = imports(modules[test.path].tree)
+    blocks = [n for n in ast.walk(test.node) if isinstance(n, ast.With | ast.AsyncWith)]
+    contexts = [item.context_expr for block in blocks for item in block.items]
+    found: dict[str, Test] = {}
+    for node in (*test.decorators, *contexts):
+        name = dotted(node.func if isinstance(node, ast.Call) else node)
+        first, dot, rest = name.partition(".")
+        place, _, short = f"{names.get(first, first)}{dot}{rest}".rpartition(".")
+        for path, module in modules.items():
+            stem = path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]
+            here = stem == place.rpartition(".")[2] if place else path == test.path
+            if here and short in module.by_name:
+                found[name] = module.by_name[short]
+    return found
+
+
+def _runs_its_argument(wrapper: Test) -> bool:
+    """Return whether a decorator calls, or gives back, what it is put on, or a context manager
+    runs its block, and does not catch how that fails."""
+    functions = [n for n in ast.walk(wrapper.node) if isinstance(n, Function)]
+    names = {arg.arg for function in functions for arg in function.args.args}
+    managed = any("contextmanager" in unparse(d) for d in wrapper.node.decorator_list)
+    runs = False
+    for node in ast.walk(wrapper.node):
+        used = [node.func, *node.args] if isinstance(node, ast.Call) else []
+        match used:  # methods that are exchanged
+            case [ast.Name(id="setattr" | "delattr"), ast.Name(id=name), ast.Name(), *_]:
+                if name in names:
+                    return False
+        given = [node.value] if isinstance(node, ast.Return) else used
+        if any(name_of(n) in names for n in given if isinstance(n, ast.Name)) or (
+            managed and isinstance(node, ast.Yield)
+        ):
+            if any(forgives(outer) for outer, inside in enclosing(wrapper.node, node) if inside):
+                return False
+            runs = True
+    return runs
 
 
 def unreadable(file: File, sides: Sides) -> Breaches:
-    """Yield test modules that no longer parse; what never did is compared as text."""
+    """Yield Python that only the audit cannot read, wherever it is, and test modules that no
+    longer parse; what never did is compared as text."""
+    if file.is_python and file.new is not None and is_unreadable(file.new):
+        yield "test-unparsable", 0, "is nested too deep, or holds a number too long, to be read"
+        return
     if file.new is None or file.path in sides.new or not file.is_beside_tests:
         return
     if file.path in sides.old:
@@ -223,7 +263,7 @@ class _Search:
     """The tests that only the new side has, each of which stands in for one that went at most."""
 
     def __init__(self, old: Modules, new: Modules) -> None:
-        self.new = new
+        self.old, self.new = old, new
         self._used: set[int] = set()
         pairs = _with_counterparts(new, old)
         self._added = [test for test, before in pairs if test.collected and before is None]
@@ -291,18 +331,27 @@ def _is_renewed(old: Modules, new: Modules, share: float) -> bool:
     of the same names."""
     was, now = (
         Counter(
-            claim.text
+            (claim.text, claim.strength)
             for test, other in _with_counterparts(*sides)
-            if not test.is_same(other)
+            if not test.is_same(other) and (test.collected or test.short_name in _called(sides[0]))
             for claim in test.live
         )
         for sides in ((old, new), (new, old))
     )
     lost, gained = was - now, now - was
-    if gained.total() < lost.total():
+    says, said = (sum(claim[1] for claim in side.elements()) for side in (gained, lost))
+    if says < said or gained.total() < lost.total():
         return False
-    words, others = (set(_WORD.findall(" ".join(side))) for side in (lost, gained))
+    words, others = (
+        set(_WORD.findall(" ".join(text for text, _ in side))) for side in (lost, gained)
+    )
     return len(words & others) >= share * len(words)
+
+
+def _called(modules: Modules) -> frozenset[str]:
+    """Return the names that the tests of some files use."""
+    tests = [test for module in modules.values() for test in module.tests]
+    return frozenset[str]().union(*(test.names for test in tests if test.collected))
 
 
 def _with_counterparts(modules: Modules, others: Modules) -> Iterator[tuple[Test, Test | None]]:
@@ -321,7 +370,9 @@ def _defined_names(tree: ast.Module) -> set[str]:
             names.add(f"{node.arg}=")  # gone for those who pass it by name
         elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
             names.add(node.attr)
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign):
-            names |= set(map(name_of, statement.targets))
+        if isinstance(node, ast.Module | ast.ClassDef):
+            for statement in node.body:
+                names |= set(map(name_of, assigned(statement)))
+        elif isinstance(node, Function) and node.name == "__getattr__":
+            names |= set(strings(ast.walk(node)))
     return names

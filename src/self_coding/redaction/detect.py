@@ -34,6 +34,7 @@ _PLACEHOLDER = re.compile(
     r"(.)\1{5}|012345678|123456789|abcdefgh|deadbeef|\.\.\.|[<>{}]|^test|xxxx",
     re.IGNORECASE,
 )
+_SHOWN = frozenset({"url-password", "netrc-password"})  # what tests and documents show
 _SEPARATOR = re.compile(r"[_\-./:@ ]")
 _EVERYDAY = (
     "password passwd pass pw pwd secret token pass123 password123 hunter2 admin root user guest "
@@ -75,10 +76,16 @@ class Secret:
     end: int
 
 
-def find_secrets(text: str) -> list[Secret]:
-    """Return every secret in `text`, in order, none overlapping another; linear in the text."""
+def find_secrets(text: str, *, examples: bool = False) -> list[Secret]:
+    """Return every secret in `text`, in order, none overlapping another; linear in the text.
+
+    `examples`: the text is a test or a document, in which a password of a URL or a netrc line
+    counts only where it looks random.
+    """
     merged: list[tuple[int, int, str]] = []
     for start, end, rule in sorted(_spans(text), key=lambda span: (span[0], -span[1])):
+        if examples and rule in _SHOWN and not _looks_random(text[start:end], password=False):
+            continue
         if merged and start < merged[-1][1]:  # one secret, by the rule that starts first
             first = merged[-1]
             merged[-1] = (first[0], max(first[1], end), first[2])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from self_coding.audit import Contents, Kind, audit, read_files
+from self_coding.audit import Contents, Kind, audit, effective, kind_of, read_files
 from self_coding.audit.files import read_toml
 from self_coding.audit.syntax import finding
 from self_coding.errors import ConfigError
@@ -274,7 +274,8 @@ def _contents(
         yield finding("secret-file", path, 0, "contains secrets, going by its name")
     text, old = ((side or b"").decode("utf-8", "replace") for side in (body, old_body))
     old_secrets = {old[secret.start : secret.end] for secret in find_secrets(old)}
-    for secret in find_secrets(text):
+    shows = {Kind.TEST, Kind.SUPPORT, Kind.DATA, Kind.PROSE}
+    for secret in find_secrets(text, examples=kind_of(file.path, effective({})) in shows):
         if text[secret.start : secret.end] not in old_secrets:
             yield finding("secret", path, secret.line, f"contains a secret ({secret.rule})")
 
