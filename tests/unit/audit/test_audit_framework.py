@@ -20,3 +20,14 @@ def test_an_exit_is_ordinary_only_in_a_script() -> None:
     inner = leave.format('def f():\n  if __name__ == "__main__":\n')
     assert rules({"src/a.py": ""}, {"src/a.py": script}) == []
     assert rules({"src/a.py": ""}, {"src/a.py": inner}) == ["exit-forced"]
+
+
+HOOK = "def pytest_collection_modifyitems(items):\n    {}\n    items.sort()\n"
+
+
+def test_an_edited_hook_that_decides_nothing_new_passes() -> None:
+    """What a hook says may change; what it does with the tests may not."""
+    before = {"tests/conftest.py": HOOK.format("print('a')")}
+    assert rules(before, {"tests/conftest.py": HOOK.format("print('b', len(items))")}) == []
+    decides = {"tests/conftest.py": HOOK.format("items[:] = items[1:]")}
+    assert rules(before, decides) == ["outcome-hook"]

@@ -61,3 +61,34 @@ def test_a_condition_in_a_string_may_be_anything(text: str) -> None:
     test = "def test():\n    assert f() == 1\n"
     marked = f"@mark.skipif({text!r})\n{test}".replace("\\\\", "\\")
     assert rules({"tests/test_a.py": test}, {"tests/test_a.py": marked}) == ["test-skipped"]
+
+
+BODY = "def test():\n    assert f() == 1\n"
+ASKS = "rare = importorskip('rare')\n\n\n"
+RARE = "try:\n    import rare\nexcept ImportError:\n    rare = None\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "broken"),
+    [
+        ("@skip(reason='a')\n" + BODY, "@skip(reason='b')\n" + BODY, False),
+        ("@skip\n" + BODY, "@skipif(slow(), reason='b')\n" + BODY, False),
+        ("@skipif(slow(), reason='b')\n" + BODY, "@skip\n" + BODY, True),
+        ("@skipif(a() or b())\n" + BODY, "@skipif(a())\n" + BODY, False),
+        ("@skipif(a())\n" + BODY, "@skipif(a() or b())\n" + BODY, True),
+        ("@skipif(not a())\n" + BODY, "@skipUnless(a(), 'why')\n" + BODY, False),
+        (
+            RARE + "@skipif(rare is None)\n" + BODY,
+            ASKS + BODY,
+            False,
+        ),
+        (BODY, ASKS + BODY, True),
+        ("@xfail(strict=True)\n" + BODY, "@xfail(strict=False)\n" + BODY, True),
+        ("@skip\n" + BODY, "@xfail(strict=True)\n" + BODY, False),
+    ],
+)
+def test_the_same_skip_may_be_spelled_differently(old: str, new: str, broken: bool) -> None:
+    """Another reason or a narrower condition passes; one by which more is skipped does not."""
+    names = "from pytest import importorskip\nfrom pytest.mark import skip, skipif, xfail\n"
+    sides = ({"tests/test_a.py": names + text} for text in (old, new))
+    assert bool(rules(*sides)) is broken

@@ -19,3 +19,13 @@ def test_a_table_of_cases_may_not_lose_one() -> None:
     before = {"tests/test_a.py": test}
     assert rules(before, {"tests/test_a.py": less}) == ["cases-removed"]
     assert rules(before, {"tests/test_a.py": less + other}) == []
+
+
+def test_a_wrapper_that_was_there_may_stay() -> None:
+    """A decorator that a test already had is no finding, one that hides its failure is."""
+    loop = "@contextmanager\ndef loop():\n    yield\n\n\ndef odd(f):\n    return 1\n\n\n"
+    test = "@loop()\n@odd\ndef test_a():\n    assert f() == 1\n"
+    before = {"tests/test_a.py": loop + test}
+    assert rules(before, {"tests/test_a.py": loop + test + "    assert g() == 1\n"}) == []
+    bare = {"tests/test_a.py": loop + test.replace("@odd\n", "")}
+    assert rules(bare, before) == ["test-wrapped"]
