@@ -141,6 +141,9 @@ def test_begin_and_submit(repository: Path) -> None:
     begun = told(repository, "begin-edit", "Add triple")
     relative = source(repository).relative_to(repository)
     file = Path(begun["worktree"]["path"]) / relative
+    early = run(repository, "submit-edit", str(begun["attempt"]), status=3).stderr
+    assert f"nothing is edited yet in {begun['worktree']['path']}" in early
+    assert f"attempt {begun['attempt']} still waits" in early
     file.write_text(file.read_text() + GOOD)
     assert told(repository, "submit-edit", str(begun["attempt"]))["success"]
 

@@ -160,9 +160,18 @@ def init_command(
     text = (
         f"wrote {path}\n"
         f"  main branch   {detected.main_branch}\n"
-        f"  test command  {detected.test_command}\n"
-        "next: self-coding doctor"
+        f"  test command  {detected.test_command or 'none found'}\n"
     )
+    if detected.test_command:
+        text += (
+            f"next: commit it, for policy is read from commits: git add {path.name} && "
+            'git commit -m "Set up self-coding"\nthen: self-coding doctor'
+        )
+    else:
+        text += (
+            "next: say what proves a change: self-coding init --force --test-command COMMAND\n"
+            '(without any tests, "python -m compileall -q ." finds at least what cannot be read)'
+        )
     session.emit(detected, text)
 
 

@@ -15,9 +15,20 @@ from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path, git_directories
 from self_coding.app import open_app
 from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingError
+from self_coding.settings import Settings
 
 FILE = "self-coding.toml"
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
+#: A file at the top, and what runs the tests of a project that has it; the first one counts.
+_RUNNERS = {
+    "go.mod": "go test ./...",
+    "Cargo.toml": "cargo test",
+    "mvnw": "./mvnw -q test",
+    "pom.xml": "mvn -q test",
+    "gradlew": "./gradlew test",
+    "build.gradle": "gradle test",
+    "build.gradle.kts": "gradle test",
+}
 _EXTRAS = {
     "mcp": ("mcp", "the MCP server"),
     "llm": ("pydantic_ai", "models behind OpenAI-compatible endpoints"),
@@ -58,6 +69,8 @@ def write_settings(detected: Detected, *, force: bool) -> Path:
         f"main_branch = {json.dumps(detected.main_branch)}",
         f"test_command = {json.dumps(detected.test_command)}",
     ]
+    if not detected.test_command:  # an empty one is refused: whoever reads it says what is missing
+        lines[-1] = '# test_command = "..."  # none was found; what proves a change here?'
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -78,19 +91,49 @@ def _main_branch(top: Path) -> str:
 
 
 def _test_command(top: Path) -> str:
-    """Return pytest where settings or tests use it, else the standard library's runner."""
-    settings = "".join(
-        (top / name).read_text(encoding="utf-8", errors="replace")
-        for name in ("pyproject.toml", "pytest.ini", "setup.cfg", "tox.ini")
-        if (top / name).is_file()
+    """Return the command that runs the tests by the files that git has; empty: none is seen."""
+    # Never the folders themselves: an environment or node_modules is full of others' tests.
+    listed = git.run(("ls-files", "-z"), cwd=top, ok=()).stdout
+    names = [name for name in git.decode(listed, errors="replace").split("\0") if name]
+
+    def text(name: str) -> str:
+        file = top / name
+        if name not in names or not file.is_file():
+            return ""
+        return file.read_text(encoding="utf-8", errors="replace")
+
+    settings = [text(name) for name in ("pyproject.toml", "pytest.ini", "setup.cfg", "tox.ini")]
+    uses_pytest = any("pytest" in one for one in settings) or any(
+        Path(name).name in ("conftest.py", "pytest.ini") for name in names
     )
-    uses_pytest = "pytest" in settings or any(top.glob("**/conftest.py"))
-    first_test = next(iter(sorted(top.glob("**/test_*.py"))), None)
-    if not uses_pytest and first_test is not None:
-        text = first_test.read_text(encoding="utf-8", errors="replace")
-        if "unittest" in text and "pytest" not in text:
-            return "python -m unittest discover"
-    return "python -m pytest --tb=short -q"
+    tests = [name for name in names if re.search(r"(^|/)(test_[^/]*|[^/]*_test|tests)\.py$", name)]
+    makefile = text("Makefile") or text("GNUmakefile") or text("makefile")
+    module = re.search(r"DJANGO_SETTINGS_MODULE\s*[?:]?=\s*([\w.]+)", f"{settings[3]}\n{makefile}")
+    first = next(map(text, tests), "")
+    unittest = not uses_pytest and "unittest" in first and "pytest" not in first
+    try:
+        script = str(json.loads(text("package.json") or "{}")["scripts"]["test"])
+    except (ValueError, LookupError, TypeError):
+        script = ""
+    locks = {"pnpm-lock.yaml": "pnpm test", "yarn.lock": "yarn test"}
+    targets = re.findall(r"^(?:[\w -]+ )?(test|check)\b[\w -]*:(?!=)", makefile, re.MULTILINE)
+    fits = {  # the first one that is true
+        "python manage.py test": "manage.py" in names and not uses_pytest,
+        f"python -m django test --settings={module and module[1]}": module and not uses_pytest,
+        "python -m unittest discover": unittest,
+        "python -m pytest --tb=short -q": tests or uses_pytest,
+        "nox": "noxfile.py" in names,
+        "tox": "tox.ini" in names,
+        # what `npm init` puts there is no test
+        next((locks[name] for name in locks if name in names), "npm test"): script
+        and "no test specified" not in script,
+        **{_RUNNERS[name]: True for name in _RUNNERS if name in names},
+        "make test": "test" in targets,
+        "make check": "check" in targets,
+        "cmake -S . -B build && cmake --build build && ctest --test-dir build": "CMakeLists.txt"
+        in names,
+    }
+    return next((command for command, is_so in fits.items() if is_so), "")
 
 
 # -- doctor -----------------------------------------------------------------------------------
@@ -136,7 +179,11 @@ async def examine(repo: Path) -> list[Check]:
     with looking_at("main branch", "set main_branch; `self-coding init` detects it"):
         commit = await app.git.get_main_commit()
         add("main branch", "ok", f"{app.settings.main_branch} at {commit[:12]}")
-    add("test command", "ok", app.settings.test_command)
+    command, fitting = app.settings.test_command, _test_command(app.top)
+    # The default alone is a guess: it has to fit what is there.
+    fits = command == fitting or command != Settings.test_command
+    hint = f"set test_command, e.g. {fitting!r}" if fitting else "set test_command"
+    add("test command", *(("ok", command) if fits else ("fail", "no tests are seen", hint)))
     with looking_at("test python"):
         from self_coding.gate.python_env import choose_python
 

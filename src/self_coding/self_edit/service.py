@@ -150,12 +150,26 @@ class SelfEdit:
             on_progress: told each step as it happens.
 
         Raises:
-            EditError: no such attempt waits for a submission.
+            EditError: no such attempt waits for a submission, or nothing is edited yet: then it
+                goes on waiting.
         """
         async with self._taken_up(attempt, ask, on_progress) as (runner, waiting):
             if decide(waiting) is not Step.SUBMIT:
                 hint = "begin_edit hands out a new worktree"
                 raise _not_waiting(waiting, "a submission", hint)
+            place, repository = waiting.worktrees[-1], self.services.repository
+            # A submission too early ends nothing; what was committed past the gate goes on to be
+            # refused as that.
+            if await repository.gate_bypass(place) is None:
+                change = await repository.record(place, views.commit_message(waiting))
+                if change.is_empty:
+                    left_out = views.left_out_line(views.edited(change, whole=False))
+                    raise EditError(
+                        "; ".join(
+                            filter(None, (f"nothing is edited yet in {place.path}", left_out))
+                        ),
+                        hint=f"attempt {attempt} still waits: edit there, and submit again",
+                    )
             facts: Facts = {"summary": summary, "ask": ask is not None}
             await runner.log.append(attempt, Kind.WRITTEN, facts)
             await runner.drive(attempt)

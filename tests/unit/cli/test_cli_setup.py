@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from self_coding.cli.setup import detect, write_settings
+from self_coding.cli.setup import detect, examine, write_settings
 from self_coding.errors import ConfigError, GitNotRepositoryError
 
 
@@ -38,7 +39,33 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "command"),
     [
-        ({}, "python -m pytest --tb=short -q"),
+        ({}, ""),
+        ({"README.md": "test: x\n"}, ""),
+        ({"package.json": '{"scripts": {"test": "mocha"}}'}, "npm test"),
+        ({"package.json": '{"scripts": {"test": "x"}}', "pnpm-lock.yaml": ""}, "pnpm test"),
+        ({"package.json": '{"scripts": {"test": "x"}}', "yarn.lock": ""}, "yarn test"),
+        ({"package.json": '{"scripts": {"test": "echo no test specified"}}'}, ""),
+        ({"package.json": "{"}, ""),
+        ({"go.mod": "module x\n"}, "go test ./..."),
+        ({"Cargo.toml": "[package]\n"}, "cargo test"),
+        ({"pom.xml": "<project/>"}, "mvn -q test"),
+        ({"build.gradle.kts": "", "gradlew": ""}, "./gradlew test"),
+        ({"Makefile": "all: x\n\ntest: all\n\t./x\n"}, "make test"),
+        ({"Makefile": "test := x\nall:\n"}, ""),
+        (
+            {"CMakeLists.txt": "project(x)\n"},
+            "cmake -S . -B build && cmake --build build && ctest --test-dir build",
+        ),
+        ({"manage.py": "", "app/tests.py": "from django import test\n"}, "python manage.py test"),
+        (
+            {
+                "tox.ini": "[testenv]\nsetenv =\n  DJANGO_SETTINGS_MODULE = tests.settings\n",
+                "tests/test_a.py": "from django import test\n",
+            },
+            "python -m django test --settings=tests.settings",
+        ),
+        ({"tox.ini": "[testenv]\ncommands = ./run\n"}, "tox"),
+        ({"noxfile.py": "import nox\n"}, "nox"),
         ({"tests/test_a.py": "import unittest\n"}, "python -m unittest discover"),
         ({"tests/test_a.py": "import pytest\n"}, "python -m pytest --tb=short -q"),
         (
@@ -48,11 +75,16 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
     ],
 )
 def test_the_test_command_is_found(tmp_path: Path, files: dict[str, str], command: str) -> None:
-    """unittest is chosen only where the tests use it and nothing speaks of pytest."""
+    """The project's own files say what runs its tests; where none does, nothing is guessed."""
     _repository(tmp_path)
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
+    subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
+    for folder in (".venv/lib/numpy", "node_modules/x"):  # not the project's own
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "conftest.py").write_text("import pytest\n")
+        (tmp_path / folder / "test_x.py").write_text("import pytest\n")
     assert detect(tmp_path, main_branch=None, test_command=None).test_command == command
 
 
@@ -67,6 +99,15 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         write_settings(found, force=False)
     write_settings(found, force=True)
+
+
+def test_without_a_command_none_is_written(tmp_path: Path) -> None:
+    """Where nothing fits, the file says so in a comment, and doctor fails."""
+    top = _repository(tmp_path)
+    path = write_settings(detect(top, main_branch=None, test_command=None), force=False)
+    assert tomllib.loads(path.read_text()) == {"main_branch": "main"}
+    states = {check.name: check.state for check in asyncio.run(examine(top))}
+    assert states["test command"] == "fail"
 
 
 def test_outside_a_repository_is_told(tmp_path: Path) -> None:
