@@ -68,6 +68,7 @@ class Disk:
     crash_at: Collection[int] = ()
     points: int = 0
     dead: bool = False
+    on_point: Callable[[], None] = field(default=lambda: None)
     strangers: int = 0  # how many landings of others come before ours
     broken: Callable[[Tree], bool] = field(default=lambda tree: "bug" in "".join(tree.values()))
 
@@ -76,6 +77,7 @@ class Disk:
         if self.dead:
             raise Crash
         self.points += 1
+        self.on_point()
         if self.points in self.crash_at:
             self.dead = True
             raise Crash

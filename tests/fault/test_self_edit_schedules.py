@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Scenario:
     strangers: int = 0
     caller: bool = False
     landings: int = 1
+    cancelled_at: str = ""  # the event after which the caller's call is cancelled, once
     disk: Callable[[], Disk] = field(default=Disk)
 
 
@@ -46,6 +48,8 @@ SCENARIOS = {
     "same failure": Scenario({1: BUG, 2: BUG}, limits=Limits(tries=9), landings=0),
     "best of two": Scenario({1: {"a.py": "2", "b.py": "2"}, 2: GOOD}, limits=Limits(best_of=2)),
     "caller": Scenario({1: GOOD}, caller=True),
+    "called off once": Scenario({1: GOOD}, caller=True, cancelled_at="tested"),
+    "called off landing": Scenario({1: GOOD}, caller=True, cancelled_at="landing"),
 }
 PAIRED = ["good", "refused", "moved"]  # the others have thousands of schedules each
 PAIRED_SLOW = [name for name in SCENARIOS if name not in PAIRED]
@@ -59,6 +63,16 @@ class World:
         self.disk = scenario.disk()
         self.disk.strangers = scenario.strangers
         self.folder = folder
+        self.call: asyncio.Task[object] | None = None
+        if scenario.cancelled_at:
+            self.disk.on_point = self._cancel
+
+    def _cancel(self) -> None:
+        if self.disk.events and self._kinds()[-1] == self.scenario.cancelled_at:
+            self.disk.on_point = lambda: None
+            assert self.call is not None
+            self.call.cancel()
+            raise asyncio.CancelledError
 
     def _process(self) -> tuple[SelfEdit, MemoryEditor]:
         editor = MemoryEditor(self.disk, self.scenario.acts)
@@ -82,10 +96,14 @@ class World:
     async def _as_caller(self, layer: SelfEdit, editor: MemoryEditor) -> None:
         if not self.disk.events:
             await layer.begin_edit("a task")
-        if self._kinds()[-1] in ("isolated", "shown"):
+        if self._kinds()[-1] in ("isolated", "shown", "returned"):
             (worktree,) = self.disk.worktrees.values()
             worktree.update(self.scenario.acts[1])
-            await layer.submit_edit(1)
+            try:
+                self.call = asyncio.create_task(layer.submit_edit(1))
+                await self.call
+            except asyncio.CancelledError:
+                await self._as_caller(layer, editor)
         else:
             await layer.resume()
 

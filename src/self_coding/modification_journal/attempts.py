@@ -20,7 +20,7 @@ from self_coding.modification_journal.queries import Queries, now
 from self_coding.modification_journal.ranking import features
 from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, Record, StoredEvent
 from self_coding.modification_journal.store import Store
-from self_coding.values.attempts import Event, Json, ModificationAttempt, Outcome, Rate
+from self_coding.values.attempts import UNCOUNTED, Event, Json, ModificationAttempt, Outcome, Rate
 
 DIMENSIONS = ("area", "editor", "model", "period")
 _OVERALL = "overall"
@@ -103,8 +103,10 @@ def _advance(
 
 
 def _index(queries: Queries, attempt: int, entry: Record) -> None:
-    """Make an attempt that has ended findable, and count it."""
+    """Make an attempt that has ended findable, and count it; not one that proves nothing."""
     queries.touch(attempt, entry.files_modified)
+    if entry.stage in UNCOUNTED:
+        return
     searchable = features(
         entry.task, files=entry.files_modified, diff=entry.diff, notes=entry.approach
     )

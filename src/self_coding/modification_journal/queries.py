@@ -20,10 +20,11 @@ from self_coding.adapters.db import Connection
 from self_coding.errors import JournalError
 from self_coding.modification_journal.ranking import Candidate, Features, pack, terms, unpack
 from self_coding.modification_journal.record import EPOCH, Record, StoredEvent, moment
-from self_coding.values.attempts import Event, Json, Lesson, ModificationAttempt, Outcome
+from self_coding.values.attempts import UNCOUNTED, Event, Json, Lesson, ModificationAttempt, Outcome
 
 INLINE = 1500  # characters; a longer text is compressed and stored once
 
+_COUNTED = f"stage NOT IN ({', '.join(map(repr, sorted(UNCOUNTED)))})"
 # The columns of `attempt` that hold a field of the record as it is; then the others. A new one
 # needs a migration in `store` and a field of `record.Record`.
 _PLAIN = {
@@ -106,6 +107,7 @@ class Queries(ABC):
             # Written out, not bound: SQLite uses a partial index (of failures and rollbacks)
             # only for the very condition that the index was made with.
             where = f"outcome IN ({', '.join(repr(str(one)) for one in sorted(set(outcomes)))})"
+            where += f" AND {_COUNTED}"
         return self._attempts(f"WHERE {where} ORDER BY at DESC, id DESC LIMIT ?", limit)
 
     def attempts_for_file(self, path: str, limit: int) -> list[ModificationAttempt]:
@@ -256,7 +258,7 @@ class Queries(ABC):
         kept = set(
             self._numbers(
                 f"SELECT id FROM attempt WHERE id IN ({_marks(ids)}) "  # noqa: S608
-                f"AND outcome IN ({_marks(outcomes)})",
+                f"AND outcome IN ({_marks(outcomes)}) AND {_COUNTED}",
                 *(*ids, *outcomes),
             )
         )

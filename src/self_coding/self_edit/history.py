@@ -45,6 +45,7 @@ class Kind(StrEnum):
     LANDED = "landed"
     REFUSED = "refused"
     STOPPED = "stopped"
+    RETURNED = "returned"  # a submission that came to nothing: its caller may submit again
     CLEANED = "cleaned"
     REFLECTED = "reflected"
     FOLLOWED = "followed"
@@ -172,6 +173,12 @@ class History:
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = tuple(events)
+        returned = (n for n, one in enumerate(events) if one.kind == Kind.RETURNED)
+        since = max(returned, default=-1)
+        # What came of an earlier submission says nothing of the next: no approval, no green test.
+        self._current = tuple(
+            one for n, one in enumerate(events) if n >= since or one.kind in _OF_ALL_SUBMISSIONS
+        )
 
     @property
     def id(self) -> int:
@@ -186,16 +193,16 @@ class History:
         return next((kind for kind in kinds if kind in _KINDS), "")
 
     def has(self, *kinds: str) -> bool:
-        """Return whether any of these has happened."""
-        return any(event.kind in kinds for event in self.events)
+        """Return whether any of these has happened, since its caller last submitted."""
+        return any(event.kind in kinds for event in self._current)
 
     def count(self, kind: str) -> int:
-        """Return how often this has happened."""
-        return sum(event.kind == kind for event in self.events)
+        """Return how often this has happened, since its caller last submitted."""
+        return sum(event.kind == kind for event in self._current)
 
     def data(self, kind: str) -> Mapping[str, Json]:
         """Return the data of the newest event of this kind; empty when there is none."""
-        newest_first = (event.data for event in reversed(self.events) if event.kind == kind)
+        newest_first = (event.data for event in reversed(self._current) if event.kind == kind)
         return next(newest_first, {})
 
     def text(self, kind: str, key: str) -> str:
@@ -312,13 +319,19 @@ class History:
     @property
     def landing_open(self) -> bool:
         """Whether main may or may not have been moved: the intent is stored, its end is not."""
-        order = [event.kind for event in self.events if event.kind in _LANDING]
+        order = [event.kind for event in self._current if event.kind in _LANDING]
         return bool(order) and order[-1] == Kind.LANDING
 
     @property
     def settled(self) -> bool:
         """Whether the outcome is final and only tidying is left."""
         return self.has(Kind.LANDED, Kind.HELD, Kind.REFUSED, Kind.STOPPED, Kind.ENDED)
+
+    @property
+    def can_return(self) -> bool:
+        """Whether what its caller submitted can go back to them: main has not been touched."""
+        submitted = self.plan.caller and self.has(Kind.WRITTEN)
+        return submitted and not self.settled and not self.landing_open
 
     @property
     def cancelled(self) -> bool:
@@ -333,6 +346,7 @@ class History:
 
 
 _KINDS = frozenset(Kind)
+_OF_ALL_SUBMISSIONS = frozenset({Kind.PLANNED, Kind.ISOLATED, SHOWN})
 _LANDING = frozenset({Kind.LANDING, Kind.MOVED, Kind.LANDED})
 
 

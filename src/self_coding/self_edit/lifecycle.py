@@ -152,6 +152,7 @@ _TABLE: dict[str, Step | _Rule | None] = {
     Kind.HELD: Step.CLEAN,
     Kind.REFUSED: Step.CLEAN,
     Kind.STOPPED: _stopped,
+    Kind.RETURNED: Step.SUBMIT,
     Kind.CLEANED: Step.REFLECT,
     Kind.REFLECTED: _reflected,
     Kind.FOLLOWED: Step.END,

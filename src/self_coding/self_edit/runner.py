@@ -46,24 +46,44 @@ class Runner:
         self._asks = run.ask is not None
         self._landing_lock = landing_lock
 
-    async def drive(self, leader: int) -> int:
+    async def drive(self, leader: int, submission: Facts | None = None) -> int:
         """Go on with the self-edit that `leader` leads, as far as it goes; return its last leader.
 
         When it is cancelled or a service fails, every open attempt is ended as what happened to
-        it before the error goes on to the caller.
+        it before the error goes on to the caller. An edit of the caller's own is never ended by
+        that: it goes back to waiting for a submission, with its worktree.
         """
         try:
+            if submission is not None:
+                await self.log.append(leader, Kind.WRITTEN, submission)
             return await self._drive(leader)
         except asyncio.CancelledError:
-            await _uncancelled(self.call_off(leader, RefusedBy.CANCELLED, "it was called off"))
+            await _uncancelled(
+                self._break_off(leader, submission, RefusedBy.CANCELLED, "it was called off")
+            )
             raise
         except StorageError:
             # The journal itself is out of reach, so no end can be recorded: `resume` takes it up.
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            await _uncancelled(self.call_off(leader, RefusedBy.ERROR, reason))
+            await _uncancelled(self._break_off(leader, submission, RefusedBy.ERROR, reason))
             raise
+
+    async def _break_off(self, leader: int, submission: Facts | None, by: str, reason: str) -> None:
+        """Give a caller's submission back to them; end anything else without landing."""
+        self.log.forget()
+        attempt = await self.log.get(leader)
+        submitted = attempt.plan.caller and attempt.has(Kind.WRITTEN)
+        if not submitted and submission is None:
+            await self.call_off(leader, by, reason)
+            return
+        if submitted and not attempt.settled:
+            # Once landing, git alone knows whether main has moved; nothing of ours moves it now.
+            landed = await self.steps.landed(attempt) if attempt.landing_open else None
+            back = Kind.RETURNED, {"by": by, "reason": reason}
+            await self.log.append(leader, *(landed or back))
+        await self._drive(leader)
 
     async def call_off(self, leader: int, by: str, reason: str) -> int:
         """End every open attempt of the self-edit without landing; tidy up after each."""

@@ -143,6 +143,8 @@ class SelfEdit:
     ) -> SelfEditResult:
         """Judge, test and land what was edited in the worktree of an attempt.
 
+        Cancelled, or with its process gone, it can be submitted again: only `drop_edit` ends it.
+
         Args:
             attempt: the id that `begin_edit` gave.
             summary: the approach in words, for the journal.
@@ -154,7 +156,12 @@ class SelfEdit:
                 goes on waiting.
         """
         async with self._taken_up(attempt, ask, on_progress) as (runner, waiting):
-            if decide(waiting) is not Step.SUBMIT:
+            step = decide(waiting)
+            if waiting.can_return and step is not Step.APPROVE:
+                # Whoever submitted it before is gone, since nobody drives it.
+                again: Facts = {"by": RefusedBy.CRASHED, "reason": "it was submitted again"}
+                await runner.log.append(attempt, Kind.RETURNED, again)
+            elif step is not Step.SUBMIT:
                 hint = "begin_edit hands out a new worktree"
                 raise _not_waiting(waiting, "a submission", hint)
             place, repository = waiting.worktrees[-1], self.services.repository
@@ -171,8 +178,7 @@ class SelfEdit:
                         hint=f"attempt {attempt} still waits: edit there, and submit again",
                     )
             facts: Facts = {"summary": summary, "ask": ask is not None}
-            await runner.log.append(attempt, Kind.WRITTEN, facts)
-            await runner.drive(attempt)
+            await runner.drive(attempt, facts)
             return await runner.result(attempt)
 
     async def land_edit(
@@ -195,7 +201,8 @@ class SelfEdit:
             EditError: the attempt does not wait for anything.
         """
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
-            if decide(waiting) is not Step.SUBMIT:
+            step = decide(waiting)
+            if step is Step.APPROVE or not (step is Step.SUBMIT or waiting.can_return):
                 return await self._answer(runner, waiting, reason or False)
             await runner.call_off(attempt, RefusedBy.CANCELLED, reason or "it was dropped")
             return await runner.result(attempt)

@@ -371,7 +371,7 @@ class Steps:
     async def swap(self, attempt: History) -> StepResult:
         """Move main to the tested commit, and to nothing else."""
         # Main may have moved already, and the process died before the landing was recorded.
-        if landed := await self._landed(attempt):
+        if landed := await self.landed(attempt):
             return landed
         assert attempt.candidate is not None, "an intent to land names its candidate"
         done = await self._services.repository.land(
@@ -382,9 +382,10 @@ class Steps:
     async def settle(self, attempt: History) -> StepResult:
         """Find out whether main was moved before the attempt was stopped."""
         why = attempt.refusal
-        return await self._landed(attempt) or refused(why.by, why.reason, final=True)
+        return await self.landed(attempt) or refused(why.by, why.reason, final=True)
 
-    async def _landed(self, attempt: History) -> StepResult | None:
+    async def landed(self, attempt: History) -> StepResult | None:
+        """Return the landing if main holds what was about to land."""
         candidate = attempt.candidate
         assert candidate is not None, "an intent to land names its candidate"
         if not await self._services.repository.contains(candidate.commit):

@@ -237,7 +237,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
 
 
 def _waiting(attempt: History) -> str:
-    return "submit" if attempt.last == Kind.ISOLATED else "approval"
+    return "submit" if attempt.last in (Kind.ISOLATED, Kind.RETURNED) else "approval"
 
 
 def _headline(attempt: History) -> str:

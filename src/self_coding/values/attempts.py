@@ -19,6 +19,10 @@ class Outcome(StrEnum):
     ROLLBACK = "rollback"
 
 
+#: Stages of attempts that ended without saying anything about their change.
+UNCOUNTED = frozenset({"cancelled", "environment"})
+
+
 @dataclass
 class ModificationAttempt:
     """One try at a task, as the founding API hands it in and out.

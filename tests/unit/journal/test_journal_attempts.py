@@ -223,3 +223,20 @@ async def test_rates_have_intervals(journal):
     assert len(await journal.success_rates("period")) == 1
     with pytest.raises(JournalError):
         await journal.success_rates("weather")
+
+
+@pytest.mark.parametrize("stage", ["cancelled", "environment"])
+async def test_what_proves_nothing_of_a_change_is_not_counted(journal, stage):
+    """An attempt that was called off is no failure: no rate, no dead end, no similar attempt."""
+    task = "Round the totals of the invoice to cents"
+    number = await journal.begin(task, facts={"editor": "me"})
+    await journal.finish(number, Outcome.FAILURE, failure_analysis="it ended", stage=stage)
+    assert (await journal.get_success_rate())["total"] == 0
+    assert await journal.get_recent_failures() == []
+    assert await journal.dead_end(task=task) is None
+    assert await journal.find_similar(task) == []
+    assert [one.id for one in await journal.attempts()] == [number]
+    failed = await journal.begin(task)
+    await journal.finish(failed, Outcome.FAILURE, failure_analysis="the tests failed")
+    assert (await journal.dead_end(task=task)).attempt == failed
+    assert (await journal.get_success_rate())["total"] == 1

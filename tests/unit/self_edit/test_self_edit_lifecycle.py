@@ -45,6 +45,7 @@ GREEN = ("isolated", "editing", "written", "edited", "judged", "tested")
         ((*GREEN, "landing", "stopped"), Step.SETTLE),
         ((*GREEN, "stopped"), Step.CLEAN),
         (("refused",), Step.CLEAN),
+        ((*GREEN, "returned"), Step.SUBMIT),
         (("refused", "cleaned"), Step.REFLECT),
         (("refused", "cleaned", "reflected"), Step.END),
         (("refused", "cleaned", "reflected", "followed"), Step.END),
@@ -88,6 +89,15 @@ def test_an_approval_outlives_a_moved_main() -> None:
     """Who approved a change is not asked again because main has moved."""
     told = (*GREEN, "approved", "landing", "moved", "tested")
     assert decide(history(*told, ask=True, moves=3)) is Step.INTEND
+
+
+def test_nothing_of_a_returned_submission_counts_for_the_next() -> None:
+    """An approval, a test or a moved main of one submission says nothing of the one after it."""
+    first = (*GREEN, "approved", "landing", "moved", "returned")
+    again = history(*first, "written", "edited", "judged", "tested", ask=True, caller=True)
+    assert decide(again) is Step.APPROVE
+    assert (again.count(Kind.MOVED), again.landing_open, len(again.worktrees)) == (0, False, 1)
+    assert history(*first, "written", caller=True).candidate is None
 
 
 def test_moves_are_bounded() -> None:

@@ -13,8 +13,16 @@ from self_coding.errors import EditError, GateError, JournalError, SelfCodingErr
 from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.runner import LandingTurn
 from self_coding.values.attempts import Json, Outcome
-from self_coding.values.edits import Assignment, EditReport, Limits, Progress, Question
+from self_coding.values.edits import (
+    Assignment,
+    EditReport,
+    Limits,
+    Progress,
+    Question,
+    SelfEditResult,
+)
 
+Task = asyncio.Task[SelfEditResult]
 GOOD, BUG, BAD = {"a.py": "2"}, {"a.py": "bug"}, {"a.py": "forbidden"}
 
 
@@ -344,6 +352,36 @@ async def test_a_caller_may_give_up(world: World) -> None:
     dropped = await layer.drop_edit(begun.attempt)
     assert dropped.stage == "cancelled"
     assert world.disk.worktrees == {}
+
+
+async def test_a_submission_that_is_cancelled_goes_back_to_its_caller(world: World) -> None:
+    """A client that stops waiting loses no edit, at whatever event its call is cancelled."""
+    for stop in ("written", "edited", "judged", "tested", "landing", "landed", "cleaned"):
+        world = World(world.folder / stop)
+        world.folder.mkdir(parents=True)
+        layer = world.layer()
+        begun = await layer.begin_edit("edit")
+        world.disk.worktrees[begun.worktree.attempt].update(GOOD)
+
+        task = asyncio.create_task(layer.submit_edit(begun.attempt))
+
+        def gone(disk: Disk = world.disk, stop: str = stop, task: Task = task) -> None:
+            if disk.events[1][-1].kind == stop:
+                disk.on_point = lambda: None
+                task.cancel()
+                raise asyncio.CancelledError  # as whatever runs when its call is cancelled
+
+        world.disk.on_point = gone
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        if stop not in ("landed", "cleaned"):
+            assert world.kinds()[-1] == "returned"
+            assert world.disk.worktrees, stop
+            (waits,) = await layer.waiting()
+            assert waits.waiting == "submit"
+            assert (await layer.submit_edit(begun.attempt)).stage == "landed"
+        assert world.disk.ended == {1: (Outcome.SUCCESS, "landed")}
+        assert len(world.disk.landings) == 1
 
 
 @pytest.mark.parametrize("attempt", [0, 7, -1])
