@@ -107,13 +107,14 @@ def special_files(file: File, _: Sides) -> Breaches:
 def hooks(file: File, _: Sides) -> Breaches:
     """Yield hooks that decide, however they come to their name."""
     hidden = file.kind is not Kind.SOURCE or "pytest" in (file.new or "")
-    decided = {n.name: _decisions(n) for n in file.old_tree.body if isinstance(n, Function)}
+    old_hooks = {n.name: n for n in file.old_tree.body if isinstance(n, Function)}
     for node in ast.walk(file.tree):
         names = _HIDDEN_HOOKS.intersection(_bindings(node)) if hidden else set()
         # a plain `def` of the other hidden hooks is ordinary: its body can be read
         if isinstance(node, Function):
             names = {node.name} & OUTCOME_HOOKS
-            if names and _decisions(node) <= decided.get(node.name, set()):
+            was = old_hooks.get(node.name) if names else None
+            if was is not None and _decisions(node) <= _decisions(was):
                 continue
             if node.name in _SETTING_HOOKS and _RUN_OPTIONS.search(unparse(node)):
                 yield "outcome-hook", node, f"{node.name} sets options of the run"

@@ -18,6 +18,7 @@ from self_coding.audit.syntax import (
     constant,
     decorator_name,
     finding,
+    imports,
     name_of,
     parse,
     unparse,
@@ -120,6 +121,11 @@ class Module:
     tree: ast.Module
     tests: tuple[Test, ...]
     frame: str
+
+    @cached_property
+    def imports(self) -> dict[str, str]:
+        """The names that it imports, with what they stand for in full."""
+        return imports(self.tree)
 
     @cached_property
     def by_name(self) -> dict[str, Test]:

@@ -24,7 +24,6 @@ from self_coding.audit.syntax import (
     dotted,
     enclosing,
     finding,
-    imports,
     is_unreadable,
     name_of,
     quote,
@@ -175,7 +174,7 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
 
 def _wrappers(test: Test, modules: Modules) -> dict[str, Test]:
     """Return the functions of changed modules that are put on or around a test, by name."""
-    names = imports(modules[test.path].tree)
+    names = modules[test.path].imports
     blocks = [n for n in ast.walk(test.node) if isinstance(n, ast.With | ast.AsyncWith)]
     contexts = [item.context_expr for block in blocks for item in block.items]
     found: dict[str, Test] = {}
@@ -333,10 +332,11 @@ def _is_renewed(old: Modules, new: Modules, share: float) -> bool:
         Counter(
             (claim.text, claim.strength)
             for test, other in _with_counterparts(*sides)
-            if not test.is_same(other) and (test.collected or test.short_name in _called(sides[0]))
+            if not test.is_same(other) and (test.collected or test.short_name in used)
             for claim in test.live
         )
         for sides in ((old, new), (new, old))
+        for used in (_called(sides[0]),)
     )
     lost, gained = was - now, now - was
     says, said = (sum(claim[1] for claim in side.elements()) for side in (gained, lost))

@@ -62,12 +62,13 @@ def test_the_bound_of_coverage_may_only_rise(old: str, new: str, broken: list[st
     assert rules(*sides) == broken
 
 
-OPEN = "on: push\njobs:\n  a:\n    permissions:\n      contents: read\n"
+JOB = "    permissions:\n      contents: read\n"
+OPEN = f"on: push\npermissions:\n  contents: {{}}\njobs:\n  a:\n{JOB}"
 
 
 @pytest.mark.parametrize(("top", "broken"), [("read", []), ("write", ["pipeline-power"])])
 def test_a_permission_may_be_given_up(top: str, broken: list[str]) -> None:
     """A job's own bounds may go where the bounds of the whole pipeline grant no writing."""
     path, before = ".github/workflows/a.yml", OPEN.format(top)
-    after = before.replace("    permissions:\n      contents: read\n", "    steps: []\n")
+    after = before.replace(JOB, "    steps: []\n")
     assert rules({path: before}, {path: after}) == broken
