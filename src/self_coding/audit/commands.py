@@ -47,16 +47,16 @@ _RUNNER = re.compile(
     r"hatch\s+(?:run\s+\S*test\S*|test)|coverage\s+run|uv\s+run\s+\S*test\S*|poetry\s+run\s+\S*test\S*)\b"
 )
 _NO_COMMAND = re.compile(  # a line that names a runner, but runs none
-    r"\s*(?:#|//|\[|name:|-?\s*name:|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
+    r"\s*+(?:#|//|\[|name:|-?\s*+name:|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
     r"|.*[=<>~]=\s*\d|.*::\s*$"
 )
 _PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")
 # `|| true`, `; exit 0`, `set +e`, a pipe whose last command decides, and the switches of CI
 _MASKED = re.compile(
-    r"\|\|\s*(?:true|:|exit\s+0|echo\b|/bin/true|cd\b)|;\s*(?:true|exit\s+0)\b|^\s*set\s+\+e\b|"
+    r"\|\|\s*(?:true|:|exit\s+0|echo\b|/bin/true|cd\b)|;\s*(?:true|exit\s+0)\b|^[^\S\n]*set\s+\+e\b|"
     r"\bexit\s+0\b|\bcontinue-on-error\s*:\s*true|\ballow_failure\s*:\s*true|--exit-zero\b|"
     r"\bignore_outcome\s*=\s*true|\bignore_errors\s*=\s*true|\bsuccess_codes\s*=|"
-    r"^\s*if\s*:\s*(?:false|\$\{\{\s*false\s*\}\})|\|\s*(?:tee|cat|tail|head|grep)\b|2>&1\s*\|",
+    r"^[^\S\n]*if\s*:\s*(?:false|\$\{\{\s*false\s*\}\})|\|\s*(?:tee|cat|tail|head|grep)\b|2>&1\s*\|",
     re.IGNORECASE | re.MULTILINE,
 )
 _BLOCK = re.compile(r"(?i)continue-on-error|allow_failure|ignore_|success_codes|^\s*if\s*:")
@@ -68,7 +68,7 @@ _VARIABLE = re.compile(rf"\b{_VARIABLES}\b")
 # in Python only as a string: a name alone sets nothing
 _QUOTED = re.compile(rf"[\"']{_VARIABLES}[\"']|[\"'][^\"']*\b{_VARIABLES}=")
 _ADDOPTS = re.compile(r"PYTEST_ADDOPTS[\"'\]]*\s*[:=]\s*[\"']?(-[^\"'$;&|#]*)[\"']?$")
-_OPTIMISED = re.compile(r"\bpython[\d.]*\s+(?:-[A-Za-z]+\s+)*-O")
+_OPTIMISED = re.compile(r"\bpython[\d.]*\s+(?:-[A-Za-z]+\s+){0,20}-O")
 _UNSET = re.compile(r"delenv|\.pop\(|unset\b")
 
 _PIPELINE = re.compile(
@@ -109,7 +109,7 @@ def project(file: File, _: Sides) -> Breaches:
     bounds: list[float] = []
     plugins: list[set[str]] = []
     for text in (file.old or "", file.new or "") if file.kind is Kind.SETTING else ():
-        bound = re.search(r"(?m)^\s*fail_under\s*=\s*[\"']?(\d+(?:\.\d+)?)", text)
+        bound = re.search(r"(?m)^[^\S\n]*fail_under\s*=\s*[\"']?(\d+(?:\.\d+)?)", text)
         bounds.append(float(bound[1]) if bound else 0)
         if file.name.endswith(".toml"):
             node: object = read_toml(text)
@@ -291,7 +291,7 @@ def _pytest_options(line: str) -> list[str]:
 
 
 def _names_tests(option: str) -> bool:
-    return re.search(r"test\w*\.py|::", option) is not None
+    return re.search(r"test\w{0,200}\.py|::", option) is not None
 
 
 def _test_lines(text: str | None) -> list[tuple[int, str]]:

@@ -32,7 +32,7 @@ _DEFAULT_PATTERNS = {
 }
 _TEST_FOLDERS = frozenset({"test", "tests", "testing", "testsuite", "test_suite"})
 _COMMANDS = re.compile(
-    r"(?:.*/)?(?:(?:GNU)?makefile|.*\.mk|justfile|taskfile\.ya?ml|noxfile\.py|dockerfile.*|"
+    r"(?:.*/)?(?:(?:GNU)?makefile|[^/\n]*\.mk|justfile|taskfile\.ya?ml|noxfile\.py|dockerfile.*|"
     r"jenkinsfile|\.travis\.yml|appveyor\.yml|\.appveyor\.yml|azure-pipelines\.ya?ml|"
     r"bitbucket-pipelines\.yml|\.gitlab-ci\.yml|\.cirrus\.yml|\.pre-commit-config\.yaml|"
     r"[\w.-]+\.(?:sh|bash|bat|cmd|ps1)|package\.json|\.envrc|\.env)"

@@ -64,7 +64,7 @@ _REGISTERS = re.compile(r"pluginmanager\.(?:register|unregister|set_blocked)$")
 # `site` imports the two modules and executes the lines of a .pth file that begin with `import`
 _STARTUP = re.compile(
     r"(?:.*/)?(?:sitecustomize|usercustomize)(?:\.py|/__init__\.py)|.*\.(?:pth|egg-link|start)"
-    r"|(?:.*/)?[^/]*\.?(?:egg|dist)-info/(?:.*/)?entry_points\.txt"
+    r"|(?>.*?(?:egg|dist)-info/)(?:.*/)?entry_points\.txt"
 )
 _JUDGING = frozenset(
     {
@@ -166,7 +166,9 @@ def fixtures(file: File, _: Sides) -> Breaches:
     for node in ast.walk(file.tree):
         if isinstance(node, Function) and file.kind is not Kind.SOURCE:
             texts = map(unparse, node.decorator_list)
-            if not any(re.search(r"fixture.*autouse=(?!False)", text) for text in texts):
+            if not any(
+                re.search(r"(?m)^(?>.*?fixture).*autouse=(?!False)", text) for text in texts
+            ):
                 continue
             for call in calls(node):
                 patches = name_of(call.func) in _PATCHERS and _MOCKS.match(dotted(call.func))

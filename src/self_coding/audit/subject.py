@@ -37,8 +37,8 @@ _ENVIRONMENT = re.compile(
     r"""|["']_?PYTEST_?["']|self-coding-kit|SELF_CODING_(?:CENSUS|REPORT)"""
 )
 _LOADED = re.compile(
-    r"""["'](?:_?pytest|unittest|nose|conftest|doctest)["'](?:\s*\)?\s*(?:not\s+)?in\s+sys\.modules)|"""
-    r"""sys\.modules(?:\.get\(|\[|\.keys\(\).*)\s*["'](?:_?pytest|unittest|nose|_pytest\.)|"""
+    r"""["'](?:_?pytest|unittest|nose|conftest|doctest)["'](?:\s*+\)?\s*+(?:not\s+)?in\s+sys\.modules)|"""
+    r"""sys\.modules(?:\.get\(\s*|\[\s*|\.keys\(\).{0,200}\s?)["'](?:_?pytest|unittest|nose|_pytest\.)|"""
     r"""hasattr\(\s*sys,\s*["']_called_from_test|sys\._called_from_test|"""
     r"""(?:pytest|py\.test|unittest|test)["']\s+in\s+(?:sys\.argv|os\.path\.basename|Path\(sys)|"""
     r"""find_spec\(\s*["']_?pytest|import_module\(\s*["']_?pytest|__import__\(\s*["']_?pytest"""
@@ -47,7 +47,7 @@ _FRAMES = re.compile(
     r"inspect\.(?:stack|currentframe|getouterframes)|sys\._getframe|traceback\.(?:extract_stack|walk_stack)"
 )
 _CALLER = re.compile(r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]""")
-_JOINED = re.compile(r"""["']\s*\+?\s*["']""")  # "py" + "test" is one word
+_JOINED = re.compile(r"""["']\s*+\+?\s*+["']""")  # "py" + "test" is one word
 # bidirectional controls (CVE-2021-42574) and zero-width characters
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
 # modules that are the tests' own, by their names: what they replace is not the subject

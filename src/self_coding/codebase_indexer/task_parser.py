@@ -24,14 +24,14 @@ _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _CHECKBOX = re.compile(r"^[ \t]*[-*] \[[ xX]\][^\n]*$", re.MULTILINE)
 _VERSIONS = re.compile(r"(?:INSTALLED VERSIONS|Versions? of |show_versions\(\))", re.IGNORECASE)
 _VERSION_LINE = re.compile(
-    r"^[ \t>|]*\W{0,3}[\w.()/ -]{1,40}\W{0,3}(?:[:=]{1,3}|[ \t])[ \t\"]*"
+    r"^[ \t>|]*+\W{0,3}[\w.()/ -]{1,40}\W{0,3}(?:[:=]{1,3}|[ \t])[ \t\"]*+"
     r"(?:v?\d+(?:\.\d+)+\S*|None|null|N/A|\{)[ \t\",|]*$",
     re.MULTILINE,
 )
 _URL = re.compile(r"\bhttps?://\S+")
-_BLOB_URL = re.compile(rf"/(?:blob|tree|raw)/[^/\s]+/([\w./-]+{_SUFFIX})\b")
+_BLOB_URL = re.compile(rf"/(?:blob|tree|raw)/[^/\s]+/([\w./-]{{1,300}}{_SUFFIX})\b")
 _FENCE = re.compile(
-    r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
+    r"^[ \t]*(```++|~~~++)[^\n]*+\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
 )
 _CODE_LINE = ("    ", "\t", ">>>", "...", "$ ", "E  ", "In [")
 _FRAME = re.compile(rf"File \"([^\"\n]+{_SUFFIX})\", line \d+")

@@ -54,7 +54,7 @@ RULES: tuple[Rule, ...] = (
         name="private-key",
         source=(
             r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:[\s\\nr\"'+|>#-]{0,20}(?:[A-Z][A-Za-z-]{2,20}: [^\n\\]{0,200}(?:\n|\\n))*)"
+            r"(?:[\s\\nr\"'+|>#-]{0,20}(?:[A-Z][A-Za-z-]{2,20}: [^\n\\]{0,200}(?:\n|\\n)){0,20})"
             r"[\s\\nr\"'+|>#-]{0,20}[A-Za-z0-9+/=]{16}"
             + _PEM_BODY
             + r"*(?:-----END[^-\n]{0,60}-----)?"
@@ -188,7 +188,12 @@ RULES: tuple[Rule, ...] = (
     _key("postman-key", "PMAK-", r"PMAK-[a-f0-9]{24}-[a-f0-9]{34}"),
     _key("airtable-token", "pat", r"pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"),
     # any issuer
-    _key("jwt", "eyJ", rf"eyJ[{_SLUG}]{{10,4000}}\.eyJ[{_SLUG}]{{10,8000}}\.[{_SLUG}]{{10,2000}}"),
+    # the head stops where another one may begin: else each of many would be followed to the end
+    _key(
+        "jwt",
+        "eyJ",
+        rf"eyJ(?:(?!-eyJ)[{_SLUG}]){{10,4000}}+\.eyJ[{_SLUG}]{{10,8000}}+\.[{_SLUG}]{{10,2000}}",
+    ),
     _phrase(
         "url-password",
         "://",

@@ -22,7 +22,9 @@ _LONGEST = 2_000_000  # characters read; of a longer text the head and the tail
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _ROOT = re.compile(r"(?m)^rootdir: (?P<path>/[^\n,]*)")
 _FATAL = re.compile(r"(?m)^Fatal Python error: (?P<what>[^\n]+)")
-_STACK = re.compile(r"(?m)^(?:Current thread|Thread) 0x[0-9a-f]+[^\n]*\(most recent call first\):$")
+_STACK = re.compile(
+    r"(?m)^(?:Current thread|Thread) 0x[0-9a-f]++[^\n]*\(most recent call first\):$"
+)
 _TIMEOUT = re.compile(r"(?m)^\++ Timeout \++$")
 _KILLED = re.compile(
     r"(?m)^(?:Killed|Terminated|Aborted|Segmentation fault)(?: \(core dumped\))?$"

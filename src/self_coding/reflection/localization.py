@@ -49,7 +49,7 @@ _OPERATORS = (
 )  # fmt: skip
 _WORD = re.compile(r"[A-Za-z_]\w+")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_CALL = re.compile(r"(?<![\w@])((?:\w+\.)*)(\w+)\(")
+_CALL = re.compile(r"(?<![\w@])((?:\w++\.){0,20}+)(\w++)\(")
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(?P<start>\d+)(?:,\d+)? @@ ?(?P<head>.*)$")
 _DEFINITION = re.compile(r"(?P<indent>\s*)(?:async\s+)?(?:def|class)\s+(?P<name>\w+)")
 

@@ -20,15 +20,18 @@ from self_coding.reflection.tracebacks import (
     split_raised,
 )
 
+# Lines are of any length: no loop below is tried again from within what another one took.
 _SECTION = re.compile(r"=+ (?P<name>\S.*?) =+$")
 _TITLE = re.compile(r"_+ (?P<name>\S.*?) _+$")
 _CUT = re.compile(
-    r"\W*\b(?:truncated|omitted|cut|skipped|snipped|elided)\b\W*$|\.\.\..*(?:truncated|omitted|cut).*\.\.\.$"
+    r"\W*\b(?:truncated|omitted|cut|skipped|snipped|elided)\b\W*$"
+    r"|\.\.\.(?=.*(?:truncated|omitted|cut)).*\.\.\.$"
 )
 _TOTAL = re.compile(r"(?:\d+ [a-z ]+, )*\d+ [a-z ]+ in \d[\d.]*s(?: \([\d:]+\))?$")
 _CAPTURED = re.compile(r"-+ ?(?:Captured|live log|generated|benchmark) .*-+$", re.IGNORECASE)
 _SUMMARY = re.compile(
-    r"(?P<word>FAILED|ERROR|SUBFAIL|SUBFAILED)(?P<sub>(?:\[.*?\])?(?: ?\(.*?\))?) "
+    r"(?P<word>FAILED|ERROR|SUBFAIL|SUBFAILED)"
+    r"(?P<sub>(?:\[(?:[^\]]|\](?![ (]))*+\])?(?: ?\((?:[^)]|\)(?! ))*+\))?) "
     r"(?P<rest>\S[^\s:]*?(?:\.\w+|/|\))(?:::.*| - .*)?)$"
 )
 _VERBOSE = re.compile(
@@ -36,16 +39,18 @@ _VERBOSE = re.compile(
     r"|(?P<id>\S[^\s:]*\.\w+::.+?) (?P<word>FAILED|ERROR))(?: +\[ *\d+%\])?\s*$"
 )
 _PHASE = re.compile(r"ERROR (?P<phase>collecting|at setup of|at teardown of) (?P<name>.+)$")
-_SUBTEST = re.compile(r"(?: \[[^\]]*\])?(?: \([^)]*\))?$")  # what a subtest adds to a title
+_SUBTEST = re.compile(
+    r"(?: \[[^\]]{0,300}+\])?(?: \([^)]{0,300}+\))?$"
+)  # what a subtest adds to a title
 _PROGRESS = re.compile(r"(?P<path>\S+\.py) [.FEsxXR]*[FE][.FEsxXR]*(?: +\[ *\d+%\])?$")
 _CRASHED = re.compile(r"worker '(?P<worker>\w+)' crashed while running '(?P<id>[^']+)'")
 _CONFTEST = re.compile(r"\S*Error while loading conftest '(?P<path>[^']+)'")
-_USAGE = re.compile(r"(?:ERROR: |[^:]*pytest[^:]*: error: )(?P<message>.+)$")
+_USAGE = re.compile(r"(?:ERROR: |(?=[^:]*pytest)[^:]*+: error: )(?P<message>.+)$")
 _INTERNAL = "INTERNALERROR> "
 _MARKS = re.compile(
     r"(?m)^(?:=+ (?:test session starts|FAILURES|ERRORS|short test summary info) =+"
     r"|E   .+|INTERNALERROR> .*|ERROR: (?:file or directory not found|usage: ).*"
-    r"|[^:\n]*pytest[^:\n]*: error: .*"
+    r"|(?=[^:\n]*pytest)[^:\n]*+: error: .*"
     r"|.*Error while loading conftest '|(?:FAILED|ERROR) \S+\.py\b.*"
     r"|(?:=+ )?(?:\d+ \w+, )*\d+ (?:passed|failed|errors?)\b.* in [\d.]+s.*)$"
 )
@@ -61,7 +66,7 @@ _COMMON = (  # noqa: SIM905
 _UNITTEST_RULE = re.compile(r"={60,}$")
 _UNITTEST_DASHES = re.compile(r"-{60,}$")
 _UNITTEST_HEAD = re.compile(
-    r"(?:FAIL|ERROR): (?P<name>\S+)(?: \((?P<where>[\w.]+)\))?(?P<sub>(?: [\[(].*[\])])*)$"
+    r"(?:FAIL|ERROR): (?P<name>\S+)(?: \((?P<where>[\w.]+)\))?(?P<sub>(?: [\[(].*[\])])?)$"
 )
 
 
@@ -212,7 +217,7 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
     failed = _spread([(one, _claim(one, waiting)) for one in named], unnamed)
     left = [(title, one) for title, many in waiting.items() for one in many]
     totals = [line for line in lines if _TOTAL.match(line.strip("= "))]
-    counts = re.findall(r"(\d+) (?:failed|errors?)\b", totals[-1]) if totals else []
+    counts = re.findall(r"(?<!\d)(\d++) (?:failed|errors?)\b", totals[-1]) if totals else []
     if totals and len(named) >= sum(map(int, counts)):
         left = []  # the run says that these were all; the rest was printed by a test
     for title, one in left:

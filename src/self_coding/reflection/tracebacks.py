@@ -30,8 +30,8 @@ _RAISED = re.compile(
     r"|(?<=\.)\w+))(?::\s?(?P<message>.*)|\s*)$",
     re.DOTALL,
 )
-_GROUP_EDGE = re.compile(r"\s*[|+ ]*\+(?:-\+)?-{4,}(?: (?:\d+|\.\.\.) -{4,})?\s*$")
-_GROUP_PREFIX = re.compile(r"\s*(?:[|] )*[|+] ")
+_GROUP_EDGE = re.compile(r"\s*+[|+ ]*\+(?:-\+)?-{4,}(?: (?:\d+|\.\.\.) -{4,})?\s*$")
+_GROUP_PREFIX = re.compile(r"(?<!\s)\s*+(?:[|] )*[|+] ")
 _GROUP_LINE = re.compile(r"\s*[|+]")
 _NOT_A_TYPE = frozenset({"E", "Hint", "None", "True", "False"})
 _LONGEST_MESSAGE = 40  # lines

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import resource
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from self_coding.languages import python_imports, python_scan, python_syntax
+from worst_cases import run_limited
 
 SIZE = 1_000_000
 PART = 250_000  # for each pattern alone: a square of it is minutes, too
@@ -67,14 +68,7 @@ WORST = {
 
 def test_every_text_is_scanned_in_linear_time() -> None:
     """A megabyte of each worst case takes seconds at the most, whichever pattern reads it."""
-    done = subprocess.run(
-        [sys.executable, __file__],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (3 * SECONDS, 3 * SECONDS)),
-    )
-    assert done.returncode == 0, f"stopped after: {done.stdout}{done.stderr}"
+    run_limited(__file__, seconds=3 * SECONDS)
 
 
 def test_a_statement_that_never_ends() -> None:

@@ -20,7 +20,7 @@ from self_coding.text import shorten
 
 _MOST_FILES = 12
 _QUOTED = 200  # characters of a text that an objection quotes
-_LINE_END = re.compile(r"\r*\n|\r")
+_LINE_END = re.compile(r"(?:(?<!\r)\r++)?\n|\r")  # a run of them is tried once
 
 
 @dataclass(frozen=True)
