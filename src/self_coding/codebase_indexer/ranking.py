@@ -37,7 +37,6 @@ _SIGNALS = {
 }
 WEIGHTS: Mapping[str, float] = {name: weight for name, (weight, _) in _SIGNALS.items()}
 _AUXILIARY = 0.5  # what a file outside of the product counts
-_LAST = -1e6  # added to a test's score
 _AUXILIARY_PATH = re.compile(
     r"(?:^|/)(?:docs?|documentation|examples?|tools?|scripts?|bench|benchmarks?|asv_bench|ci|"
     r"demos?|samples?|tutorials?|contrib)/|(?:^|/)setup\.py$|^testing/"
@@ -80,7 +79,7 @@ def rank(
     recency: Scores | None = None,
     weights: Mapping[str, float] = WEIGHTS,
 ) -> list[Ranked]:
-    """Return the files that any signal speaks for, best first.
+    """Return the files that any signal speaks for, best first, tests after all others.
 
     Args:
         files: every file of the index.
@@ -107,8 +106,8 @@ def rank(
     for file in files:
         if given := parts.get(file.id):
             score = sum(given.values()) * (_AUXILIARY if is_auxiliary(file.path) else 1.0)
-            ranked.append(Ranked(file, score + _LAST if file.id in tests else score, given))
-    ranked.sort(key=lambda each: (-each.score, each.file.path))
+            ranked.append(Ranked(file, score, given))
+    ranked.sort(key=lambda each: (each.file.id in tests, -each.score, each.file.path))
     return ranked
 
 

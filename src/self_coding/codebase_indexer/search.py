@@ -177,8 +177,8 @@ def _outlines(connection: sqlite3.Connection, task: str | None) -> list[Outline]
     changes = ranking.score_changes(store.touched_paths(connection), store.commit_ages(connection))
     files = store.files(connection)
     ranked = rank_files(connection, task, files=files) if task and task.strip() else []
-    best = max((each.score for each in ranked), default=0.0)
-    relevance = {each.file.id: max(0.0, each.score) / best for each in ranked if best > 0}
+    best = max((each.score for each in ranked if not each.file.is_test), default=0.0)
+    relevance = {each.file.id: each.score / best for each in ranked if best > 0}
     return [
         Outline(
             path=file.path,

@@ -33,6 +33,7 @@ def test_tests_come_last_unless_named() -> None:
     """A test follows every other file, but not when the task gives its path."""
     signals = {"words": {1: 0.1, 5: 9.0}}
     assert [e.file.id for e in ranking.rank(FILES, signals)] == [1, 5]
+    assert all(each.score > 0 for each in ranking.rank(FILES, signals))  # as it is, not its place
     named = ranking.rank(FILES, signals, named=frozenset((5,)))
     assert [e.file.id for e in named] == [5, 1]
 
