@@ -5,11 +5,13 @@ A journal on another database is a sibling of this file; every other query is in
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from self_coding.adapters.db import Database
+from self_coding.adapters.db import Connection, Database, reading
+from self_coding.errors import StorageError, StorageVersionError
 from self_coding.modification_journal.queries import Queries
 
 APPLICATION = 0x53434A4C  # "SCJL", SQLite's application_id of a journal
@@ -93,18 +95,49 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Queries]:
         """Open a transaction that sees one state and changes nothing."""
-        with self._database.read() as connection:
+        with self._recognised(), self._database.read() as connection:
             yield _SQLiteQueries(connection)
 
     @contextmanager
     def write(self) -> Iterator[Queries]:
         """Open a transaction that is stored whole, or not at all."""
-        with self._database.write() as connection:
+        with self._recognised(), self._database.write() as connection:
             yield _SQLiteQueries(connection)
+
+    @contextmanager
+    def _recognised(self) -> Iterator[None]:
+        """Say of a database that is not ours whether it is the founding version's."""
+        try:
+            yield
+        except StorageVersionError as error:
+            path = self._database.path
+            is_founding = False
+            with suppress(StorageError), reading(Path(path)) as connection:
+                is_founding = founding_table(connection) is not None
+            if is_founding:
+                raise StorageVersionError(
+                    f"{path} is a journal of the founding version",
+                    path=path,
+                    hint="take it into this version's journal with "
+                    f"`self-coding import --founding {shlex.quote(path)}`; it stays as it is",
+                ) from error
+            raise
 
     def close(self) -> None:
         """Close the database; the next transaction opens it again."""
         self._database.close()
+
+
+def founding_table(connection: Connection) -> tuple[str, list[str]] | None:
+    """Return the name and the columns of the founding version's attempts, None if there is none."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (name,) in names:
+        quoted = str(name).replace('"', '""')
+        # asked first: a table of another kind may have no rowid to order by
+        columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{quoted}")')]
+        if {"task_description", "outcome"} <= set(columns):
+            return quoted, columns
+    return None
 
 
 class _SQLiteQueries(Queries):

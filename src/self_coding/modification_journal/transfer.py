@@ -22,7 +22,7 @@ from self_coding.adapters.db import reading
 from self_coding.errors import JournalError
 from self_coding.modification_journal import attempts, lessons, record
 from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, StoredEvent
-from self_coding.modification_journal.store import Store
+from self_coding.modification_journal.store import Store, founding_table
 from self_coding.values.attempts import Json, Lesson, Outcome
 
 _LESSON = {"text", "files", "symbols", "exception", "tests", "evidence", "anchors"}
@@ -113,15 +113,11 @@ def import_lines(store: Store, lines: Iterable[str]) -> int:
 def import_founding(store: Store, path: Path) -> int:
     """Add every attempt of a founding version's database; return how many were added."""
     with reading(path) as connection:
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (name,) in names:
-            quoted = str(name).replace('"', '""')
-            # asked first: a table of another kind may have no rowid to order by
-            columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{quoted}")')]
-            if {"task_description", "outcome"} <= set(columns):
-                stored = connection.execute(f'SELECT * FROM "{quoted}" ORDER BY rowid')  # noqa: S608 - a table's own name
-                rows = [dict(zip(columns, row, strict=True)) for row in stored]
-                return _add(store, [_founding(row, n) for n, row in enumerate(rows, 1)])
+        if table := founding_table(connection):
+            name, columns = table
+            stored = connection.execute(f'SELECT * FROM "{name}" ORDER BY rowid')  # noqa: S608 - a table's own name
+            rows = [dict(zip(columns, row, strict=True)) for row in stored]
+            return _add(store, [_founding(row, n) for n, row in enumerate(rows, 1)])
     raise JournalError(
         f"{path} has no table of attempts",
         hint="the founding version's has the columns task_description and outcome",

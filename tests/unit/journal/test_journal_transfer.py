@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from self_coding.errors import JournalError
+from self_coding.errors import JournalError, StorageVersionError
 from self_coding.modification_journal import (
     Lesson,
     ModificationAttempt,
@@ -120,6 +120,26 @@ def founding(path, kind, embedding):
     )
     raw.commit()
     raw.close()
+
+
+async def test_a_founding_database_is_recognised(tmp_path):
+    """Opened as a journal it says what it is, and the command that takes it in; others do not."""
+    old = tmp_path / "old journal.db"
+    founding(old, "TEXT", "[]")
+    before = old.read_bytes()
+    for ask in (
+        ModificationJournal(db_path=old).get_success_rate,
+        ModificationJournal(db_path=old).unfinished,
+    ):
+        with pytest.raises(StorageVersionError, match="of the founding version") as caught:
+            await ask()
+        assert f"self-coding import --founding '{old}'" in caught.value.hint
+    assert old.read_bytes() == before
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE t (outcome TEXT)")
+    other.close()
+    with pytest.raises(StorageVersionError, match="of another program"):
+        await ModificationJournal(db_path=tmp_path / "other.db").unfinished()
 
 
 @pytest.mark.parametrize(
