@@ -479,3 +479,17 @@ async def test_the_founding_tool_wants_a_task(repo: Path, task: str) -> None:
     for context in (None, {"hint": "the docstring"}):
         with pytest.raises(EditError, match="the task is empty"):
             await tool.execute(task, context)
+
+
+async def test_a_machine_that_cannot_run_the_tests_blames_nobody(repo: Path) -> None:
+    """A missing tool and a red main end as `environment`: no failure, lesson or warning of it."""
+    edit = ScriptedEditor(replaced(repo, '"""The sum."""', '"""The sum of a and b."""'))
+    for command in ("no-such-tool --run", "exit 3"):
+        app = open_app(repo, environ={}, test_command=command)
+        result = await app.edit.self_edit("Describe add", editor=edit)
+        assert (result.success, result.stage) == (False, "environment"), command
+        assert await app.journal.dead_end("Describe add") is None
+        assert await app.journal.lessons(files=[CORE]) == []
+        assert (await app.journal.get_success_rate())["total"] == 0
+        assert await app.journal.get_recent_failures() == []
+    assert (await layer(repo).edit.self_edit("Describe add", editor=edit)).success

@@ -134,7 +134,8 @@ async def reflect(services: Services, attempt: History, diff: str) -> Reflected:
 
     It never changes how an attempt ended: what has landed has landed, explained or not.
     """
-    if attempt.refusal.by in _NOTHING_TO_LEARN or attempt.has(Kind.HELD):
+    refusal = attempt.refusal
+    if refusal.by in _NOTHING_TO_LEARN or refusal.environment or attempt.has(Kind.HELD):
         return Reflected()
     try:
         return await _reflect(services, attempt, diff)

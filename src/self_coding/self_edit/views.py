@@ -150,14 +150,19 @@ def stage_of(attempt: History) -> str:
         return "landed"
     if attempt.has(Kind.HELD):
         return "held"
+    if (
+        attempt.refusal.environment
+    ):  # nothing is said of the change: the machine or main is at fault
+        return "environment"
     by = attempt.refusal.by
-    if by == RefusedBy.CHOICE:
-        return "passed over"
-    if by in (RefusedBy.CANCELLED, RefusedBy.CRASHED):
-        return by
-    if by == RefusedBy.ERROR:
-        return "stopped"
-    return "refused" if by else "waiting"
+    named = {
+        "": "waiting",
+        RefusedBy.CHOICE: "passed over",
+        RefusedBy.CANCELLED: "cancelled",
+        RefusedBy.CRASHED: "crashed",
+        RefusedBy.ERROR: "stopped",
+    }
+    return named.get(by, "refused")
 
 
 def attempt_of(attempt: History, diff: str = "") -> ModificationAttempt:

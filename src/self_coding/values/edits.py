@@ -206,8 +206,9 @@ class SelfEditResult:
     """How a self-edit ended: the founding seven fields, then what was learnt on the way.
 
     `commit_hash` is the commit main was moved to, None where nothing landed. `stage` is "landed",
-    "refused", "stopped", "held" (a dry run that would have landed), "passed over" (best of N) or
-    "waiting"; then `waiting` says for what: "submit" (the caller's edit) or "approval".
+    "refused", "environment" (the tests cannot run here, or fail on main as well), "stopped",
+    "held" (a dry run that would have landed), "passed over" (best of N) or "waiting"; then
+    `waiting` says for what: "submit" (the caller's edit) or "approval".
     `by` says who refused. `attempts` are the ids of all attempts of the self-edit.
     """
 
