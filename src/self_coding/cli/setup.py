@@ -15,6 +15,7 @@ from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path, git_directories
 from self_coding.app import open_app
 from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingError
+from self_coding.languages import is_test_module
 from self_coding.settings import Settings
 
 FILE = "self-coding.toml"
@@ -106,7 +107,7 @@ def _test_command(top: Path) -> str:
     uses_pytest = any("pytest" in one for one in settings) or any(
         Path(name).name in ("conftest.py", "pytest.ini") for name in names
     )
-    tests = [name for name in names if re.search(r"(^|/)(test_[^/]*|[^/]*_test|tests)\.py$", name)]
+    tests = [name for name in names if is_test_module(name)]
     makefile = text("Makefile") or text("GNUmakefile") or text("makefile")
     module = re.search(r"DJANGO_SETTINGS_MODULE\s*[?:]?=\s*([\w.]+)", f"{settings[3]}\n{makefile}")
     first = next(map(text, tests), "")
