@@ -25,11 +25,11 @@ _SPEC.loader.exec_module(house)
 
 # The ratchet: these numbers may only fall. The first may rise with a new capability, and then the
 # commit message says why.
-SOURCE_LINES = 36_900
+SOURCE_LINES = 32_050
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 70
 NINETIETH_FUNCTION = 35
-ONE_USE_HELPERS = 40  # private, named once, shorter than 12 lines, neither callback nor recursive
+ONE_USE_HELPERS = 37  # private, named once, shorter than 12 lines, neither callback nor recursive
 NAMED_ONCE = 0.15  # share of private functions that are named once in their module
 COMMENTS = 0.018  # comment lines a line of code: this number may only rise
 
