@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.codebase_indexer import CodebaseIndexer
+from self_coding.languages import is_test
 
 FILES = {
     "pkg/__init__.py": "",
@@ -75,11 +76,12 @@ async def test_old_versions_do_not_weigh(
 
 
 async def test_explained(indexer: CodebaseIndexer) -> None:
-    """With `explain`, the same files come with scores that fall and reasons in words."""
+    """With `explain`, the same files come with reasons; scores fall, sources before tests."""
     plain = await indexer.get_relevant_files("merging of cookies", limit=3)
     told = await indexer.get_relevant_files("merging of cookies", limit=3, explain=True)
     assert [each.path for each in told] == plain
-    assert [each.score for each in told] == sorted((each.score for each in told), reverse=True)
+    ranks = [(is_test(each.path), -each.score) for each in told]
+    assert ranks == sorted(ranks)
     assert told[0].reasons[0].startswith("its words are those of the task")
 
 
