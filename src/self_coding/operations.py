@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from self_coding.errors import IndexerError, JournalError
+from self_coding.errors import IndexerError, JournalError, SelfCodingError
 from self_coding.operation import OPERATIONS, Arg, Caller, Operation, operation
 from self_coding.values.results import (
     AttemptRecord,
@@ -22,6 +23,7 @@ from self_coding.values.results import (
     Explained,
     RolledBack,
     SimilarAttempts,
+    Status,
     SuccessRates,
 )
 
@@ -170,6 +172,22 @@ async def _say_bypass(app: App, caller: Caller) -> None:
 
 
 # -- look back --------------------------------------------------------------------------------
+
+
+@operation(LOOK_BACK, "edit.waiting")
+async def status(app: App) -> Status:
+    """Tell what waits and for whom, what goes on with it, and whether main is red."""
+    await app.catch_up()
+    failing: tuple[str, ...] = ()
+    with suppress(SelfCodingError):  # a machine without a sandbox still has attempts that wait
+        failing = await app.git.failing_on_main()
+    return Status(
+        repository=str(app.top),
+        main_branch=app.settings.main_branch,
+        commit=await app.git.get_main_commit(),
+        failing=list(failing),
+        waiting=await app.edit.waiting(),
+    )
 
 
 @operation(LOOK_BACK, "journal.attempts", "log")

@@ -21,12 +21,12 @@ from self_coding.testing import sample_repo
 TOOLS = {
     "self_edit", "begin_edit", "submit_edit", "land_edit", "drop_edit", "context",
     "relevant_files", "impact", "symbol_users", "code_summary", "similar_attempts", "attempts",
-    "show_attempt", "success_rates",
+    "show_attempt", "success_rates", "status",
     "snapshot", "plan_rollback", "rollback", "undo",
 }  # fmt: skip
 READ_ONLY = {
     "context", "relevant_files", "impact", "symbol_users", "code_summary", "similar_attempts",
-    "attempts", "show_attempt", "success_rates", "plan_rollback",
+    "attempts", "show_attempt", "success_rates", "plan_rollback", "status",
 }  # fmt: skip
 EDIT = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
 BREAK = "raise RuntimeError('broken on purpose')\n"
@@ -102,6 +102,17 @@ async def test_the_caller_edits_and_it_lands(client: Client, repository: Path) -
         ["git", "show", f"main:{relative}"], cwd=repository, capture_output=True, text=True
     )
     assert "triple" in shown.stdout
+
+
+@connected
+async def test_a_new_session_finds_its_way_from_status(client: Client, repository: Path) -> None:
+    """What waits is told with its worktree, its age and the next call; and where main is."""
+    begun = await _call(client, "begin_edit", task="Add triple")
+    told = await _call(client, "status")
+    assert (told["main_branch"], told["failing"]) == ("main", [])
+    [open_one] = told["waiting"]
+    assert (open_one["worktree"], open_one["minutes"]) == (begun["worktree"], 0)
+    assert f"submit_edit(attempt={begun['attempt']})" in open_one["next"]
 
 
 @connected

@@ -98,6 +98,19 @@ async def test_a_mistyped_path_is_not_good_news(tmp_path) -> None:  # type: igno
     assert (await impact(app, paths=["src/calc/core.py"])).paths == ("src/calc/core.py",)
 
 
+async def test_status_tells_a_red_main(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Tests that failed when main as it is was last run are named, and no longer once it moved."""
+    app = open_app(sample_repo(tmp_path / "repository"), environ={})
+    assert (await OPERATIONS["status"](app)).failing == []
+    (app.top / "tests/test_red.py").write_text("def test_red():\n    assert 1 == 2\n")
+    await app.git.commit("red", ["tests/test_red.py"])
+    await app.git.test(await app.git.get_main_commit())
+    assert (await OPERATIONS["status"](app)).failing == ["tests/test_red.py::test_red"]
+    (app.top / "tests/test_red.py").unlink()
+    await app.git.commit("green", ["tests/test_red.py"])
+    assert (await OPERATIONS["status"](app)).failing == []
+
+
 async def test_users_are_counted_past_the_limit(tmp_path) -> None:  # type: ignore[no-untyped-def]
     """What a limit leaves out is counted."""
     app = open_app(sample_repo(tmp_path / "repository"), environ={})

@@ -28,9 +28,15 @@ from self_coding.text import first_line
 if TYPE_CHECKING:
     from self_coding.values.attempts import Lesson
     from self_coding.values.code import Impact, RelevantFile, SymbolUsers
-    from self_coding.values.edits import Begun, Context, Progress, Question, SelfEditResult
+    from self_coding.values.edits import Begun, Context, Progress, Question, SelfEditResult, Waiting
     from self_coding.values.repository import Operation, RollbackPlan, Snapshot
-    from self_coding.values.results import AttemptRecord, Attempts, SimilarAttempts, SuccessRates
+    from self_coding.values.results import (
+        AttemptRecord,
+        Attempts,
+        SimilarAttempts,
+        Status,
+        SuccessRates,
+    )
     from self_coding.values.verdicts import Finding
 
 WIDTH = 72  # characters of a task in a list
@@ -182,19 +188,32 @@ def attempts(result: Attempts) -> str:
         task = first_line(one.task_description, WIDTH)
         rows.append([str(one.id), when(one.timestamp), one.outcome.value, task])
     lines = [table(rows) or f"no attempts {'have ended ' if result.waiting else ''}yet"]
-    for open_one in result.waiting:
-        number = open_one.attempt
-        drop = f"or self-coding drop-edit {number}"
-        state, following = {
-            "submit": (
-                f"waits for its edit in {open_one.path}",
-                f"\nnext: self-coding submit-edit {number}, {drop}",
-            ),
-            "approval": ("waits for approval", f"\nnext: self-coding land-edit {number}, {drop}"),
-            "resume": ("was interrupted", "\nnext: self-coding resume"),
-        }.get(open_one.waiting, ("is under way", ""))
-        lines.append(f"\nattempt {number} {state}: {first_line(open_one.task, WIDTH)}{following}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(_open_line, result.waiting)])
+
+
+def _open_line(one: Waiting) -> str:
+    """Return how an attempt stands that has not ended, and what goes on with it."""
+    number = one.attempt
+    drop = f"or self-coding drop-edit {number}"
+    state, following = {
+        "submit": (
+            f"waits for its edit in {one.path}",
+            f"\nnext: self-coding submit-edit {number}, {drop}",
+        ),
+        "approval": ("waits for approval", f"\nnext: self-coding land-edit {number}, {drop}"),
+        "resume": ("was interrupted", "\nnext: self-coding resume"),
+    }.get(one.waiting, ("is under way", ""))
+    return f"\nattempt {number} {state}: {first_line(one.task, WIDTH)}{following}"
+
+
+def status(result: Status) -> str:
+    """Return main, red or not, and each attempt that has not ended with what comes next."""
+    lines = [f"{result.main_branch} is at {result.commit[:12]} in {result.repository}"]
+    if result.failing:
+        named = ", ".join(result.failing[:3])
+        lines.append(f"red there: {len(result.failing)} tests failed when last run: {named}")
+    waiting = [f"{_open_line(one)}\n  since {when(one.since)}" for one in result.waiting]
+    return "\n".join([*lines, *(waiting or ["nothing waits"])])
 
 
 def _part(record: AttemptRecord, session: Session, part: str | None = None) -> object:

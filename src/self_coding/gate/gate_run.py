@@ -90,6 +90,12 @@ class Gate:
         onto = base if self.settings.baseline else None
         return _GateRun(self, commit, tree, onto, self.level()).report(tuple(first))
 
+    def known_failures(self, commit: str) -> tuple[str, ...]:
+        """Return the tests that failed when this commit's tree last ran; nothing is run."""
+        tree = self.tree_of(commit)
+        record = self.memory.load(_GateRun(self, commit, tree, None, self.level())._key(tree))
+        return tuple(record.report.failures) if record else ()
+
     def level(self) -> str:
         """Return the isolation that a run would have here.
 

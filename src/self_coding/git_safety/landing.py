@@ -145,6 +145,13 @@ def _run_gate(
     return report
 
 
+def failing_on_main(repo: Repository, settings: GateSettings) -> tuple[str, ...]:
+    """Return the tests that failed when the gate last ran main as it is; nothing is run."""
+    top = repo.top if repo.git.top else repo.common
+    gate = Gate(top, settings, lambda wanted: checkout(repo, wanted), store=repo.folder)
+    return gate.known_failures(repo.branch(repo.main))
+
+
 def land(
     repo: Repository,
     what: Candidate,

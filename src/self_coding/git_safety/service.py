@@ -247,6 +247,10 @@ class GitSafety:
         """
         return await in_thread(landing.run_gate, self._repo, self.gate, candidate, tuple(first))
 
+    async def failing_on_main(self) -> tuple[str, ...]:
+        """Return the tests that failed when the gate last ran main as it is; nothing is run."""
+        return await in_thread(landing.failing_on_main, self._repo, self.gate)
+
     async def land(
         self, candidate: Candidate, *, attempt: str = "", reason: str = ""
     ) -> Landed | Moved:

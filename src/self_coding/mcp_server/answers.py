@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, make_dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
 from self_coding.text import cut_middle
@@ -36,7 +37,7 @@ def shape(
     """Return an answer with some fields of `source` ("key" or "key=field") and computed ones."""
     pairs = [(pair.partition("=")[0], pair.rpartition("=")[2]) for pair in keys.split()]
     # A dataclass is made, so that the SDK publishes a schema of it as of any other result.
-    hints = get_type_hints(source) if pairs else {}
+    hints = get_type_hints(source, localns=globals()) if pairs else {}
     columns = [(key, hints[name]) for key, name in pairs]
     columns += [(key, kind) for key, (kind, _) in computed.items()]
     form = make_dataclass(f"{source.__name__}Answer", columns, frozen=True, kw_only=True)
@@ -95,12 +96,35 @@ ATTEMPT = shape(
     why=(str, lambda one: cut_middle(one.failure_analysis, 2_000)),
     lesson=(str, lambda one: cut_middle(one.reflection, 2_000)),
 )
+_NEXT = {
+    "submit": "edit files under `worktree`, then submit_edit(attempt={0}); drop_edit ends it",
+    "approval": "land_edit(attempt={0}) asks the person and lands it; drop_edit ends it",
+    "resume": "a crash interrupted it: the command `self-coding resume` goes on with it",
+    "process": "a process is at it",
+}
+OPEN = shape(
+    Waiting,
+    "attempt waiting worktree=path",
+    "An attempt that has not ended, and the call that goes on with it.",
+    task=(str, lambda one: cut_middle(one.task, 500)),
+    since=(str, lambda one: one.since.isoformat()),
+    minutes=(int, lambda one: int((datetime.now(UTC) - one.since).total_seconds() // 60)),
+    next=(str, lambda one: _NEXT[one.waiting].format(one.attempt)),
+)
+OPENS = list[OPEN.form]  # type: ignore[name-defined]
+STATUS = shape(
+    results.Status,
+    "repository main_branch commit",
+    "How the repository stands; `failing` are tests that failed when last run on main as it is.",
+    failing=(list[str], lambda found: found.failing[:20]),
+    waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
+)
 ATTEMPTS = shape(
     results.Attempts,
     "",
     "Attempts, newest first, and those that have not ended.",
     attempts=(list[ATTEMPT.form], lambda found: [ATTEMPT.of(one) for one in found.attempts]),  # type: ignore[name-defined]
-    waiting=(list[Waiting], lambda found: found.waiting),
+    waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
 )
 EVENTS = list[dict[str, str]]
 RECORD = shape(
@@ -202,6 +226,7 @@ ANSWERS = {
     "submit_edit": EDITED,
     "land_edit": replace(EDITED, declined=_not_landed),
     "drop_edit": EDITED,
+    "status": STATUS,
     "attempts": ATTEMPTS,
     "show_attempt": RECORD,
     "similar_attempts": SIMILAR,

@@ -26,6 +26,20 @@ class Attempts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Status:
+    """How a repository stands: its main branch, and what has not ended, newest first.
+
+    `failing` are the tests that failed when the gate last ran main as it is now.
+    """
+
+    repository: str
+    main_branch: str
+    commit: str
+    failing: list[str]
+    waiting: list[Waiting]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttemptRecord:
     """One attempt and its events."""
 
