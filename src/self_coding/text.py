@@ -1,8 +1,11 @@
-"""Pure. Small text helpers that every room shares: shorten a text, and read a diff's paths."""
+"""Pure. Small text helpers that every room shares: shorten a text, read a diff's paths, match a
+path with a glob."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import cache
 
 ELLIPSIS = "…"
 
@@ -96,3 +99,39 @@ def unquoted(name: str) -> str:
         name.encode("utf-8", "surrogateescape"),
     )
     return raw.decode("utf-8", "replace")
+
+
+def matches(path: str, globs: tuple[str, ...]) -> bool:
+    """Return whether a path matches one of the globs: `*` within a folder, `**` over any number of
+    them; letter case and Unicode composition make no difference."""
+    folded = fold(path)
+    return any(_pattern(fold(glob)).fullmatch(folded) is not None for glob in globs)
+
+
+def fold(path: str) -> str:
+    """Return a path as the most forgiving file systems compare it: without case, composed, without
+    invisible characters, trailing dots and spaces, or an NTFS stream."""
+    text = unicodedata.normalize("NFKC", path).casefold().replace("\\", "/")
+    # HFS+ ignores these when it compares names
+    text = re.sub("[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]", "", text)
+    parts = [re.sub(r"(?<=[^.])[. ]+$|::?\$.*$", "", part) for part in text.split("/")]
+    # `git~1` is the short name that Windows gives to `.git` (CVE-2014-9390 and its successors)
+    return "/".join(".git" if part in {"git~1", ".git."} else part for part in parts)
+
+
+@cache
+def _pattern(glob: str) -> re.Pattern[str]:
+    out = ""
+    at = 0
+    while at < len(glob):
+        if glob.startswith("**/", at):
+            out, at = out + "(?:.*/)?", at + 3
+        elif glob.startswith("**", at):
+            out, at = out + ".*", at + 2
+        elif glob[at] == "*":
+            out, at = out + "[^/]*", at + 1
+        elif glob[at] == "?":
+            out, at = out + "[^/]", at + 1
+        else:
+            out, at = out + re.escape(glob[at]), at + 1
+    return re.compile(out + ("(?:/.*)?" if not glob.endswith("*") else ""), re.DOTALL)

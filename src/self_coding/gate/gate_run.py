@@ -15,8 +15,18 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from self_coding.adapters import git, paths, process, sandbox
+from self_coding.audit.files import SETTING_FILES, effective
 from self_coding.errors import ConfigError, GateError, GitOperationError
-from self_coding.gate.judge import Judgement, Sides, judge, new_failures, one_sided
+from self_coding.gate.judge import (
+    Judgement,
+    Sides,
+    base_failures,
+    judge,
+    new_failures,
+    one_sided,
+)
+from self_coding.gate.material import Material
+from self_coding.gate.mixed_tree import mix
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
 from self_coding.gate.runners import PLUGIN, runner_for
@@ -29,7 +39,7 @@ from self_coding.gate.sandbox_layout import (
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
 from self_coding.languages import is_test_module, suffixes
-from self_coding.values.verdicts import GateReport, GateSettings
+from self_coding.values.verdicts import BaseFailure, GateReport, GateSettings
 
 VERSION = 2  # a new one makes every kept verdict stale
 _GIT_SECONDS = 60.0
@@ -88,7 +98,8 @@ class Gate:
             SandboxUnavailableError: less isolation to be had than the settings require.
         """
         onto = base if self.settings.baseline else None
-        return _GateRun(self, commit, tree, onto, self.level()).report(tuple(first))
+        run = _GateRun(self, commit, tree, onto, self.level())
+        return run.report(tuple(first), base or "")
 
     def known_failures(self, commit: str) -> tuple[str, ...]:
         """Return the tests that failed when this commit's tree last ran; nothing is run."""
@@ -129,16 +140,21 @@ class _GateRun:
     tree: str
     onto: str | None
     at: str
+    prepared_by: str = ""  # the commit whose set-up it shares; its own where empty
     ran: int = 0
 
-    def report(self, first: tuple[str, ...]) -> GateReport:
+    def report(self, first: tuple[str, ...], base: str) -> GateReport:
         started = time.monotonic()
         record, judgement = self._decide(first)
         if not record.complete and judgement.passed:  # the fast no was a flaky one
             record, judgement = self._decide(())
         report = record.report
+        ask = base and judgement.passed
+        judged, saying_no = self._ask_base(base, record) if ask else ("", ())
         return GateReport(
             **vars(judgement),
+            judged_by_base=judged,
+            base_failures=saying_no,
             commit=self.commit,
             tree=self.tree,
             command=self.gate.settings.command,
@@ -152,6 +168,38 @@ class _GateRun:
             cached=self.ran == 0,
             limits=self.gate.settings.limits_in_words,
         )
+
+    def _ask_base(self, base: str, record: RunRecord) -> tuple[str, tuple[BaseFailure, ...]]:
+        """Return how the base's judging material judged the candidate's code, and what it says."""
+        gate, settings = self.gate, self.gate.settings
+        if not settings.base_judge:
+            return "off", ()
+        known = gate.memory.load(self._key(gate.tree_of(base)))
+        base_ids = known.report.collected if known else ()
+        texts = {name: gate.text_of(base, name) for name in SETTING_FILES}
+        material = Material(
+            settings=effective(texts),
+            command=settings.command,
+            globs=settings.judging,
+            collected=(*record.report.collected, *base_ids),
+        )
+        mixed = mix(gate.top, base, self.commit, material)
+        if mixed is None:
+            return "same", ()
+        # Compared with the base in any case: what fails there as well is not the change's doing.
+        run = _GateRun(gate, mixed.commit, mixed.tree, base, self.at, prepared_by=self.commit)
+        found, judgement = run._decide(())
+        self.ran += run.ran
+        how = "ran" if found.understood else "exit status"
+        before = run._base(found)
+        nothing_there = before is not None and before.understood and not before.report.collected
+        if (
+            judgement.passed
+            or judgement.environment
+            or (nothing_there and not found.report.results)
+        ):
+            return how, ()
+        return how, base_failures(found, judgement)
 
     def _decide(self, first: tuple[str, ...]) -> tuple[RunRecord, Judgement]:
         """Judge the records of both sides, and run new failures again before they count."""
@@ -226,7 +274,11 @@ class _GateRun:
         self.ran += 1
         settings = self.gate.settings
         layout = SandboxLayout(top=self.gate.top, settings=settings, at=self.at, tree=path)
-        setup = prepare(layout, self.gate.memory.folder / "setup")
+        if self.prepared_by and settings.setup_command:
+            with self.gate.checkout(self.prepared_by) as other:
+                setup = prepare(replace(layout, tree=other), self.gate.memory.folder / "setup")
+        else:
+            setup = prepare(layout, self.gate.memory.folder / "setup")
         record = run(
             replace(layout, setup=setup),
             settings.command,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from self_coding.gate.test_report import BAD, RunRecord, TestReport
-from self_coding.values.verdicts import Finding
+from self_coding.values.verdicts import BaseFailure, Finding
 
 _NOTHING_COLLECTED = 5  # pytest's exit status
 _SHOWN = 5  # names written out in a reason
@@ -27,6 +27,8 @@ _DECIDING_HOOKS = frozenset(  # those that decide what a run reports
         *("sessionfinish", "report_teststatus", "unconfigure", "cmdline_main"),
     )
 )
+_OUTPUT = 2000  # characters of the whole run's, where no test says why
+_EXCEPTION = re.compile(r"\A[A-Za-z_][\w.]*(?=:|\Z)")
 Text = Callable[[str], str | None]
 
 
@@ -153,6 +155,30 @@ def judge(
         reason = "by the exit status alone: the command reported no tests"
         return Judgement(passed=True, reason=reason)
     return _judge_tests(record, base, sides, why)
+
+
+def base_failures(record: RunRecord, judgement: Judgement) -> tuple[BaseFailure, ...]:
+    """Return what the base's tests say against the candidate's code, as a person reads it."""
+    if not judgement.new_failures:
+        rest = tuple(finding.message for finding in judgement.findings[1:])
+        message = "; ".join((judgement.reason, *rest))
+        return (BaseFailure(message=message, output=record.output[-_OUTPUT:].strip()),)
+    failures = []
+    for result in record.report.results:
+        if result.id in judgement.new_failures:
+            where = result.failure
+            message = where.message if where else result.message.strip().rpartition("\n")[2]
+            failures.append(
+                BaseFailure(
+                    id=result.id,
+                    exception=next(iter(_EXCEPTION.findall(message)), ""),
+                    message=message,
+                    output=result.message.strip(),
+                    path=where.path if where else "",
+                    line=where.line if where else 0,
+                )
+            )
+    return tuple(failures)
 
 
 def _judge_tests(

@@ -9,10 +9,8 @@ to run, read or guess: what only a run can show is the gate's.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from self_coding.audit import Contents, Kind, audit, effective, kind_of, read_files
@@ -20,6 +18,7 @@ from self_coding.audit.files import read_toml
 from self_coding.audit.syntax import finding
 from self_coding.errors import ConfigError
 from self_coding.redaction import find_secrets, is_secret_path
+from self_coding.text import fold, matches
 from self_coding.values.repository import Change, FileChange
 from self_coding.values.verdicts import Finding, Verdict
 
@@ -150,24 +149,6 @@ def judge(
     return policy.judge(change, before=before, after=after, covered=covered, links=links)
 
 
-def matches(path: str, globs: tuple[str, ...]) -> bool:
-    """Return whether a path matches one of the globs: `*` within a folder, `**` over any number of
-    them; letter case and Unicode composition make no difference."""
-    folded = fold(path)
-    return any(_pattern(fold(glob)).fullmatch(folded) is not None for glob in globs)
-
-
-def fold(path: str) -> str:
-    """Return a path as the most forgiving file systems compare it: without case, composed, without
-    invisible characters, trailing dots and spaces, or an NTFS stream."""
-    text = unicodedata.normalize("NFKC", path).casefold().replace("\\", "/")
-    # HFS+ ignores these when it compares names
-    text = re.sub("[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]", "", text)
-    parts = [re.sub(r"(?<=[^.])[. ]+$|::?\$.*$", "", part) for part in text.split("/")]
-    # `git~1` is the short name that Windows gives to `.git` (CVE-2014-9390 and its successors)
-    return "/".join(".git" if part in {"git~1", ".git."} else part for part in parts)
-
-
 def resolve(path: str, links: Mapping[str, str]) -> str | None:
     """Return where a repository-relative path leads, through links; None: out of the repository.
 
@@ -197,24 +178,6 @@ def resolve(path: str, links: Mapping[str, str]) -> str | None:
             return None
         todo += target.replace("\\", "/").split("/")[::-1]
     return "/".join(done)
-
-
-@cache
-def _pattern(glob: str) -> re.Pattern[str]:
-    out = ""
-    at = 0
-    while at < len(glob):
-        if glob.startswith("**/", at):
-            out, at = out + "(?:.*/)?", at + 3
-        elif glob.startswith("**", at):
-            out, at = out + ".*", at + 2
-        elif glob[at] == "*":
-            out, at = out + "[^/]*", at + 1
-        elif glob[at] == "?":
-            out, at = out + "[^/]", at + 1
-        else:
-            out, at = out + re.escape(glob[at]), at + 1
-    return re.compile(out + ("(?:/.*)?" if not glob.endswith("*") else ""), re.DOTALL)
 
 
 def _is_protected(path: str, policy: Policy) -> bool:

@@ -88,6 +88,23 @@ class TestResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaseFailure:
+    """A test of the base that says no to the candidate's code, and that the base itself passes.
+
+    `id` is empty where the run as a whole failed. `exception` is the type's name, `message` the
+    exception with its type, `output` the last lines that a person needs; `path` and `line` are
+    where it was raised, in the base's own test or in the candidate's code.
+    """
+
+    id: str = ""
+    exception: str = ""
+    message: str = ""
+    output: str = ""
+    path: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateReport:
     """What the gate saw when it tested exactly the tree `tree`.
 
@@ -119,6 +136,8 @@ class GateReport:
     cached: bool = False
     limits: str = ""
     environment: bool = False
+    judged_by_base: str = ""
+    base_failures: tuple[BaseFailure, ...] = ()
 
     @property
     def ran(self) -> int:
@@ -184,6 +203,9 @@ class GateSettings:
         setup_network: True lets the setup command reach the network.
         baseline: compare with the base commit's result, so that only *new* failures count.
         environment: names of variables handed on beside the standard few.
+        base_judge: run the base's tests on the candidate's code, too, where any of them changes.
+        judging: globs of further paths that judge (fixtures elsewhere, a runner); with `!` before
+            it, of paths that are code although they look like tests. The last match counts.
     """
 
     command: str = "python -m pytest --tb=short -q"
@@ -251,6 +273,8 @@ class GateSettings:
     setup_network: bool = False
     baseline: bool = True
     environment: tuple[str, ...] = ()
+    base_judge: bool = True
+    judging: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse a number that no run could keep, or that would mean no limit.

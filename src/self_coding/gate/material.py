@@ -1,0 +1,141 @@
+"""Pure. What of a tree judges, and what is judged: the line between the tests and the code.
+
+Judging material are test modules, what stands beside them (fixtures, helpers, data, golden files),
+what the test runner reads, and what the test command goes through. Everything else is code under
+test, among it the manifests that code cannot be built without. A file that is both is divided.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from self_coding.audit.files import Kind, Settings, kind_of
+from self_coding.text import matches
+
+_RUNNERS = re.compile(  # files that a runner reads without being told so
+    r"(?:.*/)?(?:(?:GNU)?makefile|[^/]*\.mk|justfile|\.justfile|taskfile\.ya?ml|noxfile\.py|tox\.ini|"
+    r"package\.json|jest\.config\.\w+|vitest\.config\.\w+|karma\.conf\.\w+|\.mocharc\.\w+|"
+    r"phpunit\.xml(?:\.dist)?|\.rspec)",
+    re.IGNORECASE,
+)
+# tables of a manifest by which tests are found and run
+_TOML_TABLES = re.compile(
+    r"(?:tool\.(?:pytest|coverage|tox|hatch\.envs|nox|poe|pdm\.scripts|taskipy|pixi\.tasks|nose2)|pytest)"
+    r"(?:\.|$)"
+)
+_INI_SECTIONS = re.compile(
+    r"(?:tool:)?pytest|coverage:.*|tox(?:[:_].*)?|testenv.*|nosetests|nose2.*"
+)
+_HEADER = re.compile(r"(?m)^[ \t]*\[+([^\]\n]+)\]+[ \t]*(?:[#;].*)?$")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What judges in one repository.
+
+    Attributes:
+        settings: pytest's own at the base, which say what it collects.
+        command: the test command.
+        globs: further paths that judge; with `!` before it, that do not.
+        collected: the ids of tests of either side; the files that they are in judge.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    command: str = ""
+    globs: tuple[str, ...] = ()
+    collected: Collection[str] = ()
+
+    def judges(self, path: str) -> bool:
+        """Return whether the file at `path` judges as a whole."""
+        for glob in reversed(self.globs):
+            if matches(path, (glob.removeprefix("!"),)):
+                return not glob.startswith("!")
+        kind = kind_of(path, self.settings)
+        if kind in {Kind.TEST, Kind.SUPPORT, Kind.DATA} or path in self._test_files:
+            return True
+        name = path.rpartition("/")[2]
+        if kind is Kind.SETTING or _RUNNERS.fullmatch(path):
+            return not is_divided(path)
+        return kind is Kind.COMMAND and name in re.findall(r"[\w.-]+", self.command)
+
+    @property
+    def _test_files(self) -> frozenset[str]:
+        """The files with a test in them; a source whose docstrings are tests is still code."""
+        files = set()
+        for node in self.collected:
+            path, _, name = node.partition("::")
+            stem = path.rpartition("/")[2].partition(".")[0]
+            if not path.endswith(".py") or not (name == stem or "." in name.split("[", 1)[0]):
+                files.add(path)
+        return frozenset(files)
+
+
+def is_divided(path: str) -> bool:
+    """Return whether a file holds both settings of the tests and what code is built by."""
+    return path.rpartition("/")[2] in {"pyproject.toml", "setup.cfg"}
+
+
+def divide(path: str, base: str | None, candidate: str | None) -> str | None:
+    """Return the candidate's manifest with the base's settings of the tests.
+
+    None: it judges nothing new, or cannot be divided and is the base's as a whole.
+    """
+    if candidate is None or base == candidate:
+        return base
+    read, is_ours = (_toml, _TOML_TABLES) if path.endswith(".toml") else (_ini, _INI_SECTIONS)
+    before, after = read(base or ""), read(candidate)
+    if before is None or after is None:
+        return base
+    if _parts(before, is_ours, keep=True) == _parts(after, is_ours, keep=True):
+        return candidate
+    ours = [text for name, text in _sections(base or "") if is_ours.match(name)]
+    rest = [text for name, text in _sections(candidate) if not is_ours.match(name)]
+    divided = "\n".join(text.rstrip("\n") + "\n" for text in (*rest, *ours))
+    wanted = _parts(after, is_ours, keep=False) | _parts(before, is_ours, keep=True)
+    return divided if read(divided) is not None and read(divided) == wanted else base
+
+
+def _sections(text: str) -> list[tuple[str, str]]:
+    """Return the text of each section with its name; what comes before the first has none."""
+    heads = [*_HEADER.finditer(text)]
+    starts = [0, *(head.start() for head in heads), len(text)]
+    names = ["", *(re.sub(r"[\"'\s]", "", head[1]) for head in heads)]
+    parts = zip(names, (text[a:b] for a, b in pairwise(starts)), strict=True)
+    return [(name, part) for name, part in parts if part]
+
+
+def _parts(
+    document: Mapping[str, object], is_ours: re.Pattern[str], *, keep: bool
+) -> dict[str, object]:
+    """Return the values by their full names: the tests' settings, or all others."""
+    return {name: value for name, value in document.items() if bool(is_ours.match(name)) is keep}
+
+
+def _toml(text: str) -> dict[str, object] | None:
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None
+    flat: dict[str, object] = {}
+    pending: list[tuple[str, object]] = [("", document)]
+    while pending:
+        name, value = pending.pop()
+        if isinstance(value, dict) and value:
+            pending += [(f"{name}.{key}" if name else key, part) for key, part in value.items()]
+        elif value != {}:
+            flat[name] = value
+    return flat
+
+
+def _ini(text: str) -> dict[str, object] | None:
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return None
+    return {name: dict(parser.items(name)) for name in parser.sections()}

@@ -1,0 +1,90 @@
+"""The line between what judges and what is judged."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from self_coding.gate.material import Material, divide
+
+
+@pytest.mark.parametrize(
+    ("path", "judges"),
+    [
+        ("tests/test_a.py", True),
+        ("src/pkg/test_a.py", True),
+        ("tests/data/a.json", True),
+        ("tests/new/helper.py", True),
+        ("conftest.py", True),
+        ("src/pkg/conftest.py", True),
+        ("pytest.ini", True),
+        ("tox.ini", True),
+        (".coveragerc", True),
+        ("Makefile", True),
+        ("noxfile.py", True),
+        ("run-tests.sh", True),
+        ("tools/other.sh", False),
+        ("scripts/tool.py", False),
+        (".github/workflows/ci.yml", False),
+        ("src/pkg/core.py", False),
+        ("Cargo.toml", False),
+        ("setup.py", False),
+        ("requirements-dev.txt", False),
+        ("README.md", False),
+    ],
+)
+def test_what_judges_is_told_by_rule(path, judges):
+    """Tests, what stands beside them, and what the runner goes through judge; the rest is code."""
+    assert Material(command="./run-tests.sh").judges(path) is judges
+
+
+def test_globs_add_paths_and_take_them_away():
+    """`gate.judging` has the last word, and the last of it that matches."""
+    material = Material(globs=("checks/**", "!src/pkg/testing/**", "src/pkg/testing/cases.py"))
+    assert material.judges("checks/a.txt")
+    assert not material.judges("src/pkg/testing/__init__.py")
+    assert material.judges("src/pkg/testing/cases.py")
+
+
+def test_a_file_that_holds_tests_judges_whatever_its_name():
+    """Where a runner found tests, there is judging material; a doctest is in the code it tests."""
+    ids = ("checks/a.py::test_a", "docs/use.rst::use.rst", "src/a.py::pkg.a.f", "b.py::b")
+    material = Material(collected=ids)
+    judged = [p for p in ("checks/a.py", "docs/use.rst", "src/a.py", "b.py") if material.judges(p)]
+    assert judged == ["checks/a.py", "docs/use.rst"]
+
+
+BASE = '[project]\nname = "a"\n\n[tool.pytest.ini_options]\naddopts = "-q"\n\n[tool.ruff]\nx = 1\n'
+
+
+def test_a_manifest_is_divided():
+    """The candidate's dependencies, and the base's settings of the tests."""
+    changed = BASE.replace('"a"', '"b"').replace('"-q"', '"-k nothing"').replace("x = 1", "x = 2")
+    found = tomllib.loads(divide("pyproject.toml", BASE, changed))
+    assert found["project"] == {"name": "b"}
+    assert found["tool"] == {"pytest": {"ini_options": {"addopts": "-q"}}, "ruff": {"x": 2}}
+
+
+def test_a_manifest_without_other_test_settings_is_code():
+    """A new dependency alone leaves the file as the candidate wrote it."""
+    changed = BASE.replace('"a"', '"b"')
+    assert divide("pyproject.toml", BASE, changed) == changed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ['tool.pytest.ini_options.addopts = "-k no"\n[project]\nname = "b"\n', "not = [toml", None],
+)
+def test_what_cannot_be_divided_is_the_bases(changed):
+    """A spelling that hides the tests' settings, or none at all, changes nothing for the judge."""
+    assert divide("pyproject.toml", BASE, changed) == BASE
+
+
+def test_setup_cfg_is_divided_as_well():
+    """An ini file has sections of both kinds, too."""
+    base = "[metadata]\nname = a\n[tool:pytest]\naddopts = -q\n"
+    changed = "[metadata]\nname = b\n[tool:pytest]\naddopts = -k no\n"
+    assert divide("setup.cfg", base, changed).replace("\n\n", "\n") == base.replace(
+        "name = a", "name = b"
+    )
