@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -282,8 +283,8 @@ def test_an_export_replaces_no_file_unasked(repository: Path, tmp_path: Path) ->
 
 
 def test_init_then_doctor(repository: Path) -> None:
-    """init writes what it detects; doctor finds everything in order."""
-    run(repository, "init")
+    """init writes what it detects and looks for the tests; doctor finds everything in order."""
+    assert re.search(r"ok +tests: \d+ tests seen", run(repository, "init").stdout)
     assert (repository / "self-coding.toml").exists()
     run(repository, "init", status=3)
     assert "fail" not in run(repository, "doctor").stdout

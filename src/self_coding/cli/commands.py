@@ -153,35 +153,47 @@ def init_command(
     session: Session, test_command: str | None, main_branch: str | None, *, force: bool
 ) -> None:
     """Detect main branch and test command, and write them into self-coding.toml."""
-    from self_coding.cli.setup import detect, write_settings
+    from self_coding.app import open_app
+    from self_coding.cli.setup import NO_TESTS, Check, detect, examine_tests, write_settings
 
     detected = detect(session.repo, main_branch=main_branch, test_command=test_command)
     path = write_settings(detected, force=force)
-    text = (
-        f"wrote {path}\n"
-        f"  main branch   {detected.main_branch}\n"
-        f"  test command  {detected.test_command or 'none found'}\n"
-    )
-    if detected.test_command:
-        text += (
-            f"next: commit it, for policy is read from commits: git add {path.name} && "
-            'git commit -m "Set up self-coding"\nthen: self-coding doctor'
-        )
+    lines = [
+        f"wrote {path}",
+        f"  main branch   {detected.main_branch}",
+        f"  test command  {detected.test_command or 'none found'}",
+    ]
+    checks: list[Check] = []
+    try:
+        app = open_app(session.repo)
+        session.run(app.git.get_main_commit())  # before the first one nothing can be tested
+        if detected.test_command:
+            session.say("looking for the tests ...")
+            checks = session.run(examine_tests(app))
+    except SelfCodingError as error:
+        checks = [Check("tests", "fail", error.message, error.hint)]
+    lines += [f"{one.state:5} {one.name}: {one.told}" for one in checks]
+    lines += [f"hint: {one.name}: {one.hint}" for one in checks if one.hint]
+    if not detected.test_command:
+        lines.append(f"next: {NO_TESTS}")
     else:
-        text += (
-            "next: say what proves a change: self-coding init --force --test-command COMMAND\n"
-            '(without any tests, "python -m compileall -q ." finds at least what cannot be read)'
+        lines.append(
+            f"next: commit it, for policy is read from commits: git add {path.name} && "
+            'git commit -m "Set up self-coding"'
         )
-    session.emit(detected, text)
+        done = any(one.state == "fail" for one in checks)
+        lines.append("then: self-coding doctor" if done else "then: self-coding doctor --run")
+    session.emit({**vars(detected), "checks": checks}, "\n".join(lines))
 
 
 @click.command("doctor")
+@click.option("--run", is_flag=True, help="Run main's tests once, too.")
 @click.pass_obj
-def doctor_command(session: Session) -> None:
+def doctor_command(session: Session, *, run: bool) -> None:
     """Check that everything self-coding needs is here, and say what to do where it is not."""
     from self_coding.cli.setup import examine
 
-    checks = session.run(examine(session.repo))
+    checks = session.run(examine(session.repo, run=run))
     rows = [[check.state, check.name, check.told] for check in checks]
     hints = [f"hint: {check.name}: {check.hint}" for check in checks if check.hint]
     session.emit(checks, "\n".join([table(rows), *hints]))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path, git_directories
@@ -18,8 +19,17 @@ from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingErr
 from self_coding.languages import is_test_module
 from self_coding.settings import Settings
 
+if TYPE_CHECKING:
+    from self_coding.app import App
+    from self_coding.gate.readiness import Readiness
+    from self_coding.values.verdicts import GateReport
+
 FILE = "self-coding.toml"
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
+NO_TESTS = (
+    "say what proves a change: self-coding init --force --test-command COMMAND"
+    ' (without any tests, "python -m compileall -q ." finds at least what cannot be read)'
+)
 #: A file at the top, and what runs the tests of a project that has it; the first one counts.
 _RUNNERS = {
     "go.mod": "go test ./...",
@@ -150,63 +160,157 @@ class Check:
     hint: str = ""
 
 
-async def examine(repo: Path) -> list[Check]:
-    """Look at git, the repository, the settings, the sandbox, the databases and the extras."""
-    checks: list[Check] = []
+async def examine(repo: Path, *, run: bool = False) -> list[Check]:
+    """Look at git, the repository, the settings, the sandbox, the tests, the databases, the extras.
 
-    def add(name: str, state: str, told: str, hint: str = "") -> None:
-        checks.append(Check(name, state, told, hint))
+    With `run` main's tests run once, which is what later changes are compared with.
+    """
+    checks: list[Check] = []
 
     @contextmanager
     def looking_at(name: str, hint: str = "") -> Iterator[None]:
         try:
             yield
         except SelfCodingError as error:
-            add(name, "fail", error.message, error.hint or hint)
+            checks.append(Check(name, "fail", error.message, error.hint or hint))
 
     with looking_at("git", "install git 2.38 or later"):
         answer = git.decode(git.run(["--version"], cwd=Path.cwd()).stdout).strip()
         match = re.search(r"(\d+)\.(\d+)", answer)
-        if match and (int(match[1]), int(match[2])) >= OLDEST_GIT:
-            add("git", "ok", answer)
-        else:
-            add("git", "fail", answer, "git 2.38 or later is needed to merge unseen")
-    add("python", "ok", sys.version.split()[0])
+        fits = match and (int(match[1]), int(match[2])) >= OLDEST_GIT
+        needed = "" if fits else "git 2.38 or later is needed to merge unseen"
+        checks.append(Check("git", "ok" if fits else "fail", answer, needed))
+    checks.append(Check("python", "ok", sys.version.split()[0]))
     try:
         app = open_app(repo)
     except SelfCodingError as error:
         return [*checks, Check("repository", "fail", error.message, error.hint)]
-    add("repository", "ok", str(app.top))
+    checks.append(Check("repository", "ok", str(app.top)))
+    commit = ""
     with looking_at("main branch", "set main_branch; `self-coding init` detects it"):
         commit = await app.git.get_main_commit()
-        add("main branch", "ok", f"{app.settings.main_branch} at {commit[:12]}")
-    command, fitting = app.settings.test_command, _test_command(app.top)
-    # The default alone is a guess: it has to fit what is there.
-    fits = command == fitting or command != Settings.test_command
-    hint = f"set test_command, e.g. {fitting!r}" if fitting else "set test_command"
-    add("test command", *(("ok", command) if fits else ("fail", "no tests are seen", hint)))
-    with looking_at("test python"):
-        from self_coding.gate.python_env import choose_python
-
-        gate = replace(app.settings.gate, command=app.settings.test_command)
-        python = choose_python(app.top, gate)
-        state = "note" if "no pytest" in python.why else "ok"
-        hint = "install pytest there, or set gate.python" if state == "note" else ""
-        add("test python", state, f"tests run with {python}", hint)
+        told = f"{app.settings.main_branch} at {commit[:12]}"
+        checks.append(Check("main branch", "ok", told))
     with looking_at("sandbox"):
         level = sandbox.level(app.settings.require_sandbox, app.top)
         if level == "bwrap":
-            add("sandbox", "ok", "bubblewrap: own namespaces, no network, hidden homes")
+            told = "bubblewrap: own namespaces, no network, hidden homes"
+            checks.append(Check("sandbox", "ok", told))
         else:
             hint = 'install bubblewrap, or pip install "self-coding[sandbox]"'
-            add("sandbox", "note", f"only {level}", hint)
+            checks.append(Check("sandbox", "note", f"only {level}", hint))
+    if commit:
+        with looking_at("tests"):
+            checks += await examine_tests(app, run=run)
     with looking_at("journal"):
         count = int((await app.journal.get_success_rate())["total"])
-        add("journal", "ok", f"{count} attempts in {database_path(repo, 'journal.db')}")
+        told = f"{count} attempts in {database_path(repo, 'journal.db')}"
+        checks.append(Check("journal", "ok", told))
     for name, (module, feature) in _EXTRAS.items():
         if find_spec(module) is not None:
-            add(f"extra {name}", "ok", feature)
+            checks.append(Check(f"extra {name}", "ok", feature))
         else:
             hint = f'for {feature}: pip install "self-coding[{name}]"'
-            add(f"extra {name}", "note", "not installed", hint)
+            checks.append(Check(f"extra {name}", "note", "not installed", hint))
+    return checks
+
+
+async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
+    """Look at what proves a change: the command, what runs it, what it finds on main.
+
+    Raises:
+        SelfCodingError: the gate cannot run here.
+    """
+    from self_coding.gate.python_env import choose_python
+
+    command, fitting = app.settings.test_command, _test_command(app.top)
+    # The default alone is a guess: it has to fit what is there.
+    if command == Settings.test_command != fitting:
+        hint = f"set test_command, e.g. {fitting!r}" if fitting else NO_TESTS
+        return [Check("test command", "fail", "no tests are seen", hint)]
+    checks = []
+    python = choose_python(app.top, replace(app.settings.gate, command=command))
+    ready = await app.git.readiness()
+    if re.search(r"\bpy(thon|test|\.test)", command):
+        state = "note" if "no pytest" in python.why else "ok"
+        hint = "install pytest there, or set gate.python" if state == "note" else ""
+        checks.append(Check("test python", state, f"tests run with {python}", hint))
+    word = command.split()[0]
+    told = f"{command} ({word} is {ready.program})" if ready.program != word else command
+    told = told if ready.program else f"{command}: the sandbox has no {word}"
+    checks.append(Check("test command", "ok" if ready.program else "fail", told))
+    checks.append(_tests_seen(ready))
+    if run and checks[-1].state != "fail":
+        checks.append(_tests_ran(await app.git.test(await app.git.get_main_commit())))
+    return [*checks, *_not_in_git(app)]
+
+
+def _tests_seen(ready: Readiness) -> Check:
+    """Return what is known of the tests without having run them."""
+    if ready.failure:
+        return Check("tests", "fail", ready.failure, ready.hint)
+    took = f"{ready.seconds:.1f} s"
+    if not ready.listed:
+        told = f"main passes the command (in {took}); it lists no tests"
+        if ready.unfinished:
+            told = f"the command lists no tests, and was still running after {took}"
+        return Check(
+            "tests", "ok", told, "`self-coding doctor --run` waits for it" * ready.unfinished
+        )
+    told = f"{ready.tests:,} test{'s' * (ready.tests != 1)} seen in {took}"
+    if not ready.broken:
+        return Check("tests", "ok", told)
+    names = [f"{file} ({why})" for file, why in ready.broken.items()]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    told += f"; {len(names)} cannot be collected: {', '.join(names[:5])}{more}"
+    return Check("tests", "note", told, "what these would prove is not proved")
+
+
+def _tests_ran(report: GateReport) -> Check:
+    """Return how main's own run went."""
+    took = f"in {report.seconds:.1f} s of at most {report.limits.partition(' s')[0]} s"
+    if report.understood:
+        bad = [one.id for one in report.tests if one.outcome in ("failed", "error")]
+        told = f"{report.ran:,} test{'s' * (report.ran != 1)} {took}, {len(bad)} red"
+        if not bad:
+            return Check("main's run", "ok" if report.passed else "fail", f"{told} {report.reason}")
+        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+        hint = "these are known from now on: only new failures refuse a change"
+        shown = f"{told}: {', '.join(bad[:10])}{more}"
+        passed = any(one.outcome == "passed" for one in report.tests)
+        return Check("main's run", "note" if passed else "fail", shown, hint * passed)
+    if report.passed:
+        return Check("main's run", "ok", f"exit status 0 {took}")
+    last = " | ".join(report.output.strip().splitlines()[-3:])
+    hint = "nothing can land until main passes this command"
+    return Check("main's run", "fail", f"{report.reason or 'red'} {took}: {last}"[:500], hint)
+
+
+def _not_in_git(app: App) -> list[Check]:
+    """Return notes on what tests may need and a checkout of git's does not hold."""
+    checks = []
+    linked = git.run(("ls-files", "-s", "-z"), cwd=app.top, ok=()).stdout
+    entries = [one for one in git.decode(linked, errors="replace").split("\0") if one]
+    names = [one.partition("\t")[2] for one in entries]
+    carried = app.settings.gate.carry
+    modules = [one.partition("\t")[2] for one in entries if one.startswith("160000")]
+    if left := [name for name in modules if name not in carried]:
+        told = f"{', '.join(left)}: a checkout under test has an empty folder there"
+        hint = f"to lend the tests yours, read-only: gate.carry = {json.dumps(left)}"
+        checks.append(Check("submodules", "note", told, hint))
+    attributes = [app.top / one for one in names if Path(one).name == ".gitattributes"]
+    if any("filter=lfs" in one.read_text(errors="replace") for one in attributes if one.is_file()):
+        asked = "".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape")
+        words = ("check-attr", "-z", "--stdin", "filter")
+        told = git.decode(git.run(words, cwd=app.top, stdin=asked, ok=()).stdout, errors="replace")
+        parts = told.split("\0")
+        found = [
+            name for name, value in zip(parts[::3], parts[2::3], strict=False) if value == "lfs"
+        ]
+        if left := [name for name in found if name not in carried]:
+            shown = (
+                f"{', '.join(left[:5])}{' ...' if len(left) > 5 else ''}: tests see LFS pointers"
+            )
+            hint = f"to lend them your files, read-only: gate.carry = {json.dumps(left[:5])}"
+            checks.append(Check("git lfs", "note", shown, hint))
     return checks

@@ -134,22 +134,19 @@ def _run_gate(
     [tree] = repo.resolve([commit], "tree")
     if not tree:
         raise GitOperationError(f"{commit} has no tree", hint="give a commit")
-    top = repo.top if repo.git.top else repo.common
-    gate = Gate(
-        top, settings, lambda wanted: checkout(repo, wanted, exact=exact), store=repo.folder
-    )
-    report = gate.run(commit, tree=tree, base=base, first=first)
+    report = gate_of(repo, settings, exact=exact).run(commit, tree=tree, base=base, first=first)
     # The note is what `receipts.seal` turns into the receipt, maybe in another process.
     if base is not None or not report.passed:  # what was compared with nothing proves too little
         receipts.note(repo.folder, report)
     return report
 
 
-def failing_on_main(repo: Repository, settings: GateSettings) -> tuple[str, ...]:
-    """Return the tests that failed when the gate last ran main as it is; nothing is run."""
+def gate_of(repo: Repository, settings: GateSettings, *, exact: bool = False) -> Gate:
+    """Return the gate of a repository: it tests checkouts of ours, and keeps verdicts beside it."""
     top = repo.top if repo.git.top else repo.common
-    gate = Gate(top, settings, lambda wanted: checkout(repo, wanted), store=repo.folder)
-    return gate.known_failures(repo.branch(repo.main))
+    return Gate(
+        top, settings, lambda wanted: checkout(repo, wanted, exact=exact), store=repo.folder
+    )
 
 
 def land(

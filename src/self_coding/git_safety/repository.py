@@ -302,9 +302,11 @@ def discover(repo_path: Path | str | None, *, main: str, actor: str = "") -> Rep
     # In a bare repository git answers all but the last question, and fails at that.
     if len(lines) < 5 or (done.returncode != 0 and lines[0] != "true"):
         said = decode(done.stderr, errors="replace").strip().splitlines()
+        # Git's own way out where it has one: the repository of somebody else is one to trust.
+        advice = next((line.strip() for line in said if "safe.directory" in line), "")
         raise GitNotRepositoryError(
             f"{path} is not in a git repository" + (f" ({said[0]})" if said else ""),
-            hint="run `git init`, or give the path of a repository",
+            hint=advice or "run `git init`, or give the path of a repository",
         )
     directory = Path(lines[1]).resolve()
     top = Path(lines[4]).resolve() if done.returncode == 0 and lines[4] else None

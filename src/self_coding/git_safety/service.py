@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from self_coding.adapters.threads import in_thread
 from self_coding.git_safety import (
@@ -37,6 +38,9 @@ from self_coding.values.repository import (
     Worktree,
 )
 from self_coding.values.verdicts import Finding, GateReport, GateSettings
+
+if TYPE_CHECKING:
+    from self_coding.gate.readiness import Readiness
 
 TEST_COMMAND = "python -m pytest --tb=short -q"
 BRANCH_PREFIX = "timmy/self-edit"
@@ -249,7 +253,17 @@ class GitSafety:
 
     async def failing_on_main(self) -> tuple[str, ...]:
         """Return the tests that failed when the gate last ran main as it is; nothing is run."""
-        return await in_thread(landing.failing_on_main, self._repo, self.gate)
+        repo = self._repo
+        gate = landing.gate_of(repo, self.gate)
+        return await in_thread(lambda: gate.known_failures(repo.branch(repo.main)))
+
+    async def readiness(self) -> Readiness:
+        """Return what main's tests have here and what they lack, found by listing them."""
+        from self_coding.gate.readiness import readiness
+
+        repo = self._repo
+        gate = landing.gate_of(repo, self.gate)
+        return await in_thread(lambda: readiness(gate, repo.branch(repo.main)))
 
     async def land(
         self, candidate: Candidate, *, attempt: str = "", reason: str = ""

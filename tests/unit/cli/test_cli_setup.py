@@ -11,6 +11,7 @@ import pytest
 
 from self_coding.cli.setup import detect, examine, write_settings
 from self_coding.errors import ConfigError, GitNotRepositoryError
+from self_coding.testing import write_files
 
 
 def _repository(path: Path, branch: str = "main") -> Path:
@@ -114,3 +115,52 @@ def test_outside_a_repository_is_told(tmp_path: Path) -> None:
     """There is nothing to detect without a repository."""
     with pytest.raises(GitNotRepositoryError):
         detect(tmp_path, main_branch=None, test_command=None)
+
+
+def _states(top: Path, *, run: bool = False) -> dict[str, tuple[str, str]]:
+    found = asyncio.run(examine(top, run=run))
+    return {check.name: (check.state, check.told) for check in found}
+
+
+def _commit(top: Path, files: dict[str, str]) -> None:
+    write_files(top, files)
+    subprocess.run(["git", "add", "-A"], cwd=top, check=True)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", *identity, "commit", "-qm", "more"], cwd=top, check=True)
+
+
+def test_doctor_runs_the_tests_once_when_asked(tmp_path: Path) -> None:
+    """Red tests of main are named, with the time; some green ones are enough to go on."""
+    top = _repository(tmp_path)
+    _commit(top, {"test_a.py": "def test_a(): pass\n\ndef test_b():\n    assert 0\n"})
+    assert _states(top)["tests"][0] == "ok"
+    state, told = _states(top, run=True)["main's run"]
+    assert state == "note"
+    assert "2 tests in " in told
+    assert "1 red: test_a.py::test_b" in told
+
+
+def test_doctor_fails_where_everything_is_red(tmp_path: Path) -> None:
+    """Tests that all fail on main prove nothing about a change."""
+    top = _repository(tmp_path)
+    _commit(top, {"test_a.py": "def test_a():\n    assert 0\n"})
+    assert _states(top, run=True)["main's run"][0] == "fail"
+
+
+@pytest.mark.parametrize("kind", ["submodules", "git lfs"])
+def test_what_a_checkout_lacks_is_noted(tmp_path: Path, kind: str) -> None:
+    """Submodules and LFS files are named until `gate.carry` lends them to the tests."""
+    top = _repository(tmp_path)
+    _commit(top, {"test_a.py": "def test_a(): pass\n", "a.bin": "x", ".gitattributes": ""})
+    name = "a.bin"
+    if kind == "submodules":
+        name, head = "lib/dep", "1" * 40
+        entry = f"160000,{head},{name}"
+        subprocess.run(["git", "update-index", "--add", "--cacheinfo", entry], cwd=top, check=True)
+    else:
+        (top / ".gitattributes").write_text("*.bin filter=lfs\n")
+    state, told = _states(top)[kind]
+    assert state == "note"
+    assert name in told
+    (top / "self-coding.toml").write_text(f'[gate]\ncarry = ["{name}"]\n')
+    assert kind not in _states(top)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from self_coding.errors import GitNotRepositoryError
 from self_coding.git_safety import GitOperationError, GitSafety
 from self_coding.git_safety import repository as names
 
@@ -58,6 +59,17 @@ async def test_hostile_branch_names(repo, git, name) -> None:
     with pytest.raises(GitOperationError):
         await git.merge_to_main(name, require_tests=False)
     assert repo("branch", "--show-current") == "main"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_somebody_else_hints_as_git_does(repo) -> None:
+    """Where git refuses for the owner, the hint is git's own command, not `git init`."""
+    for path in (repo.path, repo.path / ".git"):
+        os.chown(path, 1234, 1234)
+    with pytest.raises(GitNotRepositoryError) as refused:
+        GitSafety(repo.path)
+    assert "dubious ownership" in refused.value.message
+    assert refused.value.hint.startswith("git config --global --add safe.directory ")
 
 
 async def test_detached_head(repo, git) -> None:
