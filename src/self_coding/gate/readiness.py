@@ -99,7 +99,12 @@ def readiness(gate: Gate, commit: str, seconds: float = _SECONDS) -> Readiness:
     tests = len(report.collected) if record.understood else None
     if not record.understood and listing != command:
         tests = len(_LISTED.findall(record.output))
-    broken = {one.id: _why(one.message) for one in report.results if one.outcome == "error"}
+    broken = {}
+    for one in report.results:
+        if one.outcome == "error":  # what says why is the last line, but for a missing module
+            match = _NO_MODULE.search(one.message)
+            last = (one.message.strip() or "it failed").splitlines()[-1]
+            broken[one.id] = match[0] if match else last.removeprefix("E").strip()[:120]
     failure, hint = _failure(gate, record, tests, broken)
     return Readiness(
         program=done.stdout.decode(errors="replace").strip(),
@@ -141,10 +146,3 @@ def _failure(
         (record.exit_status, said, "main has to pass this command before anything can land"),
     )
     return next(((told, hint) for holds, told, hint in cases if holds), ("", ""))
-
-
-def _why(message: str) -> str:
-    """Return the line that says what is wrong: the last one of an error's text."""
-    match = _NO_MODULE.search(message)
-    lines = [line.removeprefix("E").strip() for line in message.splitlines() if line.strip()]
-    return match[0] if match else (lines[-1] if lines else "it failed")[:120]
