@@ -63,25 +63,21 @@ def _acquire(folder: Path, kind: str, wait: float) -> int:
                 raise GitOperationError(f"{kind} was cancelled while it waited") from None
             if time.monotonic() > deadline:
                 os.close(descriptor)
+                owner = "an unknown process"
+                with suppress(OSError, ValueError, KeyError, TypeError):
+                    note = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+                    seconds = time.time() - float(note["since"])
+                    owner = f"{note['operation']} by process {note['pid']} for {seconds:.0f} s"
                 raise GitOperationError(
-                    f"another operation is running in this repository: {_owner(path)}",
+                    f"another operation is running in this repository: {owner}",
                     hint="wait for it, or end that process; its lock goes with it",
                 ) from None
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
-    note = json.dumps({"pid": os.getpid(), "operation": kind, "since": time.time()}).encode()
+    holder = json.dumps({"pid": os.getpid(), "operation": kind, "since": time.time()}).encode()
     with suppress(OSError):  # a full disk must not stop the operation here
-        os.pwrite(descriptor, note + b" " * max(0, 200 - len(note)), 0)
+        os.pwrite(descriptor, holder + b" " * max(0, 200 - len(holder)), 0)
     return descriptor
-
-
-def _owner(path: Path) -> str:
-    try:
-        note = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-        seconds = time.time() - float(note["since"])
-        return f"{note['operation']} by process {note['pid']} for {seconds:.0f} s"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "an unknown process"
 
 
 class Intent:

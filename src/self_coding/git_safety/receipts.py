@@ -129,7 +129,7 @@ def chain(
     folder = store / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
-        # Optimistic: another process may add the same number first, then the link below fails.
+        # Optimistic: where another process adds the same number first, creating the file fails.
         newest = _newest(folder)
         receipt = _with_hash(
             replace(
@@ -142,8 +142,14 @@ def chain(
                 attempt=attempt,
             )
         )
-        if _add(folder, receipt):
-            return receipt
+        content = json.dumps(asdict(receipt), indent=1, sort_keys=True)
+        try:
+            create_file(folder / _name(receipt.number), content, durable=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise GateError(f"cannot write a receipt: {error}", hint="see the folder") from error
+        return receipt
     raise GateError("the chain of receipts could not be written", hint="try again")
 
 
@@ -222,18 +228,6 @@ def _with_hash(receipt: Receipt) -> Receipt:
 def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _add(folder: Path, receipt: Receipt) -> bool:
-    """Write the file whole under its number; False when that number is taken by now."""
-    content = json.dumps(asdict(receipt), indent=1, sort_keys=True)
-    try:
-        create_file(folder / _name(receipt.number), content, durable=True)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise GateError(f"cannot write a receipt: {error}", hint="see the folder") from error
-    return True
 
 
 def _newest(folder: Path) -> Receipt | None:

@@ -139,8 +139,14 @@ def create(
     }
     if index:
         parts["index"] = (objects.TREE, index)
-    elif raw:
-        parts["stages"] = (objects.TREE, _write_stages(repo))
+    elif raw:  # every side of every conflict: the raw index alone keeps none of them from `gc`
+        listed = repo.git.run("ls-files", "-s", "-z").stdout
+        stages = {}
+        for number, part in enumerate(listed.split(b"\0")[:-1]):
+            mode, oid, _ = decode(part.partition(b"\t")[0]).split(" ")
+            if mode != objects.LINK:
+                stages[f"{number:06}"] = (mode, oid)
+        parts["stages"] = (objects.TREE, objects.write_tree(store, stages, repo.object_format))
     if blob:
         parts["raw-index"] = ("100644", blob)
     commit = objects.write_commit(
@@ -203,17 +209,6 @@ def _read_index(repo: Repository) -> tuple[str, bytes]:
         copy.unlink(missing_ok=True)
 
 
-def _write_stages(repo: Repository) -> str:
-    """Store a tree that keeps every side of every conflict from being collected."""
-    listed = repo.git.run("ls-files", "-s", "-z").stdout
-    stages = {}
-    for number, part in enumerate(listed.split(b"\0")[:-1]):
-        mode, oid, _ = decode(part.partition(b"\t")[0]).split(" ")
-        if mode != objects.LINK:
-            stages[f"{number:06}"] = (mode, oid)
-    return objects.write_tree(repo.common / "objects", stages, repo.object_format)
-
-
 def next_ref(repo: Repository, prefix: str) -> str:
     """Return a ref below `prefix` that sorts by time and is not taken: refs are never reused."""
     # Numbers, not times: two snapshots of one second must sort, and a clock may go back.
@@ -257,9 +252,13 @@ def gc(repo: Repository, *, keep: int, keep_days: float) -> list[str]:
     with operation_lock(repo, "gc"):
         oldest = time.time() - keep_days * _DAY
         for prefix in (SNAPSHOTS, UNDO, KEPT):
-            dropped = _drop(repo, prefix, keep, oldest)
-            if dropped:
-                said.append(f"dropped {dropped} of {prefix}")
+            beyond = _list(repo, prefix)[keep:]
+            gone = [(ref, oid) for ref, oid, at in beyond if float(at or 0) < oldest]
+            if gone:
+                # With its old value: a ref that another process has moved meanwhile stays.
+                command = b"".join(f"delete {ref}\0{oid}\0".encode() for ref, oid in gone)
+                repo.git.run("update-ref", "-z", "--stdin", stdin=command)
+                said.append(f"dropped {len(gone)} of {prefix}")
         said += remove_scratch(repo)
         # Registrations of our test worktrees whose folder is gone, such as after a reboot.
         for directory in (repo.common / "worktrees").glob("self-coding-*"):
@@ -270,15 +269,6 @@ def gc(repo: Repository, *, keep: int, keep_days: float) -> list[str]:
                     said.append(f"forgot the worktree at {top}")
         _pack(repo)
     return said
-
-
-def _drop(repo: Repository, prefix: str, keep: int, oldest: float) -> int:
-    listed = _list(repo, prefix)[keep:]
-    gone = [(ref, oid) for ref, oid, at in listed if float(at or 0) < oldest]
-    command = b"".join(f"delete {ref}\0{oid}\0".encode() for ref, oid in gone)
-    if command:
-        repo.git.run("update-ref", "-z", "--stdin", stdin=command)
-    return len(gone)
 
 
 def _list(repo: Repository, prefix: str) -> list[list[str]]:

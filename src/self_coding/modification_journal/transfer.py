@@ -195,16 +195,13 @@ def _founding(row: Mapping[str, object], number: int) -> ImportedAttempt:
         "facts": facts,
     }
     event = ImportedEvent(ENDED, at or number, record.facts(data))
-    return ImportedAttempt(number, [event], _vector(row.get("embedding")))
-
-
-def _vector(value: object) -> list[float] | None:
-    """Return a stored embedding: JSON as text or bytes, else an array of 32-bit floats."""
+    embedding, vector = row.get("embedding"), None
     with suppress(TypeError, ValueError, JournalError):
-        if isinstance(value, bytes) and value[:1] != b"[":
-            return list(array("f", value))
-        return record.vector(json.loads(_text(value) or "[]"))
-    return None
+        if isinstance(embedding, bytes) and embedding[:1] != b"[":  # not JSON: 32-bit floats
+            vector = list(array("f", embedding))
+        else:
+            vector = record.vector(json.loads(_text(embedding) or "[]"))
+    return ImportedAttempt(number, [event], vector)
 
 
 def _text(value: object) -> str:

@@ -79,7 +79,11 @@ class CommandEditor:
             _split([str(command).strip()])
             self._words = ["/bin/sh", "-c", str(command)]
             plain = re.match(r"\s*([\w./+-]+)(?=\s|$)", str(command))
-            self._command = plain[1] if plain and not _is_builtin(plain[1]) else "sh"
+            self._command = plain[1] if plain else "sh"
+            # With an empty PATH the shell finds only what it knows by itself: `cd`, `for`, ...
+            builtin = ["/bin/sh", "-c", 'PATH= command -v "$1"', "sh", self._command]
+            if "/" not in self._command and not process.run(builtin).returncode:
+                self._command = "sh"
         else:
             self._words = _split(command)
             self._command = self._words[0]
@@ -260,14 +264,6 @@ def _with_parameters(line: str) -> str:
             continue
         out.append(piece)
     return "".join(out)
-
-
-def _is_builtin(word: str) -> bool:
-    """Return whether the shell knows the word by itself: `cd`, `for`, `export`, ..."""
-    if "/" in word:
-        return False
-    done = process.run(["/bin/sh", "-c", 'PATH= command -v "$1"', "sh", word])
-    return done.returncode == 0
 
 
 def _digest(words: Sequence[str]) -> str:

@@ -86,7 +86,11 @@ def parse(patch: bytes) -> list[FilePatch]:
         if line.startswith((b"GIT binary patch", b"Binary files ", b"@@@")):
             return []
         if line.startswith(b"diff --git "):
-            files.append(FilePatch(*_sides(line[11:])))
+            # Both names stand in one line without quotes: they can be told apart where they agree.
+            names, middle = line[11:], len(line[11:]) // 2
+            old, new = _name(names[:middle]) or "", _name(names[middle + 1 :]) or ""
+            agree = _PREFIXED.sub("", old, 1) == _PREFIXED.sub("", new, 1)
+            files.append(FilePatch(old, new) if agree else FilePatch())
         elif line.startswith(b"--- ") and lines[at : at + 1] and lines[at].startswith(b"+++ "):
             if not files or files[-1].named or files[-1].hunks:
                 files.append(FilePatch())
@@ -121,14 +125,6 @@ def _name(raw: bytes) -> str | None:
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = unquoted(name[1:-1])
     return None if name == "/dev/null" else name
-
-
-def _sides(names: bytes) -> tuple[str | None, str | None]:
-    """Return both names of a `diff --git` header, as far as they can be told apart."""
-    middle = len(names) // 2
-    old, new = _name(names[:middle]) or "", _name(names[middle + 1 :]) or ""
-    same = _PREFIXED.sub("", old, 1) == _PREFIXED.sub("", new, 1)
-    return (old, new) if same else (None, None)
 
 
 def _hunk(lines: list[bytes], at: int) -> tuple[Hunk, int]:

@@ -94,7 +94,11 @@ def apply(contents: Mapping[str, str | None], edits: Sequence[Replacement]) -> A
     for asked in edits:
         edit = Replacement(asked.path, unified(asked.search), unified(asked.replace))
         before = now.get(edit.path) or ""
-        edit = _without_last_end(unified(before), edit)
+        search = edit.search.removesuffix("\n")
+        seen = unified(before)
+        # A model cannot see that a file ends without a line feed, and copies one along.
+        if search and edit.search not in seen and seen.endswith(search):
+            edit = Replacement(edit.path, search, edit.replace.removesuffix("\n"))
         if problem := _edit_problem(now, edit):
             return Applied({}, problem)
         now[edit.path] = _replaced(before, edit) if edit.search else edit.replace
@@ -112,14 +116,6 @@ def apply(contents: Mapping[str, str | None], edits: Sequence[Replacement]) -> A
 def unified(text: str) -> str:
     """Return the text as a model sees it: every line ends in a plain line feed."""
     return _LINE_END.sub("\n", text)
-
-
-def _without_last_end(text: str, edit: Replacement) -> Replacement:
-    """Let a search match the end of a file without a final newline, which cannot be seen."""
-    search = edit.search.removesuffix("\n")
-    if edit.search in text or not search or not text.endswith(search):
-        return edit
-    return Replacement(edit.path, search, edit.replace.removesuffix("\n"))
 
 
 def _replaced(before: str, edit: Replacement) -> str:
