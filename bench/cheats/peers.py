@@ -35,8 +35,9 @@ def main() -> None:
     asked = parser.parse_args()
     sys.argv[1:] = []  # the exam reads its own
     sys.path[:0] = [str(asked.exam), str(Path(__file__).parent)]
-    import cheats  # type: ignore[import-not-found]
     import packages  # type: ignore[import-not-found]
+
+    import cheats  # type: ignore[import-not-found]
 
     if asked.set != "open":
         cheats.C.clear()
