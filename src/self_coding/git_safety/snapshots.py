@@ -100,7 +100,7 @@ def create(
     private = exact_git(repo)
     state = read_tree_state(private, repo, max_untracked_bytes)
     # After the tree: a file that is staged in between is then at worst in both.
-    index, raw = _read_index(repo)
+    index, stages, raw = _read_index(repo)
     state = reconcile(repo, private, state, index)
     clean = bool(index) and all(c.status == "M" or c.is_link for c in state.changes)
     if clean:
@@ -139,14 +139,8 @@ def create(
     }
     if index:
         parts["index"] = (objects.TREE, index)
-    elif raw:  # every side of every conflict: the raw index alone keeps none of them from `gc`
-        listed = repo.git.run("ls-files", "-s", "-z").stdout
-        stages = {}
-        for number, part in enumerate(listed.split(b"\0")[:-1]):
-            mode, oid, _ = decode(part.partition(b"\t")[0]).split(" ")
-            if mode != objects.LINK:
-                stages[f"{number:06}"] = (mode, oid)
-        parts["stages"] = (objects.TREE, objects.write_tree(store, stages, repo.object_format))
+    elif raw:
+        parts["stages"] = (objects.TREE, stages)
     if blob:
         parts["raw-index"] = ("100644", blob)
     commit = objects.write_commit(
@@ -194,17 +188,26 @@ def load(repo: Repository, ref: str) -> Capture:
         raise GitOperationError(f"snapshot {ref!r} is damaged: {error}") from error
 
 
-def _read_index(repo: Repository) -> tuple[str, bytes]:
-    """Return the tree of what is staged ("" when there are conflicts) and the raw index."""
+def _read_index(repo: Repository) -> tuple[str, str, bytes]:
+    """Return the tree of what is staged, or in its place that of all stages, and the raw index."""
     try:
         raw = (repo.directory / "index").read_bytes()
     except FileNotFoundError:
-        return repo.git.text("mktree"), b""
+        return repo.git.text("mktree"), "", b""
     copy = scratch(repo, "index")
     copy.write_bytes(raw)  # write-tree stores its cache in the index, which is a person's
     try:
-        done = replace(repo.git, index=copy).run("write-tree", ok=(0, 128))
-        return (decode(done.stdout).strip() if done.returncode == 0 else ""), raw
+        git = replace(repo.git, index=copy)
+        done = git.run("write-tree", ok=(0, 128))
+        if done.returncode == 0:
+            return decode(done.stdout).strip(), "", raw
+        # There are conflicts: the raw index alone keeps none of their sides from `git gc`.
+        stages = {}
+        for number, part in enumerate(git.run("ls-files", "-s", "-z").stdout.split(b"\0")[:-1]):
+            mode, oid, _ = decode(part.partition(b"\t")[0]).split(" ")
+            if mode != objects.LINK:
+                stages[f"{number:06}"] = (mode, oid)
+        return "", objects.write_tree(repo.common / "objects", stages, repo.object_format), raw
     finally:
         copy.unlink(missing_ok=True)
 
