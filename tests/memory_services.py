@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from self_coding.self_edit.policy import Policy
 
 Tree = dict[str, str]
-_START = datetime(2026, 1, 1, tzinfo=UTC)
+_START = datetime.now(UTC) - timedelta(hours=1)  # what waits too long expires
 
 
 class Crash(BaseException):
@@ -69,6 +69,7 @@ class Disk:
     points: int = 0
     dead: bool = False
     on_point: Callable[[], None] = field(default=lambda: None)
+    dirty: list[str] = field(default_factory=list)
     strangers: int = 0  # how many landings of others come before ours
     broken: Callable[[Tree], bool] = field(default=lambda tree: "bug" in "".join(tree.values()))
 
@@ -98,6 +99,8 @@ class MemoryRepository:
     """A repository of commits that are named after their content."""
 
     disk: Disk
+    main_branch: str = "main"
+    repo_path: Path = Path("checkout")
 
     async def get_main_commit(self) -> str:
         """Where main is."""
@@ -120,6 +123,17 @@ class MemoryRepository:
         head = self.disk.store(self.disk.worktrees[worktree.attempt])
         self.disk.point()
         return await self.change(worktree.base, head)
+
+    async def get_modified_files(self) -> list[str]:
+        """What a person has changed in the checkout."""
+        return list(self.disk.dirty)
+
+    async def carry(self, worktree: Worktree, earlier: Worktree, head: str) -> tuple[str, ...]:
+        """The files that the earlier change names are as it left them."""
+        change = await self.change(earlier.base, head)
+        tree = self.disk.trees[head]
+        self.disk.worktrees[worktree.attempt].update({path: tree[path] for path in change.paths})
+        return ()
 
     async def gate_bypass(self, worktree: Worktree) -> GateBypass | None:
         """Nobody moves main past the gate here."""

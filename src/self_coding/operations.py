@@ -58,6 +58,9 @@ AskFirst = Annotated[bool, Arg("Show the change and ask before it lands.", only=
 Propose = Annotated[bool, Arg("Stop green before landing; `land_edit` lands it.")]
 DryRun = Annotated[bool, Arg("Do everything but land.")]
 AttemptId = Annotated[int, Arg("The number of the attempt.")]
+From = Annotated[
+    int | None, Arg("Begin with the change of this attempt, applied to main as it is.")
+]
 OfAttempt = Annotated[int | None, Arg("Only operations of this attempt.")]
 Summary = Annotated[str, Arg("What was done, in words, for the journal.")]
 Reason = Annotated[str, Arg("Why, for the journal.")]
@@ -121,17 +124,28 @@ async def self_edit(
 
 
 @operation(CHANGE, "edit.begin_edit", "begin", effect="adds")
-async def begin_edit(app: App, caller: Caller, task: Task, propose: Propose = False) -> Begun:
+async def begin_edit(
+    app: App, caller: Caller, task: Task, propose: Propose = False, from_attempt: From = None
+) -> Begun:
     """Hand out a worktree for TASK: edit in it with your own tools, then submit."""
     await _say_bypass(app, caller)
-    return await app.edit.begin_edit(task, ask=propose)
+    return await app.edit.begin_edit(task, ask=propose, from_attempt=from_attempt)
+
+
+@operation(CHANGE, "edit.check_edit", effect="adds")
+async def check_edit(app: App, caller: Caller, attempt: AttemptId) -> SelfEditResult:
+    """Judge and test what was edited in the worktree of ATTEMPT so far; nothing lands or ends."""
+    return await app.edit.check_edit(attempt, on_progress=caller.on_progress)
 
 
 @operation(CHANGE, "edit.submit_edit", "submit", effect="lands")
 async def submit_edit(
     app: App, caller: Caller, attempt: AttemptId, summary: Summary = "", ask: AskFirst = False
 ) -> SelfEditResult:
-    """Judge, test and land what was edited in the worktree of ATTEMPT."""
+    """Judge, test and land what was edited in the worktree of ATTEMPT.
+
+    Refused, the edit stays there: correct what failed and submit the same attempt again.
+    """
     asked, told = caller.ask if ask else None, caller.on_progress
     return await app.edit.submit_edit(attempt, summary=summary, ask=asked, on_progress=told)
 

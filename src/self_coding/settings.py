@@ -39,6 +39,7 @@ _RANGES = {
     "tries": (1, 50),
     "best_of": (1, 16),
     "edit_seconds": (_SMALLEST, _LARGEST),
+    "edit_days": (_SMALLEST, _LARGEST),
     "cost": (0, _LARGEST),
     "moves": (0, 100),
     "task_characters": (1, _LARGEST),
@@ -77,6 +78,7 @@ class Settings:
     tries: int = 1
     best_of: int = 1
     edit_seconds: float = 1800.0
+    edit_days: float = 14.0
     cost: float | None = None
     moves: int = 5
     task_characters: int = 32_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Scenario:
     strangers: int = 0
     caller: bool = False
     landings: int = 1
+    checks: bool = False  # the caller asks what the gate says before each submission
     cancelled_at: str = ""  # the event after which the caller's call is cancelled, once
     disk: Callable[[], Disk] = field(default=Disk)
 
@@ -48,6 +50,9 @@ SCENARIOS = {
     "same failure": Scenario({1: BUG, 2: BUG}, limits=Limits(tries=9), landings=0),
     "best of two": Scenario({1: {"a.py": "2", "b.py": "2"}, 2: GOOD}, limits=Limits(best_of=2)),
     "caller": Scenario({1: GOOD}, caller=True),
+    "corrected": Scenario({1: BUG, 2: BAD, 3: GOOD}, caller=True),
+    "given up": Scenario({1: BUG}, caller=True, landings=0),
+    "checked": Scenario({1: BUG, 2: GOOD}, caller=True, checks=True),
     "called off once": Scenario({1: GOOD}, caller=True, cancelled_at="tested"),
     "called off landing": Scenario({1: GOOD}, caller=True, cancelled_at="landing"),
 }
@@ -96,16 +101,21 @@ class World:
     async def _as_caller(self, layer: SelfEdit, editor: MemoryEditor) -> None:
         if not self.disk.events:
             await layer.begin_edit("a task")
-        if self._kinds()[-1] in ("isolated", "shown", "returned"):
+        if self._kinds()[-1] not in ("isolated", "shown", "returned", "tried", "warned"):
+            await layer.resume()
+        while 1 not in self.disk.ended:
+            act = self.scenario.acts.get(self._kinds().count("tried") + 1)
+            if act is None:
+                await layer.drop_edit(1)
+                return
             (worktree,) = self.disk.worktrees.values()
-            worktree.update(self.scenario.acts[1])
-            try:
+            worktree.update(act)
+            if self.scenario.checks:
+                checked = await layer.check_edit(1)
+                assert checked.success == (act is GOOD)
+            with suppress(asyncio.CancelledError):
                 self.call = asyncio.create_task(layer.submit_edit(1))
                 await self.call
-            except asyncio.CancelledError:
-                await self._as_caller(layer, editor)
-        else:
-            await layer.resume()
 
     async def again(self) -> None:
         """A later process: it repairs, goes on with what is open, and asks again if need be."""

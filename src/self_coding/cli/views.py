@@ -122,7 +122,10 @@ def drop_edit(result: SelfEditResult) -> str:
     if result.checkout:
         lines.append(f"your checkout: {result.checkout}")
     number = result.attempt_id
-    if result.hint:
+    if result.waiting == "submit":
+        correct = result.hint or f"correct it in {result.worktree}"
+        lines.append(f"next: {correct}; then self-coding submit-edit {number} again")
+    elif result.hint:
         lines.append(f"next: {result.hint}")
     elif result.waiting == "approval":
         lines.append(f"next: self-coding land-edit {number}, or self-coding drop-edit {number}")
@@ -148,7 +151,7 @@ def submit_edit(result: SelfEditResult) -> str:
     return drop_edit(result)
 
 
-land_edit = submit_edit
+land_edit = check_edit = submit_edit
 
 
 @view(status=_landed, options=_settings_options)
@@ -160,7 +163,8 @@ def self_edit(result: SelfEditResult) -> str:
 def begin_edit(begun: Begun) -> str:
     """Return where to edit, and what comes next."""
     edit = f"attempt {begun.attempt}: edit in {begun.worktree.path}"
-    return f"{edit}\nthen: self-coding submit-edit {begun.attempt}"
+    marked = f"\nconflicts are marked in: {', '.join(begun.conflicts)}" if begun.conflicts else ""
+    return f"{edit}{marked}\nthen: self-coding submit-edit {begun.attempt}"
 
 
 def resume(results: list[SelfEditResult]) -> str:
@@ -203,7 +207,8 @@ def _open_line(one: Waiting) -> str:
         "approval": ("waits for approval", f"\nnext: self-coding land-edit {number}, {drop}"),
         "resume": ("was interrupted", "\nnext: self-coding resume"),
     }.get(one.waiting, ("is under way", ""))
-    return f"\nattempt {number} {state}: {first_line(one.task, WIDTH)}{following}"
+    why = f"\nrefused before: {first_line(one.why, 200)}" if one.why else ""
+    return f"\nattempt {number} {state}: {first_line(one.task, WIDTH)}{why}{following}"
 
 
 def status(result: Status) -> str:

@@ -201,14 +201,27 @@ class GitSafety:
     async def record(self, worktree: Worktree, message: str) -> Change:
         """Commit what the attempt wrote in its worktree onto its branch.
 
-        What git ignores is not committed, but named.
+        What git ignores is not committed, but named. What came of main itself by a merge in the
+        worktree is no part of the change.
         """
 
         def work() -> Change:
-            head, left = worktrees.record(self._repo, worktree, message)
-            return replace(index.describe(self._repo, worktree.base, head), left_out=left)
+            repo = self._repo
+            head, left = worktrees.record(repo, worktree, message)
+            base, words = worktree.base, ("merge-base", repo.main_ref, head)
+            common = "" if head == base else repo.git.run(*words, ok=(0, 1, 128)).stdout.decode()
+            if common and repo.is_ancestor(base, common.strip()):
+                base = common.strip()
+            return replace(index.describe(repo, base, head), left_out=left)
 
         return await in_thread(work)
+
+    async def carry(self, worktree: Worktree, earlier: Worktree, head: str) -> tuple[str, ...]:
+        """Apply the change of an earlier worktree, uncommitted; return the paths that conflict.
+
+        `head` is the commit recorded there; empty for what was pinned when it was given back.
+        """
+        return await in_thread(worktrees.carry, self._repo, worktree, earlier, head)
 
     async def gate_bypass(self, worktree: Worktree) -> GateBypass | None:
         """Return how main was moved, past the gate, to a commit made in the worktree, if so."""

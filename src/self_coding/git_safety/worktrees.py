@@ -175,7 +175,11 @@ def record(
         try:
             tree, left_out = _stage_everything(pooled, index)
             [before] = repo.resolve([current], "tree")
-            made = current if tree == before else commit_tree(repo, tree, [current], text)
+            # A merge that its caller began there ends with this commit, as its second parent.
+            merging = pooled.directory / "MERGE_HEAD"
+            merged = merging.read_text().split() if merging.is_file() else []
+            same = tree == before and not merged
+            made = current if same else commit_tree(repo, tree, [current, *merged], text)
             if made != tip or head.ref != ref:
                 update = replace(
                     CheckoutUpdate.at(pooled, head.target),
@@ -193,9 +197,36 @@ def record(
                         attempt=worktree.attempt,
                     ),
                 )
+            merging.unlink(missing_ok=True)
         finally:
             index.unlink(missing_ok=True)
     return made, left_out
+
+
+def carry(repo: Repository, worktree: Worktree, earlier: Worktree, head: str) -> tuple[str, ...]:
+    """Apply the change of an earlier worktree, uncommitted; return the paths that conflict.
+
+    `head` is what was recorded there; without one it is what was pinned when it was given back.
+    Conflicts are marked in the files, as a merge marks them.
+    """
+    with operation_lock(repo, "carry"):
+        pooled = open_worktree(repo, worktree)
+        kept = f"{ATTEMPTS}/{earlier.attempt}"
+        [there] = repo.resolve([head or kept])
+        if not there:
+            raise GitOperationError(
+                f"nothing is kept of {earlier.attempt!r}", hint="begin without an earlier attempt"
+            )
+        tree = repo.git.text("rev-parse", f"{there}^{{tree}}" if head else f"{there}:worktree")
+        onto = pooled.head().commit
+        # As one commit on the base it was made from, so that git finds that base by itself.
+        change = commit_tree(repo, tree, [earlier.base], b"carried over")
+        words = ("merge-tree", "--write-tree", "--name-only", "-z", onto, change)
+        done = repo.git.run(*words, ok=(0, 1))
+        merged, *rest = decode(done.stdout).split("\0")
+        pooled.git.run("read-tree", "--reset", "-u", merged)
+        pooled.git.run("read-tree", "-m", onto)  # nothing is staged: it stands there as if edited
+        return tuple(rest[: rest.index("")]) if done.returncode else ()
 
 
 def _stage_everything(pooled: Repository, index: Path) -> tuple[str, tuple[Uncaptured, ...]]:

@@ -18,7 +18,10 @@ from self_coding.values.code import RelevantFile, SymbolUse, SymbolUsers
 from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
 from self_coding.values.repository import Operation, RollbackPlan, Snapshot
 
-LAND_OR_DROP = "`land_edit` asks the person and lands it, `drop_edit` ends it"
+_WAITS = {
+    "submit": "{hint}; then submit_edit(attempt={n}) again, or drop_edit",
+    "approval": "land_edit(attempt={n}) asks the person and lands it, drop_edit ends it",
+}
 TEXT_LIMIT = 20_000  # characters of one text in an answer
 
 
@@ -58,7 +61,7 @@ def shape(
 
 EDITED = shape(
     SelfEditResult,
-    "success message attempt=attempt_id stage waiting refused_by=by commit=commit_hash "
+    "success message attempt=attempt_id stage waiting worktree refused_by=by commit=commit_hash "
     "files=files_modified failing_tests lesson warning checkout",
     "How a self-edit ended, or what it waits for; its diff is the resource `attempt://ID/diff`.",
     findings=(list[str], lambda result: [str(finding) for finding in result.findings]),
@@ -68,7 +71,13 @@ EDITED = shape(
     ),
     hint=(
         str,
-        lambda result: result.hint or (LAND_OR_DROP if result.waiting == "approval" else ""),
+        lambda result: (
+            _WAITS.get(result.waiting, "{hint}").format(
+                hint=result.hint or "correct it in `worktree`", n=result.attempt_id
+            )
+            if result.waiting or result.hint
+            else ""
+        ),
     ),
 )
 BEGUN = shape(
@@ -80,6 +89,7 @@ BEGUN = shape(
     base=(str, lambda begun: begun.worktree.base),
     context=(str, lambda begun: begun.context.text),
     warning=(str, lambda begun: str(begun.context.warning or "")),
+    conflicts=(list[str], lambda begun: list(begun.conflicts)),
     next=(
         str,
         lambda begun: (
@@ -104,7 +114,7 @@ _NEXT = {
 }
 OPEN = shape(
     Waiting,
-    "attempt waiting worktree=path",
+    "attempt waiting worktree=path why",
     "An attempt that has not ended, and the call that goes on with it.",
     task=(str, lambda one: cut_middle(one.task, 500)),
     since=(str, lambda one: one.since.isoformat()),
@@ -223,6 +233,7 @@ def _not_undone(why: str, given: Mapping[str, Any]) -> object:
 ANSWERS = {
     "self_edit": EDITED,
     "begin_edit": BEGUN,
+    "check_edit": EDITED,
     "submit_edit": EDITED,
     "land_edit": replace(EDITED, declined=_not_landed),
     "drop_edit": EDITED,

@@ -18,7 +18,14 @@ from self_coding.errors import JournalError
 from self_coding.modification_journal import record
 from self_coding.modification_journal.queries import Queries, now
 from self_coding.modification_journal.ranking import features
-from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, Record, StoredEvent
+from self_coding.modification_journal.record import (
+    ENDED,
+    PLANNED,
+    RELABELLED,
+    TRIED,
+    Record,
+    StoredEvent,
+)
 from self_coding.modification_journal.store import Store
 from self_coding.values.attempts import UNCOUNTED, Event, Json, ModificationAttempt, Outcome, Rate
 
@@ -67,7 +74,11 @@ def add(queries: Queries, entry: Record, events: Sequence[StoredEvent]) -> int:
 def append(store: Store, attempt: int, kind: str, data: dict[str, Json]) -> Event:
     """Store one more event of an attempt."""
     with store.write() as queries:
-        return _advance(queries, attempt, queries.record(attempt), kind, data)
+        entry = queries.record(attempt)
+        event = _advance(queries, attempt, entry, kind, data)
+        if kind == TRIED and entry.outcome:
+            _index(queries, attempt, entry)
+        return event
 
 
 def finish(store: Store, attempt: int, how: Record) -> None:
@@ -97,21 +108,24 @@ def _advance(
     # A clock that was set back must not disorder the events of an attempt.
     event = kind, max(now(), last), data
     entry.apply(*event)
-    # Other events may have big texts under the same names, and those are not the attempt's.
-    queries.update(attempt, entry, blobs if kind == ENDED else {})
+    # Other events may have big texts under the same names, and those are not the attempt's. What
+    # a try before had as a blob may be short now: 0 is none.
+    whole = {"diff": 0, "test_results": 0, **blobs}
+    queries.update(attempt, entry, whole if kind in (ENDED, TRIED) else {})
     return queries.append(attempt, sequence + 1, event, blobs)
 
 
 def _index(queries: Queries, attempt: int, entry: Record) -> None:
-    """Make an attempt that has ended findable, and count it; not one that proves nothing."""
+    """Make an attempt findable, and count it once it has ended; not one that proves nothing."""
     queries.touch(attempt, entry.files_modified)
     if entry.stage in UNCOUNTED:
         return
     searchable = features(
         entry.task, files=entry.files_modified, diff=entry.diff, notes=entry.approach
     )
-    queries.add_features(attempt, str(entry.outcome), searchable)
-    queries.count(_labels(entry), entry.outcome, +1)
+    queries.put_features(attempt, str(entry.outcome), searchable)
+    if entry.ended is not None:
+        queries.count(_labels(entry), entry.outcome, +1)
 
 
 def scan(store: Store, log: str) -> list[int]:

@@ -100,14 +100,14 @@ class Queries(ABC):
         self, limit: int, outcomes: Collection[Outcome] | None = None
     ) -> list[ModificationAttempt]:
         """Return the newest attempts that have ended, newest first."""
-        where = "ended IS NOT NULL"
+        where = ended = "ended IS NOT NULL"
         if outcomes is not None and not outcomes:
             return []
         if outcomes:
             # Written out, not bound: SQLite uses a partial index (of failures and rollbacks)
             # only for the very condition that the index was made with.
             where = f"outcome IN ({', '.join(repr(str(one)) for one in sorted(set(outcomes)))})"
-            where += f" AND {_COUNTED}"
+            where += f" AND {_COUNTED} AND {ended}"
         return self._attempts(f"WHERE {where} ORDER BY at DESC, id DESC LIMIT ?", limit)
 
     def attempts_for_file(self, path: str, limit: int) -> list[ModificationAttempt]:
@@ -221,17 +221,27 @@ class Queries(ABC):
 
     # ----------------------------------------------------- searching and counting
 
-    def add_features(self, attempt: int, outcome: str, features: Features) -> None:
-        """Make an ended attempt findable by its words."""
+    def put_features(self, attempt: int, outcome: str, features: Features) -> None:
+        """Make an attempt findable by its words; by those of its first try, where it had more."""
+        known = self._first("SELECT 1 FROM feature WHERE attempt = ?", attempt)
         self.connection.execute(
-            "INSERT INTO feature (attempt, outcome, words) VALUES (?, ?, ?)",
+            "INSERT INTO feature (attempt, outcome, words) VALUES (?, ?, ?) "
+            "ON CONFLICT (attempt) "
+            "DO UPDATE SET outcome = excluded.outcome, words = excluded.words",
             (attempt, outcome, pack(features)),
         )
-        self.add_terms(attempt, terms(features))
+        if known is None:  # the inverted index cannot take anything back
+            self.add_terms(attempt, terms(features))
 
     def touch(self, attempt: int, paths: Iterable[str]) -> None:
         """Store which paths an attempt has modified."""
         for path in paths:
+            if self._first(
+                "SELECT 1 FROM attempt_file JOIN file ON file.id = attempt_file.file "
+                "WHERE attempt = ? AND path = ?",
+                *(attempt, path),
+            ):
+                continue  # in an earlier try
             row = self._first(
                 "INSERT INTO file (path, attempts) VALUES (?, 1) "
                 "ON CONFLICT (path) DO UPDATE SET attempts = file.attempts + 1 RETURNING id",
@@ -438,7 +448,7 @@ def _lesson(number: int, row: Sequence[Any], uses: Sequence[Any]) -> Lesson:
 
 def _text(inline: object, blob: object, body: object) -> str:
     """Return a text from its own row, or out of its blob; a gap that says so where it is gone."""
-    if not isinstance(blob, int):
+    if not isinstance(blob, int) or not blob:
         return str(inline or "")
     if not body:
         return "[this text is missing from the journal]"

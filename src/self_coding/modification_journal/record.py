@@ -19,6 +19,7 @@ from self_coding.redaction import redact
 from self_coding.values.attempts import Json, ModificationAttempt, Outcome
 
 PLANNED, ENDED, REFLECTED, RELABELLED = "planned", "ended", "reflected", "relabelled"
+TRIED = "tried"  # a submission was refused, and may be corrected: what came of it so far
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST = 2**63 - 1  # what a column can hold
 _FROM_FACTS = ("editor", "model", "commit")  # facts that have a column of their own
@@ -59,7 +60,10 @@ class Record:
     def apply(self, kind: str, at: int, data: Mapping[str, Json]) -> None:
         """Bring the record up to date with one more event."""
         self.at = self.at or at  # an attempt is as old as its first event
-        if kind in (PLANNED, ENDED):
+        if kind in (ENDED, TRIED):  # what an earlier try of it came to is its event's alone
+            self.approach = self.diff = self.test_results = self.failure_analysis = ""
+            self.files_modified = []
+        if kind in (PLANNED, ENDED, TRIED):
             for name in _TEXTS:
                 if value := data.get(name):
                     setattr(self, name, str(value))

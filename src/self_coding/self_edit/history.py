@@ -7,7 +7,7 @@ stores. Nothing here decides anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     STOPPED = "stopped"
     RETURNED = "returned"  # a submission that came to nothing: its caller may submit again
+    TRIED = "tried"  # a refused submission: its caller may correct it and submit again
     CLEANED = "cleaned"
     REFLECTED = "reflected"
     FOLLOWED = "followed"
@@ -173,12 +174,24 @@ class History:
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = tuple(events)
-        returned = (n for n, one in enumerate(events) if one.kind == Kind.RETURNED)
-        since = max(returned, default=-1)
         # What came of an earlier submission says nothing of the next: no approval, no green test.
+        # A caller's attempt is written once a submission.
+        starts = {Kind.RETURNED, Kind.WRITTEN} if self._is_callers else {Kind.RETURNED}
+        since = max((n for n, one in enumerate(events) if one.kind in starts), default=-1)
         self._current = tuple(
             one for n, one in enumerate(events) if n >= since or one.kind in _OF_ALL_SUBMISSIONS
         )
+
+    @property
+    def _is_callers(self) -> bool:
+        facts = self.events[0].data.get("facts") if self.events else None
+        return isinstance(facts, dict) and facts.get("caller") is True
+
+    def then(self, kind: str, facts: Facts) -> History:
+        """Return the history as it would be with one more event, which nobody has stored."""
+        last = self.events[-1]
+        event = replace(last, sequence=last.sequence + 1, kind=kind, data=facts)
+        return History((*self.events, event))
 
     @property
     def id(self) -> int:
@@ -326,6 +339,12 @@ class History:
     def settled(self) -> bool:
         """Whether the outcome is final and only tidying is left."""
         return self.has(Kind.LANDED, Kind.HELD, Kind.REFUSED, Kind.STOPPED, Kind.ENDED)
+
+    @property
+    def correctable(self) -> bool:
+        """Whether the caller can better what was refused, and submit again."""
+        refused = self.has(Kind.REFUSED) and not self.has(Kind.STOPPED)
+        return refused and self.plan.caller and not self.refusal.final
 
     @property
     def can_return(self) -> bool:

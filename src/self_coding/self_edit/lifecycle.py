@@ -33,6 +33,7 @@ class Step(StrEnum):
     SWAP = "swap"  # move main
     SETTLE = "settle"  # stopped in the middle of landing: did it land?
     GIVE_UP = "give up"  # main keeps moving
+    KEEP = "keep"  # a refused edit stays with its caller, to be corrected
     CLEAN = "clean"
     REFLECT = "reflect"
     NEXT_TRY = "next try"
@@ -124,7 +125,13 @@ def _stopped(attempt: History, siblings: Sequence[History]) -> Step:
     return Step.SETTLE if attempt.landing_open else Step.CLEAN
 
 
+def _refused(attempt: History, siblings: Sequence[History]) -> Step:
+    return Step.REFLECT if attempt.correctable else Step.CLEAN
+
+
 def _reflected(attempt: History, siblings: Sequence[History]) -> Step:
+    if attempt.correctable:
+        return Step.KEEP
     if attempt.leader != attempt.id or attempt.has(Kind.LANDED, Kind.HELD):
         return Step.END
     # A leader without success ends last, since the next try is told about the whole round.
@@ -150,9 +157,10 @@ _TABLE: dict[str, Step | _Rule | None] = {
     Kind.MOVED: _moved,
     Kind.LANDED: Step.CLEAN,
     Kind.HELD: Step.CLEAN,
-    Kind.REFUSED: Step.CLEAN,
+    Kind.REFUSED: _refused,
     Kind.STOPPED: _stopped,
     Kind.RETURNED: Step.SUBMIT,
+    Kind.TRIED: Step.SUBMIT,
     Kind.CLEANED: Step.REFLECT,
     Kind.REFLECTED: _reflected,
     Kind.FOLLOWED: Step.END,

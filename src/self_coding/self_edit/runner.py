@@ -17,11 +17,12 @@ from pathlib import Path
 from self_coding.adapters.file_lock import FileLock, try_lock
 from self_coding.errors import SelfCodingError, StorageError
 from self_coding.self_edit import views
-from self_coding.self_edit.history import Facts, History, Kind, RefusedBy
+from self_coding.self_edit.history import Facts, History, Kind, RefusedBy, facts_of
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.steps import AttemptLog, RunContext, Steps
 from self_coding.values.edits import SelfEditResult
+from self_coding.values.repository import Change
 
 _SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # reported when they begin, too
 
@@ -84,6 +85,16 @@ class Runner:
             back = Kind.RETURNED, {"by": by, "reason": reason}
             await self.log.append(leader, *(landed or back))
         await self._drive(leader)
+
+    async def check(self, attempt: History, change: Change) -> SelfEditResult:
+        """Judge and test a change as if it was submitted now; nothing of it is stored."""
+        submitted = attempt.then(Kind.WRITTEN, {})
+        seen = submitted.then(Kind.EDITED, facts_of(views.edited(change, whole=False)))
+        for step in (Step.JUDGE, Step.TEST):
+            if not seen.has(Kind.REFUSED):
+                self.steps.say(attempt.id, step)
+                seen = seen.then(*await self.steps.perform(step, seen, ()))
+        return views.checked(seen, diff=change.diff)
 
     async def call_off(self, leader: int, by: str, reason: str) -> int:
         """End every open attempt of the self-edit without landing; tidy up after each."""

@@ -7,9 +7,11 @@ drive it. The user's checkout is not touched while it runs.
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from self_coding.adapters.file_lock import try_lock
@@ -21,7 +23,7 @@ from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, Ref
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.runner import Runner, interrupted, open_attempts
-from self_coding.self_edit.steps import RunContext, answered, shown_facts
+from self_coding.self_edit.steps import RunContext, StepResult, answered, refused, shown_facts
 from self_coding.values.edits import (
     Ask,
     Begun,
@@ -32,8 +34,10 @@ from self_coding.values.edits import (
     Task,
     Waiting,
 )
+from self_coding.values.repository import Change, Worktree
 
 Restore = Callable[[Mapping[str, object]], Editor | None]
+_DIRTY = 500  # paths of the checkout that were changed before an edit began
 _MOST = {"tries": 50, "best_of": 16}
 
 
@@ -108,14 +112,21 @@ class SelfEdit:
             await runner.drive(leader)
             return await runner.result(leader)
 
-    async def begin_edit(self, task: str, *, ask: bool = False) -> Begun:
+    async def begin_edit(
+        self, task: str, *, ask: bool = False, from_attempt: int | None = None
+    ) -> Begun:
         """Hand out a worktree for a task: edit in it with your own tools, then submit.
 
         Args:
             task: what is to be done, in words.
             ask: wait for approval before landing (`land_edit`).
+            from_attempt: begin with the change of this attempt, applied to main as it is.
+
+        Raises:
+            EditError: the task is empty or too long, or nothing is known of that attempt's edit.
         """
         request, editor = self._task(task), CallerEditor()
+        earlier = None if from_attempt is None else await self._edit_of(from_attempt)
         limits = replace(self.limits, tries=1, best_of=1)
         runner = self._runner(RunContext(editor, limits=limits))
         with self._claimed(request.id):
@@ -123,15 +134,37 @@ class SelfEdit:
             plan = _plan(editor, limits, ask=ask, dry_run=False)
             leader = await runner.steps.begin(request, plan)
             await runner.drive(leader)
+            worktree = (await runner.log.get(leader)).worktrees[-1]
             try:
                 context = await self.context(task)
-                await runner.log.append(leader, SHOWN, shown_facts(context))
+                repository = self.services.repository
+                facts = shown_facts(context)
+                facts["dirty"] = [*(await repository.get_modified_files())[:_DIRTY]]
+                conflicts: tuple[str, ...] = ()
+                if earlier is not None:
+                    conflicts = await repository.carry(worktree, *earlier)
+                    facts["from"] = from_attempt
+                await runner.log.append(leader, SHOWN, facts)
             except BaseException:
                 # Cancelled, too: a worktree that its caller never heard of would stay for ever.
                 await runner.call_off(leader, RefusedBy.CANCELLED, "it was never handed out")
                 raise
-            worktree = (await runner.log.get(leader)).worktrees[-1]
-            return Begun(attempt=leader, worktree=worktree, context=context)
+            return Begun(attempt=leader, worktree=worktree, context=context, conflicts=conflicts)
+
+    async def _edit_of(self, attempt: int) -> tuple[Worktree, str]:
+        """Return where an attempt's edit was made, and the commit that holds it, if one does."""
+        history = await self._history(attempt)
+        if not history.worktrees:
+            raise EditError(f"attempt {attempt} has no edit to begin with", hint="see `attempts`")
+        place = history.worktrees[-1]
+        if decide(history) is Step.SUBMIT:  # what stands there now, submitted or not
+            async with self._taken_up(attempt, None, None):
+                change = await self.services.repository.record(place, views.commit_message(history))
+            return replace(place, base=change.base), change.head
+        edited = [one.data for one in history.events if one.kind == Kind.EDITED]
+        if not edited:
+            return place, ""
+        return replace(place, base=str(edited[-1]["base"])), str(edited[-1]["head"])
 
     async def submit_edit(
         self,
@@ -143,7 +176,8 @@ class SelfEdit:
     ) -> SelfEditResult:
         """Judge, test and land what was edited in the worktree of an attempt.
 
-        Cancelled, or with its process gone, it can be submitted again: only `drop_edit` ends it.
+        Refused, cancelled, or with its process gone, the edit stays where it is, to be corrected
+        and submitted again: only `drop_edit` ends it, or its landing.
 
         Args:
             attempt: the id that `begin_edit` gave.
@@ -156,30 +190,59 @@ class SelfEdit:
                 goes on waiting.
         """
         async with self._taken_up(attempt, ask, on_progress) as (runner, waiting):
-            step = decide(waiting)
-            if waiting.can_return and step is not Step.APPROVE:
+            if waiting.can_return and decide(waiting) is not Step.APPROVE:
                 # Whoever submitted it before is gone, since nobody drives it.
                 again: Facts = {"by": RefusedBy.CRASHED, "reason": "it was submitted again"}
                 await runner.log.append(attempt, Kind.RETURNED, again)
-            elif step is not Step.SUBMIT:
-                hint = "begin_edit hands out a new worktree"
-                raise _not_waiting(waiting, "a submission", hint)
-            place, repository = waiting.worktrees[-1], self.services.repository
-            # A submission too early ends nothing; what was committed past the gate goes on to be
-            # refused as that.
-            if await repository.gate_bypass(place) is None:
-                change = await repository.record(place, views.commit_message(waiting))
-                if change.is_empty:
-                    left_out = views.left_out_line(views.edited(change, whole=False))
-                    raise EditError(
-                        "; ".join(
-                            filter(None, (f"nothing is edited yet in {place.path}", left_out))
-                        ),
-                        hint=f"attempt {attempt} still waits: edit there, and submit again",
-                    )
+            await self._edited(await runner.log.get(attempt), bypassed=True)
             facts: Facts = {"summary": summary, "ask": ask is not None}
             await runner.drive(attempt, facts)
             return await runner.result(attempt)
+
+    async def check_edit(
+        self, attempt: int, *, on_progress: OnProgress | None = None
+    ) -> SelfEditResult:
+        """Judge and test what was edited so far; nothing lands or ends, and no rate counts it.
+
+        Raises:
+            EditError: no such attempt waits for a submission, or nothing is edited yet.
+        """
+        async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
+            return await runner.check(waiting, await self._edited(waiting))
+
+    async def _edited(self, waiting: History, *, bypassed: bool = False) -> Change:
+        """Record what stands in the worktree of an attempt that waits for its edit.
+
+        Empty only with `bypassed`, which lets what was committed past the gate go on, to be
+        refused as that.
+
+        Raises:
+            EditError: it waits for something else, or nothing is edited yet: it goes on waiting.
+        """
+        if decide(waiting) is not Step.SUBMIT:
+            hint = f"begin_edit(from_attempt={waiting.id}) begins anew with its change"
+            raise _not_waiting(waiting, "a submission", hint)
+        place, repository = waiting.worktrees[-1], self.services.repository
+        change = await repository.record(place, views.commit_message(waiting))
+        if not change.is_empty or (bypassed and await repository.gate_bypass(place)):
+            return change
+        told = [f"nothing is edited yet in {place.path}"]
+        told.append(views.left_out_line(views.edited(change, whole=False)))
+        hint = f"attempt {waiting.id} still waits: edit there, and submit again"
+        known = waiting.data(SHOWN).get("dirty")
+        before = known if isinstance(known, list) else []
+        strayed = [one for one in await repository.get_modified_files() if one not in before]
+        if strayed:
+            # The usual mistake: the files of the same name in the person's own checkout.
+            top = repository.repo_path
+            told.append(f"changed since in the checkout {top}: {', '.join(strayed[:5])}")
+            paths = shlex.join(strayed[:20])
+            hint = (
+                f"carry it over: cd {shlex.quote(str(top))} && git add -N {paths} && "
+                f"git diff HEAD -- {paths} | git -C {shlex.quote(str(place.path))} apply, "
+                "then submit again, and take it back there"
+            )
+        raise EditError("; ".join(filter(None, told)), hint=hint)
 
     async def land_edit(
         self, attempt: int, *, on_progress: OnProgress | None = None
@@ -190,7 +253,7 @@ class SelfEdit:
             EditError: no such attempt waits for approval.
         """
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
-            return await self._answer(runner, waiting, True)
+            return await self._answer(runner, waiting, answered(True))
 
     async def drop_edit(
         self, attempt: int, reason: str = "", *, on_progress: OnProgress | None = None
@@ -203,7 +266,8 @@ class SelfEdit:
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
             step = decide(waiting)
             if step is Step.APPROVE or not (step is Step.SUBMIT or waiting.can_return):
-                return await self._answer(runner, waiting, reason or False)
+                no = refused(RefusedBy.APPROVAL, reason or "it was not approved", final=True)
+                return await self._answer(runner, waiting, no)
             await runner.call_off(attempt, RefusedBy.CANCELLED, reason or "it was dropped")
             return await runner.result(attempt)
 
@@ -267,10 +331,20 @@ class SelfEdit:
     async def _settle(self) -> list[tuple[History, bool]]:
         """Record every landing that happened; return what was interrupted, and whether it landed.
 
-        Before anything new begins, so that no landing stays unrecorded.
+        Before anything new begins, so that no landing stays unrecorded. A caller's edit that
+        waited too long is given up; its contents are kept under a ref.
         """
         settled = []
-        for leader in interrupted(await open_attempts(self.services)):
+        attempts = await open_attempts(self.services)
+        oldest = datetime.now(UTC) - timedelta(days=self.limits.edit_days)
+        for one in attempts:
+            if decide(one) is Step.SUBMIT and one.events[-1].at < oldest:
+                with self._claimed(one.edit, wait=False) as claimed:
+                    if claimed:
+                        why = f"nobody submitted it for {self.limits.edit_days:g} days"
+                        runner = self._runner(RunContext(limits=self.limits))
+                        await runner.call_off(one.id, RefusedBy.CANCELLED, why)
+        for leader in interrupted(attempts):
             history, landed = await self._history(leader), False
             if history.landing_open and history.candidate is not None:
                 with self._claimed(history.edit, wait=False) as claimed:
@@ -281,10 +355,10 @@ class SelfEdit:
             settled.append((history, landed))
         return settled
 
-    async def _answer(self, runner: Runner, waiting: History, answer: bool | str) -> SelfEditResult:
+    async def _answer(self, runner: Runner, waiting: History, answer: StepResult) -> SelfEditResult:
         if decide(waiting) is not Step.APPROVE:
             raise _not_waiting(waiting, "approval", f"show {waiting.id} says how it ended")
-        await runner.log.append(waiting.id, *answered(answer))
+        await runner.log.append(waiting.id, *answer)
         await runner.drive(waiting.leader)
         return await runner.result(waiting.leader)
 
@@ -360,6 +434,7 @@ def _waiting(attempt: History, what: str) -> Waiting:
         since=attempt.events[0].at,
         waiting=what,
         path=str(trees[-1].path) if trees else "",
+        why=views.why_not(attempt),
     )
 
 

@@ -30,7 +30,7 @@ from self_coding.self_edit.history import (
 from self_coding.self_edit.lifecycle import Step, spent
 from self_coding.self_edit.ports import Services
 from self_coding.text import cut_middle
-from self_coding.values.attempts import Json
+from self_coding.values.attempts import UNCOUNTED, Json
 from self_coding.values.edits import (
     Ask,
     Assignment,
@@ -119,6 +119,7 @@ class Steps:
             Step.SWAP: self.swap,
             Step.SETTLE: self.settle,
             Step.GIVE_UP: self.give_up,
+            Step.KEEP: self.keep,
             Step.CLEAN: self.clean,
             Step.REFLECT: self.reflect,
         }
@@ -318,7 +319,11 @@ class Steps:
             return refused(
                 RefusedBy.CONFLICT,
                 f"it does not merge with main: {', '.join(paths[:5])}",
-                hint="another try starts from main as it is now",
+                hint=(
+                    f"merge {services.repository.main_branch} in the worktree"
+                    if attempt.plan.caller
+                    else "another try starts from main as it is now"
+                ),
                 more={"paths": [*paths], "conflicts": conflicts, "onto": candidate.onto},
             )
         # The tests that the change can break run first, for a fast no; then all of them.
@@ -400,6 +405,20 @@ class Steps:
             hint="try again when fewer others are landing, or raise `moves`",
         )
 
+    async def keep(self, attempt: History) -> StepResult:
+        """Leave a refused edit where it is; what came of it can be found like an ended attempt."""
+        told = views.attempt_of(attempt, await self.diff(attempt))
+        facts: Facts = {
+            "approach": told.approach,
+            "files_modified": [*told.files_modified],
+            "diff": told.diff,
+            "test_results": told.test_results,
+            "failure_analysis": told.failure_analysis,
+        }
+        # What says nothing of the change is remembered, and warns nobody.
+        blamed = views.stage_of(attempt) not in UNCOUNTED
+        return StepResult(Kind.TRIED, {**facts, "outcome": "failure"} if blamed else facts)
+
     async def clean(self, attempt: History) -> StepResult:
         """Give the worktrees back; their contents are kept under a ref."""
         release = self._services.repository.release
@@ -412,7 +431,9 @@ class Steps:
         return StepResult(Kind.CLEANED, {})
 
     async def reflect(self, attempt: History) -> StepResult:
-        """Learn from how it went."""
+        """Learn from how it went, once: a refused edit that is given up has been explained."""
+        if known := attempt.data(Kind.REFLECTED):
+            return StepResult(Kind.REFLECTED, dict(known))
         reflected = await reflect(self._services, attempt, await self.diff(attempt))
         return StepResult(Kind.REFLECTED, facts_of(reflected))
 

@@ -226,7 +226,8 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         diff=diff,
         stage=stage,
         by=refusal.by,
-        waiting=_waiting(attempt) if stage == "waiting" else "",
+        waiting=_waiting(attempt),
+        worktree=str(worktrees[-1].path) if _waiting(attempt) == "submit" else "",
         hint=refusal.hint,
         attempts=tuple(attempts),
         findings=refusal.findings or attempt.verdict.findings,
@@ -241,23 +242,46 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     )
 
 
+def checked(attempt: History, *, diff: str) -> SelfEditResult:
+    """Return what a submission would come to, as `attempt` tells it that was never stored."""
+    told = result_of(attempt, attempts=(attempt.id,), diff=diff)
+    green, name = not attempt.has(Kind.REFUSED), f"attempt {attempt.id}"
+    line = (
+        f"would land: {_size(attempt)}" if green else f"would be refused: {attempt.refusal.reason}"
+    )
+    return replace(
+        told,
+        success=green,
+        message="; ".join(filter(None, (f"{name} {line}", left_out_line(attempt.edited)))),
+        stage="checked",
+        waiting="submit",
+        worktree=str(attempt.worktrees[-1].path),
+    )
+
+
+def _size(attempt: History) -> str:
+    change = attempt.edited
+    files = f"{len(change.paths)} file{'' if len(change.paths) == 1 else 's'}"
+    return f"{files}, +{change.added} -{change.removed}; {gate_line(attempt.gate)}"
+
+
 def _waiting(attempt: History) -> str:
-    return "submit" if attempt.last in (Kind.ISOLATED, Kind.RETURNED) else "approval"
+    if attempt.last in (Kind.ISOLATED, Kind.RETURNED, Kind.TRIED):
+        return "submit"
+    return "approval" if stage_of(attempt) == "waiting" else ""
 
 
 def _headline(attempt: History) -> str:
     stage, name = stage_of(attempt), f"attempt {attempt.id}"
-    change = attempt.edited
-    files = f"{len(change.paths)} file{'' if len(change.paths) == 1 else 's'}"
-    size = f"{files}, +{change.added} -{change.removed}; {gate_line(attempt.gate)}"
     if stage == "landed":
-        return f"{name} landed: {size}"
+        return f"{name} landed: {_size(attempt)}"
     if stage == "held":
-        return f"{name} would land: {size}; nothing was moved"
+        return f"{name} would land: {_size(attempt)}; nothing was moved"
     if stage == "waiting":
         who = "the caller's edit" if _waiting(attempt) == "submit" else "approval"
         return f"{name} waits for {who}"
-    return f"{name} {stage}: {attempt.refusal.reason or attempt.refusal.by}"
+    dropped = " and given up" if attempt.has(Kind.STOPPED) and attempt.has(Kind.REFUSED) else ""
+    return f"{name} {stage}{dropped}: {attempt.refusal.reason or attempt.refusal.by}"
 
 
 def event_line(kind: str, facts: Facts) -> str:

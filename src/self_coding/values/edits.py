@@ -29,14 +29,16 @@ class Limits:
     """Where a self-edit stops by itself.
 
     `tries` attempts one after the other, `best_of` side by side in each try; `edit_seconds` of
-    wall time for one edit; `cost` in the editor's own currency over all attempts (None: no
-    bound); `moves` how often a candidate is made anew because main has moved; `task_characters`
-    and `context_tokens` bound what an editor is given.
+    wall time for one edit; `edit_days` that a caller's edit waits before it expires; `cost` in
+    the editor's own currency over all attempts (None: no bound); `moves` how often a candidate
+    is made anew because main has moved; `task_characters` and `context_tokens` bound what an
+    editor is given.
     """
 
     tries: int = 1
     best_of: int = 1
     edit_seconds: float = 1800.0
+    edit_days: float = 14.0
     cost: float | None = None
     moves: int = 5
     task_characters: int = 32_000
@@ -105,7 +107,8 @@ class Waiting:
     """An attempt that has not ended, and whom it waits for.
 
     `waiting` is "submit" (its caller edits in the worktree at `path`), "approval", "resume" (a
-    crash interrupted it) or "process" (one is at it right now).
+    crash interrupted it) or "process" (one is at it right now). `why` is what the last submission
+    was refused for.
     """
 
     attempt: int
@@ -113,6 +116,7 @@ class Waiting:
     since: datetime
     waiting: str
     path: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +167,13 @@ class EditReport:
 @dataclass(frozen=True, kw_only=True)
 class Begun:
     """An edit handed out to its caller: change the files under `worktree.path`, then submit
-    `attempt`. `context` is what any editor would be shown."""
+    `attempt`. `context` is what any editor would be shown; `conflicts` are paths in which the
+    change of an earlier attempt and main are marked as conflicting."""
 
     attempt: int
     worktree: Worktree
     context: Context
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,11 +211,12 @@ Ask: TypeAlias = Callable[[Question], "Answer | Awaitable[Answer]"]
 class SelfEditResult:
     """How a self-edit ended: the founding seven fields, then what was learnt on the way.
 
-    `commit_hash` is the commit main was moved to, None where nothing landed. `stage` is "landed",
-    "refused", "environment" (the tests cannot run here, or fail on main as well), "stopped",
-    "held" (a dry run that would have landed), "passed over" (best of N) or "waiting"; then
-    `waiting` says for what: "submit" (the caller's edit) or "approval".
-    `by` says who refused. `attempts` are the ids of all attempts of the self-edit.
+    `commit_hash` is the commit main was moved to, None where nothing landed. `stage` is
+    "landed", "refused", "environment" (the tests cannot run here, or fail on main as well),
+    "stopped", "held" (a dry run that would have landed), "passed over" (best of N), "checked"
+    or "waiting". `waiting` says for what it waits: "submit" (the caller edits, or corrects what
+    was refused, in `worktree`) or "approval". `by` says who refused. `attempts` are the ids of
+    all attempts of the self-edit.
     """
 
     success: bool
@@ -222,6 +229,7 @@ class SelfEditResult:
     stage: str = ""
     by: str = ""
     waiting: str = ""
+    worktree: str = ""
     hint: str = ""
     attempts: tuple[int, ...] = ()
     findings: tuple[Finding, ...] = ()

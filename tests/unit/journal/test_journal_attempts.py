@@ -240,3 +240,31 @@ async def test_what_proves_nothing_of_a_change_is_not_counted(journal, stage):
     await journal.finish(failed, Outcome.FAILURE, failure_analysis="the tests failed")
     assert (await journal.dead_end(task=task)).attempt == failed
     assert (await journal.get_success_rate())["total"] == 1
+
+
+async def test_a_refused_try_is_known_before_its_attempt_ends(journal):
+    """It warns like a failure and counts nowhere; in the end the attempt is what it came to."""
+    number = await journal.begin("Teach the parser commas")
+    tried = {"diff": "+x\n" * 2000, "test_results": "E 1", "failure_analysis": "tests failed: t"}
+    tried |= {"outcome": "failure", "files_modified": ["a.py"]}
+    for _ in range(2):
+        await journal.append(number, "tried", tried)
+    assert await journal.unfinished() == [number]
+    warning = await journal.dead_end("Teach the parser commas")
+    assert (warning.attempt, warning.because) == (number, "tests failed: t")
+    shown = await journal.get_by_id(number)
+    assert (shown.diff, shown.test_results) == (tried["diff"], "E 1")
+    assert [one.id for one in await journal.get_attempts_for_file("a.py")] == [number]
+    assert await journal.get_recent_failures() == []
+    assert (await journal.get_success_rate())["total"] == 0
+    await journal.append(number, "written")
+    await journal.finish(number, Outcome.SUCCESS, diff="+y\n", files_modified=["b.py"])
+    landed = await journal.get_by_id(number)
+    assert (landed.diff, landed.test_results, landed.failure_analysis) == ("+y\n", "", "")
+    assert landed.files_modified == ["b.py"]
+    assert await journal.dead_end("Teach the parser commas") is None
+    [found] = await journal.similar_attempts("Teach the parser commas")
+    assert found.attempt.id == number
+    assert await journal.get_success_rate() == {
+        "overall": 1.0, "success": 1, "failure": 0, "rollback": 0, "total": 1,
+    }  # fmt: skip

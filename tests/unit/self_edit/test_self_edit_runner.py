@@ -298,6 +298,101 @@ async def test_the_caller_edits_and_submits(world: World) -> None:
         await layer.submit_edit(begun.attempt)
 
 
+async def test_a_refusal_keeps_the_edit(world: World) -> None:
+    """What was refused is corrected where it stands and submitted again; it counts once."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    tree = world.disk.worktrees[begun.worktree.attempt]
+    for act, by in ((BUG, "gate"), (BAD, "policy")):
+        tree.update(act)
+        world.rules = MemoryRules()
+        refused = await world.layer().submit_edit(begun.attempt)
+        assert (refused.stage, refused.by, refused.waiting) == ("refused", by, "submit")
+        assert refused.worktree == str(begun.worktree.path)
+        assert world.disk.ended == {}
+    assert refused.lesson == "do not write bugs"
+    assert refused.failing_tests == (), "nothing of the try before is told again"
+    (waits,) = await layer.waiting()
+    assert (waits.waiting, "forbidden" in waits.why) == ("submit", True)
+    tree.update(GOOD)
+    assert (await layer.submit_edit(begun.attempt)).success
+    assert world.disk.ended == {1: (Outcome.SUCCESS, "landed")}
+    assert world.kinds().count("tried") == 2
+    assert world.disk.worktrees == {}
+
+
+async def test_a_refused_edit_that_is_given_up_counts_as_refused(world: World) -> None:
+    """Dropped after a refusal, an attempt ends as what it came to: one failure."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    world.disk.worktrees[begun.worktree.attempt].update(BUG)
+    await layer.submit_edit(begun.attempt)
+    dropped = await layer.drop_edit(begun.attempt, "no time")
+    assert dropped.message.startswith("attempt 1 refused and given up: tests failed")
+    assert world.disk.ended == {1: (Outcome.FAILURE, "refused")}
+    assert world.disk.worktrees == {}
+    assert world.kinds().count("reflected") == 2, "explained once, told twice"
+
+
+async def test_a_check_ends_nothing(world: World) -> None:
+    """What a submission would come to is told, red and green; nothing of it is stored."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    with pytest.raises(EditError, match="nothing is edited yet"):
+        await layer.check_edit(begun.attempt)
+    stored = world.kinds()
+    tree = world.disk.worktrees[begun.worktree.attempt]
+    for act, success, by, said in (
+        (BUG, False, "gate", "would be refused: tests failed: test_a"),
+        (BAD, False, "policy", "would be refused: forbidden"),
+        (GOOD, True, "", "would land: 1 file, +1 -0"),
+    ):
+        tree.update(act)
+        told = await layer.check_edit(begun.attempt)
+        assert (told.success, told.by, told.stage) == (success, by, "checked")
+        assert said in told.message
+        assert told.waiting == "submit"
+    assert world.kinds() == stored
+    assert world.main["a.py"] == "1"
+    assert (await layer.submit_edit(begun.attempt)).success
+
+
+async def test_an_edit_begins_with_an_earlier_one(world: World) -> None:
+    """The change of an attempt that ended, or waits, is in the worktree of a new one."""
+    layer = world.layer()
+    await layer.self_edit("edit", editor=world.editor(BUG))
+    second = await layer.begin_edit("again", from_attempt=1)
+    tree = world.disk.worktrees[second.worktree.attempt]
+    assert tree["a.py"] == "bug"
+    tree["a.py"] = "better"
+    third = await layer.begin_edit("and again", from_attempt=second.attempt)
+    assert world.disk.worktrees[third.worktree.attempt]["a.py"] == "better"
+    with pytest.raises(EditError, match="no edit to begin with"):
+        await layer.begin_edit("never", from_attempt=99)
+
+
+async def test_an_edit_that_nobody_submits_expires(world: World) -> None:
+    """After `edit_days` a worktree is given back when the next self-edit begins, not before."""
+    await world.layer().begin_edit("edit")
+    await world.layer().begin_edit("another")
+    assert world.disk.ended == {}
+    await world.layer(edit_days=1e-9).begin_edit("a third")
+    assert [stage for _, stage in world.disk.ended.values()] == ["cancelled", "cancelled"]
+    assert "nobody submitted it" in str(world.refusal(1)["reason"])
+    assert len(world.disk.worktrees) == 1
+
+
+async def test_an_edit_in_the_wrong_place_is_named(world: World) -> None:
+    """Files changed in the checkout since the edit began are told, with how to carry them over."""
+    world.disk.dirty = ["before.py"]
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    world.disk.dirty = ["a.py", "before.py"]
+    with pytest.raises(EditError, match="changed since in the checkout checkout: a.py ") as caught:
+        await layer.submit_edit(begun.attempt)
+    assert "git diff HEAD -- a.py | git -C" in caught.value.hint
+
+
 async def test_a_caller_may_be_approved(world: World) -> None:
     """A caller's edit waits for approval where that was asked for, and lands with it."""
     layer = world.layer()
