@@ -388,7 +388,9 @@ async def test_an_edit_in_the_wrong_place_is_named(world: World) -> None:
     layer = world.layer()
     begun = await layer.begin_edit("edit")
     world.disk.dirty = ["a.py", "before.py"]
-    with pytest.raises(EditError, match="changed since in the checkout checkout: a.py ") as caught:
+    with pytest.raises(
+        EditError, match=r"changed since in the checkout checkout: a\.py "
+    ) as caught:
         await layer.submit_edit(begun.attempt)
     assert "git diff HEAD -- a.py | git -C" in caught.value.hint
 
