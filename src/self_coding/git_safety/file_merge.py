@@ -1,13 +1,17 @@
-"""Merge what landed with what a person has staged or not even staged yet, as `git merge-file` does.
+"""Merge what landed with what a person has staged or not even staged yet.
 
 Only regular files that exist on all three sides are merged, and only where nothing conflicts.
+`git merge-file` also calls it a conflict where the two merely touch. Here both are kept: it is a
+person's own file, of which there is a copy, and left alone their next commit would take the
+landing back.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from self_coding.adapters.git import encode, fields
 from self_coding.git_safety import objects
@@ -16,6 +20,8 @@ from self_coding.git_safety.objects import Difference
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.tree_state import discard, scratch
 
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_HUNK = re.compile(rb"(?m)^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _REGULAR = ("100644", "100755")
 #: Values of the `merge` attribute under which lines may be merged; others want a program or none.
 _BY_LINE = ("unspecified", "set", "text", "union")
@@ -114,9 +120,49 @@ def _merge_lines(repo: Repository, old: bytes, mine: bytes, new: bytes) -> bytes
         for file, content in zip(files, (mine, old, new), strict=True):
             file.write_bytes(content)
         done = repo.git.run("merge-file", "-p", "-q", *map(str, files), ok=())
+        if not 0 < done.returncode < 128:  # clean, or, from 128 on, not text
+            return None if done.returncode else done.stdout
+        words = ("diff", "--no-index", "-U0", "--no-color", "--no-ext-diff", "--no-textconv")
+        diffs = [
+            repo.git.run(*words, str(files[1]), str(side), ok=(0, 1)).stdout
+            for side in (files[2], files[0])
+        ]
     finally:
         discard(folder)
-    return done.stdout if done.returncode == 0 else None  # else conflicts, or not text
+    return _merge_touching(old, (new, mine), diffs)
+
+
+def _merge_touching(old: bytes, sides: Sequence[bytes], diffs: Sequence[bytes]) -> bytes | None:
+    """Return `old` with the hunks of both sides; None where two of them are about the same lines.
+
+    At the end of the file what landed comes first and a person's lines after it, unless a line is
+    in both: then the two may be one thing, done twice.
+    """
+    base = _LINE.findall(old)
+    hunks: list[tuple[int, int, int, list[bytes]]] = []  # start and stop in `base`, side, lines
+    for side, (content, diff) in enumerate(zip(sides, diffs, strict=True)):
+        lines = _LINE.findall(content)
+        for match in _HUNK.finditer(diff):
+            start, removed, there, added = (int(one) if one else 1 for one in match.groups())
+            start -= 1 if removed else 0  # an empty range is named by the line before it
+            there -= 1 if added else 0
+            hunks.append((start, start + removed, side, lines[there : there + added]))
+    merged: list[bytes] = []
+    done, before = 0, None
+    for start, stop, side, lines in sorted(hunks, key=lambda one: one[:3]):
+        if before is not None and before[2] != side and before[:2] == (start, stop):
+            if before[3] == lines:
+                continue
+            shared = {*map(bytes.strip, before[3])} & {*map(bytes.strip, lines)} - {b""}
+            if start < len(base) or stop > start or shared:
+                return None
+        if start < done:
+            return None
+        merged += [*base[done:start], *lines]
+        done, before = stop, (start, stop, side, lines)
+    merged += base[done:]
+    # A last line without an end must not become the beginning of another.
+    return None if any(line[-1:] != b"\n" for line in merged[:-1]) else b"".join(merged)
 
 
 def _line_end(content: bytes) -> bytes:

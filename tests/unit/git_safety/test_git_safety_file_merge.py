@@ -99,6 +99,81 @@ async def test_no_commit_takes_a_landing_back(make, where, ends, mode) -> None:
     assert executable == bool(mode)
 
 
+BESIDE = {  # what a person has of the three lines, what lands, and the two together
+    "appended to both": ("1\n2\n3\nmine\n", "1\n2\n3\nlanded\n", "1\n2\n3\nlanded\nmine\n"),
+    "under an appended one": ("1\n2\n3\nmine\n", "1\n2\nlanded\n", "1\n2\nlanded\nmine\n"),
+    "appended under": ("1\n2\nmine\n", "1\n2\n3\nlanded\n", "1\n2\nmine\nlanded\n"),
+    "above": ("1\nmine\n3\n", "landed\n2\n3\n", "landed\nmine\n3\n"),
+    "put before": ("mine\n1\n2\n3\n", "landed\n2\n3\n", "mine\nlanded\n2\n3\n"),
+    "deleted beside": ("1\n3\n", "landed\n2\n3\n", "landed\n3\n"),
+    "same, and more": ("1\n2\nsame\nmine\n", "1\n2\nsame\n", None),
+    "same line": ("1\nmine\n3\n", "1\nlanded\n3\n", None),
+    "same gap": ("1\nmine\n2\n3\n", "1\nlanded\n2\n3\n", None),
+    "one thing twice": ("1\n2\n3\ndef a():\n  mine\n", "1\n2\n3\ndef a():\n  landed\n", None),
+    "no end of line": ("1\n2\n3\nmine", "1\n2\n3\nlanded", None),
+    "across": ("1\nmine\n", "1\n2\nlanded\n", None),
+}
+
+
+@pytest.mark.parametrize("where", ["staged", "unstaged"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("kind", BESIDE)
+async def test_a_landing_right_beside_a_persons_lines(make, where, end, kind) -> None:
+    """Lines that merely touch are merged; else the file stays, and the commit against it is said.
+
+    In no case does `git commit -a` take a landing back of which the result said nothing.
+    """
+    repo = make()
+    mine, new, both = (text and text.replace("\n", end).encode() for text in BESIDE[kind])
+    repo.write("a.txt", f"1{end}2{end}3{end}".encode())
+    repo.commit()
+    place = repo.write("a.txt", mine)
+    if where == "staged":
+        repo("add", "a.txt")
+    git = repo.safety()
+    landed = await land(git, **{"a.txt": new})
+    assert place.read_bytes() == (both or mine)
+    if both is None:
+        assert "would take the landing back in a.txt" in landed.checkout
+    else:
+        assert landed.checkout.startswith("followed; merged with your changes: a.txt")
+        await git.undo()
+        assert place.read_bytes() == mine
+        await git.redo()
+        repo("commit", "-qam", "everything")
+        assert repo("status", "--porcelain") == ""
+        assert place.read_bytes() == both
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_lines_of_both_sides_stay_or_it_is_said(make, seed) -> None:
+    """Wherever the lines of the two are, touching or not: both are committed, or it was said."""
+    chance = random.Random(seed)
+    repo = make()
+    base = [f"line {number}" for number in range(8)]
+
+    def changed(word):
+        lines = []
+        for number, line in enumerate(base):
+            lines += [f"{word} before {number}"] * (chance.random() < 0.1)
+            lines += chance.choices([[line], [f"{word} {number}"], []], [8, 2, 1])[0]
+        lines += [f"{word} at the end"] * (chance.random() < 0.5)
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    repo.write("a.txt", "".join(f"{line}\n" for line in base))
+    repo.commit()
+    mine, new = changed("mine"), changed("landed")
+    repo.write("a.txt", mine)
+    if chance.random() < 0.5:
+        repo("add", "a.txt")
+    landed = await land(repo.safety(), **{"a.txt": new})
+    repo("commit", "-qam", "everything", "--allow-empty")
+    committed = repo("show", "HEAD:a.txt").splitlines()
+    for content, word in ((mine, "mine"), (new, "landed")):
+        kept = {line for line in content.decode().splitlines() if line.startswith(word)}
+        assert kept <= {*committed} or "would take the landing back" in landed.checkout
+
+
 @pytest.mark.parametrize("staged", [True, False])
 async def test_a_conflict_is_left_and_explained(repo, git, staged) -> None:
     """Where both changed the same line, nothing is touched and the command named brings both."""
