@@ -247,22 +247,18 @@ def mcp_command(
         click.echo(configuration(print_config, portable=portable))
         return
     from self_coding.app import open_app
-    from self_coding.hooks.main_guard import note_bypass
-    from self_coding.mcp_server import build
 
     app = open_app(session.repo)
-    server = build(app)
-    try:
-        if bypass := session.run(note_bypass(app)):
-            session.say(f"bypassed: {bypass}")
-    except SelfCodingError as error:  # a fault of the guard does not stop the server
-        session.say(f"self-coding: {error}")
     if http:
+        from self_coding.mcp_server import build
         from self_coding.mcp_server.http import serve
 
-        serve(server, port=port, token=token, say=session.say)
+        serve(build(app), port=port, token=token, say=session.say)
     else:
-        server.run("stdio")
+        from self_coding.mcp_server import opening
+
+        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        opening.serve(app, Path(home, "self-coding"))
 
 
 # -- hooks ------------------------------------------------------------------------------------

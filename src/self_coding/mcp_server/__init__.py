@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from self_coding.errors import MissingExtraError
@@ -39,6 +38,8 @@ def build(app: App) -> MCPServer[object]:
     except ImportError as error:
         raise MissingExtraError("mcp", "the MCP server") from error
     del mcp
+    from importlib import metadata
+
     from self_coding.mcp_server import tools
 
     server = tools.Server(
