@@ -1,8 +1,9 @@
 """How many commits of people do policy and audit refuse? Replays histories, commit by commit.
 
-    python bench/refusals.py HISTORY.bundle... [--each N] [--list]
+    python bench/refusals.py HISTORY... [--each N] [--list]
 
-Every commit with one parent is judged as a change from its parent. Two rates are printed: of all
+A history is a bundle, of which all branches count, or a clone (bare or not), of which the commits
+before HEAD do. Every commit with one parent, and by a person, is judged as a change from its parent. Two rates are printed: of all
 commits, and of those that touch Python, tests or settings (the others can hardly be refused, and
 make the rate look better). Refusals that a project orders by a list of paths are counted apart:
 they are as wrong or right as the list. `--list` prints every refusal with its reasons.
@@ -11,6 +12,7 @@ they are as wrong or right as the list. `--list` prints every refusal with its r
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import tempfile
 import time
@@ -25,6 +27,7 @@ from self_coding.values.repository import Change, FileChange
 from self_coding.values.verdicts import Finding
 
 ORDERED = {"protected-path", "guard-settings", "submodule"}
+BOT = re.compile(r"(?i)\[bot\]|\bbot\b|^(?:dependabot|renovate|pre-commit-ci)\b")
 NO_OBJECT = {"0" * 40, "0" * 64}
 
 
@@ -40,15 +43,18 @@ class Commit:
 
 
 class History:
-    """A bare clone of a bundle, read through one `git cat-file`."""
+    """A clone, or a bundle cloned into a folder, read through one `git cat-file`."""
 
-    def __init__(self, bundle: Path, folder: Path) -> None:
-        self.name = bundle.stem
-        self.path = folder / bundle.stem
-        subprocess.run(
-            ["git", "clone", "-q", "--mirror", str(bundle), str(self.path)],
-            check=True, capture_output=True, timeout=300,
-        )  # fmt: skip
+    def __init__(self, place: Path, folder: Path) -> None:
+        self.tips = "--all" if place.is_file() else "HEAD"
+        self.path = folder / place.stem if place.is_file() else place
+        named = place.parent if place.name in {"repo", ".git"} else place
+        self.name = named.name.removesuffix(".git").removesuffix(".bundle")
+        if place.is_file():
+            subprocess.run(
+                ["git", "clone", "-q", "--mirror", str(place), str(self.path)],
+                check=True, capture_output=True, timeout=300,
+            )  # fmt: skip
         self.reader = subprocess.Popen(
             ["git", "-C", str(self.path), "cat-file", "--batch"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -78,11 +84,12 @@ class History:
         return body if header[1] == b"blob" else None
 
     def commits(self, limit: int) -> Iterator[Commit]:
-        lines = self.git("log", "--all", "--no-merges", "--format=%H %P%x00%s").splitlines()
+        wanted = (self.tips, "--no-merges", "--format=%H %P%x00%an%x00%s")
         taken = 0
-        for line in lines:
-            ids, _, subject = line.partition("\0")
-            if len(ids.split()) == 2 and (not limit or taken < limit):
+        for line in self.git("log", *wanted).splitlines():
+            ids, author, subject = line.split("\0", 2)
+            person = BOT.search(author) is None
+            if person and len(ids.split()) == 2 and (not limit or taken < limit):
                 taken += 1
                 yield self.commit(*ids.split(), subject)
 
@@ -156,7 +163,7 @@ def report(name: str, judged: list[Judged], *, listing: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundles", nargs="+", type=Path)
+    parser.add_argument("histories", nargs="+", type=Path)
     parser.add_argument("--each", type=int, default=0, help="newest N commits of each history")
     parser.add_argument("--list", action="store_true", help="print every refusal")
     arguments = parser.parse_args()
@@ -165,8 +172,8 @@ def main() -> None:
     # size is a setting of taste: people's commits are not bound by it
     policy = Policy(max_files=100_000, max_lines=10_000_000)
     with tempfile.TemporaryDirectory() as folder:
-        for bundle in arguments.bundles:
-            history = History(bundle, Path(folder))
+        for place in arguments.histories:
+            history = History(place, Path(folder))
             judged = []
             for commit in history.commits(arguments.each):
                 verdict = policy.judge(commit.change, before=commit.before, after=commit.after)
