@@ -31,8 +31,8 @@ _RULES = (
     *(commands.project, commands.commands, commands.removed_command, commands.pipelines),
 )
 _RULES_FOR_NEW_CODE = (  # what the old file had, wherever that was, may stay
-    *(subject.always_equal, subject.replacing, framework.hooks, framework.fixtures),
-    *(framework.plugins, framework.exits, framework.patches),
+    *(subject.always_equal, subject.replacing, framework.hooks, framework.plugins),
+    framework.exits,
 )
 
 
@@ -60,6 +60,6 @@ def audit(
             findings |= {finding(r, file.path, at, text) for r, at, text in check(file, sides)}
         for check in _RULES_FOR_NEW_CODE:
             for rule, node, message in check(file, sides):
-                if isinstance(node, int) or not file.had(node):
+                if isinstance(node, int) or not any(other.had(node) for other in files.changed):
                     findings.add(finding(rule, file.path, node, message))
     return tuple(sorted(findings, key=lambda f: (f.path, f.line, f.rule, f.message)))

@@ -42,7 +42,8 @@ _SWALLOWING = frozenset(
 _SPEAKING = re.compile(r"assert\w*|fail|raises")
 # a condition on the interpreter or the platform is ordinary in tests
 PLATFORM = re.compile(
-    r"\bversion|\bplatform|\bos\.name|\bpython_implementation|\bPY\d|\bPYPY|\bIS_|\bHAS_|\bimplementation\b|_AVAILABLE\b|TYPE_CHECKING"
+    r"version|\bplatform|\bos\.name|implementation|\bPY\d|\bPYPY|\bIS_|\bHAS_|_AVAILABLE\b|"
+    r"TYPE_CHECKING|_gil_|g?libc|\bsys\.maxsize|\bbyteorder|\bmachine\(|\bm(?:aj|in)or\b"
 )
 
 

@@ -32,9 +32,10 @@ _DEFAULT_PATTERNS = {
 }
 _TEST_FOLDERS = frozenset({"test", "tests", "testing", "testsuite", "test_suite"})
 _COMMANDS = re.compile(
-    r"(?:.*/)?(?:(?:GNU)?makefile|[^/\n]*\.mk|justfile|taskfile\.ya?ml|noxfile\.py|dockerfile.*|"
-    r"jenkinsfile|\.travis\.yml|appveyor\.yml|\.appveyor\.yml|azure-pipelines\.ya?ml|"
-    r"bitbucket-pipelines\.yml|\.gitlab-ci\.yml|\.cirrus\.yml|\.pre-commit-config\.yaml|"
+    r"(?:.*/)?(?:(?:GNU)?makefile|[^/\n]*\.mk|justfile|taskfile\.ya?ml|dockerfile.*|jenkinsfile|"
+    r"(?:noxfile|tasks|fabfile|dodo)\.py|(?:hatch|pixi)\.toml|earthfile|\.?appveyor\.yml|"
+    r"\.(?:travis|gitlab-ci|cirrus|drone|woodpecker)\.ya?ml|azure-pipelines\.ya?ml|"
+    r"bitbucket-pipelines\.yml|\.pre-commit-config\.yaml|"
     r"[\w.-]+\.(?:sh|bash|bat|cmd|ps1)|package\.json|\.envrc|\.env)"
     r"|\.(?:github|circleci|gitlab|buildkite|woodpecker|forgejo)/.*|scripts?/[\w.-]+|ci/.*|\.ci/.*",
     re.IGNORECASE,

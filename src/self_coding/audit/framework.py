@@ -1,7 +1,8 @@
-"""Code that changes how tests are run or judged: hooks, plugins, start-up files, patches.
+"""Code that changes how tests are run or judged: hooks, plugins, start-up files, ways out.
 
-Pure. New code of these kinds is a finding wherever it is; what was there before may stay and
-may go, but may not grow.
+Pure. New code of these kinds is a finding wherever it is; what was there before, in this file or
+in another one that changes, may stay. That the base's own tests judge the change does not make
+it needless: what a plugin hides from the next change is the base's own by then.
 """
 
 from __future__ import annotations
@@ -19,11 +20,9 @@ from self_coding.audit.syntax import (
     assigned,
     bound,
     calls,
-    constant,
     dotted,
     enclosing,
     imports,
-    name_of,
     quote,
     strings,
     unparse,
@@ -41,6 +40,7 @@ OUTCOME_HOOKS = frozenset(
         *("deselected", "itemcollected", "fixture_setup", "collection_finish", "collection"),
         *("warning_recorded", "make_collect_report", "report_collectionfinish", "sessionstart"),
         *("plugin_registered", "report_to_serializable", "report_from_serializable"),
+        *("assertrepr_compare", "assertion_pass"),
     )
 )
 """Hooks of pytest by which a plugin can drop tests or change their outcome."""
@@ -49,15 +49,11 @@ OUTCOME_HOOKS = frozenset(
 _HIDDEN_HOOKS = OUTCOME_HOOKS | {
     *("pytest_configure", "pytest_generate_tests", "pytest_fixture_post_finalizer")
 }
-_SETTING_HOOKS = frozenset({"pytest_configure", "pytest_addoption", "pytest_report_header"})
 _RUN_OPTIONS = re.compile(
     r"option\.\w+ =|addopts|keyword|markexpr|deselect|maxfail|exitstatus|inicfg"
 )
 _ASKS = re.compile(  # what may be asked of the plugin manager; to register is its own finding
     r"(?:has_?|get_?|list_name_|is_)(?:plugins?|registered|blocked)|(?:un)?register|set_blocked"
-)
-_SPEAKS = re.compile(
-    r"print\(|(?:\w+\.)*(?:write|write_line|section|line|info|debug|warning)\(|['\"]"
 )
 _IGNORES = frozenset({"collect_ignore", "collect_ignore_glob"})
 _REGISTERS = re.compile(r"pluginmanager\.(?:register|unregister|set_blocked)$")
@@ -75,19 +71,7 @@ _JUDGING = frozenset(
 )
 _ROOTS = ("", "src", "lib", "python")  # folders from which modules are often imported
 # `os._exit` skips pytest's own exit status; `exec` puts another program in its place
-_EXITS = frozenset(
-    {"os._exit", "os.abort", "os.kill", "os.execv", "os.execve", "os.execl", "posix._exit"}
-)
-_SOFT_EXITS = frozenset({"sys.exit", "exit", "quit", "pytest.exit", "atexit.register"})
-_JUDGES = re.compile(
-    r"^(?:pytest|_pytest|unittest|builtins|pluggy|doctest)\b|^(?:TestCase|Session|TestReport|CallInfo|Item|Function)\."
-    r"|^(?:sys\.(?:exit|excepthook|exitfunc)|os\._exit)$"
-)
-_PATCHERS = frozenset({"setattr", "patch", "object", "multiple", "setitem", "dict"})
-_MOCKS = re.compile(r"(?:monkeypatch|mock|mocker|unittest|patch|setattr|m|mp)\b")
-_MARKERS = frozenset(
-    {"pytest.skip", "pytest.xfail", "request.applymarker", "request.node.add_marker"}
-)
+_EXITS = re.compile(r"(?:os|posix)\._exit|os\.(?:abort|exec[lv]\w*)")
 
 
 def special_files(file: File, _: Sides) -> Breaches:
@@ -104,34 +88,42 @@ def special_files(file: File, _: Sides) -> Breaches:
         yield "module-shadowed", 0, f"shadows the module {module!r}"
 
 
-def hooks(file: File, _: Sides) -> Breaches:
+def hooks(file: File, sides: Sides) -> Breaches:
     """Yield hooks that decide, however they come to their name."""
-    hidden = file.kind is not Kind.SOURCE or "pytest" in (file.new or "")
-    old_hooks = {n.name: n for n in file.old_tree.body if isinstance(n, Function)}
+    own_plugin = file.kind is Kind.SOURCE and "def pytest_" in (file.old or "")
+    if file.kind is Kind.TEST or own_plugin or "pytest" not in (file.new or ""):
+        return  # a module of tests is no plugin; a project that is one is judged by its tests
+    functions = [n for other in sides.files.changed for n in other.old_tree.body]
+    old_hooks = {node.name: node for node in functions if isinstance(node, Function)}
     for node in ast.walk(file.tree):
-        names = _HIDDEN_HOOKS.intersection(_bindings(node)) if hidden else set()
-        # a plain `def` of the other hidden hooks is ordinary: its body can be read
         if isinstance(node, Function):
-            names = {node.name} & OUTCOME_HOOKS
-            was = old_hooks.get(node.name) if names else None
-            if was is not None and _decisions(node) <= _decisions(was):
-                continue
-            if node.name in _SETTING_HOOKS and _RUN_OPTIONS.search(unparse(node)):
+            was = old_hooks.get(node.name)
+            new = _decisions(node) - (_decisions(was) if was else set())
+            if node.name in OUTCOME_HOOKS and new:
+                yield "outcome-hook", node, f"{node.name} can change what tests report"
+            elif node.name == "pytest_configure" and any(map(_RUN_OPTIONS.search, new)):
                 yield "outcome-hook", node, f"{node.name} sets options of the run"
-        elif isinstance(node, ast.Call) and any(k.arg == "specname" for k in node.keywords):
+            continue
+        if isinstance(node, ast.Call) and any(k.arg == "specname" for k in node.keywords):
             yield "outcome-hook", node, "registers a hook by another name"
-        for name in names:
+        for name in _HIDDEN_HOOKS.intersection(_bindings(node)):
             yield "outcome-hook", node, f"{name} can change what tests report"
 
 
 def _decisions(hook: Function) -> set[str]:
-    """Return what a hook does besides speaking: each statement that writes, deletes, returns,
-    raises or calls something, with the conditions and loops around it."""
-    kinds = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Return | ast.Raise
-    found = {unparse(hook.args), *map(unparse, hook.decorator_list)}
+    """Return what a hook does with the run: each statement that returns, raises or deletes
+    something, or hands on, calls or writes what the hook was given, with the conditions around."""
+    own = {arg.arg for arg in hook.args.args} | {"pytest"}
+    found = set()
     for node in ast.walk(hook):
-        speaks = isinstance(node, ast.Expr) and _SPEAKS.match(unparse(node))
-        if isinstance(node, kinds | ast.Expr) and not speaks:
+        if isinstance(node, ast.Assign | ast.For) and own & _names(node):
+            own |= set(bound(node))
+    for node in ast.walk(hook):
+        ends = isinstance(node, ast.Return | ast.Raise | ast.Delete | ast.Yield)
+        does = isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr)
+        local = isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets)
+        speaks = isinstance(node, ast.Expr) and unparse(node).startswith(("print(", "'", '"'))
+        if (ends or (does and not local and own & _names(node))) and not speaks:
             around = [
                 f"{inside} {unparse(getattr(outer, 'test', None) or getattr(outer, 'iter', outer))}"
                 for outer, inside in enclosing(hook, node)
@@ -139,6 +131,10 @@ def _decisions(hook: Function) -> set[str]:
             ]
             found.add("\n".join([unparse(node), *around]))
     return found
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
 
 
 def _bindings(node: ast.AST) -> Iterator[str]:
@@ -157,45 +153,6 @@ def _bindings(node: ast.AST) -> Iterator[str]:
             yield from strings(keys)
 
 
-def fixtures(file: File, _: Sides) -> Breaches:
-    """Yield fixtures that every test uses unasked, and that replace code or skip."""
-    # a fixture that is made by a call, not by a decorator: `name = pytest.fixture(autouse=True)(f)`
-    marks = {
-        id(mark) for node in ast.walk(file.tree) for mark in getattr(node, "decorator_list", ())
-    }
-    for node in ast.walk(file.tree):
-        if isinstance(node, Function) and file.kind is not Kind.SOURCE:
-            texts = map(unparse, node.decorator_list)
-            if not any(
-                re.search(r"(?m)^(?>.*?fixture).*autouse=(?!False)", text) for text in texts
-            ):
-                continue
-            for call in calls(node):
-                patches = name_of(call.func) in _PATCHERS and _MOCKS.match(dotted(call.func))
-                absent = len(call.args) > 2 and constant(call.args[2]) == (None,)
-                if (patches and not absent) or dotted(call.func) in _MARKERS:
-                    # the fixture is what is new, even where its call was there before
-                    yield "autouse-patch", node, f"{node.name} does {quote(call)} for every test"
-        elif isinstance(node, ast.Call) and name_of(node.func) == "fixture":
-            automatic = any(
-                k.arg == "autouse" and constant(k.value) != (False,) for k in node.keywords
-            )
-            if automatic and id(node) not in marks:
-                yield "autouse-patch", node, f"{quote(node)} makes a fixture that every test uses"
-
-
-def _ignores_less(node: ast.AST, file: File, sides: Sides) -> bool:
-    """Return whether what a statement leaves out was left out before, or is new as well."""
-    trees = [*(other.old_tree for other in sides.files.of(Kind.SUPPORT)), file.old_tree]
-    kept = {text for tree in trees for text in strings(ast.walk(tree))}
-    kept |= {other.name for other in sides.files.changed if other.old is None}
-    plain = (ast.Call, ast.Name, ast.Attribute, ast.List, ast.Constant, ast.expr_context, ast.stmt)
-    parts = list(ast.walk(node))
-    return all(isinstance(n, plain) for n in parts) and kept.issuperset(
-        n.value for n in parts if isinstance(n, ast.Constant)
-    )
-
-
 def plugins(file: File, sides: Sides) -> Breaches:
     """Yield what is collected or loaded besides, and uses of the plugin manager but to ask."""
     # `config.pluginmanager.hasplugin(...)` asks; the bare manager can be handed on to do anything
@@ -204,74 +161,49 @@ def plugins(file: File, sides: Sides) -> Breaches:
         for node in ast.walk(file.tree)
         if isinstance(node, ast.Attribute) and _ASKS.fullmatch(node.attr)
     }
+    module = sides.new.get(file.path)
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Call | ast.stmt):
             places = [node.func] if isinstance(node, ast.Call) else assigned(node)
             imported = bound(node) if isinstance(node, ast.Import | ast.ImportFrom) else ()
             names = {*map(dotted, places), *imported}
             ignores = {name.split(".")[0] for name in names} & _IGNORES
-            if ignores and _ignores_less(node, file, sides):
-                continue
             registers = "pytest_plugins" in names or any(map(_REGISTERS.search, names))
-            module = sides.new.get(file.path)
+            if ignores and _ignores_less(node, sides):
+                continue
             if (ignores or registers) and not (module and is_elsewhere(node, module)):
                 yield "collection-narrowed" if ignores else "plugin-added", node, quote(node)
         elif isinstance(node, ast.Attribute) and node.attr == "pluginmanager":
             yield from () if id(node) in asked else [("plugin-added", node, f"uses {quote(node)}")]
 
 
+def _ignores_less(node: ast.AST, sides: Sides) -> bool:
+    """Return whether what a statement leaves out was left out before, or is new as well."""
+    kept = {other.name for other in sides.files.changed if other.old is None}
+    for other in sides.files.of(Kind.SUPPORT):
+        for old in ast.walk(other.old_tree):
+            places = [old.func] if isinstance(old, ast.Call) else assigned(old)
+            if {dotted(place).split(".")[0] for place in places} & _IGNORES:
+                kept |= set(strings(ast.walk(old)))
+    plain = (ast.Call, ast.Name, ast.Attribute, ast.List, ast.Constant, ast.expr_context, ast.stmt)
+    parts = list(ast.walk(node))
+    return all(isinstance(n, plain) for n in parts) and kept.issuperset(strings(parts))
+
+
 def exits(file: File, _: Sides) -> Breaches:
     """Yield ways out of the process with a status of one's own choice."""
-    for node in ast.walk(file.tree):
-        if isinstance(node, ast.Raise) and file.kind is Kind.SUPPORT:
-            if node.exc and "SystemExit" in unparse(node):
-                yield "exit-forced", node, "raises SystemExit beside the tests"
-        elif isinstance(node, ast.Call):
-            name = dotted(node.func)
-            # what `atexit` calls runs after pytest has decided, and may exit once more
-            leaves = name == "atexit.register" and "exit" in unparse((node.args or [node])[0])
-            hard = leaves or name in _EXITS
-            if not hard and not (name in _SOFT_EXITS and file.is_beside_tests):
-                continue
-            for outer, _inside in enclosing(file.tree, node):
-                match outer:
-                    case ast.With(items=[first, *_]) if not hard:
-                        if "raises" in unparse(first.context_expr):
-                            break  # a test that expects it
-                    case ast.If(test=test) if outer in file.tree.body and "__name__" in unparse(
-                        test
-                    ):
-                        break  # a script of its own
-            else:
-                where = "ends the run" if hard else "in the tests"
-                yield "exit-forced", node, f"{quote(node)} {where}"
-
-
-def patches(file: File, _: Sides) -> Breaches:
-    """Yield assignments into pytest, unittest, builtins or the interpreter's exit."""
     full_names = imports(file.tree)
-    for node in ast.walk(file.tree):
-        targets = assigned(node)
-        if isinstance(node, ast.Call) and name_of(node.func) in _PATCHERS:
-            targets = node.args[:1]
-        for target in targets:
-            into = _resolved(target, full_names)
-            alone = "." not in into and not isinstance(node, ast.Call)  # a name of its own
-            if name_of(target) == "__unittest_skip__" and file.is_beside_tests:
-                yield "test-skipped", node, f"{quote(node)} skips"
-            elif _JUDGES.search(into) and not alone:
-                yield "framework-patched", node, f"{quote(node)} changes what judges the tests"
-
-
-def _resolved(target: ast.expr, names: dict[str, str]) -> str:
-    """Return the full name of what is written to; "" if it is neither a name nor a text."""
-    if isinstance(target, ast.Constant) and isinstance(target.value, str):
-        return target.value
-    if isinstance(target, ast.Subscript):
-        inner = _resolved(target.value, names)
-        return f"{inner}.item" if re.match(r"builtins|pytest|unittest|__builtins__", inner) else ""
-    first, dot, rest = dotted(target).partition(".")
-    full = "builtins" if first == "__builtins__" else names.get(first, first)
-    if full.startswith((".", f"{first}.")):  # a relative import, or `import a.b`, which binds `a`
-        full = first
-    return f"{full}{dot}{rest}"
+    for node in calls(file.tree):
+        # what `atexit` calls runs after pytest has decided, and may exit once more
+        first, dot, rest = dotted(node.func).partition(".")
+        name = f"{full_names.get(first, first)}{dot}{rest}"
+        later = name == "atexit.register" and "exit" in unparse((node.args or [node])[0])
+        if not later and not _EXITS.fullmatch(name):
+            continue
+        if not any(  # a script of its own is run only by itself
+            isinstance(outer, ast.If)
+            and outer in file.tree.body
+            and "__name__" in unparse(outer.test)
+            for outer, _inside in enclosing(file.tree, node)
+        ):
+            yield "exit-forced", node, f"{quote(node)} ends the run"

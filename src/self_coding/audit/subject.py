@@ -10,8 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from self_coding.audit.claims import cannot_fail
 from self_coding.audit.files import File, Kind
@@ -21,6 +20,7 @@ from self_coding.audit.syntax import (
     assigned,
     bound,
     calls,
+    constant,
     dotted,
     imports,
     name_of,
@@ -30,15 +30,15 @@ from self_coding.audit.syntax import (
     unparse,
     walk_own,
 )
-from self_coding.audit.test_modules import Module, Sides, Test
+from self_coding.audit.test_modules import Sides, Test
 
 _ENVIRONMENT = re.compile(
     r"PYTEST_CURRENT_TEST|PYTEST_VERSION|PYTEST_XDIST|PYTEST_RUN|_PYTEST_RAISE|TOX_ENV_NAME|COVERAGE_RUN"
     r"""|["']_?PYTEST_?["']|self-coding-kit|SELF_CODING_(?:CENSUS|REPORT)"""
 )
 _LOADED = re.compile(
-    r"""["'](?:_?pytest|unittest|nose|conftest|doctest)["'](?:\s*+\)?\s*+(?:not\s+)?in\s+sys\.modules)|"""
-    r"""sys\.modules(?:\.get\(\s*|\[\s*|\.keys\(\).{0,200}\s?)["'](?:_?pytest|unittest|nose|_pytest\.)|"""
+    r"""["'](?:_?pytest|pluggy|unittest|nose|conftest|doctest)["'](?:\s*+\)?\s*+(?:not\s+)?in\s+sys\.modules)|"""
+    r"""sys\.modules(?:\.get\(\s*|\[\s*|\.keys\(\).{0,200}\s?)["'](?:_?pytest|pluggy|unittest|nose|_pytest\.)|"""
     r"""hasattr\(\s*sys,\s*["']_called_from_test|sys\._called_from_test|"""
     r"""(?:pytest|py\.test|unittest|test)["']\s+in\s+(?:sys\.argv|os\.path\.basename|Path\(sys)|"""
     r"""find_spec\(\s*["']_?pytest|import_module\(\s*["']_?pytest|__import__\(\s*["']_?pytest"""
@@ -46,21 +46,23 @@ _LOADED = re.compile(
 _FRAMES = re.compile(
     r"inspect\.(?:stack|currentframe|getouterframes)|sys\._getframe|traceback\.(?:extract_stack|walk_stack)"
 )
-_CALLER = re.compile(r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]""")
+_CALLER = re.compile(
+    r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]|co_name\.\w{1,20}\(["']tes?|co_filename.{0,80}\btest"""
+)
 _JOINED = re.compile(r"""["']\s*+\+?\s*+["']""")  # "py" + "test" is one word
 # bidirectional controls (CVE-2021-42574) and zero-width characters
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
+_JUDGES = re.compile(
+    r"(?:pytest|_pytest|unittest|builtins|pluggy|doctest|hypothesis)\b|(?:TestCase|Session|TestReport"
+    r"|CallInfo|Item|Function)\.|(?:sys\.(?:exit|excepthook|exitfunc)|os\._exit)$"
+)
 # modules that are the tests' own, by their names: what they replace is not the subject
 _AIDS = re.compile(
     r"(?:^|\.)_?(?:tests?|testing|helpers?|utils?|conftest|fakes?|mocks?|stubs?|pretend|unittest)\b"
 )
-_JUDGES = frozenset({"pytest", "_pytest", "unittest", "pluggy", "hypothesis", "mock"})
-_IMPORTERS = re.compile(r"(?:^|\.)(?:import_module|__import__|reload)$")
-_CHANGERS = frozenset({"update", "insert", "append", "extend", "setdefault", "__setitem__", "pop"})
-_RUN = frozenset({"item", "pyfuncitem", "request", "node", "metafunc", "function"})
-_RUN_PARTS = frozenset({"obj", "_obj", "runtest", "function", "__code__", "__func__"})
-_SET_UP = re.compile(r"set_?up", re.IGNORECASE)
-_TEAR_DOWN = re.compile(r"tear_?down", re.IGNORECASE)
+_PATCHES = re.compile(r"(?:^|\.)(?:patch|object|multiple|setattr|setitem|spy|replace)$")
+_RUN_PARTS = frozenset({"obj", "_obj", "runtest", "function", "__code__", "__func__", "module"})
+_SET_UP = re.compile(r"(?i)set_?up_?(?:module|function|class|method)?$")
 
 
 def detection(file: File, _: Sides) -> Breaches:
@@ -77,16 +79,19 @@ def detection(file: File, _: Sides) -> Breaches:
         looks = _ENVIRONMENT.search(code) or _LOADED.search(code)
         if looks or (framed and _CALLER.search(code)):
             yield "test-detected", number, f"looks for the test run: {quote(code)}"
-    old, new = _test_imports(file.old_tree), _test_imports(file.tree)
-    for name in new.keys() - old.keys():
-        yield "test-detected", new[name], f"imports {name}"
+    old, new = (
+        {full: name for name, full in imports(tree).items() if re.match(r"_?pytest(?:\.|$)", full)}
+        for tree in (file.old_tree, file.tree)
+    )
+    for full in () if old else new:  # what is made for pytest may import more of it
+        yield "test-detected", 0, f"imports {full}"
 
 
 def always_equal(file: File, _: Sides) -> Breaches:
     """Yield comparisons that are true of everything, in a class that is new or changed."""
     classes = [node for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef)]
     for owner in classes if file.kind is Kind.SOURCE and file.path != "setup.py" else ():
-        for part in () if file.had(owner) else owner.body:
+        for part in owner.body:
             names, results = set(), []
             if isinstance(part, ast.FunctionDef):
                 names = {part.name}
@@ -98,22 +103,8 @@ def always_equal(file: File, _: Sides) -> Breaches:
                 yield "equality-always-true", part, f"a {owner.name} equals or contains everything"
 
 
-def _test_imports(tree: ast.Module) -> dict[str, ast.AST]:
-    """Return the modules of pytest that are imported."""
-    modules: dict[str, ast.AST] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules |= {alias.name: node for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            modules[node.module] = node
-    return {name: node for name, node in modules.items() if re.match(r"_?pytest(?:\.|$)", name)}
-
-
-# What a test module judges now, and did not before
-
-
 def exchanged(file: File, sides: Sides) -> Breaches:
-    """Yield what the tests of a module judge in the place of something else."""
+    """Yield what the tests of a module judge in the place of what they judged before."""
     before, after = sides.old.get(file.path), sides.new.get(file.path)
     if before is None or after is None or file.kind is not Kind.TEST:
         return
@@ -124,71 +115,39 @@ def exchanged(file: File, sides: Sides) -> Breaches:
         for node in ast.walk(claim.node)
         if isinstance(node, ast.Name)
     }
-    code, new_code = _from_code(before.tree), _from_code(after.tree)
-    own = _defined(after.tree)
-    replaced = asserted & code.keys() & own.keys() - new_code.keys()
-    for name in replaced - _defined(before.tree).keys():
+    code, new_code = _from_code(before.imports), _from_code(after.imports)
+    own = {name: node for node in after.tree.body for name in _made(node)}
+    for name in asserted & code.keys() & own.keys() - new_code.keys():
         message = f"{name} came from {code[name]} and is now defined by the tests"
         yield "subject-replaced", own[name], message
-    yield from _rebound(before, after, {*new_code, *asserted})
     for test in after.by_name.values():
         was = before.by_name.get(test.name)
         if was is None or not test.collected or was.is_same(test):
             continue
         called = {name_of(call.func) for claim in was.live for call in calls(claim.node)}
-        for node in ast.walk(was.node):  # a result is often bound before it is asserted
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                called.add(name_of(node.value.func))
         patched, had = _patched(test), _patched(was)
         for name in called & patched.keys() - had.keys():
             yield "subject-mocked", patched[name], f"{test.name} replaces {name}, which it tests"
 
 
-def _from_code(tree: ast.Module) -> dict[str, str]:
-    """Return the names that a test module imports, but not from the tests, and where from."""
+def _from_code(names: dict[str, str]) -> dict[str, str]:
+    """Return the names of a test module that it imports, but not from the tests."""
     return {
         name: full.rpartition(".")[0] or full
-        for name, full in imports(tree).items()
+        for name, full in names.items()
         if not _AIDS.search(full.rpartition(".")[0])
     }
 
 
-def _defined(tree: ast.Module) -> dict[str, ast.AST]:
-    """Return what a module defines or assigns at its top level, or imports from the tests."""
-    names: dict[str, ast.AST] = {}
-    for node in tree.body:
-        if isinstance(node, Function | ast.ClassDef):
-            names[node.name] = node
-        elif not isinstance(node, ast.Import | ast.ImportFrom):
-            names |= dict.fromkeys(bound(node), node)
-        elif isinstance(node, ast.ImportFrom) and _AIDS.search(node.module or ""):
-            names |= {alias.asname or alias.name: node for alias in node.names}
-    return names
-
-
-def _rebound(old: Module, new: Module, subjects: set[str]) -> Breaches:
-    """Yield `module.function = ...` and tests taken away at the top level of a test module."""
-    before = set(map(unparse, old.tree.body))
-    tests = {
-        name
-        for name, node in _defined(old.tree).items()
-        if name.lower().startswith("test") and isinstance(node, Function | ast.ClassDef)
-    }
-    for node in new.tree.body:
-        if unparse(node) in before:
-            continue
-        if not isinstance(node, Function | ast.ClassDef):
-            # an import takes the place of a test only where that is still written down
-            there = _defined(ast.Module([n for n in new.tree.body if isinstance(n, Function)], []))
-            imported = isinstance(node, ast.Import | ast.ImportFrom)
-            for name in tests.intersection(bound(node)):
-                if not imported or name in there:
-                    yield "test-uncollected", node, f"{name} is bound to something else"
-        for target in assigned(node):
-            if isinstance(target, ast.Attribute) and dotted(target).split(".")[0] in subjects:
-                yield "subject-replaced", node, f"{quote(node)} replaces what is tested"
-        if re.match(r"(?:del\b|globals\(\)|vars\(\)|locals\(\)).*test", unparse(node)):
-            yield "test-uncollected", node, f"{quote(node)} removes tests"
+def _made(node: ast.stmt) -> Iterator[str]:
+    """Yield what a top-level statement defines or assigns, or imports from the tests."""
+    if isinstance(node, Function | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        from_tests = isinstance(node, ast.ImportFrom) and _AIDS.search(node.module or "")
+        yield from bound(node) if from_tests else ()
+    elif "import" not in unparse(node):  # `x = importorskip("x")` is the subject still
+        yield from bound(node)
 
 
 def _patched(test: Test) -> dict[str, ast.AST]:
@@ -196,184 +155,109 @@ def _patched(test: Test) -> dict[str, ast.AST]:
     names: dict[str, ast.AST] = {}
     for call in calls(test.node):
         text = next(strings(call.args), "")
-        if text and re.search(r"(?:^|\.)(?:patch|object|setattr|spy|replace)$", dotted(call.func)):
+        if text and _PATCHES.search(dotted(call.func)):
             names[text.rpartition(".")[2]] = call
-    for node in ast.walk(test.node):
-        value = node.value if isinstance(node, ast.Assign) else None
-        if value is not None and (isinstance(value, ast.Lambda) or "Mock" in unparse(value)):
-            names |= {name_of(target): node for target in assigned(node) if name_of(target)}
     return names
 
 
-# What a module of tests, a conftest, a hook, a set-up or a helper does to imported code
-
-
-@dataclass(frozen=True)
-class _Write:
-    """A place outside of a scope that is written to, the statement that does it, and the value."""
-
-    target: ast.expr
-    by: ast.AST
-    value: ast.expr | None
-
-
 def replacing(file: File, _: Sides) -> Breaches:
-    """Yield every way in which code changes what all tests judge."""
-    tree = file.tree
+    """Yield every way in which code, unasked, changes what all tests judge, or what judges them:
+    in a module's body, a hook, an automatic fixture, a set-up that no tear-down takes back."""
+    tree, names = file.tree, imports(file.tree)
+    for node in ast.walk(tree):  # a fixture that is made by a call, not by a decorator
+        made = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        if made and re.search(r"fixture\(.*autouse=(?!False)", unparse(node)):
+            yield "autouse-patch", node, f"{quote(node)} makes a fixture that every test uses"
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
-    tests = [function for function in functions if function.name.startswith("test")]
-    called = {name_of(call.func) for test in tests for call in calls(test)}
-    # `saved = m.f` anywhere, and `m.f = saved` in a tear-down: put back
-    kept = {
-        (unparse(target), unparse(node.value))
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-    }
     restored = {
-        unparse(write.target)
+        unparse(target)
         for function in functions
-        if _TEAR_DOWN.match(function.name)
-        for write in _writes(walk_own(function, classes=True))
-        if isinstance(write.value, ast.Constant)
-        or (write.value and (unparse(write.value), unparse(write.target)) in kept)
+        if re.match(r"(?i)tear_?down", function.name)
+        for target, _by, _value in _writes(function)
     }
-    names = imports(tree)
-    for node in (tree, *functions):
-        scope = _Scope(node, {} if node in tests else names, called, restored)
-        for write in scope.writes:
-            part = write.target.attr if isinstance(write.target, ast.Attribute) else ""
-            place = dotted(write.target)
-            of_run = part in _RUN_PARTS and place.split(".")[0] in _RUN
-            of_run = of_run or place in {"metafunc.module", "metafunc.cls", "item.module"}
-            replaces = file.is_beside_tests and scope.replaces(write)
-            if part == "__code__" or of_run or replaces:
-                yield "subject-replaced", write.by, f"{quote(write.by)} replaces what is tested"
+    for scope in (tree, *functions):
+        marks = "\n".join(map(unparse, getattr(scope, "decorator_list", ())))
+        name = str(getattr(scope, "name", ""))
+        automatic = re.search(r"fixture.*autouse=(?!False)", marks) is not None
+        sets_up = _SET_UP.match(name) and scope in tree.body
+        unasked = scope is tree or automatic or name.startswith("pytest_") or bool(sets_up)
+        known = dict(names)
+        for node in walk_own(scope, classes=True):  # another name for imported code
+            if isinstance(node, ast.Assign) and (root := _root(node.value, known)):
+                known |= {
+                    target.id: root for target in node.targets if isinstance(target, ast.Name)
+                }
+        for target, by, value in _writes(scope):
+            part = target.attr if isinstance(target, ast.Attribute) else ""
+            full = _root(target, known)
+            alone = "." not in dotted(target) and isinstance(by, ast.stmt)  # a name of its own
+            undone = isinstance(by, ast.Call) and _PATCHES.search(dotted(by.func)) is not None
+            setting = value is not None and constant(value) is not None
+            code = full and not _JUDGES.match(full) and _leads_out(full) and file.is_beside_tests
+            place = dotted(target).split(".")[0]
+            of_run = part in _RUN_PARTS and place in {"item", "pyfuncitem", "request", "metafunc"}
+            if _JUDGES.match(full or dotted(target)) and not alone and (unasked or not undone):
+                yield "framework-patched", by, f"{quote(by)} changes what judges the tests"
+            elif automatic and undone and (code or of_run) and not setting:
+                # the fixture is what is new, even where its call was there before
+                yield "autouse-patch", scope, f"{name} does {quote(by)} for every test"
+            elif part == "__code__" or (
+                unasked and (of_run or (code and not setting and unparse(target) not in restored))
+            ):
+                yield "subject-replaced", by, f"{quote(by)} replaces what is tested"
 
 
-class _Scope:
-    """A module outside of its functions, or one function: what it writes to, and what of that
-    leads into imported code. `tested` is what the file's tests call, `restored` the places that
-    its tear-downs write back as they were."""
-
-    def __init__(
-        self,
-        node: ast.Module | Function,
-        names: dict[str, str],
-        tested: set[str],
-        restored: set[str],
-    ) -> None:
-        body = list(walk_own(node, classes=True))
-        self.writes = list(_writes(body))
-        self._node, self._tested, self._restored = node, tested, restored
-        # its parameters and what its `with` statements bind are not what was imported
-        arguments = [] if isinstance(node, ast.Module) else ast.walk(node.args)
-        self._own = {n.arg for n in arguments if isinstance(n, ast.arg)}
-        self._own |= {
-            n.optional_vars.id
-            for n in body
-            if isinstance(n, ast.withitem) and isinstance(n.optional_vars, ast.Name)
-        }
-        self._names = {name: full for name, full in names.items() if name not in self._own}
-        for statement in body:  # another name for imported code
-            if isinstance(statement, ast.Assign) and self._is_foreign(statement.value):
-                for target in statement.targets:
-                    if isinstance(target, ast.Name):
-                        self._names[target.id] = unparse(statement.value)
-
-    def replaces(self, write: _Write) -> bool:
-        """Return whether it leaves imported code changed for tests that did not ask for it."""
-        name = str(getattr(self._node, "name", "pytest_"))  # a module is run for all of them
-        marks = getattr(self._node, "decorator_list", ())
-        unasked = name.startswith("pytest_") or any("autouse" in unparse(mark) for mark in marks)
-        if name_of(write.target) == "exec":
-            return unasked
-        by, value, where = write.by, write.value, unparse(write.target)
-        undone = isinstance(by, ast.Call) and dotted(by.func).split(".")[0] in self._own
-        flag = isinstance(value, ast.Constant) and value.value in (None, True, False)
-        emptied = isinstance(value, ast.Dict) and not value.keys  # which honest set-ups do
-        if undone or flag or emptied or not self._is_foreign(write.target):
-            return False
-        if _TEAR_DOWN.match(name):
-            return where not in self._restored
-        if _SET_UP.match(name):
-            return name_of(write.target) in self._tested or where not in self._restored
-        # written twice is written back; monkeypatch and mock undo by these calls
-        again = sum(unparse(other.target) == where for other in self.writes) > 1
-        undoes = re.search(r"\.(?:undo|stop|stopall)\(|addCleanup", unparse(self._node))
-        return unasked or not (again or undoes)
-
-    def _is_foreign(self, node: ast.expr) -> bool:
-        """Return whether an expression leads into imported code that is not the judges'."""
-        while True:
-            match node:
-                case ast.Attribute(value=inner) | ast.Subscript(value=inner):
-                    if dotted(node) == "sys.modules":
-                        return True
-                    node = inner
-                case ast.Call(func=ast.Name(id="vars" | "getattr"), args=[inner, *_]):
-                    node = inner
-                case ast.Call(func=function) if _IMPORTERS.search(dotted(function)):
-                    return True
-                case ast.Constant(value=str(text)):
-                    return "." in text and _leads_out(text)
-                case ast.Name(id=name):
-                    return name in self._names and _leads_out(self._names[name])
-                case _:
-                    return False
+def _root(node: ast.expr, names: dict[str, str]) -> str:  # noqa: PLR0911 - one return per shape
+    """Return the full name of imported code that an expression leads into; "" for none."""
+    match node:
+        case ast.Attribute(value=inner):
+            root = "sys" if dotted(node) == "sys.modules" else _root(inner, names)
+            return f"{root}.{node.attr}" if root else ""
+        case ast.Subscript(value=inner):
+            return _root(inner, names)
+        case ast.Call(func=ast.Name(id="vars" | "getattr" | "exec"), args=[inner, *_]):
+            return _root(inner, names)
+        case ast.Call(func=function, args=[ast.Constant(value=str(text)), *_]):
+            return text if name_of(function) in {"import_module", "__import__"} else ""
+        case ast.Constant(value=str(text)):
+            return text if "." in text else ""
+        case ast.Name(id=name):
+            full = names.get(name, "builtins" if name == "__builtins__" else "")
+            return name if full.startswith(f"{name}.") else full
+    return ""
 
 
 def _leads_out(full: str) -> bool:
-    """Return whether a full name is not of the standard library, the judges or the tests' aids."""
+    """Return whether a full name is not of the standard library or the tests' aids."""
     top = full.lstrip(".").split(".")[0]
-    ours = top in sys.stdlib_module_names or top in _JUDGES
-    aid = _AIDS.search(full.rpartition(".")[0] or full)
-    return (full.startswith(".") or not ours) and not aid
+    return (full.startswith(".") or top not in sys.stdlib_module_names) and not _AIDS.search(
+        full.rpartition(".")[0] or full
+    )
 
 
-def _writes(nodes: Iterable[ast.AST]) -> Iterator[_Write]:
-    """Yield the writes of statements and calls into something's attributes or items."""
-    for node in nodes:
-        if isinstance(node, ast.Call):
-            yield from _written_by_call(node)
+def _writes(scope: ast.AST) -> Iterator[tuple[ast.expr, ast.AST, ast.expr | None]]:
+    """Yield the writes of a scope into something's attributes or namespace: the target, the
+    statement or call that does it, and the value."""
+    for node in walk_own(scope, classes=True):
         for target in assigned(node):
-            value = getattr(node, "value", None)
-            nested = isinstance(target, ast.Tuple | ast.List)
-            for place in _flat(target):
-                if isinstance(place, ast.Attribute) or (
-                    isinstance(place, ast.Subscript)
-                    and (
-                        _is_call_of(place.value, "vars")
-                        or dotted(place.value).endswith((".__dict__", "sys.modules"))
-                    )
-                ):
-                    yield _Write(place, node, None if nested else value)
-
-
-def _flat(target: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(target, ast.Tuple | ast.List):
-        for element in target.elts:
-            yield from _flat(element)
-    else:
-        yield target
-
-
-def _is_call_of(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Call) and name_of(node.func) == name
-
-
-def _written_by_call(node: ast.Call) -> Iterator[_Write]:
-    """Yield `setattr(module, ...)`, `vars(module).update(...)`, `patch("a.b").start()`, ..."""
-    name = name_of(node.func)
-    match node.func:
-        case ast.Name(id="exec"):
-            yield _Write(node.func, node, None)  # what it does cannot be read
-        case ast.Name() | ast.Attribute() if name in {"setattr", "delattr"} and node.args:
-            yield _Write(node.args[0], node, node.args[2] if len(node.args) > 2 else None)
-        case ast.Attribute(value=inner) if name in _CHANGERS:
-            namespace = isinstance(inner, ast.Attribute) and inner.attr in {"__dict__", "__path__"}
-            if namespace or _is_call_of(inner, "vars"):
-                yield _Write(inner, node, None)
-        case ast.Attribute(attr="start", value=ast.Call(func=patch, args=[place, *_])):
-            if re.search(r"(?:^|\.)patch\b", dotted(patch)):
-                yield _Write(place, node, None)
+            flat = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+            for place in flat:
+                spaces = isinstance(place, ast.Subscript) and re.search(
+                    r"^vars\(|\.__dict__$|sys\.modules$|builtins", unparse(place.value)
+                )
+                if isinstance(place, ast.Attribute) or spaces:
+                    yield place, node, getattr(node, "value", None) if place is target else None
+        if not isinstance(node, ast.Call):
+            continue
+        name = name_of(node.func)
+        match node.func:
+            case ast.Name(id="exec"):
+                yield ast.Constant("an.unknown"), node, None  # what it does cannot be read
+            case ast.Attribute(attr="start", value=ast.Call(args=[place, *_])):
+                yield place, node.func, None
+            case ast.Attribute(value=inner) if name in {"update", "setdefault", "__setitem__"}:
+                if re.search(r"^vars\(|\.__dict__$", unparse(inner)):
+                    yield inner, node.func, None
+            case ast.Name() | ast.Attribute():
+                if node.args and (name == "delattr" or _PATCHES.search(dotted(node.func))):
+                    yield node.args[0], node, node.args[2] if node.args[2:] else None

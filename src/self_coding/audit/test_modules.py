@@ -6,6 +6,7 @@ Pure. A module that Python rejects has no reading (None); the caller compares it
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +16,14 @@ from self_coding.audit.files import Files, Kind, Settings, is_collected, kind_of
 from self_coding.audit.syntax import (
     Function,
     assigned,
+    bound,
     constant,
     decorator_name,
     finding,
     imports,
     name_of,
     parse,
+    strings,
     unparse,
 )
 from self_coding.languages import is_source
@@ -132,6 +135,23 @@ class Module:
         """Functions by qualified name; of several with one name the last one counts."""
         return {test.name: test for test in self.tests}
 
+    @cached_property
+    def imported(self) -> frozenset[str]:
+        """The modules and parts of modules that it imports, in full."""
+        full = self.imports.values()
+        return frozenset([*full, *(name.rpartition(".")[0] for name in full)])
+
+    @cached_property
+    def optional(self) -> frozenset[str]:
+        """The names that it imports where that may fail."""
+        blocks = [node for node in self.tree.body if isinstance(node, ast.Try)]
+        return frozenset(name for block in blocks for name in imports(block))
+
+    def defines(self, name: str) -> bool:
+        """Return whether it defines a name rather than importing it."""
+        defined = {getattr(statement, "name", None) for statement in self.tree.body}
+        return name in defined or self.value(name) is not None
+
     def value(self, name: str) -> ast.expr | None:
         """Return what the module assigns to a name at its top level, last."""
         value = None
@@ -202,6 +222,7 @@ def read_module(
     if tree is None:
         return None
     functions = list(_functions(tree.body))
+    rebound = _rebound(tree)
     helpers, idle = _asserting(functions)
     # lines are taken out as functions claim them; those that remain are the frame
     outside = dict(enumerate((text or "").split("\n"), 1))
@@ -215,6 +236,7 @@ def read_module(
         collected = (
             runs
             and not fixture
+            and node.lineno >= rebound.get(owner.name if owner else node.name, 0)
             and _matches(node.name, patterns)
             and (owner is None or _is_test_class(owner, tree, settings))
         )
@@ -223,6 +245,21 @@ def read_module(
         source = "\n".join(outside.pop(number, "") for number in lines)
         tests.append(Test(path, name, node, owner, collected, source, helpers, idle))
     return Module(path, tree, tuple(tests), "\n".join(outside.values()))
+
+
+def _rebound(tree: ast.Module) -> dict[str, int]:
+    """Return the names that a module binds to something else, or deletes, and the last line that
+    does so."""
+    lines: dict[str, int] = {}
+    for node in tree.body:
+        if isinstance(node, Function | ast.ClassDef | ast.If | ast.Try):
+            continue
+        lines |= dict.fromkeys(bound(node), node.lineno)
+        if isinstance(node, ast.Delete):
+            lines |= dict.fromkeys(map(name_of, node.targets), node.lineno)
+        elif re.match(r"(?:globals|vars|locals)\(\)", unparse(node)):
+            lines |= dict.fromkeys(strings(ast.walk(node)), node.lineno)
+    return lines
 
 
 def _is_test_class(node: ast.ClassDef, tree: ast.Module, settings: Settings) -> bool:

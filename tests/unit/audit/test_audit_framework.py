@@ -1,8 +1,12 @@
 """Code that takes part in the judging of tests."""
 
+import pytest
 from audit_case import rules
 
-FIXTURE = "@pytest.fixture()\ndef cheap(monkeypatch):\n    monkeypatch.setattr(shop, 'RATE', 0)\n"
+FIXTURE = (
+    "import shop\n\n\n@pytest.fixture()\ndef cheap(monkeypatch):\n"
+    "    monkeypatch.setattr(shop, 'rate', lambda: 0)\n"
+)
 
 
 def test_a_fixture_that_becomes_automatic_is_new() -> None:
@@ -31,3 +35,52 @@ def test_an_edited_hook_that_decides_nothing_new_passes() -> None:
     assert rules(before, {"tests/conftest.py": HOOK.format("print('b', len(items))")}) == []
     decides = {"tests/conftest.py": HOOK.format("items[:] = items[1:]")}
     assert rules(before, decides) == ["outcome-hook"]
+    speaks_of = {"tests/conftest.py": HOOK.format("items[0].listener.write([])")}
+    assert rules(before, speaks_of) == ["outcome-hook"]
+
+
+@pytest.mark.parametrize(
+    ("body", "broken"),
+    [
+        ("gc.freeze()", []),
+        ("cache = tags.cache\n    cache.clear()", []),
+        ("session.items.clear()", ["outcome-hook"]),
+        ("tests = session.items\n    tests.clear()", ["outcome-hook"]),
+        ("pytest.skip('x')", ["outcome-hook"]),
+        ("return 1", ["outcome-hook"]),
+    ],
+)
+def test_a_new_hook_decides_by_what_it_was_given(body: str, broken: list[str]) -> None:
+    """A hook that leaves alone what it is given, and says nothing, changes no outcome."""
+    hook = f"import pytest\n\n\ndef pytest_collection_finish(session):\n    {body}\n"
+    assert rules({"tests/conftest.py": ""}, {"tests/conftest.py": hook}) == broken
+
+
+def test_a_plugin_is_judged_by_its_tests() -> None:
+    """A project that is a plugin of pytest may grow hooks, and import more of pytest."""
+    old = "import pytest\n\n\ndef pytest_addoption(parser):\n    parser.add()\n"
+    new = f"import _pytest.python\n{old}\n\ndef pytest_collection_finish(a):\n    a.b = 1\n"
+    assert rules({"src/a.py": old}, {"src/a.py": new}) == []
+    assert "test-detected" in rules({"src/a.py": ""}, {"src/a.py": new})
+
+
+def test_what_moves_is_not_new() -> None:
+    """A hook may move to another file of the change."""
+    hook = HOOK.format("items.clear()")
+    assert rules({"tests/conftest.py": hook, "a/conftest.py": ""}, {"a/conftest.py": hook}) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "broken"),
+    [
+        (
+            "collect_ignore = ['setup.py']",
+            "collect_ignore = []\ncollect_ignore.append('setup.py')",
+            [],
+        ),
+        ("x = 'test_a.py'", "collect_ignore = ['test_a.py']", ["collection-narrowed"]),
+    ],
+)
+def test_what_was_left_out_may_stay_so(old: str, new: str, broken: list[str]) -> None:
+    """Only what was left out before excuses an entry, not any text of the file."""
+    assert rules({"tests/conftest.py": old}, {"tests/conftest.py": new}) == broken
