@@ -3,10 +3,11 @@
     python bench/refusals.py HISTORY... [--each N] [--list]
 
 A history is a bundle, of which all branches count, or a clone (bare or not), of which the commits
-before HEAD do. Every commit with one parent, and by a person, is judged as a change from its parent. Two rates are printed: of all
-commits, and of those that touch Python, tests or settings (the others can hardly be refused, and
-make the rate look better). Refusals that a project orders by a list of paths are counted apart:
-they are as wrong or right as the list. `--list` prints every refusal with its reasons.
+before HEAD do. Every commit by a person that has one parent is judged as a change from it. Two
+rates are printed: of all commits, and of those that touch Python, tests or settings (the others
+can hardly be refused, and make the rate look better). Refusals that a project orders by a list of
+paths are counted apart: they are as wrong or right as the list. `--list`
+prints every refusal with its reasons.
 """
 
 from __future__ import annotations
