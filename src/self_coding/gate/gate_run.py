@@ -29,7 +29,7 @@ from self_coding.gate.material import Material
 from self_coding.gate.mixed_tree import mix
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
-from self_coding.gate.runners import PLUGIN, runner_for
+from self_coding.gate.runners import observer_digest, runner_for
 from self_coding.gate.sandbox_layout import (
     SandboxLayout,
     environment,
@@ -327,7 +327,8 @@ class _GateRun:
         if not record.understood and not record.rewrote and not record.exit_status:
             return None
         # Whatever is wrong here may have been wrong before: only the base's own run can tell.
-        if report.failures or not report.ended or record.rewrote:
+        odd = report.altered or report.canaries
+        if report.failures or not report.ended or record.rewrote or odd:
             key = self._key(self._base_tree)
             with self.gate.checkout(self.onto) as path:
                 base = self._run(path)
@@ -374,6 +375,6 @@ class _GateRun:
             *(VERSION, tree, self.at, repr(settings), self.gate.top, python, *more),
             *sorted(environment(settings).items()),
             *install_stamps(python),
-            hashlib.sha256(PLUGIN.read_bytes()).hexdigest(),
+            observer_digest(),
         ]
         return hashlib.sha256("\0".join(map(str, parts)).encode(errors="replace")).hexdigest()

@@ -112,6 +112,9 @@ def judge(
     report, mute = record.report, not record.understood
     wrote = sorted(set(record.rewrote) - set(base.rewrote)) if base else []
     base_spoke = base is not None and base.understood
+    before = base.report if base else TestReport()
+    altered = sorted(set(report.altered) - set(before.altered)) if base else []
+    canaries = sorted(set(report.canaries) - set(before.canaries))
     tampered = [report.tampered] if report.tampered and not mute else []
     cut = not mute and not report.ended
     silent = [node for node in report.collected if node not in report.outcomes]
@@ -126,7 +129,7 @@ def judge(
     base_red = base_status and ((red and not base_spoke) or (cut and base_cut))
     refusals: tuple[tuple[str, object, str], ...] = (  # rule, what is wrong, in words
         ("repository-config-changed", record.planted, "the test run changed git's own files"),
-        ("sources-rewritten", wrote, "the test run wrote to the code that it tested"),
+        ("sources-rewritten", wrote, "the test run wrote to files of the change"),
         ("", record.timed_out, f"the time limit was reached{running}"),
         (
             "",
@@ -141,6 +144,8 @@ def judge(
         ("census-incomplete", cut, f"the test run ended without finishing its report{during}"),
         ("outcome-rewritten", report.rewritten, "failures were rewritten as passes"),
         ("patched", report.patched, "functions that make tests fail were replaced"),
+        ("patched", altered, "what the tests lean on was replaced"),
+        ("canary-passed", canaries, "tests that must fail did not: the judge was tampered with"),
         ("census-incomplete", silent, "collected tests left no result"),
     )
     for rule, broken, text in refusals:

@@ -7,6 +7,7 @@ one (go test, cargo test, node) is a class of its own and a line in `runner_for`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,8 +21,14 @@ from typing import Protocol
 from self_coding.adapters.process import Completed
 from self_coding.gate.test_report import KEY_BYTES, TestReport, read
 
-PLUGIN = Path(__file__).with_name("report_plugin.py")
+OBSERVER = Path(__file__).with_name("observer")
 _MODULE = "self_coding_report"  # the plugin's name inside the test run
+_PACKAGE = "self_coding_observer"
+_PLUGIN = f"from {_PACKAGE}.pytest_plugin import *\n"
+_SITE = """# Python imports this before anything else; it hides a file of this name in the tested tree
+import _imp
+_imp.check_hash_based_pycs = "always"  # a compiled file of other code than its source's is not run
+"""
 _CHANNEL = "SELF_CODING_REPORT"  # the variable in which the plugin finds its descriptors
 _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
@@ -79,7 +86,14 @@ class Pytest:
     @contextmanager
     def observe(self, request: Request) -> Iterator[Observation]:
         """Hand the plugin a one-time key for each session and a pipe for its signed report."""
-        (request.folder / f"{_MODULE}.py").write_bytes(PLUGIN.read_bytes())
+        package = request.folder / _PACKAGE
+        package.mkdir()
+        (request.folder / f"{_MODULE}.py").write_text(_PLUGIN, encoding="utf-8")
+        (request.folder / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
+        for file in OBSERVER.glob("*.py"):
+            # Compiled under a name that is no file's: no meter of coverage counts it.
+            code = f"exec(compile({file.read_text('utf-8')!r}, '<self-coding>', 'exec'))\n"
+            (package / file.name).write_text(code, encoding="utf-8")
         settings = request.folder / "settings.json"
         content = {
             "top": str(request.top),
@@ -112,6 +126,14 @@ class Pytest:
             )
         finally:
             os.close(report_read)
+
+
+def observer_digest() -> str:
+    """Return the digest of what runs inside: a changed observer makes old verdicts stale."""
+    digest = hashlib.sha256(_SITE.encode())
+    for file in sorted(OBSERVER.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 class ExitStatus:

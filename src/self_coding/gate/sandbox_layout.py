@@ -25,7 +25,6 @@ from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
 from self_coding.errors import ConfigError
 from self_coding.gate.python_env import choose_python, import_roots, interpreter_folders
 from self_coding.gate.test_report import RunRecord
-from self_coding.languages import is_source
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
@@ -285,7 +284,7 @@ def _where_is(tool: str, top: Path) -> str:
 
 
 class TreeGuard:
-    """A checkout as it was before a run: git's own files, and the Python files of the tree."""
+    """A checkout as it was before a run: git's own files, and every file of the tree."""
 
     def __init__(self, checkout: Path) -> None:
         self._checkout = checkout
@@ -316,7 +315,7 @@ class TreeGuard:
         return (*changed, *(name for name in names if self._before.get(name) != after.get(name)))
 
     def rewritten(self) -> tuple[str, ...]:
-        """Return the Python files that were written, replaced or removed, also if put back."""
+        """Return the files that were written, replaced or removed, also if they were put back."""
         after = self._source_stamps()
         return tuple(sorted(path for path, was in self._stamps.items() if after.get(path) != was))
 
@@ -333,16 +332,17 @@ class TreeGuard:
         return prints | {str(path): found for path in guarded if (found := _hash(path))}
 
     def _source_stamps(self) -> dict[str, tuple[int, int]]:
-        """Return inode and ctime of each Python file: nobody can set a ctime back."""
+        """Return inode and ctime of each file: nobody can set a ctime back."""
         top = f"{self._checkout}/"
         stamps: dict[str, tuple[int, int]] = {}
         for folder, folders, files in os.walk(self._checkout):
             folders[:] = [name for name in folders if name != ".git"]
             for name in files:
-                if is_source(name):
-                    path = f"{folder}/{name}"
-                    with suppress(OSError):
-                        status = os.lstat(path)
+                path = f"{folder}/{name}"
+                with suppress(OSError):
+                    status = os.lstat(path)
+                    # git's pointer is ours to put back, and `planted` looks at it
+                    if path != f"{top}.git":
                         stamps[path[len(top) :]] = (status.st_ino, status.st_ctime_ns)
         return stamps
 

@@ -36,6 +36,8 @@ class TestReport:
         patched: the functions that make tests fail and were replaced.
         replaced: the functions of the tree in whose place there is something else.
         rewritten: the tests that passed although they raised, or were never called.
+        altered: functions that tests lean on and that something replaced: `name by file`.
+        canaries: the tests of ours that must fail and did not.
     """
 
     __test__ = False  # pytest: a value, not a test class
@@ -52,6 +54,8 @@ class TestReport:
     patched: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    canaries: tuple[str, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -70,7 +74,7 @@ class RunRecord:
 
     `complete` is False for a run of chosen tests or of the collection alone. `retried` holds the
     outcome of failures that were run again. `planted` lists what the run changed in the
-    repository's own git files, `rewrote` the Python files of the tree that it wrote to,
+    repository's own git files, `rewrote` the files of the tree that it wrote to,
     `foreign` the imports that were not the tested tree's, `unstable` the functions whose
     parameters make other ids at each collection; None where nobody looked.
     """
@@ -122,7 +126,8 @@ class _Reading:
         self.results: dict[str, TestResult] = {}
         self.probes: set[Probe] = set()
         self.states: dict[str, set[str]] = {
-            name: set() for name in ("hooks", "patched", "replaced", "rewritten")
+            name: set()
+            for name in ("hooks", "patched", "replaced", "rewritten", "altered", "canaries")
         }
 
     def take(self, line: bytes) -> str:
@@ -169,7 +174,7 @@ class _Reading:
                 self.results[node] = new
             case "state", dict(state):
                 for name, names in self.states.items():
-                    names.update(map(str, state[name]))
+                    names.update(map(str, state.get(name, ())))
                 for name, (device, inode, path) in state["probe"].items():
                     self.probes.add((name, int(device), int(inode), str(path)))
             case _:

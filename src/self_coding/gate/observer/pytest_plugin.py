@@ -1,22 +1,18 @@
 """A pytest plugin that reports every test to the gate; it is loaded from outside the tested tree.
 
-It imports the standard library and pytest alone. Each line of its report carries a keyed checksum
-over its place in the report, so that a line that is forged, lost or repeated shows; the key is
-read once from a pipe before any file of the tested tree is imported, and the way back is a
-descriptor that child processes do not inherit. Code in the same process can defeat any such
-scheme with enough effort: the audit of the change is the other half.
+It sees what tests raise before any other plugin can turn it into something else, and what holds of
+the process before the first test and after the last one: what is patched, which hooks the tree
+implements, whether tests that are known to fail still do.
 """
-# ruff: noqa: D102, D103, PTH100, PTH109, PTH113, PTH116, PTH117, PTH120 - pytest documents hooks; os is loaded anyway
+# ruff: noqa: D102, D103, PTH100, PTH109, PTH113, PTH116, PTH120 - pytest documents hooks; os is loaded
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
 import re
 import sys
-import traceback
 import unittest
 from typing import TYPE_CHECKING, cast
 
@@ -24,18 +20,18 @@ import _pytest
 import pluggy
 import pytest
 
+from .canaries import core, everything, sing
+from .channel import TEXT, Channel, failure_parts, open_channel
+from .originals import Originals
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from typing import Any
 
-ENVIRONMENT = "SELF_CODING_REPORT"
 NAME = "self_coding_observer"
 FAILURE = "self_coding_failure"  # an attribute of a report; pytest-xdist carries it over
-KEY_BYTES = 32
-TEXT = 600  # characters of a message
-CALLS = 40  # of a traceback: the innermost ones
-CHUNK = 200  # ids in one line
 RUNNERS = tuple(os.path.dirname(str(one.__file__)) + os.sep for one in (_pytest, pluggy))
+SKIPS = (unittest.SkipTest, pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
 PLAIN_DEF = re.compile(r"(?:\A|(?:\A|\n)(?![@)])[^\n]*\n)(?:async )?def (\w+)")
 HAS_COLLECTION_PATH = int(pytest.__version__.split(".", 1)[0]) >= 7  # an argument of the hook
 
@@ -48,48 +44,11 @@ def failing_functions() -> dict[str, object]:
     return methods | {"pytest.raises": pytest.raises, "pytest.fail": pytest.fail}
 
 
-class Channel:
-    """The way to the gate: lines of JSON, numbered and signed."""
-
-    def __init__(self, reading: int, writing: int) -> None:
-        self._key = os.read(reading, KEY_BYTES)
-        os.close(reading)
-        self._fd = os.dup(writing)  # not inherited by children, as the original is
-        os.close(writing)
-        # The functions as they are now: a test may replace them.
-        self._write, self._dumps, self._getpid = os.write, json.dumps, os.getpid
-        self._blake, self._owner, self._number = hashlib.blake2b, os.getpid(), 0
-
-    def send(self, kind: str, value: object) -> None:
-        if self._getpid() != self._owner:
-            return  # a fork of the test process is not the test process
-        body = self._dumps([self._number, kind, value], separators=(",", ":")).encode()
-        self._number += 1
-        mac = self._blake(body, digest_size=8, key=self._key).hexdigest().encode()
-        line = self._key[:4].hex().encode() + b" " + mac + b" " + body + b"\n"
-        while line:
-            line = line[self._write(self._fd, line) :]
-
-
-def open_channel() -> tuple[Channel | None, dict[str, object]]:
-    """The channel and the settings of this process; None where the gate started something else."""
-    value = os.environ.pop(ENVIRONMENT, "")
-    if not value:
-        return None, {}
-    reading, writing, path = value.split(",", 2)
-    try:
-        channel = Channel(int(reading), int(writing))
-        with open(path, encoding="utf-8") as file:
-            settings = json.load(file)
-    except (OSError, ValueError):
-        return None, {}
-    channel.send("hello", {"pytest": pytest.__version__})
-    return channel, settings
-
-
+CHANNEL, SETTINGS = open_channel(f"pytest {pytest.__version__}")
 ORIGINAL = failing_functions()
-CHANNEL, SETTINGS = open_channel()
 TAKEN: list[pytest.Config] = []  # the session that reports: the first one of this process
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+ORIGINALS = Originals(os.getcwd()) if CHANNEL or WORKER else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -121,6 +80,10 @@ class Observer:
         self.raised: set[str] = set()
         self.called: set[str] = set()
         self.rewritten: list[str] = []
+        self.alive: list[str] = []  # canaries that did not fail
+        self.altered: set[str] = set()  # what was replaced while a test ran
+        self.functions: dict[str, tuple[object, object]] = {}
+        self.ended = 0
 
     if HAS_COLLECTION_PATH:
 
@@ -155,7 +118,12 @@ class Observer:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, None]:
         self.raised.discard(item.nodeid)
         self.called.add(item.nodeid)
+        if self.functions.get(item.nodeid, (None, None)) != function_of(item):
+            path = ORIGINALS.home(function_of(item)[0]) if ORIGINALS else None
+            self.altered.add(f"{item.nodeid} by {path or ''}")
         outcome = yield
+        if ORIGINALS:  # now, while what a test replaces is in place
+            self.altered.update(ORIGINALS.changed(often=True))
         raised = getattr(outcome, "excinfo", None)
         if raised and not isinstance(raised[1], pytest.skip.Exception):
             self.raised.add(item.nodeid)
@@ -175,7 +143,12 @@ class Observer:
     def keep_failure(self, report: object, call: pytest.CallInfo[object] | None) -> None:
         """Attach where it failed and why to a failed report, while its exception is at hand."""
         if call is not None and call.excinfo is not None and getattr(report, "failed", False):
-            setattr(report, FAILURE, failure_parts(call.excinfo.value, report, self.top))
+            error: BaseException = call.excinfo.value
+            while isinstance(error, pytest.Collector.CollectError) and error.__cause__ is not None:
+                error = error.__cause__  # what pytest wraps when a test file cannot be imported
+            crash = getattr(getattr(report, "longrepr", None), "reprcrash", None)
+            message = str(getattr(crash, "message", ""))
+            setattr(report, FAILURE, failure_parts(error, self.top, RUNNERS, message))
 
     def note(self, report: pytest.TestReport) -> None:
         """Remember a pass that no call led to, or that the call did not mean."""
@@ -183,17 +156,35 @@ class Observer:
         if report.when == "call" and report.passed and not meant:
             self.rewritten.append(report.nodeid)
 
-    def state(self, config: pytest.Config, *, early: bool = False) -> dict[str, object]:
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self) -> None:
+        self.ended += 1
+        if self.ended & (self.ended - 1) == 0 and self.functions:  # 1, 2, 4, 8: here and there
+            self.alive += sing(core(pytest), SKIPS)
+
+    def begin(self, session: pytest.Session) -> dict[str, object]:
+        """Remember the tests as they were collected; return what holds before the first one."""
+        self.functions = {item.nodeid: function_of(item) for item in session.items}
+        return self.state(session, early=True)
+
+    def state(self, session: pytest.Session, *, early: bool = False) -> dict[str, object]:
         """What holds of the process now; `early`, before the first test, also what is replaced:
         later a test may have left something so, and its base's tests need not have run.
         """
+        if self.functions:
+            self.alive += sing(everything(pytest), SKIPS, through_pytest(session))
+        if ORIGINALS:
+            self.altered.update(ORIGINALS.changed(), ORIGINALS.equal_to_all())
+            self.altered.update(f"{name} (before the tests) by " for name in ORIGINALS.early)
         now = failing_functions()
         return {
             "replaced": replaced_functions() if early else [],
             "probe": import_origins(cast("list[str]", self.settings.get("names", []))),
-            "hooks": tree_hooks(config),
+            "hooks": tree_hooks(session.config),
             "patched": [name for name, was in now.items() if ORIGINAL.get(name) is not was],
             "rewritten": self.rewritten,
+            "altered": sorted(self.altered),
+            "canaries": sorted(set(self.alive)),
         }
 
 
@@ -203,15 +194,17 @@ class WorkerObserver(Observer):
     early: dict[str, object]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.early = self.state(session.config, early=True)
+        self.early = self.begin(session)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.note(report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        states = [getattr(self, "early", None), self.state(session.config)]
-        cast("Any", session.config).workeroutput[NAME] = json.dumps([s for s in states if s])
+        states = [getattr(self, "early", None), self.state(session)]
+        cast("Any", session.config).workeroutput[NAME] = json.dumps(
+            {"states": [s for s in states if s], "raised": sorted(self.raised)}
+        )
 
 
 class Reporter(Observer):
@@ -219,8 +212,9 @@ class Reporter(Observer):
 
     def __init__(self, settings: dict[str, object], channel: Channel) -> None:
         super().__init__(settings)
-        self.send = channel.send
+        self.send, self.collected = channel.send, channel.collected
         self.elsewhere = False  # whether the tests run in other processes than this one
+        self.passes: set[str] = set()
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         config = session.config
@@ -237,18 +231,16 @@ class Reporter(Observer):
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        for state in json.loads(getattr(node, "workeroutput", {}).get(NAME) or "[]"):
-            self.send("state", state)
+        told = json.loads(getattr(node, "workeroutput", {}).get(NAME) or "{}")
+        # A report can be rewritten on its way here; what the test raised there stays.
+        self.rewritten += sorted(self.passes.intersection(told.get("raised", ())))
+        for state in told.get("states", ()):
+            self.send("state", {**state, "rewritten": state["rewritten"] + self.rewritten})
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.items or not self.elsewhere:
             self.collected(item.nodeid for item in session.items)
-            self.send("state", self.state(session.config, early=True))
-
-    def collected(self, ids: Iterable[str]) -> None:
-        names = list(ids)
-        for start in range(0, len(names), CHUNK):
-            self.send("collected", names[start : start + CHUNK])
+            self.send("state", self.begin(session))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if not report.passed:
@@ -264,6 +256,8 @@ class Reporter(Observer):
         if not self.elsewhere:
             self.note(report)
         outcome: str = report.outcome
+        if report.when == "call" and report.passed:
+            self.passes.add(report.nodeid)
         if hasattr(report, "wasxfail"):
             outcome = "xpassed" if report.passed else "xfailed"
         self.result(report, str(report.when), outcome, round(float(report.duration), 4))
@@ -278,6 +272,10 @@ class Reporter(Observer):
         skipped_file = when == "collect" and outcome == "skipped"
         quiet = report.passed or skipped_file
         text = "" if quiet else getattr(report, "longreprtext", "")[-TEXT:]
+        place = getattr(report, "longrepr", None)
+        if outcome == "skipped" and isinstance(place, tuple):  # where it was decided, and why
+            path = os.path.relpath(place[0], self.top or os.getcwd())
+            text = f"{path}:{place[1]}: {place[2]}"[:TEXT]
         failure = getattr(report, FAILURE, None) if outcome == "failed" else None
         self.send("result", [report.nodeid, when, outcome, seconds, text, failure])
 
@@ -286,36 +284,30 @@ class Reporter(Observer):
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         yield
         if not self.elsewhere:
-            self.send("state", self.state(session.config))
+            self.send("state", self.state(session))
         self.send("end", {"status": int(session.exitstatus)})
 
 
-def failure_parts(error: BaseException, report: object, top: str) -> list[object]:
-    """Where an exception was raised, what it says, and the calls on the way there.
+def function_of(item: pytest.Item) -> tuple[object, object]:
+    """The function of a test as its module or class has it now, and its code."""
+    owner = getattr(item.parent, "obj", None)
+    value = getattr(owner, getattr(item, "originalname", None) or item.name, None)
+    value = getattr(value, "__func__", value)
+    return value, getattr(value, "__code__", None)
 
-    The traceback is read and not `longrepr`, whose entries have no functions, depend on `--tb`
-    and end inside unittest; what it hides is left out here, too.
-    """
-    while isinstance(error, pytest.Collector.CollectError) and error.__cause__ is not None:
-        error = error.__cause__  # what pytest wraps when a test file cannot be imported
 
-    def inside(path: str) -> str:
-        return path[len(top) + 1 :] if top and path.startswith(top + os.sep) else path
+def through_pytest(session: pytest.Session) -> Callable[[Callable[[], object]], object]:
+    """A way to call a canary as pytest calls a test: beside a real one, without its fixtures."""
+    module = session.items[-1].getparent(pytest.Module) if session.items else None
 
-    calls = []
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        path = frame.f_code.co_filename
-        hidden = "__unittest" in frame.f_globals or frame.f_locals.get("__tracebackhide__") is True
-        if not hidden and not path.startswith((*RUNNERS, "<frozen importlib")):
-            calls.append([inside(path), line, frame.f_code.co_name])
-    place = calls[-1][:2] if calls else ["", 0]
-    if isinstance(error, SyntaxError) and os.path.isabs(error.filename or ""):
-        place = [inside(error.filename or ""), error.lineno or 0]
-    crash = getattr(getattr(report, "longrepr", None), "reprcrash", None)
-    message = str(getattr(crash, "message", "")) or "".join(
-        traceback.format_exception_only(type(error), error)
-    )
-    return [*place, message.strip()[:TEXT], calls[-CALLS:]]
+    def call(canary: Callable[[], object]) -> object:
+        try:
+            made = pytest.Function.from_parent(module, name="test_one", callobj=canary)
+        except Exception:  # noqa: BLE001 - this pytest, or a plugin, will not have it
+            return canary()
+        return made.runtest()
+
+    return call
 
 
 def import_origins(names: Iterable[str]) -> dict[str, list[object]]:

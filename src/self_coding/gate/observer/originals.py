@@ -1,0 +1,211 @@
+"""The functions that tests lean on, as they were before any file of the tested tree ran.
+
+`Originals` is made first thing in the judged process and compares later: functions of pytest, of
+unittest and of the standard library by identity, by code and by defaults, those of classes as well,
+and what shadows them. What a dependency replaces is left out: the change did not write it.
+"""
+# ruff: noqa: PTH120 - os is loaded anyway
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import types
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Parts = tuple[Any, Any, Any]
+
+LIBRARY = (
+    *("builtins", "math", "cmath", "json", "json.decoder", "json.encoder", "pathlib", "fractions"),
+    *("decimal", "numbers", "operator", "re", "os", "posixpath", "genericpath", "io", "copy"),
+    *("datetime", "time", "random", "statistics", "collections", "contextlib", "functools"),
+    *("itertools", "string", "textwrap", "shutil", "subprocess", "tempfile", "difflib", "csv"),
+    *("dataclasses", "enum", "types", "inspect", "hashlib", "glob", "fnmatch", "struct"),
+    *("traceback", "importlib"),  # neither sys nor warnings, where runners hang hooks of their own
+)
+RUNNERS = ("pytest", "_pytest", "pluggy", "unittest", "doctest")
+OFTEN = (  # what is compared after each test: few, and what a verdict hangs on
+    *("builtins", "math", "json", "operator", "re", "copy", "fractions.Fraction", "subprocess"),
+    *("pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "json.decoder.JSONDecoder"),
+    *("unittest.case.TestCase", "_pytest.python_api", "_pytest.raises", "_pytest.outcomes"),
+    *("_pytest.python_api.ApproxBase", "_pytest.python_api.ApproxScalar", "posixpath"),
+)
+HEAP_TYPE = 1 << 9  # a flag of a class: its attributes can be set
+STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+MISSING: Any = object()
+
+
+class Originals:
+    """A snapshot of what is loaded when it is made."""
+
+    def __init__(self, top: str) -> None:
+        self.top = top + os.sep
+        for name in LIBRARY:
+            importlib.import_module(name)  # later is too late: the tree may be the first to load it
+        self.early = sorted(self._of_tree(sys.modules.items()))
+        self.holders: list[tuple[str, Any, dict[str, Any]]] = []
+        self.parts: dict[int, Parts] = {}
+        self.finders = [*sys.meta_path, *sys.path_hooks]
+        for name, module in list(sys.modules.items()):
+            if name in LIBRARY or name.split(".", 1)[0] in RUNNERS:
+                self._keep_module(name, module)
+        self.often = [one for one in self.holders if one[0] in OFTEN]
+
+    def _of_tree(self, modules: Any) -> Iterator[str]:
+        for name, module in modules:
+            path = str(getattr(module, "__file__", None) or "")
+            if path.startswith(self.top) and "site-packages" not in path:
+                yield str(name)
+
+    def _keep_module(self, name: str, module: Any) -> None:
+        kept = {}
+        for key, value in list(vars(module).items()):
+            if callable(value) or isinstance(value, float):
+                kept[key] = value
+            if isinstance(value, type) and value.__module__ == name:
+                if value.__flags__ & HEAP_TYPE:
+                    self._keep(f"{name}.{key}", value, dict(vars(value)))
+            elif name == "json" and type(value).__module__.startswith("json."):
+                kept[key] = value  # the coders that `loads` and `dumps` go by
+                self._keep(f"{name}.{key}", value, dict(vars(value)))
+        self._keep(name, module, kept)
+
+    def _keep(self, label: str, holder: Any, values: dict[str, Any]) -> None:
+        kept = {key: one for key, one in values.items() if functions_of(one) or callable(one)}
+        kept.update({key: one for key, one in values.items() if isinstance(one, float)})
+        for value in kept.values():
+            for function in functions_of(value):
+                self.parts[id(function)] = parts_of(function)
+        self.holders.append((label, holder, kept))
+
+    def changed(self, *, often: bool = False) -> list[str]:
+        """What is no longer as it was, as `name by file`; the file is empty where none can be told.
+
+        Args:
+            often: only what a verdict hangs on, and only where a file of the tree replaces it.
+        """
+        found = set()
+        for label, holder, kept in self.often if often else self.holders:
+            now = vars(holder)
+            for name, was in kept.items():
+                value = now.get(name, MISSING)
+                if value is was and self._same_parts(was):
+                    continue
+                path = self.home(value if value is not was else was)
+                if path is not None:
+                    found.add(f"{label}.{name} by {path}")
+            if not often:
+                found.update(self._shadows(label, holder, now, kept))
+        if often:
+            return sorted(one for one in found if not one.endswith(" by "))
+        for finder in (*sys.meta_path, *sys.path_hooks):
+            path = None if finder in self.finders else self.home(finder)
+            if path:  # what imports the tests may change them
+                found.add(f"the import system by {path}")
+        return sorted(found)
+
+    def _same_parts(self, value: Any) -> bool:
+        return all(
+            all(a is b for a, b in zip(self.parts[id(one)], parts_of(one)))
+            for one in functions_of(value)
+        )
+
+    def _shadows(self, label: str, holder: Any, now: Any, kept: dict[str, Any]) -> Iterator[str]:
+        """What was added in front of something: a builtin's name, an attribute of a base."""
+        if isinstance(holder, type):
+            bases = holder.__mro__[1:]
+            hidden = [n for n in now if n not in kept and any(n in vars(base) for base in bases)]
+        elif isinstance(holder, types.ModuleType):
+            hidden = [name for name in now if name not in kept and name in vars(builtins_module)]
+        else:
+            hidden = [name for name in now if name not in kept]
+        for name in hidden:
+            value = now[name]
+            path = self.home(value) if functions_of(value) or callable(value) else None
+            if path:
+                yield f"{label}.{name} by {path}"
+
+    def home(self, value: Any) -> str | None:
+        """The file of the tree that `value` comes from; None for a dependency's, else empty."""
+        path = file_of(value)
+        if path.startswith(self.top) and "site-packages" not in path:
+            return path[len(self.top) :]
+        foreign = "site-packages" in path or "dist-packages" in path
+        ours = any(f"{os.sep}{name}{os.sep}" in path for name in RUNNERS)
+        return None if foreign and not ours else ""
+
+    def equal_to_all(self) -> list[str]:
+        """The classes of the tree whose objects say that they are equal to anything."""
+        found = set()
+        names = set(self._of_tree(list(sys.modules.items())))
+        for name in names:
+            pending = [one for one in vars(sys.modules[name]).values() if isinstance(one, type)]
+            while pending:
+                one = pending.pop()
+                if one.__module__ != name:
+                    continue
+                pending += [two for two in vars(one).values() if isinstance(two, type)]
+                if isinstance(vars(one).get("__eq__"), types.FunctionType) and says_yes(one):
+                    found.add(f"{name}.{one.__qualname__}.__eq__ by {self.home(one) or ''}")
+        return sorted(found)
+
+
+builtins_module = sys.modules["builtins"]
+
+
+def functions_of(value: Any) -> tuple[Any, ...]:
+    """The plain functions in an attribute of a module or a class."""
+    if isinstance(value, property):
+        return tuple(one for one in (value.fget,) if isinstance(one, types.FunctionType))
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    return (value,) if isinstance(value, types.FunctionType) else ()
+
+
+def parts_of(function: Any) -> Parts:
+    """What can be exchanged in a function that stays the same object."""
+    return function.__code__, function.__defaults__, function.__kwdefaults__
+
+
+def file_of(value: Any) -> str:
+    """The file that a function, class or object comes from, so far as it can be told."""
+    for _ in range(5):
+        inner = value.func if isinstance(value, functools.partial) else None
+        inner = inner or getattr(value, "__func__", None)
+        if isinstance(value, property):
+            inner = value.fget
+        elif not hasattr(value, "__code__") and isinstance(value, functools._lru_cache_wrapper):
+            inner = value.__wrapped__
+        if inner is None:
+            break
+        value = inner
+    code = getattr(value, "__code__", None)
+    path = getattr(code, "co_filename", "")
+    if isinstance(code, types.CodeType) and not os.path.isfile(path):  # from `exec`
+        path = value.__globals__.get("__file__") or ""
+    if not code:
+        name = getattr(value, "__module__", None)
+        if not isinstance(name, str):
+            name = type(value).__module__
+        path = getattr(sys.modules.get(name), "__file__", None) or ""
+    return os.path.abspath(path) if isinstance(path, str) and path else ""
+
+
+def says_yes(cls: type) -> bool:
+    """Whether an empty object of a class claims to equal three things that have nothing in common.
+
+    It is made by the first base that is not of Python code, so that no code of the tree runs but
+    the comparison itself.
+    """
+    maker = next((one for one in cls.__mro__ if not one.__flags__ & HEAP_TYPE), object)
+    try:
+        made = maker.__new__(cls)
+        return all((made == other) is True for other in (object(), 12345.678, "self-coding"))
+    except Exception:  # noqa: BLE001 - whatever an unfinished object does, it does not say yes
+        return False
