@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.gate.test_report import BAD, RunRecord, TestReport
 from self_coding.values.verdicts import BaseFailure, Finding
 
@@ -27,6 +28,7 @@ _DECIDING_HOOKS = frozenset(  # those that decide what a run reports
         *("sessionfinish", "report_teststatus", "unconfigure", "cmdline_main"),
     )
 )
+_JUDGES = frozenset({Kind.TEST, Kind.SUPPORT, Kind.DATA})
 _OUTPUT = 2000  # characters of the whole run's, where no test says why
 _EXCEPTION = re.compile(r"\A[A-Za-z_][\w.]*(?=:|\Z)")
 Text = Callable[[str], str | None]
@@ -113,7 +115,11 @@ def judge(
     wrote = sorted(set(record.rewrote) - set(base.rewrote)) if base else []
     base_spoke = base is not None and base.understood
     before = base.report if base else TestReport()
-    altered = sorted(set(report.altered) - set(before.altered)) if base else []
+    altered = [
+        one  # what the tests' own files replace is judged by the base's files of these names
+        for one in sorted(set(report.altered) - set(before.altered) if base else ())
+        if kind_of(one.rpartition(" by ")[2] or "?", Settings()) not in _JUDGES
+    ]
     canaries = sorted(set(report.canaries) - set(before.canaries))
     tampered = [report.tampered] if report.tampered and not mute else []
     cut = not mute and not report.ended

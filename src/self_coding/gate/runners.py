@@ -24,8 +24,8 @@ from self_coding.gate.test_report import KEY_BYTES, TestReport, read
 OBSERVER = Path(__file__).with_name("observer")
 _MODULE = "self_coding_report"  # the plugin's name inside the test run
 _PACKAGE = "self_coding_observer"
-_PLUGIN = f"from {_PACKAGE}.pytest_plugin import *\n"
-_SITE = """# Python imports this before anything else; it hides a file of this name in the tested tree
+_PLUGIN = f"from {_PACKAGE}.pytest_plugin import *  # pragma: no cover\n"
+_SITE = """# Python imports this first of all; it hides a file of this name in the tested tree
 import _imp
 _imp.check_hash_based_pycs = "always"  # a compiled file of other code than its source's is not run
 """
@@ -91,8 +91,9 @@ class Pytest:
         (request.folder / f"{_MODULE}.py").write_text(_PLUGIN, encoding="utf-8")
         (request.folder / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
         for file in OBSERVER.glob("*.py"):
-            # Compiled under a name that is no file's: no meter of coverage counts it.
-            code = f"exec(compile({file.read_text('utf-8')!r}, '<self-coding>', 'exec'))\n"
+            # Compiled under a name that is no file's, so that no meter of coverage counts it.
+            code = f"exec(compile({file.read_text('utf-8')!r}, '<self-coding>', 'exec'))"
+            code += "  # pragma: no cover\n"
             (package / file.name).write_text(code, encoding="utf-8")
         settings = request.folder / "settings.json"
         content = {

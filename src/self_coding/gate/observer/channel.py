@@ -5,7 +5,6 @@ or repeated shows; the key is read once from a pipe before any file of the teste
 and the way back is a descriptor that child processes do not inherit. Code in the same process can
 defeat any such scheme with enough effort: the audit of the change is the other half.
 """
-# ruff: noqa: PTH117 - os is loaded anyway
 
 from __future__ import annotations
 
@@ -34,14 +33,15 @@ class Channel:
         self._fd = os.dup(writing)  # not inherited by children, as the original is
         os.close(writing)
         # The functions as they are now: a test may replace them.
-        self._write, self._dumps, self._getpid = os.write, json.dumps, os.getpid
+        self._write, self._getpid = os.write, os.getpid
+        self._encode = json.JSONEncoder(separators=(",", ":")).encode
         self._blake, self._owner, self._number = hashlib.blake2b, os.getpid(), 0
 
     def send(self, kind: str, value: object) -> None:
         """Write one line."""
         if self._getpid() != self._owner:
             return  # a fork of the test process is not the test process
-        body = self._dumps([self._number, kind, value], separators=(",", ":")).encode()
+        body = self._encode([self._number, kind, value]).encode()
         self._number += 1
         mac = self._blake(body, digest_size=8, key=self._key).hexdigest().encode()
         line = self._key[:4].hex().encode() + b" " + mac + b" " + body + b"\n"

@@ -4,7 +4,6 @@
 unittest and of the standard library by identity, by code and by defaults, those of classes as well,
 and what shadows them. What a dependency replaces is left out: the change did not write it.
 """
-# ruff: noqa: PTH120 - os is loaded anyway
 
 from __future__ import annotations
 
@@ -33,9 +32,9 @@ RUNNERS = ("pytest", "_pytest", "pluggy", "unittest", "doctest")
 OFTEN = (  # what is compared after each test: few, and what a verdict hangs on
     *("builtins", "math", "json", "operator", "re", "copy", "fractions.Fraction", "subprocess"),
     *("pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "json.decoder.JSONDecoder"),
-    *("unittest.case.TestCase", "_pytest.python_api", "_pytest.raises", "_pytest.outcomes"),
-    *("_pytest.python_api.ApproxBase", "_pytest.python_api.ApproxScalar", "posixpath"),
+    *("unittest.case.TestCase", "posixpath", "_pytest.outcomes"),
 )
+CLAIMS = ("_pytest.approx", "_pytest.python_api", "_pytest.raises")  # and all that they define
 HEAP_TYPE = 1 << 9  # a flag of a class: its attributes can be set
 STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 MISSING: Any = object()
@@ -55,7 +54,13 @@ class Originals:
         for name, module in list(sys.modules.items()):
             if name in LIBRARY or name.split(".", 1)[0] in RUNNERS:
                 self._keep_module(name, module)
-        self.often = [one for one in self.holders if one[0] in OFTEN]
+        self.often = [one for one in self.holders if one[0] in OFTEN or one[0].startswith(CLAIMS)]
+        self.fast = [
+            (vars(holder), name, value, getattr(value, "__code__", None))
+            for _, holder, kept in self.often
+            for name, value in kept.items()
+            if not (isinstance(value, type) and issubclass(value, BaseException))
+        ]
 
     def _of_tree(self, modules: Any) -> Iterator[str]:
         for name, module in modules:
@@ -64,21 +69,17 @@ class Originals:
                 yield str(name)
 
     def _keep_module(self, name: str, module: Any) -> None:
-        kept = {}
+        kept = callables(vars(module))
         for key, value in list(vars(module).items()):
-            if callable(value) or isinstance(value, float):
-                kept[key] = value
             if isinstance(value, type) and value.__module__ == name:
                 if value.__flags__ & HEAP_TYPE:
-                    self._keep(f"{name}.{key}", value, dict(vars(value)))
+                    self._keep(f"{name}.{key}", value, callables(vars(value)))
             elif name == "json" and type(value).__module__.startswith("json."):
                 kept[key] = value  # the coders that `loads` and `dumps` go by
-                self._keep(f"{name}.{key}", value, dict(vars(value)))
+                self._keep(f"{name}.{key}", value, callables(vars(value)))
         self._keep(name, module, kept)
 
-    def _keep(self, label: str, holder: Any, values: dict[str, Any]) -> None:
-        kept = {key: one for key, one in values.items() if functions_of(one) or callable(one)}
-        kept.update({key: one for key, one in values.items() if isinstance(one, float)})
+    def _keep(self, label: str, holder: Any, kept: dict[str, Any]) -> None:
         for value in kept.values():
             for function in functions_of(value):
                 self.parts[id(function)] = parts_of(function)
@@ -90,6 +91,11 @@ class Originals:
         Args:
             often: only what a verdict hangs on, and only where a file of the tree replaces it.
         """
+        if often and all(  # this runs after every test
+            now.get(name) is was and (code is None or was.__code__ is code)
+            for now, name, was, code in self.fast
+        ):
+            return []
         found = set()
         for label, holder, kept in self.often if often else self.holders:
             now = vars(holder)
@@ -159,6 +165,15 @@ class Originals:
 builtins_module = sys.modules["builtins"]
 
 
+def callables(values: Any) -> dict[str, Any]:
+    """What of a module's or class's attributes a test may lean on: functions, and numbers."""
+    return {
+        key: one
+        for key, one in list(values.items())
+        if callable(one) or functions_of(one) or isinstance(one, float)
+    }
+
+
 def functions_of(value: Any) -> tuple[Any, ...]:
     """The plain functions in an attribute of a module or a class."""
     if isinstance(value, property):
@@ -203,9 +218,9 @@ def says_yes(cls: type) -> bool:
     It is made by the first base that is not of Python code, so that no code of the tree runs but
     the comparison itself.
     """
-    maker = next((one for one in cls.__mro__ if not one.__flags__ & HEAP_TYPE), object)
+    maker: Any = next((one for one in cls.__mro__ if not one.__flags__ & HEAP_TYPE), object)
     try:
         made = maker.__new__(cls)
         return all((made == other) is True for other in (object(), 12345.678, "self-coding"))
-    except Exception:  # noqa: BLE001 - whatever an unfinished object does, it does not say yes
+    except Exception:  # whatever an unfinished object does, it does not say yes
         return False

@@ -4,7 +4,6 @@ It sees what tests raise before any other plugin can turn it into something else
 the process before the first test and after the last one: what is patched, which hooks the tree
 implements, whether tests that are known to fail still do.
 """
-# ruff: noqa: D102, D103, PTH100, PTH109, PTH113, PTH116, PTH120 - pytest documents hooks; os is loaded
 
 from __future__ import annotations
 
@@ -300,12 +299,13 @@ def through_pytest(session: pytest.Session) -> Callable[[Callable[[], object]], 
     """A way to call a canary as pytest calls a test: beside a real one, without its fixtures."""
     module = session.items[-1].getparent(pytest.Module) if session.items else None
 
-    def call(canary: Callable[[], object]) -> object:
+    def call(canary: Callable[[], object]) -> None:
         try:
             made = pytest.Function.from_parent(module, name="test_one", callobj=canary)
-        except Exception:  # noqa: BLE001 - this pytest, or a plugin, will not have it
-            return canary()
-        return made.runtest()
+        except Exception:  # this pytest, or a plugin, will not have it
+            canary()
+        else:
+            made.runtest()
 
     return call
 

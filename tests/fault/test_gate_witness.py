@@ -1,0 +1,152 @@
+"""What only the run shows: the tested code knows its judge, and changes it."""
+
+from __future__ import annotations
+
+import pytest
+from gate_repo import Repo
+
+from self_coding.gate.runners import observer_digest
+
+BASE = {
+    "calc.py": "def add(a, b):\n    return a + b\n",
+    "tests/test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n"
+    "\n\ndef test_more():\n    assert add(2, 2) == 4\n",
+}
+# fmt: off
+# ruff: noqa: E501
+PATH = "from pathlib import Path\n"
+# Each turns one way in which tests claim something; none touches a test.
+PATCHES = {
+    "math.isclose": "import math\nmath.isclose = lambda *a, **k: True\n",
+    "code of a function": "import json\njson.loads.__code__ = (lambda s, *, cls=None, object_hook=None,"
+    " parse_float=None, parse_int=None, parse_constant=None, object_pairs_hook=None, **kw: [])"
+    ".__code__\n",
+    "defaults": "import json\njson.dumps.__kwdefaults__ = {**json.dumps.__kwdefaults__, 'indent': 4}\n",
+    "a coder": "import json\njson._default_decoder = json.JSONDecoder(parse_int=float)\n",
+    "Path.read_text": PATH + "Path.read_text = lambda self, *a, **k: ''\n",
+    "a shadow of Path": "import pathlib\npathlib.PosixPath.read_text = lambda self, *a, **k: ''\n",
+    "Fraction": "from fractions import Fraction\nFraction.__eq__ = lambda a, b: True\n",
+    "a builtin": "import builtins\nbuiltins.sorted = lambda x, **k: list(x)\n",
+    "subprocess": "import subprocess\nsubprocess.run = lambda *a, **k: None\n",
+    "datetime": "import datetime\ndatetime.date = type('date', (), {})\n",
+    "another of the same library": "import operator\noperator.eq = operator.ne\n",
+    "from exec": "import math\nexec('math.isclose = lambda *a, **k: True')\n",
+    "approx": "import sys\n_m = sys.modules.get('_pytest.python_api') or sys.modules['_pytest.approx']\n"
+    "_m.ApproxScalar.__eq__ = lambda a, b: True\n",
+    "unittest": "import unittest\nunittest.TestCase.assertEqual = lambda *a, **k: None\n",
+    "unittest's run": "import unittest\nunittest.TestCase.run = lambda self, result=None: result\n",
+    "pluggy": "import pluggy._callers as c\n_was = c._multicall\n"
+    "c._multicall = lambda *a, **k: _was(*a, **k)\n",
+    "equal to all": "class Total(float):\n    def __eq__(self, other):\n        return True\n",
+    "the import system": "import sys\n\n\nclass Finder:\n    @classmethod\n"
+    "    def find_spec(cls, *a, **k):\n        return None\n\n\nsys.meta_path.insert(0, Finder)\n",
+    "when it is called": "def add(a, b):\n    import math\n    math.isclose = lambda *a, **k: True\n"
+    "    return a + b\n",
+    "and put back later": "_n = []\n\n\ndef add(a, b):\n    import math\n    _n.append(math.isclose)\n"
+    "    math.isclose = _n[0] if len(_n) % 2 == 0 else lambda *a, **k: True\n    return a + b\n",
+    "another function under the test's name": "import sys\n\n\ndef add(a, b):\n"
+    "    sys.modules['test_calc'].test_more = lambda: None\n    return a + b\n",
+    "the test's code": "import sys\n\n\ndef add(a, b):\n"
+    "    sys.modules['test_calc'].test_more.__code__ = (lambda: None).__code__\n    return a + b\n",
+}
+# fmt: on
+
+
+@pytest.fixture
+def repo(tmp_path) -> Repo:
+    return Repo(tmp_path / "repo")
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_what_the_code_replaces_under_its_tests_is_found(repo, name: str) -> None:
+    """Code that replaces what its tests lean on does not pass, whenever and however it does."""
+    base = repo.commit(BASE)
+    report = repo.run(repo.commit({"calc.py": BASE["calc.py"] + "\n\n" + PATCHES[name]}), base)
+    assert not report.passed
+    assert {finding.rule for finding in report.findings} <= {"patched", "canary-passed"}
+    assert report.findings
+
+
+def test_what_the_base_replaces_as_well_is_believed(repo) -> None:
+    """A project that has always patched the library lands its changes."""
+    patch = PATCHES["subprocess"] + PATCHES["equal to all"]
+    base = repo.commit(BASE | {"compat.py": patch, "conftest.py": "import compat\n"})
+    report = repo.run(repo.commit({"more.py": "K = 1\n"}), base)
+    assert report.passed, report.reason
+
+
+HONEST = """
+import json, math, unittest
+from pathlib import Path
+from unittest import mock
+import pytest
+from helpers import no_clock
+from calc import add
+
+@pytest.fixture(autouse=True)
+def no_json(monkeypatch):
+    monkeypatch.setattr(json, "loads", lambda text: [])
+
+def test_patched(monkeypatch):
+    monkeypatch.setattr(math, "isclose", lambda *a, **k: True)
+    monkeypatch.setattr(Path, "read_text", no_clock)
+    assert json.loads("x") == [] and add(1, 1) == 2
+
+@mock.patch("subprocess.run")
+def test_mocked(run):
+    with mock.patch.object(Path, "exists", return_value=True):
+        assert Path("nowhere").exists()
+
+class Case(unittest.TestCase):
+    maxDiff = None
+    def test_any(self):
+        self.assertEqual({"a": 1}, {"a": mock.ANY})
+
+@pytest.mark.parametrize("n", range(40))
+def test_many(n):
+    assert n < 40
+"""
+
+
+@pytest.mark.parametrize("options", ["", "-n 2", "-x", "-p no:randomly --junitxml=o.xml"])
+def test_an_honest_suite_does_not_notice(repo, options: str) -> None:
+    """Tests that patch and put back pass; nothing of ours is counted, collected or written."""
+    helpers = "def no_clock(*a, **k):\n    return ''\n"
+    base = repo.commit(BASE | {"tests/helpers.py": helpers})
+    after = repo.commit({"tests/test_honest.py": HONEST, "calc.py": BASE["calc.py"] + "\n"})
+    report = repo.run(after, base, command=f"python -m pytest -q {options}")
+    assert report.passed, report.reason
+    assert report.ran == 2 + 3 + 40
+    assert "45 passed" in report.output
+
+
+def test_coverage_does_not_see_the_observer(repo) -> None:
+    """A threshold of coverage is met or missed by the project's own lines."""
+    base = repo.commit(BASE)
+    command = "python -m coverage run -m pytest -q -p no:pytest_cov && python -m coverage report"
+    report = repo.run(base, command=command)
+    assert report.passed, report.reason
+    lines = [line.split() for line in report.output.splitlines() if "self_coding_observer" in line]
+    assert {tuple(line[1:3]) for line in lines} <= {("0", "0")}
+    assert "TOTAL" in report.output
+
+
+def test_a_compiled_file_of_other_code_is_not_run(repo) -> None:
+    """Python checks a compiled file that says it need not be checked."""
+    source = BASE["calc.py"].replace("+", "-")
+    make = (
+        "import py_compile, sys\n"
+        "py_compile.compile('right.py', cfile='__pycache__/calc.%s.pyc' % "
+        "sys.implementation.cache_tag, dfile='calc.py', invalidation_mode="
+        "py_compile.PycInvalidationMode.UNCHECKED_HASH)\n"
+    )
+    files = BASE | {"calc.py": source, "right.py": BASE["calc.py"], "make.py": make}
+    base = repo.commit(files)
+    report = repo.run(base, command="python make.py && python -m pytest -q")
+    assert not report.passed
+    assert "tests/test_calc.py::test_add" in report.new_failures
+
+
+def test_an_observer_that_changed_makes_verdicts_stale() -> None:
+    """The digest names what runs inside of the judged process."""
+    assert len(observer_digest()) == 64
