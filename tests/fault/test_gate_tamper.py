@@ -178,11 +178,11 @@ TESTED = {
 }
 SILENT = {
     "hook-assigned": (
-        "hooks-grew",
+        "canary-passed",
         {"tests/conftest.py": "pytest_pyfunc_call = lambda pyfuncitem: True\n"},
     ),
     "hook-set": (
-        "hooks-grew",
+        "canary-passed",
         {"tests/conftest.py": "globals()['pytest_' + 'pyfunc_call'] = lambda pyfuncitem: True\n"},
     ),
     "function-replaced": (
@@ -194,7 +194,7 @@ SILENT = {
         {"tests/conftest.py": "import calc, operator\ncalc.add = operator.add\n"},
     ),
     "function-replaced-by-a-shadow": (
-        "subject-replaced",
+        "patched",
         {
             "difflib.py": f"import calc\n{RIGHT}\ncalc.add = right\n",
             "tests/conftest.py": "import difflib\n",

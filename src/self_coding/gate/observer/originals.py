@@ -47,7 +47,9 @@ class Originals:
         self.top = top + os.sep
         for name in LIBRARY:
             importlib.import_module(name)  # later is too late: the tree may be the first to load it
-        self.early = sorted(self._of_tree(sys.modules.items()))
+        # What is there before us could have replaced anything.
+        early = [(name, self.home(sys.modules[name])) for name in self._of_tree()]
+        self.early = [f"{name}, imported before the observer, by {path}" for name, path in early]
         self.holders: list[tuple[str, Any, dict[str, Any]]] = []
         self.parts: dict[int, Parts] = {}
         self.finders = [*sys.meta_path, *sys.path_hooks]
@@ -62,8 +64,8 @@ class Originals:
             if not (isinstance(value, type) and issubclass(value, BaseException))
         ]
 
-    def _of_tree(self, modules: Any) -> Iterator[str]:
-        for name, module in modules:
+    def _of_tree(self) -> Iterator[str]:
+        for name, module in list(sys.modules.items()):
             path = str(getattr(module, "__file__", None) or "")
             if path.startswith(self.top) and "site-packages" not in path:
                 yield str(name)
@@ -149,8 +151,7 @@ class Originals:
     def equal_to_all(self) -> list[str]:
         """The classes of the tree whose objects say that they are equal to anything."""
         found = set()
-        names = set(self._of_tree(list(sys.modules.items())))
-        for name in names:
+        for name in set(self._of_tree()):
             pending = [one for one in vars(sys.modules[name]).values() if isinstance(one, type)]
             while pending:
                 one = pending.pop()
@@ -200,6 +201,8 @@ def file_of(value: Any) -> str:
         if inner is None:
             break
         value = inner
+    if isinstance(value, types.ModuleType):
+        return os.path.abspath(getattr(value, "__file__", None) or "")
     code = getattr(value, "__code__", None)
     path = getattr(code, "co_filename", "")
     if isinstance(code, types.CodeType) and not os.path.isfile(path):  # from `exec`

@@ -174,7 +174,7 @@ class Observer:
             self.alive += sing(everything(pytest), SKIPS, through_pytest(session))
         if ORIGINALS:
             self.altered.update(ORIGINALS.changed(), ORIGINALS.equal_to_all())
-            self.altered.update(f"{name} (before the tests) by " for name in ORIGINALS.early)
+            self.altered.update(ORIGINALS.early)
         now = failing_functions()
         return {
             "replaced": replaced_functions() if early else [],
