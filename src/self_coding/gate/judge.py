@@ -114,13 +114,7 @@ def judge(
     report, mute = record.report, not record.understood
     wrote = sorted(set(record.rewrote) - set(base.rewrote)) if base else []
     base_spoke = base is not None and base.understood
-    before = base.report if base else TestReport()
-    altered = [
-        one  # what the tests' own files replace is judged by the base's files of these names
-        for one in sorted(set(report.altered) - set(before.altered) if base else ())
-        if kind_of(one.rpartition(" by ")[2] or "?", Settings()) not in _JUDGES
-    ]
-    canaries = sorted(set(report.canaries) - set(before.canaries))
+    altered, canaries = _tampering(report, base.report if base else None)
     tampered = [report.tampered] if report.tampered and not mute else []
     cut = not mute and not report.ended
     silent = [node for node in report.collected if node not in report.outcomes]
@@ -166,6 +160,21 @@ def judge(
         reason = "by the exit status alone: the command reported no tests"
         return Judgement(passed=True, reason=reason)
     return _judge_tests(record, base, sides, why)
+
+
+def _tampering(report: TestReport, base: TestReport | None) -> tuple[list[str], list[str]]:
+    """Return what was replaced under the tests, and the canaries that lived, here and not before.
+
+    What the tests' own files replace is left out: the base's files of these names judge, too.
+    Without a base nobody can tell what the project has always replaced.
+    """
+    before = base or TestReport()
+    altered = []
+    for one in sorted(frozenset(report.altered) - frozenset(before.altered)):
+        path = one.rpartition(" by ")[2]
+        if base and kind_of(path or "?", Settings()) not in _JUDGES:
+            altered.append(one)
+    return altered, sorted(frozenset(report.canaries) - frozenset(before.canaries))
 
 
 def base_failures(record: RunRecord, judgement: Judgement) -> tuple[BaseFailure, ...]:
