@@ -43,7 +43,7 @@ _SPEAKING = re.compile(r"assert\w*|fail|raises")
 # a condition on the interpreter or the platform is ordinary in tests
 PLATFORM = re.compile(
     r"version|\bplatform|\bos\.name|implementation|\bPY\d|\bPYPY|\bIS_|\bHAS_|_AVAILABLE\b|"
-    r"TYPE_CHECKING|_gil_|g?libc|\bsys\.maxsize|\bbyteorder|\bmachine\(|\bm(?:aj|in)or\b"
+    r"TYPE_CHECKING|_gil_|g?libc|\bsys\.maxsize|\bbyteorder|\bmachine\(|(?:maj|min)or|\bis_\w{1,20}\d"
 )
 
 
@@ -312,7 +312,9 @@ def _comparison_strength(op: ast.cmpop, test: ast.Compare) -> int:
     return EXISTS if not_none else LOOSE
 
 
-def call_strength(call: ast.Call, constants: Constants) -> int:
+def call_strength(  # noqa: PLR0911 - one return per shape
+    call: ast.Call, constants: Constants
+) -> int:
     """Return how much an assertion by a call says (`self.assertEqual`, `pytest.raises`, ...)."""
     match name_of(call.func), call.args:
         case "assertTrue" | "assert_" | "failUnless", [test, *_]:
@@ -320,6 +322,8 @@ def call_strength(call: ast.Call, constants: Constants) -> int:
         case "assertFalse", [test, *_]:
             return strength(ast.UnaryOp(op=ast.Not(), operand=test), constants)
         case "raises" | "assertRaises" | "assertRaisesRegex" | "warns" | "assertWarns", caught:
+            if caught and constant(caught[0]) == (None,):  # `pytest.warns(None)` only records
+                return NOTHING
             kinds = {name_of(kind) for kind in elements(caught[0])} if caught else _BROAD
             return LOOSE if kinds & _BROAD else EXACT
         case "assertEqual" | "assertIs" | "assertEquals", [one, two, *_]:

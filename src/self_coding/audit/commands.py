@@ -90,9 +90,10 @@ _POWERS = (
         "can be triggered by outsiders with access to secrets",
         r"\b(?:pull_request_target|workflow_run|issue_comment|repository_dispatch)\b",
     ),
-    (  # a report, a page or a proof of origin changes nothing of the repository
+    (  # a report, a comment or a proof of origin changes nothing of the repository
         "has write permission",
-        r"(?<![\w-])(?!(?:attestations|security-events|checks|statuses|pages)\b)[\w\"'-]+\s*:"
+        r"(?<![\w-])(?!(?:attestations|security-events|checks|statuses|pages|issues"
+        r"|discussions|pull-requests)\b)[\w\"'-]+\s*:"
         r"\s*[\"']?write\b|\bwrite-all\b",
     ),
     (
@@ -119,11 +120,12 @@ _USUAL = {  # what filters may say, or (of those that ignore) must not say
 }
 # from `on:` (YAML reads it as `true`, so some quote it) to the next key at the left margin
 _TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
+_JOB = re.compile(r"^ {2}\w[\w-]*:[ \t]*$", re.MULTILINE)
 _TOP_PERMISSIONS = re.compile(r"^permissions[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
 _PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
 
-def project(file: File, _: Sides) -> Breaches:
+def project(file: File, sides: Sides) -> Breaches:
     """Yield a lower bound of coverage, and plugins of pytest that the project gives itself."""
     if file.kind is not Kind.SETTING:
         return
@@ -143,7 +145,8 @@ def project(file: File, _: Sides) -> Breaches:
     if file.new is not None and bounds[1] < bounds[0]:
         message = f"coverage fail_under falls from {bounds[0]:g} to {bounds[1]:g}"
         yield "coverage-lowered", 0, message
-    for name in plugins[1] - plugins[0]:
+    moved = "\n".join(o.old or "" for o in sides.files.of(Kind.SETTING, Kind.SOURCE))
+    for name in plugins[1] - plugins[0] if "pytest11" not in moved else ():
         yield "plugin-added", 0, f"adds the pytest11 entry point {name}"
 
 
@@ -232,6 +235,8 @@ def _is_kept(option: str, has: list[str], settings: Settings) -> bool:
 def removed_command(file: File, sides: Sides) -> Breaches:
     """Yield the test command of a file, where no changed file has one any longer."""
     runners = sides.files.of(Kind.COMMAND, Kind.SETTING)
+    if file.name == ".pre-commit-config.yaml":
+        return
     if file in runners and not any(_test_lines(other.new) for other in runners):
         for number, line in _test_lines(file.old)[:1]:
             yield "test-command-removed", number, f"no test command is left of {quote(line)}"
@@ -356,12 +361,14 @@ def pipelines(file: File, sides: Sides) -> Breaches:
                     yield "pipeline-power", number, f"{power}: {quote(match[0])}"
     if file.old is None or file.new is None:
         return
-    # without `permissions` a pipeline has what the project's settings give, which may be all
-    bounds, now_bounds = (len(_PERMISSIONS.findall(_live(text))) for text in (file.old, file.new))
-    # a job's own limits may go where the whole pipeline may write nothing, then as now
-    tops = (_TOP_PERMISSIONS.search(_live(text)) for text in (file.old, file.new))
-    bounded = all(top is not None and "write" not in top[0] for top in tops)
-    if now_bounds < bounds and not bounded:
+    # without `permissions` a pipeline has what the project's settings give, which may be all; a
+    # job's own may go with the job, or where the whole pipeline may write nothing, then as now
+    (bounds, jobs, top), (now_bounds, now_jobs, now_top) = (
+        (len(_PERMISSIONS.findall(text)), len(_JOB.findall(text)), _TOP_PERMISSIONS.search(text))
+        for text in map(_live, (file.old, file.new))
+    )
+    bounded = all(part is not None and "write" not in part[0] for part in (top, now_top))
+    if bounds - now_bounds > max(jobs - now_jobs, 0) and not bounded:
         yield "pipeline-power", 0, "no longer limits itself by `permissions`"
     if not _test_lines(file.old) or file.name == ".pre-commit-config.yaml":
         return

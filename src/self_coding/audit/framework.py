@@ -70,8 +70,8 @@ _JUDGING = frozenset(
     }
 )
 _ROOTS = ("", "src", "lib", "python")  # folders from which modules are often imported
-# `os._exit` skips pytest's own exit status; `exec` puts another program in its place
-_EXITS = re.compile(r"(?:os|posix)\._exit|os\.(?:abort|exec[lv]\w*)")
+# these skip pytest's own exit status
+_EXITS = re.compile(r"(?:os|posix)\._exit|os\.abort")
 
 
 def special_files(file: File, _: Sides) -> Breaches:
@@ -90,7 +90,7 @@ def special_files(file: File, _: Sides) -> Breaches:
 
 def hooks(file: File, sides: Sides) -> Breaches:
     """Yield hooks that decide, however they come to their name."""
-    own_plugin = file.kind is Kind.SOURCE and "def pytest_" in (file.old or "")
+    own_plugin = file.kind is Kind.SOURCE and re.search(r"\bpytest_[a-z]", file.old or "")
     if file.kind is Kind.TEST or own_plugin or "pytest" not in (file.new or ""):
         return  # a module of tests is no plugin; a project that is one is judged by its tests
     functions = [n for other in sides.files.changed for n in other.old_tree.body]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from self_coding.audit.claims import cannot_fail
-from self_coding.audit.files import File, Kind
+from self_coding.audit.files import File, Kind, Settings, is_collected
 from self_coding.audit.syntax import (
     Breaches,
     Function,
@@ -71,7 +71,8 @@ def detection(file: File, _: Sides) -> Breaches:
     hidden = [number for number, line in file.added_lines if _HIDDEN.search(line)]
     if hidden and not binary:
         yield "hidden-characters", hidden[0], "holds characters that reorder or hide text"
-    if file.kind is not Kind.SOURCE or file.path == "setup.py":
+    stray = is_collected(file.path, Settings())  # a test, by its name, outside of `testpaths`
+    if file.kind is not Kind.SOURCE or file.path == "setup.py" or stray:
         return
     framed = _FRAMES.search(file.new or "")
     for number, line in file.added_lines:
@@ -165,8 +166,7 @@ def replacing(file: File, _: Sides) -> Breaches:
     in a module's body, a hook, an automatic fixture, a set-up that no tear-down takes back."""
     tree, names = file.tree, imports(file.tree)
     for node in ast.walk(tree):  # a fixture that is made by a call, not by a decorator
-        made = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-        if made and re.search(r"fixture\(.*autouse=(?!False)", unparse(node)):
+        if isinstance(node, ast.Assign) and any(map(_is_automatic, calls(node.value))):
             yield "autouse-patch", node, f"{quote(node)} makes a fixture that every test uses"
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
     restored = {
@@ -176,9 +176,8 @@ def replacing(file: File, _: Sides) -> Breaches:
         for target, _by, _value in _writes(function)
     }
     for scope in (tree, *functions):
-        marks = "\n".join(map(unparse, getattr(scope, "decorator_list", ())))
         name = str(getattr(scope, "name", ""))
-        automatic = re.search(r"fixture.*autouse=(?!False)", marks) is not None
+        automatic = any(map(_is_automatic, getattr(scope, "decorator_list", ())))
         sets_up = _SET_UP.match(name) and scope in tree.body
         unasked = scope is tree or automatic or name.startswith("pytest_") or bool(sets_up)
         known = dict(names)
@@ -205,6 +204,14 @@ def replacing(file: File, _: Sides) -> Breaches:
                 unasked and (of_run or (code and not setting and unparse(target) not in restored))
             ):
                 yield "subject-replaced", by, f"{quote(by)} replaces what is tested"
+
+
+def _is_automatic(mark: ast.expr) -> bool:
+    """Return whether a call makes a fixture that every test uses unasked."""
+    return isinstance(mark, ast.Call) and any(
+        keyword.arg == "autouse" and constant(keyword.value) != (False,)
+        for keyword in mark.keywords
+    )
 
 
 def _root(node: ast.expr, names: dict[str, str]) -> str:  # noqa: PLR0911 - one return per shape

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from self_coding.audit.claims import forgives
-from self_coding.audit.files import File, Kind
+from self_coding.audit.files import File, Files, Kind
 from self_coding.audit.skips import compare_marks, compare_module_marks
 from self_coding.audit.syntax import (
     Breaches,
@@ -24,6 +24,7 @@ from self_coding.audit.syntax import (
     dotted,
     enclosing,
     finding,
+    imports,
     is_unreadable,
     name_of,
     quote,
@@ -52,13 +53,7 @@ _TEXT_CLAIMS = {  # how a source that is not valid Python 3 is read
 
 def audit_tests(sides: Sides) -> Iterator[Finding]:
     """Yield every test and helper that went, or says less than before."""
-    files, old, new, strict = sides.files, sides.old, sides.new, sides.strict
-    before: set[str] = set()
-    after: set[str] = set()
-    for file in files.of(Kind.SOURCE):
-        before |= _defined_names(file.old_tree) | ({file.name} if file.new is None else set())
-        after |= _defined_names(file.tree) | set(bound(file.tree))
-    gone = {name.lower() for name in before - after if len(name) > 3 and name[:2] != "__"}
+    old, new = sides.old, sides.new
     # what a test, or a helper that a test calls, claims now and did not before; without the names
     # of variables, so that an assertion is recognised under another one
     used = _called(new)
@@ -72,20 +67,27 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
         if test.collected:
             old_cases = cases(was, old[test.path]) if was else []
             added_cases += [case for case in cases(test, new[test.path]) if case not in old_cases]
-    touches_source = files.touches_source
+    sources = sides.files.of(Kind.SOURCE)
+    removed = (
+        set((file.old or "").splitlines()) - set((file.new or "").splitlines()) for file in sources
+    )
+    lines = (line for file in sources for _, line in file.added_lines)
     around = Around(
-        moved=moved, gone=frozenset(gone), cases=tuple(added_cases),
-        touches_source=touches_source, strict=strict,
+        moved=moved, gone=_withdrawn(sides.files), cases=tuple(added_cases),
+        touched=frozenset(_WORD.findall("\n".join([*lines, *frozenset[str]().union(*removed)]))),
+        touches_source=sides.files.touches_source, strict=sides.strict,
     )  # fmt: skip
     search = _Search(old, new)
+    # where no code changes, the new tests must be about nearly the same
+    whole, one = (0.5, 0.4) if around.touches_source else (0.8, 0.6)
+    all_renewed = not sides.strict and _is_renewed(old, new, whole)
     for path, module in old.items():
         now = new.get(path)
         if now is not None:
             yield from compare_module_marks(module, now)
-        renewed = touches_source and not strict and (
-            (now is not None and _is_renewed({path: module}, {path: now}, 0.6))
-            or _is_renewed(old, new, 0.8)
-        )  # fmt: skip
+        renewed = all_renewed or (
+            not sides.strict and now is not None and _is_renewed({path: module}, {path: now}, one)
+        )
         others = {test.name: test for test in now.tests if not test.collected} if now else {}
         helpers = [
             helper
@@ -95,6 +97,21 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
         owners = (helper.owner.name for helper in helpers if helper.owner)
         aids = frozenset([*(helper.short_name for helper in helpers), *owners])
         yield from _module(module, now, search, replace(around, renewed=renewed, aids=aids))
+
+
+def _withdrawn(files: Files) -> frozenset[str]:
+    """Return the names, texts and foreign imports that the code no longer has, in lower case."""
+    own = {part.removesuffix(".py") for file in files.changed for part in file.path.split("/")}
+    before: set[str] = set()
+    after: set[str] = set()
+    for file in files.of(Kind.SOURCE):
+        for tree, given in ((file.old_tree, before), (file.tree, after)):
+            given.update(_defined_names(tree), (t for t in strings(ast.walk(tree)) if len(t) < 80))
+            found = imports(tree).items()
+            given.update(name for name, full in found if full.split(".")[0] not in {"", *own})
+        before |= {file.name} if file.new is None else set()
+        after |= set(bound(file.tree))
+    return frozenset(name.lower() for name in before - after if len(name) > 3 and name[:2] != "__")
 
 
 def _module(
@@ -114,7 +131,7 @@ def _module(
         heir = search.successor(test)
         if heir is not None:
             yield from _pair(test, heir, search, around)
-        elif not around.renewed and not search.accounts_for(test, around):
+        elif search.uncollected(test) or not (around.renewed or search.accounts_for(test, around)):
             unaccounted.append(test)
     hidden = {test.name: search.uncollected(test) for test in unaccounted}
     if after is None and unaccounted and not any(hidden.values()):  # one finding for them all
@@ -148,7 +165,8 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
         names = {name.lower() for name in _WORD.findall(" ".join(lost))}
         rest = re.sub(r"\s+", "", unparse(after.tree))
         nowhere = [case for case in lost if re.sub(r"\s+", "", case) not in rest]
-        if nowhere and around.gone.isdisjoint(names):
+        touched = names & {word.lower() for word in around.touched if len(word) > 3}
+        if nowhere and not touched and around.gone.isdisjoint(names):
             fewer = len(was) - len(now)
             message = f"{new.name} runs {fewer} fewer cases, without {quote(nowhere[0])}"
             yield new.finding("cases-removed", message)
@@ -279,7 +297,7 @@ class _Search:
 
     def accounts_for(self, test: Test, around: Around) -> bool:
         """Return whether what a lost test claimed is claimed elsewhere, or its subject is gone."""
-        names = {name.lower() for name in test.names}
+        names = {name.lower() for name in (*test.names, *strings(ast.walk(test.node)))}
         if not test.body or not around.gone.isdisjoint(names):
             return True
         live, texts = test.live, {claim.text for claim in test.live}
@@ -293,7 +311,9 @@ class _Search:
         if live and (moved == len(live) or (moved >= 0.6 * len(live) and as_much)):
             return True
         added = [_literals(ast.parse(case)) for case in around.cases]
-        wanted = [_literals(claim.node) for claim in live]  # each in a parameter set that is new
+        # each of its parameter sets, or else of its claims, in a parameter set that is new
+        wanted = [_literals(ast.parse(case)) for case in cases(test, self.old[test.path])]
+        wanted = wanted or [_literals(claim.node) for claim in live]
         if live and all(w and any(w <= case for case in added) for w in wanted):
             return True
         # the same body in a class that a collected class inherits
@@ -340,7 +360,7 @@ def _is_renewed(old: Modules, new: Modules, share: float) -> bool:
     )
     lost, gained = was - now, now - was
     says, said = (sum(claim[1] for claim in side.elements()) for side in (gained, lost))
-    if says < said or gained.total() < lost.total():
+    if not lost or says < said or gained.total() < lost.total():
         return False
     words, others = (
         set(_WORD.findall(" ".join(text for text, _ in side))) for side in (lost, gained)
