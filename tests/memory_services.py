@@ -106,7 +106,7 @@ class MemoryRepository:
         """Where main is."""
         return self.disk.main[-1]
 
-    async def isolate(self, attempt: str, base: str | None = None) -> Worktree:
+    async def isolate(self, attempt: str, base: str | None = None, branch: str = "") -> Worktree:
         """A worktree on main; the one of that name, where there is one."""
         self.disk.point()
         if attempt not in self.disk.worktrees:
@@ -115,7 +115,7 @@ class MemoryRepository:
             self.disk.bases[attempt] = start
         self.disk.point()
         start = self.disk.bases[attempt]
-        return Worktree(Path(attempt), f"self-edit/{attempt}", start, attempt)
+        return Worktree(Path(attempt), branch or f"self-edit/{attempt}", start, attempt)
 
     async def record(self, worktree: Worktree, message: str) -> Change:
         """What stands in the worktree, as a commit."""
@@ -152,7 +152,7 @@ class MemoryRepository:
         tree = self.disk.trees[commit]
         return {path: tree[path].encode() if path in tree else None for path in paths}
 
-    async def candidate(self, change: Change) -> Candidate | Conflict:
+    async def candidate(self, change: Change, message: str = "") -> Candidate | Conflict:
         """The change upon main as it is now; the same path changed twice is a conflict."""
         self.disk.point()
         onto = self.disk.main[-1]

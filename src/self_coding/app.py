@@ -62,6 +62,7 @@ class App:
             settings.main_branch,
             settings.test_command,
             branch_prefix=settings.branch_prefix,
+            land_as=settings.land_as,
             gate=replace(settings.gate, command=settings.test_command),
             actor=settings.actor,
         )

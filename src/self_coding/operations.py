@@ -57,6 +57,7 @@ BestOf = Annotated[int | None, Arg("Side by side; the smallest lands.", least=1,
 AskFirst = Annotated[bool, Arg("Show the change and ask before it lands.", only="cli")]
 Propose = Annotated[bool, Arg("Stop green before landing; `land_edit` lands it.")]
 DryRun = Annotated[bool, Arg("Do everything but land.")]
+Branch = Annotated[str, Arg("Name the edit's branch; it stays then.", only="cli")]
 AttemptId = Annotated[int, Arg("The number of the attempt.")]
 From = Annotated[
     int | None, Arg("Begin with the change of this attempt, applied to main as it is.")
@@ -98,6 +99,7 @@ async def self_edit(
     ask: AskFirst = False,
     propose: Propose = False,
     dry_run: DryRun = False,
+    branch: Branch = "",
 ) -> SelfEditResult:
     """Attempt TASK in isolation; it lands when its tests pass and no rule is broken.
 
@@ -119,17 +121,23 @@ async def self_edit(
         ask=caller.ask if ask else None,
         hold=propose,
         dry_run=dry_run,
+        branch=branch,
         on_progress=caller.on_progress,
     )
 
 
 @operation(CHANGE, "edit.begin_edit", "begin", effect="adds")
 async def begin_edit(
-    app: App, caller: Caller, task: Task, propose: Propose = False, from_attempt: From = None
+    app: App,
+    caller: Caller,
+    task: Task,
+    propose: Propose = False,
+    from_attempt: From = None,
+    branch: Branch = "",
 ) -> Begun:
     """Hand out a worktree for TASK: edit in it with your own tools, then submit."""
     await _say_bypass(app, caller)
-    return await app.edit.begin_edit(task, ask=propose, from_attempt=from_attempt)
+    return await app.edit.begin_edit(task, ask=propose, from_attempt=from_attempt, branch=branch)
 
 
 @operation(CHANGE, "edit.check_edit", effect="adds")

@@ -13,7 +13,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from self_coding.errors import ConfigError
 
@@ -71,6 +71,7 @@ class Settings:
     main_branch: str = "main"
     test_command: str = "python -m pytest --tb=short -q"
     branch_prefix: str = "timmy/self-edit"
+    land_as: Literal["merge", "squash", "rebase"] = "merge"
     src_dirs: list[str] | None = None
     actor: str = "self-coding"
     editor: str = ""

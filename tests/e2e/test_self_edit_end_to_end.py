@@ -73,7 +73,9 @@ async def test_a_good_change_lands_and_the_checkout_follows(repo: Path) -> None:
     assert stored is not None
     assert (stored.outcome.value, stored.files_modified) == ("success", [CORE])
     assert result.branch.startswith("timmy/self-edit/")
-    assert git(repo, "rev-parse", f"{result.branch}^0")
+    assert git(repo, "branch", "--format=%(refname:short)") == "main"  # its own has gone
+    kept = git(repo, "for-each-ref", "--contains", result.commit_hash + "^2", "refs/self-coding")
+    assert kept, "its commits stay"
 
 
 async def test_a_breaking_change_is_refused_explained_and_remembered(repo: Path) -> None:

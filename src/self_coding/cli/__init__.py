@@ -39,6 +39,8 @@ WRITTEN = {
     "remove-hooks": SET_UP,
     "hook": "",
 }
+#: Options of views that are settings, for this one run.
+_SETTINGS = ("test_command", "main_branch", "land_as")
 #: Every command that --help lists, with its section.
 COMMANDS = {row.command: row.section for row in OPERATIONS.values()} | WRITTEN
 
@@ -131,7 +133,7 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
 
     session: Session = click.get_current_context().obj
     extra = {name: values.pop(name, None) for name in own}
-    settings = {name: extra.pop(name) for name in ("test_command", "main_branch") if name in extra}
+    settings = {name: extra.pop(name) for name in _SETTINGS if name in extra}
     app = open_app(session.repo, **settings)
     for one in row.parameters:
         value: Any = values.get(one.name)
@@ -150,6 +152,11 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
             given = [os.path.relpath(app.start.resolve() / word, app.top) for word in words]
             value = given[0] if isinstance(value, str) else given
         values[one.name] = value
+    if row.effect == "lands" and not session.quiet:
+        branch: str = session.run(app.git.get_current_branch(), inline=True)
+        if branch != app.settings.main_branch:  # a linked worktree, say: its branch has no part
+            at = f"on {branch}" if branch else "detached"
+            session.say(f"this is for {app.settings.main_branch}; your checkout is {at}")
     caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
     result = session.run(row(app, caller, **values), inline=row.effect == "reads")
     session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))

@@ -147,17 +147,23 @@ def write_file(file: Path, text: str, *, force: bool) -> None:
 @click.command("init")
 @click.option("--test-command", help="Instead of the detected one.")
 @click.option("--main-branch", help="Instead of the detected one.")
+@click.option("--branch-prefix", default="", help="Of the branches of edits: PREFIX/NUMBER.")
 @click.option("--force", is_flag=True, help="Replace a self-coding.toml that exists.")
 @click.pass_obj
 def init_command(
-    session: Session, test_command: str | None, main_branch: str | None, *, force: bool
+    session: Session,
+    test_command: str | None,
+    main_branch: str | None,
+    branch_prefix: str,
+    *,
+    force: bool,
 ) -> None:
     """Detect main branch and test command, and write them into self-coding.toml."""
     from self_coding.app import open_app
     from self_coding.cli.setup import NO_TESTS, Check, detect, examine_tests, write_settings
 
     detected = detect(session.repo, main_branch=main_branch, test_command=test_command)
-    path = write_settings(detected, force=force)
+    path = write_settings(detected, force=force, branch_prefix=branch_prefix)
     lines = [
         f"wrote {path}",
         f"  main branch   {detected.main_branch}",

@@ -70,7 +70,7 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
     return Detected(top, main_branch or _main_branch(top), test_command or _test_command(top))
 
 
-def write_settings(detected: Detected, *, force: bool) -> Path:
+def write_settings(detected: Detected, *, force: bool, branch_prefix: str = "") -> Path:
     """Write the settings file; an existing one is replaced only with `force`."""
     path = detected.top / FILE
     if path.exists() and not force:
@@ -82,6 +82,11 @@ def write_settings(detected: Detected, *, force: bool) -> Path:
     ]
     if not detected.test_command:  # an empty one is refused: whoever reads it says what is missing
         lines[-1] = '# test_command = "..."  # none was found; what proves a change here?'
+    lines.append(
+        f"branch_prefix = {json.dumps(branch_prefix)}"
+        if branch_prefix
+        else f'# branch_prefix = "agents"  # of the branches of edits, not {Settings.branch_prefix}'
+    )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -142,10 +142,17 @@ def _settings_options() -> Sequence[click.Option]:
     return (
         click.Option(["--test-command"], help="The gate's command, not the configured one."),
         click.Option(["--main-branch"], help="The branch to land on, not the configured one."),
+        _squash(),
     )
 
 
-@view(status=_landed)
+def _squash() -> click.Option:
+    return click.Option(
+        ["--squash", "land_as"], flag_value="squash", help="Land as one commit (see `land_as`)."
+    )
+
+
+@view(status=_landed, options=lambda: (_squash(),))
 def submit_edit(result: SelfEditResult) -> str:
     """Return what `drop_edit` returns; not to land is a status of its own."""
     return drop_edit(result)

@@ -39,8 +39,14 @@ _ROUNDS = 20
 _GO_TO_A_COMMIT = ("checkout:", "reset:", "branch:", "rebase (start)", "rebase (finish)")
 
 
-def candidate(repo: Repository, head: str, message: str = "") -> Candidate | Conflict:
-    """Return the merge of `head` onto main as it is now, made without touching anything."""
+def candidate(
+    repo: Repository, head: str, message: str = "", land_as: str = "merge"
+) -> Candidate | Conflict:
+    """Return what would put `head` onto main as it is now, made without touching anything.
+
+    That is a merge commit, one commit with main alone as its parent ("squash"), or the commits of
+    `head` one after the other ("rebase"); the tree is that of the last one.
+    """
     onto = repo.branch(repo.main)
     head = head if len(head) == len(repo.zero) else repo.commit(head)
     # merge-tree writes objects alone: no index, no working tree, no MERGE_HEAD to leave behind.
@@ -48,9 +54,38 @@ def candidate(repo: Repository, head: str, message: str = "") -> Candidate | Con
     tree, _, rest = done.stdout.partition(b"\0")
     if done.returncode == 1:
         return Conflict(onto=onto, head=head, files=_conflicts(repo, decode(tree), rest))
-    text = message or f"Merge {head[:12]} into {repo.main}"
-    made = commit_tree(repo, decode(tree), [onto, head], encode(text) + b"\n")
+    text = encode(message or f"Merge {head[:12]} into {repo.main}") + b"\n"
+    if land_as == "rebase" and (replayed := _replay(repo, onto, head, message)):
+        return Candidate(commit=replayed[0], tree=replayed[1], onto=onto, head=head)
+    parents = [onto, head] if land_as == "merge" else [onto]
+    made = commit_tree(repo, decode(tree), parents, text)
     return Candidate(commit=made, tree=decode(tree), onto=onto, head=head)
+
+
+def _replay(repo: Repository, onto: str, head: str, message: str) -> tuple[str, str] | None:
+    """Return the last of the commits up to `head` made anew upon `onto`, and its tree.
+
+    None where a single commit says it better: there is but one, a merge is among them, or one of
+    them conflicts although all together do not.
+    """
+    words = ("log", "--reverse", "--topo-order", "--format=%H %P%x1f%B%x1e", f"{onto}..{head}")
+    entries = decode(repo.git.run(*words, "--").stdout).split("\x1e")[:-1]
+    commits = [entry.strip("\n").partition("\x1f") for entry in entries]
+    if len(commits) < 2 or any(len(ids.split()) != 2 for ids, _, _ in commits):
+        return None
+    made, [tree] = onto, repo.resolve([onto], "tree")
+    for ids, _, text in commits:
+        commit, parent = ids.split()
+        # What is there, as if it were made upon this commit's own parent: that one is the base.
+        there = commit_tree(repo, tree, [parent], b"there")
+        done = repo.git.run("merge-tree", "--write-tree", there, commit, ok=(0, 1))
+        if done.returncode:
+            return None
+        tree = decode(done.stdout).strip()
+        about = message.splitlines()[0] if message else ""
+        told = text if not about or about in text else f"{text.rstrip()}\n\nSelf-edit: {about}"
+        made = commit_tree(repo, tree, [made], encode(told.rstrip() + "\n"))
+    return made, tree
 
 
 def _conflicts(repo: Repository, tree: str, rest: bytes) -> tuple[ConflictFile, ...]:
@@ -192,7 +227,8 @@ def land(
         states = [one.outcome(done.refused, ref) for one, ref in zip(prepared, before, strict=True)]
         # Of several checkouts on main, one that has not simply followed is worth a word.
         states.sort(key=lambda state: state == "followed")
-        state = states[0] if states else "not on main"
+        absent = f"not on {repo.main}; `git merge {repo.main}` brings the landing there"
+        state = states[0] if states else absent
         return Landed(old=what.onto, new=what.commit, checkout=state)
 
     with operation_lock(repo, "land"):

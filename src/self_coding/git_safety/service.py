@@ -63,6 +63,7 @@ class GitSafety:
         main_branch: the branch that changes land on.
         test_command: the shell command that tests a tree.
         branch_prefix: the prefix of the branches of attempts.
+        land_as: how a change gets onto main: "merge", "squash" or "rebase".
         gate: how the gate tests; its command is `test_command`.
         actor: who acts, for the operation log.
         max_untracked_bytes: larger untracked files are listed by a snapshot, not captured.
@@ -78,6 +79,7 @@ class GitSafety:
         test_command: str = TEST_COMMAND,
         *,
         branch_prefix: str = BRANCH_PREFIX,
+        land_as: str = "merge",
         gate: GateSettings | None = None,
         actor: str = "",
         max_untracked_bytes: int = snapshots.MAX_UNTRACKED_BYTES,
@@ -87,6 +89,7 @@ class GitSafety:
         self.main_branch = main_branch
         self.test_command = test_command
         self._prefix = branch_prefix
+        self._land_as = land_as
         self._gate = gate
         self._limit = max_untracked_bytes
 
@@ -194,9 +197,15 @@ class GitSafety:
 
     # -- one attempt -------------------------------------------------------------------------
 
-    async def isolate(self, attempt: str, base: str | None = None) -> Worktree:
-        """Return a worktree of its own for `attempt`; the same one when asked again."""
-        return await in_thread(worktrees.isolate, self._repo, attempt, base, self._prefix)
+    async def isolate(self, attempt: str, base: str | None = None, branch: str = "") -> Worktree:
+        """Return a worktree of its own for `attempt`; the same one when asked again.
+
+        Its branch has a name of ours and goes when the worktree is given back; a `branch` that
+        the caller names stays.
+        """
+        name = branch or f"{self._prefix}/{attempt}"
+        new = bool(branch)
+        return await in_thread(worktrees.isolate, self._repo, attempt, base, name, new=new)
 
     async def record(self, worktree: Worktree, message: str) -> Change:
         """Commit what the attempt wrote in its worktree onto its branch.
@@ -240,10 +249,13 @@ class GitSafety:
         """Return the contents of files at a commit; None for each that is not there."""
         return await in_thread(lambda: index.read(self._repo, self._repo.commit(commit), paths))
 
-    async def candidate(self, change: Change | str) -> Candidate | Conflict:
-        """Return the merge of a change onto main as it is now, made unseen; or the conflict."""
+    async def candidate(self, change: Change | str, message: str = "") -> Candidate | Conflict:
+        """Return what would put a change onto main as it is now, made unseen; or the conflict.
+
+        It is made as `land_as` says; `message` is that of the commit which main will be at.
+        """
         head = change.head if isinstance(change, Change) else change
-        return await in_thread(landing.candidate, self._repo, head)
+        return await in_thread(landing.candidate, self._repo, head, message, self._land_as)
 
     @asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:

@@ -23,12 +23,17 @@ from pathlib import Path
 from self_coding.adapters.files import is_part, remove_abandoned, replace_file
 from self_coding.adapters.git import decode, fields
 from self_coding.errors import GitOperationError
-from self_coding.git_safety.commits import commit_tree
+from self_coding.git_safety.commits import KEPT, commit_tree
 from self_coding.git_safety.index import copy_index
 from self_coding.git_safety.locks import copy_index_file
 from self_coding.git_safety.objects import disk_errors
 from self_coding.git_safety.recovery import operation_lock
-from self_coding.git_safety.repository import Repository, check_attempt, check_message
+from self_coding.git_safety.repository import (
+    Repository,
+    check_attempt,
+    check_branch,
+    check_message,
+)
 from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, create
 from self_coding.git_safety.transaction import CheckoutUpdate, Transaction, execute
 from self_coding.git_safety.tree_state import (
@@ -48,9 +53,15 @@ _FOLDERS = "self-coding-folders"
 _INDEX = "self-coding-index"
 
 
-def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Worktree:
-    """Return a worktree for `attempt` on a branch of its own; the same one when asked again."""
+def isolate(
+    repo: Repository, attempt: str, base: str | None, branch: str, *, new: bool = False
+) -> Worktree:
+    """Return a worktree for `attempt` on a branch of its own; the same one when asked again.
+
+    With `new` the branch must not be there already.
+    """
     check_attempt(attempt)
+    check_branch(branch)
     with operation_lock(repo, "isolate"):
         worktree = find(repo, attempt)
         if worktree is not None:
@@ -61,9 +72,12 @@ def isolate(repo: Repository, attempt: str, base: str | None, prefix: str) -> Wo
                 enter_branch(pooled, worktree)
             return worktree
         start = repo.branch(repo.main) if base is None else repo.commit(base)
-        branch = f"{prefix}/{attempt}"
         ref = f"refs/heads/{branch}"
         [tip] = repo.tips([ref])
+        if new and tip not in ("", start):  # at `start` a crash may have left it
+            raise GitOperationError(
+                f"there is a branch called {branch!r} already", hint="give another name"
+            )
         if any(other.head_branch() == branch for other in repo.checkouts()):
             raise GitOperationError(
                 f"the branch {branch!r} is checked out elsewhere",
@@ -296,8 +310,10 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
             if not foreign:
                 (aside / ".git").unlink(missing_ok=True)
             discard(pooled.directory)
+            _drop_branch(repo, assigned)
         else:
             reset(repo, assigned.path, commit)
+            _drop_branch(repo, assigned)
             # Note the times of the clean folders: they change when a name comes or goes.
             time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
             times = {}
@@ -307,6 +323,23 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
             (pooled.directory / _FOLDERS).write_text(json.dumps(times))
             repo.log.assign_worktree(assigned.path.name, None)
     return ref
+
+
+def _drop_branch(repo: Repository, ended: Worktree) -> None:
+    """Take the branch that we named after an ended attempt out of `git branch`.
+
+    Its commits stay below `refs/self-coding/`. A branch that a person named, or is on, stays.
+    """
+    ref = f"refs/heads/{ended.branch}"
+    [tip] = repo.tips([ref])
+    in_use = any(other.head_branch() == ended.branch for other in repo.checkouts())
+    if not tip or in_use or not ended.branch.endswith(f"/{ended.attempt}"):
+        return
+    pin = f"{ATTEMPTS}/{ended.attempt}"
+    if not repo.is_ancestor(tip, pin):
+        repo.git.run("update-ref", f"{KEPT}/{tip}", tip)
+    # By compare-and-swap: one that has moved since was moved by somebody who wants it.
+    repo.git.run("update-ref", "-d", ref, tip, ok=())
 
 
 @contextmanager

@@ -93,6 +93,7 @@ class Plan:
     cost_limit: float | None = None
     ask: bool = False
     dry_run: bool = False
+    branch: str = ""
     spent: float = 0.0
     feedback: tuple[Feedback, ...] = ()
     signatures: tuple[str, ...] = ()

@@ -74,6 +74,7 @@ class SelfEdit:
         ask: Ask | None = None,
         hold: bool = False,
         dry_run: bool = False,
+        branch: str = "",
         on_progress: OnProgress | None = None,
     ) -> SelfEditResult:
         """Attempt a task in isolation; it lands when its tests pass and no rule is broken.
@@ -87,6 +88,8 @@ class SelfEdit:
                 refusal with its reason, and a further try is told it.
             hold: stop green before the landing; `land_edit` lands it, `drop_edit` does not.
             dry_run: do everything but land.
+            branch: the name of the edit's branch, which then stays; without one it has a name
+                of ours and goes when the attempt has ended.
             on_progress: told each step as it happens.
 
         Raises:
@@ -103,6 +106,7 @@ class SelfEdit:
                 raise EditError(f"{name} is {asked[name]}", hint=hint)
         limits = replace(self.limits, **asked)
         plan = _plan(editor, limits, ask=hold or ask is not None, dry_run=dry_run)
+        plan = replace(plan, branch=branch)
         request = self._task(task)
         runner = self._runner(RunContext(editor, ask, limits, on_progress))
         with self._claimed(request.id):
@@ -113,7 +117,7 @@ class SelfEdit:
             return await runner.result(leader)
 
     async def begin_edit(
-        self, task: str, *, ask: bool = False, from_attempt: int | None = None
+        self, task: str, *, ask: bool = False, from_attempt: int | None = None, branch: str = ""
     ) -> Begun:
         """Hand out a worktree for a task: edit in it with your own tools, then submit.
 
@@ -121,6 +125,7 @@ class SelfEdit:
             task: what is to be done, in words.
             ask: wait for approval before landing (`land_edit`).
             from_attempt: begin with the change of this attempt, applied to main as it is.
+            branch: the name of the edit's branch, which then stays.
 
         Raises:
             EditError: the task is empty or too long, or nothing is known of that attempt's edit.
@@ -131,7 +136,7 @@ class SelfEdit:
         runner = self._runner(RunContext(editor, limits=limits))
         with self._claimed(request.id):
             await self._settle()
-            plan = _plan(editor, limits, ask=ask, dry_run=False)
+            plan = replace(_plan(editor, limits, ask=ask, dry_run=False), branch=branch)
             leader = await runner.steps.begin(request, plan)
             await runner.drive(leader)
             worktree = (await runner.log.get(leader)).worktrees[-1]

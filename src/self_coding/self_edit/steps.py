@@ -189,7 +189,11 @@ class Steps:
         """Make a worktree on main."""
         # Named after the attempt: made before a crash, it is handed out again.
         name = attempt.next_worktree
-        worktree = await self._services.repository.isolate(name)
+        # A person's own name for the branch is that of the first one; later ones are numbered.
+        branch = attempt.plan.branch
+        if branch and (attempt.plan.try_index or attempt.plan.index or attempt.worktrees):
+            branch = f"{branch}-{name}"
+        worktree = await self._services.repository.isolate(name, branch=branch)
         place: Facts = {"path": str(worktree.path), "branch": worktree.branch}
         return StepResult(Kind.ISOLATED, {**place, "base": worktree.base, "name": name})
 
@@ -306,7 +310,7 @@ class Steps:
     async def test(self, attempt: History) -> StepResult:
         """Merge the change onto main, unseen, and run the gate on the result."""
         services, change = self._services, await self._change(attempt)
-        candidate = await services.repository.candidate(change)
+        candidate = await services.repository.candidate(change, views.landing_message(attempt))
         # Looked at again: the editor may have left a process that moved main since.
         if bypass := await self._bypassed(attempt):
             return bypass

@@ -49,6 +49,12 @@ def commit_message(attempt: History) -> str:
     return f"{subject(task)}{rest}\n\nSelf-edit: attempt {attempt.id}\n"
 
 
+def landing_message(attempt: History) -> str:
+    """Return the message of the commit that main will be at: the task, and which attempt it was."""
+    head, _, rest = commit_message(attempt).partition("\n")
+    return f"{head} (attempt {attempt.id})\n{rest}".rstrip()
+
+
 def edited(change: Change, *, whole: bool) -> Edited:
     """Return what an event holds of a change; with `whole` even caches that it leaves out."""
 

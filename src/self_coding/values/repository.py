@@ -137,7 +137,8 @@ class Landed:
     """Main was moved by compare-and-swap from `old` to `new`.
 
     `checkout` says what became of a checkout on main: "followed", with the paths in which lines of
-    the user's were merged; "left: REASON" where they conflict, and what to do; or "not on main".
+    the user's were merged; "left: REASON" where they conflict, and what to do; or "not on main",
+    and how to have it.
     """
 
     old: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from self_coding.git_safety import GitOperationError, GitSafety, landing, transaction
@@ -161,7 +163,7 @@ async def test_landing_while_elsewhere(repo, git) -> None:
     tree = await git.isolate("a")
     (tree.path / "app.py").write_text("agent\n")
     landed = await git.land(await git.candidate(await git.record(tree, "x")))
-    assert landed.checkout == "not on main"
+    assert landed.checkout == "not on main; `git merge main` brings the landing there"
     assert repo.read("app.py") == "one = 1\n"
     assert repo("show", "main:app.py") == "agent"
 
@@ -182,3 +184,55 @@ async def test_main_is_not_merged_into_itself(repo, git, require_tests) -> None:
         await git.merge_to_main("main", require_tests=require_tests)
     assert "name the branch" in refused.value.hint
     assert repo("rev-parse", "main") == before
+
+
+async def test_landing_as_one_commit(make) -> None:
+    """A squash has main alone as its parent, the tested tree, and the task in main's own log."""
+    repo = make()
+    repo.commit("one", **{"app.py": "one = 1\n"})
+    git = repo.safety(land_as="squash")
+    tree = await git.isolate("a")
+    for text in ("one\n", "two\n"):
+        (tree.path / "n.txt").write_text(text)
+        change = await git.record(tree, text)
+    repo.commit("meanwhile", **{"m.txt": "m"})
+    what = await git.candidate(change, "Add n (attempt 1)")
+    assert (await git.test(what)).passed
+    assert (await git.land(what)).new == what.commit
+    assert repo("log", "--first-parent", "--format=%s", "-2") == "Add n (attempt 1)\nmeanwhile"
+    assert repo("rev-parse", "main^{tree}") == what.tree
+    assert (repo.read("n.txt"), repo.read("m.txt")) == ("two\n", "m")
+    assert await git.verify() == []
+    assert await git.has_receipt("main")
+    await git.undo()
+    assert repo("log", "-1", "--format=%s") == "meanwhile"
+    assert not repo.has("n.txt")
+
+
+@pytest.mark.parametrize("kind", ["clean", "one commit", "back and forth", "with a merge"])
+async def test_landing_commit_by_commit(make, kind) -> None:
+    """A rebase puts each commit onto main; one that cannot be replayed lands as one commit."""
+    repo = make()
+    repo.commit(**{"a.txt": "1\n2\n3\n4\n5\n"})
+    git = repo.safety(land_as="rebase")
+    tree = await git.isolate("a")
+    texts = {"clean": ("1\n2\n3\n4\nfive\n", "1\n2\n3\n4\n5!\n")}
+    # The first one touches what main has changed meanwhile, and the second takes it back.
+    texts["back and forth"] = ("one\n2\n3\n4\n5\n", "1\n2\n3\n4\n5!\n")
+    for number, text in enumerate(texts.get(kind, texts["clean"][1:])):
+        (tree.path / "a.txt").write_text(text)
+        change = await git.record(tree, f"step {number}")
+    repo.commit("meanwhile", **{"a.txt": "uno\n2\n3\n4\n5\n"})
+    if kind == "with a merge":
+        subprocess.run(["git", "merge", "-q", "main"], cwd=tree.path, check=True)
+        change = await git.record(tree, "merged")
+    what = await git.candidate(change, "Change five (attempt 1)")
+    assert (await git.test(what)).passed
+    assert (await git.land(what)).new == what.commit
+    assert repo.read("a.txt") == "uno\n2\n3\n4\n5!\n"
+    assert repo("rev-parse", "main^{tree}") == what.tree
+    assert repo("rev-list", "--merges", f"{what.onto}..main") == ""
+    log = repo("log", "--reverse", "--format=%s", f"{what.onto}..main").splitlines()
+    assert log == (["step 0", "step 1"] if kind == "clean" else ["Change five (attempt 1)"])
+    assert "Change five (attempt 1)" in repo("log", "-1", "--format=%B")
+    assert await git.verify() == []

@@ -245,3 +245,40 @@ async def test_a_repository_in_the_place_of_the_git_file_is_set_aside(repo, git)
     assert done.stdout == "own\n"
     assert not tree.path.exists()
     assert len(repo("worktree", "list").splitlines()) == 1
+
+
+async def test_an_ended_attempts_branch_goes_and_its_commits_stay(repo, git) -> None:
+    """`git branch` lists no attempt that has ended; its commits are below refs/self-coding."""
+    tree = await git.isolate("a")
+    (tree.path / "n.py").write_text("x")
+    change = await git.record(tree, "n")
+    await git.release(tree)
+    assert repo("branch", "--format=%(refname:short)") == "main"
+    assert repo("for-each-ref", "--contains", change.head, "refs/self-coding")
+
+
+@pytest.mark.parametrize("why", ["named", "checked out", "moved off"])
+async def test_a_branch_that_somebody_wants_stays(repo, git, why) -> None:
+    """A branch that a person named or is on is left; what only it held is kept in any case."""
+    tree = await git.isolate("a", branch="mine" if why == "named" else "")
+    (tree.path / "n.py").write_text("x")
+    change = await git.record(tree, "n")
+    if why == "moved off":
+        subprocess.run(["git", "checkout", "-q", "--detach", "main"], cwd=tree.path, check=True)
+    elif why == "checked out":
+        repo("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
+    await git.release(tree)
+    listed = repo("branch", "--format=%(refname:short)").splitlines()
+    assert (tree.branch in listed) == (why != "moved off")
+    if why == "moved off":
+        assert repo("for-each-ref", "--contains", change.head, "refs/self-coding")
+
+
+async def test_a_named_branch_must_be_new(repo, git) -> None:
+    """An edit is never begun on a branch that holds something already."""
+    repo("branch", "mine")
+    repo.commit("two", **{"two.py": "2"})
+    with pytest.raises(GitOperationError, match="'mine' already"):
+        await git.isolate("a", branch="mine")
+    with pytest.raises(GitOperationError):
+        await git.isolate("a", branch="-f")

@@ -36,6 +36,7 @@ PLAN: dict[str, Json] = {
     "cost_limit": None,
     "ask": True,
     "dry_run": False,
+    "branch": "",
     "spent": 0.5,
     "feedback": [FEEDBACK],
     "signatures": ["gate:t.py::a"],
