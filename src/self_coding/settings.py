@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from self_coding.errors import ConfigError
 
@@ -143,6 +143,44 @@ def read_settings(
     Raises:
         ConfigError: a setting is unknown or out of range; it names the setting.
     """
+    table = _table(_texts(top))
+    _merge(table, _from_environment(os.environ if environ is None else environ))
+    _merge(table, {name: value for name, value in arguments.items() if value is not None})
+    return settings_of(table)
+
+
+def sources(top: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return where each setting that is not the default comes from: a file, or a variable."""
+    texts = _texts(top)
+    file = FILES[1] if _parsed(FILES[1], texts) else FILES[0]
+    found = {name: file for name, _ in named(_table(texts))}
+    for variable, value in environ.items():
+        table = _from_environment({variable: value})
+        found |= {name: f"${variable}" for name, _ in named(table)}
+    return found
+
+
+def named(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield name and value of each setting, tables inside by `table.name`."""
+    if isinstance(value, Mapping):
+        rows = list(value.items())
+    else:  # the two tables that are read when asked for, by the name they have in a file
+        names = [one.name.removesuffix("_table") for one in fields(cast("Any", value))]
+        rows = [(name, getattr(value, name)) for name in names]
+    for name, inner in rows:
+        inside = isinstance(inner, Mapping) and name != "editors"
+        if inside or is_dataclass(inner):
+            yield from named(inner, f"{prefix}{name}.")
+        elif f"{prefix}{name}" != "gate.command":  # that one is `test_command`
+            yield f"{prefix}{name}", inner
+
+
+def _texts(top: Path) -> dict[str, bytes]:
+    """Return the settings files that there are.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
     texts = {}
     for name in FILES:
         try:
@@ -151,10 +189,7 @@ def read_settings(
             continue
         except OSError as error:
             raise ConfigError(f"cannot read {name}: {error.strerror}") from error
-    table = _table(texts)
-    _merge(table, _from_environment(os.environ if environ is None else environ))
-    _merge(table, {name: value for name, value in arguments.items() if value is not None})
-    return settings_of(table)
+    return texts
 
 
 def settings_of(table: Mapping[str, object]) -> Settings:

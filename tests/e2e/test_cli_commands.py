@@ -426,3 +426,18 @@ def test_before_the_first_commit(tmp_path: Path) -> None:
 def test_nothing_to_forget_is_said(repository: Path) -> None:
     """A command that finds nothing to do is not silent."""
     assert run(repository, "gc").stdout.strip() == "nothing to forget"
+
+
+def test_settings_are_listed_and_explained(repository: Path) -> None:
+    """`config` tells each setting's value, where it comes from and what it means."""
+    write_files(repository, {"self-coding.toml": "[gate]\ntimeout = 77\n"})
+    assert re.search(r"gate\.timeout +77.0 +self-coding.toml", run(repository, "config").stdout)
+    assert run(repository, "config", "get", "gate.timeout").stdout == "77.0\n"
+    said = run(repository, "config", "explain", "gate.timeout").stdout
+    assert "seconds" in said
+    assert "1 to 604800" in said
+    row = told(repository, "config", "explain", "gate.timeout")
+    assert isinstance(row, dict)
+    assert (row["value"], row["source"], row["default"]) == (77.0, "self-coding.toml", 600.0)
+    refused = run(repository, "config", "get", "timeout", status=3).stderr
+    assert "gate.timeout or model.timeout" in refused or "model.timeout or gate.timeout" in refused

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from self_coding.errors import ConfigError
-from self_coding.settings import BasePolicy, read_settings, settings_of
+from self_coding.settings import (
+    BasePolicy,
+    Settings,
+    named,
+    read_settings,
+    settings_of,
+    sources,
+)
+from self_coding.values.explanations import EXPLANATIONS
 from self_coding.values.verdicts import LIMITS
 
 PYPROJECT = "[project]\nname = 'x'\n[tool.self_coding]\n"
@@ -154,3 +163,27 @@ def test_the_policy_is_read_from_given_files_alone() -> None:
     assert (policy.max_files, policy.protected) == (2, ("a/*",))
     assert rules.read({}).max_files == settings_of({}).policy.max_files
     assert {"pyproject.toml", "self-coding.toml"} <= set(rules.files)
+
+
+def test_every_setting_is_explained() -> None:
+    """Each has a sentence and an example that is accepted and is not the default."""
+    defaults = dict(named(Settings()))
+    assert defaults.keys() == EXPLANATIONS.keys()
+    for name, (about, example, _) in EXPLANATIONS.items():
+        assert about.endswith(".")
+        values = dict(named(settings_of(tomllib.loads(f"{name} = {example}"))))
+        assert values[name] != defaults[name], name
+        changed = {one for one in values if values[one] != defaults[one]}
+        assert changed == {name}
+
+
+def test_where_a_value_comes_from_is_known(tmp_path: Path) -> None:
+    """A file is named, and so is the variable that comes over it."""
+    text = PYPROJECT + "tries = 2\nbest_of = 2\n[tool.self_coding.gate]\ntimeout = 7\n"
+    environ = {"SELF_CODING_TRIES": "3", "SELF_CODING_MODEL__NAME": "x:y", "SELF_CODING_RUN": "1"}
+    assert sources(project(tmp_path, text), environ) == {
+        "tries": "$SELF_CODING_TRIES",
+        "best_of": "pyproject.toml",
+        "gate.timeout": "pyproject.toml",
+        "model.name": "$SELF_CODING_MODEL__NAME",
+    }

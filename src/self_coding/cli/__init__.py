@@ -33,6 +33,7 @@ WRITTEN = {
     "import": LOOK_BACK,
     "init": SET_UP,
     "doctor": SET_UP,
+    "config": SET_UP,
     "demo": SET_UP,
     "mcp": SET_UP,
     "install-hooks": SET_UP,

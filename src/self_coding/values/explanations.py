@@ -1,0 +1,158 @@
+"""Pure. What each setting means: a sentence, what it counts in, and an example as it is written.
+
+The reference page, `self-coding config` and the hints are made from this; a test holds it complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from self_coding.values.verdicts import LIMITS
+
+
+class Explanation(NamedTuple):
+    """What one setting means; `unit` is empty where nothing is counted."""
+
+    about: str
+    example: str
+    unit: str = ""
+
+    def allowed(self, name: str) -> str:
+        """Return the range of a number of the gate, in words; empty for other settings."""
+        limit = LIMITS.get(name.removeprefix("gate."))
+        return limit.range if limit and name.startswith("gate.") else ""
+
+
+_ = Explanation
+EXPLANATIONS: Mapping[str, Explanation] = {
+    "main_branch": _("The branch that changes land on.", '"master"'),
+    "test_command": _(
+        "The shell command that proves a change; it runs at the top of the tree.", '"npm test"'
+    ),
+    "branch_prefix": _("What the branches of edits begin with, before a slash.", '"agents"'),
+    "land_as": _(
+        "How a change gets onto main: a merge commit, one commit (squash), or its commits one by"
+        " one (rebase).",
+        '"squash"',
+    ),
+    "src_dirs": _(
+        "The folders that are indexed; without it, wherever there is code.", '["src", "lib"]'
+    ),
+    "actor": _("The name under which operations are logged, and undone.", '"ci"'),
+    "editor": _(
+        "The editor of `self-edit` where none is named: a preset, one of `editors`, or model.",
+        '"claude"',
+    ),
+    "editors": _(
+        "Editors of your own: name and shell command, in which {task} is replaced.",
+        '{ mine = "./edit.sh {task}" }',
+    ),
+    "tries": _("How many attempts one self-edit may make, one after the other.", "3", "attempts"),
+    "best_of": _(
+        "How many attempts are made side by side; the smallest green one lands.", "3", "attempts"
+    ),
+    "edit_seconds": _("The wall time that one edit may take.", "600", "seconds"),
+    "edit_days": _("How long a worktree that was handed out waits to be submitted.", "30", "days"),
+    "cost": _(
+        "Where the attempts of a self-edit stop, in what the editor itself reports as its cost.",
+        "2.5",
+        "the editor's currency",
+    ),
+    "moves": _(
+        "How often a change is tested anew because main has moved, before it gives up.",
+        "10",
+        "times",
+    ),
+    "task_characters": _("The longest task that is accepted.", "100_000", "characters"),
+    "context_tokens": _(
+        "How much an editor is shown of code, past attempts and lessons.", "8000", "tokens"
+    ),
+    "model.name": _("The language model, as provider:model; empty is none.", '"openai:gpt-5"'),
+    "model.base_url": _(
+        "The address of an OpenAI-compatible endpoint that is not the provider's own.",
+        '"http://localhost:11434/v1"',
+    ),
+    "model.api_key_env": _("The variable that holds the key, which is in no file.", '"MY_KEY"'),
+    "model.timeout": _("How long one answer of the model may take.", "300", "seconds"),
+    "model.max_tokens": _("The longest answer of the model.", "16_000", "tokens"),
+    "gate.timeout": _("The wall time that the test command may take.", "1800", "seconds"),
+    "gate.cpu_seconds": _("The CPU time of one process of the tests.", "600", "seconds"),
+    "gate.memory_bytes": _(
+        "The data that one process of the tests may hold.", "8589934592", "bytes"
+    ),
+    "gate.processes": _(
+        "How many processes the tests may have at one time; the kernel does not bind root.",
+        "2000",
+        "processes",
+    ),
+    "gate.file_bytes": _(
+        "The largest file that tests may write, and all of their temporary folder.",
+        "4294967296",
+        "bytes",
+    ),
+    "gate.output_bytes": _(
+        "How much of the output is kept, head and tail; the cut is marked.", "4194304", "bytes"
+    ),
+    "gate.retries": _("How often a new failure runs again before it counts.", "0", "times"),
+    "gate.require_sandbox": _(
+        "The least isolation in which tests may run: bwrap, landlock, limits or none.", '"bwrap"'
+    ),
+    "gate.sandbox": _(
+        "The isolation to use although there is better: bwrap, landlock, limits or none.",
+        '"landlock"',
+    ),
+    "gate.network": _("Let the tests reach the network.", "true"),
+    "gate.loopback": _("Let the tests use 127.0.0.1 where the sandbox has no private one.", "true"),
+    "gate.python": _(
+        "The interpreter of the tests; empty looks for an environment.", '".venv/bin/python"'
+    ),
+    "gate.readable": _(
+        "Folders outside of the repository that the tests may read, such as a tool chain's.",
+        '["~/.cargo/bin", "~/.rustup"]',
+    ),
+    "gate.carry": _(
+        "Paths of your checkout that git does not hold and the tests need, lent read-only.",
+        '["node_modules"]',
+    ),
+    "gate.setup_command": _(
+        "Prepares a tree for its tests, once for each state of the files that name dependencies.",
+        '"npm ci"',
+    ),
+    "gate.setup_network": _("Let `gate.setup_command` reach the network.", "true"),
+    "gate.baseline": _(
+        "Compare with main's own result, so that only new failures refuse a change.", "false"
+    ),
+    "gate.environment": _(
+        "Variables that the tests get beside the standard few, by name.", '["DATABASE_URL"]'
+    ),
+    "gate.base_judge": _(
+        "Run main's tests on the changed code, too, where the change edits tests.", "false"
+    ),
+    "gate.judging": _(
+        "Further paths that judge, as tests do; with `!`, paths that only look as if they did.",
+        '["spec/**", "!src/testing/**"]',
+    ),
+    "policy.max_files": _("The most files that one change may touch.", "20", "files"),
+    "policy.max_lines": _("The most lines it may add and remove.", "1000", "lines"),
+    "policy.protected": _("Paths that no self-edit may touch.", '[".git/**", "deploy/**"]'),
+    "policy.allow": _("Paths that are taken out of `policy.protected`.", '[".gitmodules"]'),
+    "policy.guard": _("Paths that no change may touch together with a test.", '["src/billing/**"]'),
+    "policy.require_coverage": _("Let only files be modified that some test reaches.", "true"),
+    "policy.may_create": _("Let a change add files.", "false"),
+    "policy.may_delete": _("Let a change delete files.", "false"),
+    "policy.may_link": _("Let a change add symbolic links.", "false"),
+    "policy.may_submodule": _("Let a change add or move submodules.", "true"),
+    "policy.may_make_executable": _("Let a change make files executable.", "true"),
+    "policy.allow_secrets": _("Let a change hold what looks like a secret.", "true"),
+    "policy.allow_secret_paths": _(
+        "Paths in which what looks like a secret is none.", '["tests/fixtures/**"]'
+    ),
+    "policy.tests_may_change": _(
+        "What may happen to tests: audited (they may claim no less), added (only grow), or no.",
+        '"added"',
+    ),
+    "policy.mode": _(
+        "What becomes of a change that breaks a rule: refuse it, or ask a person.", '"ask"'
+    ),
+}
