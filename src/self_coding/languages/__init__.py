@@ -273,6 +273,9 @@ def unpack_imports(text: str) -> list[Import]:
     return [Import(*unpack_import(line)) for line in text.split("\n")] if text else []
 
 
+_MARKS = 50
+
+
 def nfkc(text: str) -> str:
     """Return a text as names are compared: those spelled with marks of their own are the same."""
     if text.isascii():
@@ -281,7 +284,9 @@ def nfkc(text: str) -> str:
     from unicodedata import normalize
 
     # The library sorts a run of marks in quadratic time: very long ones, in no name, stay.
-    parts = re.split(r"([^\w\x00-\x7f]{50,}+)", text)
+    if len(text) - len(text.encode("ascii", "ignore")) < _MARKS:
+        return normalize("NFKC", text)
+    parts = re.split(rf"([^\w\x00-\x7f]{{{_MARKS},}}+)", text)
     return "".join([each if at % 2 else normalize("NFKC", each) for at, each in enumerate(parts)])
 
 

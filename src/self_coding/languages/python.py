@@ -74,14 +74,14 @@ class Python:
         return scan(source)
 
     def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
-        from self_coding.languages.python_syntax import find_names
+        from self_coding.languages.python_names import find_names
 
         return find_names(text, words)
 
     def class_body_uses(
         self, text: str, name: str, heads: Iterable[int], lines: list[int]
     ) -> list[int]:
-        from self_coding.languages.python_syntax import class_body_uses
+        from self_coding.languages.python_names import class_body_uses
 
         return class_body_uses(text, name, heads, lines)
 

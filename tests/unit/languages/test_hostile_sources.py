@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from self_coding.languages import python_imports, python_scan, python_syntax
+from self_coding.languages import python_imports, python_names, python_scan
 from worst_cases import run_limited
 
 SIZE = 1_000_000
@@ -77,7 +77,7 @@ def test_a_statement_that_never_ends() -> None:
     assert python_scan.scan(text.encode()).names == ["f"]
 
 
-@pytest.mark.parametrize("module", [python_scan, python_imports, python_syntax])
+@pytest.mark.parametrize("module", [python_scan, python_imports, python_names])
 def test_no_pattern_repeats_a_repetition(module: object) -> None:
     """A repeated group in a pattern is possessive: it is never tried in another way."""
     nested = re.compile(r"[*+}][^()|\[\]]*\)[*+](?![+])")
@@ -92,7 +92,7 @@ def main() -> None:
     """Scan each worst case as a whole, and with each pattern alone."""
     patterns = [
         each
-        for module in (python_scan, python_imports, python_syntax)
+        for module in (python_scan, python_imports, python_names)
         for each in vars(module).values()
         if isinstance(each, re.Pattern) and isinstance(each.pattern, str)
     ]

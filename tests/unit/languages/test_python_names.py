@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
-from self_coding.languages.python_syntax import class_body_uses, find_names
+from self_coding.languages.python_names import class_body_uses, find_names
 
 LIBRARY = Path(os.__file__).parent
 WORDS = frozenset(("name", "get", "path", "join", "match"))
@@ -134,6 +135,23 @@ def test_as_the_parser_over_the_library() -> None:
         "import a; from b import name\n",
         "from a import b, \\\n    name\n",
         "async with a as (name, get): pass\n",
+        "from a \\\n    import (\n    name,\n)\n",
+        "import a as name  # get\n",
+        "x = 1,\nname = 2\nname: int = 3\nname, get = 4, 5\n",
+        "f(\n    'a',\n    name=get,\n    **path\n)\n",
+        "x = (\n    name\n    == get\n)\n",
+        "x = {\n    'name': get,\n    'a':\n    'name' 'b',\n}\n",
+        "x = ('a',  # (\n    'name',\n    'b' 'get', 'c'\n    'path')\n",
+        "x = f(a)(name, b[get]).path[0].join()\n",
+        "x = (f\n  (a).name)\n",
+        "x = (a.  # b\n  name.get)\n",
+        "x = [a[0], (b, name)]; name = 1\n",
+        "f(lambda: name, lambda name=get: path)\n",
+        "def f(a, name: int = 1, *get, path: str, **join) -> name: pass\n",
+        "x = f'{a}' 'name'\ny = f\"{b['name']}\"\n" if sys.version_info >= (3, 12) else "",
+        "match = name\ncase = f(get)\nmatch(name)\nx.match[0]\n",
+        "x = '''it's''' + name  # 'get'\n",
+        "x = rb'name' + b\"get\" + r'path'\n",
     ],
 )
 def test_as_the_parser(code: str) -> None:
