@@ -77,7 +77,10 @@ def _functions(body: Iterable[ast.stmt], *, are_methods: bool) -> list[FunctionI
     return [
         FunctionInfo(
             name=node.name,
-            args=_arguments(node.args),
+            args=[ast.unparse(each) for each in (*node.args.posonlyargs, *node.args.args)]
+            + [f"*{ast.unparse(each)}" for each in [node.args.vararg] if each]
+            + [ast.unparse(each) for each in node.args.kwonlyargs]
+            + [f"**{ast.unparse(each)}" for each in [node.args.kwarg] if each],
             returns=ast.unparse(node.returns) if node.returns else None,
             docstring=ast.get_docstring(node),
             line_number=node.lineno,
@@ -87,17 +90,6 @@ def _functions(body: Iterable[ast.stmt], *, are_methods: bool) -> list[FunctionI
         for node in body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-
-
-def _arguments(arguments: ast.arguments) -> list[str]:
-    """Return the parameters as source text, `*args` and `**kwargs` with stars, no defaults."""
-    texts = [ast.unparse(each) for each in (*arguments.posonlyargs, *arguments.args)]
-    if arguments.vararg:
-        texts.append("*" + ast.unparse(arguments.vararg))
-    texts += [ast.unparse(each) for each in arguments.kwonlyargs]
-    if arguments.kwarg:
-        texts.append("**" + ast.unparse(arguments.kwarg))
-    return texts
 
 
 def _imports(tree: ast.Module, package: str) -> list[str]:

@@ -203,7 +203,10 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
             for line in block.lines
             if not line.startswith(("[gw", "Hint: ", "ImportError while importing test module"))
         )
-        raised += _doctest(block.lines)
+        if place := next((m for line in block.lines if (m := _DOCTEST.match(line))), None):
+            text = "\n".join(part for part in block.lines if part.strip())
+            frames = (Frame(place["path"], int(place["line"]), "<doctest>"),)
+            raised.append(Raised(exception=place["type"], message=text[-400:], frames=frames))
         if block.torn and not (raised and raised[-1].exception):
             raised = raised[:-1]  # where it would have ended is not known
         if block.title:
@@ -214,7 +217,14 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
             same.insert(len(same) if phase else 0, _last(raised))
         else:
             unnamed += [one for one in raised if one.exception and (one.frames or one.details)]
-    failed = _spread([(one, _claim(one, waiting)) for one in named], unnamed)
+    explained: list[tuple[_Named, Raised]] = []
+    for test in named:
+        titles = (_titled(test.id), test.id, test.id.partition("::")[0])
+        same = next((many for title in titles if (many := waiting.get(title))), [Raised()])
+        # Of several (subtests, phases) the first that shows a frame.
+        at = next((number for number, raised in enumerate(same) if raised.inside), 0)
+        explained.append((test, same.pop(at)))
+    failed = _spread(explained, unnamed)
     left = [(title, one) for title, many in waiting.items() for one in many]
     totals = [line for line in lines if _TOTAL.match(line.strip("= "))]
     counts = re.findall(r"(?<!\d)(\d++) (?:failed|errors?)\b", totals[-1]) if totals else []
@@ -225,15 +235,6 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
         if not one.is_empty and not any(test_id.endswith(test.id) for test in failed if test.id):
             failed.append(FailedTest(id=test_id, raised=one))
     return [_completed(test, named, failed) for test in failed]
-
-
-def _claim(one: _Named, waiting: dict[str, list[Raised]]) -> Raised:
-    """The block of a named test; of several (subtests, phases) the first that shows a frame."""
-    for title in (_titled(one.id), one.id, one.id.partition("::")[0]):
-        if many := waiting.get(title):
-            at = next((number for number, raised in enumerate(many) if raised.inside), 0)
-            return many.pop(at)
-    return Raised()
 
 
 def _spread(named: list[tuple[_Named, Raised]], unnamed: list[Raised]) -> list[FailedTest]:
@@ -270,17 +271,6 @@ def _last(raised: list[Raised]) -> Raised:
     return next(
         (one for one in reversed(raised) if one.exception), raised[-1] if raised else Raised()
     )
-
-
-def _doctest(lines: list[str]) -> list[Raised]:
-    """A doctest's failure, which shows no exception of its own."""
-    for line in lines:
-        place = _DOCTEST.match(line)
-        if place is not None:
-            frame = Frame(place["path"], int(place["line"]), "<doctest>")
-            text = "\n".join(part for part in lines if part.strip())
-            return [Raised(exception=place["type"], message=text[-400:], frames=(frame,))]
-    return []
 
 
 def _rebuilt(title: str, raised: Raised, lines: list[str]) -> str:
