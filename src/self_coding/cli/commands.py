@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CLIENTS = ("claude", "cursor", "vscode", "goose", "codex", "gemini", "opencode")
 HOOKS = ("claude", "git")
+_LOOKS = 4  # at the tests: what one finds missing is set, and the next may find something else
 
 
 # -- go back ----------------------------------------------------------------------------------
@@ -160,24 +161,36 @@ def init_command(
 ) -> None:
     """Detect main branch and test command, and write them into self-coding.toml."""
     from self_coding.app import open_app
-    from self_coding.cli.setup import NO_TESTS, Check, detect, examine_tests, write_settings
+    from self_coding.cli.setup import (
+        NO_TESTS,
+        Check,
+        detect,
+        detect_more,
+        examine_tests,
+        write_settings,
+    )
 
     detected = detect(session.repo, main_branch=main_branch, test_command=test_command)
     path = write_settings(detected, force=force, branch_prefix=branch_prefix)
+    checks: list[Check] = []
+    try:
+        session.run(open_app(session.repo).git.get_main_commit())
+        for _ in range(_LOOKS if detected.test_command else 0):
+            session.say("looking for the tests ...")
+            checks = session.run(examine_tests(open_app(session.repo)))
+            more = detect_more(detected, checks)
+            if more == detected:
+                break
+            detected = more
+            write_settings(detected, force=True, branch_prefix=branch_prefix)
+    except SelfCodingError as error:  # before the first commit, say
+        checks = [Check("tests", "fail", error.message, error.hint)]
     lines = [
         f"wrote {path}",
         f"  main branch   {detected.main_branch}",
         f"  test command  {detected.test_command or 'none found'}",
+        *(f"  gate.{name}  {', '.join(value)}" for name, value in detected.gate.items()),
     ]
-    checks: list[Check] = []
-    try:
-        app = open_app(session.repo)
-        session.run(app.git.get_main_commit())  # before the first one nothing can be tested
-        if detected.test_command:
-            session.say("looking for the tests ...")
-            checks = session.run(examine_tests(app))
-    except SelfCodingError as error:
-        checks = [Check("tests", "fail", error.message, error.hint)]
     lines += [f"{one.state:5} {one.name}: {one.told}" for one in checks]
     lines += [f"hint: {one.name}: {one.hint}" for one in checks if one.hint]
     if not detected.test_command:

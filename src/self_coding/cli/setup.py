@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,7 @@ class Detected:
     top: Path
     main_branch: str
     test_command: str
+    gate: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> Detected:
@@ -67,7 +68,31 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
             hint="run `git init` first, or use --repo",
         )
     top = directories.top
-    return Detected(top, main_branch or _main_branch(top), test_command or _test_command(top))
+    command = test_command or _test_command(top)
+    # What npm installs is in no commit: without it not one of its tests could start.
+    gate = {"carry": ["node_modules"]} if _node_dependencies(top, command) else {}
+    return Detected(top, main_branch or _main_branch(top), command, gate)
+
+
+def detect_more(found: Detected, checks: Sequence[Check]) -> Detected:
+    """Return the settings with what the first look at the tests says that they lack."""
+    gate = dict(found.gate)
+    for check in checks:
+        # The hints that are settings are written as settings.
+        for name, value in re.findall(r"set gate\.(readable|carry) = (\[.*?\])", check.hint):
+            gate[name] = [*dict.fromkeys([*gate.get(name, ()), *json.loads(value)])]
+    return replace(found, gate=gate)
+
+
+def _node_dependencies(top: Path, command: str) -> bool:
+    """Return whether a command is of the node family, in a project with dependencies."""
+    if command.split()[:1] not in (["npm"], ["pnpm"], ["yarn"], ["npx"], ["node"]):
+        return False
+    try:
+        project = json.loads((top / "package.json").read_text(encoding="utf-8"))
+        return any(project.get(name) for name in ("dependencies", "devDependencies"))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def write_settings(detected: Detected, *, force: bool, branch_prefix: str = "") -> Path:
@@ -87,6 +112,8 @@ def write_settings(detected: Detected, *, force: bool, branch_prefix: str = "") 
         if branch_prefix
         else f'# branch_prefix = "agents"  # of the branches of edits, not {Settings.branch_prefix}'
     )
+    gate = [f"{name} = {json.dumps(value)}" for name, value in detected.gate.items()]
+    lines += ["", "[gate]", *gate] if gate else []
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -235,6 +262,10 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
         return [Check("test command", "fail", "no tests are seen", hint)]
     checks = []
     python = choose_python(app.top, replace(app.settings.gate, command=command))
+    if _node_dependencies(app.top, command) and not (app.top / "node_modules").is_dir():
+        install = {"pnpm": "pnpm install", "yarn": "yarn install"}.get(command.split()[0])
+        told = "node_modules is not there: nothing that the tests import is installed"
+        return [Check("tests", "fail", told, f"run {install or 'npm install'}")]
     ready = await app.git.readiness()
     if re.search(r"\bpy(thon|test|\.test)", command):
         state = "note" if "no pytest" in python.why else "ok"

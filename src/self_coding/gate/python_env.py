@@ -6,6 +6,8 @@ probe inside the test run confirms it.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -45,8 +47,9 @@ def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) 
     """Return the interpreter that runs the tests.
 
     In this order: the setting; what the setup command made; the environment that is active in
-    the caller's shell; one in the checkout; the first `python` on PATH; ours. For a pytest
-    command an environment counts only where pytest is installed.
+    the caller's shell; one in the checkout, or that tox, nox or poetry made for it; the first
+    `python` on PATH; ours. For a pytest command an environment counts only where pytest is
+    installed.
 
     Args:
         top: the user's checkout.
@@ -77,6 +80,8 @@ def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) 
     if settings.setup_command:
         place, why = setup or Path(os.devnull), "made by setup_command"
     inside = [(place / name, why) for name in (".venv", "venv", "env")]
+    if not settings.setup_command:
+        inside += [(folder, f"made by {tool}") for folder, tool in _made_by_tools(top)]
     environments = inside + environments if settings.setup_command else environments + inside
     if shell is not None:
         environments.append((shell, "first python on PATH"))
@@ -92,6 +97,21 @@ def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) 
         lacking.append(str(folder))
     note = f"; no pytest in {', '.join(dict.fromkeys(lacking))}" if lacking else ""
     return TestPython(Path(sys.executable), f"self-coding's own{note}")
+
+
+def _made_by_tools(top: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the environments of a checkout that tools keep under names of their own."""
+    for pattern, tool in ((".tox/py*", "tox"), (".nox/test*", "nox"), (".nox/py*", "nox")):
+        found = sorted(top.glob(pattern), key=lambda one: one.stat().st_mtime)
+        yield from ((folder, tool) for folder in reversed(found))
+    if (top / "poetry.lock").exists():
+        # As poetry does it: the project's name, a digest of its path, the Python's version.
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pypoetry"
+        home = os.environ.get("POETRY_VIRTUALENVS_PATH") or cache / "virtualenvs"
+        digest = hashlib.sha256(os.fsencode(top.resolve())).digest()
+        mark = base64.urlsafe_b64encode(digest).decode()[:8]
+        for folder in sorted(Path(home).glob(f"*-{mark}-py*"), reverse=True):
+            yield folder, "poetry"
 
 
 def _has_pytest(environment: Path) -> bool:

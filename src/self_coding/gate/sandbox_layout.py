@@ -142,6 +142,8 @@ class SandboxLayout:
             bin_folder = self.mount / bin_folder.relative_to(self.setup)
         env = environment(self.settings)
         for folder in readable_folders(self.top, self.settings):
+            if folder.parts[-2:] == (".cargo", "registry"):  # what is there is enough for it
+                env.setdefault("CARGO_HOME", str(folder.parent))
             if folder.name in _TOOL_HOMES:
                 env.setdefault(_TOOL_HOMES[folder.name], str(folder))
         search = [support / "bin", bin_folder, env.get("PATH", os.defpath)]
@@ -209,7 +211,10 @@ def environment(settings: GateSettings) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in names or name[:3] == "LC_"
     }
     # The same for everybody: a verdict must not depend on the terminal it was asked for in.
-    return {"USER": user, "LOGNAME": user, "SHELL": "/bin/sh", "TERM": "dumb", **given}
+    same = {"USER": user, "LOGNAME": user, "SHELL": "/bin/sh", "TERM": "dumb"}
+    if not settings.network:  # cargo takes what it has, instead of failing at its index
+        same["CARGO_NET_OFFLINE"] = "true"
+    return {**same, **given}
 
 
 def readable_folders(top: Path, settings: GateSettings) -> list[Path]:
@@ -272,7 +277,8 @@ def _where_is(tool: str, top: Path) -> str:
         return f"`{tool}` was not found, neither by the tests nor on your own PATH; install it"
     home, folders = str(Path.home()), [program.parent, program.resolve().parent]
     if program.resolve().name == "rustup":  # it only starts the real tool
-        folders.append(Path.home() / ".rustup")
+        crates = Path.home() / ".cargo" / "registry"
+        folders += [Path.home() / ".rustup", *([crates] if crates.is_dir() else [])]
     hidden = [one for one in folders if any(one.is_relative_to(h) for h in hidden_folders())]
     names = [*dict.fromkeys(re.sub(f"^{re.escape(home)}(?=/)", "~", str(one)) for one in hidden)]
     if not names:

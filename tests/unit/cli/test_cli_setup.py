@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.cli.setup import detect, examine, write_settings
+from self_coding.cli.setup import Check, detect, detect_more, examine, write_settings
 from self_coding.errors import ConfigError, GitNotRepositoryError
 from self_coding.testing import write_files
 
@@ -100,6 +100,36 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         write_settings(found, force=False)
     write_settings(found, force=True)
+
+
+def test_what_the_first_look_misses_is_set(tmp_path: Path) -> None:
+    """Hints that are settings are taken up: what is named once more is not lost or repeated."""
+    found = detect(_repository(tmp_path), main_branch=None, test_command="cargo test")
+    hints = ('set gate.readable = ["~/a", "~/b"]', 'set gate.readable = ["~/b", "~/c"]')
+    found = detect_more(found, [Check("tests", "fail", "", hint) for hint in hints])
+    assert found.gate == {"readable": ["~/a", "~/b", "~/c"]}
+    assert detect_more(found, [Check("tests", "fail", "", "install it")]) == found
+    path = write_settings(found, force=False, branch_prefix="agents")
+    assert tomllib.loads(path.read_text()) == {
+        "main_branch": "main",
+        "test_command": "cargo test",
+        "branch_prefix": "agents",
+        "gate": {"readable": ["~/a", "~/b", "~/c"]},
+    }
+
+
+def test_a_node_project_lends_its_modules(tmp_path: Path) -> None:
+    """What npm installs is lent to the tests; where nothing is installed, doctor says so."""
+    top = _repository(tmp_path)
+    project = '{"scripts": {"test": "x"}, "devDependencies": {"mocha": "1"}}'
+    _commit(top, {"package.json": project, ".gitignore": "node_modules\n"})
+    found = detect(top, main_branch=None, test_command=None)
+    assert found.gate == {"carry": ["node_modules"]}
+    write_settings(found, force=False)
+    assert _states(top)["tests"] == (
+        "fail",
+        "node_modules is not there: nothing that the tests import is installed",
+    )
 
 
 def test_without_a_command_none_is_written(tmp_path: Path) -> None:

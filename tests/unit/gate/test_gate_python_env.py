@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -206,3 +208,24 @@ def test_stamps_change_with_an_install(tmp_path):
     before = python_env.install_stamps(tmp_path / "bin/python")
     put(tmp_path, "lib/python3.11/site-packages/new/__init__.py")
     assert python_env.install_stamps(tmp_path / "bin/python") != before
+
+
+def test_environments_of_tools_are_found(tmp_path, monkeypatch):
+    """tox, nox and poetry keep a checkout's environment under names of their own."""
+    top = tmp_path / "top"
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("POETRY_VIRTUALENVS_PATH", str(tmp_path / "cache"))
+    settings = GateSettings(command="python -m pytest")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(str(top).encode()).digest()).decode()[:8]
+    put(top, "poetry.lock")
+    places = [
+        (tmp_path / "cache" / f"thing-{digest}-py3.11", "made by poetry"),
+        (top / ".nox" / "tests-3-11", "made by nox"),
+        (top / ".tox" / "py311", "made by tox"),
+        (top / ".venv", "environment of the checkout"),
+    ]
+    for folder, why in places:  # each goes before the one that was there
+        put(folder, "bin/python", "lib/python3.11/site-packages/pytest/__init__.py")
+        assert choose_python(top, settings) == TestPython(folder / "bin" / "python", why)
