@@ -84,17 +84,14 @@ def merge_file(repo: Repository, change: Difference) -> FileTarget | None:
     mode = on_disk = "100755" if status.st_mode & 0o100 else "100644"
     if repo.git.settings.values.get("core.filemode") == "false":
         mode = change.old_mode
-    old, new = (_as_checked_out(repo, change.path, oid) for oid in (change.old, change.new))
+    words = ("cat-file", "--filters", f"--path={change.path}")
+    old, new = (repo.git.run(*words, oid).stdout for oid in (change.old, change.new))
     merged = _merge(repo, (change.old_mode, old), (mode, content), (change.mode, new))
     blob = objects.object_id("blob", content, repo.object_format)
     if merged is None:
         return None
     # Their exact bytes are expected: what they save from now on is not written over.
     return FileTarget(change.path, merged[0], "", f"blob {on_disk} {blob}", merged[1])
-
-
-def _as_checked_out(repo: Repository, path: str, oid: str) -> bytes:
-    return repo.git.run("cat-file", "--filters", f"--path={path}", oid).stdout
 
 
 def _merge(repo: Repository, old: Side, mine: Side, new: Side) -> Side | None:
@@ -108,7 +105,7 @@ def _merge_lines(repo: Repository, old: bytes, mine: bytes, new: bytes) -> bytes
     ends = _line_end(mine)
     if ends and _line_end(old) == _line_end(new) not in (b"", ends):
         # An editor of theirs has changed every line end: the landing follows.
-        old, new = (_with_line_end(content, ends) for content in (old, new))
+        old, new = (one.replace(b"\r\n", b"\n").replace(b"\n", ends) for one in (old, new))
     if mine == old:
         return new
     if new in (mine, old):
@@ -169,10 +166,6 @@ def _line_end(content: bytes) -> bytes:
     """Return the end that all lines have; nothing where they differ or there are none."""
     lines, crlf = content.count(b"\n"), content.count(b"\r\n")
     return b"" if not lines or 0 < crlf < lines else b"\r\n" if crlf else b"\n"
-
-
-def _with_line_end(content: bytes, end: bytes) -> bytes:
-    return content.replace(b"\r\n", b"\n").replace(b"\n", end)
 
 
 def advice(repo: Repository, old: str, left: Iterable[tuple[Difference, str]]) -> str:
