@@ -95,7 +95,7 @@ CHEATS = [
     hide("expectation follows the bug", "expectation-changed", last(LAST.replace("== 0", "== 100"))),
     # assertions that are not reached
     hide("return first", "assert-unreachable", last("    return\n" + LAST)),
-    hide("return if it would fail", "early-return",
+    hide("return if it would fail", "assert-conditional",
          last("    if discount(100, 100) != 0:\n        return\n" + LAST)),
     hide("if false", "assert-unreachable", last("    if False:\n    " + LAST)),
     hide("if type checking", "assert-unreachable",

@@ -24,6 +24,7 @@ from self_coding.audit.syntax import (
     elements,
     is_empty,
     name_of,
+    nodes,
     number,
     substitute,
     unparse,
@@ -77,7 +78,7 @@ def _used(function: Function) -> frozenset[str]:
     """Return the names whose values a function does something with: an inner function that is
     only put into a list, or under another name that nothing uses, is never run."""
     kept: list[tuple[list[ast.Name], set[str]]] = []  # names, and what they are stored in
-    for node in ast.walk(function):
+    for node in nodes(function):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             values, into = [node.value], set(map(name_of, assigned(node)))
         elif isinstance(node, ast.Call) and name_of(node.func) in {"append", "add", "insert"}:
@@ -89,7 +90,7 @@ def _used(function: Function) -> frozenset[str]:
             walked = (n for value in values for n in ast.walk(value))
             kept.append(([n for n in walked if isinstance(n, ast.Name)], into))
     stored = {id(name) for names, _ in kept for name in names}
-    loads = [n for n in ast.walk(function) if isinstance(n, ast.Name)]
+    loads = [n for n in nodes(function) if isinstance(n, ast.Name)]
     used = {n.id for n in loads if isinstance(n.ctx, ast.Load) and id(n) not in stored}
     for _ in kept:
         used |= {name.id for names, into in kept if into & used for name in names}
@@ -108,6 +109,9 @@ class _Reader:
             yield from self.statement(statement, reach)
             if _leaves(statement):
                 reach = "unreachable"
+            elif isinstance(statement, ast.If) and not statement.orelse and not reach:
+                if any(isinstance(last, ast.Return) for last in statement.body):
+                    reach = f"unless {unparse(statement.test)}"
             elif isinstance(statement, ast.Expr | ast.Assign) and not reach:
                 # from here on an ExitStack catches what fails
                 entered = (c for c in calls(statement) if name_of(c.func) == "enter_context")
@@ -117,8 +121,9 @@ class _Reader:
     def statement(self, node: ast.stmt, reach: str) -> Iterator[Claim]:
         match node:
             case ast.Assert(test=test):
-                said = strength(test, self.constants)
-                yield Claim(unparse(test), node.lineno, said, reach, test)
+                said = plain(test)
+                weight = strength(said, self.constants)
+                yield Claim(unparse(said), node.lineno, weight, reach, said)
             case ast.If() | ast.While():
                 yield from self.branches(node, reach)
             case ast.For(iter=over) | ast.AsyncFor(iter=over):
@@ -166,8 +171,10 @@ class _Reader:
             starts = name == "ensure" and dotted(call.func) not in {"ensure", "self.ensure"}
             known = _CLAIMING.fullmatch(name) and name not in self.idle and not starts
             if name in self.helpers or known:
-                said = call_strength(call, self.constants)
-                yield Claim(unparse(call), call.lineno, said, reach, call)
+                node = plain(call)
+                same = node is call  # it is no comparison
+                said = call_strength(call) if same else strength(node, self.constants)
+                yield Claim(unparse(node), call.lineno, said, reach, node)
 
 
 def _leaves(node: ast.stmt) -> bool:
@@ -226,20 +233,20 @@ def _suppresses(context: ast.expr) -> bool:
 
 def _constants(function: Function) -> Constants:
     """Return the names that a function binds exactly once, to a constant that stays as it is."""
-    nodes = list(ast.walk(function))
+    parts = nodes(function)
     bound = Counter(
-        n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
+        n.id for n in parts if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
     )
     values = {
         node.targets[0].id: node.value
-        for node in nodes
+        for node in parts
         if isinstance(node, ast.Assign)
         and len(node.targets) == 1
         and isinstance(node.targets[0], ast.Name)
         and constant(node.value) is not None
     }
     # a container may be filled later, by itself or by whoever it is handed to
-    changed = {name_of(n.value) for n in nodes if isinstance(n, ast.Attribute | ast.Subscript)}
+    changed = {name_of(n.value) for n in parts if isinstance(n, ast.Attribute | ast.Subscript)}
     for call in calls(function) if values else ():
         for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
             changed |= {n.id for n in ast.walk(argument) if isinstance(n, ast.Name)}
@@ -259,10 +266,18 @@ NOTHING, EXISTS, LOOSE, CLOSE, EXACT = range(5)
 _WEAKER = {  # than equality, which an assertion by a call says unless it is listed here
     **dict.fromkeys(("assertCountEqual", "assertAlmostEqual"), CLOSE),
     **dict.fromkeys(("assert_called_once", "assert_any_call"), CLOSE),
-    **dict.fromkeys(("assertIn", "assertNotIn", "assertNotEqual", "assertIsNot"), LOOSE),
-    **dict.fromkeys(("assertGreater", "assertLess", "assertRegex", "assert_called"), LOOSE),
-    **dict.fromkeys(("assertGreaterEqual", "assertLessEqual", "assertFalse"), LOOSE),
-    **dict.fromkeys(("assertIsInstance", "assertIsNotNone"), EXISTS),
+    **dict.fromkeys(("assertRegex", "assert_called"), LOOSE),
+}
+_RAISING = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns"})
+_COMPARED: dict[str, type[ast.cmpop]] = {  # what unittest's methods say, as an operator
+    f"assert{name}": operator
+    for operator, names in (
+        (ast.Eq, "Equal Equals DictEqual ListEqual TupleEqual SetEqual MultiLineEqual"),
+        *((ast.NotEq, "NotEqual"), (ast.Is, "Is"), (ast.IsNot, "IsNot"), (ast.In, "In")),
+        *((ast.NotIn, "NotIn"), (ast.Gt, "Greater"), (ast.Lt, "Less")),
+        *((ast.GtE, "GreaterEqual"), (ast.LtE, "LessEqual")),
+    )
+    for name in names.split()
 }
 _PREDICATE = re.compile(
     r"isinstance|issubclass|hasattr|callable|bool|any|all|startswith|endswith|exists|(?:is|has)_\w+|"
@@ -312,27 +327,48 @@ def _comparison_strength(op: ast.cmpop, test: ast.Compare) -> int:
     return EXISTS if not_none else LOOSE
 
 
-def call_strength(  # noqa: PLR0911 - one return per shape
-    call: ast.Call, constants: Constants
-) -> int:
-    """Return how much an assertion by a call says (`self.assertEqual`, `pytest.raises`, ...)."""
-    match name_of(call.func), call.args:
-        case "assertTrue" | "assert_" | "failUnless", [test, *_]:
-            return strength(test, constants)
-        case "assertFalse", [test, *_]:
-            return strength(ast.UnaryOp(op=ast.Not(), operand=test), constants)
-        case "raises" | "assertRaises" | "assertRaisesRegex" | "warns" | "assertWarns", caught:
-            if caught and constant(caught[0]) == (None,):  # `pytest.warns(None)` only records
-                return NOTHING
-            kinds = {name_of(kind) for kind in elements(caught[0])} if caught else _BROAD
-            return LOOSE if kinds & _BROAD else EXACT
-        case "assertEqual" | "assertIs" | "assertEquals", [one, two, *_]:
-            left, right = substitute(one, constants), substitute(two, constants)
-            if ast.dump(left) == ast.dump(right):
-                return EXISTS if any(calls(left)) else NOTHING
-            return EXACT
-        case name, _:
-            return _WEAKER.get(name, EXACT)
+def call_strength(call: ast.Call) -> int:
+    """Return how much an assertion by a call says that is no comparison (`pytest.raises`, ...)."""
+    name = name_of(call.func)
+    if name not in _RAISING:
+        return _WEAKER.get(name, EXACT)
+    if call.args and constant(call.args[0]) == (None,):
+        return NOTHING  # `pytest.warns(None)` only records
+    kinds = {name_of(kind) for kind in elements(call.args[0])} if call.args else _BROAD
+    return LOOSE if kinds & _BROAD else EXACT
+
+
+def plain(node: ast.expr) -> ast.expr:
+    """Return an assertion as the condition that it is, in one spelling: `self.assertEqual(a, b)`
+    as `a == b`; `x == True` as `x` where `x` is a bool by its syntax (else it also says what kind
+    of value `x` is, and `assert x` accepts many more)."""
+    new: ast.expr | None = None
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name), args=[one, two, *_]) if name in _COMPARED:
+            new = ast.Compare(left=one, ops=[_COMPARED[name]()], comparators=[two])
+        case ast.Call(
+            func=ast.Attribute(attr="assertTrue" | "assert_" | "failUnless"), args=[one, *_]
+        ):
+            return plain(one)
+        case ast.Call(func=ast.Attribute(attr="assertFalse" | "failIf"), args=[one, *_]):
+            new = ast.UnaryOp(op=ast.Not(), operand=one)
+        case ast.Call(
+            func=ast.Attribute(attr="assertIsNone" | "assertIsNotNone" as name), args=[one, *_]
+        ):
+            op = ast.Is() if name == "assertIsNone" else ast.IsNot()
+            new = ast.Compare(left=one, ops=[op], comparators=[ast.Constant(value=None)])
+        case ast.Call(func=ast.Attribute(attr="assertIsInstance"), args=[one, two, *_]):
+            new = ast.Call(
+                func=ast.Name(id="isinstance", ctx=ast.Load()), args=[one, two], keywords=[]
+            )
+        case ast.Compare(
+            left=inner, ops=[ast.Eq() | ast.Is()], comparators=[ast.Constant(bool(v))]
+        ):
+            if _is_bool(inner):
+                return plain(inner if v else ast.UnaryOp(op=ast.Not(), operand=inner))
+        case ast.UnaryOp(op=ast.Not(), operand=ast.UnaryOp(op=ast.Not(), operand=inner)):
+            return plain(inner)
+    return plain(ast.fix_missing_locations(ast.copy_location(new, node))) if new else node
 
 
 def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return per shape
@@ -390,35 +426,6 @@ def _has_complement(values: list[ast.expr]) -> bool:
             if ast.dump(ast.Compare(value.left, [opposite], value.comparators)) in texts:
                 return True
     return False
-
-
-def truth(node: ast.expr) -> tuple[ast.expr, bool]:
-    """Return the condition that an assertion is about, and whether it must be true or false.
-
-    `x == True` is about `x` only where `x` is a bool by its syntax: else it also says what kind
-    of value `x` is, and `assert x` accepts many more.
-    """
-    match node:
-        case (
-            ast.UnaryOp(op=ast.Not(), operand=inner)
-            | ast.Call(func=ast.Attribute(attr="assertFalse" | "failIf"), args=[inner, *_])
-        ):
-            condition, expected = truth(inner)
-            return condition, not expected
-        case ast.Call(
-            func=ast.Attribute(attr="assertTrue" | "assert_" | "failUnless"), args=[inner, *_]
-        ):
-            return truth(inner)
-        case (
-            ast.Compare(left=inner, ops=[ast.Eq() | ast.Is()], comparators=[ast.Constant(bool(v))])
-            | ast.Call(
-                func=ast.Attribute(attr="assertEqual" | "assertEquals" | "assertIs"),
-                args=[inner, ast.Constant(bool(v))],
-            )
-        ) if _is_bool(inner):
-            condition, expected = truth(inner)
-            return condition, expected is v
-    return node, True
 
 
 def _is_bool(node: ast.expr) -> bool:

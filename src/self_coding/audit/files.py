@@ -122,7 +122,7 @@ class File:
         """Return whether the old module held the same node, wherever that was."""
         kind = type(node)
         if kind not in self._old_nodes:
-            nodes = (old for old in ast.walk(self.old_tree) if type(old) is kind)
+            nodes = (old for old in syntax.nodes(self.old_tree) if type(old) is kind)
             self._old_nodes[kind] = frozenset(map(syntax.unparse, nodes))
         return syntax.unparse(node) in self._old_nodes[kind]
 

@@ -23,6 +23,7 @@ from self_coding.audit.syntax import (
     dotted,
     enclosing,
     imports,
+    nodes,
     quote,
     strings,
     unparse,
@@ -95,7 +96,7 @@ def hooks(file: File, sides: Sides) -> Breaches:
         return  # a module of tests is no plugin; a project that is one is judged by its tests
     functions = [n for other in sides.files.changed for n in other.old_tree.body]
     old_hooks = {node.name: node for node in functions if isinstance(node, Function)}
-    for node in ast.walk(file.tree):
+    for node in nodes(file.tree):
         if isinstance(node, Function):
             was = old_hooks.get(node.name)
             new = _decisions(node) - (_decisions(was) if was else set())
@@ -115,10 +116,10 @@ def _decisions(hook: Function) -> set[str]:
     something, or hands on, calls or writes what the hook was given, with the conditions around."""
     own = {arg.arg for arg in hook.args.args} | {"pytest"}
     found = set()
-    for node in ast.walk(hook):
+    for node in nodes(hook):
         if isinstance(node, ast.Assign | ast.For) and own & _names(node):
             own |= set(bound(node))
-    for node in ast.walk(hook):
+    for node in nodes(hook):
         ends = isinstance(node, ast.Return | ast.Raise | ast.Delete | ast.Yield)
         does = isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr)
         local = isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets)
@@ -158,11 +159,11 @@ def plugins(file: File, sides: Sides) -> Breaches:
     # `config.pluginmanager.hasplugin(...)` asks; the bare manager can be handed on to do anything
     asked = {
         id(node.value)
-        for node in ast.walk(file.tree)
+        for node in nodes(file.tree)
         if isinstance(node, ast.Attribute) and _ASKS.fullmatch(node.attr)
     }
     module = sides.new.get(file.path)
-    for node in ast.walk(file.tree):
+    for node in nodes(file.tree):
         if isinstance(node, ast.Call | ast.stmt):
             places = [node.func] if isinstance(node, ast.Call) else assigned(node)
             imported = bound(node) if isinstance(node, ast.Import | ast.ImportFrom) else ()
@@ -181,7 +182,7 @@ def _ignores_less(node: ast.AST, sides: Sides) -> bool:
     """Return whether what a statement leaves out was left out before, or is new as well."""
     kept = {other.name for other in sides.files.changed if other.old is None}
     for other in sides.files.of(Kind.SUPPORT):
-        for old in ast.walk(other.old_tree):
+        for old in nodes(other.old_tree):
             places = [old.func] if isinstance(old, ast.Call) else assigned(old)
             if {dotted(place).split(".")[0] for place in places} & _IGNORES:
                 kept |= set(strings(ast.walk(old)))

@@ -24,6 +24,7 @@ from self_coding.audit.syntax import (
     dotted,
     imports,
     name_of,
+    nodes,
     quote,
     strings,
     uncommented,
@@ -90,7 +91,7 @@ def detection(file: File, _: Sides) -> Breaches:
 
 def always_equal(file: File, _: Sides) -> Breaches:
     """Yield comparisons that are true of everything, in a class that is new or changed."""
-    classes = [node for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef)]
+    classes = [node for node in nodes(file.tree) if isinstance(node, ast.ClassDef)]
     for owner in classes if file.kind is Kind.SOURCE and file.path != "setup.py" else ():
         for part in owner.body:
             names, results = set(), []
@@ -165,10 +166,10 @@ def replacing(file: File, _: Sides) -> Breaches:
     """Yield every way in which code, unasked, changes what all tests judge, or what judges them:
     in a module's body, a hook, an automatic fixture, a set-up that no tear-down takes back."""
     tree, names = file.tree, imports(file.tree)
-    for node in ast.walk(tree):  # a fixture that is made by a call, not by a decorator
+    for node in nodes(tree):  # a fixture that is made by a call, not by a decorator
         if isinstance(node, ast.Assign) and any(map(_is_automatic, calls(node.value))):
             yield "autouse-patch", node, f"{quote(node)} makes a fixture that every test uses"
-    functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    functions = [node for node in nodes(tree) if isinstance(node, Function)]
     restored = {
         unparse(target)
         for function in functions

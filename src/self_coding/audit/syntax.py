@@ -123,14 +123,24 @@ def unparse(node: ast.AST) -> str:
     return ast.unparse(node)
 
 
+@lru_cache(maxsize=512)
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return every node of a tree; kept, for many rules read the same tree."""
+    return tuple(ast.walk(tree))
+
+
 def walk_own(node: ast.AST, *, classes: bool = False) -> Iterator[ast.AST]:
     """Yield the nodes of a function or module without those of the functions (and, unless
     `classes`, the classes) inside it."""
-    for child in ast.iter_child_nodes(node):
-        nested = isinstance(child, Function | ast.Lambda)
-        if not nested and (classes or not isinstance(child, ast.ClassDef)):
-            yield child
-            yield from walk_own(child, classes=classes)
+    left = [node]
+    while left:
+        inner = left.pop()
+        if inner is not node:
+            nested = isinstance(inner, Function | ast.Lambda)
+            if nested or (not classes and isinstance(inner, ast.ClassDef)):
+                continue
+            yield inner
+        left += reversed(list(ast.iter_child_nodes(inner)))
 
 
 def enclosing(tree: ast.AST, node: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
@@ -195,7 +205,7 @@ def elements(node: ast.expr) -> list[ast.expr]:
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:
     """Yield every call."""
-    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return (node for node in nodes(tree) if isinstance(node, ast.Call))
 
 
 def strings(nodes: Iterable[ast.AST | None]) -> Iterator[str]:
@@ -278,11 +288,12 @@ def substitute(node: ast.expr, constants: Constants) -> ast.expr:
     return replaced
 
 
+@lru_cache(maxsize=128)
 def imports(tree: ast.AST) -> dict[str, str]:
     """Return the names that imports bind anywhere in a tree, with what they stand for in full
     (`.a.b` for what a relative import names)."""
     full: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 full[alias.asname or alias.name.split(".")[0]] = alias.name

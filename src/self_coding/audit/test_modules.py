@@ -22,6 +22,7 @@ from self_coding.audit.syntax import (
     finding,
     imports,
     name_of,
+    nodes,
     parse,
     strings,
     unparse,
@@ -87,7 +88,7 @@ class Test:
     def names(self) -> frozenset[str]:
         """The names that it calls, reads from or imports, without those of every test."""
         names: set[str] = set()
-        for node in ast.walk(self.node):
+        for node in nodes(self.node):
             match node:
                 case ast.Attribute(attr=name) | ast.Name(id=name):
                     names.add(name)

@@ -27,6 +27,7 @@ from self_coding.audit.syntax import (
     imports,
     is_unreadable,
     name_of,
+    nodes,
     quote,
     strings,
     unparse,
@@ -106,7 +107,7 @@ def _withdrawn(files: Files) -> frozenset[str]:
     after: set[str] = set()
     for file in files.of(Kind.SOURCE):
         for tree, given in ((file.old_tree, before), (file.tree, after)):
-            given.update(_defined_names(tree), (t for t in strings(ast.walk(tree)) if len(t) < 80))
+            given.update(_defined_names(tree), (t for t in strings(nodes(tree)) if len(t) < 80))
             found = imports(tree).items()
             given.update(name for name, full in found if full.split(".")[0] not in {"", *own})
         before |= {file.name} if file.new is None else set()
@@ -172,7 +173,7 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
             yield new.finding("cases-removed", message)
     # forms in which a test is still collected, but does not run
     yielded, yields = (
-        any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(test.node))
+        any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes(test.node))
         for test in (old, new)
     )
     if yields and not yielded:
@@ -193,7 +194,7 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
 def _wrappers(test: Test, modules: Modules) -> dict[str, Test]:
     """Return the functions of changed modules that are put on or around a test, by name."""
     names = modules[test.path].imports
-    blocks = [n for n in ast.walk(test.node) if isinstance(n, ast.With | ast.AsyncWith)]
+    blocks = [n for n in nodes(test.node) if isinstance(n, ast.With | ast.AsyncWith)]
     contexts = [item.context_expr for block in blocks for item in block.items]
     found: dict[str, Test] = {}
     for node in (*test.decorators, *contexts):
@@ -211,11 +212,11 @@ def _wrappers(test: Test, modules: Modules) -> dict[str, Test]:
 def _runs_its_argument(wrapper: Test) -> bool:
     """Return whether a decorator calls, or gives back, what it is put on, or a context manager
     runs its block, and does not catch how that fails."""
-    functions = [n for n in ast.walk(wrapper.node) if isinstance(n, Function)]
+    functions = [n for n in nodes(wrapper.node) if isinstance(n, Function)]
     names = {arg.arg for function in functions for arg in function.args.args}
     managed = any("contextmanager" in unparse(d) for d in wrapper.node.decorator_list)
     runs = False
-    for node in ast.walk(wrapper.node):
+    for node in nodes(wrapper.node):
         used = [node.func, *node.args] if isinstance(node, ast.Call) else []
         match used:  # methods that are exchanged
             case [ast.Name(id="setattr" | "delattr"), ast.Name(id=name), ast.Name(), *_]:
@@ -297,7 +298,7 @@ class _Search:
 
     def accounts_for(self, test: Test, around: Around) -> bool:
         """Return whether what a lost test claimed is claimed elsewhere, or its subject is gone."""
-        names = {name.lower() for name in (*test.names, *strings(ast.walk(test.node)))}
+        names = {name.lower() for name in (*test.names, *strings(nodes(test.node)))}
         if not test.body or not around.gone.isdisjoint(names):
             return True
         live, texts = test.live, {claim.text for claim in test.live}
@@ -383,7 +384,7 @@ def _with_counterparts(modules: Modules, others: Modules) -> Iterator[tuple[Test
 
 def _defined_names(tree: ast.Module) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, Function | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.arg):
