@@ -42,7 +42,7 @@ from self_coding.modification_journal import (
 from self_coding.modification_journal.queries import now
 from self_coding.modification_journal.ranking import DEFAULT, Weights, features, measure
 from self_coding.modification_journal.record import ENDED, from_attempt
-from self_coding.modification_journal.store import Store
+from self_coding.modification_journal.store import SQLiteStore
 
 
 def cpu() -> float:
@@ -81,8 +81,8 @@ def ndcg(ranked: list[str], gains: dict[str, float]) -> float:
     return reached / sum(gain / math.log2(at + 2) for at, gain in enumerate(ideal))
 
 
-def fresh_store(folder: str) -> Store:
-    return Store(Path(folder) / "journal.db", durable=False)
+def fresh_store(folder: str) -> SQLiteStore:
+    return SQLiteStore(Path(folder) / "journal.db", durable=False)
 
 
 def scratch() -> tempfile.TemporaryDirectory:
@@ -214,7 +214,7 @@ class Invented:
         )
 
 
-def fill(folder: Path, count: int) -> Store:
+def fill(folder: Path, count: int) -> SQLiteStore:
     """A journal of `count` invented attempts, made 1,000 to a transaction."""
     store = fresh_store(str(folder))
     made = Invented()
@@ -231,7 +231,7 @@ def fill(folder: Path, count: int) -> Store:
     return store
 
 
-def multiply(store: Store, count: int) -> None:
+def multiply(store: SQLiteStore, count: int) -> None:
     """Grow a journal quickly: new rows with the words of old ones, a quarter of them changed.
 
     Only what searching and counting read is written; the texts of these rows are short.

@@ -12,8 +12,8 @@ from self_coding.modification_journal import ModificationAttempt, ModificationJo
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = ModificationJournal(db_path=tmp_path / "folder" / "journal.db")
+async def journal(journal_place):
+    opened = ModificationJournal(db_path=journal_place)
     yield opened
     await opened.close()
 
@@ -132,19 +132,19 @@ async def test_attempts_for_a_file_are_exact_and_newest_first(journal):
     assert await journal.get_attempts_for_file("src/%") == []
 
 
-async def test_entries_outlive_the_instance(tmp_path):
+async def test_entries_outlive_the_instance(journal_place):
     """What one instance has logged, the next one reads."""
-    first = ModificationJournal(tmp_path / "j.db")
+    first = ModificationJournal(journal_place)
     number = await first.log_attempt(attempt("kept"))
     await first.close()
-    second = ModificationJournal(str(tmp_path / "j.db"))
+    second = ModificationJournal(str(journal_place))
     assert (await second.get_by_id(number)).task_description == "kept"
     await second.close()
 
 
-def test_several_event_loops_may_use_one_journal(tmp_path):
+def test_several_event_loops_may_use_one_journal(journal_place):
     """The journal is bound to no loop."""
-    opened = ModificationJournal(tmp_path / "j.db")
+    opened = ModificationJournal(journal_place)
     ids = [asyncio.run(opened.log_attempt(attempt(f"t{n}"))) for n in range(3)]
     assert asyncio.run(opened.get_success_rate())["total"] == len(ids) == 3
     asyncio.run(opened.close())

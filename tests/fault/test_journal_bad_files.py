@@ -23,7 +23,7 @@ from self_coding.modification_journal import (
     Outcome,
     attempts,
 )
-from self_coding.modification_journal.store import APPLICATION, MIGRATIONS, Store
+from self_coding.modification_journal.store import APPLICATION, MIGRATIONS, SQLiteStore
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ async def test_a_lock_is_never_taken_for_damage(tmp_path, journal):
     """A writer that does not let go is reported as busy; when it lets go, writing works."""
     holder = sqlite3.connect(tmp_path / "j.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    impatient = Store(tmp_path / "j.db", patience=0.05)
+    impatient = SQLiteStore(tmp_path / "j.db", patience=0.05)
     with pytest.raises(StorageBusyError), impatient.write():
         pass
     assert (await journal.get_by_id(1)).task_description == "Change parser number 0"
@@ -161,7 +161,7 @@ async def test_a_lock_is_never_taken_for_damage(tmp_path, journal):
 
 def test_a_full_disk_stores_nothing_and_says_so(tmp_path):
     """An attempt that does not fit leaves no half of it, and the journal goes on after."""
-    store = Store(tmp_path / "j.db")
+    store = SQLiteStore(tmp_path / "j.db")
     attempts.log(store, ModificationAttempt("t", outcome=Outcome.SUCCESS))
     with store.read() as queries:
         pages = queries.connection.execute("PRAGMA page_count").fetchone()[0]

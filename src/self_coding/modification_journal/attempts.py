@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from self_coding.errors import JournalError
 from self_coding.modification_journal import record
-from self_coding.modification_journal.queries import Queries, now
+from self_coding.modification_journal.queries import Queries, Store, now
 from self_coding.modification_journal.ranking import features
 from self_coding.modification_journal.record import (
     ENDED,
@@ -26,7 +26,6 @@ from self_coding.modification_journal.record import (
     Record,
     StoredEvent,
 )
-from self_coding.modification_journal.store import Store
 from self_coding.values.attempts import UNCOUNTED, Event, Json, ModificationAttempt, Outcome, Rate
 
 DIMENSIONS = ("area", "editor", "model", "period")

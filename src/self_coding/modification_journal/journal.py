@@ -14,10 +14,9 @@ from self_coding.adapters.paths import database_path
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import JournalError
 from self_coding.modification_journal import attempts, lessons, record, search
-from self_coding.modification_journal.queries import Queries
+from self_coding.modification_journal.queries import Queries, Store
 from self_coding.modification_journal.ranking import Features, features
 from self_coding.modification_journal.record import ENDED, PLANNED, REFLECTED, RELABELLED, Record
-from self_coding.modification_journal.store import Store
 from self_coding.values.attempts import (
     DeadEnd,
     Event,
@@ -38,11 +37,21 @@ class ModificationJournal:
     Args:
         db_path: the database file; None: the one in the git common directory of the repository
             around the working directory, or outside any repository one in the user's data home.
+            Or `postgresql://USER@HOST/DATABASE?schema=NAME`, with a schema for each repository.
     """
 
     def __init__(self, db_path: Path | str | None = None) -> None:
+        self.db_path: Path | None = None  # a file, where it is one
+        self._store: Store
+        if str(db_path).startswith(("postgresql://", "postgres://")):
+            from self_coding.modification_journal.postgres import PostgresStore
+
+            self._store = PostgresStore(str(db_path))
+            return
+        from self_coding.modification_journal.store import SQLiteStore
+
         self.db_path = Path(db_path) if db_path else database_path(Path.cwd(), "journal.db")
-        self._store = Store(self.db_path)
+        self._store = SQLiteStore(self.db_path)
 
     async def log_attempt(self, attempt: ModificationAttempt) -> int:
         """Store a finished attempt; return its id, once it is on the disk."""

@@ -13,8 +13,7 @@ from dataclasses import replace
 
 from self_coding.errors import JournalError
 from self_coding.modification_journal import record
-from self_coding.modification_journal.queries import Queries
-from self_coding.modification_journal.store import Store
+from self_coding.modification_journal.queries import Queries, Store
 from self_coding.retrieval import words
 from self_coding.text import shorten
 from self_coding.values.attempts import Lesson, Outcome
@@ -95,10 +94,8 @@ def find(
                 pull[number] = pull.get(number, 0.0) + _PULL[key[:2]]
         stored = queries.lessons(sorted(pull, reverse=True)[:400])
         newest = queries.newest_findable()
-        last_seen = {
-            lesson.id: max([*queries.users(lesson.id or 0), *lesson.evidence, 0])
-            for lesson in stored
-        }
+        users = queries.last_users()
+    last_seen = {one.id: max([users.get(one.id or 0, 0), *one.evidence, 0]) for one in stored}
     scored = []
     for each in stored:
         lesson = anchored(each, contents)

@@ -14,7 +14,8 @@ from abc import ABC, abstractmethod
 from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 from self_coding.adapters.db import Connection
 from self_coding.errors import JournalError
@@ -54,6 +55,19 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
+class Store(Protocol):
+    """The database of one journal: `store` has SQLite's, `postgres` that of a server."""
+
+    def read(self) -> AbstractContextManager[Queries]:
+        """Open a transaction that sees one state and changes nothing."""
+
+    def write(self) -> AbstractContextManager[Queries]:
+        """Open a transaction that is stored whole, or not at all."""
+
+    def close(self) -> None:
+        """Close the database; the next transaction opens it again."""
+
+
 class Queries(ABC):
     """One open transaction of the journal."""
 
@@ -65,8 +79,8 @@ class Queries(ABC):
         """Enter an attempt into the inverted index, under each of its terms."""
 
     @abstractmethod
-    def newest_with(self, term: str, limit: int) -> list[int]:
-        """Return the newest attempts that hold a term, newest first."""
+    def newest_with(self, terms: Iterable[str], limit: int) -> dict[str, list[int]]:
+        """Return the newest attempts that hold each term, newest first."""
 
     # ------------------------------------------------------------------ attempts
 
@@ -321,17 +335,18 @@ class Queries(ABC):
 
     def lessons(self, numbers: Iterable[int]) -> list[Lesson]:
         """Return the lessons of these numbers, with what came of their uses."""
-        listed = []
-        for number in numbers:
-            row = self._first(f"SELECT {_LESSON} FROM lesson WHERE id = ?", number)  # noqa: S608
-            if row is not None:
-                uses = self._first(
-                    "SELECT count(*), coalesce(sum(CASE WHEN outcome = 'success' THEN 1 ELSE 0 END)"
-                    ", 0) FROM lesson_use WHERE lesson = ?",
-                    number,
-                )
-                listed.append(_lesson(number, row, uses))
-        return listed
+        asked = list(numbers)
+        if not asked:
+            return []
+        rows = self.connection.execute(
+            f"SELECT id, {_LESSON}, "  # noqa: S608
+            "(SELECT count(*) FROM lesson_use WHERE lesson = lesson.id), (SELECT count(*) "
+            "FROM lesson_use WHERE lesson = lesson.id AND outcome = 'success') "
+            f"FROM lesson WHERE id IN ({_marks(asked)})",
+            tuple(asked),
+        )
+        listed = {int(row[0]): _lesson(int(row[0]), row[1:8], row[8:]) for row in rows}
+        return [listed[number] for number in asked if number in listed]
 
     def lesson_ids(self) -> list[int]:
         """Return every lesson, oldest first."""
@@ -380,9 +395,12 @@ class Queries(ABC):
             (lesson, attempt, outcome, now()),
         )
 
-    def users(self, lesson: int) -> list[int]:
-        """Return the attempts that a lesson was shown to."""
-        return self._numbers("SELECT attempt FROM lesson_use WHERE lesson = ?", lesson)
+    def last_users(self) -> dict[int, int]:
+        """Return the newest attempt that each lesson was shown to."""
+        rows = self.connection.execute(
+            "SELECT lesson, max(attempt) FROM lesson_use GROUP BY lesson"
+        )
+        return {int(lesson): int(attempt) for lesson, attempt in rows}
 
     # ------------------------------------------------------------------- reading
 

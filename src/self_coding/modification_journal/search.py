@@ -16,7 +16,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
-from self_coding.modification_journal.queries import Queries
+from self_coding.modification_journal.queries import Queries, Store
 from self_coding.modification_journal.ranking import (
     Candidate,
     Features,
@@ -25,7 +25,6 @@ from self_coding.modification_journal.ranking import (
     rareness,
     terms,
 )
-from self_coding.modification_journal.store import Store
 from self_coding.text import shorten
 from self_coding.values.attempts import DeadEnd, ModificationAttempt, Outcome, SimilarAttempt
 
@@ -99,8 +98,8 @@ def gather(
     """Return the most promising attempts, and how rare the query's words and their files are."""
     newest = queries.newest_findable()
     probed: list[tuple[float, str, list[int]]] = []
-    for term in sorted(terms(query), key=lambda word: (-len(word), word))[:_TERMS]:
-        rows = queries.newest_with(term, _PROBE)
+    asked = sorted(terms(query), key=lambda word: (-len(word), word))[:_TERMS]
+    for term, rows in queries.newest_with(asked, _PROBE).items():
         frequency = float(len(rows))
         if len(rows) == _PROBE:
             # Counting a common term's attempts would mean reading them all: how close together
@@ -110,10 +109,17 @@ def gather(
     probed.sort(key=lambda each: -each[0])
     promise: dict[int, float] = defaultdict(float)
     room = _READ
+    common = [term for _, term, rows in probed if len(rows) == _PROBE]
+    more: dict[str, list[int]] = {}
     for rarity, term, newest_rows in probed:
         rows = newest_rows
         if room > 0 and len(rows) == _PROBE:
-            rows = queries.newest_with(term, min(room, _PER_TERM))
+            if term not in more:
+                # Several at a time, for it may be another machine that answers: as many as fill
+                # the room if each has all the rows that one may bring.
+                following = common[common.index(term) :][: math.ceil(room / _PER_TERM)]
+                more |= queries.newest_with(following, _PER_TERM)
+            rows = more[term][:room]
         room -= len(rows)
         for row in rows:
             promise[row] += rarity

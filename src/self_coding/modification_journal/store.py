@@ -80,8 +80,8 @@ CREATE VIRTUAL TABLE word USING fts5(
 MIGRATIONS = (_SCHEMA,)
 
 
-class Store:
-    """The database of one journal."""
+class SQLiteStore:
+    """The database of one journal, in one file."""
 
     def __init__(self, path: Path | str, *, durable: bool = True, patience: float = 30.0) -> None:
         self._database = Database(
@@ -149,10 +149,8 @@ class _SQLiteQueries(Queries):
             "INSERT INTO word (rowid, terms) VALUES (?, ?)", (attempt, " ".join(terms))
         )
 
-    def newest_with(self, term: str, limit: int) -> list[int]:
-        """Return the newest attempts that hold a term, newest first."""
-        rows = self.connection.execute(
-            "SELECT rowid FROM word WHERE word MATCH ? ORDER BY rowid DESC LIMIT ?",
-            ('"' + term.replace('"', '""') + '"', limit),
-        )
-        return [row[0] for row in rows]
+    def newest_with(self, terms: Iterable[str], limit: int) -> dict[str, list[int]]:
+        """Return the newest attempts that hold each term, newest first."""
+        sql = "SELECT rowid FROM word WHERE word MATCH ? ORDER BY rowid DESC LIMIT ?"
+        quoted = {term: '"' + term.replace('"', '""') + '"' for term in terms}
+        return {term: self._numbers(sql, match, limit) for term, match in quoted.items()}

@@ -21,8 +21,9 @@ from typing import Any
 from self_coding.adapters.db import reading
 from self_coding.errors import JournalError
 from self_coding.modification_journal import attempts, lessons, record
+from self_coding.modification_journal.queries import Store
 from self_coding.modification_journal.record import ENDED, PLANNED, RELABELLED, StoredEvent
-from self_coding.modification_journal.store import Store, founding_table
+from self_coding.modification_journal.store import founding_table
 from self_coding.values.attempts import Json, Lesson, Outcome
 
 _LESSON = {"text", "files", "symbols", "exception", "tests", "evidence", "anchors"}

@@ -19,8 +19,8 @@ A, B, C, D = ("a" * 40, "b" * 40, "c" * 40, "d" * 40)
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = ModificationJournal(tmp_path / "j.db")
+async def journal(journal_place):
+    opened = ModificationJournal(journal_place)
     yield opened
     await opened.close()
 
@@ -115,6 +115,7 @@ async def test_an_unknown_attempt_is_an_error_with_a_hint(journal):
     assert await journal.events(9) == []
 
 
+@pytest.mark.parametrize("journal_place", ["sqlite"], indirect=True)
 async def test_the_loop_goes_on_while_the_journal_waits(journal, tmp_path):
     """A journal that waits for another process's lock holds nothing else up."""
     await journal.begin("t")
@@ -129,6 +130,7 @@ async def test_the_loop_goes_on_while_the_journal_waits(journal, tmp_path):
     holder.close()
 
 
+@pytest.mark.parametrize("journal_place", ["sqlite"], indirect=True)
 async def test_moments_never_run_backwards(journal, tmp_path):
     """A clock that was set back does not disorder the events of an attempt."""
     number = await journal.begin("t")
@@ -143,8 +145,8 @@ def log(*entries):
 
 
 @pytest.fixture
-async def landed(tmp_path):
-    opened = ModificationJournal(tmp_path / "j.db")
+async def landed(journal_place):
+    opened = ModificationJournal(journal_place)
     for commit in (A, B):
         number = await opened.begin(f"task {commit[0]}")
         await opened.finish(number, Outcome.SUCCESS, commit=commit, files_modified=["m/x.py"])

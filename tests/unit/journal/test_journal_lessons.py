@@ -12,8 +12,8 @@ from self_coding.modification_journal import (
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = ModificationJournal(tmp_path / "j.db")
+async def journal(journal_place):
+    opened = ModificationJournal(journal_place)
     for n in range(12):
         outcome = Outcome.SUCCESS if n % 2 else Outcome.FAILURE
         await opened.log_attempt(

@@ -12,12 +12,13 @@ from self_coding.modification_journal import ModificationAttempt, ModificationJo
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = ModificationJournal(tmp_path / "j.db")
+async def journal(journal_place):
+    opened = ModificationJournal(journal_place)
     yield opened
     await opened.close()
 
 
+@pytest.mark.parametrize("journal_place", ["sqlite"], indirect=True)
 async def test_a_big_text_is_stored_once(journal, tmp_path):
     """The same diff in many attempts takes the room of one, compressed."""
     text = "".join(f"+line {n}\n" for n in range(5000))

@@ -9,16 +9,17 @@ from self_coding.modification_journal import (
     Outcome,
 )
 from self_coding.modification_journal.record import fold
-from self_coding.modification_journal.store import Store
+from self_coding.modification_journal.store import SQLiteStore
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = ModificationJournal(tmp_path / "j.db")
+async def journal(journal_place):
+    opened = ModificationJournal(journal_place)
     yield opened
     await opened.close()
 
 
+@pytest.mark.parametrize("journal_place", ["sqlite"], indirect=True)
 async def test_the_row_is_the_fold_of_the_events(journal, tmp_path):
     """Folding what is stored anew gives the row that is stored."""
     number = await journal.begin("t", edit="e", retry_count=4, facts={"model": "m"})
@@ -37,7 +38,7 @@ async def test_the_row_is_the_fold_of_the_events(journal, tmp_path):
     assert await journal.stage(number) == "ended"
     logged = await journal.log_attempt(ModificationAttempt("u", diff="z" * 3000, retry_count=2))
     await journal.close()
-    store = Store(tmp_path / "j.db")
+    store = SQLiteStore(tmp_path / "j.db")
     with store.read() as queries:
         for attempt in (number, logged):
             assert fold(queries.history(attempt)) == queries.record(attempt)
@@ -53,6 +54,7 @@ async def test_data_that_is_no_json_is_refused(journal, data):
     assert len(await journal.events(number)) == 1
 
 
+@pytest.mark.parametrize("journal_place", ["sqlite"], indirect=True)
 async def test_secrets_and_control_characters_are_never_stored(journal, tmp_path):
     """Not in the row, not in an event, not in the index."""
     token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"

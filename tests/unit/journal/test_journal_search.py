@@ -11,8 +11,8 @@ from self_coding.modification_journal import (
 
 
 @pytest.fixture
-async def journal(tmp_path):
-    opened = ModificationJournal(tmp_path / "j.db")
+async def journal(journal_place):
+    opened = ModificationJournal(journal_place)
     for n in range(40):
         await opened.log_attempt(ModificationAttempt(f"Tidy module {n}", outcome=Outcome.SUCCESS))
     yield opened

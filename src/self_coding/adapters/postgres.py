@@ -1,0 +1,270 @@
+"""PostgreSQL behind the same small door as SQLite: whole transactions, migrations, typed errors.
+
+One schema a journal. Who writes holds the schema's advisory lock for the transaction, which makes
+writing as orderly as SQLite's BEGIN IMMEDIATE: what is read inside is still true at the commit.
+No text of an error carries a password. Needs `psycopg` (`pip install 'self-coding[postgres]'`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import weakref
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from self_coding.errors import ConfigError, StorageBusyError, StorageError, StorageVersionError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import psycopg
+
+SCHEMA = "self_coding"  # where the address names none
+OLDEST = 130_000  # PostgreSQL 13
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# Both ends notice within seconds that the other is gone: by default neither does for hours.
+_ALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
+_SETTINGS = {
+    "tcp_user_timeout": "10000",
+    "connect_timeout": "10",
+    "application_name": "self-coding",
+}
+_inherited: list[Any] = []  # a parent process's: never used here, never closed
+
+
+class PostgresDatabase:
+    """One schema of ours, opened when first used.
+
+    Args:
+        address: `postgresql://USER@HOST/DATABASE?schema=NAME`, with whatever else libpq takes.
+        migrations: SQL scripts; script number n brings the schema from version n to n + 1.
+        patience: seconds that another process's transaction is waited for.
+
+    Raises:
+        ConfigError: the address names a schema that cannot be one, or psycopg is missing.
+    """
+
+    def __init__(self, address: str, *, migrations: Sequence[str], patience: float = 30.0) -> None:
+        parts = urlsplit(address)
+        asked = dict(parse_qsl(parts.query))
+        self.schema = asked.pop("schema", SCHEMA)
+        if not _NAME.fullmatch(self.schema) or self.schema.startswith("pg_"):
+            raise ConfigError(
+                f"{self.schema!r} cannot be the name of a schema",
+                hint="small letters, digits and _, at most 63, and not pg_...",
+            )
+        self._address = urlunsplit(parts._replace(query=urlencode(asked)))
+        self._password = unquote(parts.password or "")
+        host = parts.hostname or asked.get("host", "localhost")
+        #: What messages call it: never with a user's password.
+        self.path = f"postgresql://{host}{parts.path}?schema={self.schema}"
+        self._driver = _load_driver()
+        self._migrations = tuple(migrations)
+        self._patience = patience
+        self._lock = threading.RLock()
+        self._session = _Session()
+        weakref.finalize(self, self._session.close)  # must not hold `self`, or it would never run
+
+    @contextmanager
+    def read(self) -> Iterator[PostgresConnection]:
+        """Open a transaction to read from; its statements see one state of the database."""
+        with self._lock, self._translated():
+            connection = self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                yield PostgresConnection(connection)
+            finally:
+                with suppress(self._driver.Error):  # the block's own error is the one to tell
+                    connection.execute("COMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[PostgresConnection]:
+        """Open a transaction that writes: all of the block is stored, or none of it."""
+        with self._lock, self._translated():
+            # Two statements in one message: the lock costs no round trip of its own.
+            connection = self._begin(f"BEGIN; {self._take_lock}")
+            try:
+                yield PostgresConnection(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(self._driver.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again."""
+        with self._lock:
+            self._session.close()
+
+    @property
+    def _take_lock(self) -> str:
+        # "SCJL" and the schema: two numbers of 32 bits, so that no other program's lock is meant.
+        name = zlib.crc32(self.schema.encode()) - (1 << 31)
+        return f"SELECT pg_advisory_xact_lock({0x53434A4C}, {name})"
+
+    def _begin(self, statement: str) -> psycopg.Connection[Any]:
+        """Begin a transaction, on a new connection where the server has ended the old one."""
+        held = self._session.connection
+        usable = held is not None and not held.closed and self._session.pid == os.getpid()
+        for known in (True, False) if usable else (False,):
+            if not known:
+                self._session.close()
+                held = self._session.connection = self._open()
+                self._session.pid = os.getpid()
+            assert held is not None
+            try:
+                held.execute(statement)
+                return held
+            except self._driver.OperationalError as error:
+                with suppress(self._driver.Error):
+                    held.execute("ROLLBACK")
+                # Else nothing was begun: the server was restarted, or the link was cut.
+                if not known or isinstance(error, self._driver.errors.LockNotAvailable):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _open(self) -> psycopg.Connection[Any]:
+        options = {"search_path": self.schema, "lock_timeout": f"{self._patience * 1000:.0f}"}
+        options |= {f"tcp_{name}": value for name, value in _ALIVE.items()}
+        words = " ".join(f"-c {name}={value}" for name, value in options.items())
+        connection = self._driver.connect(
+            self._address, autocommit=True, options=words, **_ALIVE, **_SETTINGS
+        )
+        try:
+            if connection.info.server_version < OLDEST:
+                raise StorageVersionError(
+                    f"{self.path} is PostgreSQL {connection.info.server_version // 10_000}",
+                    path=self.path,
+                    hint=f"PostgreSQL {OLDEST // 10_000} or later is needed",
+                )
+            if self._version(connection) != len(self._migrations):
+                self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection  # type: ignore[no-any-return]
+
+    def _version(self, connection: psycopg.Connection[Any]) -> int:
+        """Return the schema's version, 0 where there is none of ours.
+
+        Raises:
+            StorageVersionError: a newer version wrote it, or another program.
+        """
+        found = connection.execute(
+            "SELECT to_regclass(%s), (SELECT count(*) FROM pg_class JOIN pg_namespace"
+            " ON relnamespace = pg_namespace.oid WHERE nspname = %s)",
+            (f"{self.schema}.self_coding_version", self.schema),
+        ).fetchone()
+        if found is None or found[0] is None:
+            if found and found[1]:
+                raise StorageVersionError(
+                    f"the schema {self.schema!r} belongs to another program",
+                    path=self.path,
+                    hint="name another with ?schema=NAME; nothing was written into this one",
+                )
+            return 0
+        row = connection.execute("SELECT version FROM self_coding_version").fetchone()
+        version = int(row[0]) if row else 0
+        if version > len(self._migrations):
+            raise StorageVersionError(
+                f"{self.path} was written by a newer version (schema {version})",
+                path=self.path,
+                hint="upgrade self-coding; nothing was written into this schema",
+            )
+        return version
+
+    def _migrate(self, connection: psycopg.Connection[Any]) -> None:
+        with connection.transaction():
+            connection.execute(self._take_lock)
+            # Asked again under the lock: another process may have migrated meanwhile.
+            version = self._version(connection)
+            if version == 0:
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.schema}")
+                connection.execute("CREATE TABLE self_coding_version (version integer NOT NULL)")
+                connection.execute("INSERT INTO self_coding_version VALUES (0)")
+            for script in self._migrations[version:]:
+                connection.execute(script)
+            connection.execute(
+                "UPDATE self_coding_version SET version = %s", (len(self._migrations),)
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the driver's errors into ours, without a password."""
+        errors = self._driver.errors
+        try:
+            yield
+        except self._driver.Error as error:
+            said = (error.diag.message_primary or str(error)).strip().splitlines() or [""]
+            text = said[0].replace(self._password, "...") if self._password else said[0]
+            kind = StorageError
+            hint = "see the server's log; nothing was stored"
+            if isinstance(error, errors.LockNotAvailable):
+                kind, hint = StorageBusyError, "another process writes; try again"
+            elif isinstance(error, errors.InsufficientPrivilege):
+                hint = f"GRANT CREATE on the database, or CREATE SCHEMA {self.schema} for this user"
+            elif isinstance(error, errors.ReadOnlySqlTransaction):
+                hint = "the database is read-only, as a standby is: name the primary"
+            elif isinstance(error, errors.DiskFull):
+                hint = "the server's disk is full; nothing was stored"
+            elif isinstance(error, self._driver.OperationalError):
+                hint = "check that the server runs, and the address, user and password"
+            elif (
+                isinstance(error, self._driver.ProgrammingError)
+                and self._session.connection is None
+            ):
+                # libpq repeats what it cannot read, and with it what may be a password
+                text, hint = "the address cannot be read", "postgresql://USER@HOST/DATABASE"
+            raise kind(f"{self.path}: {text}", path=self.path, hint=hint) from None
+
+
+class _Session:
+    """The connection, kept apart so that closing it needs no PostgresDatabase alive."""
+
+    def __init__(self) -> None:
+        self.connection: psycopg.Connection[Any] | None = None
+        self.pid = 0
+
+    def close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None and self.pid != os.getpid():
+            _inherited.append(connection)  # closing it here would end the parent's session
+        elif connection is not None:
+            connection.close()
+
+
+class PostgresConnection:
+    """An open transaction that takes the same SQL as SQLite's: `?` for each value."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
+        """Run one statement; return a cursor over tuples."""
+        return self._connection.execute(_spelled(sql), values)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
+        """Run one statement for each row of values, all in one batch."""
+        cursor = self._connection.cursor()
+        cursor.executemany(_spelled(sql), rows)
+        return cursor
+
+
+@lru_cache(256)
+def _spelled(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+def _load_driver() -> ModuleType:
+    try:
+        import psycopg
+    except ImportError:
+        raise ConfigError(
+            "a PostgreSQL address needs psycopg", hint="pip install 'self-coding[postgres]'"
+        ) from None
+    return psycopg
