@@ -79,7 +79,21 @@ class App:
         """The record of all attempts."""
         from self_coding.modification_journal import ModificationJournal
 
-        return ModificationJournal(self.common / FOLDER / "journal.db")
+        address = self.settings.database
+        if not address:
+            return ModificationJournal(self.common / FOLDER / "journal.db")
+        if "schema=" not in address:
+            # One schema a repository: of a task's words, other repositories' attempts blur how
+            # rare each is. Every clone has the same first commit, wherever it is.
+            done = git.run(("rev-list", "--max-parents=0", "HEAD"), cwd=self.top, ok=())
+            roots = git.decode(done.stdout).split()
+            if not roots:
+                raise ConfigError(
+                    "a repository without a commit has no place in a shared journal yet",
+                    hint='commit first, or name a schema: database = "...?schema=NAME"',
+                )
+            address += f"{'&' if '?' in address else '?'}schema=repository_{roots[-1][:24]}"
+        return ModificationJournal(address)
 
     @cached_property
     def reflection(self) -> ReflectionService:

@@ -74,6 +74,7 @@ class Settings:
     land_as: Literal["merge", "squash", "rebase"] = "merge"
     src_dirs: list[str] | None = None
     actor: str = "self-coding"
+    database: str = ""
     editor: str = ""
     editors: dict[str, str] = field(default_factory=dict)
     tries: int = 1

@@ -1,12 +1,14 @@
 """A PostgreSQL server that is dead, restarted, foreign, newer, read-only or slow, and typos."""
 
 import asyncio
+import subprocess
 import threading
 
 import psycopg
 import pytest
 
 from journal_stores import address, server
+from self_coding.app import open_app
 from self_coding.errors import (
     ConfigError,
     StorageBusyError,
@@ -15,6 +17,7 @@ from self_coding.errors import (
 )
 from self_coding.modification_journal import ModificationAttempt, ModificationJournal, Outcome
 from self_coding.modification_journal.postgres import PostgresStore
+from self_coding.testing import sample_repo
 
 
 def schema_of(place):
@@ -210,5 +213,22 @@ async def test_both_databases_rank_alike(tmp_path):
         ours, theirs = ([(one.attempt.id, one.score) for one in hits] for hits in found)
         assert ours
         assert ours == theirs
+    for journal in journals:
+        await journal.close()
+
+
+async def test_clones_of_one_repository_share_a_journal(tmp_path):
+    """What an agent did in one clone is known in the other, and in no other repository."""
+    here, there, other = (tmp_path / name for name in ("here", "there", "other"))
+    for top in (here, other):
+        sample_repo(top)
+    subprocess.run(["git", "commit", "-q", "--amend", "-m", "mine"], cwd=other, check=True)
+    subprocess.run(["git", "clone", "-q", str(here), str(there)], check=True)
+    journals = [
+        open_app(top, environ={"SELF_CODING_DATABASE": server()}).journal
+        for top in (here, there, other)
+    ]
+    number = await journals[0].begin("one")
+    assert [await journal.unfinished() for journal in journals] == [[number], [number], []]
     for journal in journals:
         await journal.close()

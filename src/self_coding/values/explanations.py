@@ -40,6 +40,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "The folders that are indexed; without it, wherever there is code.", '["src", "lib"]'
     ),
     "actor": _("The name under which operations are logged, and undone.", '"ci"'),
+    "database": _(
+        "The PostgreSQL server that keeps the journal for several machines; empty for a file"
+        " beside the repository. A repository has a schema of its own.",
+        '"postgresql://agents@db.example/journals"',
+    ),
     "editor": _(
         "The editor of `self-edit` where none is named: a preset, one of `editors`, or model.",
         '"claude"',
