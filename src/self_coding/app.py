@@ -6,6 +6,7 @@ The only place that knows every service. Nothing is decided here.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,8 @@ from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.errors import ConfigError, EditError, GitNotRepositoryError
 
 if TYPE_CHECKING:
+    import subprocess
+
     from self_coding.adapters.llm import ChatModel, LanguageModel
     from self_coding.codebase_indexer import CodebaseIndexer
     from self_coding.git_safety import GitSafety
@@ -123,7 +126,22 @@ class App:
             leases=self.common / FOLDER / "leases",
             limits=self.settings.limits,
             restore=restore,
+            start=self._start,
         )
+
+    def _start(self, attempt: int, *, check: bool, log: Path) -> subprocess.Popen[bytes]:
+        """Start a process of the repository's own, which outlives ours."""
+        from self_coding.adapters.process import start_detached
+        from self_coding.settings import PREFIX
+
+        # -P: a module of the repository never stands in for one of ours.
+        words = [sys.executable, "-P", "-m", "self_coding", "--repo", str(self.top), "--quiet"]
+        words += ["resume", "--attempt", str(attempt), *(["--check"] if check else [])]
+        environ = dict(os.environ)
+        if self.environ is not None:
+            ours = {name: value for name, value in self.environ.items() if name.startswith(PREFIX)}
+            environ = {n: v for n, v in environ.items() if not n.startswith(PREFIX)} | ours
+        return start_detached(words, cwd=self.top, env=environ, output=log)
 
     async def catch_up(self) -> list[int]:
         """Relabel the attempts whose landing was reverted on main; return their ids."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -40,11 +41,15 @@ class Arg:
 
 @dataclass(frozen=True, eq=False)
 class Caller:
-    """Who called: where progress goes, what can be asked, where a remark goes."""
+    """Who called: where progress goes, what can be asked, where a remark goes.
+
+    `patience` is the seconds that it waits for what goes on without it.
+    """
 
     on_progress: OnProgress | None = None
     ask: Ask | None = None
     say: Callable[[str], None] = lambda line: None
+    patience: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)

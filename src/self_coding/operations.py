@@ -63,6 +63,12 @@ From = Annotated[
     int | None, Arg("Begin with the change of this attempt, applied to main as it is.")
 ]
 OfAttempt = Annotated[int | None, Arg("Only operations of this attempt.")]
+OnlyAttempt = Annotated[int | None, Arg("Only this attempt.")]
+Check = Annotated[bool, Arg("Check its edit instead of going on with it.")]
+Wait = Annotated[
+    int | None,
+    Arg("Seconds to wait for the end (45); after them it goes on without you.", least=0, most=3600),
+]
 Summary = Annotated[str, Arg("What was done, in words, for the journal.")]
 Reason = Annotated[str, Arg("Why, for the journal.")]
 Limit = Annotated[int, Arg("How many at the most.", least=1, option="-n")]
@@ -141,48 +147,79 @@ async def begin_edit(
 
 
 @operation(CHANGE, "edit.check_edit", effect="adds")
-async def check_edit(app: App, caller: Caller, attempt: AttemptId) -> SelfEditResult:
+async def check_edit(
+    app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
+) -> SelfEditResult:
     """Judge and test what was edited in the worktree of ATTEMPT so far; nothing lands or ends."""
-    return await app.edit.check_edit(attempt, on_progress=caller.on_progress)
+    seconds = caller.patience if wait is None else wait
+    return await app.edit.check_edit(attempt, wait=seconds, on_progress=caller.on_progress)
 
 
 @operation(CHANGE, "edit.submit_edit", "submit", effect="lands")
 async def submit_edit(
-    app: App, caller: Caller, attempt: AttemptId, summary: Summary = "", ask: AskFirst = False
+    app: App,
+    caller: Caller,
+    attempt: AttemptId,
+    summary: Summary = "",
+    ask: AskFirst = False,
+    wait: Wait = None,
 ) -> SelfEditResult:
     """Judge, test and land what was edited in the worktree of ATTEMPT.
 
+    It goes on in a process of its own when this call ends early: `wait_edit` waits for it.
     Refused, the edit stays there: correct what failed and submit the same attempt again.
     """
-    asked, told = caller.ask if ask else None, caller.on_progress
-    return await app.edit.submit_edit(attempt, summary=summary, ask=asked, on_progress=told)
+    seconds = caller.patience if wait is None else wait
+    return await app.edit.submit_edit(
+        attempt,
+        summary=summary,
+        ask=caller.ask if ask else None,
+        wait=None if ask else seconds,  # a process of its own has nobody to ask
+        on_progress=caller.on_progress,
+    )
 
 
-async def _landing_question(app: App, attempt: int) -> str:
+@operation(CHANGE, "edit.wait_edit", effect="lands")
+async def wait_edit(
+    app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
+) -> SelfEditResult:
+    """Wait for ATTEMPT, which is judged and tested; an interrupted one goes on."""
+    seconds = caller.patience if wait is None else wait
+    return await app.edit.wait_edit(attempt, seconds=seconds, on_progress=caller.on_progress)
+
+
+async def _landing_question(app: App, attempt: int, wait: float | None = None) -> str:
     found = await app.journal.get_by_id(attempt)
     task = found.task_description[:200] if found else "unknown"
     return f"Land attempt {attempt} on {app.settings.main_branch}? Task: {task}"
 
 
 @operation(CHANGE, "edit.land_edit", "land", effect="lands", question=_landing_question)
-async def land_edit(app: App, caller: Caller, attempt: AttemptId) -> SelfEditResult:
+async def land_edit(
+    app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
+) -> SelfEditResult:
     """Land an ATTEMPT that waits green for approval.
 
     The tree that lands is the one that was tested; if main has moved, it is tested anew.
     """
-    return await app.edit.land_edit(attempt, on_progress=caller.on_progress)
+    seconds = caller.patience if wait is None else wait
+    return await app.edit.land_edit(attempt, wait=seconds, on_progress=caller.on_progress)
 
 
 @operation(CHANGE, "edit.drop_edit", "drop", effect="adds")
 async def drop_edit(app: App, attempt: AttemptId, reason: Reason = "") -> SelfEditResult:
-    """End an ATTEMPT that waits, for approval or for its edit; its commits are kept."""
+    """End an ATTEMPT that has not ended, whoever it waits for; its commits are kept."""
     return await app.edit.drop_edit(attempt, reason)
 
 
 @operation(CHANGE, "edit.resume", effect="lands", tool=False)
-async def resume(app: App) -> list[SelfEditResult]:
-    """Go on with the attempts that a crash interrupted."""
-    return await app.edit.resume()
+async def resume(
+    app: App, caller: Caller, attempt: OnlyAttempt = None, check: Check = False
+) -> list[SelfEditResult]:
+    """Go on with the attempts that a crash interrupted, or with only one."""
+    if check and attempt is not None:
+        return [await app.edit.check_edit(attempt, on_progress=caller.on_progress)]
+    return await app.edit.resume(attempt=attempt, on_progress=caller.on_progress)
 
 
 async def _say_bypass(app: App, caller: Caller) -> None:

@@ -101,7 +101,7 @@ class World:
     async def _as_caller(self, layer: SelfEdit, editor: MemoryEditor) -> None:
         if not self.disk.events:
             await layer.begin_edit("a task")
-        if self._kinds()[-1] not in ("isolated", "shown", "returned", "tried", "warned"):
+        if self._kinds()[-1] not in ("isolated", "shown", "returned", "tried", "checked"):
             await layer.resume()
         while 1 not in self.disk.ended:
             act = self.scenario.acts.get(self._kinds().count("tried") + 1)

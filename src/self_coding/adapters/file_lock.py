@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from self_coding.errors import StorageError
@@ -19,6 +20,11 @@ class FileLock:
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self._fd = fd
+
+    def write(self, data: bytes) -> None:
+        """Add to what the file says of its holder; a full disk is no reason to stop the work."""
+        with suppress(OSError):
+            os.write(self._fd, data)
 
     def release(self) -> None:
         """Give the lock up; calling it twice does nothing more."""
@@ -43,6 +49,7 @@ def try_lock(path: Path) -> FileLock | None:
                 return None
             try:
                 if os.path.samestat(os.fstat(fd), path.stat()):
+                    os.truncate(fd, 0)  # what a holder that died has written
                     return FileLock(path, fd)
             except FileNotFoundError:
                 pass
@@ -53,3 +60,19 @@ def try_lock(path: Path) -> FileLock | None:
         raise StorageError(
             f"cannot lock {path}: {error}", path=str(path), hint="make its folder writable"
         ) from error
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether anybody holds the lock `path`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two who look do not see each other.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

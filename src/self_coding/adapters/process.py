@@ -86,6 +86,10 @@ def scope(entered: Scope) -> Iterator[Scope]:
         _current.reset(token)
 
 
+#: Told each piece of what commands report through `readers`, when it comes.
+READ_ALONG: ContextVar[Callable[[bytes], None] | None] = ContextVar("read_along", default=None)
+
+
 def cancelled() -> bool:
     """Whether the call on whose behalf this runs has been cancelled."""
     current = _current.get()
@@ -139,7 +143,8 @@ def run(
     if current is not None:
         current.add(child.pid, lambda: end(child.pid))
     kept = {"out": Kept(limit, tail, watch), "err": Kept(limit, tail)}
-    extra = {str(fd): Kept(room) for fd, room in (readers or {}).items()}
+    along = READ_ALONG.get()
+    extra = {str(fd): Kept(room, watch=along) for fd, room in (readers or {}).items()}
     try:
         timed_out = _talk(child, stdin, timeout, kept | extra, end)
     except BaseException:
@@ -162,6 +167,35 @@ def run(
         truncated=any(one.dropped for one in kept.values()),
         extra=tuple(one.content() for one in extra.values()),
     )
+
+
+def start_detached(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path
+) -> subprocess.Popen[bytes]:
+    """Start a process that outlives us and our terminal; `output` holds what it prints.
+
+    Raises:
+        ProcessError: it could not be started.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("wb") as file:
+            child = subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # no signal of our terminal or process group reaches it
+            )
+    except OSError as error:
+        raise ProcessError(
+            f"cannot start {argv[0]!r}: {error}", argv=tuple(argv), hint="see the message"
+        ) from error
+    # Whoever does not wait for a child leaves a zombie behind when it ends.
+    threading.Thread(target=child.wait, daemon=True).start()
+    return child
 
 
 class Kept:

@@ -122,7 +122,10 @@ def drop_edit(result: SelfEditResult) -> str:
     if result.checkout:
         lines.append(f"your checkout: {result.checkout}")
     number = result.attempt_id
-    if result.waiting == "submit":
+    if result.waiting == "process":
+        wait = f"self-coding wait-edit {number}"
+        lines.append(f"next: {wait}; self-coding drop-edit {number} ends it")
+    elif result.waiting == "submit":
         correct = result.hint or f"correct it in {result.worktree}"
         lines.append(f"next: {correct}; then self-coding submit-edit {number} again")
     elif result.hint:
@@ -158,7 +161,7 @@ def submit_edit(result: SelfEditResult) -> str:
     return drop_edit(result)
 
 
-land_edit = check_edit = submit_edit
+land_edit = check_edit = wait_edit = submit_edit
 
 
 @view(status=_landed, options=_settings_options)
@@ -213,7 +216,11 @@ def _open_line(one: Waiting) -> str:
         ),
         "approval": ("waits for approval", f"\nnext: self-coding land-edit {number}, {drop}"),
         "resume": ("was interrupted", "\nnext: self-coding resume"),
-    }.get(one.waiting, ("is under way", ""))
+        "process": (
+            f"is worked on by {one.holder} ({one.progress})",
+            f"\nnext: self-coding wait-edit {number}, {drop}",
+        ),
+    }[one.waiting]
     why = f"\nrefused before: {first_line(one.why, 200)}" if one.why else ""
     return f"\nattempt {number} {state}: {first_line(one.task, WIDTH)}{why}{following}"
 

@@ -114,6 +114,30 @@ def read(report: bytes, keys: Iterable[bytes], *, cut: bool = False) -> TestRepo
     return reading.report(wrong)
 
 
+class TestCount:
+    """How many tests have ended, of how many, while a report comes in; for display alone."""
+
+    def __init__(self) -> None:
+        self.done = self.total = 0
+        self._rest = b""
+
+    def take(self, piece: bytes) -> None:
+        """Read along with a report; what is not one counts as nothing."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            try:
+                _, kind, value = json.loads(line.split(b" ", 2)[2])
+            except (ValueError, IndexError):
+                continue
+            match kind, value:
+                case "hello", _:  # another run
+                    self.done = self.total = 0
+                case "collected", list(ids):
+                    self.total += len(ids)
+                case "result", [_, "call", *_]:
+                    self.done += 1
+
+
 class _Reading:
     """What has been read of a report so far."""
 

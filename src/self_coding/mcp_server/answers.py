@@ -20,6 +20,7 @@ from self_coding.values.repository import Operation, RollbackPlan, Snapshot
 
 _WAITS = {
     "submit": "{hint}; then submit_edit(attempt={n}) again, or drop_edit",
+    "process": "wait_edit(attempt={n}) waits on; only drop_edit ends it",
     "approval": "land_edit(attempt={n}) asks the person and lands it, drop_edit ends it",
 }
 TEXT_LIMIT = 20_000  # characters of one text in an answer
@@ -109,12 +110,12 @@ ATTEMPT = shape(
 _NEXT = {
     "submit": "edit files under `worktree`, then submit_edit(attempt={0}); drop_edit ends it",
     "approval": "land_edit(attempt={0}) asks the person and lands it; drop_edit ends it",
-    "resume": "a crash interrupted it: the command `self-coding resume` goes on with it",
-    "process": "a process is at it",
+    "resume": "a crash interrupted it: wait_edit(attempt={0}) goes on with it",
+    "process": "wait_edit(attempt={0}) waits for it; drop_edit ends it",
 }
 OPEN = shape(
     Waiting,
-    "attempt waiting worktree=path why",
+    "attempt waiting worktree=path why holder progress",
     "An attempt that has not ended, and the call that goes on with it.",
     task=(str, lambda one: cut_middle(one.task, 500)),
     since=(str, lambda one: one.since.isoformat()),
@@ -235,6 +236,7 @@ ANSWERS = {
     "begin_edit": BEGUN,
     "check_edit": EDITED,
     "submit_edit": EDITED,
+    "wait_edit": EDITED,
     "land_edit": replace(EDITED, declined=_not_landed),
     "drop_edit": EDITED,
     "status": STATUS,

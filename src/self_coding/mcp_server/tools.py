@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 CANNOT_ASK = "declined: this client cannot ask its person; use the command line instead"
 NOT_ANSWERED = "declined: the question was not answered; where nobody can, use the command line"
+_PATIENCE = 45.0  # seconds; clients give up after 60 when nobody sets it otherwise
 _CALL = "call_context"  # the parameter that the SDK fills with the context of a call
 _CONFIRMED = "confirmation"  # the parameter that it fills with the person's answer
 
@@ -154,21 +155,24 @@ def _can_ask(context: Context[object, object]) -> bool:
 @asynccontextmanager
 async def _caller(context: Context[object, object]) -> AsyncIterator[Caller]:
     """Yield a caller whose progress reaches the client in order, none of it late."""
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    lines: asyncio.Queue[tuple[str, int, int] | None] = asyncio.Queue()
 
     async def pump() -> None:
-        number = 0
+        value = 0.0
         while (line := await lines.get()) is not None:
-            number += 1
-            await context.report_progress(number, message=line)
+            message, done, total = line
+            # It has to rise with each message: by the tests that have ended, or a little.
+            value = max(value + 0.001, float(done))
+            await context.report_progress(value, total or None, message=message)
 
     def progress(step: Progress) -> None:
-        lines.put_nowait(f"{step.step}: {step.message}" if step.message else step.step)
+        line = f"{step.step}: {step.message}" if step.message else step.step
+        lines.put_nowait((line, step.done, step.total))
 
     # One task sends, since progress is reported by a callback that cannot await.
     pumping = asyncio.create_task(pump())
     try:
-        yield Caller(progress, say=lines.put_nowait)
+        yield Caller(progress, say=lambda line: lines.put_nowait((line, 0, 0)), patience=_PATIENCE)
         lines.put_nowait(None)
         await pumping  # a line that comes after the answer would belong to no request
     finally:

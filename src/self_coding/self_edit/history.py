@@ -53,7 +53,8 @@ class Kind(StrEnum):
     ENDED = "ended"
 
 
-SHOWN, WARNED = "shown", "warned"  # events that are only read back, and have no row in the table
+# Events that are only read back, and have no row in the table.
+SHOWN, WARNED, CHECKED = "shown", "warned", "checked"
 
 
 class RefusedBy(StrEnum):

@@ -15,15 +15,19 @@ from functools import partial
 from pathlib import Path
 
 from self_coding.adapters.file_lock import FileLock, try_lock
+from self_coding.adapters.process import READ_ALONG
 from self_coding.errors import SelfCodingError, StorageError
+from self_coding.gate.test_report import TestCount
 from self_coding.self_edit import views
-from self_coding.self_edit.history import Facts, History, Kind, RefusedBy, facts_of
+from self_coding.self_edit.history import CHECKED, Facts, History, Kind, RefusedBy, facts_of
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
-from self_coding.self_edit.steps import AttemptLog, RunContext, Steps
+from self_coding.self_edit.steps import AttemptLog, RunContext, StepResult, Steps
+from self_coding.values.attempts import Json
 from self_coding.values.edits import SelfEditResult
 from self_coding.values.repository import Change
 
+BEAT = 5.0  # seconds after which a step that goes on is reported again
 _SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # reported when they begin, too
 
 PATIENCE = 1800.0  # seconds to wait for the turn to land; its holder may have been suspended
@@ -67,11 +71,16 @@ class Runner:
             # The journal itself is out of reach, so no end can be recorded: `resume` takes it up.
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            await _uncancelled(self._break_off(leader, submission, RefusedBy.ERROR, reason))
+            ours = error if isinstance(error, SelfCodingError) else SelfCodingError(str(error))
+            reason = f"{type(error).__name__}: {ours.message}"
+            await _uncancelled(
+                self._break_off(leader, submission, RefusedBy.ERROR, reason, ours.hint)
+            )
             raise
 
-    async def _break_off(self, leader: int, submission: Facts | None, by: str, reason: str) -> None:
+    async def _break_off(
+        self, leader: int, submission: Facts | None, by: str, reason: str, hint: str = ""
+    ) -> None:
         """Give a caller's submission back to them; end anything else without landing."""
         self.log.forget()
         attempt = await self.log.get(leader)
@@ -82,19 +91,21 @@ class Runner:
         if submitted and not attempt.settled:
             # Once landing, git alone knows whether main has moved; nothing of ours moves it now.
             landed = await self.steps.landed(attempt) if attempt.landing_open else None
-            back = Kind.RETURNED, {"by": by, "reason": reason}
+            back = Kind.RETURNED, {"by": by, "reason": reason, "hint": hint}
             await self.log.append(leader, *(landed or back))
         await self._drive(leader)
 
-    async def check(self, attempt: History, change: Change) -> SelfEditResult:
-        """Judge and test a change as if it was submitted now; nothing of it is stored."""
-        submitted = attempt.then(Kind.WRITTEN, {})
-        seen = submitted.then(Kind.EDITED, facts_of(views.edited(change, whole=False)))
+    async def check(self, attempt: History, change: Change) -> None:
+        """Judge and test a change as if it was submitted now; only what came of it is stored."""
+        edited: Facts = facts_of(views.edited(change, whole=False))
+        seen = attempt.then(Kind.WRITTEN, {}).then(Kind.EDITED, edited)
+        steps: list[Json] = [[Kind.EDITED.value, edited]]
         for step in (Step.JUDGE, Step.TEST):
             if not seen.has(Kind.REFUSED):
-                self.steps.say(attempt.id, step)
-                seen = seen.then(*await self.steps.perform(step, seen, ()))
-        return views.checked(seen, diff=change.diff)
+                kind, facts = await self._perform(step, seen, ())
+                seen = seen.then(kind, facts)
+                steps.append([kind.value, facts])
+        await self.log.append(attempt.id, CHECKED, {"steps": steps})
 
     async def call_off(self, leader: int, by: str, reason: str) -> int:
         """End every open attempt of the self-edit without landing; tidy up after each."""
@@ -147,18 +158,39 @@ class Runner:
                     # A swap neither takes the turn nor gives it up: after a crash it may have
                     # happened, and then there is nothing to wait for.
                     turn.release()
-                if step in _SLOW:
-                    self.steps.say(number, step)
                 if step is Step.END:
                     await self.steps.end(attempt)
                     self.log.forget(number)  # the journal itself appended its last event
                     return
                 siblings = [one for one in round_ if one is not attempt]
-                kind, facts = await self.steps.perform(step, attempt, siblings)
+                kind, facts = await self._perform(step, attempt, siblings)
                 await self.log.append(number, kind, facts)
                 self.steps.say(number, kind, views.event_line(kind, facts))
                 if step is Step.FAN_OUT:
                     return  # the round has become wider
+
+    async def _perform(
+        self, step: Step, attempt: History, siblings: Sequence[History]
+    ) -> StepResult:
+        """Perform a step; whoever watches is told every few seconds that it goes on."""
+        count, began = TestCount(), time.monotonic()
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(BEAT)
+                tests = f", {count.done} of {count.total} tests" if count.total else ""
+                line = f"{time.monotonic() - began:.0f} s{tests}"
+                self.steps.say(attempt.id, step, line, done=count.done, total=count.total)
+
+        if step in _SLOW:
+            self.steps.say(attempt.id, step)
+        # The task is this attempt's own: what it sets others do not see.
+        READ_ALONG.set(count.take)
+        beating = asyncio.create_task(beat())
+        try:
+            return await self.steps.perform(step, attempt, siblings)
+        finally:
+            beating.cancel()
 
     def _next_step(self, attempt: History, round_: Sequence[History]) -> Step | None:
         """Return the step to perform now; None when it has ended or another has to act first."""

@@ -7,22 +7,16 @@ drive it. The user's checkout is not touched while it runs.
 from __future__ import annotations
 
 import secrets
-import shlex
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from self_coding.adapters.file_lock import try_lock
 from self_coding.errors import EditError
-from self_coding.self_edit import editors, views
+from self_coding.self_edit import views
 from self_coding.self_edit.context import gather
 from self_coding.self_edit.editors import CallerEditor, Editor
 from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, RefusedBy
 from self_coding.self_edit.lifecycle import Step, decide
-from self_coding.self_edit.ports import Services
-from self_coding.self_edit.runner import Runner, interrupted, open_attempts
+from self_coding.self_edit.open_attempts import OpenAttempts, not_waiting
+from self_coding.self_edit.runner import Runner
 from self_coding.self_edit.steps import RunContext, StepResult, answered, refused, shown_facts
 from self_coding.values.edits import (
     Ask,
@@ -32,37 +26,15 @@ from self_coding.values.edits import (
     OnProgress,
     SelfEditResult,
     Task,
-    Waiting,
 )
-from self_coding.values.repository import Change, Worktree
+from self_coding.values.repository import Worktree
 
-Restore = Callable[[Mapping[str, object]], Editor | None]
 _DIRTY = 500  # paths of the checkout that were changed before an edit began
 _MOST = {"tries": 50, "best_of": 16}
 
 
-class SelfEdit:
-    """Attempts tasks in isolation and lands what is proved good.
-
-    Args:
-        services: the services it works with.
-        leases: a folder for the claims by which two processes never drive one self-edit.
-        limits: where a self-edit stops by itself; each call can set its own tries.
-        restore: builds an editor anew from what the journal stored of it.
-    """
-
-    def __init__(
-        self,
-        services: Services,
-        *,
-        leases: Path,
-        limits: Limits | None = None,
-        restore: Restore = editors.restored,
-    ) -> None:
-        self.services = services
-        self.limits = limits or Limits()
-        self._leases = leases
-        self._restore = restore
+class SelfEdit(OpenAttempts):
+    """Attempts tasks in isolation and lands what is proved good."""
 
     async def self_edit(
         self,
@@ -108,8 +80,9 @@ class SelfEdit:
         plan = _plan(editor, limits, ask=hold or ask is not None, dry_run=dry_run)
         plan = replace(plan, branch=branch)
         request = self._task(task)
-        runner = self._runner(RunContext(editor, ask, limits, on_progress))
-        with self._claimed(request.id):
+        async with self._claimed(request.id) as lease:
+            assert lease is not None
+            runner = self._runner(RunContext(editor, ask, limits, lease.telling(on_progress)))
             await self._settle()
             leader = await runner.steps.begin(request, plan)
             runner.steps.say(leader, Kind.PLANNED, editor.name)
@@ -134,7 +107,7 @@ class SelfEdit:
         earlier = None if from_attempt is None else await self._edit_of(from_attempt)
         limits = replace(self.limits, tries=1, best_of=1)
         runner = self._runner(RunContext(editor, limits=limits))
-        with self._claimed(request.id):
+        async with self._claimed(request.id):
             await self._settle()
             plan = replace(_plan(editor, limits, ask=ask, dry_run=False), branch=branch)
             leader = await runner.steps.begin(request, plan)
@@ -177,6 +150,7 @@ class SelfEdit:
         *,
         summary: str = "",
         ask: Ask | None = None,
+        wait: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> SelfEditResult:
         """Judge, test and land what was edited in the worktree of an attempt.
@@ -188,12 +162,16 @@ class SelfEdit:
             attempt: the id that `begin_edit` gave.
             summary: the approach in words, for the journal.
             ask: called before anything lands.
+            wait: judge it in a process of its own, which outlives this call, and wait so many
+                seconds for the end; None judges it in this process.
             on_progress: told each step as it happens.
 
         Raises:
             EditError: no such attempt waits for a submission, or nothing is edited yet: then it
                 goes on waiting.
         """
+        if wait is not None and await self._is_driven(attempt):  # as it was submitted before
+            return await self.wait_edit(attempt, seconds=wait, on_progress=on_progress)
         async with self._taken_up(attempt, ask, on_progress) as (runner, waiting):
             if waiting.can_return and decide(waiting) is not Step.APPROVE:
                 # Whoever submitted it before is gone, since nobody drives it.
@@ -201,206 +179,94 @@ class SelfEdit:
                 await runner.log.append(attempt, Kind.RETURNED, again)
             await self._edited(await runner.log.get(attempt), bypassed=True)
             facts: Facts = {"summary": summary, "ask": ask is not None}
-            await runner.drive(attempt, facts)
-            return await runner.result(attempt)
+            if wait is None:
+                await runner.drive(attempt, facts)
+                return await runner.result(attempt)
+            await runner.log.append(attempt, Kind.WRITTEN, facts)
+        return await self.wait_edit(attempt, seconds=wait, on_progress=on_progress)
 
     async def check_edit(
-        self, attempt: int, *, on_progress: OnProgress | None = None
+        self,
+        attempt: int,
+        *,
+        wait: float | None = None,
+        on_progress: OnProgress | None = None,
     ) -> SelfEditResult:
         """Judge and test what was edited so far; nothing lands or ends, and no rate counts it.
+
+        Args:
+            attempt: the id that `begin_edit` gave.
+            wait: as for `submit_edit`; `wait_edit` goes on waiting for it, too.
+            on_progress: told each step as it happens.
 
         Raises:
             EditError: no such attempt waits for a submission, or nothing is edited yet.
         """
-        async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
-            return await runner.check(waiting, await self._edited(waiting))
-
-    async def _edited(self, waiting: History, *, bypassed: bool = False) -> Change:
-        """Record what stands in the worktree of an attempt that waits for its edit.
-
-        Empty only with `bypassed`, which lets what was committed past the gate go on, to be
-        refused as that.
-
-        Raises:
-            EditError: it waits for something else, or nothing is edited yet: it goes on waiting.
-        """
-        if decide(waiting) is not Step.SUBMIT:
-            hint = f"begin_edit(from_attempt={waiting.id}) begins anew with its change"
-            raise _not_waiting(waiting, "a submission", hint)
-        place, repository = waiting.worktrees[-1], self.services.repository
-        change = await repository.record(place, views.commit_message(waiting))
-        if not change.is_empty or (bypassed and await repository.gate_bypass(place)):
-            return change
-        told = [f"nothing is edited yet in {place.path}"]
-        told.append(views.left_out_line(views.edited(change, whole=False)))
-        hint = f"attempt {waiting.id} still waits: edit there, and submit again"
-        known = waiting.data(SHOWN).get("dirty")
-        before = known if isinstance(known, list) else []
-        strayed = [one for one in await repository.get_modified_files() if one not in before]
-        if strayed:
-            # The usual mistake: the files of the same name in the person's own checkout.
-            top = repository.repo_path
-            told.append(f"changed since in the checkout {top}: {', '.join(strayed[:5])}")
-            paths = shlex.join(strayed[:20])
-            hint = (
-                f"carry it over: cd {shlex.quote(str(top))} && git add -N {paths} && "
-                f"git diff HEAD -- {paths} | git -C {shlex.quote(str(place.path))} apply, "
-                "then submit again, and take it back there"
+        if wait is not None:
+            driven = await self._is_driven(attempt)
+            if not driven:  # what cannot be checked is told at once
+                async with self._taken_up(attempt, None, None) as (_, waiting):
+                    await self._edited(waiting)
+            return await self.wait_edit(
+                attempt, seconds=wait, check=not driven, on_progress=on_progress
             )
-        raise EditError("; ".join(filter(None, told)), hint=hint)
+        return await self._check(attempt, on_progress)
 
     async def land_edit(
-        self, attempt: int, *, on_progress: OnProgress | None = None
+        self, attempt: int, *, wait: float | None = None, on_progress: OnProgress | None = None
     ) -> SelfEditResult:
         """Land an attempt that waits green for approval; main moved meanwhile is tested anew.
+
+        Args:
+            attempt: the attempt.
+            wait: as for `submit_edit`.
+            on_progress: told each step as it happens.
 
         Raises:
             EditError: no such attempt waits for approval.
         """
-        async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
-            return await self._answer(runner, waiting, answered(True))
+        if wait is None or not await self._is_driven(attempt):
+            async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
+                await self._answer(runner, waiting, answered(True))
+                if wait is None:
+                    await runner.drive(waiting.leader)
+                    return await runner.result(waiting.leader)
+        return await self.wait_edit(attempt, seconds=wait or 0.0, on_progress=on_progress)
 
     async def drop_edit(
         self, attempt: int, reason: str = "", *, on_progress: OnProgress | None = None
     ) -> SelfEditResult:
-        """End an attempt that waits, for approval or for its edit; its commits are kept.
+        """End an attempt that has not ended, whoever it waits for; its commits are kept.
+
+        A process that works on it is asked to stop, and waited for.
 
         Raises:
-            EditError: the attempt does not wait for anything.
+            EditError: the attempt has ended.
         """
+        driven = await self._is_driven(attempt)
+        if driven:
+            await self.leases.stop((await self._known(attempt)).edit)
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
             step = decide(waiting)
-            if step is Step.APPROVE or not (step is Step.SUBMIT or waiting.can_return):
+            if step is Step.APPROVE or (step is None and not (driven and waiting.cancelled)):
                 no = refused(RefusedBy.APPROVAL, reason or "it was not approved", final=True)
-                return await self._answer(runner, waiting, no)
-            await runner.call_off(attempt, RefusedBy.CANCELLED, reason or "it was dropped")
-            return await runner.result(attempt)
+                await self._answer(runner, waiting, no)
+                await runner.drive(waiting.leader)
+            elif step is not None:
+                why = reason or "it was dropped"
+                await runner.call_off(waiting.leader, RefusedBy.CANCELLED, why)
+            return await runner.result(waiting.leader)
 
     async def context(self, task: str, max_tokens: int | None = None) -> Context:
         """Return all that an editor would be shown for a task: code, past attempts, lessons."""
         budget = self.limits.context_tokens if max_tokens is None else max_tokens
         return await gather(self.services, self._task(task).text, max_tokens=budget)
 
-    async def resume(
-        self,
-        *,
-        editor: Editor | None = None,
-        ask: Ask | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> list[SelfEditResult]:
-        """Go on with the attempts that a crash interrupted, each to its end.
-
-        Attempts that wait for their caller go on waiting, as do those that wait for approval
-        when `ask` is not given. An edit whose editor cannot be had again (a Python function) ends
-        as crashed.
-        """
-        results = []
-        attempts = await open_attempts(self.services)
-        for leader in interrupted(attempts, asking=ask is not None):
-            history = await self._history(leader)
-            with self._claimed(history.edit, wait=False) as claimed:
-                if not claimed:
-                    continue  # another process drives it
-                maker = editor or self._restored(history)
-                runner = self._runner(RunContext(maker, ask, self.limits, on_progress))
-                await runner.drive(leader)
-                results.append(await runner.result(leader))
-        return results
-
-    async def waiting(self) -> list[Waiting]:
-        """Return the attempts that have not ended, each with whom it waits for, newest first."""
-        attempts = await open_attempts(self.services)
-        waits_for = {Step.SUBMIT: "submit", Step.APPROVE: "approval"}
-        steps = [(one, decide(one)) for one in attempts]
-        waiting = [_waiting(one, waits_for[step]) for one, step in steps if step in waits_for]
-        # Of a best-of-N round only the chosen one asks; its siblings have nothing to go on with.
-        asking = {one.edit for one, step in steps if step in waits_for}
-        for leader in interrupted([one for one in attempts if one.edit not in asking]):
-            history = await self._history(leader)
-            with self._claimed(history.edit, wait=False) as free:
-                waiting.append(_waiting(history, "resume" if free else "process"))
-        return sorted(waiting, key=lambda one: -one.attempt)
-
-    async def recover(self) -> list[str]:
-        """Record landings that a crash kept from being recorded; say what else is open.
-
-        Nothing is edited, tested or landed by it: `resume` does that.
-        """
-        lines = []
-        for history, landed in await self._settle():
-            state = "had landed, which is now recorded" if landed else "was interrupted"
-            hint = "" if landed else f" after '{history.last}': `resume` goes on with it"
-            lines.append(f"attempt {history.id} {state}{hint}")
-        return lines
-
-    async def _settle(self) -> list[tuple[History, bool]]:
-        """Record every landing that happened; return what was interrupted, and whether it landed.
-
-        Before anything new begins, so that no landing stays unrecorded. A caller's edit that
-        waited too long is given up; its contents are kept under a ref.
-        """
-        settled = []
-        attempts = await open_attempts(self.services)
-        oldest = datetime.now(UTC) - timedelta(days=self.limits.edit_days)
-        for one in attempts:
-            if decide(one) is Step.SUBMIT and one.events[-1].at < oldest:
-                with self._claimed(one.edit, wait=False) as claimed:
-                    if claimed:
-                        why = f"nobody submitted it for {self.limits.edit_days:g} days"
-                        runner = self._runner(RunContext(limits=self.limits))
-                        await runner.call_off(one.id, RefusedBy.CANCELLED, why)
-        for leader in interrupted(attempts):
-            history, landed = await self._history(leader), False
-            if history.landing_open and history.candidate is not None:
-                with self._claimed(history.edit, wait=False) as claimed:
-                    commit = history.candidate.commit
-                    landed = claimed and await self.services.repository.contains(commit)
-                    if landed:
-                        await self._runner(RunContext(limits=self.limits)).drive(leader)
-            settled.append((history, landed))
-        return settled
-
-    async def _answer(self, runner: Runner, waiting: History, answer: StepResult) -> SelfEditResult:
+    async def _answer(self, runner: Runner, waiting: History, answer: StepResult) -> None:
         if decide(waiting) is not Step.APPROVE:
-            raise _not_waiting(waiting, "approval", f"show {waiting.id} says how it ended")
+            hint = f"`show-attempt` of {waiting.id} says how it ended"
+            raise not_waiting(waiting, "approval", hint)
         await runner.log.append(waiting.id, *answer)
-        await runner.drive(waiting.leader)
-        return await runner.result(waiting.leader)
-
-    @asynccontextmanager
-    async def _taken_up(
-        self, attempt: int, ask: Ask | None, on_progress: OnProgress | None
-    ) -> AsyncIterator[tuple[Runner, History]]:
-        """Take up an attempt that waited, in this process and no other."""
-        history = await self._history(attempt)
-        if not history.edit:
-            raise EditError(f"there is no self-edit attempt {attempt}", hint="see `attempts`")
-        with self._claimed(history.edit):
-            run = RunContext(self._restored(history), ask, self.limits, on_progress)
-            runner = self._runner(run)
-            yield runner, await runner.log.get(attempt)
-
-    async def _history(self, attempt: int) -> History:
-        return History(await self.services.journal.events(attempt))
-
-    def _runner(self, run: RunContext) -> Runner:
-        return Runner(self.services, run, landing_lock=self._leases / "landing.lock")
-
-    def _restored(self, history: History) -> Editor | None:
-        """Build the attempt's editor anew from what the journal stored of it."""
-        return self._restore(history.plan.spec or {"kind": history.plan.editor})
-
-    @contextmanager
-    def _claimed(self, edit: str, *, wait: bool = True) -> Iterator[bool]:
-        """Drive the self-edit in this process alone; False, or an error, when another one does."""
-        lease = try_lock(self._leases / f"{edit}.lock")
-        if lease is None and wait:
-            raise EditError("another process works on this attempt", hint="wait until it has ended")
-        try:
-            yield lease is not None
-        finally:
-            if lease is not None:
-                lease.release()
 
     def _task(self, task: object) -> Task:
         words = task.strip() if isinstance(task, str) else ""
@@ -429,21 +295,3 @@ def _plan(editor: Editor, limits: Limits, *, ask: bool, dry_run: bool) -> Plan:
         ask=ask,
         dry_run=dry_run,
     )
-
-
-def _waiting(attempt: History, what: str) -> Waiting:
-    trees = attempt.worktrees
-    return Waiting(
-        attempt=attempt.id,
-        task=attempt.task,
-        since=attempt.events[0].at,
-        waiting=what,
-        path=str(trees[-1].path) if trees else "",
-        why=views.why_not(attempt),
-    )
-
-
-def _not_waiting(attempt: History, what: str, hint: str) -> EditError:
-    stage = views.stage_of(attempt)
-    state = f"it waits for {decide(attempt)}" if stage == "waiting" else f"it is {stage}"
-    return EditError(f"attempt {attempt.id} does not wait for {what}: {state}", hint=hint)

@@ -136,10 +136,14 @@ class Steps:
             return await self.next_try(attempt, siblings)
         return await self._steps[step](attempt)
 
-    def say(self, attempt: int, step: str, message: str = "") -> None:
+    def say(
+        self, attempt: int, step: str, message: str = "", *, done: int = 0, total: int = 0
+    ) -> None:
         """Report progress to whoever watches."""
         if self._run.on_progress is not None:
-            self._run.on_progress(Progress(attempt=attempt, step=step, message=message))
+            self._run.on_progress(
+                Progress(attempt=attempt, step=step, message=message, done=done, total=total)
+            )
 
     async def diff(self, attempt: History) -> str:
         """Return the attempt's diff; empty when it recorded no change."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from self_coding.self_edit.history import (
+    CHECKED,
     SHOWN,
     WARNED,
     Edited,
@@ -22,7 +23,7 @@ from self_coding.self_edit.history import (
 )
 from self_coding.text import cut_middle, first_line
 from self_coding.values.attempts import ModificationAttempt, Outcome
-from self_coding.values.edits import Feedback, SelfEditResult
+from self_coding.values.edits import Feedback, Progress, SelfEditResult
 from self_coding.values.repository import Candidate, Change
 from self_coding.values.verdicts import GateReport
 
@@ -248,20 +249,35 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     )
 
 
-def checked(attempt: History, *, diff: str) -> SelfEditResult:
-    """Return what a submission would come to, as `attempt` tells it that was never stored."""
-    told = result_of(attempt, attempts=(attempt.id,), diff=diff)
-    green, name = not attempt.has(Kind.REFUSED), f"attempt {attempt.id}"
-    line = (
-        f"would land: {_size(attempt)}" if green else f"would be refused: {attempt.refusal.reason}"
-    )
+def checked(attempt: History) -> SelfEditResult:
+    """Return what a submission would come to, by the attempt's last check."""
+    steps, seen = attempt.data(CHECKED).get("steps"), attempt.then(Kind.WRITTEN, {})
+    for step in steps if isinstance(steps, list) else ():
+        match step:
+            case [str(kind), dict(facts)]:
+                seen = seen.then(kind, facts)
+    green, why = not seen.has(Kind.REFUSED), seen.refusal.reason
+    line = f"would land: {_size(seen)}" if green else f"would be refused: {why}"
+    told = (f"attempt {attempt.id} {line}", left_out_line(seen.edited))
     return replace(
-        told,
+        result_of(seen, attempts=(attempt.id,)),
         success=green,
-        message="; ".join(filter(None, (f"{name} {line}", left_out_line(attempt.edited)))),
+        message="; ".join(filter(None, told)),
         stage="checked",
         waiting="submit",
         worktree=str(attempt.worktrees[-1].path),
+    )
+
+
+def under_way(attempt: History, last: Progress | None) -> SelfEditResult:
+    """Return the result of a call that ends before the process that works on the attempt."""
+    doing = ": ".join(filter(None, (last.step, last.message))) if last else "starting"
+    return replace(
+        result_of(attempt, attempts=(attempt.id,)),
+        success=False,
+        message=f"attempt {attempt.id} is under way ({doing}); it goes on without this call",
+        stage="testing",
+        waiting="process",
     )
 
 

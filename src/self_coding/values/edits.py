@@ -107,8 +107,8 @@ class Waiting:
     """An attempt that has not ended, and whom it waits for.
 
     `waiting` is "submit" (its caller edits in the worktree at `path`), "approval", "resume" (a
-    crash interrupted it) or "process" (one is at it right now). `why` is what the last submission
-    was refused for.
+    crash interrupted it) or "process" (`holder` is at it right now, and told `progress` last).
+    `why` is what the last submission was refused for.
     """
 
     attempt: int
@@ -117,15 +117,22 @@ class Waiting:
     waiting: str
     path: str = ""
     why: str = ""
+    holder: str = ""
+    progress: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Something happened in a self-edit: the `step` it is in and one line about it."""
+    """Something happened in a self-edit: the `step` it is in and one line about it.
+
+    While tests run, `done` of `total` have ended, as far as they tell.
+    """
 
     attempt: int
     step: str
     message: str = ""
+    done: int = 0
+    total: int = 0
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -213,10 +220,11 @@ class SelfEditResult:
 
     `commit_hash` is the commit main was moved to, None where nothing landed. `stage` is
     "landed", "refused", "environment" (the tests cannot run here, or fail on main as well),
-    "stopped", "held" (a dry run that would have landed), "passed over" (best of N), "checked"
-    or "waiting". `waiting` says for what it waits: "submit" (the caller edits, or corrects what
-    was refused, in `worktree`) or "approval". `by` says who refused. `attempts` are the ids of
-    all attempts of the self-edit.
+    "stopped", "held" (a dry run that would have landed), "passed over" (best of N), "checked",
+    "testing" (a process is at it, and goes on without this call) or "waiting". `waiting` says
+    for what it waits: "submit" (the caller edits, or corrects what was refused, in `worktree`),
+    "approval" or "process". `by` says who refused. `attempts` are the ids of all attempts of
+    the self-edit.
     """
 
     success: bool

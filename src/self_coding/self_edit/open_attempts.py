@@ -1,0 +1,366 @@
+"""The attempts that have not ended: who works on one, waiting for it, going on with it.
+
+An attempt is driven by one process at a time, which holds its lease. Whoever waits for it only
+looks, and starts a process where nobody drives it: what is submitted outlives its caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shlex
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from self_coding.errors import EditError
+from self_coding.self_edit import editors, views
+from self_coding.self_edit.editors import Editor
+from self_coding.self_edit.history import CHECKED, SHOWN, History, Kind, RefusedBy
+from self_coding.self_edit.leases import PATIENCE, Holder, Lease, Leases
+from self_coding.self_edit.lifecycle import Step, decide
+from self_coding.self_edit.ports import Services
+from self_coding.self_edit.runner import BEAT, Runner, interrupted, open_attempts
+from self_coding.self_edit.steps import RunContext
+from self_coding.values.edits import Ask, Limits, OnProgress, Progress, SelfEditResult, Waiting
+from self_coding.values.repository import Change
+
+Restore = Callable[[Mapping[str, object]], Editor | None]
+
+
+class Child(Protocol):
+    """A process that was started."""
+
+    def poll(self) -> int | None:
+        """Return how it ended, None while it runs."""
+        ...
+
+
+class Start(Protocol):
+    """Starts a process that works on an attempt, and writes what it prints into a file."""
+
+    def __call__(self, attempt: int, *, check: bool, log: Path) -> Child:
+        """Go on with the attempt, or only check its edit."""
+        ...
+
+
+_AT_REST = (None, Step.SUBMIT, Step.APPROVE)  # nothing to do for a process
+_LOOKS = 0.25  # seconds between two looks at an attempt that another process drives
+
+
+class Watcher:
+    """Passes on what another process tells of an attempt, and that it still goes on."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self.last: Progress | None = None
+        self._on_progress = on_progress
+        self._seen = -1
+        self._pid = 0
+        self._spoke = self._began = time.monotonic()
+
+    def look(self, attempt: int, holder: Holder | None) -> None:
+        """Pass on what is new; every few seconds say how long this has taken."""
+        told = list(holder.told) if holder else []
+        if holder and holder.pid != self._pid:
+            # Of what was told before, who comes later is shown the last line.
+            self._pid, self._seen = holder.pid, max(0, len(told) - 1)
+        for step in told[max(0, self._seen) :]:
+            self._say(step)
+        self._seen = max(self._seen, len(told))
+        now = time.monotonic()
+        if now - self._spoke >= BEAT:
+            doing = self.last.step if self.last else "starting"
+            self._say(Progress(attempt=attempt, step=doing, message=f"{now - self._began:.0f} s"))
+
+    def _say(self, step: Progress) -> None:
+        self.last, self._spoke = step, time.monotonic()
+        if self._on_progress is not None:
+            self._on_progress(step)
+
+
+class OpenAttempts:
+    """The attempts of one repository that have not ended.
+
+    Args:
+        services: the services it works with.
+        leases: a folder for the claims by which two processes never drive one self-edit.
+        limits: where a self-edit stops by itself; each call can set its own tries.
+        restore: builds an editor anew from what the journal stored of it.
+        start: starts a process that goes on with an attempt, or (True) only checks its edit; None
+            does it here.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        leases: Path,
+        limits: Limits | None = None,
+        restore: Restore = editors.restored,
+        start: Start | None = None,
+    ) -> None:
+        self.services = services
+        self.limits = limits or Limits()
+        self.leases = Leases(leases)
+        self._turn = leases / "landing.lock"
+        self._restore = restore
+        self._start = start
+
+    async def wait_edit(
+        self,
+        attempt: int,
+        *,
+        seconds: float = math.inf,
+        check: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> SelfEditResult:
+        """Wait until an attempt has ended or waits for somebody; see that somebody drives it.
+
+        Args:
+            attempt: the attempt.
+            seconds: how long; then the answer says how far it has come, and it goes on.
+            check: have its edit checked meanwhile.
+            on_progress: told each step as it happens, and every few seconds that it goes on.
+
+        Raises:
+            EditError: there is no such attempt, or what was to judge it could not.
+        """
+        end, child, watcher = time.monotonic() + seconds, None, Watcher(on_progress)
+        history = await self._known(attempt)
+        while True:
+            # In this order: what a process did before it was gone is in the history by then.
+            ended = child is not None and child.poll() is not None
+            holder = self.leases.holder(history.edit)
+            history = await self._known(attempt)
+            watcher.look(attempt, holder)
+            done = decide(history) in _AT_REST
+            if holder is None and child is None:
+                if done and not check:
+                    break
+                if self._start is None:
+                    return await self._here(attempt, check=check, on_progress=on_progress)
+                log = self.leases.path(history.edit, "log")
+                child = self._start(attempt, check=check, log=log)
+            elif holder is None and ended:
+                if not done or (check and history.events[-1].kind != CHECKED):
+                    raise self._failed(history)
+                break
+            if time.monotonic() >= end:
+                return views.under_way(history, watcher.last)
+            await asyncio.sleep(_LOOKS)
+        self.leases.path(history.edit, "log").unlink(missing_ok=True)
+        returned = history.data(Kind.RETURNED) if history.last == Kind.RETURNED else {}
+        if returned.get("by") == RefusedBy.ERROR:
+            raise EditError(str(returned["reason"]), hint=str(returned.get("hint", "")))
+        if history.events[-1].kind == CHECKED:
+            return views.checked(history)
+        return await self._runner(RunContext()).result(attempt)
+
+    async def resume(
+        self,
+        *,
+        attempt: int | None = None,
+        editor: Editor | None = None,
+        ask: Ask | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[SelfEditResult]:
+        """Go on with the attempts that a crash interrupted, each to its end; or with only one.
+
+        Attempts that wait for their caller go on waiting, as do those that wait for approval
+        when `ask` is not given. An edit whose editor cannot be had again (a Python function) ends
+        as crashed.
+        """
+        results = []
+        attempts = await open_attempts(self.services)
+        wanted = None if attempt is None else (await self._known(attempt)).edit
+        for leader in interrupted(attempts, asking=ask is not None):
+            history = await self._history(leader)
+            if wanted not in (None, history.edit):
+                continue
+            # Who was started for this attempt may meet a call that only looks at it.
+            patience = 0.0 if wanted is None else PATIENCE
+            async with self.leases.hold(history.edit, patience=patience) as lease:
+                if lease is None:
+                    continue  # another process drives it
+                maker = editor or self._restored(history)
+                told = lease.telling(on_progress)
+                runner = self._runner(RunContext(maker, ask, self.limits, told))
+                await runner.drive(leader)
+                results.append(await runner.result(leader))
+        return results
+
+    async def waiting(self) -> list[Waiting]:
+        """Return the attempts that have not ended, each with whom it waits for, newest first."""
+        attempts = await open_attempts(self.services)
+        waits_for = {Step.SUBMIT: "submit", Step.APPROVE: "approval"}
+        steps = [(one, decide(one)) for one in attempts]
+        waiting = [self._waiting(one, waits_for[step]) for one, step in steps if step in waits_for]
+        # Of a best-of-N round only the chosen one asks; its siblings have nothing to go on with.
+        asking = {one.edit for one, step in steps if step in waits_for}
+        leaders = interrupted([one for one in attempts if one.edit not in asking])
+        waiting += [self._waiting(await self._history(one), "resume") for one in leaders]
+        return sorted(waiting, key=lambda one: -one.attempt)
+
+    def _waiting(self, attempt: History, what: str) -> Waiting:
+        trees, holder = attempt.worktrees, self.leases.holder(attempt.edit)
+        last = next(reversed(holder.told), None) if holder else None
+        return Waiting(
+            attempt=attempt.id,
+            task=attempt.task,
+            since=attempt.events[0].at,
+            waiting="process" if holder else what,
+            path=str(trees[-1].path) if trees else "",
+            why=views.why_not(attempt),
+            holder=str(holder or ""),
+            progress=": ".join(filter(None, (last.step, last.message))) if last else "",
+        )
+
+    async def recover(self) -> list[str]:
+        """Record landings that a crash kept from being recorded; say what else is open.
+
+        Nothing is edited, tested or landed by it: `resume` does that.
+        """
+        lines = []
+        for history, landed in await self._settle():
+            state = "had landed, which is now recorded" if landed else "was interrupted"
+            hint = "" if landed else f" after '{history.last}': `resume` goes on with it"
+            lines.append(f"attempt {history.id} {state}{hint}")
+        return lines
+
+    async def _settle(self) -> list[tuple[History, bool]]:
+        """Record every landing that happened; return what was interrupted, and whether it landed.
+
+        Before anything new begins, so that no landing stays unrecorded. A caller's edit that
+        waited too long is given up; its contents are kept under a ref.
+        """
+        settled = []
+        attempts = await open_attempts(self.services)
+        oldest = datetime.now(UTC) - timedelta(days=self.limits.edit_days)
+        for one in attempts:
+            if decide(one) is Step.SUBMIT and one.events[-1].at < oldest:
+                async with self._claimed(one.edit, wait=False) as lease:
+                    if lease is not None:
+                        why = f"nobody submitted it for {self.limits.edit_days:g} days"
+                        runner = self._runner(RunContext(limits=self.limits))
+                        await runner.call_off(one.id, RefusedBy.CANCELLED, why)
+        for leader in interrupted(attempts):
+            history, landed = await self._history(leader), False
+            if history.landing_open and history.candidate is not None:
+                async with self._claimed(history.edit, wait=False) as lease:
+                    commit = history.candidate.commit
+                    landed = bool(lease) and await self.services.repository.contains(commit)
+                    if landed:
+                        await self._runner(RunContext(limits=self.limits)).drive(leader)
+            settled.append((history, landed))
+        return settled
+
+    async def _check(self, attempt: int, on_progress: OnProgress | None) -> SelfEditResult:
+        async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
+            await runner.check(waiting, await self._edited(waiting))
+            return views.checked(await runner.log.get(attempt))
+
+    async def _edited(self, waiting: History, *, bypassed: bool = False) -> Change:
+        """Record what stands in the worktree of an attempt that waits for its edit.
+
+        Empty only with `bypassed`, which lets what was committed past the gate go on, to be
+        refused as that.
+
+        Raises:
+            EditError: it waits for something else, or nothing is edited yet: it goes on waiting.
+        """
+        if decide(waiting) is not Step.SUBMIT:
+            hint = f"begin_edit(from_attempt={waiting.id}) begins anew with its change"
+            raise not_waiting(waiting, "a submission", hint)
+        place, repository = waiting.worktrees[-1], self.services.repository
+        change = await repository.record(place, views.commit_message(waiting))
+        if not change.is_empty or (bypassed and await repository.gate_bypass(place)):
+            return change
+        told = [f"nothing is edited yet in {place.path}"]
+        told.append(views.left_out_line(views.edited(change, whole=False)))
+        hint = f"attempt {waiting.id} still waits: edit there, and submit again"
+        known = waiting.data(SHOWN).get("dirty")
+        before = known if isinstance(known, list) else []
+        strayed = [one for one in await repository.get_modified_files() if one not in before]
+        if strayed:
+            # The usual mistake: the files of the same name in the person's own checkout.
+            top = repository.repo_path
+            told.append(f"changed since in the checkout {top}: {', '.join(strayed[:5])}")
+            paths = shlex.join(strayed[:20])
+            hint = (
+                f"carry it over: cd {shlex.quote(str(top))} && git add -N {paths} && "
+                f"git diff HEAD -- {paths} | git -C {shlex.quote(str(place.path))} apply, "
+                "then submit again, and take it back there"
+            )
+        raise EditError("; ".join(filter(None, told)), hint=hint)
+
+    @asynccontextmanager
+    async def _taken_up(
+        self, attempt: int, ask: Ask | None, on_progress: OnProgress | None
+    ) -> AsyncIterator[tuple[Runner, History]]:
+        """Take up an attempt that waited, in this process and no other."""
+        history = await self._known(attempt)
+        async with self._claimed(history.edit) as lease:
+            assert lease is not None
+            told = lease.telling(on_progress)
+            runner = self._runner(RunContext(self._restored(history), ask, self.limits, told))
+            yield runner, await runner.log.get(attempt)
+
+    async def _here(
+        self, attempt: int, *, check: bool, on_progress: OnProgress | None
+    ) -> SelfEditResult:
+        """Do in this process what another one would do."""
+        if check:
+            return await self._check(attempt, on_progress)
+        await self.resume(attempt=attempt, on_progress=on_progress)
+        return await self._runner(RunContext()).result(attempt)
+
+    async def _is_driven(self, attempt: int) -> bool:
+        history = await self._known(attempt)
+        return decide(history) is not None and self.leases.holder(history.edit) is not None
+
+    async def _known(self, attempt: int) -> History:
+        history = await self._history(attempt)
+        if not history.edit:
+            raise EditError(f"there is no self-edit attempt {attempt}", hint="see `attempts`")
+        return history
+
+    def _failed(self, history: History) -> EditError:
+        """Return the error of a process that ended before its work was done."""
+        log = self.leases.path(history.edit, "log")
+        said = log.read_text(errors="replace").strip()[-600:] if log.is_file() else ""
+        return EditError(
+            f"the process that judged attempt {history.id} has ended: {said or 'it said nothing'}",
+            hint="`wait_edit` starts another one; the edit is where it was",
+        )
+
+    async def _history(self, attempt: int) -> History:
+        return History(await self.services.journal.events(attempt))
+
+    def _runner(self, run: RunContext) -> Runner:
+        return Runner(self.services, run, landing_lock=self._turn)
+
+    def _restored(self, history: History) -> Editor | None:
+        """Build the attempt's editor anew from what the journal stored of it."""
+        return self._restore(history.plan.spec or {"kind": history.plan.editor})
+
+    @asynccontextmanager
+    async def _claimed(self, edit: str, *, wait: bool = True) -> AsyncIterator[Lease | None]:
+        """Drive the self-edit in this process alone; None, or an error, when another one does."""
+        async with self.leases.hold(edit, patience=PATIENCE if wait else 0.0) as lease:
+            if lease is None and wait:
+                who = self.leases.holder(edit) or "it has just ended"
+                raise EditError(
+                    f"another process works on this attempt: {who}",
+                    hint="`wait_edit` waits for it, `drop_edit` ends it",
+                )
+            yield lease
+
+
+def not_waiting(attempt: History, what: str, hint: str) -> EditError:
+    """Return the error of a call for an attempt that waits for something else."""
+    stage = views.stage_of(attempt)
+    state = f"it waits for {decide(attempt)}" if stage == "waiting" else f"it is {stage}"
+    return EditError(f"attempt {attempt.id} does not wait for {what}: {state}", hint=hint)

@@ -1,0 +1,137 @@
+"""A submission outlives its caller: it is judged by a process of the repository's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from self_coding import open_app
+from self_coding.app import App
+from self_coding.errors import EditError
+from self_coding.self_edit.leases import Holder
+from self_coding.self_edit.open_attempts import Watcher
+from self_coding.testing import sample_repo
+from self_coding.values.edits import Begun, Progress
+
+CORE = "src/calc/core.py"
+GOOD = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return open_app(sample_repo(tmp_path / "repository"), environ={})
+
+
+async def begun(app: App, text: str = GOOD, slow: float = 0.0) -> Begun:
+    handed = await app.edit.begin_edit("Add triple")
+    file = handed.worktree.path / CORE
+    file.write_text(file.read_text() + text)
+    if slow:
+        test = f"import time\n\n\ndef test_slow():\n    assert time.sleep({slow}) is None\n"
+        (handed.worktree.path / "tests/test_slow.py").write_text(test)
+    return handed
+
+
+async def test_a_submission_goes_on_without_its_caller(app: App) -> None:
+    """Waited for briefly it is under way, in a process that judges it; it lands all the same."""
+    handed = await begun(app, slow=3)
+    told = await app.edit.submit_edit(handed.attempt, wait=0)
+    assert (told.success, told.stage, told.waiting) == (False, "testing", "process")
+    while not await app.edit._is_driven(handed.attempt):
+        await asyncio.sleep(0.05)
+    again = await app.edit.submit_edit(handed.attempt, wait=0)
+    assert again.waiting == "process", "a second submission waits for the first"
+    steps: list[Progress] = []
+    async with asyncio.timeout(120):
+        landed = await app.edit.wait_edit(handed.attempt, on_progress=steps.append)
+    assert landed.stage == "landed"
+    assert "test" in [one.step for one in steps]
+    kinds = [one.kind for one in await app.journal.events(handed.attempt)]
+    assert kinds.count("written") == 1
+    assert (await app.edit.wait_edit(handed.attempt)).stage == "landed", "asked again, it is told"
+    assert list(app.edit.leases.path("x").parent.glob("*.l*")) == []
+
+
+async def test_a_cancelled_call_leaves_the_judgement_alone(app: App) -> None:
+    """A client that stops waiting changes nothing; a dead process is replaced by the next call."""
+    handed = await begun(app, slow=4)
+    call = asyncio.create_task(app.edit.submit_edit(handed.attempt, wait=100))
+    edit = ""
+    async with asyncio.timeout(60):
+        while not (edit and (holder := app.edit.leases.holder(edit)) and len(holder.told) > 2):
+            [waits] = await app.edit.waiting() or [None]
+            edit = "" if waits is None else (await app.edit._known(handed.attempt)).edit
+            await asyncio.sleep(0.1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    [waits] = await app.edit.waiting()
+    assert (waits.waiting, f"process {holder.pid}" in waits.holder) == ("process", True)
+    os.kill(holder.pid, signal.SIGKILL)
+    async with asyncio.timeout(120):
+        assert (await app.edit.wait_edit(handed.attempt)).stage == "landed"
+
+
+async def test_dropping_ends_what_is_under_way(app: App) -> None:
+    """The process that judges is stopped, and the attempt ends as cancelled."""
+    handed = await begun(app, slow=60)
+    await app.edit.submit_edit(handed.attempt, wait=2)
+    async with asyncio.timeout(60):
+        dropped = await app.edit.drop_edit(handed.attempt, "changed my mind")
+    assert dropped.stage == "cancelled"
+    assert await app.edit.waiting() == []
+    assert (await app.journal.get_success_rate())["total"] == 0
+
+
+async def test_a_check_goes_on_without_its_caller(app: App) -> None:
+    """What a check came to is told to whoever waits for the attempt next."""
+    handed = await begun(app, "raise RuntimeError('no')\n")
+    told = await app.edit.check_edit(handed.attempt, wait=0)
+    assert told.waiting == "process"
+    async with asyncio.timeout(120):
+        while (told := await app.edit.wait_edit(handed.attempt)).stage != "checked":
+            await asyncio.sleep(0.1)  # the process has not begun yet
+    assert (told.success, told.by) == (False, "gate")
+    assert "would be refused: tests failed" in told.message
+
+
+async def test_what_cannot_be_judged_is_told(app: App) -> None:
+    """Where the gate cannot run, the caller who waits is told why; the edit goes on waiting."""
+    handed = await begun(app)
+    settings = "[gate]\nrequire_sandbox = 'bwrap'\nsandbox = 'none'\n"
+    (app.top / "self-coding.toml").write_text(settings)
+    with pytest.raises(EditError, match="sandbox level"):
+        await app.edit.submit_edit(handed.attempt, wait=100)
+    (app.top / "self-coding.toml").write_text("no table")
+    with pytest.raises(EditError, match=r"(?s)has ended: .*self-coding\.toml cannot be read"):
+        await app.edit.submit_edit(handed.attempt, wait=100)
+    (app.top / "self-coding.toml").unlink()
+    assert (await app.edit.submit_edit(handed.attempt, wait=100)).stage == "landed"
+
+
+def test_a_watcher_is_never_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line is passed on once, and after some seconds without one it says that it goes on."""
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    told: list[Progress] = []
+    watcher = Watcher(told.append)
+    since = __import__("datetime").datetime.now(__import__("datetime").UTC)
+
+    def holder(*steps: str) -> Holder:
+        lines = tuple(Progress(attempt=1, step=one) for one in steps)
+        return Holder(pid=7, program="p", since=since, told=lines)
+
+    watcher.look(1, None)
+    clock[0] += 5
+    watcher.look(1, None)
+    for steps in (["a", "b"], ["a", "b"], ["a", "b", "c", "d"]):
+        watcher.look(1, holder(*steps))
+    clock[0] += 6
+    watcher.look(1, holder("a", "b", "c", "d"))
+    assert [(one.step, one.message) for one in told] == [
+        ("starting", "5 s"), ("b", ""), ("c", ""), ("d", ""), ("d", "11 s"),
+    ]  # fmt: skip
