@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from self_coding.errors import SelfCodingError, StorageError
 from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
-from self_coding.self_edit.history import History, Kind, Reflected, RefusedBy
+from self_coding.self_edit.history import Facts, History, Kind, Reflected, RefusedBy
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.views import attempt_of, signature_of
 from self_coding.text import shorten
@@ -127,6 +127,16 @@ def _sections(context: Context) -> list[tuple[str, list[str], str]]:
 def quote(words: str, limit: int = _QUOTED) -> str:
     """Return a remembered text as data: bounded and marked line by line, never an instruction."""
     return "\n".join(f"> {line}" for line in shorten(words, limit).splitlines())
+
+
+def shown_facts(context: Context) -> Facts:
+    """Return what the journal keeps of a context: which lessons, which warning, which attempts."""
+    return {
+        "lessons": [one.id for one in context.lessons if one.id is not None],
+        "similar": [one.attempt.id for one in context.similar if one.attempt.id is not None],
+        "files": [one.path for one in context.files],
+        "warning": str(context.warning or ""),
+    }
 
 
 async def reflect(services: Services, attempt: History, diff: str) -> Reflected:

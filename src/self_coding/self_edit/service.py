@@ -11,13 +11,13 @@ from dataclasses import replace
 
 from self_coding.errors import EditError
 from self_coding.self_edit import views
-from self_coding.self_edit.context import gather
+from self_coding.self_edit.context import gather, shown_facts
 from self_coding.self_edit.editors import CallerEditor, Editor
 from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, RefusedBy
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.open_attempts import OpenAttempts, not_waiting
 from self_coding.self_edit.runner import Runner
-from self_coding.self_edit.steps import RunContext, StepResult, answered, refused, shown_facts
+from self_coding.self_edit.steps import RunContext, StepResult, answered, refused
 from self_coding.values.edits import (
     Ask,
     Begun,

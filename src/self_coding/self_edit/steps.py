@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from self_coding.errors import EditError
 from self_coding.self_edit import views
-from self_coding.self_edit.context import gather, reflect
+from self_coding.self_edit.context import gather, reflect, shown_facts
 from self_coding.self_edit.editors import Editor
 from self_coding.self_edit.history import (
     SHOWN,
@@ -34,7 +34,6 @@ from self_coding.values.attempts import UNCOUNTED, Json
 from self_coding.values.edits import (
     Ask,
     Assignment,
-    Context,
     Limits,
     OnProgress,
     Progress,
@@ -491,13 +490,3 @@ def answered(answer: bool | str) -> StepResult:
         return StepResult(Kind.APPROVED, {})
     reason = answer.strip() if isinstance(answer, str) else ""
     return refused(RefusedBy.APPROVAL, reason or "it was not approved", final=not reason)
-
-
-def shown_facts(context: Context) -> Facts:
-    """Return what the journal keeps of a context: which lessons, which warning, which attempts."""
-    return {
-        "lessons": [one.id for one in context.lessons if one.id is not None],
-        "similar": [one.attempt.id for one in context.similar if one.attempt.id is not None],
-        "files": [one.path for one in context.files],
-        "warning": str(context.warning or ""),
-    }
