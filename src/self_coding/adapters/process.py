@@ -143,8 +143,7 @@ def run(
     if current is not None:
         current.add(child.pid, lambda: end(child.pid))
     kept = {"out": Kept(limit, tail, watch), "err": Kept(limit, tail)}
-    along = READ_ALONG.get()
-    extra = {str(fd): Kept(room, watch=along) for fd, room in (readers or {}).items()}
+    extra = {str(fd): Kept(room, 0, READ_ALONG.get()) for fd, room in (readers or {}).items()}
     try:
         timed_out = _talk(child, stdin, timeout, kept | extra, end)
     except BaseException:
