@@ -40,6 +40,7 @@ _RUNNERS = {
     "build.gradle": "gradle test",
     "build.gradle.kts": "gradle test",
 }
+_CMAKE = "cmake -S . -B build && cmake --build build && ctest --test-dir build --output-on-failure"
 _EXTRAS = {
     "mcp": ("mcp", "the MCP server"),
     "llm": ("pydantic_ai", "models behind OpenAI-compatible endpoints"),
@@ -150,6 +151,7 @@ def _test_command(top: Path) -> str:
         Path(name).name in ("conftest.py", "pytest.ini") for name in names
     )
     tests = [name for name in names if is_test_module(name)]
+    cmake = text("CMakeLists.txt")
     makefile = text("Makefile") or text("GNUmakefile") or text("makefile")
     module = re.search(r"DJANGO_SETTINGS_MODULE\s*[?:]?=\s*([\w.]+)", f"{settings[3]}\n{makefile}")
     first = next(map(text, tests), "")
@@ -171,12 +173,12 @@ def _test_command(top: Path) -> str:
         next((locks[name] for name in locks if name in names), "npm test"): script
         and "no test specified" not in script,
         **{_RUNNERS[name]: True for name in _RUNNERS if name in names},
+        # Beside tests that CMake knows, `make test` is often a program that only prints.
+        _CMAKE: re.search(r"(?i)\b(enable_testing|add_test|include\s*\(\s*CTest)", cmake),
         "make test": "test" in targets,
         "make check": "check" in targets,
-        "cmake -S . -B build && cmake --build build && ctest --test-dir build": "CMakeLists.txt"
-        in names,
     }
-    return next((command for command, is_so in fits.items() if is_so), "")
+    return next((command for command, is_so in fits.items() if is_so), _CMAKE if cmake else "")
 
 
 # -- doctor -----------------------------------------------------------------------------------

@@ -133,7 +133,8 @@ def _failure(
     file, why = next(iter(broken.items()), ("", ""))
     lines = [line.strip() for line in record.output.splitlines() if line.strip()]
     # What it calls an error, where it does: the last lines are often what follows from that.
-    lines = [line for line in lines if re.match(r"(?i)(npm )?err(or|!)", line)][:2] or lines[-3:]
+    errors = [line for line in lines if re.match(r"(?i)(npm )?err(or|!)", line)][:2]
+    lines = [*dict.fromkeys([*errors, *lines[-2 if errors else -3 :]])]
     said = f"exit status {record.exit_status} on main: {' | '.join(lines)}"[:400]
     cases: tuple[tuple[object, str, str], ...] = (
         (what, what, way),

@@ -55,7 +55,14 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
         ({"Makefile": "test := x\nall:\n"}, ""),
         (
             {"CMakeLists.txt": "project(x)\n"},
-            "cmake -S . -B build && cmake --build build && ctest --test-dir build",
+            "cmake -S . -B build && cmake --build build && ctest --test-dir build"
+            " --output-on-failure",
+        ),
+        ({"CMakeLists.txt": "project(x)\n", "Makefile": "test:\n\t./x\n"}, "make test"),
+        (
+            {"CMakeLists.txt": "enable_testing()\n", "Makefile": "test:\n\t./x\n"},
+            "cmake -S . -B build && cmake --build build && ctest --test-dir build"
+            " --output-on-failure",
         ),
         ({"manage.py": "", "app/tests.py": "from django import test\n"}, "python manage.py test"),
         (

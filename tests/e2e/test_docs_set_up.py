@@ -1,0 +1,121 @@
+"""Each block of how-to/set-up-your-project works: a good change lands, a bad one does not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from self_coding.testing import write_files
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "set-up-your-project.md"
+BLOCKS = dict(re.findall(r"(?ms)^## (.+?)\n(?:(?!^##).)*?^```toml\n(.*?)^```", PAGE.read_text()))
+PYTHON = {
+    "code_.py": "def add(a, b):\n    return a + b\n",
+    "test_code.py": "from code_ import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+}
+CASE = "import unittest\nfrom code_ import add\n\nclass T(unittest.TestCase):\n"
+CASE += "    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n"
+NODE = {
+    "package.json": '{"scripts": {"test": "node check.js"}}',
+    "code.js": "exports.add = (a, b) => a + b\n",
+    "check.js": "require('assert').equal(require('./code.js').add(1, 2), 3)\n",
+}
+C = {
+    "code.h": "static int add(int a, int b) { return a + b; }\n",
+    "check.c": '#include "code.h"\nint main(void) { return add(1, 2) != 3; }\n',
+}
+JAVA = """<project><modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId>
+<version>1</version><properties><maven.compiler.source>11</maven.compiler.source>
+<maven.compiler.target>11</maven.compiler.target></properties></project>"""
+#: For each block: the program without which it cannot run, the file with `a + b`, the project.
+PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
+    "pip": ("python3", PYTHON),
+    "uv": ("python3", {**PYTHON, "uv.lock": "version = 1\n"}),
+    "Poetry": ("python3", {**PYTHON, "poetry.lock": ""}),
+    "tox": ("python3", {**PYTHON, "tox.ini": "[tox]\n"}),
+    "unittest": ("python3", {**PYTHON, "test_code.py": CASE}),
+    "Django": (
+        "django",
+        {
+            "manage.py": "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'settings_'\n"
+            "from django.core.management import execute_from_command_line as run\n"
+            "import sys\nrun(sys.argv)\n",
+            "settings_.py": "SECRET_KEY = 'x'\nDATABASES = {}\n",
+            "code_.py": PYTHON["code_.py"],
+            "tests.py": CASE.replace("import unittest", "from django import test as unittest")
+            .replace("unittest.TestCase", "unittest.SimpleTestCase"),
+        },
+    ),
+    "npm": ("npm", NODE),
+    "pnpm": ("pnpm", NODE),
+    "Go": (
+        "go",
+        {
+            "go.mod": "module x\n",
+            "code.go": "package x\n\nfunc Add(a, b int) int { return a + b }\n",
+            "code_test.go": 'package x\n\nimport "testing"\n\nfunc TestAdd(t *testing.T) {\n'
+            '\tif Add(1, 2) != 3 {\n\t\tt.Fatal("no")\n\t}\n}\n',
+        },
+    ),
+    "Cargo": (
+        "cargo",
+        {
+            "Cargo.toml": '[package]\nname = "x"\nversion = "0.1.0"\nedition = "2021"\n',
+            "Cargo.lock": 'version = 3\n\n[[package]]\nname = "x"\nversion = "0.1.0"\n',
+            "src/lib.rs": "pub fn add(a: i32, b: i32) -> i32 { a + b }\n\n"
+            "#[test]\nfn adds() {\n    assert_eq!(add(1, 2), 3);\n}\n",
+        },
+    ),
+    "make": ("make", {**C, "Makefile": "test:\n\t$(CC) -o check check.c && ./check\n"}),
+    "CMake": (
+        "cmake",
+        {
+            **C,
+            "CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(x C)\n"
+            "enable_testing()\nadd_executable(check check.c)\nadd_test(check check)\n",
+        },
+    ),
+}  # fmt: skip
+
+
+def test_every_kind_has_a_block() -> None:
+    """What the page promises is there, and is tried here but for what needs the network."""
+    assert BLOCKS.keys() - PROJECTS.keys() == {"Maven", "Without tests"}
+
+
+def _environment(folder: Path) -> None:
+    """Make an environment that has what ours has."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    [site] = folder.glob("lib/python3*/site-packages")
+    ours = Path(sysconfig.get_path("purelib"))
+    (site / "pytest").symlink_to(ours / "pytest")  # as pip would have it
+    (site / "ours.pth").write_text(f"{ours}\n")
+
+
+@pytest.mark.parametrize("kind", PROJECTS)
+def test_the_block_works(tmp_path: Path, kind: str) -> None:
+    """With just this file a harmless change lands and a breaking one is refused."""
+    needed, files = PROJECTS[kind]
+    if shutil.which(needed) is None:
+        pytest.importorskip(needed)
+    top = tmp_path / "top"
+    write_files(top, {**files, "self-coding.toml": BLOCKS[kind], ".gitignore": ".venv\n.tox\n"})
+    if kind in ("pip", "uv", "tox"):
+        _environment(top / (".tox/py311" if kind == "tox" else ".venv"))
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], [*identity, "commit", "-qm", "x"]):
+        subprocess.run(["git", *words], cwd=top, check=True)
+    [code] = [name for name, text in files.items() if "a + b" in text]
+    environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    for edit, status in (("s/a + b/b + a/", 0), ("s/b + a/a - b/", 1)):
+        argv = [sys.executable, "-m", "self_coding", "-q", "try", edit, "--with"]
+        argv.append(f"sed -i '{edit}' {code}")
+        done = subprocess.run(argv, cwd=top, env=environ, capture_output=True, text=True)
+        assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
