@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from self_coding.adapters import git, paths, process, sandbox
+from self_coding.audit.expectations import Evidence, Tree, unaccounted
 from self_coding.audit.files import SETTING_FILES, effective
 from self_coding.errors import ConfigError, GateError, GitOperationError
 from self_coding.gate.judge import (
@@ -39,7 +40,7 @@ from self_coding.gate.sandbox_layout import (
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
 from self_coding.languages import is_test_module, suffixes
-from self_coding.values.verdicts import BaseFailure, GateReport, GateSettings
+from self_coding.values.verdicts import Finding, GateReport, GateSettings
 
 VERSION = 2  # a new one makes every kept verdict stale
 _GIT_SECONDS = 60.0
@@ -83,6 +84,8 @@ class Gate:
         tree: str,
         base: str | None = None,
         first: Sequence[str] = (),
+        strict: bool = False,
+        ask: bool = False,
     ) -> GateReport:
         """Test `commit`, whose tree is `tree`; a tree that was tested before runs nothing.
 
@@ -92,6 +95,8 @@ class Gate:
             base: the commit it goes onto; failures that were there already do not count.
             first: test files or ids that run before the rest, for a fast no; where they are
                 half of the suite or more, the suite runs once instead.
+            strict: no expectation of the base may change.
+            ask: a person is asked about what the base's tests refuse, so that it decides nothing.
 
         Raises:
             GateError: the gate could not run, so there is no verdict.
@@ -99,7 +104,10 @@ class Gate:
         """
         onto = base if self.settings.baseline else None
         run = _GateRun(self, commit, tree, onto, self.level())
-        return run.report(tuple(first), base or "")
+        report = run.report(tuple(first))
+        if not base or not report.passed:
+            return report
+        return run.judged_by(base, report, strict=strict, ask=ask)
 
     def known_failures(self, commit: str) -> tuple[str, ...]:
         """Return the tests that failed when this commit's tree last ran; nothing is run."""
@@ -127,6 +135,12 @@ class Gate:
         except GitOperationError:
             return None
 
+    def sources(self, commit: str) -> Tree:
+        """Return the paths and texts of a commit."""
+        listed = self._git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+        text_of = lru_cache(lambda path: self.text_of(commit, path))
+        return Tree(paths=frozenset(listed.split("\0")), text=text_of)
+
     def _git(self, *args: str) -> str:
         return git.decode(git.run(args, cwd=self.top, timeout=_GIT_SECONDS).stdout)
 
@@ -143,18 +157,14 @@ class _GateRun:
     prepared_by: str = ""  # the commit whose set-up it shares; its own where empty
     ran: int = 0
 
-    def report(self, first: tuple[str, ...], base: str) -> GateReport:
+    def report(self, first: tuple[str, ...]) -> GateReport:
         started = time.monotonic()
         record, judgement = self._decide(first)
         if not record.complete and judgement.passed:  # the fast no was a flaky one
             record, judgement = self._decide(())
         report = record.report
-        ask = base and judgement.passed
-        judged, saying_no = self._ask_base(base, record) if ask else ("", ())
         return GateReport(
             **vars(judgement),
-            judged_by_base=judged,
-            base_failures=saying_no,
             commit=self.commit,
             tree=self.tree,
             command=self.gate.settings.command,
@@ -169,37 +179,57 @@ class _GateRun:
             limits=self.gate.settings.limits_in_words,
         )
 
-    def _ask_base(self, base: str, record: RunRecord) -> tuple[str, tuple[BaseFailure, ...]]:
-        """Return how the base's judging material judged the candidate's code, and what it says."""
-        gate, settings = self.gate, self.gate.settings
+    def judged_by(self, base: str, report: GateReport, *, strict: bool, ask: bool) -> GateReport:
+        """Return the report on a candidate that passed, with what the base's tests say of it."""
+        gate, settings, started = self.gate, self.gate.settings, time.monotonic()
         if not settings.base_judge:
-            return "off", ()
+            return replace(report, judged_by_base="off")
         known = gate.memory.load(self._key(gate.tree_of(base)))
-        base_ids = known.report.collected if known else ()
         texts = {name: gate.text_of(base, name) for name in SETTING_FILES}
+        collected = known.report.collected if known else ()
         material = Material(
             settings=effective(texts),
             command=settings.command,
             globs=settings.judging,
-            collected=(*record.report.collected, *base_ids),
+            collected=(*(one.id for one in report.tests), *collected),
         )
         mixed = mix(gate.top, base, self.commit, material)
-        if mixed is None:
-            return "same", ()
+        if not mixed.judges:
+            return replace(report, judged_by_base="same")
         # Compared with the base in any case: what fails there as well is not the change's doing.
         run = _GateRun(gate, mixed.commit, mixed.tree, base, self.at, prepared_by=self.commit)
-        found, judgement = run._decide(())
-        self.ran += run.ran
-        how = "ran" if found.understood else "exit status"
-        before = run._base(found)
-        nothing_there = before is not None and before.understood and not before.report.collected
-        if (
-            judgement.passed
-            or judgement.environment
-            or (nothing_there and not found.report.results)
-        ):
-            return how, ()
-        return how, base_failures(found, judgement)
+        record, judgement = run._decide(())
+        before = run._base(record)
+        # A base without tests has nothing to say.
+        mute = before is not None and before.understood and not before.report.collected
+        silent = judgement.environment or (mute and not record.report.results)
+        said = () if judgement.passed or silent else base_failures(record, judgement)
+        findings: tuple[Finding, ...] = ()
+        if said:
+            evidence = Evidence(
+                base=gate.sources(base),
+                candidate=gate.sources(self.commit),
+                changed=mixed.changed,
+                judging=frozenset(mixed.judging),
+                outcomes={one.id: one.outcome for one in report.tests},
+            )
+            findings = unaccounted(said, evidence, strict=strict)
+        told = "\n\n".join(f"{one.id}\n{one.output}" for one in said) if findings else ""
+        refused = bool(findings) and not ask
+        return replace(
+            report,
+            passed=not refused,
+            reason=f"the base's own tests say no: {findings[0].message}"
+            if refused
+            else report.reason,
+            output=report.output
+            + (f"\n\nmain's own tests on this code:\n{told}\n" if told else ""),
+            findings=(*report.findings, *findings),
+            judged_by_base="ran" if record.understood else "exit status",
+            base_failures=said,
+            seconds=report.seconds + time.monotonic() - started,
+            cached=report.cached and run.ran == 0,
+        )
 
     def _decide(self, first: tuple[str, ...]) -> tuple[RunRecord, Judgement]:
         """Judge the records of both sides, and run new failures again before they count."""

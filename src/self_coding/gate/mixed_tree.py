@@ -20,11 +20,21 @@ _WHO = "self-coding gate <gate> 0 +0000"
 
 @dataclass(frozen=True, kw_only=True)
 class MixedTree:
-    """The candidate's code under the base's judging material; `judging` are the paths put back."""
+    """The candidate's code under the base's judging material.
 
-    commit: str
-    tree: str
+    `changed` are the paths that differ, `judging` those of them that are put back; both trees and
+    the commit are empty where nothing is to be judged.
+    """
+
+    changed: tuple[str, ...]
     judging: tuple[str, ...]
+    commit: str = ""
+    tree: str = ""
+
+    @property
+    def judges(self) -> bool:
+        """Whether it is another tree than those of the two sides."""
+        return bool(self.commit)
 
 
 @dataclass(frozen=True)
@@ -38,8 +48,8 @@ class _Entry:
     new: str
 
 
-def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree | None:
-    """Return the mixed tree; None where nothing that judges differs, or where nothing else does.
+def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree:
+    """Return the mixed tree; none where nothing that judges differs, or where nothing else does.
 
     Args:
         top: the repository.
@@ -49,7 +59,7 @@ def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree |
     """
     back, divided, others = [], {}, 0
     args = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", base, candidate)
-    listed = git.fields(git.encode(_git(top, *args)))
+    listed = tuple(git.fields(git.encode(_git(top, *args))))
     for head, path in zip(listed[::2], listed[1::2], strict=True):
         old_mode, mode, old_oid, oid, _ = head.removeprefix(":").split(" ")
         entry = _Entry(path, old_mode, mode, old_oid, oid)
@@ -69,10 +79,9 @@ def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree |
             back.append(entry)
         else:
             others += 1
-    if not back and not divided:
-        return None
-    if not others and not divided:  # the mixed tree is the base's
-        return None
+    judging = tuple(sorted(entry.path for entry in (*back, *divided)))
+    if not divided and (not back or not others):  # it is the candidate's tree, or the base's
+        return MixedTree(changed=listed[1::2], judging=judging)
     lines = [f"{_GONE} {entry.new}\t{entry.path}" for entry in back if entry.mode != _GONE]
     # removed first: a folder of the candidate may lie where the base has a file
     lines += [f"{e.old_mode} {e.old}\t{e.path}" for e in back if e.old_mode != _GONE]
@@ -88,8 +97,7 @@ def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree |
     # Always the same commit for a tree: asking again adds nothing to the repository.
     body = f"tree {tree}\nauthor {_WHO}\ncommitter {_WHO}\n\n".encode()
     commit = _git(top, "hash-object", "-t", "commit", "-w", "--stdin", stdin=body).strip()
-    judging = tuple(sorted(entry.path for entry in (*back, *divided)))
-    return MixedTree(commit=commit, tree=tree, judging=judging)
+    return MixedTree(changed=listed[1::2], judging=judging, commit=commit, tree=tree)
 
 
 def _git(top: Path, *args: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> str:
