@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the texts of changes
 """Honest changes of code together with its tests go through a whole self-edit, and land.
 
 The base's own tests run on the new code; where one of them fails, the change accounts for it.
@@ -7,6 +8,7 @@ what is said is enough to go on.
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -267,18 +269,17 @@ BENT: dict[str, tuple[Edit, ...]] = {
 }  # fmt: skip
 
 
-def self_edit(top: Path, edits: tuple[Edit, ...], **how: object):
+def self_edit(top: Path, edits: tuple[Edit, ...], base: Tree | None = None, **how: object):
     """Run one self-edit of the project in `top` by a script."""
-    after = dict(PROJECT)
+    before = PROJECT | (base or {})
+    after = dict(before)
     for edit in edits:
         edit(after)
-    write(top, {}, PROJECT)
+    write(top, {}, before)
     git(top, "init", "-q", "-b", "main")
     git(top, "add", "-A")
     git(top, "commit", "-qm", "base")
-    editor = ScriptedEditor(lambda place: write(place, PROJECT, after))
-    import asyncio
-
+    editor = ScriptedEditor(lambda place: write(place, before, after))
     return asyncio.run(open_layer(top).edit.self_edit("Tidy up", editor=editor, **how))
 
 
@@ -310,4 +311,45 @@ def test_the_same_with_a_bug_behind_does_not(tmp_path, name):
     """What hides a bug is refused, by reading or by the base's tests."""
     (tmp_path / "r").mkdir()
     result = self_edit(tmp_path / "r", BENT[name])
+    assert not result.success
+
+
+SCALED = (TAX, swap(TESTS, "with_tax(10) == 12.0", "with_tax(0) == 0"), swap(TESTS, "0.5), 0.6", "0.5), 0.75"))  # fmt: skip
+
+
+def test_who_is_refused_learns_all_from_the_message(tmp_path):
+    """Which test of main says no, with what output, and the two ways on with the command."""
+    result = self_edit(tmp_path, SCALED)
+    [found] = [one for one in result.findings if one.rule == "base-judge"]
+    assert (found.path, result.by) == ("tests/test_prices.py", "gate")
+    assert "main's own test tests/test_prices.py::test_tax says no" in found.message
+    assert "assert 15.0 == 12.0" in found.message
+    assert "with_tax(10) == 12.0" in result.test_results
+    for way in ("git show main:tests/test_prices.py", "--ask", 'policy.mode = "ask"', "land-edit"):
+        assert way in result.hint
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_person_decides_about_what_mains_tests_refuse(tmp_path, answer):
+    """Asked before the landing, a person sees the finding, and their word counts."""
+    seen = []
+    result = self_edit(tmp_path, SCALED, ask=lambda question: seen.append(question) or answer)
+    assert [one.rule for one in seen[0].findings] == ["base-judge"]
+    assert result.success is answer
+
+
+def test_a_policy_that_asks_leaves_it_waiting(tmp_path):
+    """With `policy.mode = "ask"` the attempt waits for whoever approves."""
+    project = PROJECT["pyproject.toml"] + '\n[tool.self_coding.policy]\nmode = "ask"\n'
+    result = self_edit(tmp_path, SCALED, base={"pyproject.toml": project})
+    assert (result.stage, result.waiting) == ("waiting", "approval")
+
+
+def test_no_expectation_changes_where_tests_may_only_grow(tmp_path):
+    """With `tests_may_change = "added"` a changed expectation is refused, however honest."""
+    project = (
+        PROJECT["pyproject.toml"] + '\n[tool.self_coding.policy]\ntests_may_change = "added"\n'
+    )
+    change = HONEST["a golden file made anew"]
+    result = self_edit(tmp_path, change, base={"pyproject.toml": project})
     assert not result.success

@@ -80,7 +80,7 @@ def test_an_exit_status_is_enough(repo):
     before = repo.commit({"code.py": CODE, "tests/run.py": script})
     after = repo.commit({"code.py": BROKEN, "tests/run.py": "from code import double\n"})
     report = repo.run(after, base=before, command="python tests/run.py")
-    assert (report.passed, report.judged_by_base) == (True, "exit status")
+    assert (report.passed, report.judged_by_base) == (False, "exit status")
     assert [one.message for one in report.base_failures] == ["exit status 1"]
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0911 - one return for each shape of a claim
 """Pure. Does a test still say what it said, with nothing but another expected value?
 
 Two syntax trees are walked side by side. A literal on the expected side of an exact comparison may
@@ -10,13 +11,18 @@ from __future__ import annotations
 import ast
 import re
 import unittest
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
 
-from self_coding.audit.judging_modules import Module
+from self_coding.audit.judging_modules import (
+    LITERAL,
+    Change,
+    Module,
+    constants,
+    members,
+    without_docstring,
+)
 from self_coding.audit.syntax import (
     Function,
-    assigned,
     bound,
     decorator_name,
     name_of,
@@ -25,30 +31,9 @@ from self_coding.audit.syntax import (
 )
 
 _EXACT = (ast.Eq, ast.Is)
-_LITERAL = (
-    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
-    *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
-)
 _BROAD = frozenset({"Exception", "BaseException", "AssertionError", "object", "Failed"})
 _RAISING = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns"})
 _HARMLESS_FIXTURES = frozenset({"tmp_path", "capsys", "caplog", "request"})
-
-
-class Change(Protocol):
-    """What is known of a change: what its code withdraws, and the modules of both sides."""
-
-    gone: set[str]
-    new: set[str]
-    resigned: set[str]
-
-    def base_modules(self, path: str) -> Module | None:
-        """Return a module of the base."""
-
-    def candidate_modules(self, path: str) -> Module | None:
-        """Return a module of the candidate."""
-
-    def judges(self, path: str) -> bool:
-        """Return whether a path changes and judges."""
 
 
 class Alike:
@@ -68,8 +53,8 @@ class Alike:
         self.seen = {} if seen is None else seen
         self.local: set[str] = set()
         self.constants: tuple[dict[str, ast.expr], dict[str, ast.expr]] = (
-            _constants(before.tree.body),
-            _constants(after.tree.body),
+            constants(before.tree.body),
+            constants(after.tree.body),
         )
         self.claims = 0
         self.reason = ""
@@ -112,7 +97,7 @@ class Alike:
                     self.local.add(inner.arg)
             self.local |= {*bound(node)} - {getattr(node, "name", "")}
         for known, node in zip(self.constants, (one, two), strict=True):
-            own = _constants(getattr(node, "body", []))
+            own = constants(getattr(node, "body", []))
             shadowed = {*bound(node)} - own.keys()
             for name in shadowed & known.keys():
                 del known[name]
@@ -126,13 +111,13 @@ class Alike:
         heads = ([*node.bases, *node.keywords, *node.decorator_list] for node in (one, two))
         if not self._list(*heads):
             return False
-        members, members_now = (dict(_members(side)) for side in (one, two))
-        for name, member in members.items():
+        held, held_now = (dict(members(side)) for side in (one, two))
+        for name, member in held.items():
             if name.startswith("test") and not tests:
                 continue
-            if name not in members_now or not self._node(member, members_now[name]):
+            if name not in held_now or not self._node(member, held_now[name]):
                 return name in self.change.gone
-        fresh = members_now.keys() - members.keys()
+        fresh = held_now.keys() - held.keys()
         special = {n for n in fresh if n.startswith(("__", "setup", "teardown", "pytest"))}
         return not special and not any(hasattr(unittest.TestCase, name) for name in fresh)
 
@@ -214,22 +199,18 @@ class Alike:
     def _binding(self, old: str, new: str) -> bool:
         """Return whether a name of the module is still bound to the same thing."""
         key = (self.before.path, old, self.after.path, new)
-        if key not in self.seen:
-            self.seen[key] = True  # as long as it is looked at: helpers may call each other
-            self.seen[key] = self._bound_alike(old, new)
-        return self.seen[key]
-
-    def _bound_alike(self, old: str, new: str) -> bool:
+        if key in self.seen:
+            return self.seen[key]
+        self.seen[key] = True  # as long as it is looked at: helpers may call each other
         one, two = self.before.bindings.get(old, []), self.after.bindings.get(new, [])
         if not one and not two:
-            return old == new  # a builtin
-        if len(one) != len(two):
-            return False
-        if old in self.before.full and new in self.after.full:
-            return self._imported(self.before.full[old], self.after.full[new])
-        if old != new:
-            return False
-        return all(self._node(a, b) for a, b in zip(one, two, strict=True))
+            same = old == new  # a builtin
+        elif len(one) == len(two) and old in self.before.full and new in self.after.full:
+            same = self._imported(self.before.full[old], self.after.full[new])
+        else:
+            same = old == new and self._list(one, two)
+        self.seen[key] = same
+        return same
 
     def _imported(self, old: str, new: str) -> bool:
         path, rest = self.before.find(old)
@@ -257,7 +238,7 @@ class Alike:
 
     def _body(self, one: Sequence[ast.stmt], two: Sequence[ast.stmt], *, claims: bool) -> bool:
         """Return whether all of `one` is in `two`, in order, and nothing else gets in its way."""
-        one, two = _without_docstring(one), _without_docstring(two)
+        one, two = without_docstring(one), without_docstring(two)
         if not claims:
             return self._list(one, two)
         left = list(two)
@@ -431,7 +412,7 @@ class Alike:
     def _literal(self, node: ast.expr, side: int) -> bool:
         """Return whether an expression is made of literals, by way of constants' names as well."""
         full = substitute(node, self.constants[side])
-        return all(isinstance(part, _LITERAL) for part in ast.walk(full))
+        return all(isinstance(part, LITERAL) for part in ast.walk(full))
 
     def _list(self, one: Sequence[ast.AST], two: Sequence[ast.AST]) -> bool:
         return len(one) == len(two) and all(map(self._node, one, two))
@@ -446,11 +427,13 @@ class Alike:
 
     def _node(self, one: ast.AST, two: ast.AST, *, loose: bool = False) -> bool:
         """Return whether two nodes mean the same; with `loose` literals may differ."""
-        if isinstance(one, ast.expr) and isinstance(two, ast.expr):
-            if self._literal(one, 0) and self._literal(two, 1):
-                sides = zip((one, two), self.constants, strict=True)
-                a, b = (unparse(substitute(node, known)) for node, known in sides)
-                return loose or a == b
+        texts = [
+            unparse(substitute(node, self.constants[side]))
+            for side, node in enumerate((one, two))
+            if isinstance(node, ast.expr) and self._literal(node, side)
+        ]
+        if len(texts) == 2:
+            return loose or texts[0] == texts[1]
         if type(one) is not type(two):
             return False
         match one, two:
@@ -506,34 +489,3 @@ class Alike:
         odd = any(isinstance(n, ast.Lambda | ast.NamedExpr) for v in now for n in ast.walk(v))
         missing = [v for v in values if not any(self._node(v, other) for other in now)]
         return not odd and len(missing) <= max(0, len(values) - len(now))
-
-
-def _members(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
-    for member in node.body:
-        if isinstance(member, Function | ast.ClassDef):
-            yield member.name, member
-        elif not (isinstance(member, ast.Expr) and isinstance(member.value, ast.Constant)):
-            yield next(bound(member), unparse(member)), member
-
-
-def _constants(body: Iterable[ast.AST]) -> dict[str, ast.expr]:
-    """Return the names that are bound once, to literals."""
-    count: dict[str, int] = {}
-    found: dict[str, ast.expr] = {}
-    for statement in body:
-        names = [statement.name] if isinstance(statement, Function | ast.ClassDef) else []
-        for name in (*names, *bound(statement)):
-            count[name] = count.get(name, 0) + 1
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            [*targets] = assigned(statement)
-            parts = ast.walk(statement.value)
-            if len(targets) == 1 and isinstance(targets[0], ast.Name):
-                if all(isinstance(part, _LITERAL) for part in parts):
-                    found[targets[0].id] = statement.value
-    return {name: value for name, value in found.items() if count[name] == 1}
-
-
-def _without_docstring(body: Sequence[ast.stmt]) -> Sequence[ast.stmt]:
-    first = body[0] if body else None
-    text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return body[1:] if text else body

@@ -21,12 +21,11 @@ from self_coding.audit.alike import Alike
 from self_coding.audit.files import SETTING_FILES, Kind, effective, kind_of
 from self_coding.audit.judging_modules import Module, arguments_of, defined, similar
 from self_coding.audit.syntax import parse
-from self_coding.values.verdicts import BaseFailure, Finding
+from self_coding.values.verdicts import BASE_JUDGE, BaseFailure, Finding
 
-RULE = "base-judge"
 _MISSING = re.compile(
     r"cannot import name '(\w+)'|No module named '([\w.]+)'|has no attribute '(\w+)'|"
-    r"name '(\w+)' is not defined|(\w+)\(\) (?:got|missing|takes)|'(\w+)' object is not callable|"
+    r"name '(\w+)' is not defined|(?<!\w)(\w+)\(\) (?:got|missing|takes)|"
     r"got an unexpected keyword argument '(\w+)'|abstract class (\w+)"
 )
 _HARMLESS = re.compile(r"(?:.*/)?(?:\.coveragerc|noxfile\.py)")
@@ -78,7 +77,7 @@ def unaccounted(
             said = " ".join(failure.message.split())[:300]
             message = f"{name} says no to this code ({said}), and {why}"
             line = failure.line if failure.path == path else 0
-            findings.append(Finding(rule=RULE, path=path, line=line, message=message))
+            findings.append(Finding(rule=BASE_JUDGE, path=path, line=line, message=message))
     return tuple(findings)
 
 
@@ -109,7 +108,7 @@ class _Case:
             }
         self.gone -= self.new  # only moved within the code
 
-    def why_not(self, failure: BaseFailure) -> str:
+    def why_not(self, failure: BaseFailure) -> str:  # noqa: PLR0911 - one return per reason
         """Return why a failure is not accounted for; empty where it is."""
         path, _, name = failure.id.partition("::")
         if not path.endswith(".py"):
@@ -176,9 +175,8 @@ class _Case:
             before, after = self.base_modules(other), self.candidate_modules(other)
             for one in after.tests if after else ():
                 fresh = before is None or one not in before.tests
-                if fresh and (other != path or one != test):
-                    if other == path or one.rpartition("::")[2] == name:
-                        yield other, one
+                if fresh and (other == path or one.rpartition("::")[2] == name):
+                    yield other, one
 
     @cached_property
     def around(self) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
+from typing import Protocol
 
 from self_coding.audit.syntax import Function, assigned, bound, imports, name_of, parse, unparse
 
@@ -18,6 +19,12 @@ _SET_UPS = frozenset(
 )
 _SIMILAR = 0.75  # of the text of a definition: the same one under another name
 _READ = 2000  # characters of it
+
+LITERAL = (
+    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
+    *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
+)
+"""What an expression of nothing but literals is made of."""
 
 
 class Module:
@@ -90,10 +97,27 @@ class Module:
         for end in range(len(parts), 0, -1):
             for root in roots:
                 place = "/".join([*([root] if root else []), *parts[:end]])
-                for path in (f"{place}.py", f"{place}/__init__.py"):
+                for path in (f"{place}/__init__.py", f"{place}.py"):  # as Python looks
                     if path in self.paths:
                         return path, ".".join(parts[end:])
         return "", full
+
+
+class Change(Protocol):
+    """What is known of a change: what its code withdraws, and the modules of both sides."""
+
+    gone: set[str]
+    new: set[str]
+    resigned: set[str]
+
+    def base_modules(self, path: str) -> Module | None:
+        """Return a module of the base."""
+
+    def candidate_modules(self, path: str) -> Module | None:
+        """Return a module of the candidate."""
+
+    def judges(self, path: str) -> bool:
+        """Return whether a path changes and judges."""
 
 
 def defined(text: str | None) -> dict[str, ast.AST]:
@@ -149,3 +173,35 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
             yield from _statements([*inner, *handlers, *node.finalbody])
         else:
             yield node
+
+
+def members(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what a class holds, by name."""
+    for member in node.body:
+        if isinstance(member, Function | ast.ClassDef):
+            yield member.name, member
+        elif not (isinstance(member, ast.Expr) and isinstance(member.value, ast.Constant)):
+            yield next(bound(member), unparse(member)), member
+
+
+def constants(body: Iterable[ast.AST]) -> dict[str, ast.expr]:
+    """Return the names that are bound once, to literals."""
+    count: dict[str, int] = {}
+    found: dict[str, ast.expr] = {}
+    for statement in body:
+        names = [statement.name] if isinstance(statement, Function | ast.ClassDef) else []
+        for name in (*names, *bound(statement)):
+            count[name] = count.get(name, 0) + 1
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            literal = all(isinstance(part, LITERAL) for part in ast.walk(statement.value))
+            for target in assigned(statement) if literal else ():
+                if isinstance(target, ast.Name):
+                    found[target.id] = statement.value
+    return {name: value for name, value in found.items() if count[name] == 1}
+
+
+def without_docstring(body: Sequence[ast.stmt]) -> Sequence[ast.stmt]:
+    """Return the statements of a body that do something."""
+    first = body[0] if body else None
+    text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return body[1:] if text else body

@@ -135,12 +135,20 @@ def _conflict_messages(data: bytes) -> dict[str, str]:
 
 
 def run_gate(
-    repo: Repository, settings: GateSettings, what: Candidate | str, first: Sequence[str] = ()
+    repo: Repository,
+    settings: GateSettings,
+    what: Candidate | str,
+    first: Sequence[str] = (),
+    strict: bool = False,
+    ask: bool = False,
 ) -> GateReport:
-    """Run the gate on a candidate, compared with main, or on any commit alone."""
-    base = what.onto if isinstance(what, Candidate) else None
-    commit = what.commit if isinstance(what, Candidate) else repo.commit(what)
-    return _run_gate(repo, settings, commit, base=base, first=first, exact=False)
+    """Run the gate on a candidate, judged by main's tests as well, or on any commit alone."""
+    if not isinstance(what, Candidate):
+        return _run_gate(repo, settings, repo.commit(what), exact=False)
+    onto, commit = what.onto, what.commit
+    return _run_gate(
+        repo, settings, commit, base=onto, first=first, exact=False, strict=strict, ask=ask
+    )
 
 
 def run_gate_on_capture(repo: Repository, settings: GateSettings, capture: Capture) -> GateReport:
@@ -154,7 +162,7 @@ def run_gate_on_capture(repo: Repository, settings: GateSettings, capture: Captu
         at=capture.at.timestamp(),
     )
     alone = replace(settings, baseline=False, retries=0)
-    return _run_gate(repo, alone, commit, base=None, first=(), exact=True)
+    return _run_gate(repo, alone, commit, exact=True)
 
 
 def _run_gate(
@@ -162,14 +170,17 @@ def _run_gate(
     settings: GateSettings,
     commit: str,
     *,
-    base: str | None,
-    first: Sequence[str],
     exact: bool,
+    base: str | None = None,
+    first: Sequence[str] = (),
+    strict: bool = False,
+    ask: bool = False,
 ) -> GateReport:
     [tree] = repo.resolve([commit], "tree")
     if not tree:
         raise GitOperationError(f"{commit} has no tree", hint="give a commit")
-    report = gate_of(repo, settings, exact=exact).run(commit, tree=tree, base=base, first=first)
+    gate = gate_of(repo, settings, exact=exact)
+    report = gate.run(commit, tree=tree, base=base, first=first, strict=strict, ask=ask)
     # The note is what `receipts.seal` turns into the receipt, maybe in another process.
     if base is not None or not report.passed:  # what was compared with nothing proves too little
         receipts.note(repo.folder, report)

@@ -267,14 +267,24 @@ class GitSafety:
         finally:
             await in_thread(context.__exit__, None, None, None)
 
-    async def test(self, candidate: Candidate | str, *, first: Sequence[str] = ()) -> GateReport:
+    async def test(
+        self,
+        candidate: Candidate | str,
+        *,
+        first: Sequence[str] = (),
+        strict: bool = False,
+        ask: bool = False,
+    ) -> GateReport:
         """Run the gate on a candidate or a commit; the user's checkout is not touched.
 
         Args:
             candidate: what is tested.
             first: test files that run before all, for a fast no.
+            strict: no expectation of main's tests may change.
+            ask: what main's tests refuse is put to a person, and decides nothing here.
         """
-        return await in_thread(landing.run_gate, self._repo, self.gate, candidate, tuple(first))
+        run, settings = landing.run_gate, self.gate
+        return await in_thread(run, self._repo, settings, candidate, tuple(first), strict, ask)
 
     async def failing_on_main(self) -> tuple[str, ...]:
         """Return the tests that failed when the gate last ran main as it is; nothing is run."""

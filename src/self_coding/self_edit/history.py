@@ -139,6 +139,7 @@ class GateResult:
     seconds: float = 0.0
     cached: bool = False
     environment: bool = False
+    judged_by_base: str = ""
     commit: str = ""
     tree: str = ""
     onto: str = ""
@@ -248,9 +249,9 @@ class History:
 
     @property
     def asks(self) -> bool:
-        """Whether the plan, whoever submitted, or the policy wants a person to approve."""
-        asking = (self.data(kind).get("ask") is True for kind in (Kind.WRITTEN, Kind.JUDGED))
-        return self.plan.ask or any(asking)
+        """Whether the plan, whoever submitted, the policy or main's tests want an approval."""
+        kinds = (Kind.WRITTEN, Kind.JUDGED, Kind.TESTED)
+        return self.plan.ask or any(self.data(kind).get("ask") is True for kind in kinds)
 
     @cached_property
     def refusal(self) -> Refused:

@@ -307,11 +307,16 @@ class Steps:
         verdict = policy.judge(change, before=before, after=after, covered=frozenset(covered))
         facts = facts_of(verdict)
         if verdict.allowed or policy.asks:
-            return StepResult(Kind.JUDGED, {**facts, "ask": not verdict.allowed})
+            rules: Facts = {"asks": policy.asks, "strict": policy.tests_may_change == "added"}
+            return StepResult(Kind.JUDGED, {**facts, **rules, "ask": not verdict.allowed})
         return refused(RefusedBy.POLICY, "; ".join(verdict.reasons[:3]), more=facts)
 
     async def test(self, attempt: History) -> StepResult:
-        """Merge the change onto main, unseen, and run the gate on the result."""
+        """Merge the change onto main, unseen, and run the gate on the result.
+
+        What main's own tests refuse is put to a person where one is asked; who has approved
+        knew of what was refused then, and is not taken to approve of more.
+        """
         services, change = self._services, await self._change(attempt)
         candidate = await services.repository.candidate(change, views.landing_message(attempt))
         # Looked at again: the editor may have left a process that moved main since.
@@ -335,11 +340,21 @@ class Steps:
             )
         # The tests that the change can break run first, for a fast no; then all of them.
         impact = await services.index.impact(paths=list(change.paths))
-        report = await services.repository.test(candidate, first=impact.tests)
+        judged = attempt.data(Kind.JUDGED)
+        report = await services.repository.test(
+            candidate,
+            first=impact.tests,
+            strict=judged.get("strict") is True,
+            ask=attempt.asks or judged.get("asks") is True,
+        )
         tested = views.gate_result(report, candidate)
-        if tested.passed:
-            return StepResult(Kind.TESTED, facts_of(tested))
-        return refused(RefusedBy.GATE, views.why_red(tested), more=facts_of(tested))
+        asked = views.refused_by_base(tested)
+        known = {one.message for one in attempt.gate.findings}
+        unheard = attempt.has(Kind.APPROVED) and any(one.message not in known for one in asked)
+        if tested.passed and not unheard:
+            return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked)})
+        hint = views.ways_on(asked) if asked else ""
+        return refused(RefusedBy.GATE, views.why_red(tested), hint=hint, more=facts_of(tested))
 
     async def choose(self, attempt: History) -> StepResult:
         """Note that this is the smallest green one."""
@@ -365,7 +380,7 @@ class Steps:
                 added=change.added,
                 removed=change.removed,
                 tests=views.gate_line(attempt.gate),
-                findings=attempt.verdict.findings,
+                findings=(*attempt.verdict.findings, *views.refused_by_base(attempt.gate)),
                 diff=change.diff,
             )
         )

@@ -25,7 +25,7 @@ from self_coding.text import cut_middle, first_line
 from self_coding.values.attempts import ModificationAttempt, Outcome
 from self_coding.values.edits import Feedback, Progress, SelfEditResult
 from self_coding.values.repository import Candidate, Change
-from self_coding.values.verdicts import GateReport
+from self_coding.values.verdicts import BASE_JUDGE, Finding, GateReport
 
 OUTPUT_KEPT = 16_000  # characters of output that an event holds
 _FEEDBACK_OUTPUT = 3_000
@@ -112,6 +112,7 @@ def gate_result(report: GateReport, candidate: Candidate) -> GateResult:
         seconds=round(report.seconds, 3),
         cached=report.cached,
         environment=report.environment,
+        judged_by_base=report.judged_in_words,
         commit=candidate.commit,
         tree=candidate.tree,
         onto=candidate.onto,
@@ -129,6 +130,21 @@ def why_red(gate: GateResult) -> str:
         return "; ".join(str(finding) for finding in gate.findings[:3])
     reason = gate.reason_given or f"exit status {gate.exit_status}"
     return reason if gate.environment else f"tests failed: {reason.removeprefix('tests failed: ')}"
+
+
+def refused_by_base(gate: GateResult) -> tuple[Finding, ...]:
+    """Return what main's own tests refuse, and the change does not account for."""
+    return tuple(one for one in gate.findings if one.rule == BASE_JUDGE)
+
+
+def ways_on(findings: Sequence[Finding]) -> str:
+    """Return what can be done where main's own tests refuse: two ways, with their commands."""
+    path = next((one.path for one in findings if one.path), "")
+    see = f" (git show main:{path})" if path else ""
+    return (
+        f"make main's test pass on this code{see}, or let a person approve what it refuses: the"
+        ' same command with --ask, or policy.mode = "ask" and then self-coding land-edit'
+    )
 
 
 def gate_line(gate: GateResult) -> str:

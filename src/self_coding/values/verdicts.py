@@ -87,6 +87,10 @@ class TestResult:
     failure: TestFailure | None = None
 
 
+BASE_JUDGE = "base-judge"
+"""The rule of a finding that the base's own tests make: a person may approve it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaseFailure:
     """A test of the base that says no to the candidate's code, and that the base itself passes.
@@ -138,6 +142,16 @@ class GateReport:
     environment: bool = False
     judged_by_base: str = ""
     base_failures: tuple[BaseFailure, ...] = ()
+
+    @property
+    def judged_in_words(self) -> str:
+        """How the base judged, as receipts have it: "ran", "ran; 2 expectations changed"."""
+        refused = sum(one.rule == BASE_JUDGE for one in self.findings)
+        changed = len(self.base_failures) - refused
+        words = [self.judged_by_base]
+        words += [f"{changed} expectations changed"] if changed > 0 else []
+        words += [f"{refused} refused"] if refused else []
+        return "; ".join(words)
 
     @property
     def ran(self) -> int:

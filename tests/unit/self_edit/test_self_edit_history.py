@@ -142,7 +142,11 @@ def test_an_old_refusal_is_read_as_it_was_stored() -> None:
 
 @pytest.mark.parametrize(
     ("form", "stored"),
-    [(Plan, PLAN), (GateResult, GATE | ENDS | {"failures": []}), (EditReport, WRITTEN)],
+    [
+        (Plan, PLAN),
+        (GateResult, GATE | ENDS | {"failures": [], "judged_by_base": ""}),
+        (EditReport, WRITTEN),
+    ],
 )
 def test_facts_are_stored_under_the_keys_they_had(form: type, stored: dict[str, Json]) -> None:
     """What is read and stored again is the same JSON, key by key."""
