@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
-from typing import Protocol
 
+from self_coding.audit.canonical import constants
 from self_coding.audit.syntax import Function, assigned, bound, imports, name_of, parse, unparse
 
 _SWITCHES = frozenset({"pytest_plugins", "pytestmark", "collect_ignore", "collect_ignore_glob"})
@@ -19,12 +19,6 @@ _SET_UPS = frozenset(
 )
 _SIMILAR = 0.75  # of the text of a definition: the same one under another name
 _READ = 2000  # characters of it
-
-LITERAL = (
-    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
-    *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
-)
-"""What an expression of nothing but literals is made of."""
 
 
 class Module:
@@ -42,6 +36,11 @@ class Module:
             for name in dict.fromkeys(names):
                 found.setdefault(name, []).append(node)
         return found
+
+    @cached_property
+    def constants(self) -> dict[str, ast.expr]:
+        """The names that stand for literals."""
+        return constants(self.tree.body)
 
     @cached_property
     def full(self) -> dict[str, str]:
@@ -103,23 +102,6 @@ class Module:
         return "", full
 
 
-class Change(Protocol):
-    """What is known of a change: what its code withdraws, and the modules of both sides."""
-
-    gone: set[str]
-    new: set[str]
-    resigned: set[str]
-
-    def base_modules(self, path: str) -> Module | None:
-        """Return a module of the base."""
-
-    def candidate_modules(self, path: str) -> Module | None:
-        """Return a module of the candidate."""
-
-    def judges(self, path: str) -> bool:
-        """Return whether a path changes and judges."""
-
-
 def defined(text: str | None) -> dict[str, ast.AST]:
     """Return what a source defines by name: functions, classes, attributes, what it imports."""
     tree = parse(text)
@@ -134,7 +116,7 @@ def defined(text: str | None) -> dict[str, ast.AST]:
     return found
 
 
-def arguments_of(node: ast.AST) -> str:
+def parameters(node: ast.AST) -> str:
     """Return the parameters of a function, or of the making of a class, as text."""
     if isinstance(node, Function):
         return unparse(node.args)
@@ -146,20 +128,33 @@ def arguments_of(node: ast.AST) -> str:
     return "; ".join(unparse(m) for m in node.body if isinstance(m, ast.AnnAssign))
 
 
-def similar(lost: ast.AST | None, fresh: Iterable[ast.AST]) -> bool:
-    """Return whether a definition that is gone is among the new ones under another name."""
-    if not isinstance(lost, Function | ast.ClassDef):
-        return False
-    text, others = (
-        [unparse(node).partition("\n")[2][:_READ] for node in nodes if isinstance(node, type(lost))]
-        for nodes in ([lost], fresh)
-    )
-    matcher = SequenceMatcher(None, "", text[0], autojunk=False)
-    for other in others:
-        matcher.set_seq1(other)
-        if matcher.quick_ratio() > _SIMILAR and matcher.ratio() > _SIMILAR:
-            return True
-    return False
+def renaming(lost: Mapping[str, ast.AST], fresh: Mapping[str, ast.AST]) -> dict[str, str]:
+    """Return which new definitions are lost ones under another name: new name, old name."""
+    found: dict[str, str] = {}
+    for name, node in lost.items():
+        others = {n: other for n, other in fresh.items() if type(other) is type(node)}
+        if isinstance(node, Function | ast.ClassDef):
+            matcher = SequenceMatcher(None, "", _body(node), autojunk=False)
+            ratios = dict.fromkeys(others, 0.0)
+            for new, other in others.items():
+                matcher.set_seq1(_body(other))
+                ratios[new] = matcher.ratio() if matcher.quick_ratio() > _SIMILAR else 0.0
+            others = {
+                n: o for n, o in others.items() if ratios[n] == max(ratios.values()) > _SIMILAR
+            }
+        if len(others) == 1:
+            found[next(iter(others))] = name
+    return found
+
+
+def _body(node: ast.AST) -> str:
+    return unparse(node).partition("\n")[2][:_READ]
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Return the names that code reads."""
+    names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+    return {n.id for n in names if isinstance(n.ctx, ast.Load)}
 
 
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -182,26 +177,3 @@ def members(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
             yield member.name, member
         elif not (isinstance(member, ast.Expr) and isinstance(member.value, ast.Constant)):
             yield next(bound(member), unparse(member)), member
-
-
-def constants(body: Iterable[ast.AST]) -> dict[str, ast.expr]:
-    """Return the names that are bound once, to literals."""
-    count: dict[str, int] = {}
-    found: dict[str, ast.expr] = {}
-    for statement in body:
-        names = [statement.name] if isinstance(statement, Function | ast.ClassDef) else []
-        for name in (*names, *bound(statement)):
-            count[name] = count.get(name, 0) + 1
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            literal = all(isinstance(part, LITERAL) for part in ast.walk(statement.value))
-            for target in assigned(statement) if literal else ():
-                if isinstance(target, ast.Name):
-                    found[target.id] = statement.value
-    return {name: value for name, value in found.items() if count[name] == 1}
-
-
-def without_docstring(body: Sequence[ast.stmt]) -> Sequence[ast.stmt]:
-    """Return the statements of a body that do something."""
-    first = body[0] if body else None
-    text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return body[1:] if text else body

@@ -1,0 +1,206 @@
+# ruff: noqa: D102 - the methods of a visitor are named after its nodes
+"""Pure. The text of a test in which only what may change is left out.
+
+Two sides of a test that differ by an expected literal, by a new name of what the code renamed, or
+by what a call of a re-signed function hands over, have the same canonical text. Tolerances, inputs,
+the way of comparing, and everything else stay in it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol, TypeVar, cast
+
+from self_coding.audit.syntax import Function, assigned, bound, name_of, unparse
+
+LEFT_OUT = ast.Name("__", ast.Load())
+RAISING = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns"})
+_BROAD = frozenset({"", "Exception", "BaseException", "AssertionError", "object", "Failed"})
+_EXACT = (ast.Eq, ast.Is)
+_LITERAL = (
+    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
+    *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
+)
+N = TypeVar("N", bound=ast.AST)
+
+
+class Code(Protocol):
+    """What the code of a change withdraws: names by what they are called now, other parameters."""
+
+    @property
+    def renamed(self) -> Mapping[str, str]:
+        """The old names, by the new ones."""
+
+    @property
+    def resigned(self) -> Collection[str]:
+        """Functions and classes with other parameters."""
+
+
+def is_literal(node: ast.AST) -> bool:
+    """Return whether an expression is made of literals alone."""
+    return all(isinstance(part, _LITERAL) for part in ast.walk(node))
+
+
+def constants(body: Iterable[ast.AST]) -> dict[str, ast.expr]:
+    """Return the names that statements bind once, to literals."""
+    statements = [*body]
+    names = [name for statement in statements for name in bound(statement)]
+    names += [s.name for s in statements if isinstance(s, Function | ast.ClassDef)]
+    return {
+        target.id: statement.value
+        for statement in statements
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
+        for target in assigned(statement)
+        if isinstance(target, ast.Name) and names.count(target.id) == 1
+        if is_literal(statement.value)
+    }
+
+
+class Canonical(ast.NodeTransformer):
+    """Makes nodes canonical; `handed` are the literals handed to functions that were re-signed.
+
+    Args:
+        code: what the code withdraws.
+        known: the literals that names stand for.
+        claims: whether expected values are left out; False for what tests only use.
+    """
+
+    def __init__(self, code: Code, known: Mapping[str, ast.expr], *, claims: bool) -> None:
+        self.code, self.known, self.claims = code, known, claims
+        self.handed: list[str] = []
+
+    def lines(self, nodes: Iterable[ast.AST]) -> list[str]:
+        """Return the canonical lines of some statements or expressions."""
+        lines: list[str] = []
+        for node in nodes:
+            [copy] = ast.parse(unparse(node)).body  # the visitor writes into its tree
+            lines += ast.unparse(ast.fix_missing_locations(self.visit(copy))).splitlines()
+        return lines
+
+    # --- what is used
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if isinstance(node.ctx, ast.Load) and node.id in self.known:
+            return self.known[node.id]
+        return ast.Name(self.code.renamed.get(node.id, node.id), node.ctx)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        attr = self.code.renamed.get(node.attr, node.attr)
+        return ast.Attribute(self.visit(node.value), attr, node.ctx)
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = name_of(node.func)
+        called = cast("ast.Call", self.generic_visit(node))
+        if name in self.code.resigned:
+            values = [*called.args, *(keyword.value for keyword in called.keywords)]
+            self.handed += [unparse(value) for value in values if is_literal(value)]
+            odd = [
+                v for v in values if not is_literal(v) and not isinstance(v, ast.Name | ast.Call)
+            ]
+            return ast.Call(called.func, odd, [])
+        return called
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg):
+                argument.annotation = None
+        if node.body and isinstance(node.body[0], ast.Expr):
+            text = isinstance(node.body[0].value, ast.Constant)
+            node.body = (node.body[1:] if text else node.body) or [ast.Pass()]
+        return self.generic_visit(node)
+
+    # --- what is claimed
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        if not self.claims:
+            return self.generic_visit(node)
+        test = self.visit(node.test)
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            return _claim("truth", test.operand)
+        match test:
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return self._comparison(left, op, right)
+            case ast.Call(func=function, args=[_, _, *_] as args, keywords=keywords):
+                at = next((n for n, value in enumerate(args) if is_literal(value)), None)
+                if at is None or all(
+                    map(is_literal, args)
+                ):  # what comes after it may be a tolerance
+                    return _claim("truth", test)
+                rest = [LEFT_OUT if n == at else value for n, value in enumerate(args)]
+                return _claim("truth", ast.Call(function, rest, keywords))
+        return _claim("truth", test)
+
+    def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> ast.AST:
+        match left, op, right:
+            case _, ast.Eq() | ast.Is(), _ if is_literal(left) != is_literal(right):
+                return _claim("exact", left if is_literal(right) else right)
+            case _, ast.Eq() | ast.Is() | ast.NotEq(), _ if not is_literal(left):
+                called = {name_of(n.func) for n in ast.walk(left) if isinstance(n, ast.Call)}
+                used = {name_of(n.func) for n in ast.walk(right) if isinstance(n, ast.Call)}
+                expected = right if called & used else _Masked().visit(right)
+                return _claim("exact" if isinstance(op, _EXACT) else "other", left, expected)
+            case ast.Constant(value=str(needle)), ast.In() | ast.NotIn(), _:
+                return _claim("holds", right, ast.Constant(min(len(needle), 4)))
+            case ast.Call(args=[ast.BinOp(op=ast.Sub()) as apart]), _, _ if is_literal(apart.right):
+                apart.right = LEFT_OUT  # `abs(f() - 5) < 1e-9`
+        return ast.Assert(ast.Compare(left, [op], [right]))
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        visited = cast("ast.Expr", self.generic_visit(node))
+        call = visited.value
+        if (
+            not self.claims
+            or not isinstance(call, ast.Call)
+            or not isinstance(call.func, ast.Attribute)
+        ):
+            return visited
+        name, args = call.func.attr, call.args
+        if name in {"assertTrue", "assertFalse"} and args:
+            return _claim("truth", args[0])
+        if name in {"assertEqual", "assertIs"} and len(args) > 1:
+            return self._comparison(args[0], ast.Eq(), args[1])
+        if name.startswith("assert") and any(map(is_literal, args)) and not call.keywords:
+            at = next(n for n, value in enumerate(args) if is_literal(value))
+            call.args = [LEFT_OUT if n == at else value for n, value in enumerate(args)]
+        return visited
+
+    def visit_With(self, node: ast.With) -> ast.AST:
+        match node:
+            case ast.With(
+                items=[ast.withitem(context_expr=ast.Call(func=raising, args=[error, *_]) as call)]
+            ) if self.claims and name_of(raising) in RAISING and name_of(error) not in _BROAD:
+                texts = [unparse(k.value) for k in call.keywords if k.arg == "match"]
+                if all(sum(map(str.isalnum, text)) > 2 for text in texts):
+                    body = [self.visit(statement) for statement in node.body]
+                    if len(body) == 1 and isinstance(body[0], ast.Expr):
+                        return _claim("exact", body[0].value)
+                    head = ast.withitem(ast.Call(raising, [LEFT_OUT], []))
+                    return ast.With([head], body)
+        return self.generic_visit(node)
+
+
+class _Masked(ast.NodeTransformer):
+    """Leaves literals out, but for those that say how exactly is compared."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return LEFT_OUT
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST:
+        return node if node.arg in {"rel", "abs", "nan_ok"} else self.generic_visit(node)
+
+
+def _claim(kind: str, *values: ast.expr) -> ast.Expr:
+    return ast.Expr(ast.Call(ast.Name(f"__{kind}__", ast.Load()), [*values], []))
+
+
+def is_harmless(line: str, taken: Iterable[str]) -> bool:
+    """Return whether a further line can only claim more, or bind a name that is not `taken`."""
+    text = line.lstrip()
+    if any(word in text for word in (":=", "lambda", "exec(", "setattr(")):
+        return False
+    if text.startswith(("assert ", "__exact__(", "__truth__(", "__holds__(", "__other__(", "pass")):
+        return True
+    name, equals, _ = text.partition(" = ")
+    return bool(equals) and name.isidentifier() and name not in taken
