@@ -30,7 +30,7 @@ from self_coding.self_edit.history import (
 from self_coding.self_edit.lifecycle import Step, spent
 from self_coding.self_edit.ports import Services
 from self_coding.text import cut_middle
-from self_coding.values.attempts import UNCOUNTED, Json
+from self_coding.values.attempts import UNCOUNTED
 from self_coding.values.edits import (
     Ask,
     Assignment,
@@ -323,20 +323,16 @@ class Steps:
         if bypass := await self._bypassed(attempt):
             return bypass
         if isinstance(candidate, Conflict):
-            conflicts: list[Json] = [
-                {"path": one.path, "message": one.message, "merged": cut_middle(one.merged, 4000)}
-                for one in candidate.files[:20]
-            ]
-            paths = [file.path for file in candidate.files]
+            paths = ", ".join(file.path for file in candidate.files[:5])
             return refused(
                 RefusedBy.CONFLICT,
-                f"it does not merge with main: {', '.join(paths[:5])}",
+                f"it does not merge with main: {paths}",
                 hint=(
                     f"merge {services.repository.main_branch} in the worktree"
                     if attempt.plan.caller
                     else "another try starts from main as it is now"
                 ),
-                more={"paths": [*paths], "conflicts": conflicts, "onto": candidate.onto},
+                more=views.conflict_facts(candidate),
             )
         # The tests that the change can break run first, for a fast no; then all of them.
         impact = await services.index.impact(paths=list(change.paths))
@@ -353,8 +349,8 @@ class Steps:
         unheard = attempt.has(Kind.APPROVED) and any(one.message not in known for one in asked)
         if tested.passed and not unheard:
             return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked)})
-        hint = views.ways_on(asked) if asked else ""
-        return refused(RefusedBy.GATE, views.why_red(tested), hint=hint, more=facts_of(tested))
+        why, hint = views.why_red(tested), views.ways_on(asked)
+        return refused(RefusedBy.GATE, why, hint=hint, more=facts_of(tested))
 
     async def choose(self, attempt: History) -> StepResult:
         """Note that this is the smallest green one."""

@@ -22,9 +22,9 @@ from self_coding.self_edit.history import (
     read,
 )
 from self_coding.text import cut_middle, first_line
-from self_coding.values.attempts import ModificationAttempt, Outcome
+from self_coding.values.attempts import Json, ModificationAttempt, Outcome
 from self_coding.values.edits import Feedback, Progress, SelfEditResult
-from self_coding.values.repository import Candidate, Change
+from self_coding.values.repository import Candidate, Change, Conflict
 from self_coding.values.verdicts import BASE_JUDGE, Finding, GateReport
 
 OUTPUT_KEPT = 16_000  # characters of output that an event holds
@@ -137,8 +137,20 @@ def refused_by_base(gate: GateResult) -> tuple[Finding, ...]:
     return tuple(one for one in gate.findings if one.rule == BASE_JUDGE)
 
 
+def conflict_facts(conflict: Conflict) -> Facts:
+    """Return what an event holds of a conflict."""
+    conflicts: list[Json] = [
+        {"path": one.path, "message": one.message, "merged": cut_middle(one.merged, 4000)}
+        for one in conflict.files[:20]
+    ]
+    paths: list[Json] = [file.path for file in conflict.files]
+    return {"paths": paths, "conflicts": conflicts, "onto": conflict.onto}
+
+
 def ways_on(findings: Sequence[Finding]) -> str:
     """Return what can be done where main's own tests refuse: two ways, with their commands."""
+    if not findings:
+        return ""
     path = next((one.path for one in findings if one.path), "")
     see = f" (git show main:{path})" if path else ""
     return (
