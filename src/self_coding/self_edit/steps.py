@@ -327,11 +327,7 @@ class Steps:
             return refused(
                 RefusedBy.CONFLICT,
                 f"it does not merge with main: {paths}",
-                hint=(
-                    f"merge {services.repository.main_branch} in the worktree"
-                    if attempt.plan.caller
-                    else "another try starts from main as it is now"
-                ),
+                hint=views.after_conflict(attempt, services.repository.main_branch),
                 more=views.conflict_facts(candidate),
             )
         # The tests that the change can break run first, for a fast no; then all of them.

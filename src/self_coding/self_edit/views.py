@@ -137,6 +137,12 @@ def refused_by_base(gate: GateResult) -> tuple[Finding, ...]:
     return tuple(one for one in gate.findings if one.rule == BASE_JUDGE)
 
 
+def after_conflict(attempt: History, main: str) -> str:
+    """Return what can be done where an edit does not merge."""
+    mine = f"merge {main} in the worktree"
+    return mine if attempt.plan.caller else "another try starts from main as it is now"
+
+
 def conflict_facts(conflict: Conflict) -> Facts:
     """Return what an event holds of a conflict."""
     conflicts: list[Json] = [
