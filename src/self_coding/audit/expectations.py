@@ -150,7 +150,7 @@ class _Case:
         before = self._module(path, old=True)
         assert before is not None, "it has the test"
         why = ""
-        for there, name in self._counterparts(path, test):
+        for there, name in self.counterparts(path, test):
             after = self._module(there)
             if after is None or name not in after.tests:
                 continue
@@ -171,7 +171,7 @@ class _Case:
         renamed = withdrawn & {*self.renamed.values()}
         return f"{min(renamed)} was renamed and its test is gone" if renamed else ""
 
-    def _counterparts(self, path: str, test: str) -> Iterator[tuple[str, str]]:
+    def counterparts(self, path: str, test: str) -> Iterator[tuple[str, str]]:
         """Yield where the test may be now: at its place, moved, or renamed in its file."""
         yield path, test
         name = test.rpartition("::")[2]
@@ -353,12 +353,24 @@ class _Side:
         # A local literal is compared where it is used.
         body = [s for s in function.body if not ({*bound(s)} and {*bound(s)} <= own.keys())]
         canonical = Canonical(case, self.known, claims=True)
-        self.lines = canonical.lines(body[1:] if _is_text(body) else body)
+        self.lines = canonical.lines(body[1:] if ast.get_docstring(function) else body)
         self.handed = canonical.handed
 
-
-def _is_text(body: list[ast.stmt]) -> bool:
-    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+    def cases(self, table: ast.expr, columns: list[str], free: set[str]) -> Counter[str] | None:
+        """Return the cases of a table as text, without the values that are only expected."""
+        rows = substitute(table, self.known)
+        if not isinstance(rows, ast.List | ast.Tuple):
+            return None
+        found: Counter[str] = Counter()
+        for row in rows.elts:
+            many = isinstance(row, ast.Tuple | ast.List) and len(columns) > 1
+            cells = row.elts if many and isinstance(row, ast.Tuple | ast.List) else [row]
+            named = zip(columns, cells, strict=False)
+            kept = [
+                unparse(cell) for name, cell in named if name not in free or not is_literal(cell)
+            ]
+            found[", ".join((str(len(cells)), *kept))] += 1
+        return found
 
 
 def _cases(first: _Side, second: _Side, one: ast.expr, two: ast.expr) -> bool:
@@ -383,22 +395,9 @@ def _cases(first: _Side, second: _Side, one: ast.expr, two: ast.expr) -> bool:
         if isinstance(side, ast.Name)
     }
     columns = re.findall(r"\w+", " ".join(strings(ast.walk(one.args[0]))))
-    rows = []
-    for side, node in ((first, one), (second, two)):
-        table = substitute(node.args[1], side.known)
-        if not isinstance(table, ast.List | ast.Tuple):
-            return False
-        rows.append(Counter(_row(row, columns, free) for row in table.elts))
-    return not rows[0] - rows[1]
-
-
-def _row(row: ast.expr, columns: list[str], free: set[str]) -> str:
-    """Return a case as text, without the values that are only expected."""
-    many = isinstance(row, ast.Tuple | ast.List) and len(columns) > 1
-    cells = row.elts if many and isinstance(row, ast.Tuple | ast.List) else [row]
-    named = zip(columns, cells, strict=False)
-    kept = [unparse(cell) for name, cell in named if name not in free or not is_literal(cell)]
-    return ", ".join((str(len(cells)), *kept))
+    rows = first.cases(one.args[1], columns, free)
+    rows_now = second.cases(two.args[1], columns, free)
+    return rows is not None and rows_now is not None and not rows - rows_now
 
 
 def keeps_cases(path: str, old: str | None, new: str | None) -> bool:
