@@ -284,7 +284,7 @@ def nfkc(text: str) -> str:
     from unicodedata import normalize
 
     # The library sorts a run of marks in quadratic time: very long ones, in no name, stay.
-    if len(text) - len(text.encode("ascii", "ignore")) < _MARKS:
+    if b"?" * _MARKS not in text.encode("ascii", "replace"):  # a search in C
         return normalize("NFKC", text)
     parts = re.split(rf"([^\w\x00-\x7f]{{{_MARKS},}}+)", text)
     return "".join([each if at % 2 else normalize("NFKC", each) for at, each in enumerate(parts)])

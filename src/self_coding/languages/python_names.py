@@ -15,7 +15,7 @@ from collections.abc import Iterable, Set
 from functools import lru_cache
 
 from self_coding.languages import Occurrences, Statement, nfkc
-from self_coding.languages.python_scan import QUOTED, WORD, without_strings
+from self_coding.languages.python_scan import NAME, QUOTED, without_strings
 from self_coding.languages.python_syntax import REFUSALS
 
 # Where a text may be cut: a statement at the margin, or an indented head or import.
@@ -60,7 +60,7 @@ _STAR = re.compile(r"import[ \t]*+\*")
 def _pattern(word: str) -> re.Pattern[str]:
     # It begins with the word itself, which the engine searches for at the speed of C.
     each = re.escape(word)
-    return re.compile(rf"{each}(?<![{WORD}]{each})(?![{WORD}])")
+    return re.compile(rf"{each}(?<!{NAME}{each})(?!{NAME})")
 
 
 def find_names(text: str, words: frozenset[str]) -> Occurrences:
