@@ -284,7 +284,14 @@ async def success_rates(app: App, by: By = None) -> SuccessRates:
     """Tell success rates with their 95 % intervals, and how good the memory itself is."""
     await app.catch_up()
     rates = await app.journal.success_rates(by)
-    return SuccessRates(rates=rates, quality=dict(await app.journal.quality()))
+    anchored = await app.journal.anchored_paths()
+    digests: dict[str, str] = {}
+    if anchored:  # stale is a lesson whose code is another on main
+        from hashlib import sha256
+
+        contents = await app.git.read(await app.git.get_main_commit(), anchored)
+        digests = {path: sha256(data).hexdigest() for path, data in contents.items() if data}
+    return SuccessRates(rates=rates, quality=dict(await app.journal.quality(digests)))
 
 
 @operation(LOOK_BACK, "journal.lessons", tool=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from self_coding.errors import IndexerError
 from self_coding.operation import Arg, Caller, Operation
 from self_coding.operations import OPERATIONS
 from self_coding.testing import sample_repo
+from self_coding.values.attempts import Lesson, ModificationAttempt
 
 Count = Annotated[int, Arg("How many.", least=1, option="-n")]
 Kind = Annotated[Literal["a", "b"] | None, Arg("Only these.")]
@@ -118,3 +120,18 @@ async def test_users_are_counted_past_the_limit(tmp_path) -> None:  # type: igno
     everyone = await OPERATIONS["symbol_users"](app, symbol="add", limit=50)
     assert (len(users.uses), users.more_uses) == (1, len(everyone.uses) - 1)
     assert everyone.more_uses == 0
+
+
+async def test_a_lesson_whose_code_changed_is_stale(tmp_path: Path) -> None:
+    """The rates of the memory itself are judged by the code that is on main now."""
+    top = sample_repo(tmp_path)
+    app = open_app(top)
+    digest = sha256((top / "src/calc/core.py").read_bytes()).hexdigest()
+    attempt = await app.journal.log_attempt(ModificationAttempt("Add two numbers"))
+    for path, hashed in (("src/calc/core.py", digest), ("src/calc/core.py", "0"), ("gone.py", "0")):
+        text = f"A sum of {path} overflows where {hashed} is added to it"
+        lesson = Lesson(text=text, anchors=((path, hashed),), evidence=(attempt,))
+        await app.journal.learn(lesson)
+    told = await OPERATIONS["success_rates"](app)
+    await app.journal.close()
+    assert told.quality["stale"] == pytest.approx(2 / 3)

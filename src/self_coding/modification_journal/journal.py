@@ -259,6 +259,10 @@ class ModificationJournal:
         """
         return await in_thread(lessons.quality, self._store, contents)
 
+    async def anchored_paths(self) -> list[str]:
+        """Return the files by whose contents `quality` judges what is stale."""
+        return await in_thread(lessons.anchored_paths, self._store)
+
     async def export_lines(self) -> list[str]:
         """Return everything in the journal as JSON lines; `import_lines` takes them back."""
         from self_coding.modification_journal import transfer

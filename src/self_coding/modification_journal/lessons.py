@@ -156,6 +156,13 @@ def quality(store: Store, contents: Mapping[str, str] | None = None) -> dict[str
     }
 
 
+def anchored_paths(store: Store) -> list[str]:
+    """Return the files that the lessons which `quality` counts are anchored in."""
+    with store.read() as queries:
+        counted = queries.lessons(queries.lesson_ids()[-_COUNTED:])
+    return sorted({path for lesson in counted for path, _ in lesson.anchors})
+
+
 def anchored(lesson: Lesson, contents: Mapping[str, str] | None) -> Lesson:
     """Return the lesson with its freshness, checked against the files as they are now."""
     if contents is None or not lesson.anchors:
