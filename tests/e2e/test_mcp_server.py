@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 from mcp import StdioServerParameters
 from mcp.client import Client
@@ -262,40 +260,3 @@ async def test_cancelling_kills_the_command(repository: Path, tmp_path: Path) ->
     assert not (tmp_path / "survived").exists()
     left = subprocess.run(["pgrep", "-f", str(mark)], capture_output=True, text=True)
     assert left.stdout == ""
-
-
-@pytest.fixture
-def http(repository: Path) -> Iterator[str]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "mcp", "--http"]
-    argv += ["--port", str(port), "--token", "a-token-for-this-test"]
-    server = subprocess.Popen(argv, stderr=subprocess.PIPE)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        asyncio.run(asyncio.sleep(0.05))
-    yield f"http://127.0.0.1:{port}/mcp"
-    server.terminate()
-    server.communicate(timeout=150)
-
-
-async def test_http_answers_those_who_have_the_token(http: str) -> None:
-    """Over streamable HTTP the same tools are there, with the token."""
-    from mcp.client.streamable_http import streamable_http_client
-
-    headers = {"Authorization": "Bearer a-token-for-this-test"}
-    async with (
-        httpx.AsyncClient(headers=headers) as web,
-        Client(streamable_http_client(http, http_client=web)) as client,
-    ):
-        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
-
-
-@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}])
-async def test_http_turns_others_away(http: str, header: dict[str, str]) -> None:
-    """Without the token, or with a wrong one, there is no answer but 401."""
-    async with httpx.AsyncClient(headers=header) as web:
-        assert (await web.post(http, json={})).status_code == 401

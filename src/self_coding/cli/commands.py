@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -319,7 +319,13 @@ def demo_command(session: Session) -> None:
 @click.option(
     "--token",
     envvar="SELF_CODING_TOKEN",
-    help="The token that --http clients send.  [default: a new one, printed at start]",
+    help="The token that --http clients send; others may see it here, so rather use "
+    "SELF_CODING_TOKEN or --token-file.  [default: a new one, printed at start]",
+)
+@click.option(
+    "--token-file",
+    type=click.File(encoding="utf-8"),
+    help="The file that holds the token; '-' is standard input.",
 )
 @click.option(
     "--print-config", type=click.Choice(CLIENTS), help="Print what to put into a client's settings."
@@ -330,6 +336,7 @@ def mcp_command(
     session: Session,
     port: int,
     token: str | None,
+    token_file: TextIO | None,
     print_config: str | None,
     *,
     http: bool,
@@ -350,6 +357,7 @@ def mcp_command(
         from self_coding.mcp_server import build
         from self_coding.mcp_server.http import serve
 
+        token = token if token_file is None else token_file.read().strip()
         serve(build(app), port=port, token=token, say=session.say)
     else:
         from self_coding.mcp_server import opening
