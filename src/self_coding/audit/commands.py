@@ -210,7 +210,7 @@ def _collection(old: Settings, new: Settings) -> Iterator[str]:
     if roots and not all(any(r == "." or root.startswith(f"{r}/") for r in roots) for root in lost):
         yield f"testpaths no longer contains {', '.join(lost)}"
     # testpaths that are new take nothing away where they are what pytest would find anyway
-    usual = {"tests", "test", "testing", ".", "src"} & {root.rpartition("/")[2] for root in roots}
+    usual = any(re.search(r"test|^\.?$|^src$", root) for root in roots)
     if roots and not old_roots and not usual:
         yield f"testpaths is set to {' '.join(sorted(roots))}"
     for name in ("python_files", "python_classes", "python_functions"):
@@ -253,9 +253,10 @@ def commands(file: File, _: Sides) -> Breaches:
     lines = (file.new or "").splitlines()
     had = set(re.split(r"[\s\"',\[\]]+", file.old or ""))
     runs_less = _runs_less(file)
-    for number, line in file.added_lines:
-        if line.lstrip().startswith(("#", "//")):
+    for number, written in file.added_lines:
+        if written.lstrip().startswith(("#", "//")):
             continue
+        line = re.sub(r"\$\([^()]*\)", "$()", written)  # what is only asked decides nothing
         runs = _RUNNER.search(line)
         optimised = runs and runs_less and _OPTIMISED.search(line) and not file.is_python
         given = _ADDOPTS.search(line)
@@ -335,7 +336,7 @@ def _test_lines(text: str | None) -> list[tuple[int, str]]:
     return [
         (number, line)
         for number, line in enumerate((text or "").splitlines(), 1)
-        if _RUNNER.search(line)
+        if _RUNNER.search(re.split(r"\s#", line, maxsplit=1)[0])
         and not _NO_COMMAND.match(line)
         and (line.startswith("\t") or re.search(r"\s", line.strip().lstrip("-")))
     ]

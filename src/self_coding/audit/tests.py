@@ -19,8 +19,6 @@ from self_coding.audit.skips import compare_marks, compare_module_marks
 from self_coding.audit.syntax import (
     Breaches,
     Function,
-    assigned,
-    bound,
     dotted,
     enclosing,
     finding,
@@ -31,6 +29,7 @@ from self_coding.audit.syntax import (
     quote,
     strings,
     unparse,
+    walk_own,
 )
 from self_coding.audit.test_modules import Module, Modules, Sides, Test, cases
 from self_coding.audit.weakening import Around, bare, compare
@@ -101,18 +100,30 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
 
 
 def _withdrawn(files: Files) -> frozenset[str]:
-    """Return the names, texts and foreign imports that the code no longer has, in lower case."""
+    """Return the names and words that the changed code no longer holds, in lower case.
+
+    What it only imported from the project, or reached through something else, may still be there.
+    """
     own = {part.removesuffix(".py") for file in files.changed for part in file.path.split("/")}
     before: set[str] = set()
     after: set[str] = set()
+    elsewhere: set[str] = set()
+    defined: set[str] = set()
     for file in files.of(Kind.SOURCE):
+        before.update(_WORD.findall(file.old or ""), [] if file.new is not None else [file.name])
+        after |= set(_WORD.findall(file.new or ""))
         for tree, given in ((file.old_tree, before), (file.tree, after)):
-            given.update(_defined_names(tree), (t for t in strings(nodes(tree)) if len(t) < 80))
-            found = imports(tree).items()
-            given.update(name for name, full in found if full.split(".")[0] not in {"", *own})
-        before |= {file.name} if file.new is None else set()
-        after |= set(bound(file.tree))
-    return frozenset(name.lower() for name in before - after if len(name) > 3 and name[:2] != "__")
+            parameters = (f"{node.arg}=" for node in nodes(tree) if isinstance(node, ast.arg))
+            given.update(strings(nodes(tree)), parameters)
+        found = imports(file.old_tree).items()
+        elsewhere |= {name for name, full in found if full.split(".")[0] in {"", *own}}
+        for node in nodes(file.old_tree):
+            if isinstance(node, Function | ast.ClassDef):
+                defined.add(node.name)
+            elif isinstance(node, ast.Attribute):
+                (elsewhere if isinstance(node.ctx, ast.Load) else defined).add(node.attr)
+    gone = (before - after) - (elsewhere - defined)
+    return frozenset(name.lower() for name in gone if len(name) > 3 and name[:2] != "__")
 
 
 def _module(
@@ -173,7 +184,7 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
             yield new.finding("cases-removed", message)
     # forms in which a test is still collected, but does not run
     yielded, yields = (
-        any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes(test.node))
+        any(isinstance(node, ast.Yield | ast.YieldFrom) for node in walk_own(test.node))
         for test in (old, new)
     )
     if yields and not yielded:
@@ -380,20 +391,3 @@ def _with_counterparts(modules: Modules, others: Modules) -> Iterator[tuple[Test
     for path, module in modules.items():
         for name, test in module.by_name.items():
             yield test, others[path].by_name.get(name) if path in others else None
-
-
-def _defined_names(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in nodes(tree):
-        if isinstance(node, Function | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.arg):
-            names.add(f"{node.arg}=")  # gone for those who pass it by name
-        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-            names.add(node.attr)
-        if isinstance(node, ast.Module | ast.ClassDef):
-            for statement in node.body:
-                names |= set(map(name_of, assigned(statement)))
-        elif isinstance(node, Function) and node.name == "__getattr__":
-            names |= set(strings(ast.walk(node)))
-    return names
