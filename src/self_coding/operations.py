@@ -118,7 +118,7 @@ async def self_edit(
     chosen = choose_editor(
         app.settings, patch=data, command=command, name=editor, folder=app.folder
     )
-    await _say_bypass(app, caller)
+    await _before_edit(app, caller)
     return await app.edit.self_edit(
         task,
         editor=chosen,
@@ -142,7 +142,7 @@ async def begin_edit(
     branch: Branch = "",
 ) -> Begun:
     """Hand out a worktree for TASK: edit in it with your own tools, then submit."""
-    await _say_bypass(app, caller)
+    await _before_edit(app, caller)
     return await app.edit.begin_edit(task, ask=propose, from_attempt=from_attempt, branch=branch)
 
 
@@ -222,10 +222,15 @@ async def resume(
     return await app.edit.resume(attempt=attempt, on_progress=caller.on_progress)
 
 
-async def _say_bypass(app: App, caller: Caller) -> None:
-    """Say, and record, what moved main past the guard since the last landing."""
+async def _before_edit(app: App, caller: Caller) -> None:
+    """Say, and record, what moved main past the guard since the last landing.
+
+    Raises:
+        GitOperationError: there is no main to begin from; then no attempt is recorded.
+    """
     from self_coding.hooks.main_guard import note_bypass
 
+    await app.git.get_main_commit()
     if bypass := await note_bypass(app):
         caller.say(f"bypassed: {bypass}")
 

@@ -393,7 +393,8 @@ def test_what_a_crash_interrupted_is_listed(repository: Path, tmp_path: Path) ->
     deadline = time.monotonic() + 30
     while not mark.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert "attempt 1 is under way: Be late" in run(repository, "attempts").stdout
+    said = run(repository, "attempts").stdout
+    assert re.search(r"attempt 1 is worked on by process \d+ .*: Be late", said)
     child.kill()
     child.communicate()
     listed = run(repository, "attempts").stdout
@@ -421,6 +422,17 @@ def test_before_the_first_commit(tmp_path: Path) -> None:
     assert (
         "make a first commit" in run(tmp_path, "self-edit", "x", "--with", "true", status=3).stderr
     )
+    assert "no attempts yet" in run(tmp_path, "attempts").stdout, "what never began is no failure"
+    assert "make a first commit" in run(tmp_path, "init", status=3).stderr
+    assert not (tmp_path / "self-coding.toml").exists()
+
+
+def test_what_is_set_aside_is_named(repository: Path) -> None:
+    """A repository that an editor made inside is kept as it was, and the result says where."""
+    edit = "mkdir web && cd web && git init -q . && echo work > a.js && cd .. && echo b > b.txt"
+    said = run(repository, "self-edit", "scaffold", "--with", edit).stdout
+    [place] = re.findall(r"kept as it was: (\S+)", said)
+    assert (Path(place) / "web" / "a.js").read_text() == "work\n"
 
 
 def test_nothing_to_forget_is_said(repository: Path) -> None:

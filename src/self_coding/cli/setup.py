@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path, git_directories
 from self_coding.app import open_app
-from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingError
+from self_coding.errors import (
+    ConfigError,
+    GitNotRepositoryError,
+    GitOperationError,
+    SelfCodingError,
+)
 from self_coding.languages import is_test_module
 from self_coding.settings import Settings
 
@@ -69,6 +74,11 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
             hint="run `git init` first, or use --repo",
         )
     top = directories.top
+    if git.run(("rev-parse", "--verify", "-q", "HEAD"), cwd=top, ok=()).returncode:
+        raise GitOperationError(
+            "the repository has no commit yet, so there is nothing to change or to test",
+            hint="make a first commit, then run `self-coding init` again",
+        )
     command = test_command or _test_command(top)
     # What npm installs is in no commit: without it not one of its tests could start.
     gate = {"carry": ["node_modules"]} if _node_dependencies(top, command) else {}

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -78,9 +79,9 @@ def plain(result: object) -> str:
     return json.dumps(as_json(result), indent=2)
 
 
-def when(moment: datetime | None) -> str:
+def when(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
     """Return a time as people read it, in their own zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else "-"
+    return moment.astimezone().strftime(form) if moment else "-"
 
 
 def progress_line(step: Progress) -> str:
@@ -271,7 +272,8 @@ def show_attempt(record: AttemptRecord, part: str | None = None) -> str:
             lines += ["", f"{heading}:", *(f"  {line}" for line in text.splitlines())]
     if record.events:
         lines += ["", "events:"]
-        lines += [f"  {when(event.at)}  {event.kind}" for event in record.events]
+        for second, events in groupby(record.events, lambda one: when(one.at, "%H:%M:%S")):
+            lines.append(f"  {second}  {', '.join(event.kind for event in events)}")
     if one.diff:
         rest = f"`self-coding show-attempt {one.id} --diff` and `--output` show the rest"
         lines += ["", rest]

@@ -337,9 +337,13 @@ class GitSafety:
         """Return what is wrong with the receipts of all landings; nothing when every one holds."""
         return await in_thread(receipts.verify, self._repo.folder, self._repo.common)
 
-    async def release(self, worktree: Worktree) -> None:
-        """Pin the attempt's full state under `refs/self-coding/`, then free its worktree."""
-        await in_thread(worktrees.release, self._repo, worktree, limit=self._limit)
+    async def release(self, worktree: Worktree) -> Path | None:
+        """Pin the attempt's full state under `refs/self-coding/`, then free its worktree.
+
+        Return the folder that was set aside, where it holds what no ref can: a repository of its
+        own, say.
+        """
+        return await in_thread(worktrees.release, self._repo, worktree, limit=self._limit)
 
     # -- going back --------------------------------------------------------------------------
 

@@ -274,8 +274,12 @@ def _stage_everything(pooled: Repository, index: Path) -> tuple[str, tuple[Uncap
     return git.text("write-tree"), tuple(named)
 
 
-def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_BYTES) -> str:
-    """Pin the attempt's full state, then give its worktree back; return the ref that pins it.
+def release(
+    repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_BYTES
+) -> Path | None:
+    """Pin the attempt's full state, then give its worktree back.
+
+    Return the folder that was set aside because it holds what no ref can; None: there is none.
 
     Which worktree that is, the attempt's name tells; one that has none is done with already.
     """
@@ -284,11 +288,11 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
     with operation_lock(repo, "release"):
         assigned = _assigned(repo, attempt)
         if assigned is None:
-            return ref
+            return None
         pooled = pooled_at(repo, assigned.path)
         if not assigned.path.is_dir() or not pooled.directory.is_dir():
             if not (assigned.path / ".git").is_file():
-                return ref
+                return None
             open_worktree(repo, assigned)
         # A repository that an editor made in the place of our pointer is in no snapshot.
         foreign = (assigned.path / ".git").is_dir()
@@ -311,18 +315,18 @@ def release(repo: Repository, worktree: Worktree, *, limit: int = MAX_UNTRACKED_
                 (aside / ".git").unlink(missing_ok=True)
             discard(pooled.directory)
             _drop_branch(repo, assigned)
-        else:
-            reset(repo, assigned.path, commit)
-            _drop_branch(repo, assigned)
-            # Note the times of the clean folders: they change when a name comes or goes.
-            time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
-            times = {}
-            for folder, names, _ in os.walk(pooled.top):
-                names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
-                times[os.fsencode(folder).hex()] = Path(folder).lstat().st_mtime_ns
-            (pooled.directory / _FOLDERS).write_text(json.dumps(times))
-            repo.log.assign_worktree(assigned.path.name, None)
-    return ref
+            return aside
+        reset(repo, assigned.path, commit)
+        _drop_branch(repo, assigned)
+        # Note the times of the clean folders: they change when a name comes or goes.
+        time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
+        times = {}
+        for folder, names, _ in os.walk(pooled.top):
+            names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
+            times[os.fsencode(folder).hex()] = Path(folder).lstat().st_mtime_ns
+        (pooled.directory / _FOLDERS).write_text(json.dumps(times))
+        repo.log.assign_worktree(assigned.path.name, None)
+    return None
 
 
 def _drop_branch(repo: Repository, ended: Worktree) -> None:

@@ -436,13 +436,12 @@ class Steps:
     async def clean(self, attempt: History) -> StepResult:
         """Give the worktrees back; their contents are kept under a ref."""
         release = self._services.repository.release
-        for worktree in attempt.worktrees:
-            await release(worktree)
+        aside = [place for one in attempt.worktrees if (place := await release(one))]
         if attempt.has(Kind.STOPPED):
             # It may have been stopped after a worktree was made and before that was noted.
             name = attempt.next_worktree
             await release(Worktree(path=Path(), branch="", base="", attempt=name))
-        return StepResult(Kind.CLEANED, {})
+        return StepResult(Kind.CLEANED, {"aside": [*map(str, aside)]} if aside else {})
 
     async def reflect(self, attempt: History) -> StepResult:
         """Learn from how it went, once: a refused edit that is given up has been explained."""

@@ -257,9 +257,12 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     """Return the self-edit's result, as the attempt that decides it tells it."""
     refusal, stage = attempt.refusal, stage_of(attempt)
     worktrees = attempt.worktrees
+    told = [_headline(attempt), left_out_line(attempt.edited)]
+    aside = attempt.data(Kind.CLEANED).get("aside")
+    told += [f"kept as it was: {place}" for place in (aside if isinstance(aside, list) else ())]
     return SelfEditResult(
         success=stage in ("landed", "held"),
-        message="; ".join(filter(None, (_headline(attempt), left_out_line(attempt.edited)))),
+        message="; ".join(filter(None, told)),
         attempt_id=attempt.id,
         files_modified=list(attempt.edited.paths),
         commit_hash=attempt.text(Kind.LANDED, "new") or None,
