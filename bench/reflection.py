@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from self_coding.reflection import localization, read_failure
-from self_coding.reflection.templates import facts
+from self_coding.reflection.texts import facts
 
 SCORES = ("tests", "exception", "location", "root file", "root function")
 CLUES = (

@@ -19,7 +19,7 @@ from self_coding.errors import (
     ModelUnavailableError,
 )
 from self_coding.reflection import ReflectionService
-from self_coding.reflection.prompt import Analysis
+from self_coding.reflection.texts import Analysis
 from self_coding.values.attempts import ModificationAttempt, Outcome
 
 

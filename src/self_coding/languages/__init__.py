@@ -123,46 +123,31 @@ class Language(Protocol):
 
 
 class Resolver(Protocol):
-    """Names to files, in one state of a repository."""
+    """Names to files, in one state of a repository; without more, no import leads to a file."""
 
     def module(self, path: str) -> str:
         """Return the name under which a file is imported."""
-
-    def roots(self) -> frozenset[str]:
-        """Return the folders that imports start from."""
-
-    def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
-        """Return the files that `from module import names` in `path` runs."""
-
-    def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
-        """Return what `resolve` says for every importer; None where that depends on it."""
-
-    def literal(self, path: str, text: str) -> tuple[int, ...]:
-        """Return the files that a string names: a module, or the path of a script."""
-
-
-class NoImports(Resolver):
-    """The resolver of a language whose imports are not known: none leads to a file."""
-
-    def module(self, path: str) -> str:
-        """Return the path: there is no other name."""
         return path
 
     def roots(self) -> frozenset[str]:
-        """Return none."""
+        """Return the folders that imports start from."""
         return frozenset()
 
     def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
-        """Return none."""
+        """Return the files that `from module import names` in `path` runs."""
         return ()
 
     def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
-        """Return none, for every importer."""
+        """Return what `resolve` says for every importer; None where that depends on it."""
         return ()
 
     def literal(self, path: str, text: str) -> tuple[int, ...]:
-        """Return none."""
+        """Return the files that a string names: a module, or the path of a script."""
         return ()
+
+
+class NoImports(Resolver):
+    """The resolver of a language whose imports are not known."""
 
 
 class Project(NamedTuple):

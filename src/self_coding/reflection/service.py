@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from self_coding.adapters import threads
 from self_coding.adapters.llm import ChatModel, TypedModel
-from self_coding.reflection import prompt, templates
+from self_coding.reflection import texts
 from self_coding.reflection.failures import failed_tests, read_failure
 from self_coding.reflection.test_output import FailedTest
 from self_coding.values.attempts import Failure, Lesson, ModificationAttempt, Outcome
@@ -20,17 +19,6 @@ from self_coding.values.verdicts import TestResult
 
 _log = logging.getLogger(__name__)
 _CONTEXT = "You review attempts to change a code base. Be brief and cite evidence."
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One attempt with everything that was read from it."""
-
-    attempt: ModificationAttempt
-    failure: Failure
-    failed: tuple[FailedTest, ...]
-    similar: tuple[ModificationAttempt, ...] = ()
-    seen: tuple[ModificationAttempt, ...] = ()
 
 
 class ReflectionService:
@@ -63,9 +51,20 @@ class ReflectionService:
 
         `failure` is what `analyse` made of it, where that was asked before.
         """
-        case = await threads.in_thread(_study, attempt, tuple(similar_attempts), failure)
-        reply = await self._ask_model(case)
-        return reply or templates.reflection(attempt, case.failure, case.seen)
+        similar = tuple(similar_attempts)
+
+        def study() -> tuple[Failure, list[FailedTest], list[ModificationAttempt]]:
+            failed = failed_tests(attempt.test_results, files_modified=attempt.files_modified)
+            if attempt.outcome is Outcome.SUCCESS:
+                return Failure(), failed, []
+            now = failure or _failure(attempt)
+            same = (past for past in similar if _failure(past).signature == now.signature)
+            return now, failed, list(same) if now.signature else []
+
+        now, failed, seen = await threads.in_thread(study)
+        message = texts.message(attempt, now, failed, similar) if self.llm_adapter else ""
+        reply = await self._ask_model(attempt, now, message)
+        return reply or texts.reflection(attempt, now, seen)
 
     async def analyse(
         self,
@@ -83,48 +82,29 @@ class ReflectionService:
 
     async def lesson(self, attempt: ModificationAttempt, failure: Failure) -> Lesson | None:
         """Return one sentence for the next attempt with its evidence; None without evidence."""
-        return templates.lesson(attempt, failure)
+        return texts.lesson(attempt, failure)
 
-    async def _ask_model(self, case: _Case) -> str:
+    async def _ask_model(self, attempt: ModificationAttempt, failure: Failure, message: str) -> str:
         """The model's reflection; empty when it does not answer, or not in a usable way."""
         adapter = self.llm_adapter
         if adapter is None:
             return ""
-        message = prompt.message(case.attempt, case.failure, case.failed, case.similar)
         try:
             if isinstance(adapter, TypedModel):
-                outcome = Outcome(case.attempt.outcome)
+                outcome = Outcome(attempt.outcome)
                 answer = await adapter.ask(
                     message=message,
                     context=_CONTEXT,
-                    form=prompt.Analysis,
-                    check=lambda reply: prompt.objection(reply, message, outcome),
+                    form=texts.Analysis,
+                    check=lambda reply: texts.objection(reply, message, outcome),
                 )
-                return prompt.rendered(case.attempt, case.failure, answer.value)
+                return texts.rendered(attempt, failure, answer.value)
             content: object = (await adapter.chat(message=message, context=_CONTEXT)).content
             return content.strip() if isinstance(content, str) else ""
         except Exception as error:  # noqa: BLE001 - an adapter is foreign code: whatever it
             # raises, the contract promises the text made from the attempt alone.
             _log.warning("no reflection from the model, using the evidence alone: %s", error)
             return ""
-
-
-def _study(
-    attempt: ModificationAttempt,
-    similar: tuple[ModificationAttempt, ...],
-    failure: Failure | None,
-) -> _Case:
-    failed = tuple(failed_tests(attempt.test_results, files_modified=attempt.files_modified))
-    if attempt.outcome is Outcome.SUCCESS:
-        failure = Failure()
-    elif failure is None:
-        failure = _failure(attempt)
-    seen = tuple(
-        past
-        for past in similar
-        if failure.signature and _failure(past).signature == failure.signature
-    )
-    return _Case(attempt, failure, failed, similar, seen)
 
 
 def _failure(

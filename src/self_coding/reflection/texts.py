@@ -1,9 +1,13 @@
-"""What a language model is shown of an attempt, and what its reply must be.
+"""What an attempt teaches, in words: the text a person reads, and what a model is asked for it.
 
-Pure. Whatever the repository, the run or the past wrote is quoted behind "> " with its origin, so
-that no line of it can pass for an instruction, and secrets are taken out. Each part has its share
-of the limit, and a cut is marked. A reply is worth something only where it cites what the model
-was shown: a quotation that the message does not hold is refused, and the facts stay ours.
+Pure. Without a model the reflection is made from the attempt and its evidence; its headings are
+the founding ones, its labelled lines are read by programs too. Without a fact to name there is
+neither praise nor blame, and no lesson.
+
+Whatever the repository, the run or the past wrote is quoted to a model behind "> " with its
+origin, so that no line of it can pass for an instruction, and secrets are taken out. A reply is
+worth something only where it cites what the model was shown: a quotation that the message does
+not hold is refused, and the facts stay ours.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ from dataclasses import dataclass
 
 from self_coding.redaction import redact
 from self_coding.reflection.localization import Hunk, read_hunks
-from self_coding.reflection.templates import facts
 from self_coding.reflection.test_output import FailedTest
 from self_coding.text import shorten
-from self_coding.values.attempts import Failure, ModificationAttempt, Outcome
+from self_coding.values.attempts import Failure, Lesson, ModificationAttempt, Outcome
 
+_MOST_TESTS = 10
+_LONGEST_LESSON = 280
 LIMIT = 9_500  # characters of a whole message; the promise is 10,000
 _DIFF = 60_000  # characters of a diff that are looked at
 _TAIL = 900  # characters of the end of the test output
@@ -37,6 +42,131 @@ _ASK = {
     Outcome.ROLLBACK: "Say what went well, why the change had to be rolled back, with the line "
     "of evidence that shows it, and one reusable lesson.",
 }
+
+
+def reflection(
+    attempt: ModificationAttempt, failure: Failure, seen: Sequence[ModificationAttempt] = ()
+) -> str:
+    """Return the reflection on `attempt`; `seen` are earlier attempts that failed the same way."""
+    files = ", ".join(attempt.files_modified) or "N/A"
+    tries = attempt.retry_count
+    if attempt.outcome is Outcome.SUCCESS:
+        after = f" after {tries} retries" if tries else ""
+        parts = [
+            f"## What went well\n- Successfully completed: {attempt.task_description}{after}\n"
+            f"- Files: {files}",
+            f"- Approach: {attempt.approach}" if attempt.approach else "",
+        ]
+    else:
+        advice = [attempt.failure_analysis, _advice(failure)]
+        evidence = ["## What failed", facts(failure)] if facts(failure) else []
+        if evidence and failure.assertion:
+            shown = failure.assertion.splitlines()[:12]
+            evidence += ["Assertion:", *(f"    {line}" for line in shown)]
+        if attempt.outcome is Outcome.ROLLBACK:
+            credit = "Rollback is preferable to shipping broken code."
+            files = f"- Files restored: {files}"
+        else:
+            caught = "The tests caught it before it could land."
+            nothing = "The attempt was recorded, and nothing was landed."
+            credit = caught if failure.failing_tests else nothing
+            files = f"- Files: {files}"
+            advice.insert(1, f"{tries} retries so far.")
+        parts = [
+            f"## What went well\n- {credit}\n{files}",
+            "\n".join(evidence),
+            "\n".join(["## What could be improved", *(f"- {point}" for point in advice if point)]),
+        ]
+    if seen:
+        parts += [
+            "\n".join(
+                [
+                    "## Seen before",
+                    "The same failure was met earlier:",
+                    *(
+                        f"- attempt {past.id if past.id is not None else '?'} ended as "
+                        f"{past.outcome.value}: {past.task_description}"
+                        for past in seen[:3]
+                    ),
+                ]
+            )
+        ]
+    return redact("\n\n".join(part for part in parts if part)).strip()
+
+
+def facts(failure: Failure) -> str:
+    """Return what was read from the output, one labelled line each; "" where nothing was."""
+    shown = failure.failing_tests[:_MOST_TESTS]
+    more = len(failure.failing_tests) - len(shown)
+    lines = ["Failing tests:", *(f"- {name}" for name in shown)] if shown else []
+    lines += [f"(and {more} more)"] if more else []
+    related = {None: "", True: "yes", False: "no"}[failure.related]
+    lines += [
+        f"{label}: {value}"
+        for label, value in (
+            ("Exception", failure.exception),
+            ("Message", shorten(failure.message.partition("\n")[0], 300)),
+            ("Location", failure.location),
+            ("Root cause file", failure.root_cause_file),
+            ("Root cause function", failure.root_cause_function),
+            ("Related to this change", related),
+            ("Because", failure.because),
+        )
+        if value
+    ]
+    return "\n".join(lines)
+
+
+def _advice(failure: Failure) -> str:
+    """What to look at first, as far as the evidence goes."""
+    function = failure.root_cause_function
+    where = f"{function} in {failure.root_cause_file}" if function else failure.root_cause_file
+    if failure.related and where:
+        return f"Look at {where} first: {failure.because}."
+    if failure.related is False and where:
+        return f"The change did not reach it; look at {where}, or run the tests without the change."
+    if failure.related is False:
+        return (
+            "Nothing in the output points to the changed files; run the tests without the change."
+        )
+    if failure.location:
+        return f"Look at {failure.location} first."
+    return "The output names no failure; keep more of it next time."
+
+
+def lesson(attempt: ModificationAttempt, failure: Failure) -> Lesson | None:
+    """Return what the next attempt should know; None without evidence of a failure."""
+    if attempt.outcome is Outcome.SUCCESS or not failure.exception:
+        return None
+    if not (failure.failing_tests or failure.location):
+        return None
+    # One line: the place, the test, the exception.
+    message = failure.message.partition("\n")[0].strip()
+    what = f"{failure.exception}: {shorten(message, 90)}" if message else failure.exception
+    where = failure.root_cause_file
+    if where and failure.root_cause_function:
+        where = f"{failure.root_cause_function} in {where}"
+    tests = failure.failing_tests
+    test = shorten(tests[0], 100) if tests else f"the run, at {failure.location},"
+    count = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+    if failure.related and where:
+        text = f"A change of {where} made {test}{count} fail with {what}"
+    elif failure.related is False:
+        place = f" at {failure.location}" if failure.location and tests else ""
+        text = f"{test}{count} failed{place} with {what}, and nothing pointed to the change"
+    else:
+        text = f"{test}{count} failed with {what}"
+    sentence = shorten(" ".join(redact(text).split()), _LONGEST_LESSON - 1) + "."
+    files = [failure.root_cause_file] if failure.root_cause_file else list(attempt.files_modified)
+    function = failure.root_cause_function
+    return Lesson(
+        text=sentence,
+        files=tuple(files),
+        symbols=(function,) if function and not function.startswith("<") else (),
+        exception=failure.exception,
+        tests=failure.failing_tests[:_MOST_TESTS],
+        evidence=(attempt.id,) if attempt.id is not None else (),
+    )
 
 
 def message(

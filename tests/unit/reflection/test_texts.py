@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from self_coding.reflection import prompt, read_failure, templates
+from self_coding.reflection import read_failure, texts
 from self_coding.reflection.failures import failed_tests
-from self_coding.reflection.templates import lesson
+from self_coding.reflection.texts import lesson
 from self_coding.values.attempts import Failure, ModificationAttempt, Outcome
 
 OUTPUT = (
@@ -40,7 +40,7 @@ def attempt(**more: object) -> ModificationAttempt:
 def message(of: ModificationAttempt, *similar: ModificationAttempt) -> str:
     failed = failed_tests(of.test_results, files_modified=of.files_modified)
     failure = read_failure(of.test_results, files_modified=of.files_modified, diff=of.diff)
-    return prompt.message(of, failure, failed, similar)
+    return texts.message(of, failure, failed, similar)
 
 
 def test_the_model_sees_the_failure_not_the_header() -> None:
@@ -133,15 +133,15 @@ def test_secrets_never_reach_a_model(field: str, text: str) -> None:
 def test_each_outcome_has_its_founding_words() -> None:
     """The headings and phrases that callers look for are always there."""
     none = Failure()
-    good = templates.reflection(attempt(outcome=Outcome.SUCCESS), none)
+    good = texts.reflection(attempt(outcome=Outcome.SUCCESS), none)
     assert "What went well" in good
     assert "Successfully completed" in good
     assert "shop/cart.py" in good
-    assert "N/A" in templates.reflection(attempt(outcome=Outcome.SUCCESS, files_modified=[]), none)
-    bad = templates.reflection(attempt(failure_analysis="off by one", retry_count=2), none)
+    assert "N/A" in texts.reflection(attempt(outcome=Outcome.SUCCESS, files_modified=[]), none)
+    bad = texts.reflection(attempt(failure_analysis="off by one", retry_count=2), none)
     for words in ("What went well", "What could be improved", "off by one", "2 retries"):
         assert words in bad
-    back = templates.reflection(attempt(outcome=Outcome.ROLLBACK), none)
+    back = texts.reflection(attempt(outcome=Outcome.ROLLBACK), none)
     assert "Rollback is preferable to shipping broken code" in back
 
 
@@ -149,7 +149,7 @@ def test_the_evidence_stands_in_labelled_lines() -> None:
     """Programs read the same lines that people do."""
     of = attempt()
     failure = read_failure(OUTPUT, files_modified=of.files_modified, diff=DIFF)
-    lines = templates.reflection(of, failure).splitlines()
+    lines = texts.reflection(of, failure).splitlines()
     for line in (
         "- tests/test_shop.py::test_total",
         "Exception: TypeError",
@@ -163,7 +163,7 @@ def test_the_evidence_stands_in_labelled_lines() -> None:
 
 def test_a_failure_seen_before_is_told_with_its_ending() -> None:
     """The reader learns that this was met earlier, and what became of it."""
-    text = templates.reflection(attempt(), Failure(), [attempt(id=3, outcome=Outcome.ROLLBACK)])
+    text = texts.reflection(attempt(), Failure(), [attempt(id=3, outcome=Outcome.ROLLBACK)])
     assert "attempt 3 ended as rollback" in text
 
 
@@ -199,7 +199,7 @@ def test_no_lesson_without_evidence(outcome: Outcome, output: str) -> None:
     assert lesson(of, read_failure(output)) is None
 
 
-def analysis(**more: object) -> prompt.Analysis:
+def analysis(**more: object) -> texts.Analysis:
     fields: dict[str, object] = {
         "went_well": "The tests ran.",
         "to_improve": "",
@@ -207,7 +207,7 @@ def analysis(**more: object) -> prompt.Analysis:
         "lesson": "Use / for money.",
         "evidence": ["E   TypeError: no // here"],
     }
-    return prompt.Analysis(**(fields | more))  # type: ignore[arg-type]
+    return texts.Analysis(**(fields | more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,9 @@ def analysis(**more: object) -> prompt.Analysis:
         (analysis(root_cause="x" * 5000), "longer"),
     ],
 )
-def test_a_reply_must_cite_what_it_was_shown(reply: prompt.Analysis, wrong: str) -> None:
+def test_a_reply_must_cite_what_it_was_shown(reply: texts.Analysis, wrong: str) -> None:
     """Invented evidence, none at all, or our own words as evidence are refused."""
-    said = prompt.objection(reply, message(attempt()), Outcome.FAILURE)
+    said = texts.objection(reply, message(attempt()), Outcome.FAILURE)
     assert (said == "") == (wrong == "")
     assert wrong in said
 
@@ -234,6 +234,6 @@ def test_a_models_words_stand_beside_our_facts() -> None:
     """The facts in a model's reflection are read from the output, not taken from the model."""
     of = attempt()
     failure = read_failure(OUTPUT, files_modified=of.files_modified, diff=DIFF)
-    text = prompt.rendered(of, failure, analysis())
+    text = texts.rendered(of, failure, analysis())
     for shown in ("## What went well\nThe tests ran.", "Exception: TypeError", "Use / for money."):
         assert shown in text
