@@ -162,17 +162,32 @@ def test_a_file_that_cannot_be_collected_is_not_a_test(repo):
 
 
 def test_a_flaky_old_test_does_not_block(repo, tmp_path):
-    """A test of the base that fails and then passes on one tree is flaky, and said so."""
+    """A test that fails and then passes, on the base as well, is flaky, and said so."""
     flaky = (
         "import os\n\ndef test_flaky():\n"
-        "    seen = os.path.exists('seen')\n    open('seen', 'w').close()\n"
-        "    assert seen or os.path.exists('fine')\n"
+        "    odd = os.path.exists('seen')\n"
+        "    os.remove('seen') if odd else open('seen', 'w').close()\n"
+        "    assert odd == os.path.exists('first')\n"
     )
-    base = repo.commit(FILES | {"test_flaky.py": flaky, "fine": ""})
-    change = repo.commit({"fine": None})
+    base = repo.commit(FILES | {"test_flaky.py": flaky})
+    change = repo.commit({"first": ""})
     report = repo.gate(retries=2).run(change, tree=repo.tree(change), base=base)
     assert report.passed, report.reason
     assert report.flaky == ("test_flaky.py::test_flaky",)
+
+
+@pytest.mark.parametrize("when", ["len(seen) == 1", "seen == [2, 3]"])
+def test_what_passes_alone_is_no_excuse(repo, when):
+    """A bug at random, or by a state that leaks, passes when run again: the base never fails."""
+    tests = "".join(f"def test_{n}():\n    assert calc.same({n}) == {n}\n\n" for n in (2, 3))
+    code = CODE + "\ndef same(n):\n    return n\n"
+    leaks = f"\nseen = []\n\ndef same(n):\n    seen.append(n)\n    return -n if {when} else n\n"
+    if "len" in when:  # only in the first process of all
+        leaks = leaks.replace(when, "not os.path.exists('seen') and not open('seen', 'w').close()")
+    base = repo.commit(FILES | {"calc.py": code, "tests/test_same.py": "import calc\n\n" + tests})
+    change = repo.commit({"calc.py": "import os\n" + CODE + leaks})
+    report = repo.gate(retries=2).run(change, tree=repo.tree(change), base=base)
+    assert (report.passed, len(report.new_failures), report.flaky) == (False, 1, ())
 
 
 def test_a_new_flaky_test_blocks(repo):

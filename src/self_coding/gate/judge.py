@@ -213,7 +213,8 @@ def _judge_tests(
     fresh = new_failures(record, base)
     retried = dict(record.retried)
     had = frozenset((base.report if base else report).collected)
-    flaky = [node for node in fresh if retried.get(node) == "passed" and node in had]
+    unsteady = {node for node, outcome in base.retried if outcome in BAD} if base else set()
+    flaky = [n for n in fresh if retried.get(n) == "passed" and n in had and n in unsteady]
     new = [node for node in fresh if node not in flaky]
     known = [node for node in report.failures if node not in fresh]
 

@@ -73,8 +73,8 @@ class RunRecord:
     """One run: how it ended, what it wrote, what the test runner reported.
 
     `complete` is False for a run of chosen tests or of the collection alone. `retried` holds the
-    outcome of failures that were run again. `planted` lists what the run changed in the
-    repository's own git files, `rewrote` the files of the tree that it wrote to,
+    outcome of tests that were run again: a candidate's failures, and on the base those of them
+    that it passed. `planted` lists what the run changed in the repository's own git files, `rewrote` the files of the tree that it wrote to,
     `foreign` the imports that were not the tested tree's, `unstable` the functions whose
     parameters make other ids at each collection; None where nobody looked.
     """
