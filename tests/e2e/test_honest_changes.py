@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.config import open_layer
+from self_coding.errors import GitOperationError
 from self_coding.testing import ScriptedEditor
 
 Tree = dict[str, str]
@@ -353,3 +354,27 @@ def test_no_expectation_changes_where_tests_may_only_grow(tmp_path):
     change = HONEST["a golden file made anew"]
     result = self_edit(tmp_path, change, base={"pyproject.toml": project})
     assert not result.success
+
+
+@pytest.mark.parametrize(
+    ("edits", "merged"), [(HONEST["another error"], True), (BENT["the helper forgives"], False)]
+)
+def test_a_merge_that_requires_tests_asks_the_base_too(tmp_path, edits, merged):
+    """`merge_to_main` has the same judge: a branch with its bent tests is not merged."""
+    after = dict(PROJECT)
+    for edit in edits:
+        edit(after)
+    write(tmp_path, {}, PROJECT)
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "base")):
+        git(tmp_path, *words)
+    git(tmp_path, "switch", "-qc", "work")
+    write(tmp_path, PROJECT, after)
+    git(tmp_path, "commit", "-qam", "work")
+    layer = open_layer(tmp_path)
+    try:
+        asyncio.run(layer.git.merge_to_main("work"))
+    except GitOperationError as error:
+        assert not merged, error
+        assert "the base's own tests say no" in str(error)
+    else:
+        assert merged

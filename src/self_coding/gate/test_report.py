@@ -74,7 +74,8 @@ class RunRecord:
 
     `complete` is False for a run of chosen tests or of the collection alone. `retried` holds the
     outcome of tests that were run again: a candidate's failures, and on the base those of them
-    that it passed. `planted` lists what the run changed in the repository's own git files, `rewrote` the files of the tree that it wrote to,
+    that it passed. `planted` lists what the run changed in the repository's own git files,
+    `rewrote` the files of the tree that it wrote to,
     `foreign` the imports that were not the tested tree's, `unstable` the functions whose
     parameters make other ids at each collection; None where nobody looked.
     """

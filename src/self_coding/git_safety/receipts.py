@@ -106,7 +106,7 @@ def draft(report: GateReport) -> Receipt:
         tests_hash=_digest([[test.id, test.outcome] for test in report.tests]),
         output_hash=_digest(report.output),
         failures=report.known_failures + report.flaky,
-        attempt="",
+        judged_by_base=report.judged_in_words,
     )
 
 
@@ -222,6 +222,8 @@ def _wrong_trees(receipts: list[tuple[Path, Receipt]], repo: Path) -> Iterator[F
 def _with_hash(receipt: Receipt) -> Receipt:
     """Return the receipt with the hash over everything else in it."""
     content = {name: value for name, value in asdict(receipt).items() if name != "hash"}
+    if not receipt.judged_by_base:  # as it was hashed before there was such a field
+        del content["judged_by_base"]
     return replace(receipt, hash=_digest(content))
 
 
@@ -257,7 +259,7 @@ def _read(path: Path) -> Receipt | None:
     names = {one.name for one in fields(Receipt)}
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.keys() != names:
+        if not isinstance(data, dict) or data.keys() | {"judged_by_base"} != names:
             return None
         data["outcomes"] = tuple((str(name), int(count)) for name, count in data["outcomes"])
         data["failures"] = tuple(map(str, data["failures"]))

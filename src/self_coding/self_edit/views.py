@@ -175,7 +175,9 @@ def gate_line(gate: GateResult) -> str:
         state = f"{excuse} ({counts})" if counts else excuse or "green"
     # Scripts read "N tests, ": the count is never spelled in the singular.
     count = f"{gate.ran} tests, " if gate.ran else ""
-    return f"{count}{state} in {gate.seconds:.1f} s (sandbox: {gate.sandbox or 'none'})"
+    # Said where it is more than the run itself: nothing that judges differs, for the most part.
+    told = "" if gate.judged_by_base in ("", "same") else f"; main's tests: {gate.judged_by_base}"
+    return f"{count}{state} in {gate.seconds:.1f} s (sandbox: {gate.sandbox or 'none'}{told})"
 
 
 def outcome_of(attempt: History) -> Outcome:

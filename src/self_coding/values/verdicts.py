@@ -336,7 +336,8 @@ class Receipt:
     """The evidence of one landing: which tree was tested, how, and that it is what landed.
 
     `number` counts from 1; `previous` is the hash of the receipt before it ("" for the first)
-    and `hash` covers every other field, so that nothing can be changed or left out unseen.
+    and `hash` covers every other field, so that nothing can be changed or left out unseen;
+    `judged_by_base` is how main's own tests judged the code, and missing in older ones.
     """
 
     number: int
@@ -359,3 +360,4 @@ class Receipt:
     output_hash: str
     failures: tuple[str, ...] = ()
     attempt: str = ""
+    judged_by_base: str = ""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -196,3 +197,19 @@ def test_equal_receipts_at_once(repo, tmp_path):
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(seal, range(40))) == list(range(1, 41))
     assert len(list((tmp_path / "s" / "receipts").iterdir())) == 40
+
+
+def test_how_the_base_judged_is_sealed_and_older_receipts_hold(repo, tmp_path):
+    """A receipt from before the field verifies; one with it does not survive its change."""
+    path, commits = repo
+    chain(tmp_path, commits[:1])
+    [old] = (tmp_path / "receipts").glob("*.json")
+    data = json.loads(old.read_text())
+    del data["judged_by_base"]
+    old.write_text(json.dumps(data))
+    judged = replace(report(*commits[1]), judged_by_base="ran")
+    write_receipt(tmp_path, judged, onto=commits[0][0], landed=commits[1][0])
+    assert rules(tmp_path, path) == []
+    new = max((tmp_path / "receipts").glob("*.json"))
+    new.write_text(new.read_text().replace('"ran"', '""'))
+    assert rules(tmp_path, path) == ["receipt-changed"]
