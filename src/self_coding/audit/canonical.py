@@ -139,6 +139,9 @@ class Canonical(ast.NodeTransformer):
             case _, ast.Eq() | ast.Is() | ast.NotEq(), _ if not is_literal(left):
                 called = {name_of(n.func) for n in ast.walk(left) if isinstance(n, ast.Call)}
                 used = {name_of(n.func) for n in ast.walk(right) if isinstance(n, ast.Call)}
+                match right:
+                    case ast.Call(func=ast.Name(id="tuple" | "list"), args=[inner], keywords=[]):
+                        right = inner  # of the same values, as exact
                 expected = right if called & used else _Masked().visit(right)
                 return _claim("exact" if isinstance(op, _EXACT) else "other", left, expected)
             case ast.Constant(value=str(needle)), ast.In() | ast.NotIn(), _:
@@ -186,6 +189,16 @@ class _Masked(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         return LEFT_OUT
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        return node  # which part of something is expected
+
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        keyed = all(isinstance(key, ast.Constant) for key in node.keys)
+        return self.generic_visit(ast.Tuple(node.values, ast.Load()) if keyed else node)
+
+    def visit_List(self, node: ast.List) -> ast.AST:
+        return self.generic_visit(ast.Tuple(node.elts, ast.Load()))
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST:
         return node if node.arg in {"rel", "abs", "nan_ok"} else self.generic_visit(node)

@@ -118,6 +118,7 @@ class _Case:
                 for name in before.keys() & after.keys()
                 if parameters(before[name]) != parameters(after[name])
             }
+        self.lost = lost.keys()
         self.gone = lost.keys() - fresh.keys()  # what is in both has only moved within the code
         # The new name of what was renamed is read as the old one.
         self.renamed = renaming({name: lost[name] for name in self.gone}, fresh)
@@ -136,7 +137,7 @@ class _Case:
         found = (name for match in _MISSING.findall(failure.message) for name in match if name)
         missing = {part for name in found for part in (name, name.rpartition(".")[2])}
         if not name:  # the file could not be imported: any of its tests might have failed
-            if not missing & (self.gone | self.resigned):
+            if not missing & (self.lost | self.resigned):
                 return "nothing that the change withdraws explains it"
             reasons = (f"{test}: {why}" for test in base.tests if (why := self._test(path, test)))
             return next(reasons, "")
@@ -289,9 +290,11 @@ class _Case:
         last, last_now = (full.rpartition(".")[2] for full in (old, new))
         if last != self.renamed.get(last_now, last_now):
             return False
-        if path != there:  # moved within the code
+        if path != there:  # moved within the code, and no longer where it was
             judging = self.evidence.judging & {path, there}
-            return not judging and old.partition(".")[0] == new.partition(".")[0]
+            return (
+                not judging and last in self.lost and old.partition(".")[0] == new.partition(".")[0]
+            )
         if path not in self.evidence.judging:
             return bool(path) or old == new
         inner, inner_now = self._module(path, old=True), self._module(path)

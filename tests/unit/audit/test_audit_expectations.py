@@ -1,0 +1,137 @@
+"""Which failing tests of the base a change accounts for: the two sides as texts, nothing runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.audit.expectations import Evidence, Tree, keeps_cases, unaccounted
+from self_coding.values.verdicts import BaseFailure
+
+CODE = "def fee(amount):\n    return 2 if amount < 100 else 5\n"
+TEST = "from shop.money import fee\n\n\ndef test_fee():\n    assert fee(10) == 2\n"
+FILES = {"src/shop/money.py": CODE, "tests/test_money.py": TEST}
+OTHER = CODE.replace("2 if", "3 if")
+SAYS = "assert 3 == 2"
+NO_NAME = "ImportError: cannot import name 'fee' from 'shop.money'"
+
+
+def why(after: dict[str, str | None], test: str = "test_fee", says: str = SAYS, base: dict = FILES):
+    """Why the failing test is not accounted for; empty where it is."""
+    new = {path: text for path, text in (base | after).items() if text is not None}
+    sides = [Tree(paths=frozenset(side), text=side.get) for side in (base, new)]
+    changed = tuple(p for p in base.keys() | new.keys() if base.get(p) != new.get(p))
+    judging = frozenset(p for p in changed if p.startswith("tests/"))
+    evidence = Evidence(
+        base=sides[0],
+        candidate=sides[1],
+        changed=changed,
+        judging=judging,
+        outcomes={f"{p}::{test or 'test_fee'}": "passed" for p in new if "test_" in p},
+    )
+    node = f"tests/test_money.py::{test}" if test else "tests/test_money.py"
+    found = unaccounted([BaseFailure(id=node, message=says)], evidence)
+    return found[0].message if found else ""
+
+
+def changed(*pairs: tuple[str, str], base: str = TEST) -> str:
+    for old, new in pairs:
+        assert old in base
+        base = base.replace(old, new)
+    return base
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("assert fee(10) == 2", "assert fee(10) == 3"),
+        ("assert fee(10) == 2", "assert 3 == fee(10)"),
+        ("assert fee(10) == 2", "expected = 3\n    assert fee(10) == expected"),
+        ("assert fee(10) == [2]", "assert fee(10) == (3,)"),
+        ("assert fee(10) == Fee(2)", "assert fee(10) == Fee(3)"),
+        ("assert fee(10) == pytest.approx(2)", "assert fee(10) == pytest.approx(3)"),
+        ("assert abs(fee(10) - 2) < 1e-9", "assert abs(fee(10) - 3) < 1e-9"),
+        ("assert fee(10)", "assert not fee(10)"),
+        ("with pytest.raises(ValueError):\n        fee(10)", "assert fee(10) == 3"),
+        ("assert fee(10) == 2", "with pytest.raises(ValueError):\n        fee(10)"),
+        ("assert fee(10) == {'a': x['a'], 'b': x['b']}", "assert fee(10) == (x['a'], x['b'])"),
+        ("assert fee(10) == x", "assert fee(10) == tuple(x)"),
+    ],
+)
+def test_another_expectation_of_the_same_strength_is_accounted_for(before, after):
+    """The same call, compared as strictly with another literal."""
+    base = FILES | {"tests/test_money.py": changed(("assert fee(10) == 2", before))}
+    test = changed(("assert fee(10) == 2", after))
+    assert not why({"src/shop/money.py": OTHER, "tests/test_money.py": test}, base=base)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("assert fee(10) == 2", "assert fee(500) == 5"),
+        ("assert fee(10) == 2", "assert fee(10) == fee(10)"),
+        ("assert fee(10) == 2", "assert fee(10)"),
+        ("assert fee(10) == 2", "assert fee(10) != 2"),
+        ("assert fee(10) == 2", "assert fee(10) > 2"),
+        ("assert fee(10) == 2", "assert fee(10) == pytest.approx(3, rel=1)"),
+        ("assert fee(10) == 2", "with pytest.raises(Exception):\n        fee(10)"),
+        ("assert fee(10) == 2", "fee = lambda n: 2\n    assert fee(10) == 2"),
+        ("assert fee(10) == 2", "if fee(10) == 2:\n        assert fee(10) == 2"),
+        ("assert fee(10) == 2", "return\n    assert fee(10) == 3"),
+        ("assert fee(10) == pytest.approx(2)", "assert fee(10) == pytest.approx(3, rel=0.9)"),
+        ("assert abs(fee(10) - 2) < 1e-9", "assert abs(fee(10) - 2) < 9"),
+        ("assert fee(10) == {'a': x['a'], 'b': x['b']}", "assert fee(10) == (x['a'], x['a'])"),
+        ("assert 'two pens' in fee(10)", "assert '' in fee(10)"),
+    ],
+)
+def test_what_says_less_is_not(before, after):
+    """Another input, a weaker comparison, a wider tolerance, a claim that is not reached."""
+    base = FILES | {"tests/test_money.py": changed(("assert fee(10) == 2", before))}
+    test = changed(("assert fee(10) == 2", after))
+    assert why({"src/shop/money.py": OTHER, "tests/test_money.py": test}, base=base)
+
+
+def test_a_subject_that_moved_takes_its_test_along():
+    """The test changes its import alone, to where the code went."""
+    moved = changed(("shop.money", "shop.fees"))
+    after = {"src/shop/money.py": "\n", "src/shop/fees.py": CODE, "tests/test_money.py": moved}
+    assert not why(after, "", NO_NAME)
+    # where the old one is still there, the test only looks away from it
+    after["src/shop/money.py"] = OTHER
+    assert "changes" in why(after)
+
+
+def test_a_withdrawn_subject_takes_its_test_along():
+    """What the code no longer defines needs no test; what it renamed does."""
+    gone = {"src/shop/money.py": "\n", "tests/test_money.py": None}
+    assert not why(gone, "", NO_NAME)
+    renamed = gone | {"src/shop/money.py": CODE.replace("fee", "charge")}
+    assert "was renamed and its test is gone" in why(renamed, "", NO_NAME)
+    assert "although what it tests is not" in why(gone | {"src/shop/money.py": OTHER})
+
+
+def test_a_new_parameter_is_handed_over():
+    """A call of what was re-signed may say more; what it said stays."""
+    code = CODE.replace("(amount)", "(amount, currency)").replace("2 if", "3 if")
+    says = "TypeError: fee() missing 1 required positional argument: 'currency'"
+    test = changed(("fee(10)", "fee(10, 'EUR')"))
+    assert not why({"src/shop/money.py": code, "tests/test_money.py": test}, says=says)
+    other = changed(("fee(10)", "fee(500, 'EUR')"))
+    assert why({"src/shop/money.py": code, "tests/test_money.py": other}, says=says)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "kept"),
+    [
+        ("tests/a.json", "[1, 2]", "[3, 4]", True),
+        ("tests/a.json", "[1, 2]", "[3]", False),
+        ("tests/a.csv", "a\nb\n", "a\n", False),
+        ("tests/a.txt", "one\ntwo\n", "three\n", True),
+        ("tests/a.txt", "one\n", "\n", False),
+        ("tests/a.txt", "one\n", None, False),
+        ("tests/a.txt", None, "one\n", True),
+        ("tests/pytest.ini", None, "[pytest]\n", False),
+    ],
+)
+def test_data_keeps_its_cases(path, old, new, kept):
+    """A golden file may be made anew; a table has no fewer rows; settings are no data."""
+    assert keeps_cases(path, old, new) is kept
