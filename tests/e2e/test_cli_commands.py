@@ -453,3 +453,24 @@ def test_settings_are_listed_and_explained(repository: Path) -> None:
     assert (row["value"], row["source"], row["default"]) == (77.0, "self-coding.toml", 600.0)
     refused = run(repository, "config", "get", "timeout", status=3).stderr
     assert "gate.timeout or model.timeout" in refused or "model.timeout or gate.timeout" in refused
+
+
+def test_landing_as_one_commit_on_a_branch_of_ones_own(repository: Path, tmp_path: Path) -> None:
+    """`--squash` lands one commit, `--branch` keeps the edit; elsewhere it is said who is meant."""
+    feat = tmp_path / "feat"
+    argv = ["git", "worktree", "add", "-q", "-b", "feat", str(feat)]
+    subprocess.run(argv, cwd=repository, check=True)
+    edit = ["self-edit", "Add a note", "--with", "echo note > note.txt"]
+    done = run(feat, *edit, "--squash", "--branch", "notes/one")
+    assert "this is for main; your checkout is on feat" in done.stderr
+
+    def git(*words: str) -> list[str]:
+        words = ("git", *words)
+        done = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    assert git("log", "-1", "--format=%s", "main") == ["Add a note (attempt 1)"]
+    assert len(git("rev-list", "--parents", "-1", "main")[0].split()) == 2
+    assert git("branch", "--format=%(refname:short)") == ["feat", "main", "notes/one"]
+    assert git("diff", "main", "notes/one") == []
+    assert run(repository, "verify").stdout == "every receipt holds\n"

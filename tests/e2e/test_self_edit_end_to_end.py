@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import sys
 import threading
@@ -495,3 +496,18 @@ async def test_a_machine_that_cannot_run_the_tests_blames_nobody(repo: Path) -> 
         assert (await app.journal.get_success_rate())["total"] == 0
         assert await app.journal.get_recent_failures() == []
     assert (await layer(repo).edit.self_edit("Describe add", editor=edit)).success
+
+
+async def test_while_tests_run_their_number_is_told(repo: Path, monkeypatch) -> None:
+    """How many of how many have ended, how many failed anew, the time and its limit."""
+    monkeypatch.setattr("self_coding.self_edit.runner.BEAT", 0.2)
+    test = "import time\n\ndef test_red():\n    assert 0\n\ndef test_slow():\n    time.sleep(2)\n"
+    editor = ScriptedEditor({"tests/test_a_slow.py": test})
+    told: list[str] = []
+    await layer(repo).edit.self_edit(
+        "Wait",
+        editor=editor,
+        on_progress=lambda step: told.append(step.message),
+    )
+    pattern = r"\d+ of \d+ tests, 1 new failure, \d+ s of at most 600 a run"
+    assert any(re.fullmatch(pattern, line) for line in told), told

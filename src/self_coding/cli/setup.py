@@ -164,6 +164,10 @@ def _test_command(top: Path) -> str:
     cmake = text("CMakeLists.txt")
     makefile = text("Makefile") or text("GNUmakefile") or text("makefile")
     module = re.search(r"DJANGO_SETTINGS_MODULE\s*[?:]?=\s*([\w.]+)", f"{settings[3]}\n{makefile}")
+    # What the project itself hands to it: other folders may hold what is no part of the suite.
+    asked = re.search(r"django(?:-admin)? test\b(.*)", f"{settings[3]}\n{makefile}")
+    words = re.findall(r"(?<![\w./=-])\w+(?![\w./=-])", asked[1] if asked else "")
+    labels = [word for word in words if any(name.startswith(f"{word}/") for name in names)]
     first = next(map(text, tests), "")
     unittest = not uses_pytest and "unittest" in first and "pytest" not in first
     try:
@@ -174,7 +178,8 @@ def _test_command(top: Path) -> str:
     targets = re.findall(r"^(?:[\w -]+ )?(test|check)\b[\w -]*:(?!=)", makefile, re.MULTILINE)
     fits = {  # the first one that is true
         "python manage.py test": "manage.py" in names and not uses_pytest,
-        f"python -m django test --settings={module and module[1]}": module and not uses_pytest,
+        " ".join(["python -m django test", f"--settings={module and module[1]}", *labels]): module
+        and not uses_pytest,
         "python -m unittest discover": unittest,
         "python -m pytest --tb=short -q": tests or uses_pytest,
         "nox": "noxfile.py" in names,

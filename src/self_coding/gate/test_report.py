@@ -116,10 +116,14 @@ def read(report: bytes, keys: Iterable[bytes], *, cut: bool = False) -> TestRepo
 
 
 class TestCount:
-    """How many tests have ended, of how many, while a report comes in; for display alone."""
+    """How many tests have ended, of how many, while a report comes in; for display alone.
+
+    `failed` are those of this run that failed so far.
+    """
 
     def __init__(self) -> None:
         self.done = self.total = 0
+        self.failed: set[str] = set()
         self._rest = b""
 
     def take(self, piece: bytes) -> None:
@@ -133,10 +137,13 @@ class TestCount:
             match kind, value:
                 case "hello", _:  # another run
                     self.done = self.total = 0
+                    self.failed.clear()
                 case "collected", list(ids):
                     self.total += len(ids)
-                case "result", [_, "call", *_]:
-                    self.done += 1
+                case "result", [str(node), when, outcome, *_]:
+                    self.done += when == "call"
+                    if outcome == "failed":
+                        self.failed.add(node)
 
 
 class _Reading:

@@ -46,6 +46,7 @@ class Runner:
     def __init__(
         self, services: Services, run: RunContext, *, landing_lock: Path | None = None
     ) -> None:
+        self._services = services
         self.log = AttemptLog(services)
         self.steps = Steps(services, run, self.log)
         self._asks = run.ask is not None
@@ -176,10 +177,18 @@ class Runner:
         count, began = TestCount(), time.monotonic()
 
         async def beat() -> None:
+            known: set[str] | None = None
             while True:
                 await asyncio.sleep(BEAT)
-                tests = f", {count.done} of {count.total} tests" if count.total else ""
-                line = f"{time.monotonic() - began:.0f} s{tests}"
+                line = f"{time.monotonic() - began:.0f} s"
+                if count.total:
+                    repository = self._services.repository
+                    if known is None:  # of what was seen earlier; nothing runs for it
+                        known = {*await repository.failing_on_main()}
+                    fresh = len(count.failed - known)
+                    new = f"{fresh} new failure{'s' * (fresh != 1)}"
+                    tests = f"{count.done:,} of {count.total:,} tests, {new}"
+                    line = f"{tests}, {line} of at most {repository.gate.timeout:g} a run"
                 self.steps.say(attempt.id, step, line, done=count.done, total=count.total)
 
         if step in _SLOW:

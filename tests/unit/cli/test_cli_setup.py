@@ -72,6 +72,15 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
             },
             "python -m django test --settings=tests.settings",
         ),
+        (
+            {
+                "tox.ini": "[testenv]\nsetenv =\n  DJANGO_SETTINGS_MODULE = tests.settings\n"
+                "commands = python -b -m coverage run -m django test -v2 {posargs:tests}\n",
+                "tests/test_a.py": "from django import test\n",
+                "example/test_b.py": "from django import test\n",
+            },
+            "python -m django test --settings=tests.settings tests",
+        ),
         ({"tox.ini": "[testenv]\ncommands = ./run\n"}, "tox"),
         ({"noxfile.py": "import nox\n"}, "nox"),
         ({"tests/test_a.py": "import unittest\n"}, "python -m unittest discover"),
