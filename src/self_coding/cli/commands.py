@@ -191,7 +191,8 @@ def init_command(
         f"  test command  {detected.test_command or 'none found'}",
         *(f"  gate.{name}  {', '.join(value)}" for name, value in detected.gate.items()),
     ]
-    lines += [f"{one.state:5} {one.name}: {one.told}" for one in checks]
+    shown = [one for one in checks if (one.name, one.state) != ("test command", "ok")]
+    lines += [f"{one.state:5} {one.name}: {one.told}" for one in shown]
     lines += [f"hint: {one.name}: {one.hint}" for one in checks if one.hint]
     if not detected.test_command:
         lines.append(f"next: {NO_TESTS}")
