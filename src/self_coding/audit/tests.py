@@ -68,13 +68,21 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
             old_cases = cases(was, old[test.path]) if was else []
             added_cases += [case for case in cases(test, new[test.path]) if case not in old_cases]
     sources = sides.files.of(Kind.SOURCE)
-    removed = (
-        set((file.old or "").splitlines()) - set((file.new or "").splitlines()) for file in sources
-    )
-    lines = (line for file in sources for _, line in file.added_lines)
+    added = [line for file in sources for _, line in file.added_lines if line.strip()]
+    was_there = ((file.old or "").splitlines() for file in sources)
+    now_there = (set((file.new or "").splitlines()) for file in sources)
+    cut = [
+        line
+        for old_lines, new_lines in zip(was_there, now_there, strict=True)
+        for line in old_lines
+        if line.strip() and line not in new_lines
+    ]
+    words = {word for word in _WORD.findall("\n".join(cut)) if len(word) > 4}
+    shrinks = len(cut) >= len(added) + 3 and not sides.strict
     around = Around(
         moved=moved, gone=_withdrawn(sides.files), cases=tuple(added_cases),
-        touched=frozenset(_WORD.findall("\n".join([*lines, *frozenset[str]().union(*removed)]))),
+        touched=frozenset([*words, *_WORD.findall("\n".join(added))]),
+        cut=frozenset(words if shrinks else ()),
         touches_source=sides.files.touches_source, strict=sides.strict,
     )  # fmt: skip
     search = _Search(old, new)
@@ -307,10 +315,12 @@ class _Search:
                 return candidate
         return None
 
-    def accounts_for(self, test: Test, around: Around) -> bool:
+    def accounts_for(  # noqa: PLR0911 - one return per account
+        self, test: Test, around: Around
+    ) -> bool:
         """Return whether what a lost test claimed is claimed elsewhere, or its subject is gone."""
         names = {name.lower() for name in (*test.names, *strings(nodes(test.node)))}
-        if not test.body or not around.gone.isdisjoint(names):
+        if not test.body or not around.gone.isdisjoint(names) or around.cut & test.names:
             return True
         live, texts = test.live, {claim.text for claim in test.live}
         related = [
@@ -328,6 +338,12 @@ class _Search:
         wanted = wanted or [_literals(claim.node) for claim in live]
         if live and all(w and any(w <= case for case in added) for w in wanted):
             return True
+        # where code changes, what like tests of its module still say; the base's own test judges it
+        module = self.new.get(test.path)
+        if module is not None and around.touches_source and not around.strict:
+            like = (t for t in module.by_name.values() if t.collected and test.likeness(t) >= 0.4)
+            if sum(other.strength for other in like) >= max(test.strength, 1):
+                return True
         # the same body in a class that a collected class inherits
         classes = [node for module in self.new.values() for node in module.tree.body]
         bases = {name_of(b) for n in classes if isinstance(n, ast.ClassDef) for b in n.bases}
