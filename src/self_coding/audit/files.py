@@ -133,6 +133,12 @@ class File:
         lines = enumerate((self.new or "").splitlines(), 1)
         return tuple((number, line) for number, line in lines if line not in old)
 
+    @property
+    def removed_lines(self) -> tuple[str, ...]:
+        """The old lines that the new text does not hold anywhere."""
+        new = set((self.new or "").splitlines())
+        return tuple(line for line in (self.old or "").splitlines() if line not in new)
+
 
 @dataclass(frozen=True)
 class Files:

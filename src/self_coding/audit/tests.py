@@ -69,14 +69,7 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
             added_cases += [case for case in cases(test, new[test.path]) if case not in old_cases]
     sources = sides.files.of(Kind.SOURCE)
     added = [line for file in sources for _, line in file.added_lines if line.strip()]
-    was_there = ((file.old or "").splitlines() for file in sources)
-    now_there = (set((file.new or "").splitlines()) for file in sources)
-    cut = [
-        line
-        for old_lines, new_lines in zip(was_there, now_there, strict=True)
-        for line in old_lines
-        if line.strip() and line not in new_lines
-    ]
+    cut = [line for file in sources for line in file.removed_lines if line.strip()]
     words = {word for word in _WORD.findall("\n".join(cut)) if len(word) > 4}
     shrinks = len(cut) >= len(added) + 3 and not sides.strict
     around = Around(

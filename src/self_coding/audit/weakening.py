@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from self_coding.audit import claims as says
 from self_coding.audit.claims import PLATFORM, Claim
-from self_coding.audit.syntax import constant, elements, name_of, quote, strings, unparse, walk_own
+from self_coding.audit.syntax import constant, elements, name_of, quote, unparse, walk_own
 from self_coding.audit.test_modules import Test, cases
 from self_coding.values.verdicts import Finding
 
@@ -80,7 +80,6 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         and around.gone.isdisjoint(
             name.lower() for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text)
         )
-        and not _is_implied(claim, new, gained)
     ]
     # where code changes, most of what a test said may stay and the rest go
     most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
@@ -222,20 +221,6 @@ def _setting(test: Test) -> list[str]:
     ]
 
 
-def _is_implied(claim: Claim, new: Test, gained: list[Claim]) -> bool:
-    """Return whether the rest of the test says it too: `K in X` beside an assertion about `X[K]`,
-    or a message that is now the `match` of a `raises`."""
-    node = claim.node
-    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
-        item = f"{unparse(node.comparators[0])}[{unparse(node.left)}]"
-        if any(item in other.text for other in new.live):
-            return True
-    constants = [n for n in ast.walk(node) if isinstance(n, ast.Constant)]
-    texts = [re.sub(r"\W", "", text) for text in strings(constants) if len(text) > 7]
-    claimed = re.sub(r"\W", "", " ".join(other.text for other in gained))
-    return bool(texts) and all(text in claimed for text in texts)
-
-
 def bare(text: str) -> str:
     """Return an assertion without the names of the objects it goes through: `a.b == 1` as
     `b == 1`, so that it is recognised where a variable has another name."""
@@ -245,14 +230,6 @@ def bare(text: str) -> str:
 def _dropped(old: Test, new: Test, lost: list[Claim], spare: list[Claim]) -> Iterator[Finding]:
     """Yield assertions without a successor, unless the new ones together say as much."""
     if sum(claim.strength for claim in spare) >= sum(claim.strength for claim in lost):
-        return
-    literals, literals_now = (
-        sum(isinstance(n, ast.Constant) for claim in claims for n in ast.walk(claim.node))
-        for claims in (lost, spare)
-    )
-    # several assertions merged into fewer that hold all of their literals
-    merged = 0 < len(spare) < len(lost) and literals_now >= literals > 0
-    if merged and max(c.strength for c in spare) >= max(c.strength for c in lost):
         return
     shown = quote(lost[0].text) + (f" and {len(lost) - 1} more" if lost[1:] else "")
     before = {claim.text for claim in old.claims}
