@@ -377,7 +377,7 @@ def class_body_uses(text: str, name: str, heads: Iterable[int], lines: list[int]
     """
     rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     margins = {_margin(rows[head - 1]) for head in heads if head <= len(rows)}
-    if all(_is_in_function(rows, line, margin) for line in lines for margin in margins):
+    if all(_is_apart(rows, line, margin, name) for line in lines for margin in margins):
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -405,8 +405,11 @@ def _margin(row: str) -> int:
     return len(row) - len(row.lstrip(" \t\f"))
 
 
-def _is_in_function(rows: list[str], line: int, margin: int) -> bool:
-    """Return whether a line is below a function whose head has this margin."""
+def _is_apart(rows: list[str], line: int, margin: int, name: str) -> bool:
+    """Return whether a line is below a function whose head has this margin, or binds the name."""
+    own = rows[line - 1].strip()
+    if own.count(name) == 1 and own.startswith((f"{name}: ", f"{name} = ")):
+        return True
     for row in reversed(rows[max(0, line - _LONGEST_BODY) : line]):
         if row and _margin(row) <= margin and (text := row.lstrip()) and text[0] not in ")]}#":
             return _margin(row) == margin and text.startswith(("def ", "async def "))
