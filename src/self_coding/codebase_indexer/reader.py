@@ -7,24 +7,100 @@ Blocking, and only reading (files of the working tree, where a question needs th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.impact import Facts, Graph, assess
 from self_coding.languages import (
     Language,
     Project,
     Resolver,
     Symbol,
+    is_setting,
     is_source,
     language_of,
     languages,
     unpack_imports,
     unpack_symbols,
 )
-from self_coding.values.code import BlindSpot, ClassInfo, FunctionInfo, Impact, ModuleInfo
+from self_coding.values.code import (
+    BlindSpot,
+    ClassInfo,
+    Dependent,
+    FunctionInfo,
+    Impact,
+    ModuleInfo,
+)
+
+
+class Graph:
+    """Who imports whom, by path.
+
+    Three kinds of edges are in no import statement and are added here: what an import runs on its
+    way (of `a.b.c`, the packages `a` and `a.b`), the packages around a module itself, and what a
+    test runner loads before a test.
+
+    Args:
+        paths: file id -> path.
+        edges: (source id, target id) of every import.
+    """
+
+    def __init__(self, paths: Mapping[int, str], edges: Iterable[tuple[int, int]]) -> None:
+        self.paths = paths
+        self._ids = ids = {path: file for file, path in paths.items()}
+        self._importers: dict[int, set[int]] = defaultdict(set)
+        languages = {file: language_of(path) for file, path in paths.items()}
+        packages = {
+            file: [ids[each] for each in languages[file].packages(path) if each in ids]
+            for file, path in paths.items()
+        }
+        for source, target in edges:
+            self._importers[target].add(source)
+            for package in packages.get(target, ()):
+                self._importers[package].add(source)
+        for file, path in paths.items():
+            for package in packages[file]:
+                self._importers[package].add(file)
+            for fixture in languages[file].fixtures(path):
+                if fixture in ids:
+                    self._importers[ids[fixture]].add(file)
+
+    def importers(self, path: str) -> list[str]:
+        """Return the files that import one file directly, by path."""
+        importers = self._importers.get(self._ids.get(path, -1), set()) - {self._ids.get(path)}
+        return sorted(self.paths[file] for file in importers)
+
+    def dependents(
+        self, paths: Sequence[str], first: Mapping[str, str] | None = None
+    ) -> list[Dependent]:
+        """Return the files that import any of `paths`, directly or not, nearest first.
+
+        Args:
+            paths: the changed files; those the graph does not know have no importers.
+            first: further direct dependents and what they depend on (a data file they read).
+        """
+        seen = {self._ids[path] for path in paths if path in self._ids}
+        level = sorted(seen, key=self.paths.__getitem__)
+        near = {self._ids[path]: by for path, by in (first or {}).items() if path in self._ids}
+        dependents: list[Dependent] = []
+        distance = 0
+        while level or near:
+            distance += 1
+            through = {file: by for file, by in near.items() if file not in seen}
+            near = {}
+            for target in level:
+                for source in self._importers.get(target, ()):
+                    if source not in seen:
+                        through.setdefault(source, self.paths[target])
+            seen.update(through)
+            level = sorted(through, key=self.paths.__getitem__)
+            dependents += [
+                Dependent(path=self.paths[file], distance=distance, through=through[file])
+                for file in level
+            ]
+        return dependents
 
 
 class IndexReader:
@@ -103,26 +179,81 @@ class IndexReader:
 
 
 def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
-    """Return what changing `paths` can break."""
+    """Return what changing `paths` can break.
+
+    A test is left out only where no import leads from it to the change and nothing on its way
+    imports by a computed name.
+    """
+    # Who depends on what is in no import any more, or in none at all.
+    first: dict[str, str] = {}
+    for path in paths:
+        if not is_source(path):
+            first.update(dict.fromkeys(_readers(reader, path), path))
+        elif path not in reader.ids:
+            first.update(dict.fromkeys(_importers_of_gone(reader, path), path))
     entries: dict[str, str] = {}
     plugins: set[str] = set()
     for language, project in reader.projects.items():
         named = reader.named(language, project.entries)
         entries.update(dict.fromkeys(named, language.manifest))
         plugins |= reader.named(language, project.plugins)
-    facts = Facts(
-        tests=reader.tests(),
-        blind=reader.blind_spots(),
-        reading={path: _readers(reader, path) for path in paths if not is_source(path)},
-        entries=entries,
-        plugins=plugins,
-        gone={
-            path: _importers_of_gone(reader, path)
-            for path in paths
-            if is_source(path) and path not in reader.ids
-        },
+    dependents = reader.graph.dependents(paths, first)
+    outside = [
+        Dependent(path=name, distance=1, through=path)
+        for path, name in sorted(entries.items())
+        if path in paths
+    ]
+    reached = {each.path for each in dependents} | set(paths)
+    all_tests, blind_spots = reader.tests(), reader.blind_spots()
+    tests = set(all_tests)
+    if not (any(map(is_setting, paths)) or reached & plugins):
+        # Those in the closure, and those that reach a line which nobody can follow.
+        spots = {spot.path for spot in blind_spots}
+        blind = {each.path for each in reader.graph.dependents(sorted(spots))} | spots
+        tests = {path for path in tests if path in reached or path in blind}
+    hidden = [
+        BlindSpot(
+            path=path, line=0, reason="not source code: who reads it by a computed name is not seen"
+        )
+        for path in paths
+        if not is_source(path) and not is_setting(path)
+    ]
+    if any(map(is_source, paths)):
+        hidden += blind_spots
+    distances = {each.path: each.distance for each in dependents}
+    by_distance = sorted([*dependents, *outside], key=lambda each: (each.distance, each.path))
+    nearest = sorted(tests, key=lambda path: (distances.get(path, len(distances) + 1), path))
+    return Impact(
+        paths=tuple(paths),
+        dependents=tuple(by_distance),
+        tests=tuple(nearest),
+        blind_spots=tuple(hidden),
+        risk=_risk(paths, dependents, tests, all_tests, is_blind=bool(hidden)),
+        complete=not hidden,
     )
-    return assess(reader.graph, paths, facts)
+
+
+def _risk(
+    paths: Sequence[str],
+    dependents: Sequence[Dependent],
+    tests: Set[str],
+    all_tests: Set[str],
+    *,
+    is_blind: bool,
+) -> float:
+    """Return reach, lack of tests and blindness as independent chances to go wrong, weighted.
+
+    Ten dependents outside the tests make half the reach. A rule of thumb, not a probability:
+    it orders changes, and is fitted to nothing.
+    """
+    if not paths:
+        return 0.0
+    outside = sum(each.path not in all_tests for each in dependents)
+    reach = outside / (outside + 10)
+    product = [path for path in paths if path not in all_tests]
+    untested = 1.0 if product and not tests else 0.0
+    calm = (1 - 0.6 * reach) * (1 - 0.5 * untested) * (1 - 0.2 * is_blind)
+    return round(1 - calm, 3)
 
 
 def _readers(reader: IndexReader, path: str) -> list[str]:
