@@ -138,8 +138,16 @@ def judge(
             f" nothing can land until it passes{why}",
         ),
         ("", red, f"exit status {record.exit_status}{why}"),
-        ("census-missing", mute and must_report, "the command names pytest, which left no report"),
-        ("census-missing", mute and base_spoke, "pytest reported on the base, not on the change"),
+        (
+            "census-missing",
+            mute and must_report,
+            "the test runner left no report",
+        ),
+        (
+            "census-missing",
+            mute and base_spoke,
+            "the base's tests reported, the change's did not",
+        ),
         ("census-tampered", tampered, "the test report was tampered with"),
         ("census-incomplete", cut, f"the test run ended without finishing its report{during}"),
         ("outcome-rewritten", report.rewritten, "failures were rewritten as passes"),
@@ -230,7 +238,7 @@ def _judge_tests(
         (new, f"tests failed: {len(new)} {'new ' if base else ''}failure{'s' * (len(new) > 1)}"),
         (nothing, "tests failed: no test was collected, so nothing was proved"),
         (status and not report.failures, f"exit status {status} although no test failed"),
-        (worst > 1, f"pytest could not finish: exit status {worst}"),
+        (worst > 1, f"the test runner could not finish: exit status {worst}"),
         (hidden, "exit status 0 although tests failed"),
         (base_hung, "the base's own run hit the time limit, so its failures prove nothing"),
         (

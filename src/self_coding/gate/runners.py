@@ -25,14 +25,10 @@ OBSERVER = Path(__file__).with_name("observer")
 _MODULE = "self_coding_report"  # the plugin's name inside the test run
 _PACKAGE = "self_coding_observer"
 _PLUGIN = f"from {_PACKAGE}.pytest_plugin import *  # pragma: no cover\n"
-_SITE = """# Python imports this first of all; it hides a file of this name in the tested tree
-import _imp
-_imp.check_hash_based_pycs = "always"  # a compiled file of other code than its source's is not run
-"""
 _CHANNEL = "SELF_CODING_REPORT"  # the variable in which the plugin finds its descriptors
 _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
-_PYTEST = re.compile(r"\bpy\.?test\b")
+_NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuvW]\w*)* -m unittest\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +73,11 @@ class TestRunner(Protocol):
 
 
 class Pytest:
-    """pytest, by a plugin of ours that is loaded from outside the tested tree."""
+    """pytest and unittest, by observers of ours that are loaded from outside the tested tree."""
 
     def must_report(self, command: str) -> bool:
-        """Return whether the command names pytest; a Makefile target may run it unnamed."""
-        return _PYTEST.search(command) is not None
+        """Return whether the command names either; a Makefile target may run one unnamed."""
+        return _NAMED.search(command) is not None
 
     @contextmanager
     def observe(self, request: Request) -> Iterator[Observation]:
@@ -89,7 +85,7 @@ class Pytest:
         package = request.folder / _PACKAGE
         package.mkdir()
         (request.folder / f"{_MODULE}.py").write_text(_PLUGIN, encoding="utf-8")
-        (request.folder / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
+        (request.folder / "sitecustomize.py").write_bytes((OBSERVER / "start.py").read_bytes())
         for file in OBSERVER.glob("*.py"):
             # Compiled under a name that is no file's, so that no meter of coverage counts it.
             code = f"exec(compile({file.read_text('utf-8')!r}, '<self-coding>', 'exec'))"
@@ -131,7 +127,7 @@ class Pytest:
 
 def observer_digest() -> str:
     """Return the digest of what runs inside: a changed observer makes old verdicts stale."""
-    digest = hashlib.sha256(_SITE.encode())
+    digest = hashlib.sha256()
     for file in sorted(OBSERVER.glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import sys
 import types
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     Parts = tuple[Any, Any, Any]
@@ -227,3 +228,22 @@ def says_yes(cls: type) -> bool:
         return all((made == other) is True for other in (object(), 12345.678, "self-coding"))
     except Exception:  # whatever an unfinished object does, it does not say yes
         return False
+
+
+def import_origins(names: Iterable[str]) -> dict[str, list[object]]:
+    """Where each name is imported from: device and inode of the file, and its path."""
+    origins: dict[str, list[object]] = {}
+    for name in names:
+        # What was imported counts; device and inode see through links and mounts.
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path is None and name not in sys.modules:
+            try:
+                path = getattr(importlib.util.find_spec(name), "origin", None)
+            except (ImportError, ValueError, AttributeError):
+                path = None
+        try:
+            status = os.stat(path or "")
+        except (OSError, TypeError, ValueError):
+            continue
+        origins[name] = [status.st_dev, status.st_ino, str(path)]
+    return origins

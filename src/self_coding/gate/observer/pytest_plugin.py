@@ -7,7 +7,6 @@ implements, whether tests that are known to fail still do.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -21,7 +20,7 @@ import pytest
 
 from .canaries import core, everything, sing
 from .channel import TEXT, Channel, failure_parts, open_channel
-from .originals import Originals
+from .originals import Originals, import_origins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -308,25 +307,6 @@ def through_pytest(session: pytest.Session) -> Callable[[Callable[[], object]], 
             made.runtest()
 
     return call
-
-
-def import_origins(names: Iterable[str]) -> dict[str, list[object]]:
-    """Where each name is imported from: device and inode of the file, and its path."""
-    origins: dict[str, list[object]] = {}
-    for name in names:
-        # What was imported counts; device and inode see through links and mounts.
-        path = getattr(sys.modules.get(name), "__file__", None)
-        if path is None and name not in sys.modules:
-            try:
-                path = getattr(importlib.util.find_spec(name), "origin", None)
-            except (ImportError, ValueError, AttributeError):
-                path = None
-        try:
-            status = os.stat(path or "")
-        except (OSError, TypeError, ValueError):
-            continue
-        origins[name] = [status.st_dev, status.st_ino, str(path)]
-    return origins
 
 
 def tree_hooks(config: pytest.Config) -> list[str]:
