@@ -151,7 +151,6 @@ def judge(
         ("census-tampered", tampered, "the test report was tampered with"),
         ("census-incomplete", cut, f"the test run ended without finishing its report{during}"),
         ("outcome-rewritten", report.rewritten, "failures were rewritten as passes"),
-        ("patched", report.patched, "functions that make tests fail were replaced"),
         ("patched", altered, "what the tests lean on was replaced"),
         ("canary-passed", canaries, "tests that must fail did not: the judge was tampered with"),
         ("census-incomplete", silent, "collected tests left no result"),
@@ -174,13 +173,15 @@ def _tampering(report: TestReport, base: TestReport | None) -> tuple[list[str], 
     """Return what was replaced under the tests, and the canaries that lived, here and not before.
 
     What the tests' own files replace is left out: the base's files of these names judge, too.
-    Without a base nobody can tell what the project has always replaced.
+    Without a base nobody can tell what the project has always replaced, but what makes tests fail
+    is nobody's to replace.
     """
     before = base or TestReport()
     altered = []
     for one in sorted(frozenset(report.altered) - frozenset(before.altered)):
         path = one.rpartition(" by ")[2]
-        if base and kind_of(path or "?", Settings()) not in _JUDGES:
+        fails = one.startswith(("unittest.case.TestCase.", "pytest.", "_pytest.outcomes."))
+        if fails or (base and kind_of(path or "?", Settings()) not in _JUDGES):
             altered.append(one)
     return altered, sorted(frozenset(report.canaries) - frozenset(before.canaries))
 

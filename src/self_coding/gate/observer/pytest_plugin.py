@@ -34,16 +34,7 @@ PLAIN_DEF = re.compile(r"(?:\A|(?:\A|\n)(?![@)])[^\n]*\n)(?:async )?def (\w+)")
 HAS_COLLECTION_PATH = int(pytest.__version__.split(".", 1)[0]) >= 7  # an argument of the hook
 
 
-def failing_functions() -> dict[str, object]:
-    """The functions by which tests fail; replaced ones are cheats."""
-    case = unittest.TestCase
-    names = [name for name in dir(case) if name.startswith(("assert", "fail"))]
-    methods: dict[str, object] = {f"TestCase.{name}": getattr(case, name) for name in names}
-    return methods | {"pytest.raises": pytest.raises, "pytest.fail": pytest.fail}
-
-
 CHANNEL, SETTINGS = open_channel(f"pytest {pytest.__version__}")
-ORIGINAL = failing_functions()
 TAKEN: list[pytest.Config] = []  # the session that reports: the first one of this process
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 ORIGINALS = Originals(os.getcwd()) if CHANNEL or WORKER else None
@@ -174,12 +165,10 @@ class Observer:
         if ORIGINALS:
             self.altered.update(ORIGINALS.changed(), ORIGINALS.equal_to_all())
             self.altered.update(ORIGINALS.early)
-        now = failing_functions()
         return {
             "replaced": replaced_functions() if early else [],
             "probe": import_origins(cast("list[str]", self.settings.get("names", []))),
             "hooks": tree_hooks(session.config),
-            "patched": [name for name, was in now.items() if ORIGINAL.get(name) is not was],
             "rewritten": self.rewritten,
             "altered": sorted(self.altered),
             "canaries": sorted(set(self.alive)),
