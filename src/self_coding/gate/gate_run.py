@@ -30,7 +30,7 @@ from self_coding.gate.material import Material
 from self_coding.gate.mixed_tree import mix
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
-from self_coding.gate.runners import observer_digest, runner_for
+from self_coding.gate.runners import must_report, observer_digest
 from self_coding.gate.sandbox_layout import (
     SandboxLayout,
     environment,
@@ -321,7 +321,6 @@ class _GateRun:
         record = run(
             replace(layout, setup=setup),
             settings.command,
-            runner_for(settings.command),
             tests=tests,
             collect_only=collect_only,
         )
@@ -401,7 +400,7 @@ class _GateRun:
         return judge(
             record,
             base,
-            must_report=runner_for(command).must_report(command),
+            must_report=must_report(command),
             sides=sides,
             lacking=what_is_missing(record, self.gate.top, self.gate.settings),
         )

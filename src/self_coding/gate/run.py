@@ -19,7 +19,7 @@ from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import RunLimits, SandboxSpec
 from self_coding.errors import GateError, GateTimeoutError
 from self_coding.gate.python_env import import_names
-from self_coding.gate.runners import ExitStatus, Request, TestRunner
+from self_coding.gate.runners import Request, observe
 from self_coding.gate.sandbox_layout import SandboxLayout, TreeGuard
 from self_coding.gate.test_report import Probe, RunRecord
 
@@ -40,7 +40,6 @@ print(json.dumps(found))
 def run(
     layout: SandboxLayout,
     command: str,
-    runner: TestRunner,
     *,
     tests: Sequence[str] | None = None,
     collect_only: bool = False,
@@ -60,7 +59,7 @@ def run(
             collect_only=collect_only,
             import_names=sorted(names),
         )
-        with runner.observe(request) as observed:
+        with observe(request) as observed:
             guard = TreeGuard(tree)  # after the layout, whose mount points and links are ours
             done = sandbox.run(
                 replace(spec, env={**spec.env, **observed.env}),
@@ -119,7 +118,7 @@ def prepare(layout: SandboxLayout, store: Path) -> Path | None:
         return place
     before = {entry.name for entry in tree.iterdir()}
     settings = replace(layout.settings, network=layout.settings.setup_network)
-    record = run(replace(layout, settings=settings), command, ExitStatus())
+    record = run(replace(layout, settings=settings), command)
     if record.timed_out:
         raise GateTimeoutError("the setup command hit the time limit", hint="raise `timeout`")
     if record.exit_status:

@@ -10,24 +10,30 @@ from contextlib import suppress
 import pytest
 
 from self_coding.adapters.process import Completed
-from self_coding.gate.runners import ExitStatus, Pytest, Request, runner_for
+from self_coding.gate.runners import Request, must_report, observe
 from self_coding.gate.test_report import KEY_BYTES
 
 
 @pytest.mark.parametrize(
     ("command", "named"),
-    [("python -m pytest -q", True), ("py.test", True), ("make check", False), ("true", False)],
+    [
+        ("python -m pytest -q", True),
+        ("py.test", True),
+        ("python3 -W error -m unittest", True),
+        ("python -I -m unittest", False),  # it looks for nothing of ours
+        ("make check", False),
+        ("true", False),
+    ],
 )
 def test_silence_is_suspicious_only_of_a_runner_that_is_named(command, named):
-    """pytest's plugin goes with every command; where pytest is named it must report."""
-    assert runner_for(command).must_report(command) is named
-    assert not ExitStatus().must_report(command)
+    """The observers go with every command; where pytest or unittest is named it must report."""
+    assert must_report(command) is named
 
 
 def test_pytest_reports_through_a_pipe_with_one_time_keys(tmp_path):
     """What is written to the handed pipe, signed with a handed key, comes back as a report."""
     request = Request(folder=tmp_path, top=tmp_path / "tree", tests=["t.py"], import_names=["pkg"])
-    with Pytest().observe(request) as observed:
+    with observe(request) as observed:
         keys, report = observed.handed
         key = os.read(keys, KEY_BYTES)
         lines = b""
@@ -49,11 +55,3 @@ def test_pytest_reports_through_a_pipe_with_one_time_keys(tmp_path):
         with suppress(OSError):
             os.fstat(fd)
             pytest.fail("a descriptor stayed open")
-
-
-def test_an_exit_status_observes_nothing(tmp_path):
-    """Where only the exit status is known, nothing is laid beside the tree or handed over."""
-    with ExitStatus().observe(Request(folder=tmp_path, top=tmp_path)) as observed:
-        assert (observed.env, observed.handed, observed.readers) == ({}, (), {})
-        assert observed.report(Completed(("x",), 0, b"", b"")).sessions == 0
-    assert os.listdir(tmp_path) == []
