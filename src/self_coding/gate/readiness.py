@@ -16,7 +16,6 @@ from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import RunLimits
 from self_coding.gate.gate_run import Gate
 from self_coding.gate.run import prepare, run
-from self_coding.gate.runners import runner_for
 from self_coding.gate.sandbox_layout import SandboxLayout, what_is_missing
 from self_coding.gate.test_report import RunRecord
 
@@ -93,7 +92,7 @@ def readiness(gate: Gate, commit: str, seconds: float = _SECONDS) -> Readiness:
             # `command -v` is the shell's own: it finds what the shell will start.
             ask = f"command -v {shlex.quote(words[0] if words else command)}"
             done = sandbox.run(spec, ask, RunLimits(timeout=_SECONDS), at=layout.at)
-        record = run(layout, listing, runner_for(command), collect_only=True)
+        record = run(layout, listing, collect_only=True)
     report = record.report
     listed = record.understood or listing != command
     tests = len(report.collected) if record.understood else None

@@ -26,7 +26,7 @@ _PLUGIN = f"from {_PACKAGE}.pytest_plugin import *  # pragma: no cover\n"
 _CHANNEL = "SELF_CODING_REPORT"  # the variable in which the plugin finds its descriptors
 _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
-_NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuvW]\w*)* -m unittest\b")
+_NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+)* -m unittest\b")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,9 @@ class Session:
         self.channel.send("state", self.state([case for case, _ in cases]))
         if self.settings.get("collect_only"):
             self.outcomes.update(dict.fromkeys(nodes, "collected"))
-            return runner._makeResult()
+            result = runner._makeResult()
+            result.testsRun = len(cases)  # nothing run is an error of its own since Python 3.12
+            return result
         runner.failfast = False  # it would hide what fails behind an old failure
         result = was_run(runner, suite)
         for fixture, told in self.fixtures.items():  # of a class or a module, and its tests
