@@ -31,21 +31,13 @@ _NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+)* -m 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is wanted of one run.
+    """What is wanted of one run."""
 
-    Attributes:
-        folder: a read-only folder beside the tree, on the import path of the command.
-        top: where the command finds the tree.
-        tests: the test files or ids that run; None for all.
-        collect_only: True runs none and lists them.
-        import_names: the names of the tree's packages, whose origin is asked for.
-    """
-
-    folder: Path
-    top: Path
-    tests: Sequence[str] | None = None
+    folder: Path  # read-only, beside the tree, on the import path of the command
+    top: Path  # where the command finds the tree
+    tests: Sequence[str] | None = None  # files or ids; None for all
     collect_only: bool = False
-    import_names: Sequence[str] = ()
+    import_names: Sequence[str] = ()  # of the tree's packages, whose origin is asked for
 
 
 @dataclass(frozen=True, kw_only=True)

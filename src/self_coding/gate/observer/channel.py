@@ -38,7 +38,6 @@ class Channel:
         self._blake, self._owner, self._number = hashlib.blake2b, os.getpid(), 0
 
     def send(self, kind: str, value: object) -> None:
-        """Write one line."""
         if self._getpid() != self._owner:
             return  # a fork of the test process is not the test process
         body = self._encode([self._number, kind, value]).encode()
@@ -49,7 +48,6 @@ class Channel:
             line = line[self._write(self._fd, line) :]
 
     def collected(self, ids: Iterable[str]) -> None:
-        """Tell which tests there are."""
         names = list(ids)
         for start in range(0, len(names), CHUNK):
             self.send("collected", names[start : start + CHUNK])

@@ -37,7 +37,6 @@ OFTEN = (  # what is compared after each test: few, and what a verdict hangs on
 )
 CLAIMS = ("_pytest.approx", "_pytest.python_api", "_pytest.raises")  # and all that they define
 HEAP_TYPE = 1 << 9  # a flag of a class: its attributes can be set
-STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 MISSING: Any = object()
 
 
@@ -186,7 +185,6 @@ def functions_of(value: Any) -> tuple[Any, ...]:
 
 
 def parts_of(function: Any) -> Parts:
-    """What can be exchanged in a function that stays the same object."""
     return function.__code__, function.__defaults__, function.__kwdefaults__
 
 

@@ -65,7 +65,6 @@ class Session:
         channel.send("end", {"status": status if self.outcomes else NOTHING_RAN})
 
     def run(self, runner: Any, suite: Any, was_run: Any) -> Any:
-        """Run a suite as unittest does, and report it."""
         assert self.channel is not None
         cases = [(case, self.node(case)) for case in cases_of(suite)]
         chosen = self.settings.get("select")
@@ -110,12 +109,9 @@ class Session:
         return "::".join([path, *type(test).__qualname__.split("."), method])
 
     def place(self, path: str) -> str:
-        """A path as seen from the top of the tree."""
         return os.path.relpath(path, str(self.settings.get("top") or os.getcwd()))
 
     def watch(self, result: Any) -> Any:
-        """See every event of a result object, from outside of it."""
-
         def wrapped(name: str, note: Any) -> None:
             was = getattr(result, name)
 
@@ -141,7 +137,6 @@ class Session:
             self.alive += sing(core(None), (unittest.SkipTest,))
 
     def note_part(self, test: Any, part: Any, error: Any) -> None:
-        """Tell the failure of a subtest as its test's."""
         if error:
             self.note(test, "failed", error)
 
@@ -149,14 +144,12 @@ class Session:
         """Tell an outcome, with what is known of where and why."""
         self.altered.update(self.originals.changed(often=True))
         test = getattr(test, "test_case", test)  # of a subtest
-        text, parts = "", None
+        text, parts = "unexpected success" if outcome == "failed" else "", None
         if outcome == "skipped":
             text = f"{self.decided(test)}: {detail}"[:TEXT]
         elif outcome == "failed" and isinstance(detail, tuple):
             text = "".join(traceback.format_exception(*detail))[-TEXT:]
             parts = failure_parts(detail[1], str(self.settings.get("top", "")), (UNITTEST,))
-        elif outcome == "failed":
-            text = "unexpected success"
         if hasattr(test, "_testMethodName") or hasattr(test, "_dt_test"):
             node = self.node(test)
             self.send(node, "call" if "::" in node else "collect", outcome, text, parts)
@@ -164,7 +157,6 @@ class Session:
             self.fixtures[self.node(test)] = (outcome, text, parts)
 
     def send(self, node: str, when: str, outcome: str, text: str, parts: Any = None) -> None:
-        """Tell the outcome of one test."""
         assert self.channel is not None
         self.outcomes[node] = outcome
         self.failed += outcome == "failed"
@@ -185,7 +177,6 @@ class Session:
         return f"{self.place(place[0] or '.')}:{place[1]}"
 
     def state(self, cases: list[Any]) -> dict[str, object]:
-        """What holds of the process now."""
         self.alive += sing(everything(None), (unittest.SkipTest,))
         self.altered.update(self.originals.changed(), self.originals.equal_to_all())
         self.altered.update(self.originals.early)
