@@ -74,8 +74,7 @@ def failure_parts(
 ) -> list[object]:
     """Where an exception was raised, what it says, and the calls on the way there.
 
-    The traceback is read and not the runner's text, whose entries have no functions and end inside
-    unittest; what it hides is left out here, too.
+    The runner's text has no functions and ends inside unittest; what it hides is left out, too.
     """
 
     def inside(path: str) -> str:

@@ -146,7 +146,7 @@ class Session:
         test = getattr(test, "test_case", test)  # of a subtest
         text, parts = "unexpected success" if outcome == "failed" else "", None
         if outcome == "skipped":
-            text = f"{self.decided(test)}: {detail}"[:TEXT]
+            text = str(detail)[:TEXT]
         elif outcome == "failed" and isinstance(detail, tuple):
             text = "".join(traceback.format_exception(*detail))[-TEXT:]
             parts = failure_parts(detail[1], str(self.settings.get("top", "")), (UNITTEST,))
@@ -162,20 +162,6 @@ class Session:
         self.failed += outcome == "failed"
         self.channel.send("result", [node, when, outcome, 0.0, text, parts])
 
-    def decided(self, test: Any) -> str:
-        """Where a skip was decided: at its `raise`, or at the test that a decorator marks."""
-        place = "", 0
-        for frame, line in traceback.walk_tb(sys.exc_info()[2]):
-            if "__unittest" not in frame.f_globals:
-                place = frame.f_code.co_filename, line
-        method: Any = getattr(test, getattr(test, "_testMethodName", ""), None)
-        while hasattr(method, "__wrapped__"):
-            method = method.__wrapped__
-        code = getattr(method, "__code__", None)
-        if not place[0] and code is not None:
-            place = code.co_filename, code.co_firstlineno
-        return f"{self.place(place[0] or '.')}:{place[1]}"
-
     def state(self, cases: list[Any]) -> dict[str, object]:
         self.alive += sing(everything(None), (unittest.SkipTest,))
         self.altered.update(self.originals.changed(), self.originals.equal_to_all())
@@ -187,10 +173,6 @@ class Session:
                 claims = name.startswith(("assert", "fail")) and hasattr(unittest.TestCase, name)
                 if name in DECIDING or claims:
                     hooks.add(f"{name} in {path}")
-        for name, module in list(sys.modules.items()):
-            path = self.originals.home(module) if hasattr(module, "load_tests") else None
-            if path and name != "__main__":
-                hooks.add(f"load_tests in {path}")
         return {
             "probe": import_origins(self.settings.get("names", [])),
             "hooks": sorted(hooks),
