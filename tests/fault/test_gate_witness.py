@@ -150,3 +150,18 @@ def test_a_compiled_file_of_other_code_is_not_run(repo) -> None:
 def test_an_observer_that_changed_makes_verdicts_stale() -> None:
     """The digest names what runs inside of the judged process."""
     assert len(observer_digest()) == 64
+
+
+def test_a_line_of_a_doctest_that_is_skipped_now_is_seen(repo) -> None:
+    """A doctest line that ran on the base still runs; a new one may be skipped from the start."""
+    text = 'def two():\n    """Two.\n\n    >>> two()\n    2\n    >>> 1 + 1\n    2\n    """\n    return 2\n'
+    command = "python -m pytest -q --doctest-modules"
+    base = repo.commit({"calc.py": text})
+    skipped = text.replace(">>> two()", ">>> two()  # doctest: +SKIP").replace(
+        "return 2", "return 3"
+    )
+    report = repo.run(repo.commit({"calc.py": skipped}), base, command=command)
+    assert [finding.rule for finding in report.findings] == ["skips-grew"]
+    assert "two()" in report.reason
+    more = text.replace(">>> 1 + 1", ">>> nowhere()  # doctest: +SKIP\n    7\n    >>> 1 + 1")
+    assert repo.run(repo.commit({"calc.py": more}), base, command=command).passed

@@ -297,6 +297,11 @@ def _losses(
             text = sides.candidate(_path(node))
             hidden = text is not None and sides.base(_path(node)) == text
             lost("skips-grew", node, f"was {before[node]} and is {outcome}", silently=hidden)
+    for example in report.examples:
+        word, _, line = example.partition(" ")
+        if word == "skips" and f"runs {line}" in base.examples:
+            text = f"the doctest line {line.partition(': ')[2]} ran and is skipped"
+            silent.append(Finding(rule="skips-grew", path=_path(line), message=text))
     for name in sorted(frozenset(report.hooks) - frozenset(base.hooks)):
         hook, _, path = name.partition(" in ")
         if f"def {hook}" not in (sides.candidate(path) or ""):

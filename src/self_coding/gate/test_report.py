@@ -37,6 +37,7 @@ class TestReport:
         rewritten: the tests that passed although they raised, or were never called.
         altered: functions that tests lean on and that something replaced: `name by file`.
         canaries: the tests of ours that must fail and did not.
+        examples: the lines of doctests, each with `runs` or `skips` before it.
     """
 
     __test__ = False  # pytest: a value, not a test class
@@ -54,6 +55,7 @@ class TestReport:
     rewritten: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
     canaries: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -156,7 +158,8 @@ class _Reading:
         self.results: dict[str, TestResult] = {}
         self.probes: set[Probe] = set()
         self.states: dict[str, set[str]] = {
-            name: set() for name in ("hooks", "replaced", "rewritten", "altered", "canaries")
+            name: set()
+            for name in ("hooks", "replaced", "rewritten", "altered", "canaries", "examples")
         }
 
     def take(self, line: bytes) -> str:

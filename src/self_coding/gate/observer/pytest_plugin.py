@@ -172,6 +172,7 @@ class Observer:
             "rewritten": self.rewritten,
             "altered": sorted(self.altered),
             "canaries": sorted(set(self.alive)),
+            "examples": examples_of(session.items) if early else [],
         }
 
 
@@ -281,6 +282,17 @@ def function_of(item: pytest.Item) -> tuple[object, object]:
     value = getattr(owner, getattr(item, "originalname", None) or item.name, None)
     value = getattr(value, "__func__", value)
     return value, getattr(value, "__code__", None)
+
+
+def examples_of(items: Iterable[pytest.Item]) -> list[str]:
+    """The lines of doctests: those that run, and those that are skipped one by one."""
+    examples, skip = [], getattr(sys.modules.get("doctest"), "SKIP", 0)
+    for item in items:
+        for one in getattr(getattr(item, "dtest", None), "examples", ()):
+            word = "skips" if one.options.get(skip) else "runs"
+            source = one.source.partition("# doctest:")[0].strip()
+            examples.append(f"{word} {item.nodeid}: {source[:TEXT]}")
+    return examples
 
 
 def through_pytest(session: pytest.Session) -> Callable[[Callable[[], object]], object]:
