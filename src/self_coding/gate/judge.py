@@ -309,9 +309,6 @@ def _losses(
             silent.append(Finding(rule="hooks-grew", path=path, message=text))
         elif hook in _DECIDING_HOOKS:
             shown.append(Finding(rule="hooks-grew", path=path, message=name))
-    for name in sorted(frozenset(report.replaced) - frozenset(base.replaced)):
-        text = f"{name} is no longer what its module defines"
-        silent.append(Finding(rule="subject-replaced", message=text))
     return shown, silent
 
 

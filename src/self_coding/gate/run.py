@@ -19,21 +19,16 @@ from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import RunLimits, SandboxSpec
 from self_coding.errors import GateError, GateTimeoutError
 from self_coding.gate.python_env import import_names
-from self_coding.gate.runners import Request, observe
+from self_coding.gate.runners import observe
 from self_coding.gate.sandbox_layout import SandboxLayout, TreeGuard
 from self_coding.gate.test_report import Probe, RunRecord
 
 _DEPENDENCIES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "*.lock")
 _KEPT = 4  # prepared environments
 _FIND_ORIGINS = """
-import importlib.util, json, os, sys
-found = []
-for name in sys.argv[1:]:
-    origin = getattr(importlib.util.find_spec(name), "origin", None)
-    if origin and os.path.exists(origin):
-        status = os.stat(origin)
-        found.append([name, status.st_dev, status.st_ino, origin])
-print(json.dumps(found))
+import json, sys
+from self_coding_observer.originals import import_origins
+print(json.dumps(import_origins(sys.argv[1:])))
 """
 
 
@@ -52,14 +47,8 @@ def run(
     tree, settings, at = layout.tree, layout.settings, layout.at
     names = import_names(tree, layout.roots)
     with layout.sandbox() as (spec, support):
-        request = Request(
-            folder=support,
-            top=layout.mount,
-            tests=tests,
-            collect_only=collect_only,
-            import_names=sorted(names),
-        )
-        with observe(request) as observed:
+        wanted = {"select": tests, "collect_only": collect_only, "names": sorted(names)}
+        with observe(support, {"top": str(layout.mount), **wanted}) as observed:
             guard = TreeGuard(tree)  # after the layout, whose mount points and links are ours
             done = sandbox.run(
                 replace(spec, env={**spec.env, **observed.env}),
@@ -145,8 +134,8 @@ def _ask_origins(spec: SandboxSpec, names: Sequence[str], at: str) -> tuple[Prob
     done = sandbox.run(spec, command, RunLimits(timeout=60.0), at=at)
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
-        return tuple((name, int(d), int(i), str(path)) for name, d, i, path in answer)
-    except (ValueError, IndexError, TypeError):
+        return tuple((name, int(d), int(i), str(path)) for name, (d, i, path) in answer.items())
+    except (ValueError, IndexError, TypeError, AttributeError):
         return ()
 
 

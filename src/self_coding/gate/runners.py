@@ -11,7 +11,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +30,6 @@ _NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+)* -m 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is wanted of one run."""
-
-    folder: Path  # read-only, beside the tree, on the import path of the command
-    top: Path  # where the command finds the tree
-    tests: Sequence[str] | None = None  # files or ids; None for all
-    collect_only: bool = False
-    import_names: Sequence[str] = ()  # of the tree's packages, whose origin is asked for
-
-
-@dataclass(frozen=True, kw_only=True)
 class Observation:
     """How a command must be started so that its tests can be observed, and how to read them."""
 
@@ -56,25 +45,24 @@ def must_report(command: str) -> bool:
 
 
 @contextmanager
-def observe(request: Request) -> Iterator[Observation]:
-    """Hand the observers a one-time key for each session and a pipe for their signed report."""
-    package = request.folder / _PACKAGE
+def observe(folder: Path, settings: Mapping[str, object]) -> Iterator[Observation]:
+    """Hand the observers a one-time key for each session and a pipe for their signed report.
+
+    Args:
+        folder: read-only, beside the tree, on the import path of the command.
+        settings: `top` of the tree, tests to `select` (None: all), `collect_only`, and the `names`
+            that the tree's own code is imported by.
+    """
+    package = folder / _PACKAGE
     package.mkdir()
-    (request.folder / f"{_MODULE}.py").write_text(_PLUGIN, encoding="utf-8")
-    (request.folder / "sitecustomize.py").write_bytes((OBSERVER / "start.py").read_bytes())
+    (folder / f"{_MODULE}.py").write_text(_PLUGIN, encoding="utf-8")
+    (folder / "sitecustomize.py").write_bytes((OBSERVER / "start.py").read_bytes())
     for file in OBSERVER.glob("*.py"):
         # Compiled under a name that is no file's, so that no meter of coverage counts it.
         code = f"exec(compile({file.read_text('utf-8')!r}, '<self-coding>', 'exec'))"
         code += "  # pragma: no cover\n"
         (package / file.name).write_text(code, encoding="utf-8")
-    settings = request.folder / "settings.json"
-    content = {
-        "top": str(request.top),
-        "select": request.tests,
-        "collect_only": request.collect_only,
-        "names": request.import_names,
-    }
-    settings.write_text(json.dumps(content), encoding="utf-8")
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     # One for each pytest session that the command may start: who reads a key uses it up, so
     # that nothing which starts later can sign in its name.
     keys = [secrets.token_bytes(KEY_BYTES) for _ in range(_SESSIONS)]
@@ -91,7 +79,7 @@ def observe(request: Request) -> Iterator[Observation]:
         yield Observation(
             env={
                 "PYTEST_PLUGINS": _MODULE,
-                _CHANNEL: f"{keys_read},{report_written},{settings}",
+                _CHANNEL: f"{keys_read},{report_written},{folder}/settings.json",
             },
             handed=(keys_read, report_written),  # closed here as soon as the command runs
             readers={report_read: _REPORT_BYTES},

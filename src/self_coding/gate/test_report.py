@@ -33,7 +33,6 @@ class TestReport:
         tampered: what is wrong with the report itself.
         probes: the file that each import name came from: name, device, inode, path.
         hooks: which files of the tree implement which hooks of the runner.
-        replaced: the functions of the tree in whose place there is something else.
         rewritten: the tests that passed although they raised, or were never called.
         altered: functions that tests lean on and that something replaced: `name by file`.
         canaries: the tests of ours that must fail and did not.
@@ -51,7 +50,6 @@ class TestReport:
     tampered: str = ""
     probes: tuple[Probe, ...] = ()
     hooks: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
     canaries: tuple[str, ...] = ()
@@ -158,8 +156,7 @@ class _Reading:
         self.results: dict[str, TestResult] = {}
         self.probes: set[Probe] = set()
         self.states: dict[str, set[str]] = {
-            name: set()
-            for name in ("hooks", "replaced", "rewritten", "altered", "canaries", "examples")
+            name: set() for name in ("hooks", "rewritten", "altered", "canaries", "examples")
         }
 
     def take(self, line: bytes) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from self_coding.adapters.process import Completed
-from self_coding.gate.runners import Request, must_report, observe
+from self_coding.gate.runners import must_report, observe
 from self_coding.gate.test_report import KEY_BYTES
 
 
@@ -32,8 +32,8 @@ def test_silence_is_suspicious_only_of_a_runner_that_is_named(command, named):
 
 def test_pytest_reports_through_a_pipe_with_one_time_keys(tmp_path):
     """What is written to the handed pipe, signed with a handed key, comes back as a report."""
-    request = Request(folder=tmp_path, top=tmp_path / "tree", tests=["t.py"], import_names=["pkg"])
-    with observe(request) as observed:
+    wanted = {"top": str(tmp_path / "tree"), "select": ["t.py"], "names": ["pkg"]}
+    with observe(tmp_path, wanted) as observed:
         keys, report = observed.handed
         key = os.read(keys, KEY_BYTES)
         lines = b""

@@ -23,23 +23,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
-
-    Canary = Callable[[], object]
 
 NOWHERE = "/self-coding/nowhere"
 EMPTY = os.devnull  # a file that can be read everywhere
 RED: Any = unittest.TestCase()
-USED = (copy, datetime, json, math, operator, re, Counter, Decimal, Fraction, Path)  # by the text
+USED = (contextlib, copy, datetime, json, math, operator, re, Counter, Decimal, Fraction, Path)
 
-CORE = """
-assert len("a") == len("ab"); assert not 1 != 2; RED.assertEqual(1, 2); RED.assertTrue(0); RED.fail()
-""".strip().split("; ")  # what no honest test turns by a mock of its own
-APPROX = (
+CORE = (
     """
-assert 1.0 == pytest.approx(1.001); assert 1 == pytest.approx(2)
-assert [1.0] == pytest.approx([1.001]); assert {"a": 1.0} == pytest.approx({"a": 1.001}); pytest.fail("")
+assert len("a") == len("ab"); assert not 1 != 2; RED.assertEqual(1, 2); RED.assertTrue(0); RED.fail(); ran_red()
+with contextlib.suppress(KeyError): assert len("a") == len("ab")
+""".strip()
+    .replace("\n", "; ")
+    .split("; ")
+)  # what no honest test turns by a mock of its own
+PYTEST = (
+    """
+assert 1.0 == pytest.approx(1.001); assert 1 == pytest.approx(2); assert [1.0] == pytest.approx([1.001])
+assert {"a": 1.0} == pytest.approx({"a": 1.001}); pytest.fail("on purpose")
+with pytest.raises(ValueError): len([]); with pytest.raises(ValueError): {}[1]
+with pytest.raises(ValueError, match="nothing of it"): int("x")
 """.strip()
     .replace("\n", "; ")
     .split("; ")
@@ -78,69 +83,44 @@ RaisesRegex(ValueError, "nothing of it", int, "x")
 )  # assertions of unittest that must not hold
 
 
-def written(text: str, **more: Any) -> tuple[str, Canary]:
-    """A canary from its text: compiled now, and what it names is looked up when it runs."""
-    code = compile(text, "<self-coding>", "exec")
-    return text, lambda: exec(code, {**globals(), **more})  # noqa: S102 - ours
-
-
-def suppressed() -> None:
-    """Claim something inside of a block that lets other errors pass."""
-    with contextlib.suppress(KeyError):
-        assert not METHODS
-
-
 def ran_red() -> None:
     """Fail where unittest's own machinery says that a failing case failed."""
-    case, result = unittest.FunctionTestCase(suppressed), unittest.TestResult()
+    case, result = unittest.FunctionTestCase(RED.fail), unittest.TestResult()
     case.run(result)
     assert result.wasSuccessful() or result.skipped or not result.failures
 
 
-def core(pytest: Any | None) -> Iterator[tuple[str, Canary]]:
-    """The canaries that no honest test turns by a mock of its own."""
-    yield "an assertion in a block", suppressed
-    yield "TestCase.run", ran_red
-    yield from map(written, CORE)
-    if pytest is None:
-        return
-
-    def raises(given: BaseException | None, **how: Any) -> Canary:
-        def canary() -> None:
-            with pytest.raises(ValueError, **how):
-                if given:
-                    raise given
-
-        return canary
-
-    yield "pytest.raises", raises(None)
-    yield "pytest.raises of another", raises(KeyError("on purpose"))
-    yield "pytest.raises with a match", raises(ValueError("on purpose"), match="nothing of it")
-    yield from (written(text, pytest=pytest) for text in APPROX)
-
-
-def everything(pytest: Any | None) -> Iterator[tuple[str, Canary]]:
-    """All canaries: for the times at which no test's mock is in place."""
-    yield from core(pytest)
-    yield from (written(f"assert {text}") for text in FALSE)
-    yield from (written(f"RED.assert{text}") for text in METHODS)
-
-
 def sing(
-    canaries: Iterator[tuple[str, Canary]],
-    skips: tuple[type[BaseException], ...],
-    call: Callable[[Canary], object] = lambda one: one(),
+    pytest: Any | None,
+    call: Callable[[Callable[[], object]], object] | None = None,
+    *,
+    often: bool = False,
 ) -> list[str]:
-    """Run canaries; return those that did not fail."""
-    alive = []
-    through: tuple[type[BaseException], ...] = (*skips, SystemExit, KeyboardInterrupt)
-    for name, canary in canaries:
+    """Run the canaries, compiled now; return those that did not fail.
+
+    Args:
+        pytest: the module, where it runs the tests.
+        call: calls a canary as the runner calls a test.
+        often: only those that no mock turns: a test's may be in place.
+    """
+    texts = [*CORE, *(PYTEST if pytest else ())]
+    if not often:
+        texts += [f"assert {text}" for text in FALSE] + [f"RED.assert{text}" for text in METHODS]
+    alive, names = [], {**globals(), "pytest": pytest}
+    skips: list[type[BaseException]] = [unittest.SkipTest, SystemExit, KeyboardInterrupt]
+    if pytest:
+        skips += [pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception]
+    for text in texts:
+        code = compile(text, "<self-coding>", "exec")
         try:
-            call(canary)
-        except through:
-            alive.append(f"{name} (skipped)")
+            if call:
+                call(lambda code=code: exec(code, names))  # type: ignore[misc]  # noqa: S102
+            else:
+                exec(code, names)  # noqa: S102 - ours
+        except tuple(skips):
+            alive.append(f"{text} (skipped)")
         except BaseException:  # noqa: S110 - however it fails, it fails
             pass
         else:
-            alive.append(name)
+            alive.append(text)
     return alive

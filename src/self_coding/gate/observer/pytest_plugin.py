@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-import unittest
 from typing import TYPE_CHECKING, cast
 
 import _pytest
 import pluggy
 import pytest
 
-from .canaries import core, everything, sing
+from .canaries import sing
 from .channel import TEXT, Channel, failure_parts, open_channel
 from .originals import Originals, import_origins
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 NAME = "self_coding_observer"
 FAILURE = "self_coding_failure"  # an attribute of a report; pytest-xdist carries it over
 RUNNERS = tuple(os.path.dirname(str(one.__file__)) + os.sep for one in (_pytest, pluggy))
-SKIPS = (unittest.SkipTest, pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
-PLAIN_DEF = re.compile(r"(?:\A|(?:\A|\n)(?![@)])[^\n]*\n)(?:async )?def (\w+)")
 HAS_COLLECTION_PATH = int(pytest.__version__.split(".", 1)[0]) >= 7  # an argument of the hook
 
 
@@ -149,7 +145,7 @@ class Observer:
     def pytest_runtest_logfinish(self) -> None:
         self.ended += 1
         if self.ended & (self.ended - 1) == 0 and self.functions:  # 1, 2, 4, 8: here and there
-            self.alive += sing(core(pytest), SKIPS)
+            self.alive += sing(pytest, often=True)
 
     def begin(self, session: pytest.Session) -> dict[str, object]:
         """Remember the tests as they were collected; return what holds before the first one."""
@@ -157,16 +153,13 @@ class Observer:
         return self.state(session, early=True)
 
     def state(self, session: pytest.Session, *, early: bool = False) -> dict[str, object]:
-        """What holds of the process now; `early`, before the first test, also what is replaced:
-        later a test may have left something so, and its base's tests need not have run.
-        """
+        """What holds of the process now; `early` is before the first test."""
         if self.functions:
-            self.alive += sing(everything(pytest), SKIPS, through_pytest(session))
+            self.alive += sing(pytest, through_pytest(session))
         if ORIGINALS:
             self.altered.update(ORIGINALS.changed(), ORIGINALS.equal_to_all())
             self.altered.update(ORIGINALS.early)
         return {
-            "replaced": replaced_functions() if early else [],
             "probe": import_origins(cast("list[str]", self.settings.get("names", []))),
             "hooks": tree_hooks(session.config),
             "rewritten": self.rewritten,
@@ -325,32 +318,3 @@ def tree_hooks(config: pytest.Config) -> list[str]:
             if path.startswith(top) and "site-packages" not in path:
                 hooks.add(f"{name} in {path[len(top) :]}")
     return sorted(hooks)
-
-
-def replaced_functions() -> list[str]:
-    """The functions of the tested tree in whose place there is something else.
-
-    Those that their module defines without a decorator at its margin, and binds no other way;
-    modules of tests are left out (what pytest has rewritten names the file it was made from).
-    """
-    top = os.getcwd() + os.sep
-    replaced: set[str] = set()
-    for module in list(sys.modules.values()):
-        path = str(getattr(module, "__file__", None) or "")
-        inside = path.startswith(top) and "site-packages" not in path
-        loader = type(getattr(module, "__loader__", None)).__name__
-        if not inside or not path.endswith(".py") or loader == "AssertionRewritingHook":
-            continue
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                text = file.read()
-        except OSError:
-            continue
-        for name in vars(module).keys() & set(PLAIN_DEF.findall(text)):
-            code = getattr(vars(module)[name], "__code__", None)
-            home = getattr(code, "co_filename", "")
-            if home == path or os.path.realpath(home) == os.path.realpath(path):
-                continue
-            if not re.search(rf"^(?:del |global )?{name}\b\s*[:=\n]", text, re.MULTILINE):
-                replaced.add(f"{module.__name__}.{name}")
-    return sorted(replaced)

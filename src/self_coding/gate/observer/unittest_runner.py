@@ -14,7 +14,7 @@ import traceback
 import unittest
 from typing import TYPE_CHECKING
 
-from .canaries import core, everything, sing
+from .canaries import sing
 from .channel import TEXT, Channel, failure_parts, open_channel
 from .originals import Originals, import_origins
 
@@ -134,7 +134,7 @@ class Session:
             self.channel.send("start", self.node(test))
         self.ran += 1
         if self.ran & (self.ran - 1) == 0:
-            self.alive += sing(core(None), (unittest.SkipTest,))
+            self.alive += sing(None, often=True)
 
     def note_part(self, test: Any, part: Any, error: Any) -> None:
         if error:
@@ -163,7 +163,7 @@ class Session:
         self.channel.send("result", [node, when, outcome, 0.0, text, parts])
 
     def state(self, cases: list[Any]) -> dict[str, object]:
-        self.alive += sing(everything(None), (unittest.SkipTest,))
+        self.alive += sing(None)
         self.altered.update(self.originals.changed(), self.originals.equal_to_all())
         self.altered.update(self.originals.early)
         hooks = set()
