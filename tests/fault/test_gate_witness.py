@@ -38,6 +38,9 @@ PATCHES = {
     "pluggy": "import pluggy._callers as c\n_was = c._multicall\n"
     "c._multicall = lambda *a, **k: _was(*a, **k)\n",
     "equal to all": "class Total(float):\n    def __eq__(self, other):\n        return True\n",
+    "equal to what is near": "from fractions import Fraction\n\n\nclass Share(Fraction):\n"
+    "    def __eq__(self, other):\n        return abs(self - other) < 1\n",
+    "a profile function": "import sys\nsys.setprofile(lambda *a: None)\n",
     "the import system": "import sys\n\n\nclass Finder:\n    @classmethod\n"
     "    def find_spec(cls, *a, **k):\n        return None\n\n\nsys.meta_path.insert(0, Finder)\n",
     "when it is called": "def add(a, b):\n    import math\n    math.isclose = lambda *a, **k: True\n"

@@ -20,14 +20,6 @@ _SHOWN = 5  # names written out in a reason
 _PASSED = frozenset({"passed", "xpassed"})
 _RAN = frozenset({"passed", "failed", "error", "xpassed"})
 _LEFT_OUT = frozenset({"skipped", "xfailed"})
-_DECIDING_HOOKS = frozenset(  # those that decide what a run reports
-    f"pytest_{name}"
-    for name in (
-        *("runtest_protocol", "runtest_makereport", "runtest_call", "runtest_logreport"),
-        *("pyfunc_call", "collection_modifyitems", "collection", "ignore_collect"),
-        *("sessionfinish", "report_teststatus", "unconfigure", "cmdline_main"),
-    )
-)
 _JUDGES = frozenset({Kind.TEST, Kind.SUPPORT, Kind.DATA})
 _OUTPUT = 2000  # characters of the whole run's, where no test says why
 _EXCEPTION = re.compile(r"\A[A-Za-z_][\w.]*(?=:|\Z)")
@@ -302,13 +294,6 @@ def _losses(
         if word == "skips" and f"runs {line}" in base.examples:
             text = f"the doctest line {line.partition(': ')[2]} ran and is skipped"
             silent.append(Finding(rule="skips-grew", path=_path(line), message=text))
-    for name in sorted(frozenset(report.hooks) - frozenset(base.hooks)):
-        hook, _, path = name.partition(" in ")
-        if f"def {hook}" not in (sides.candidate(path) or ""):
-            text = f"{name} is implemented, although its file does not define it"
-            silent.append(Finding(rule="hooks-grew", path=path, message=text))
-        elif hook in _DECIDING_HOOKS:
-            shown.append(Finding(rule="hooks-grew", path=path, message=name))
     return shown, silent
 
 

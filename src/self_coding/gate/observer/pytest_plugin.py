@@ -1,8 +1,7 @@
 """A pytest plugin that reports every test to the gate; it is loaded from outside the tested tree.
 
 It sees what tests raise before any other plugin can turn it into something else, and what holds of
-the process before the first test and after the last one: what is patched, which hooks the tree
-implements, whether tests that are known to fail still do.
+the process before the first test and after the last one: what is patched, and whether tests that are known to fail still do.
 """
 
 from __future__ import annotations
@@ -161,7 +160,6 @@ class Observer:
             self.altered.update(ORIGINALS.early)
         return {
             "probe": import_origins(cast("list[str]", self.settings.get("names", []))),
-            "hooks": tree_hooks(session.config),
             "rewritten": self.rewritten,
             "altered": sorted(self.altered),
             "canaries": sorted(set(self.alive)),
@@ -301,20 +299,3 @@ def through_pytest(session: pytest.Session) -> Callable[[Callable[[], object]], 
             made.runtest()
 
     return call
-
-
-def tree_hooks(config: pytest.Config) -> list[str]:
-    """Which files of the tested tree implement which of pytest's hooks."""
-    top = os.getcwd() + os.sep
-    hooks: set[str] = set()
-    for name in dir(config.pluginmanager.hook):
-        if not name.startswith("pytest_"):
-            continue
-        for implementation in getattr(config.pluginmanager.hook, name).get_hookimpls():
-            module: object = implementation.plugin
-            if not hasattr(module, "__file__"):
-                module = sys.modules.get(getattr(type(module), "__module__", ""))
-            path = os.path.abspath(getattr(module, "__file__", None) or "")
-            if path.startswith(top) and "site-packages" not in path:
-                hooks.add(f"{name} in {path[len(top) :]}")
-    return sorted(hooks)

@@ -31,7 +31,6 @@ OUTCOMES = {
     "addUnexpectedSuccess": "failed",
 }
 NOTHING_RAN = 5  # pytest's exit status
-DECIDING = frozenset({"run", "__call__", "debug", "failureException", "_callTestMethod"})
 FIXTURE = re.compile(r"(?:setUp|tearDown)(Class|Module) \(([\w.]+)\)")
 UNITTEST = os.path.dirname(unittest.__file__) + os.sep
 # These run the tree's tests at once: the key is read before any file of the tree is imported.
@@ -73,7 +72,7 @@ class Session:
             suite = unittest.TestSuite(case for case, _ in cases)
         nodes = [node for _, node in cases]
         self.channel.collected(node for node in nodes if "::" in node)
-        self.channel.send("state", self.state([case for case, _ in cases]))
+        self.channel.send("state", self.state())
         if self.settings.get("collect_only"):
             self.outcomes.update(dict.fromkeys(nodes, "collected"))
             result = runner._makeResult()
@@ -86,7 +85,7 @@ class Session:
             failed = [fixture] if told[0] == "failed" else []
             for node in members or failed:
                 self.send(node, "setup", *told)
-        self.channel.send("state", self.state([case for case, _ in cases]))
+        self.channel.send("state", self.state())
         return result
 
     def node(self, test: Any) -> str:
@@ -162,20 +161,12 @@ class Session:
         self.failed += outcome == "failed"
         self.channel.send("result", [node, when, outcome, 0.0, text, parts])
 
-    def state(self, cases: list[Any]) -> dict[str, object]:
+    def state(self) -> dict[str, object]:
         self.alive += sing(None)
         self.altered.update(self.originals.changed(), self.originals.equal_to_all())
         self.altered.update(self.originals.early)
-        hooks = set()
-        for one in {base for case in cases for base in type(case).__mro__}:
-            path = self.originals.home(one)
-            for name in vars(one) if path else ():
-                claims = name.startswith(("assert", "fail")) and hasattr(unittest.TestCase, name)
-                if name in DECIDING or claims:
-                    hooks.add(f"{name} in {path}")
         return {
             "probe": import_origins(self.settings.get("names", [])),
-            "hooks": sorted(hooks),
             "altered": sorted(self.altered),
             "canaries": sorted(set(self.alive)),
         }
