@@ -1,9 +1,8 @@
 """The way from the judged process to the gate: lines of JSON, numbered and signed.
 
-Each line carries a keyed checksum over its place in the report, so that one that is forged, lost
-or repeated shows; the key is read once from a pipe before any file of the tested tree is imported,
-and the way back is a descriptor that child processes do not inherit. Code in the same process can
-defeat any such scheme with enough effort: the audit of the change is the other half.
+Each line carries a keyed checksum over its place, so that one that is forged, lost or repeated
+shows; the key is read from a pipe before any file of the tree is imported, and children do not
+inherit the way back. Code in the same process can defeat this: the audit is the other half.
 """
 
 from __future__ import annotations

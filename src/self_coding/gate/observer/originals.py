@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    Parts = tuple[Any, Any, Any]
-
 LIBRARY = (
     *("builtins", "math", "cmath", "json", "json.decoder", "json.encoder", "pathlib", "fractions"),
     *("decimal", "numbers", "operator", "re", "os", "posixpath", "genericpath", "io", "copy"),
@@ -40,6 +38,8 @@ OFTEN = (  # what is compared after each test: few, and what a verdict hangs on
 CLAIMS = ("_pytest.approx", "_pytest.python_api", "_pytest.raises")  # and all that they define
 HEAP_TYPE = 1 << 9  # a flag of a class: its attributes can be set
 MISSING: Any = object()
+FUNCTION = types.FunctionType
+BUILTINS: Any = sys.modules["builtins"]
 
 
 class Originals:
@@ -53,7 +53,7 @@ class Originals:
         early = [(name, self.home(sys.modules[name])) for name in self._of_tree()]
         self.early = [f"{name}, imported before the observer, by {path}" for name, path in early]
         self.holders: list[tuple[str, Any, dict[str, Any]]] = []
-        self.parts: dict[int, Parts] = {}
+        self.parts: dict[int, tuple[Any, ...]] = {}
         self.finders = [*sys.meta_path, *sys.path_hooks]
         for name, module in list(sys.modules.items()):
             if name in LIBRARY or name.split(".", 1)[0] in RUNNERS:
@@ -129,13 +129,8 @@ class Originals:
 
     def _shadows(self, label: str, holder: Any, now: Any, kept: dict[str, Any]) -> Iterator[str]:
         """What was added in front of something: a builtin's name, an attribute of a base."""
-        if isinstance(holder, type):
-            bases = holder.__mro__[1:]
-            hidden = [n for n in now if n not in kept and any(n in vars(base) for base in bases)]
-        elif isinstance(holder, types.ModuleType):
-            hidden = [name for name in now if name not in kept and name in vars(builtins_module)]
-        else:
-            hidden = [name for name in now if name not in kept]
+        bases = holder.__mro__[1:] if isinstance(holder, type) else (type(holder), BUILTINS)
+        hidden = [n for n in now if n not in kept and any(n in vars(base) for base in bases)]
         for name in hidden:
             value = now[name]
             path = self.home(value) if functions_of(value) or callable(value) else None
@@ -155,18 +150,11 @@ class Originals:
         """The classes of the tree whose objects say that they are equal to anything."""
         found = set()
         for name in set(self._of_tree()):
-            pending = [one for one in vars(sys.modules[name]).values() if isinstance(one, type)]
-            while pending:
-                one = pending.pop()
-                if one.__module__ != name:
-                    continue
-                pending += [two for two in vars(one).values() if isinstance(two, type)]
-                if isinstance(vars(one).get("__eq__"), types.FunctionType) and says_yes(one):
+            for one in [one for one in vars(sys.modules[name]).values() if isinstance(one, type)]:
+                own = one.__module__ == name and isinstance(vars(one).get("__eq__"), FUNCTION)
+                if own and says_yes(one):
                     found.add(f"{name}.{one.__qualname__}.__eq__ by {self.home(one) or ''}")
         return sorted(found)
-
-
-builtins_module = sys.modules["builtins"]
 
 
 def callables(values: Any) -> dict[str, Any]:
@@ -179,15 +167,12 @@ def callables(values: Any) -> dict[str, Any]:
 
 
 def functions_of(value: Any) -> tuple[Any, ...]:
-    """The plain functions in an attribute of a module or a class."""
-    if isinstance(value, property):
-        return tuple(one for one in (value.fget,) if isinstance(one, types.FunctionType))
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    return (value,) if isinstance(value, types.FunctionType) else ()
+    """The plain function in an attribute of a module or a class, if there is one."""
+    value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+    return (value,) if isinstance(value, FUNCTION) else ()
 
 
-def parts_of(function: Any) -> Parts:
+def parts_of(function: Any) -> tuple[Any, ...]:
     return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
@@ -232,10 +217,9 @@ def says_yes(cls: type) -> bool:
 
 
 def import_origins(names: Iterable[str]) -> dict[str, list[object]]:
-    """Where each name is imported from: device and inode of the file, and its path."""
     origins: dict[str, list[object]] = {}
     for name in names:
-        # What was imported counts; device and inode see through links and mounts.
+        # what was imported counts; device and inode see through links and mounts
         path = getattr(sys.modules.get(name), "__file__", None)
         if path is None and name not in sys.modules:
             try:

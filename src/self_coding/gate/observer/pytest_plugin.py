@@ -51,8 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Observer:
-    """Keeps only the tests that were asked for, and sees what they raise before any other plugin
-    can turn it into something else."""
+    """Keeps only the tests that were asked for, and sees what they raise before anybody else."""
 
     def __init__(self, settings: dict[str, object]) -> None:
         self.settings = settings

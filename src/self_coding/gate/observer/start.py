@@ -14,7 +14,6 @@ class Finder:
     """Lets the observer into unittest as soon as that is imported; pytest has a plugin for it."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
-        """Return where unittest is, with the observer's installation after it; None for others."""
         if name != "unittest":
             return None
         spec: Any = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name)

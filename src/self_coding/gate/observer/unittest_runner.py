@@ -30,7 +30,6 @@ OUTCOMES = {
     "addExpectedFailure": "xfailed",
     "addUnexpectedSuccess": "failed",
 }
-NOTHING_RAN = 5  # pytest's exit status
 FIXTURE = re.compile(r"(?:setUp|tearDown)(Class|Module) \(([\w.]+)\)")
 UNITTEST = os.path.dirname(unittest.__file__) + os.sep
 # These run the tree's tests at once: the key is read before any file of the tree is imported.
@@ -51,7 +50,6 @@ class Session:
         self.altered: set[str] = set()
 
     def open(self) -> bool:
-        """Whether this process reports; the first time, take a key."""
         if self.channel is None:
             self.channel, self.settings = open_channel("unittest")
             if self.channel is not None:
@@ -59,9 +57,8 @@ class Session:
         return self.channel is not None
 
     def close(self, channel: Channel) -> None:
-        """Tell that the process came to its own end."""
         status = 1 if self.failed else 0
-        channel.send("end", {"status": status if self.outcomes else NOTHING_RAN})
+        channel.send("end", {"status": status if self.outcomes else 5})  # as pytest says it
 
     def run(self, runner: Any, suite: Any, was_run: Any) -> Any:
         assert self.channel is not None
@@ -140,7 +137,6 @@ class Session:
             self.note(test, "failed", error)
 
     def note(self, test: Any, outcome: str, detail: Any = None) -> None:
-        """Tell an outcome, with what is known of where and why."""
         self.altered.update(self.originals.changed(often=True))
         test = getattr(test, "test_case", test)  # of a subtest
         text, parts = "unexpected success" if outcome == "failed" else "", None
