@@ -106,7 +106,6 @@ def judge(
     report, mute = record.report, not record.understood
     wrote = sorted(set(record.rewrote) - set(base.rewrote)) if base else []
     base_spoke = base is not None and base.understood
-    altered, canaries = _tampering(report, base.report if base else None)
     tampered = [report.tampered] if report.tampered and not mute else []
     cut = not mute and not report.ended
     silent = [node for node in report.collected if node not in report.outcomes]
@@ -130,21 +129,12 @@ def judge(
             f" nothing can land until it passes{why}",
         ),
         ("", red, f"exit status {record.exit_status}{why}"),
-        (
-            "census-missing",
-            mute and must_report,
-            "the test runner left no report",
-        ),
-        (
-            "census-missing",
-            mute and base_spoke,
-            "the base's tests reported, the change's did not",
-        ),
+        ("census-missing", mute and must_report, "the test runner left no report"),
+        ("census-missing", mute and base_spoke, "no test reported, but the base's did"),
         ("census-tampered", tampered, "the test report was tampered with"),
         ("census-incomplete", cut, f"the test run ended without finishing its report{during}"),
         ("outcome-rewritten", report.rewritten, "failures were rewritten as passes"),
-        ("patched", altered, "what the tests lean on was replaced"),
-        ("canary-passed", canaries, "tests that must fail did not: the judge was tampered with"),
+        *_tampering(report, base.report if base else None),
         ("census-incomplete", silent, "collected tests left no result"),
     )
     for rule, broken, text in refusals:
@@ -161,8 +151,8 @@ def judge(
     return _judge_tests(record, base, sides, why)
 
 
-def _tampering(report: TestReport, base: TestReport | None) -> tuple[list[str], list[str]]:
-    """Return what was replaced under the tests, and the canaries that lived, here and not before.
+def _tampering(report: TestReport, base: TestReport | None) -> list[tuple[str, object, str]]:
+    """Return the rows for what was replaced under the tests, and the canaries that lived.
 
     What the tests' own files replace is left out: the base's files of these names judge, too.
     Without a base nobody can tell what the project has always replaced, but what makes tests fail
@@ -175,7 +165,11 @@ def _tampering(report: TestReport, base: TestReport | None) -> tuple[list[str], 
         fails = one.startswith(("unittest.case.TestCase.", "pytest.", "_pytest.outcomes."))
         if fails or (base and kind_of(path or "?", Settings()) not in _JUDGES):
             altered.append(one)
-    return altered, sorted(frozenset(report.canaries) - frozenset(before.canaries))
+    alive = sorted(frozenset(report.canaries) - frozenset(before.canaries))
+    return [
+        ("patched", altered, "what the tests lean on was replaced"),
+        ("canary-passed", alive, "tests that must fail did not: the judge was tampered with"),
+    ]
 
 
 def base_failures(record: RunRecord, judgement: Judgement) -> tuple[BaseFailure, ...]:
