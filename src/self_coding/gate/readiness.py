@@ -130,9 +130,10 @@ def _failure(
         lacking = f"no modules {', '.join(modules)}; install them, or set gate.python"
     what, _, way = lacking.partition("; ")
     file, why = next(iter(broken.items()), ("", ""))
-    lines = [line.strip() for line in record.output.splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[\d;]*m", "", record.output)  # colours
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     # What it calls an error, where it does: the last lines are often what follows from that.
-    errors = [line for line in lines if re.match(r"(?i)(npm )?err(or|!)", line)][:2]
+    errors = [line for line in lines if re.match(r"(?i)\W*(npm )?(fatal|err(or|!))", line)][:2]
     lines = [*dict.fromkeys([*errors, *lines[-2 if errors else -3 :]])]
     said = f"exit status {record.exit_status} on main: {' | '.join(lines)}"[:400]
     cases: tuple[tuple[object, str, str], ...] = (

@@ -67,9 +67,12 @@ def test_tests_are_counted_and_not_run(
         ({"a.py": ""}, "no-such-tool test", "`no-such-tool` was not found"),
         ({"Makefile": "test:\n\t@echo it is red; false\n"}, "make test", "it is red"),
         (
-            {"run": "echo error: no crate x; for i in 1 2 3 4 5; do echo see; done; exit 9"},
+            {
+                "run": "printf '\\033[1;31m[ERROR]\\033[m no crate x\\n';"
+                " for i in 1 2 3 4; do echo see; done; exit 9"
+            },
             "sh run",
-            "error: no crate x",
+            "[ERROR] no crate x | see",
         ),
     ],
 )
