@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Mapping
-from typing import Protocol, TypeVar, cast
+from typing import cast
 
 from self_coding.audit.syntax import Function, assigned, bound, name_of, unparse
 
@@ -22,19 +22,6 @@ _LITERAL = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
     *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
 )
-N = TypeVar("N", bound=ast.AST)
-
-
-class Code(Protocol):
-    """What the code of a change withdraws: names by what they are called now, other parameters."""
-
-    @property
-    def renamed(self) -> Mapping[str, str]:
-        """The old names, by the new ones."""
-
-    @property
-    def resigned(self) -> Collection[str]:
-        """Functions and classes with other parameters."""
 
 
 def is_literal(node: ast.AST) -> bool:
@@ -60,14 +47,19 @@ def constants(body: Iterable[ast.AST]) -> dict[str, ast.expr]:
 class Canonical(ast.NodeTransformer):
     """Makes nodes canonical; `handed` are the literals handed to functions that were re-signed.
 
-    Args:
-        code: what the code withdraws.
-        known: the literals that names stand for.
-        claims: whether expected values are left out; False for what tests only use.
+    `renamed` are the old names of what the code renamed, by the new ones, `resigned` what has other
+    parameters, `known` the literals that names stand for; `claims` leaves expected values out.
     """
 
-    def __init__(self, code: Code, known: Mapping[str, ast.expr], *, claims: bool) -> None:
-        self.code, self.known, self.claims = code, known, claims
+    def __init__(
+        self,
+        renamed: Mapping[str, str],
+        resigned: Collection[str],
+        known: Mapping[str, ast.expr],
+        *,
+        claims: bool,
+    ) -> None:
+        self.renamed, self.resigned, self.known, self.claims = renamed, resigned, known, claims
         self.handed: list[str] = []
 
     def lines(self, nodes: Iterable[ast.AST]) -> list[str]:
@@ -78,21 +70,18 @@ class Canonical(ast.NodeTransformer):
             lines += ast.unparse(ast.fix_missing_locations(self.visit(copy))).splitlines()
         return lines
 
-    # --- what is used
-
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if isinstance(node.ctx, ast.Load) and node.id in self.known:
             return self.known[node.id]
-        return ast.Name(self.code.renamed.get(node.id, node.id), node.ctx)
+        return ast.Name(self.renamed.get(node.id, node.id), node.ctx)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        attr = self.code.renamed.get(node.attr, node.attr)
+        attr = self.renamed.get(node.attr, node.attr)
         return ast.Attribute(self.visit(node.value), attr, node.ctx)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        name = name_of(node.func)
         called = cast("ast.Call", self.generic_visit(node))
-        if name in self.code.resigned:
+        if name_of(node.func) in self.resigned:
             values = [*called.args, *(keyword.value for keyword in called.keywords)]
             self.handed += [unparse(value) for value in values if is_literal(value)]
             odd = [
@@ -110,8 +99,6 @@ class Canonical(ast.NodeTransformer):
             text = isinstance(node.body[0].value, ast.Constant)
             node.body = (node.body[1:] if text else node.body) or [ast.Pass()]
         return self.generic_visit(node)
-
-    # --- what is claimed
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         if not self.claims:

@@ -22,6 +22,7 @@ from self_coding.audit.files import SETTING_FILES, Kind, effective, kind_of
 from self_coding.audit.judging_modules import (
     Module,
     defined,
+    docstrings,
     members,
     names_in,
     parameters,
@@ -43,6 +44,7 @@ _MISSING = re.compile(
     r"name '(\w+)' is not defined|(?<!\w)(\w+)\(\) (?:got|missing|takes)|"
     r"got an unexpected keyword argument '(\w+)'|abstract class (\w+)"
 )
+_EXAMPLE = re.compile(r"(?m)^[ \t]*(?:>>>|\.\.\. ).*$")
 _HARMLESS = re.compile(r"(?:.*/)?(?:\.coveragerc|noxfile\.py)")
 _HARMLESS_FIXTURES = frozenset({"tmp_path", "capsys", "caplog", "request"})
 _TABLES = (".csv", ".tsv", ".yaml", ".yml", ".toml", ".jsonl")
@@ -58,11 +60,8 @@ class Tree:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known of a change whose base says no.
-
-    `changed` are the paths that differ, `judging` those of them that judge, `outcomes` are those
-    of the candidate's own tests in its own run.
-    """
+    """What is known of a change whose base says no: both sides, the paths that differ, those of
+    them that judge, and the outcomes of the candidate's own tests in its own run."""
 
     base: Tree
     candidate: Tree
@@ -126,7 +125,7 @@ class _Case:
             if parameters(fresh[name]) != parameters(lost[old]):
                 self.resigned |= {name, old}
 
-    def why_not(self, failure: BaseFailure) -> str:
+    def why_not(self, failure: BaseFailure) -> str:  # noqa: PLR0911 - one return per reason
         """Return why a failure is not accounted for; empty where it is."""
         path, _, name = failure.id.partition("::")
         base = self._module(path, old=True) if path.endswith(".py") else None
@@ -142,9 +141,25 @@ class _Case:
             reasons = (f"{test}: {why}" for test in base.tests if (why := self._test(path, test)))
             return next(reasons, "")
         test = name.split("[", 1)[0]
+        if path not in self.evidence.judging and test not in base.tests:
+            return self._doctest(path, name)
         if test not in base.tests:  # inherited from elsewhere, or made by a plugin
             return "where the test is defined cannot be told"
         return self._test(path, test, missing)
+
+    def _doctest(self, path: str, name: str) -> str:
+        """Return why a doctest is not accounted for: an example that is gone, or any answer do."""
+        trees = self.evidence.base, self.evidence.candidate
+        before, after = (docstrings(tree.text(path) or "") for tree in trees)
+        for place in (one for one in before if name.endswith(one)):
+            texts = (str(side[place].value) if place in side else "" for side in (before, after))
+            found = [(_EXAMPLE.findall(text), _EXAMPLE.sub("", text)) for text in texts]
+            (examples, answers), (examples_now, answers_now) = found
+            if gone := Counter(examples) - Counter(examples_now):
+                return f"its example {min(gone).strip()!r} is gone"
+            if answers_now.count("...") > answers.count("..."):
+                return "it takes any answer now"
+        return ""
 
     def _test(self, path: str, test: str, missing: set[str] | None = None) -> str:
         """Return why a test of the base is not accounted for; empty where it is."""
@@ -251,7 +266,7 @@ class _Case:
 
     def _alike(self, one: ast.AST, two: ast.AST) -> bool:
         """Return whether two definitions differ by what the code renamed or re-signed at most."""
-        sides = [Canonical(self, {}, claims=False) for _ in range(2)]
+        sides = [Canonical(self.renamed, self.resigned, {}, claims=False) for _ in range(2)]
         texts = [side.lines([node]) for side, node in zip(sides, (one, two), strict=True)]
         lost = Counter(sides[0].handed) - Counter(sides[1].handed)
         return texts[0] == texts[1] and not lost
@@ -355,7 +370,7 @@ class _Side:
         self.known = {n: v for n, v in module.constants.items() if n not in local} | own
         # A local literal is compared where it is used.
         body = [s for s in function.body if not ({*bound(s)} and {*bound(s)} <= own.keys())]
-        canonical = Canonical(case, self.known, claims=True)
+        canonical = Canonical(case.renamed, case.resigned, self.known, claims=True)
         self.lines = canonical.lines(body[1:] if ast.get_docstring(function) else body)
         self.handed = canonical.handed
 

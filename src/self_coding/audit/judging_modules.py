@@ -177,3 +177,28 @@ def members(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
             yield member.name, member
         elif not (isinstance(member, ast.Expr) and isinstance(member.value, ast.Constant)):
             yield next(bound(member), unparse(member)), member
+
+
+def definitions(text: str) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what a source defines, as `Class::name`; the module itself first, without a name."""
+    tree = parse(text)
+    pending: list[tuple[str, ast.AST]] = [("", tree)] if tree else []
+    while pending:
+        scope, node = pending.pop()
+        own = isinstance(node, ast.Module | ast.ClassDef | Function)
+        if own:
+            yield scope, node
+        for child in ast.iter_child_nodes(node) if not isinstance(node, Function) else ():
+            named = isinstance(child, ast.ClassDef | Function)
+            inner = "::".join(filter(None, (scope, getattr(child, "name", "") if named else "")))
+            pending.append((inner, child))
+
+
+def docstrings(text: str) -> dict[str, ast.Constant]:
+    """Return the docstrings of a module and of what it defines, by dotted name."""
+    found: dict[str, ast.Constant] = {}
+    for scope, node in definitions(text):
+        match getattr(node, "body", [])[:1]:
+            case [ast.Expr(value=ast.Constant(value=str()) as docstring)]:
+                found[scope.replace("::", ".")] = docstring
+    return found

@@ -194,7 +194,7 @@ class _GateRun:
             collected=(*(one.id for one in report.tests), *collected),
         )
         mixed = mix(gate.top, base, self.commit, material)
-        if not mixed.judges:
+        if not mixed.commit:
             return replace(report, judged_by_base="same")
         # Compared with the base in any case: what fails there as well is not the change's doing.
         run = _GateRun(gate, mixed.commit, mixed.tree, base, self.at, prepared_by=self.commit)
@@ -206,11 +206,13 @@ class _GateRun:
         said = () if judgement.passed or silent else base_failures(record, judgement)
         findings: tuple[Finding, ...] = ()
         if said:
+            judges = material.judges
             evidence = Evidence(
                 base=gate.sources(base),
                 candidate=gate.sources(self.commit),
                 changed=mixed.changed,
-                judging=frozenset(mixed.judging),
+                # a module of the code that is divided is code still
+                judging=frozenset(p for p in mixed.judging if judges(p) or p[-3:] != ".py"),
                 outcomes={one.id: one.outcome for one in report.tests},
             )
             findings = unaccounted(said, evidence, strict=strict)

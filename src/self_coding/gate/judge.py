@@ -6,12 +6,12 @@ agrees with it, and a report counts only where it is whole and nothing went miss
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from self_coding.audit.files import Kind, Settings, kind_of
+from self_coding.audit.judging_modules import definitions
 from self_coding.gate.test_report import BAD, RunRecord, TestReport
 from self_coding.values.verdicts import BaseFailure, Finding
 
@@ -302,29 +302,15 @@ def _source_is_there(node: str, collected: frozenset[str], sides: Sides) -> bool
     before, after = sides.base(path), sides.candidate(path)
     if after is None or before is None or before == after:
         return after is not None
-    own, defined = _function(node).removeprefix(f"{path}::"), _definitions(after, name)
-    if own in defined or own not in _definitions(before, name):
+    own = _function(node).removeprefix(f"{path}::")
+    defined, had = (
+        [scope for scope, _ in definitions(text) if scope.rpartition("::")[2] == name]
+        for text in (after, before)
+    )
+    if own in defined or own not in had:
         return bool(defined)
     namesakes = [one for one in collected if _path(one) == path and one.rsplit("::", 1)[-1] == name]
     return len(defined) > len(namesakes)
-
-
-def _definitions(text: str, name: str) -> list[str]:
-    """Return every function of that name in a test file, as `Class::name`."""
-    try:
-        pending: list[tuple[str, ast.AST]] = [("", ast.parse(text))]
-    except (SyntaxError, ValueError, RecursionError):
-        return re.findall(rf"(?m)^\s*(?:async\s+)?def\s+({re.escape(name)})\b", text)
-    definitions = []
-    while pending:
-        scope, parent = pending.pop()
-        for child in ast.iter_child_nodes(parent):
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                definitions += [scope + child.name] * (child.name == name)
-            else:
-                inner = f"{scope}{child.name}::" if isinstance(child, ast.ClassDef) else scope
-                pending.append((inner, child))
-    return definitions
 
 
 def _path(node: str) -> str:

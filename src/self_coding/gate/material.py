@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from self_coding.audit.files import Kind, Settings, kind_of
+from self_coding.audit.judging_modules import docstrings
+from self_coding.audit.syntax import parse
 from self_coding.text import matches
 
 _RUNNERS = re.compile(  # files that a runner reads without being told so
@@ -31,6 +33,7 @@ _TOML_TABLES = re.compile(
 _INI_SECTIONS = re.compile(
     r"(?:tool:)?pytest|coverage:.*|tox(?:[:_].*)?|testenv.*|nosetests|nose2.*"
 )
+_MANIFESTS = ("pyproject.toml", "setup.cfg")
 _HEADER = re.compile(r"(?m)^[ \t]*\[+([^\]\n]+)\]+[ \t]*(?:[#;].*)?$")
 
 
@@ -38,11 +41,8 @@ _HEADER = re.compile(r"(?m)^[ \t]*\[+([^\]\n]+)\]+[ \t]*(?:[#;].*)?$")
 class Material:
     """What judges in one repository.
 
-    Attributes:
-        settings: pytest's own at the base, which say what it collects.
-        command: the test command.
-        globs: further paths that judge; with `!` before it, that do not.
-        collected: the ids of tests of either side; the files that they are in judge.
+    `settings` are pytest's at the base, which say what it collects; `globs` further paths that
+    judge, or with `!` do not; `collected` the ids of tests of either side, whose files judge.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -60,7 +60,7 @@ class Material:
             return True
         name = path.rpartition("/")[2]
         if kind is Kind.SETTING or _RUNNERS.fullmatch(path):
-            return not is_divided(path)
+            return name not in _MANIFESTS
         return kind is Kind.COMMAND and name in re.findall(r"[\w.-]+", self.command)
 
     @property
@@ -76,15 +76,15 @@ class Material:
 
 
 def is_divided(path: str) -> bool:
-    """Return whether a file holds both settings of the tests and what code is built by."""
-    return path.rpartition("/")[2] in {"pyproject.toml", "setup.cfg"}
+    """Return whether a file may hold both what judges and what is judged."""
+    return path.endswith(".py") or path.rpartition("/")[2] in _MANIFESTS
 
 
 def divide(path: str, base: str | None, candidate: str | None) -> str | None:
-    """Return the candidate's manifest with the base's settings of the tests.
-
-    None: it judges nothing new, or cannot be divided and is the base's as a whole.
-    """
+    """Return the candidate's file with what judges as the base has it: a manifest's settings of the
+    tests, a module's doctests. A manifest that cannot be divided is the base's as a whole."""
+    if path.endswith(".py"):
+        return candidate if base is None or candidate is None else _with_doctests(base, candidate)
     if candidate is None or base == candidate:
         return base
     read, is_ours = (_toml, _TOML_TABLES) if path.endswith(".toml") else (_ini, _INI_SECTIONS)
@@ -98,6 +98,21 @@ def divide(path: str, base: str | None, candidate: str | None) -> str | None:
     divided = "\n".join(text.rstrip("\n") + "\n" for text in (*rest, *ours))
     wanted = _parts(after, is_ours, keep=False) | _parts(before, is_ours, keep=True)
     return divided if read(divided) is not None and read(divided) == wanted else base
+
+
+def _with_doctests(base: str, candidate: str) -> str:
+    """Return a module with the doctests that another has in the docstrings of the same name."""
+    if ">>>" not in base:
+        return candidate
+    before, after = docstrings(base), docstrings(candidate)
+    lines = candidate.splitlines(keepends=True)
+    for name, new in sorted(after.items(), key=lambda item: -item[1].lineno):
+        old = before.get(name)
+        if old is not None and ">>>" in str(old.value) and old.value != new.value:
+            indent = " " * new.col_offset
+            lines[new.lineno - 1 : new.end_lineno] = [f"{indent}{old.value!r}\n"]
+    made = "".join(lines)
+    return made if parse(made) else candidate  # a docstring shared its lines with code
 
 
 def _sections(text: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from self_coding.adapters import git
 from self_coding.gate.material import Material, divide, is_divided
@@ -31,14 +32,8 @@ class MixedTree:
     commit: str = ""
     tree: str = ""
 
-    @property
-    def judges(self) -> bool:
-        """Whether it is another tree than those of the two sides."""
-        return bool(self.commit)
 
-
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A path that differs: mode and object of both sides."""
 
     path: str
@@ -61,9 +56,9 @@ def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree:
     args = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", base, candidate)
     listed = tuple(git.fields(git.encode(_git(top, *args))))
     for head, path in zip(listed[::2], listed[1::2], strict=True):
-        old_mode, mode, old_oid, oid, _ = head.removeprefix(":").split(" ")
-        entry = _Entry(path, old_mode, mode, old_oid, oid)
-        if is_divided(entry.path) and {entry.old_mode, entry.mode} <= {*_FILE, _GONE}:
+        entry = _Entry(path, *head.removeprefix(":").split(" ")[:4])
+        whole = material.judges(entry.path)
+        if not whole and is_divided(entry.path) and {entry.old_mode, entry.mode} <= {*_FILE, _GONE}:
             old, new = (
                 _git(top, "cat-file", "blob", oid) if mode != _GONE else None
                 for mode, oid in ((entry.old_mode, entry.old), (entry.mode, entry.new))
@@ -71,11 +66,11 @@ def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree:
             wanted = divide(entry.path, old, new)
             if wanted == new:
                 others += 1
-            elif wanted == old:
+            elif wanted == old or wanted is None:
                 back.append(entry)
-            elif wanted is not None:
+            else:
                 divided[entry] = wanted
-        elif material.judges(entry.path):
+        elif whole:
             back.append(entry)
         else:
             others += 1

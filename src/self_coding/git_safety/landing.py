@@ -139,16 +139,12 @@ def run_gate(
     settings: GateSettings,
     what: Candidate | str,
     first: Sequence[str] = (),
-    strict: bool = False,
-    ask: bool = False,
+    **how: bool,
 ) -> GateReport:
     """Run the gate on a candidate, judged by main's tests as well, or on any commit alone."""
     if not isinstance(what, Candidate):
         return _run_gate(repo, settings, repo.commit(what), exact=False)
-    onto, commit = what.onto, what.commit
-    return _run_gate(
-        repo, settings, commit, base=onto, first=first, exact=False, strict=strict, ask=ask
-    )
+    return _run_gate(repo, settings, what.commit, base=what.onto, first=first, exact=False, **how)
 
 
 def run_gate_on_capture(repo: Repository, settings: GateSettings, capture: Capture) -> GateReport:
@@ -173,14 +169,13 @@ def _run_gate(
     exact: bool,
     base: str | None = None,
     first: Sequence[str] = (),
-    strict: bool = False,
-    ask: bool = False,
+    **how: bool,
 ) -> GateReport:
     [tree] = repo.resolve([commit], "tree")
     if not tree:
         raise GitOperationError(f"{commit} has no tree", hint="give a commit")
     gate = gate_of(repo, settings, exact=exact)
-    report = gate.run(commit, tree=tree, base=base, first=first, strict=strict, ask=ask)
+    report = gate.run(commit, tree=tree, base=base, first=first, **how)
     # The note is what `receipts.seal` turns into the receipt, maybe in another process.
     if base is not None or not report.passed:  # what was compared with nothing proves too little
         receipts.note(repo.folder, report)

@@ -283,8 +283,8 @@ class GitSafety:
             strict: no expectation of main's tests may change.
             ask: what main's tests refuse is put to a person, and decides nothing here.
         """
-        run, settings = landing.run_gate, self.gate
-        return await in_thread(run, self._repo, settings, candidate, tuple(first), strict, ask)
+        run, order = landing.run_gate, tuple(first)
+        return await in_thread(run, self._repo, self.gate, candidate, order, strict=strict, ask=ask)
 
     async def failing_on_main(self) -> tuple[str, ...]:
         """Return the tests that failed when the gate last ran main as it is; nothing is run."""

@@ -81,6 +81,19 @@ def test_what_cannot_be_divided_is_the_bases(changed):
     assert divide("pyproject.toml", BASE, changed) == BASE
 
 
+def test_a_module_is_divided_into_its_doctests_and_its_code():
+    """The base's doctests judge the candidate's code, whatever became of them there."""
+    base = 'def one():\n    """One.\n\n    >>> one()\n    1\n    """\n    return 1\n'
+    changed = base.replace("    1\n", "    2\n").replace("return 1", "return 2")
+    found = divide("a.py", base, changed + "x = 1\n")
+    names: dict[str, object] = {}
+    exec(found, names)
+    assert names["one"].__doc__ == "One.\n\n    >>> one()\n    1\n    "
+    assert (names["one"](), names["x"]) == (2, 1)
+    assert divide("a.py", base, base + "x = 1\n") == base + "x = 1\n"
+    assert divide("a.py", base, None) is None
+
+
 def test_setup_cfg_is_divided_as_well():
     """An ini file has sections of both kinds, too."""
     base = "[metadata]\nname = a\n[tool:pytest]\naddopts = -q\n"
