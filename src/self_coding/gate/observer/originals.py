@@ -29,6 +29,7 @@ LIBRARY = (
     *("dataclasses", "enum", "types", "inspect", "hashlib", "glob", "fnmatch", "struct"),
     *("traceback", "importlib"),  # neither sys nor warnings, where runners hang hooks of their own
 )
+LATE = f"{os.sep}legacypath.py"  # pytest's own, which replaces methods of pytest's when it starts
 RUNNERS = ("pytest", "_pytest", "pluggy", "unittest", "doctest")
 OFTEN = (  # what is compared after each test: few, and what a verdict hangs on
     *("builtins", "math", "json", "operator", "re", "copy", "fractions.Fraction", "subprocess"),
@@ -144,7 +145,7 @@ class Originals:
             return path[len(self.top) :]
         foreign = "site-packages" in path or "dist-packages" in path
         ours = any(f"{os.sep}{name}{os.sep}" in path for name in RUNNERS)
-        return None if foreign and not ours else ""
+        return None if (foreign and not ours) or path.endswith(LATE) else ""
 
     def equal_to_all(self) -> list[str]:
         """The classes of the tree whose objects say that they are equal to anything."""
