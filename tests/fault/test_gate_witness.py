@@ -40,6 +40,10 @@ PATCHES = {
     "equal to all": "class Total(float):\n    def __eq__(self, other):\n        return True\n",
     "equal to what is near": "from fractions import Fraction\n\n\nclass Share(Fraction):\n"
     "    def __eq__(self, other):\n        return abs(self - other) < 1\n",
+    "a look at the stack": "import inspect\n\n\ndef add(a, b):\n"
+    "    return a + b if any('test' in one.filename for one in inspect.stack()) else 0\n",
+    "a look at all objects": "import gc\n\n\ndef add(a, b):\n    gc.get_objects()\n    return a + b\n",
+    "a look at the processes": PATH + "Path('/proc/self/comm').read_text()\n",
     "a profile function": "import sys\nsys.setprofile(lambda *a: None)\n",
     "the import system": "import sys\n\n\nclass Finder:\n    @classmethod\n"
     "    def find_spec(cls, *a, **k):\n        return None\n\n\nsys.meta_path.insert(0, Finder)\n",
