@@ -31,10 +31,8 @@ LIBRARY = (
     *("dataclasses", "enum", "types", "inspect", "hashlib", "glob", "fnmatch", "struct"),
     *("traceback", "importlib"),  # neither sys nor warnings, where runners hang hooks of their own
 )
-LOOKING = frozenset(  # audit events of code that looks at who calls it, or at what is loaded
-    {"sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_referrers"}
-    | {"sys.settrace", "sys.setprofile"}
-)
+# audit events of code that looks at who calls it, or at what is loaded
+LOOKING = {"sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_referrers"}
 BETWEEN = frozenset({inspect.__file__, pathlib.__file__})  # modules that such code goes through
 LATE = f"{os.sep}legacypath.py"  # pytest's own, which replaces methods of pytest's when it starts
 RUNNERS = ("pytest", "_pytest", "pluggy", "unittest", "doctest")
@@ -153,7 +151,6 @@ class Originals:
         )
 
     def _shadows(self, label: str, holder: Any, now: Any, kept: dict[str, Any]) -> Iterator[str]:
-        """What was added in front of something: a builtin's name, an attribute of a base."""
         bases = holder.__mro__[1:] if isinstance(holder, type) else (type(holder), BUILTINS)
         hidden = [n for n in now if n not in kept and any(n in vars(base) for base in bases)]
         for name in hidden:
@@ -183,7 +180,6 @@ class Originals:
 
 
 def callables(values: Any) -> dict[str, Any]:
-    """What of a module's or class's attributes a test may lean on: functions, and numbers."""
     return {
         key: one
         for key, one in list(values.items())
@@ -192,7 +188,6 @@ def callables(values: Any) -> dict[str, Any]:
 
 
 def functions_of(value: Any) -> tuple[Any, ...]:
-    """The plain function in an attribute of a module or a class, if there is one."""
     value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
     return (value,) if isinstance(value, FUNCTION) else ()
 
@@ -202,7 +197,6 @@ def parts_of(function: Any) -> tuple[Any, ...]:
 
 
 def file_of(value: Any) -> str:
-    """The file that a function, class or object comes from, so far as it can be told."""
     for _ in range(5):
         inner = value.func if isinstance(value, functools.partial) else None
         inner = inner or getattr(value, "__func__", None)

@@ -169,13 +169,11 @@ class Session:
 
 
 def names(node: str) -> set[str]:
-    """What may stand for a test: its id, its class, its file."""
     parts = node.split("::")
     return {"::".join(parts[:end]) for end in range(1, len(parts) + 1)}
 
 
 def cases_of(suite: Any) -> Iterator[Any]:
-    """The tests of a suite, those of Django's parallel one as well."""
     pending = [suite]
     while pending:
         one = pending.pop(0)
