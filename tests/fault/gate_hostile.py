@@ -7,6 +7,7 @@ it prints one row per level; `bench/gate.py` does so as root and as an ordinary 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from self_coding.adapters.sandbox import RunLimits, SandboxSpec
 from self_coding.values.verdicts import GateSettings
 
 MB = 1 << 20
+IPC_KEY = 0x7ED7EA
 SECRET = "a-secret-of-the-user"
 SECONDS = 2.0
 PROLOGUE = """
@@ -46,6 +48,7 @@ class World:
     port: int
     udp: int
     abstract: str
+    has_key: bool = False
 
     @property
     def tree(self) -> Path:
@@ -106,6 +109,37 @@ def _quick_and_nobody_left(world: World, done: Completed) -> bool:
 def _unheard(world: World, _: Completed) -> bool:
     time.sleep(0.1)
     return not world.heard
+
+
+def _nothing_stays(world: World, _: Completed) -> bool:
+    """Whether no shared memory, semaphores or queue of the program is left on the host."""
+    libc = ctypes.CDLL(None)
+    left = []
+    for get, control, size in (("shmget", "shmctl", (0,)), ("semget", "semctl", (0,))):
+        found = getattr(libc, get)(IPC_KEY, *size, 0)
+        if found >= 0:
+            left.append(found)
+            getattr(libc, control)(found, 0, *((0,) if control == "semctl" else (None,)))
+    if (queue := libc.msgget(IPC_KEY, 0)) >= 0:
+        left.append(queue)
+        libc.msgctl(queue, 0, None)
+    shared = Path(f"/dev/shm/hostile-{world.root.name}")
+    left += [0] if shared.exists() else []
+    shared.unlink(missing_ok=True)
+    return not left
+
+
+def _no_set_uid(world: World, _: Completed) -> bool:
+    return not any(one.lstat().st_mode & 0o4000 for one in world.tree.iterdir())
+
+
+def _no_result_no_key(world: World, done: Completed) -> bool:
+    return world.has_key and _no_result(world, done)
+
+
+def _ended_with(text: bytes) -> Check:
+    """Whether the supervisor said so, and the program did not come to its end."""
+    return lambda world, done: text in done.stdout and world.result == ""
 
 
 def _sleeper(wrapper: str) -> str:
@@ -240,6 +274,83 @@ PROGRAMS = (
         _no_result,
     ),
     Program(
+        "read a key of the login",
+        "import ctypes\nlibc = ctypes.CDLL(None)\n"
+        "for ring in (-3, -4, -5):\n"
+        "    key = libc.syscall(250, 10, ring, b'user', b'hostile-key', 0)\n"
+        "    if key > 0:\n        done(key)",
+        _no_result_no_key,
+    ),
+    Program(
+        "a daemon's socket file",
+        "s = socket.socket(socket.AF_UNIX)\ns.connect(world['root'] + '/run/inner/d.sock')\n"
+        "s.sendall(b'unix')",
+        _unheard,
+    ),
+    Program(
+        "a daemon's datagram socket, from a pair",
+        "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "a.sendto(b'unix', world['root'] + '/run/inner/datagram')",
+        _unheard,
+    ),
+    Program(
+        "sockets of other families",
+        "for family, kind in ((40, 1), (17, 3), (2, 3), (10, 3), (38, 5)):\n"
+        "    try:\n        socket.socket(family, kind)\n        done(family)\n"
+        "    except OSError:\n        pass",
+        _no_result,
+    ),
+    Program(
+        "System V and shared memory that stays",
+        "import ctypes\nlibc = ctypes.CDLL(None)\n"
+        f"libc.shmget({IPC_KEY}, 1000, 0o1666)\nlibc.semget({IPC_KEY}, 1, 0o1666)\n"
+        f"libc.msgget({IPC_KEY}, 0o1666)\nopen('/dev/shm/' + world['mark'], 'w').write('x')",
+        _nothing_stays,
+    ),
+    Program(
+        "set-user-id files",
+        "open('a', 'w').close()\nos.close(os.open('d', os.O_CREAT | os.O_WRONLY, 0o4755))\n"
+        "os.chmod('a', 0o4755)",
+        _no_set_uid,
+    ),
+    Program(
+        "rights over clock, devices and files",
+        "status = dict(one.split(':') for one in open('/proc/self/status') if ':' in one)\n"
+        "if int(status['CapEff'], 16) or int(status['NoNewPrivs']) != 1:\n    done()",
+        _no_result,
+    ),
+    Program(
+        "800 MB of memory in eight processes",
+        "pids = []\nfor _ in range(8):\n    pid = os.fork()\n    if not pid:\n"
+        "        b = bytearray(100 << 20)\n        b[::4096] = b'x' * len(b[::4096])\n"
+        "        time.sleep(1.5)\n        os._exit(0)\n    pids.append(pid)\n"
+        "if not any(os.waitpid(pid, 0)[1] for pid in pids):\n    done()",
+        _no_result,
+    ),
+    Program(
+        "300 MB in six files",
+        "for name in 'abcdef':\n    with open(name, 'wb') as file:\n"
+        "        for _ in range(50):\n            file.write(bytes(1 << 20))\n"
+        "time.sleep(3)\ndone()",
+        _ended_with(b"of files written"),
+    ),
+    Program(
+        "300 MB in six files without a name",
+        "files = []\nfor name in 'abcdef':\n    file = open(name, 'wb')\n    os.unlink(name)\n"
+        "    file.write(bytes(50 << 20))\n    file.flush()\n    files.append(file)\n"
+        "time.sleep(3)\ndone()",
+        _ended_with(b"of files written"),
+    ),
+    Program(
+        "a stopped tree past the limit",
+        _sleeper(
+            "if not os.fork():\n    os.setsid()\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+            "    SLEEP\nif not os.fork():\n    SLEEP\nos.kill(os.getpid(), signal.SIGSTOP)\n"
+        ),
+        _quick_and_nobody_left,
+        SECONDS,
+    ),
+    Program(
         "trace another process",
         "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
         "assert libc.ptrace(16, world['victim'], 0, 0) == 0\ndone()",
@@ -251,7 +362,7 @@ PROGRAMS = (
 @contextmanager
 def world(root: Path) -> Iterator[World]:
     """A world below `root`, with its listeners and its victim running."""
-    for name in ("home", "tree", "repo/.git/hooks", "repo/.git/refs/heads"):
+    for name in ("home", "tree", "run/inner", "repo/.git/hooks", "repo/.git/refs/heads"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "home" / ".netrc").write_text("password")
     heard: list[str] = []
@@ -261,18 +372,28 @@ def world(root: Path) -> Iterator[World]:
     udp.bind(("127.0.0.1", 0))
     unix.bind("\0" + abstract)
     unix.listen()
-    for listener in (tcp, unix):
+    daemon = socket.socket(socket.AF_UNIX)
+    daemon.bind(str(root / "run/inner/d.sock"))
+    daemon.listen()
+    datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    datagram.bind(str(root / "run/inner/datagram"))
+    threading.Thread(target=_receive, args=(datagram, heard), daemon=True).start()
+    libc = ctypes.CDLL(None)
+    libc.syscall(250, 1, None)  # a session of our own, as a login has
+    key = libc.syscall(248, b"user", b"hostile-key", b"S3CRET", 6, ctypes.c_int(-3))
+    for listener in (tcp, unix, daemon):
         threading.Thread(target=_listen, args=(listener, heard), daemon=True).start()
     threading.Thread(target=_receive, args=(udp, heard), daemon=True).start()
     victim = subprocess.Popen(["sleep", "600"], env={"TOKEN": SECRET})
     before = signal.signal(signal.SIGUSR1, lambda *_: heard.append("signal"))
     try:
-        yield World(root, heard, victim, tcp.getsockname()[1], udp.getsockname()[1], abstract)
+        ports = tcp.getsockname()[1], udp.getsockname()[1]
+        yield World(root, heard, victim, *ports, abstract, has_key=key > 0)
     finally:
         signal.signal(signal.SIGUSR1, before)
         victim.kill()
         victim.wait()
-        for one in (tcp, unix, udp):
+        for one in (tcp, unix, udp, daemon, datagram):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
@@ -320,17 +441,17 @@ def attack(program: Program, here: World, level: str) -> bool:
             tree=here.tree,
             mount=here.tree,
             env=env,
-            readable=tuple((p, p) for p in prefixes if len(p.parts) > 2),
+            readable=tuple((p, p) for p in (*prefixes, here.root / "run") if len(p.parts) > 2),
             rlimits=GateSettings(memory_bytes=512 * MB, processes=64, file_bytes=100 * MB).rlimits,
         )
-        command = f"{sys.executable} -S evil.py 2>/dev/null"
+        command = f"{sys.executable} -S evil.py 2>/dev/null"  # the program's own errors only
         done = sandbox.run(spec, command, RunLimits(timeout=program.seconds), at=level)
     try:
         return program.contained(here, done)
     finally:
         _nobody_left(here, done)
-        (here.tree / "big").unlink(missing_ok=True)
-        (here.tree / "out").unlink(missing_ok=True)
+        for name in ("big", "out", *"abcdef"):
+            (here.tree / name).unlink(missing_ok=True)
 
 
 def _plain(here: World, env: dict[str, str], seconds: float) -> Completed:

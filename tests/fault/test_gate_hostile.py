@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from gate_hostile import PROGRAMS, attack, control, world
 
 from self_coding.adapters import sandbox
-
-# what a level cannot do, by design; docs/explanation/sandbox.md says so in a table
-AS_ROOT = {"300 processes"}
 
 
 def test_the_corpus_is_large_enough():
@@ -18,17 +13,16 @@ def test_the_corpus_is_large_enough():
     assert len({program.name for program in PROGRAMS}) >= 15
 
 
+@pytest.mark.parametrize("level", ["bwrap", "landlock"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name.replace(" ", "-"))
-def test_bubblewrap_contains(program, tmp_path, monkeypatch):
-    """With bubblewrap every program is contained; root's number of processes is the exception."""
-    if sandbox.bubblewrap() is None:
+def test_a_program_is_contained(program, level, tmp_path, monkeypatch):
+    """Whatever the program tries, at either level: nothing outside of its tree notices."""
+    if level == "bwrap" and sandbox.bubblewrap() is None:
         pytest.skip("no bubblewrap works here")
-    if os.getuid() == 0 and program.name in AS_ROOT:
-        pytest.skip("the kernel does not limit root's processes")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USER_TOKEN", "")
     with world(tmp_path) as here:
-        assert attack(program, here, "bwrap")
+        assert attack(program, here, level)
 
 
 @pytest.mark.parametrize("level", ["bwrap", "landlock", "limits"])

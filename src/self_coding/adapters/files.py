@@ -1,4 +1,4 @@
-"""Write a file in one step; nothing here makes a folder or follows a link.
+"""Write a file in one step, remove a folder for certain; nothing here follows a link.
 
 The content is written under another name in the same folder, which depends on the target alone, and
 is locked while it is written: what a killed process leaves there goes with the next write.
@@ -11,11 +11,16 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 PART = ".self-coding-"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # ioctls of Linux's file systems
+_UNCHANGEABLE = 0x10 | 0x20  # immutable, append-only
 
 
 def replace_file(
@@ -120,3 +125,83 @@ def _is_at(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.lstat())
     except OSError:
         return False
+
+
+def remove_tree(top: Path) -> None:
+    """Remove a folder whatever is in it: any depth, any modes, and what root made unchangeable.
+
+    A link or a file in its place is removed; nothing there is no error.
+    """
+    if not os.path.lexists(top):
+        return
+    # Below PATH_MAX no path names a folder, and recursion ends at Python's limit: one descriptor
+    # walks down by names and up by `..`. A link is never followed: nothing else works here now.
+    here = os.open(top.parent, _FOLDER & ~os.O_NOFOLLOW)
+    trail: list[tuple[str, list[str]]] = []
+    pending = [top.name]
+    try:
+        if top.is_symlink() or not top.is_dir():
+            _insist(partial(os.unlink, top.name, dir_fd=here), top.name, here)
+            return
+        while pending or trail:
+            name = ".."
+            if pending:
+                name = pending.pop()
+                trail.append((name, pending))
+                with suppress(OSError):  # another user's
+                    os.chmod(name, 0o700, dir_fd=here)
+            below = os.open(name, _FOLDER, dir_fd=here)
+            os.close(here)
+            here = below
+            if name == "..":
+                name, pending = trail.pop()
+                _insist(partial(os.rmdir, name, dir_fd=here), name, here)
+                continue
+            with os.scandir(here) as entries:
+                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+            pending = [name for name, is_folder in found.items() if is_folder]
+            for name in found.keys() - {*pending}:
+                _insist(partial(os.unlink, name, dir_fd=here), name, here)
+    finally:
+        os.close(here)
+
+
+def _insist(call: Callable[[], None], name: str, folder: int) -> None:
+    """Do what removes an entry of a folder, also where root has made one of them unchangeable."""
+    try:
+        call()
+    except PermissionError:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with suppress(OSError):  # a link or a socket has no such flags
+            entry = os.open(name, flags, dir_fd=folder)
+            try:
+                _make_changeable(entry)
+            finally:
+                os.close(entry)
+        with suppress(OSError):
+            _make_changeable(folder)
+        call()
+
+
+def _make_changeable(fd: int) -> None:
+    [flags] = struct.unpack("l", fcntl.ioctl(fd, _GET_FLAGS, bytes(struct.calcsize("l"))))
+    if flags & _UNCHANGEABLE:
+        fcntl.ioctl(fd, _SET_FLAGS, struct.pack("l", flags & ~_UNCHANGEABLE))
+
+
+def walk(
+    top: Path, into: Callable[[os.DirEntry[str]], bool] = lambda _: True
+) -> Iterator[os.DirEntry[str]]:
+    """Yield every entry below a folder, whatever its depth; links are not followed.
+
+    Args:
+        top: the folder.
+        into: whether to go into a folder below it.
+    """
+    pending = [str(top)]
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as entries:  # no name is that long
+            for entry in entries:
+                yield entry
+                if entry.is_dir(follow_symlinks=False) and into(entry):
+                    pending.append(entry.path)

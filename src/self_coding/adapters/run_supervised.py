@@ -1,8 +1,8 @@
 """Run a command below a supervisor, so that nothing outlives it: `setsid`, double forks and all.
 
 At the time limit, when the call is cancelled, and when this process is gone, the supervisor ends
-every descendant. Nothing is hidden from the command unless limits or a Landlock domain are given:
-agents need the network, the home directory and their keys.
+every descendant. The command keeps all its rights unless a `Box` is given: agents need the network,
+the home directory and their keys.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from self_coding.adapters import process, process_list
@@ -21,6 +22,33 @@ from self_coding.adapters.process import Completed
 
 MARK = "SELF_CODING_RUN"  # a variable that every process of one run carries
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """What a command may use and reach, for it and all its descendants.
+
+    Attributes:
+        limits: resource limits by name (`RLIMIT_CPU`), of each process.
+        memory: bytes that all together may hold; 0 for no limit. So with `disk` and `processes`.
+        disk: bytes of the files in `written` that are new.
+        processes: threads of all processes at one time.
+        written: the folders on disk that it can write to.
+        in_memory: the places of file systems that are held in memory.
+        landlock: the `read` and `write` paths of a Landlock domain, and whether it has `network`.
+        closed: True refuses what Landlock does not see: socket files and datagrams.
+        namespaces: True where the command makes its own, and needs the rights for it.
+    """
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    memory: int = 0
+    disk: int = 0
+    processes: int = 0
+    written: tuple[str, ...] = ()
+    in_memory: tuple[str, ...] = ()
+    landlock: Mapping[str, object] | None = None
+    closed: bool = False
+    namespaces: bool = False
 
 
 def run(
@@ -32,8 +60,7 @@ def run(
     stdin: bytes = b"",
     output_bytes: int = 1 << 20,
     watch: Callable[[bytes], None] | None = None,
-    limits: Mapping[str, int] | None = None,
-    landlock: Mapping[str, object] | None = None,
+    box: Box | None = None,
     handed: Sequence[int] = (),
     readers: Mapping[int, int] | None = None,
 ) -> Completed:
@@ -47,8 +74,7 @@ def run(
         stdin: bytes fed to it.
         output_bytes: bytes of output kept, head and tail.
         watch: called with each piece of output when it comes.
-        limits: resource limits by name (`RLIMIT_CPU`).
-        landlock: the `read` and `write` paths of a Landlock domain, and whether it has `network`.
+        box: what it may not do or exceed.
         handed: descriptors that go over to it.
         readers: descriptors to read while it runs, each with the bytes kept of it.
 
@@ -61,8 +87,7 @@ def run(
     plan = {
         "parent": os.getpid(),
         "lifeline": lifeline,
-        "limits": dict(limits or {}),
-        "landlock": landlock,
+        "box": asdict(box) if box else None,
         "argv": list(argv),
     }
 

@@ -1,8 +1,9 @@
 """Run a shell command in a sandbox, as well as this machine can, and say how well that was.
 
 Three levels, each probed once by really running something in it: bubblewrap (own namespaces, no
-network, a read-only system, hidden homes), Landlock with limits and a supervisor, limits and a
-supervisor alone. It refuses to run below the level that is required; it judges no output.
+network, a read-only system, hidden homes), Landlock, neither. At each of them a supervisor takes
+rights away and bounds what all processes use together. It refuses to run below the level that is
+required; it judges no output.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from self_coding.adapters import process, process_list, run_supervised
+from self_coding.adapters.files import remove_tree
 from self_coding.adapters.process import Completed
-from self_coding.adapters.run_supervised import MARK
+from self_coding.adapters.run_supervised import MARK, Box
 from self_coding.errors import ProcessError, SandboxUnavailableError
 
 LEVELS = ("bwrap", "landlock", "limits", "none")  # best first
@@ -33,15 +35,6 @@ _DEVICES = tuple(  # ptmx and pts: a pseudo-terminal of one's own
 )
 # Tests that commit need somebody to be; in HOME, where any other setting comes over it.
 _IDENTITY = b"[user]\n\tname = self-coding\n\temail = self-coding@localhost\n"
-_ULIMITS = {  # resource limit -> the flag of `ulimit` in every POSIX shell, and what it counts in
-    "RLIMIT_CPU": ("-t", 1),
-    "RLIMIT_DATA": ("-d", 1024),
-    "RLIMIT_AS": ("-v", 1024),
-    "RLIMIT_FSIZE": ("-f", 512),
-    "RLIMIT_STACK": ("-s", 1024),
-    "RLIMIT_NOFILE": ("-n", 1),
-    "RLIMIT_MEMLOCK": ("-l", 1024),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +45,20 @@ class SandboxSpec:
         tree: the folder it may write; it starts there.
         mount: where `tree` appears, if the level can move it.
         env: its whole environment.
-        readable: (source, place) pairs that are bound back, read-only.
+        readable: (source, place) pairs that are bound back in this order, read-only; without a
+            source, an empty folder appears.
         files: (place, content) pairs that appear read-only over what is there.
-        hidden: folders, where there are any, that appear empty.
         network: True leaves the network open.
         loopback: True leaves 127.0.0.1 open where the level has no private one.
-        rlimits: resource limits by name; they bind each process, `RLIMIT_NPROC` the user.
+        rlimits: resource limits by name; memory, file size and number of processes bind all
+            processes together as well.
     """
 
     tree: Path
     mount: Path
     env: Mapping[str, str]
-    readable: tuple[tuple[Path, Path], ...] = ()
+    readable: tuple[tuple[Path | None, Path], ...] = ()
     files: tuple[tuple[Path, bytes], ...] = ()
-    hidden: tuple[Path, ...] = ()
     network: bool = False
     loopback: bool = False
     rlimits: Mapping[str, int] = field(default_factory=dict)
@@ -154,33 +147,61 @@ def run(spec: SandboxSpec, command: str, limits: RunLimits, *, at: str) -> Compl
         (private / name).mkdir()
         env[variable] = str(private / name)
     (private / "home" / ".gitconfig").write_bytes(_IDENTITY)
-    domain = None
-    if at == "landlock":
-        domain = {
-            "read": [str(path) for path in _readable(spec)],
-            "write": [str(spec.tree), str(private), *_DEVICES],
-            "network": spec.network or spec.loopback,
-        }
+    argv = [_SHELL, "-c", command]
+    network = spec.network or spec.loopback
+    domain = {
+        "read": [str(path) for path in _readable(spec)],
+        "write": [str(spec.tree), str(private), *_DEVICES],
+        "network": network,
+    }
     try:
-        if at == "none":
-            mark = secrets.token_hex(16)
-            try:
-                return _start([_SHELL, "-c", command], {**env, MARK: mark}, spec.tree, limits)
-            finally:
-                process_list.kill_marked(MARK, mark)
-        return run_supervised.run(
-            [_SHELL, "-c", command],
-            cwd=spec.tree,
-            env=env,
-            timeout=limits.timeout,
-            output_bytes=limits.output_bytes,
-            limits={"RLIMIT_CORE": 0, **spec.rlimits},
-            landlock=domain,
-            handed=limits.handed,
-            readers=limits.readers,
-        )
+        if at != "none":
+            walls = (domain, not network) if at == "landlock" else (None, False)
+            box = replace(_box(spec, private), landlock=walls[0], closed=walls[1])
+            return _supervised(argv, env, spec.tree, limits, box)
+        mark = secrets.token_hex(16)
+        try:
+            return process.run(
+                argv,
+                cwd=spec.tree,
+                env={**env, MARK: mark},
+                timeout=limits.timeout,
+                limit=limits.output_bytes,
+                tail=limits.output_bytes // 2,
+                merged=True,
+                handed=limits.handed,
+                readers=limits.readers,
+            )
+        finally:
+            process_list.kill_marked(MARK, mark)
     finally:
-        shutil.rmtree(private, ignore_errors=True)
+        remove_tree(private)
+
+
+def _box(spec: SandboxSpec, *written: Path) -> Box:
+    """Return what the limits mean for all processes of a run together."""
+    return Box(
+        limits={"RLIMIT_CORE": 0, **spec.rlimits},
+        memory=spec.rlimits.get("RLIMIT_DATA", 0),
+        disk=spec.rlimits.get("RLIMIT_FSIZE", 0),
+        processes=spec.rlimits.get("RLIMIT_NPROC", 0),
+        written=tuple(map(str, (spec.tree, *written))),
+    )
+
+
+def _supervised(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path, limits: RunLimits, box: Box
+) -> Completed:
+    return run_supervised.run(
+        argv,
+        cwd=cwd,
+        env=env,
+        timeout=limits.timeout,
+        output_bytes=limits.output_bytes,
+        box=box,
+        handed=limits.handed,
+        readers=limits.readers,
+    )
 
 
 def hidden_folders() -> tuple[Path, ...]:
@@ -226,11 +247,9 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
     if spec.network and names.is_relative_to("/run"):
         argv += ["--ro-bind-try", str(names), str(names)]
     for source, place in spec.readable:
-        argv += ["--ro-bind", str(source), str(place)]
-    for source, place in spec.readable:
-        for empty in spec.hidden:
-            if empty.is_relative_to(place) and (source / empty.relative_to(place)).is_dir():
-                argv += ["--tmpfs", str(empty)]
+        argv += ["--ro-bind", str(source), str(place)] if source else ["--tmpfs", str(place)]
+    for place in _socket_places(spec):
+        argv += ["--ro-bind", "/dev/null", str(place)]
     handed: list[int] = []
     argv += ["--dir", "/tmp/home", "--chdir", str(spec.mount)]  # noqa: S108
     identity = ("--file", Path("/tmp/home/.gitconfig"), _IDENTITY)  # noqa: S108
@@ -242,45 +261,52 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
         argv += [how, str(reading), str(place)]
     for name, value in (("HOME", "/tmp/home"), ("TMPDIR", "/tmp")):  # noqa: S108
         argv += ["--setenv", name, value]
-    argv += ["--", _SHELL, "-c", _limiting_shell_line(spec.rlimits), "sh", command]
+    # The number of processes is counted by namespace: only a shell inside can set its limit. The
+    # flag differs between shells, and a limit that cannot be set is one that is lower already.
+    count = spec.rlimits.get("RLIMIT_NPROC")
+    line = f"{{ ulimit -u {count} || ulimit -p {count}; }} 2>/dev/null; " if count else ""
+    argv += ["--", _SHELL, "-c", line + 'eval "$1"', "sh", command]
     return argv, handed
 
 
-def _limiting_shell_line(rlimits: Mapping[str, int]) -> str:
-    """Return a line for a shell that takes on the limits for good and then becomes its argument.
+def _socket_places(spec: SandboxSpec) -> Iterator[Path]:
+    """Yield where the sockets of this machine's daemons would appear: read-only they still answer.
 
-    A limit that cannot be set is one that is lower already.
+    Not those in folders of other users that nobody may enter, where nothing can be covered.
     """
-    words = ["ulimit -c 0"]
-    for name, (flag, unit) in _ULIMITS.items():
-        if name in rlimits:
-            words.append(f"ulimit {flag} {rlimits[name] // unit}")
-    if "RLIMIT_NPROC" in rlimits:  # the only one whose flag differs between shells
-        count = rlimits["RLIMIT_NPROC"]
-        words.append(f"ulimit -u {count} 2>/dev/null || ulimit -p {count}")
-    return "".join(f"{{ {word}; }} 2>/dev/null; " for word in words) + 'eval "$1"'
+    try:
+        lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    hidden = hidden_folders()
+    for line in lines[1:]:
+        path = Path(*line.split(maxsplit=7)[7:])  # without a name: the column is missing
+        if not path.is_absolute() or not path.is_socket():
+            continue
+        folders = [folder.stat() for folder in path.parents]
+        if not all(one.st_uid == os.getuid() or one.st_mode & 0o001 for one in folders):
+            continue
+        if not any(path.is_relative_to(one) for one in (*hidden, spec.mount)):
+            yield path
+        for source, place in spec.readable:
+            if source and path.is_relative_to(source):
+                yield place / path.relative_to(source)
 
 
 def _run_in_bubblewrap(
     spec: SandboxSpec, binary: str, command: str, limits: RunLimits
 ) -> Completed:
     argv, fds = bwrap_arguments(spec, binary, command)
-    handed = replace(limits, handed=(*fds, *limits.handed))
-    return _start(argv, spec.env, Path("/"), handed)
-
-
-def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path, limits: RunLimits) -> Completed:
-    return process.run(
-        argv,
-        cwd=cwd,
-        env=env,
-        timeout=limits.timeout,
-        limit=limits.output_bytes,
-        tail=limits.output_bytes // 2,
-        merged=True,
-        handed=limits.handed,
-        readers=limits.readers,
+    bound = {str(place) for _, place in spec.readable} | {str(spec.mount)}
+    limited = {name: value for name, value in spec.rlimits.items() if name != "RLIMIT_NPROC"}
+    box = replace(
+        _box(spec),
+        limits={"RLIMIT_CORE": 0, **limited},
+        in_memory=tuple({"/dev/shm", *map(str, hidden_folders())} - bound),  # noqa: S108
+        namespaces=True,
     )
+    handed = replace(limits, handed=(*fds, *limits.handed))
+    return _supervised(argv, spec.env, Path("/"), handed, box)
 
 
 def _readable(spec: SandboxSpec) -> Iterator[Path]:
@@ -299,8 +325,7 @@ def _readable(spec: SandboxSpec) -> Iterator[Path]:
         elif folder.is_dir() and not folder.is_symlink():
             with suppress(OSError):
                 pending += folder.iterdir()
-    for source, _ in spec.readable:
-        yield source
+    yield from filter(None, (source for source, _ in spec.readable))
 
 
 _PROBE = RunLimits(timeout=10.0, output_bytes=4096)

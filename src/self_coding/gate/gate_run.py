@@ -339,6 +339,7 @@ class _GateRun:
         """Keep what is worth keeping: a whole run that came to its own end, untouched."""
         # What a signal ended (the kernel short of memory, a limit) says nothing about the tree.
         ended = not record.timed_out and 0 <= record.exit_status < _SIGNALLED
+        ended = ended and not record.disk_full
         # And what the machine lacks today it may have tomorrow.
         missing = what_is_missing(record, self.gate.top, self.gate.settings)
         ended = ended and (record.report.ended if record.understood else not missing)

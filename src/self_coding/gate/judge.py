@@ -121,6 +121,8 @@ def judge(
     refusals: tuple[tuple[str, object, str], ...] = (  # rule, what is wrong, in words
         ("repository-config-changed", record.planted, "the test run changed git's own files"),
         ("sources-rewritten", wrote, "the test run wrote to files of the change"),
+        ("", record.disk_full, "the disk is full: make room, and try again"),
+        ("", record.exceeded, f"the run was ended: {record.exceeded}"),
         ("", record.timed_out, f"the time limit was reached{running}"),
         (
             "",
@@ -141,7 +143,9 @@ def judge(
         if broken:
             reason = _with_names(text, broken)
             findings = (Finding(rule=rule, message=reason),) if rule else ()
-            environment = not rule and (bool(base_red) or bool(lacking and base is None))
+            environment = not rule and bool(
+                record.disk_full or (base_red and not record.exceeded) or (lacking and not base)
+            )
             return Judgement(
                 passed=False, reason=reason, findings=findings, environment=environment
             )

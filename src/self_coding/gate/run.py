@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +27,9 @@ from self_coding.gate.test_report import Probe, RunRecord
 
 _DEPENDENCIES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "*.lock")
 _KEPT = 4  # prepared environments
+_ENDED = 128 + 15  # the supervisor's exit status where it ended the run itself
+_EXCEEDED = re.compile(r"(?m)^self-coding: the run was ended: (.*)$")
+_NO_ROOM, _LEAST_ROOM = "No space left on device", 64 << 20  # in a box of ours alone: not the disk
 _FIND_ORIGINS = """
 import json, sys
 from self_coding_observer.originals import import_origins
@@ -68,6 +73,8 @@ def run(
                 f"the sandbox could not be set up: {output.splitlines()[0]}",
                 hint="see the page about the sandbox",
             )
+        ended = done.returncode == _ENDED and _EXCEEDED.search(output)
+        room = min(shutil.disk_usage(place).free for place in (tree, tempfile.gettempdir()))
         # A pass rests on the tree's own code. Where no runner told whence it was imported,
         # and the mount does not settle it, the interpreter is asked.
         unproved = not report.sessions and not done.returncode and at != "bwrap"
@@ -81,6 +88,8 @@ def run(
             planted=guard.planted(trusted=at == "bwrap"),
             rewrote=guard.rewritten(),
             foreign=_foreign_imports(probes, tree, names),
+            exceeded=ended[1] if ended else "",
+            disk_full=bool(done.returncode and _NO_ROOM in output and room < _LEAST_ROOM),
         )
 
 

@@ -14,15 +14,17 @@ import pwd
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from self_coding.adapters.files import remove_tree, walk
 from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
 from self_coding.errors import ConfigError
+from self_coding.gate.held_content import held_content
 from self_coding.gate.python_env import choose_python, import_roots, interpreter_folders
 from self_coding.gate.test_report import RunRecord
 from self_coding.values.verdicts import GateSettings
@@ -60,7 +62,7 @@ def support_folder(python: Path) -> Iterator[Path]:
             starter.chmod(0o755)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +107,25 @@ class SandboxLayout:
             carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
         with support_folder(self.python) as support:
             files, repository = self._repository_binds(support)
-            readable = [(folder, folder) for folder in readable_folders(top, settings)]
-            readable += [(support, support), *self._interpreter_binds(), *repository]
-            readable += [(source, top / inside) for source, inside in carried]
+            shown = [(folder, folder) for folder in readable_folders(top, settings)]
+            shown += [(source, top / inside) for source, inside in carried]
+            readable = [*shown, (support, support), *self._interpreter_binds(), *repository]
+            readable += [one for pair in shown for one in channels(*pair)]
+            held = list(held_content(tree, top))
+            readable += [(source, top / inside) for source, inside in held]
             places = [place.relative_to(top) for _, place in readable if place.is_relative_to(top)]
             added = [tree / name for name in places if not os.path.lexists(tree / name)]
+            pushed: list[tuple[Path, bytes | None]] = []
             try:
                 if self.at != "bwrap":  # without a mount of its own, what is carried is linked to
-                    for source, inside in carried:
+                    for place in (tree / inside for _, inside in held):
+                        if place.is_dir() and not any(place.iterdir()):
+                            pushed.append((place, None))
+                            place.rmdir()
+                        elif place.is_file():
+                            pushed.append((place, place.read_bytes()))
+                            place.unlink()
+                    for source, inside in [*carried, *held]:
                         place = tree / inside
                         if not os.path.lexists(place):
                             place.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +137,6 @@ class SandboxLayout:
                         env=self._environment(support),
                         readable=tuple(readable),
                         files=files,
-                        hidden=(support / "git" / FOLDER,) if repository else (),
                         network=settings.network,
                         loopback=settings.loopback,
                         rlimits=settings.rlimits,
@@ -132,6 +144,9 @@ class SandboxLayout:
                     support,
                 )
             finally:
+                for place, content in pushed:
+                    remove_tree(place)
+                    place.mkdir() if content is None else place.write_bytes(content)
                 for place in added:
                     self._take_out(place)
 
@@ -172,7 +187,7 @@ class SandboxLayout:
 
     def _repository_binds(
         self, support: Path
-    ) -> tuple[tuple[tuple[Path, bytes], ...], list[tuple[Path, Path]]]:
+    ) -> tuple[tuple[tuple[Path, bytes], ...], list[tuple[Path | None, Path]]]:
         """Return how git keeps working, read-only, when the checkout covers the repository.
 
         The pointer of a linked worktree names the repository by its old path: a pointer of ours
@@ -182,11 +197,16 @@ class SandboxLayout:
         if pointer.is_dir():
             return (), [(pointer, self.top / ".git")]
         checkout = git_directories(self.tree) if pointer.is_file() else None
-        if checkout is None or not checkout.directory.is_relative_to(checkout.common):
+        if checkout is None:
             return (), []
-        directory = support / "git" / checkout.directory.relative_to(checkout.common)
-        content = os.fsencode(f"gitdir: {directory}\n")
-        return ((self.top / ".git", content),), [(checkout.common, support / "git")]
+        directory, common, git = checkout.directory, checkout.common, support / "git"
+        if not directory.is_relative_to(common):  # never where there are mounts
+            return (), [(common, common), (directory, directory)]
+        inside = git / directory.relative_to(common)
+        content = os.fsencode(f"gitdir: {inside}\n")
+        # Our own folder holds the records of other runs, and this checkout's git directory.
+        own = [(None, git / FOLDER)] if (common / FOLDER).is_dir() else []
+        return ((self.top / ".git", content),), [(common, git), *own, (directory, inside)]
 
     def _take_out(self, place: Path) -> None:
         """Remove an empty mount point or a link of ours, and the empty folders above it."""
@@ -298,7 +318,11 @@ class TreeGuard:
         is_linked = self._pointer.is_file() and not self._pointer.is_symlink()
         self._content = self._pointer.read_bytes() if is_linked else None
         self._before = self._fingerprint()
-        self._stamps = self._source_stamps()
+        found = walk(checkout, into=lambda entry: entry.name != ".git")
+        names = (one.path for one in found if not one.is_dir(follow_symlinks=False))
+        below = (name.removeprefix(f"{checkout}/") for name in names)
+        # git's pointer is ours to put back, and `planted` looks at it
+        self._stamps = self._source_stamps(name for name in below if name != ".git")
 
     def planted(self, *, trusted: bool) -> tuple[str, ...]:
         """Return the files of git that changed; the checkout's pointer is put back at once.
@@ -322,7 +346,7 @@ class TreeGuard:
 
     def rewritten(self) -> tuple[str, ...]:
         """Return the files that were written, replaced or removed, also if they were put back."""
-        after = self._source_stamps()
+        after = self._source_stamps(self._stamps)
         return tuple(sorted(path for path, was in self._stamps.items() if after.get(path) != was))
 
     def _fingerprint(self) -> dict[str, str]:
@@ -337,26 +361,29 @@ class TreeGuard:
             guarded += [checkout.directory / n for n in ("config.worktree", "commondir", "gitdir")]
         return prints | {str(path): found for path in guarded if (found := _hash(path))}
 
-    def _source_stamps(self) -> dict[str, tuple[int, int]]:
+    def _source_stamps(self, paths: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return inode and ctime of each file: nobody can set a ctime back."""
-        top = f"{self._checkout}/"
         stamps: dict[str, tuple[int, int]] = {}
-        for folder, folders, files in os.walk(self._checkout):
-            folders[:] = [name for name in folders if name != ".git"]
-            for name in files:
-                path = f"{folder}/{name}"
-                with suppress(OSError):
-                    status = os.lstat(path)
-                    # git's pointer is ours to put back, and `planted` looks at it
-                    if path != f"{top}.git":
-                        stamps[path[len(top) :]] = (status.st_ino, status.st_ctime_ns)
+        for path in paths:
+            with suppress(OSError):
+                status = os.lstat(self._checkout / path)
+                stamps[path] = (status.st_ino, status.st_ctime_ns)
         return stamps
+
+
+def channels(source: Path, place: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield what covers the pipes and sockets of a folder: read-only, they still lead outside."""
+    for entry in walk(source):
+        known = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+        if not known and not entry.is_symlink():
+            yield Path("/dev/null"), place / Path(entry.path).relative_to(source)
 
 
 def _hash(path: Path) -> str:
     try:
         mode = path.lstat().st_mode
         target = str(path.readlink()).encode() if path.is_symlink() else b""
-        return f"{mode:o} {hashlib.sha256(target + path.read_bytes()).hexdigest()}"
+        content = path.read_bytes() if path.is_file() else b""  # a pipe would be waited for
+        return f"{mode:o} {hashlib.sha256(target + content).hexdigest()}"
     except OSError:
         return ""

@@ -73,7 +73,8 @@ class RunRecord:
     that it passed. `planted` lists what the run changed in the repository's own git files,
     `rewrote` the files of the tree that it wrote to,
     `foreign` the imports that were not the tested tree's, `unstable` the functions whose
-    parameters make other ids at each collection; None where nobody looked.
+    parameters make other ids at each collection; None where nobody looked. `exceeded` is the bound
+    over all processes for which the run was ended, `disk_full` whether the machine has no room.
     """
 
     exit_status: int
@@ -86,6 +87,8 @@ class RunRecord:
     rewrote: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     unstable: tuple[str, ...] | None = None
+    exceeded: str = ""
+    disk_full: bool = False
 
     @property
     def understood(self) -> bool:

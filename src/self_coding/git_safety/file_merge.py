@@ -13,12 +13,13 @@ import shlex
 import stat
 from collections.abc import Iterable, Sequence
 
+from self_coding.adapters.files import remove_tree
 from self_coding.adapters.git import encode, fields
 from self_coding.git_safety import objects
 from self_coding.git_safety.index import FileTarget
 from self_coding.git_safety.objects import Difference
 from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.tree_state import discard, scratch
+from self_coding.git_safety.tree_state import scratch
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 _HUNK = re.compile(rb"(?m)^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -125,7 +126,7 @@ def _merge_lines(repo: Repository, old: bytes, mine: bytes, new: bytes) -> bytes
             for side in (files[2], files[0])
         ]
     finally:
-        discard(folder)
+        remove_tree(folder)
     return _merge_touching(old, (new, mine), diffs)
 
 

@@ -8,8 +8,10 @@ is told here, too, from the reflogs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import dropwhile, takewhile
+from pathlib import Path
 
 from self_coding.adapters.git import decode, encode
 from self_coding.errors import GitOperationError, MainMovedError, MergeConflictError
@@ -17,11 +19,12 @@ from self_coding.gate import Gate
 from self_coding.git_safety import objects, receipts, user_checkouts
 from self_coding.git_safety.checkout_update import PreparedUpdate, prepare_update
 from self_coding.git_safety.commits import commit_tree
+from self_coding.git_safety.pool import checkout, pooled_at
 from self_coding.git_safety.recovery import operation_lock
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, Capture, capture_undo
 from self_coding.git_safety.transaction import Transaction, execute, retry_on_conflict
-from self_coding.git_safety.worktrees import checkout, isolate_note, pooled_at
+from self_coding.git_safety.worktrees import isolate_note
 from self_coding.values.repository import (
     Candidate,
     Conflict,
@@ -185,9 +188,12 @@ def _run_gate(
 def gate_of(repo: Repository, settings: GateSettings, *, exact: bool = False) -> Gate:
     """Return the gate of a repository: it tests checkouts of ours, and keeps verdicts beside it."""
     top = repo.top if repo.git.top else repo.common
-    return Gate(
-        top, settings, lambda wanted: checkout(repo, wanted, exact=exact), store=repo.folder
-    )
+
+    def place(wanted: str) -> AbstractContextManager[Path]:
+        return checkout(repo, wanted, exact=exact, mounted=gate.level() == "bwrap")
+
+    gate = Gate(top, settings, place, store=repo.folder)
+    return gate
 
 
 def land(

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from self_coding.adapters.files import PART, is_part, remove_abandoned
+from self_coding.adapters.files import PART, is_part, remove_abandoned, remove_tree
 from self_coding.errors import GitOperationError, SelfCodingError
 from self_coding.git_safety.checkout_update import prepare_update
 from self_coding.git_safety.locks import IndexLock, Intent, exclusive, unreleased_tokens
@@ -31,7 +31,6 @@ from self_coding.git_safety.transaction import (
     publish,
     retry_on_conflict,
 )
-from self_coding.git_safety.tree_state import discard
 from self_coding.git_safety.user_checkouts import (
     SETTLING_WAIT,
     user_checkouts,
@@ -204,10 +203,7 @@ def remove_scratch(repo: Repository) -> list[str]:
     for folder in ("tmp", "staging"):
         removed += (repo.folder / folder).glob("*")
     for path in removed:
-        if path.is_dir() and not path.is_symlink():
-            discard(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_tree(path)
     # The gate stores results without the operation lock; its files have locks of their own.
     parts = [path for level in ("", "*/") for path in repo.folder.glob(f"{level}{PART}*")]
     removed += [part for part in parts if is_part(part) and remove_abandoned(part)]

@@ -17,6 +17,7 @@ from self_coding.git_safety import (
     commits,
     index,
     landing,
+    pool,
     receipts,
     recovery,
     restore,
@@ -260,7 +261,7 @@ class GitSafety:
     @asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:
         """Yield a folder that holds exactly `commit`, for as long as the block lasts."""
-        context = worktrees.checkout(self._repo, commit)
+        context = pool.checkout(self._repo, commit)
         path = await in_thread(context.__enter__)
         try:
             yield path
@@ -382,4 +383,5 @@ class GitSafety:
 
     async def gc(self, *, keep: int = 1000, keep_days: float = 30.0) -> list[str]:
         """Drop snapshots beyond the newest `keep` that are older than `keep_days`, and tidy up."""
-        return await in_thread(snapshots.gc, self._repo, keep=keep, keep_days=keep_days)
+        said = await in_thread(snapshots.gc, self._repo, keep=keep, keep_days=keep_days)
+        return said + await in_thread(pool.remove_checkouts, self._repo)

@@ -21,7 +21,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError
@@ -31,14 +30,12 @@ from self_coding.git_safety.index import is_clean
 from self_coding.git_safety.recovery import operation_lock, remove_scratch
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.git_safety.tree_state import (
-    discard,
     exact_git,
     read_tree_state,
     reconcile,
     scratch,
     unversioned_rules,
 )
-from self_coding.git_safety.user_checkouts import is_managed
 from self_coding.values.repository import Snapshot, Uncaptured
 
 MAX_UNTRACKED_BYTES = 100 * 1024 * 1024
@@ -263,13 +260,6 @@ def gc(repo: Repository, *, keep: int, keep_days: float) -> list[str]:
                 repo.git.run("update-ref", "-z", "--stdin", stdin=command)
                 said.append(f"dropped {len(gone)} of {prefix}")
         said += remove_scratch(repo)
-        # Registrations of our test worktrees whose folder is gone, such as after a reboot.
-        for directory in (repo.common / "worktrees").glob("self-coding-*"):
-            with suppress(OSError):
-                top = Path(decode((directory / "gitdir").read_bytes()).strip()).parent
-                if not top.exists() and is_managed(directory):
-                    discard(directory)
-                    said.append(f"forgot the worktree at {top}")
         _pack(repo)
     return said
 

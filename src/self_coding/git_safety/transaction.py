@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from self_coding.adapters.files import remove_tree
 from self_coding.adapters.git import encode, fields
 from self_coding.errors import GateError, MainMovedError
 from self_coding.git_safety import receipts, user_checkouts
@@ -25,7 +26,6 @@ from self_coding.git_safety.locks import IndexLock, Intent
 from self_coding.git_safety.log import Move
 from self_coding.git_safety.objects import few
 from self_coding.git_safety.repository import Repository
-from self_coding.git_safety.tree_state import discard
 
 _logger = logging.getLogger(__name__)
 _TRIES = 12
@@ -288,7 +288,7 @@ def cleanup(transaction: Transaction) -> None:
         if not update.staging or not staging.exists():
             continue
         if not _holds_foreign_bytes(update):
-            discard(staging)
+            remove_tree(staging)
             continue
         folder = Path(update.directory) / "self-coding-set-aside"
         folder.mkdir(exist_ok=True)

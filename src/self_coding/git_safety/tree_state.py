@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from self_coding.adapters.files import replace_file
+from self_coding.adapters.files import remove_tree, replace_file
 from self_coding.adapters.git import Git, decode, encode, environment, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import objects
@@ -311,7 +310,7 @@ def ignored_under(repo: Repository, tree: str, rules: str, paths: Sequence[str])
         git = Git(directory, directory, top, config=("core.bare=false", *config))
         return frozenset(ignored(git, paths, "--no-index"))
     finally:
-        discard(folder)
+        remove_tree(folder)
 
 
 def present_but_uncaptured(
@@ -339,18 +338,3 @@ def scratch(repo: Repository, name: str) -> Path:
     with disk_errors(f"cannot write into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}-{os.getpid()}-{time.monotonic_ns()}"
-
-
-def discard(path: Path) -> None:
-    """Remove a folder of ours, whatever its permissions."""
-
-    def allow(function: object, name: str, _: object) -> None:
-        with suppress(OSError):
-            Path(name).parent.chmod(0o700)
-            Path(name).chmod(0o700)
-            if Path(name).is_dir():
-                shutil.rmtree(name, ignore_errors=True)
-            else:
-                Path(name).unlink(missing_ok=True)
-
-    shutil.rmtree(path, onerror=allow)

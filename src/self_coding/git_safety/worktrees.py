@@ -2,31 +2,35 @@
 
 An attempt's worktree is in a folder of the main working tree that git does not see, since agents'
 own tools refuse to edit below `.git` and outside of the project they were started in. The gate's
-are outside of any working tree. Nothing else of the user's checkout is touched, and only worktrees
-that this project has made are ever reset. An attempt's full state is pinned before its worktree is
-reset for the next one; what could not be captured keeps its folder.
+are in our folder of the git directory. Nothing else of the user's checkout is touched, and only
+worktrees that this project has made are ever reset. An attempt's full state is pinned before its
+worktree is reset for the next one; what could not be captured keeps its folder.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from self_coding.adapters.files import is_part, remove_abandoned, replace_file
+from self_coding.adapters.files import (
+    is_part,
+    remove_abandoned,
+    remove_tree,
+)
 from self_coding.adapters.git import decode, fields
 from self_coding.errors import GitOperationError
 from self_coding.git_safety.commits import KEPT, commit_tree
 from self_coding.git_safety.index import copy_index
-from self_coding.git_safety.locks import copy_index_file
 from self_coding.git_safety.objects import disk_errors
+from self_coding.git_safety.pool import (
+    detach,
+    note_clean_folders,
+    pooled_at,
+    reset,
+    write_pointer,
+)
 from self_coding.git_safety.recovery import operation_lock
 from self_coding.git_safety.repository import (
     Repository,
@@ -37,20 +41,14 @@ from self_coding.git_safety.repository import (
 from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, create
 from self_coding.git_safety.transaction import CheckoutUpdate, Transaction, execute
 from self_coding.git_safety.tree_state import (
-    discard,
-    exact_git,
     forget,
     is_entry,
-    scratch,
     update_index,
 )
-from self_coding.git_safety.user_checkouts import MARK
 from self_coding.values.repository import Uncaptured, Worktree
 
 ATTEMPTS = "refs/self-coding/attempts"
 VISIBLE = ".self-coding"  # in the main working tree; ignored by a file of its own
-_FOLDERS = "self-coding-folders"
-_INDEX = "self-coding-index"
 
 
 def isolate(
@@ -67,7 +65,7 @@ def isolate(
         if worktree is not None:
             # A crash may have cut off the first call, or the repository was moved since.
             pooled = pooled_at(repo, worktree.path)
-            _write_pointer(worktree.path, pooled.directory)
+            write_pointer(worktree.path, pooled.directory)
             if not pooled.head_branch() and pooled.head().commit == worktree.base:
                 enter_branch(pooled, worktree)
             return worktree
@@ -304,7 +302,7 @@ def release(
         moves = [(ref, earlier, pinned.commit)]
         repo.log.add("release", refs=moves, reason=assigned.branch, attempt=attempt)
         commit = pinned.head.commit or assigned.base
-        _detach(pooled, commit)
+        detach(pooled, commit)
         if pinned.uncaptured or foreign:
             # Keep the folder of a worktree that holds what no snapshot has.
             repo.log.forget_worktree(assigned.path.name)
@@ -313,18 +311,12 @@ def release(
             shutil.move(assigned.path, aside)
             if not foreign:
                 (aside / ".git").unlink(missing_ok=True)
-            discard(pooled.directory)
+            remove_tree(pooled.directory)
             _drop_branch(repo, assigned)
             return aside
         reset(repo, assigned.path, commit)
         _drop_branch(repo, assigned)
-        # Note the times of the clean folders: they change when a name comes or goes.
-        time.sleep(0.01)  # a file that comes now must not share its folder's clock tick
-        times = {}
-        for folder, names, _ in os.walk(pooled.top):
-            names[:] = [name for name in names if not (Path(folder) / name).is_symlink()]
-            times[os.fsencode(folder).hex()] = Path(folder).lstat().st_mtime_ns
-        (pooled.directory / _FOLDERS).write_text(json.dumps(times))
+        note_clean_folders(pooled)
         repo.log.assign_worktree(assigned.path.name, None)
     return None
 
@@ -344,143 +336,3 @@ def _drop_branch(repo: Repository, ended: Worktree) -> None:
         repo.git.run("update-ref", f"{KEPT}/{tip}", tip)
     # By compare-and-swap: one that has moved since was moved by somebody who wants it.
     repo.git.run("update-ref", "-d", ref, tip, ok=())
-
-
-@contextmanager
-def checkout(repo: Repository, commit: str, *, exact: bool = False) -> Iterator[Path]:
-    """Yield a folder outside of any working tree that holds exactly `commit`.
-
-    `exact`: byte for byte as captured, without line-end conversion.
-    """
-    root = _test_root(repo)
-    for number in range(1, 1000):  # the first that is free
-        descriptor = os.open(root / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            os.close(descriptor)
-    else:
-        raise GitOperationError("too many tests run at once", hint="wait for some of them")
-    place = root / f"t{number}"
-    try:
-        with operation_lock(repo, "checkout"):
-            reset(repo, place, repo.commit(commit), exact=exact)
-        yield place
-    finally:
-        os.close(descriptor)
-
-
-def _test_root(repo: Repository) -> Path:
-    """Return the folder of the gate's worktrees: outside the user's tree, whose settings files
-    test tools would find."""
-    note = repo.folder / "tests-at"
-    with suppress(OSError):
-        root = Path(os.fsdecode(note.read_bytes()).strip())
-        if root.is_absolute() and root.is_dir() and root.stat().st_uid == os.getuid():
-            return root
-    with disk_errors("cannot make a folder for test worktrees"):
-        repo.folder.mkdir(parents=True, exist_ok=True)
-        root = Path(tempfile.mkdtemp(prefix="self-coding-"))
-        replace_file(note, os.fsencode(root))
-    return root
-
-
-def pooled_at(repo: Repository, place: Path) -> Repository:
-    """Return the repository seen from one of our worktrees, whatever its `.git` file says now."""
-    # The name of its registration is ours alone: git would call it after the last folder.
-    return repo.at(
-        place, repo.common / "worktrees" / f"self-coding-{place.parent.name}-{place.name}"
-    )
-
-
-def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) -> None:
-    """Make one of our worktrees hold exactly `commit` and nothing else, HEAD detached there."""
-    pooled = pooled_at(repo, place)
-    directory = pooled.directory
-    if not (directory / "locked").is_file() or not place.is_dir():
-        _make(repo, place, directory, commit)  # also what a crash left half-made
-    states = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_MSG", "BISECT_LOG")
-    for name in ("index.lock", *states):
-        (directory / name).unlink(missing_ok=True)
-    for name in ("rebase-merge", "rebase-apply", "sequencer"):
-        if (directory / name).exists():
-            discard(directory / name)
-    _write_pointer(place, directory)
-    git = exact_git(pooled) if exact else pooled.git
-    git = replace(git, config=(*git.config, "core.sparseCheckout=false"))
-    # If no folder changed since the clean-up, nothing untracked can be there: spares `ls-files -o`.
-    nothing_added = _nothing_added(pooled)
-    (directory / _FOLDERS).unlink(missing_ok=True)
-    # HEAD first, without a branch: nothing that happens here can move a branch any more.
-    _detach(pooled, commit)
-    # On a copy of the index, so that a lock that a crash leaves is by its name ours.
-    ours = directory / _INDEX
-    ours.with_name(f"{_INDEX}.lock").unlink(missing_ok=True)
-    try:
-        copy_index_file(directory / "index", ours)
-    except FileNotFoundError:
-        ours.unlink(missing_ok=True)
-    git = replace(git, index=ours)
-    if git.run("read-tree", "--reset", "-u", commit, ok=()).returncode != 0:
-        ours.unlink(missing_ok=True)
-        git.run("read-tree", "--reset", "-u", commit)
-        nothing_added = False
-    if not nothing_added:  # remove what is not part of the commit, ignored or not
-        for path in fields(git.run("ls-files", "-o", "-z", "--directory").stdout):
-            target = place / path.rstrip("/")
-            if target.is_dir() and not target.is_symlink():
-                discard(target)
-            else:
-                target.unlink(missing_ok=True)
-    ours.replace(directory / "index")
-
-
-def _make(repo: Repository, place: Path, directory: Path, commit: str) -> None:
-    """Register a new worktree: the few files that `git worktree add --no-checkout` writes."""
-    # Built aside and renamed into place, so that no git ever sees half a registration.
-    made = scratch(repo, "worktree")
-    for old in (directory, place):
-        if old.exists():
-            discard(old)
-    with disk_errors(f"cannot make a worktree at {place}"):
-        made.mkdir(parents=True)
-        place.mkdir(parents=True)
-        (made / "commondir").write_text("../..\n")
-        (made / "gitdir").write_bytes(os.fsencode(f"{place / '.git'}\n"))
-        (made / "HEAD").write_text(f"{commit}\n")
-        (made / "locked").write_text(MARK)  # `git worktree prune` leaves it, and we know it by this
-        (place / ".git").write_bytes(os.fsencode(f"gitdir: {directory}\n"))
-        directory.parent.mkdir(exist_ok=True)
-        made.rename(directory)
-
-
-def _write_pointer(place: Path, directory: Path) -> None:
-    """Make a worktree of ours and its registration name each other, whatever became of them."""
-    pointer = place / ".git"
-    content = os.fsencode(f"gitdir: {directory}\n")
-    if pointer.is_symlink():
-        pointer.unlink()
-    elif pointer.is_dir():
-        discard(pointer)
-    if not pointer.exists() or pointer.read_bytes() != content:
-        pointer.write_bytes(content)
-    back, here = directory / "gitdir", os.fsencode(f"{pointer}\n")
-    if back.read_bytes() != here:  # the repository was copied or moved
-        back.write_bytes(here)
-
-
-def _detach(pooled: Repository, commit: str) -> None:
-    """Point HEAD of one of our worktrees at a commit, at once."""
-    replace_file(pooled.directory / "HEAD", f"{commit}\n")
-
-
-def _nothing_added(pooled: Repository) -> bool:
-    """Return whether every folder is as it was when the worktree was cleaned."""
-    try:
-        times = json.loads((pooled.directory / _FOLDERS).read_text())
-        return bool(times) and all(
-            os.lstat(bytes.fromhex(folder)).st_mtime_ns == at for folder, at in times.items()
-        )
-    except (OSError, ValueError, AttributeError):
-        return False

@@ -305,3 +305,18 @@ def test_what_is_excused_is_named():
         f"no new failures: 7 known: {listed} and 2 more, fail on main too; 1 flaky: t.py::test_f"
     )
     assert say(found, base).reason == "tests failed: 1 new failure: t.py::test_f"
+
+
+def test_a_full_disk_is_the_machines_fault():
+    """A run on a machine without room is refused as such: no rule is broken, nobody learns."""
+    judgement = say(replace(ran(1, test_a="failed"), disk_full=True), ran(test_a="passed"))
+    assert (judgement.passed, judgement.environment, judgement.findings) == (False, True, ())
+    assert judgement.reason == "the disk is full: make room, and try again"
+
+
+def test_a_bound_that_ended_the_run_is_named():
+    """Whatever the report lacks then, the reason is the bound, and it is the change's doing."""
+    cut = altered(ran(143), ended=False)
+    judgement = say(replace(cut, exceeded="9 MiB of files written; raise gate.file_bytes"))
+    assert judgement.reason == "the run was ended: 9 MiB of files written; raise gate.file_bytes"
+    assert not judgement.passed and not judgement.environment

@@ -11,35 +11,6 @@ import pytest
 from self_coding.git_safety import GitOperationError, GitSafety
 
 
-async def test_checkout_of_a_commit(repo, git) -> None:
-    """A folder with exactly that commit, not in the user's tree, clean when used again."""
-    commit = await git.get_main_commit()
-    repo.write("app.py", "later\n")
-    async with git.checkout(commit) as place:
-        assert (place / "app.py").read_text() == "one = 1\n"
-        assert repo.path not in place.parents
-        (place / "left.txt").write_text("x")
-        async with git.checkout(commit) as other:
-            assert other != place
-    async with git.checkout(commit) as again:
-        assert again == place
-        assert not (again / "left.txt").exists()
-    assert repo("status", "--porcelain") == " M app.py"
-
-
-@pytest.mark.parametrize("left", [b"", b"t", b"/nowhere/at/all", b"\0"])
-async def test_a_torn_note_of_the_test_folder(repo, git, left, monkeypatch) -> None:
-    """What a crash left of the note is no place: the tests get a folder of their own."""
-    monkeypatch.chdir(repo.path)
-    folder = repo.path / ".git" / "self_coding"
-    folder.mkdir(exist_ok=True)
-    (folder / "tests-at").write_bytes(left)
-    async with git.checkout("main") as place:
-        assert place.is_absolute()
-        assert (place / "app.py").read_text() == "one = 1\n"
-    assert repo("status", "--porcelain") == ""
-
-
 async def test_record_twice(repo, git) -> None:
     """Recording again without new work gives the same change."""
     tree = await git.isolate("a")
