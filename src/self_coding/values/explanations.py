@@ -84,15 +84,17 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "gate.timeout": _("The wall time that the test command may take.", "1800", "seconds"),
     "gate.cpu_seconds": _("The CPU time of one process of the tests.", "600", "seconds"),
     "gate.memory_bytes": _(
-        "The data that one process of the tests may hold.", "8589934592", "bytes"
+        "The data that one process of the tests, and all of them together, may hold.",
+        "8589934592",
+        "bytes",
     ),
     "gate.processes": _(
-        "How many processes the tests may have at one time; the kernel does not bind root.",
+        "How many processes and threads the tests may have at one time.",
         "2000",
         "processes",
     ),
     "gate.file_bytes": _(
-        "The largest file that tests may write, and all of their temporary folder.",
+        "The largest file that tests may write, and all of their new files together.",
         "4294967296",
         "bytes",
     ),

@@ -240,7 +240,7 @@ class GateSettings:
         Limit(
             64 << 20,
             _HUGE,
-            "bytes of data that one process may hold",
+            "bytes of data that one process, and all of a run together, may hold",
             optional=True,
             rlimits=(("RLIMIT_DATA", 1), ("RLIMIT_AS", 4)),  # more is reserved than used
             unit="MiB memory",
@@ -252,18 +252,18 @@ class GateSettings:
         Limit(
             1,
             1 << 22,
-            "processes at one time; the kernel does not bind root",
+            "processes and threads of a run at one time",
             optional=True,
             rlimits=(("RLIMIT_NPROC", 1),),
             unit="processes",
         ),
     )
     file_bytes: int = _bounded(
-        1 << 30,
+        4 << 30,
         Limit(
             1 << 20,
             _HUGE,
-            "bytes of one file written, and of the private temporary folder",
+            "bytes of one file, of all files that a run adds, and of its temporary folder",
             optional=True,
             rlimits=(("RLIMIT_FSIZE", 1),),
             unit="MiB a file",
