@@ -28,20 +28,21 @@ def _printed(client: str, repository: Path) -> str:
 def _command(client: str, text: str) -> list[str]:
     """The words of the command, read as the client's documentation says."""
     if client == "goose":
-        lines = [line.strip() for line in text.splitlines()]
-        cmd = next(line.removeprefix("cmd: ") for line in lines if line.startswith("cmd: "))
-        return [json.loads(cmd), *(json.loads(line[2:]) for line in lines if line[:2] == "- ")]
+        lines = [line.strip().partition(": ") for line in text.splitlines()]
+        fields = {name: held for name, _, held in lines}
+        return [json.loads(fields["cmd"]), *json.loads(fields["args"])]
     if client == "codex":
         server = tomllib.loads(text)["mcp_servers"]["self-coding"]
         assert server["tool_timeout_sec"] == 1800, "a call lasts as long as its tests"
+        assert server["startup_timeout_sec"] == 60
         assert server["tools"]["submit_edit"] == {"approval_mode": "approve"}
         return [server["command"], *server["args"]]
     if client == "opencode":
         entry = json.loads(text)["mcp"]["self-coding"]
         assert (entry["type"], entry["enabled"]) == ("local", True)
         return list(entry["command"])
-    entry = json.loads(text)["servers" if client == "vscode" else "mcpServers"]["self-coding"]
-    assert entry["type"] == "stdio"
+    key = {"vscode": "servers", "zed": "context_servers"}.get(client, "mcpServers")
+    entry = json.loads(text)[key]["self-coding"]
     return [entry["command"], *entry["args"]]
 
 

@@ -35,6 +35,7 @@ WRITTEN = {
     "doctor": SET_UP,
     "config": SET_UP,
     "demo": SET_UP,
+    "install": SET_UP,
     "mcp": SET_UP,
     "install-hooks": SET_UP,
     "remove-hooks": SET_UP,
@@ -54,9 +55,12 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in WRITTEN:
-            from self_coding.cli import commands
+            from self_coding.cli import commands, install
 
-            command = getattr(commands, f"{cmd_name.replace('-', '_')}_command")
+            command = getattr(
+                install if cmd_name == "install" else commands,
+                f"{cmd_name.replace('-', '_')}_command",
+            )
             assert isinstance(command, click.Command)
             return command
         row = NAMES.get(cmd_name)

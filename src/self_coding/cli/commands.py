@@ -17,7 +17,10 @@ from self_coding.errors import ConfigError, JournalError, SelfCodingError
 if TYPE_CHECKING:
     from self_coding.hooks.install import Entered
 
-CLIENTS = ("claude", "cursor", "vscode", "goose", "codex", "gemini", "opencode")
+CLIENTS = (
+    "claude", "codex", "gemini", "opencode", "goose",
+    "cursor", "vscode", "cline", "windsurf", "zed",
+)  # fmt: skip
 HOOKS = ("claude", "git")
 _LOOKS = 4  # at the tests: what one finds missing is set, and the next may find something else
 
@@ -345,11 +348,12 @@ def mcp_command(
 ) -> None:
     """Serve this repository to MCP clients (Claude Code, Cursor, Codex, Gemini CLI, ...)."""
     if print_config is not None:
-        from self_coding.mcp_server.clients import configuration, place
+        from self_coding.mcp_server.clients import Start, configuration, place
 
+        start = Start(portable, port if http else 0, str(session.repo.resolve()))
         # only the settings go to standard output, so that they can be sent into a file
-        session.say(f"for {place(print_config, portable=portable)}")
-        click.echo(configuration(print_config, portable=portable))
+        session.say(f"for {place(print_config, start)}")
+        click.echo(configuration(print_config, start))
         return
     from self_coding.app import open_app
 
@@ -363,8 +367,7 @@ def mcp_command(
     else:
         from self_coding.mcp_server import opening
 
-        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        opening.serve(app, Path(home, "self-coding"))
+        opening.serve(app)
 
 
 # -- hooks ------------------------------------------------------------------------------------

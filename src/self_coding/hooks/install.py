@@ -2,35 +2,66 @@
 
 What is there already is never overwritten: other entries of a settings file stay as they are, a
 git hook of another tool is left alone and reported, and so is a link that leads out of the
-repository. Only a file or folder that an entry says was made with it is removed with it.
+repository. What comes out again leaves each file as it was, byte for byte where nobody changed it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from self_coding.adapters.files import replace_file
 from self_coding.adapters.git import decode, run
-from self_coding.adapters.paths import git_directories
+from self_coding.adapters.paths import FOLDER, git_directories
+from self_coding.adapters.settings_files import LEDGER, adding, apply, removing
+from self_coding.adapters.settings_text import Entry
 from self_coding.errors import ConfigError, GitNotRepositoryError, GitOperationError
 from self_coding.values.attempts import Json
 
 MARK = "self-coding hook"  # by which an entry of ours is known
-_NEW_FILE = ", made this file"  # stands behind the mark in a file that was not there before
-_NEW_FOLDER = ", made this folder"
-EDIT_TOOLS = "Edit|MultiEdit|Write|NotebookEdit"
-#: Claude Code names its project to hooks, which may run in any folder that it has gone to.
+#: An agent names its project to hooks, which may run in any folder that it has gone to.
 _PROJECT = '--repo "${CLAUDE_PROJECT_DIR:-.}" '
-_CLAUDE = {"PreToolUse": "pre-edit", "PostToolUse": "post-edit"}
-_SETTINGS = Path(".claude", "settings.local.json")
+
+
+@dataclass(frozen=True)
+class AgentHooks:
+    """Where an agent looks for hooks, what it calls them, which of its tools they are for."""
+
+    project: str
+    user: str
+    before: str
+    after: str
+    edits: str
+    shell: str
+    timeout: int
+
+
+#: Gemini CLI sets the variable of Claude Code, too, and counts in milliseconds.
+AGENTS = {
+    "claude": AgentHooks(
+        ".claude/settings.local.json", ".claude/settings.json", "PreToolUse", "PostToolUse",
+        "Edit|MultiEdit|Write|NotebookEdit", "Bash", 60,
+    ),
+    "gemini": AgentHooks(
+        ".gemini/settings.json", ".gemini/settings.json", "BeforeTool", "AfterTool",
+        "write_file|replace", "run_shell_command", 60_000,
+    ),
+}  # fmt: skip
+
+
+def entries(agent: str) -> list[Entry]:
+    """Return what stands in an agent's settings: a warning before an edit, a snapshot after it."""
+    held = AGENTS[agent]
+    events = {held.before: ("pre-edit", held.edits)}
+    events[held.after] = ("post-edit", f"{held.edits}|{held.shell}")
+    found = []
+    for event, (ours, matcher) in events.items():
+        line = _call(ours, where=_PROJECT)
+        command: Json = {"type": "command", "command": line, "timeout": held.timeout}
+        found.append(Entry(("hooks", event), "", {"matcher": matcher, "hooks": [command]}))
+    return found
 
 
 @dataclass(frozen=True)
@@ -50,7 +81,7 @@ def install(repo: Path, kinds: tuple[str, ...] = ("claude", "git")) -> list[Ente
         ConfigError: a file cannot be read as what it should be, or not be written; it is left
             as it is.
     """
-    return _for_each(repo, kinds, _install_claude, _install_push)
+    return _for_each(repo, kinds, remove=False)
 
 
 def remove(repo: Path, kinds: tuple[str, ...] = ("claude", "git")) -> list[Entered]:
@@ -59,7 +90,7 @@ def remove(repo: Path, kinds: tuple[str, ...] = ("claude", "git")) -> list[Enter
     Raises:
         ConfigError: as for `install`.
     """
-    return _for_each(repo, kinds, _remove_claude, _remove_push)
+    return _for_each(repo, kinds, remove=True)
 
 
 def is_guarded(repo: Path) -> bool:
@@ -67,24 +98,42 @@ def is_guarded(repo: Path) -> bool:
     return _has_mark(_push_hook(_top(repo)))
 
 
-def _for_each(
-    repo: Path,
-    kinds: tuple[str, ...],
-    claude: Callable[[Path], list[Entered]],
-    push: Callable[[Path], list[Entered]],
-) -> list[Entered]:
-    """Do `claude` and `push` with the file of each; what the system refuses is a ConfigError."""
+def _for_each(repo: Path, kinds: tuple[str, ...], *, remove: bool) -> list[Entered]:
+    directories = git_directories(repo)
     top = _top(repo)
     done: list[Entered] = []
-    for kind, change in (("claude", claude), ("git", push)):
-        if kind in kinds:
-            file = top / _SETTINGS if kind == "claude" else _push_hook(top)
-            try:
-                done += change(file)
-            except OSError as error:
-                hint = "it was left as it is; mend what is in the way, then try again"
-                raise ConfigError(f"cannot use {file}: {error.strerror}", hint=hint) from error
+    if "claude" in kinds and directories is not None:
+        done += _claude(top, directories.common / FOLDER / LEDGER, remove=remove)
+    if "git" in kinds:
+        file = _push_hook(top)
+        try:
+            done.append(_remove_push(file) if remove else _install_push(file))
+        except OSError as error:
+            hint = "it was left as it is; mend what is in the way, then try again"
+            raise ConfigError(f"cannot use {file}: {error.strerror}", hint=hint) from error
     return done
+
+
+def _claude(top: Path, ledger: Path, *, remove: bool) -> list[Entered]:
+    """Add Claude Code's hooks to the project's own settings, or take them out."""
+    file = top / AGENTS["claude"].project
+    ours = entries("claude")
+    plan = removing if remove else adding
+    change = plan(file, "json", ours, ledger, MARK)
+    is_same = change.before == change.after
+    outcome = ("absent" if remove else "already there") if is_same else "installed"
+    outcome, hint = "removed" if remove and not is_same else outcome, ""
+    if not is_same and leads_out(file, top):
+        outcome = "left alone"
+        hint = "it leads to a file outside of the repository; put a file of its own in its place"
+    elif not is_same:
+        apply(change, ledger, remove=remove)
+    return [Entered(one.path[-1], str(file), outcome, hint) for one in ours]
+
+
+def leads_out(file: Path, top: Path) -> bool:
+    """Return whether a link on the way to a file leaves the folder that it belongs to."""
+    return not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(top))
 
 
 def _top(repo: Path) -> Path:
@@ -110,123 +159,31 @@ def _has_mark(file: Path) -> bool:
     return file.is_file() and MARK in file.read_text(encoding="utf-8", errors="replace")
 
 
-def _call(event: str, *, where: str = "", made: str = "") -> str:
+def _call(event: str, *, where: str = "") -> str:
     """Return the command line of a hook; it works without an active virtual environment."""
-    return f"{shlex.quote(sys.executable)} -m self_coding {where}hook {event}  # {MARK}{made}"
-
-
-# -- Claude Code ------------------------------------------------------------------------------
-
-
-def _install_claude(file: Path) -> list[Entered]:
-    target, (settings, lists) = Path(os.path.realpath(file)), _read(file)
-    missing = [event for event in _CLAUDE if not any(map(_is_ours, lists[event]))]
-    if missing and _leads_out(file):
-        return [_left_alone(event, file) for event in _CLAUDE]
-    made = "" if target.exists() else _NEW_FILE if target.parent.exists() else _NEW_FOLDER
-    for event in missing:
-        line = _call(_CLAUDE[event], where=_PROJECT, made=made)
-        command: Json = {"type": "command", "command": line, "timeout": 60}
-        lists[event].append({"matcher": EDIT_TOOLS, "hooks": [command]})
-    if missing:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write(target, settings | {"hooks": _hooks(settings) | lists})
-    outcomes = {event: "installed" if event in missing else "already there" for event in _CLAUDE}
-    return [Entered(event, str(file), outcome) for event, outcome in outcomes.items()]
-
-
-def _remove_claude(file: Path) -> list[Entered]:
-    target, (settings, lists) = Path(os.path.realpath(file)), _read(file)
-    ours = {event: [entry for entry in lists[event] if _is_ours(entry)] for event in _CLAUDE}
-    if any(ours.values()) and _leads_out(file):
-        return [_left_alone(event, file) for event in _CLAUDE]
-    if any(ours.values()):
-        hooks = _hooks(settings)
-        for event in _CLAUDE:
-            others = [entry for entry in lists[event] if not _is_ours(entry)]
-            if others or not ours[event]:
-                hooks |= {event: others} if event in hooks else {}
-            else:
-                hooks.pop(event)
-        settings = {**settings, "hooks": hooks}
-        if not hooks:
-            del settings["hooks"]
-        # A file or a folder that came with our entries, as their mark says, goes with them.
-        marks = json.dumps(ours)
-        if settings or not (_NEW_FILE in marks or _NEW_FOLDER in marks):
-            _write(target, settings)
-        else:
-            target.unlink()
-            if _NEW_FOLDER in marks:
-                with suppress(OSError):  # a folder that holds something else is not ours to remove
-                    target.parent.rmdir()
-    outcomes = {event: "removed" if ours[event] else "absent" for event in _CLAUDE}
-    return [Entered(event, str(file), outcome) for event, outcome in outcomes.items()]
-
-
-def _read(file: Path) -> tuple[dict[str, Json], dict[str, list[Json]]]:
-    """Return the settings in a file, and the entries of each event that is ours."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        settings = json.loads(text) if text.strip() else {}
-    except FileNotFoundError:
-        settings = {}
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not UTF-8: {error}", hint="mend it, try again") from error
-    except ValueError as error:
-        raise ConfigError(f"{file} is not JSON: {error}", hint="mend it, try again") from error
-    hooks = _hooks(settings) if isinstance(settings, dict) else None
-    lists = {event: hooks.get(event, []) for event in _CLAUDE} if isinstance(hooks, dict) else {}
-    if not lists or not all(isinstance(entries, list) for entries in lists.values()):
-        raise ConfigError(
-            f"{file} is not in the form of hook settings", hint="it was left as it is"
-        )
-    return settings, {event: list(cast("list[Json]", held)) for event, held in lists.items()}
-
-
-def _hooks(settings: dict[str, Json]) -> dict[str, Json]:
-    return cast("dict[str, Json]", settings.get("hooks", {}))
-
-
-def _leads_out(file: Path) -> bool:
-    """Return whether a link on the way to the settings leaves the working tree they are for."""
-    top = os.path.realpath(file.parent.parent)
-    return not Path(os.path.realpath(file)).is_relative_to(top)
-
-
-def _left_alone(event: str, file: Path) -> Entered:
-    hint = "it leads to a file outside of the repository; put a file of its own in its place"
-    return Entered(event, str(file), "left alone", hint)
-
-
-def _is_ours(entry: Json) -> bool:
-    return MARK in json.dumps(entry)
-
-
-def _write(target: Path, settings: Mapping[str, object]) -> None:
-    replace_file(target, json.dumps(settings, indent=2) + "\n")
+    return f"{shlex.quote(sys.executable)} -m self_coding {where}hook {event}  # {MARK}"
 
 
 # -- git --------------------------------------------------------------------------------------
 
 
-def _install_push(file: Path) -> list[Entered]:
+def _install_push(file: Path) -> Entered:
     if _has_mark(file):
-        return [Entered("pre-push", str(file), "already there")]
+        return Entered("pre-push", str(file), "already there")
     if file.exists() or file.is_symlink():
         hint = f"add this line to it yourself:  {_call('pre-push')}"
-        return [Entered("pre-push", str(file), "left alone", hint)]
+        return Entered("pre-push", str(file), "left alone", hint)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"#!/bin/sh\nexec {_call('pre-push')}\n", encoding="utf-8")
     file.chmod(0o755)
-    return [Entered("pre-push", str(file), "installed")]
+    return Entered("pre-push", str(file), "installed")
 
 
-def _remove_push(file: Path) -> list[Entered]:
+def _remove_push(file: Path) -> Entered:
     if not _has_mark(file):
-        return [Entered("pre-push", str(file), "absent")]
+        return Entered("pre-push", str(file), "absent")
     if len(file.read_text(encoding="utf-8").splitlines()) > 2:
         hint = "it holds more than our line; take that one out yourself"
-        return [Entered("pre-push", str(file), "left alone", hint)]
+        return Entered("pre-push", str(file), "left alone", hint)
     file.unlink()
-    return [Entered("pre-push", str(file), "removed")]
+    return Entered("pre-push", str(file), "removed")

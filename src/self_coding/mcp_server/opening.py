@@ -40,13 +40,19 @@ _INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 _KEPT = 8  # records, of as many installations
 
 
-def serve(app: App, cache: Path) -> None:
+def cache() -> Path:
+    """Return the folder of the user's cache where the record is kept."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "self-coding")
+
+
+def serve(app: App) -> None:
     """Serve MCP on standard input and output until the client goes.
 
     Raises:
         MissingExtraError: the extra `mcp` is not installed.
     """
-    answers = recorded(app, cache)
+    answers = recorded(app, cache())
     wire, out = os.dup(0), os.dup(1)
     # What a child of ours reads or prints is not the client's: the wire is ours alone.
     with Path(os.devnull).open("rb") as nothing:
@@ -118,7 +124,7 @@ def _look_up(
 # -- the record -------------------------------------------------------------------------------
 
 
-def recorded(app: App, cache: Path) -> Answers:
+def recorded(app: App, folder: Path) -> Answers:
     """Return the SDK's answers to what clients ask at first; asked for now if need be."""
     spec = find_spec("mcp")
     if spec is None or spec.origin is None:
@@ -131,14 +137,14 @@ def recorded(app: App, cache: Path) -> Answers:
         facts.append((str(file), status.st_mtime_ns, status.st_size))
     name = f"opening-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValueError):
-        held = json.loads((cache / name).read_bytes())
+        held = json.loads((folder / name).read_bytes())
         if isinstance(held, dict):
             return held
     answers = _ask(build(app))
     with suppress(OSError):  # a cache that cannot be written costs time alone
-        cache.mkdir(parents=True, exist_ok=True)
-        replace_file(cache / name, json.dumps(answers))
-        kept = sorted(cache.glob("opening-*.json"), key=lambda file: file.stat().st_mtime)
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / name, json.dumps(answers))
+        kept = sorted(folder.glob("opening-*.json"), key=lambda file: file.stat().st_mtime)
         for file in kept[:-_KEPT]:
             file.unlink()
     return answers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,41 @@ def test_settings_of_others_stay(repository: Path) -> None:
     file.parent.mkdir()
     other = {"matcher": "Bash", "hooks": [{"type": "command", "command": "theirs"}]}
     before = {"model": "x", "hooks": {"PreToolUse": [other], "Stop": [other]}}
-    file.write_text(json.dumps(before))
+    text = "// mine\n" + json.dumps(before)
+    file.write_text(text)
     install(repository, ("claude",))
-    assert json.loads(file.read_text())["hooks"]["PreToolUse"][0] == other
+    assert file.read_text().startswith("// mine\n")
+    assert other in json.loads(file.read_text().partition("\n")[2])["hooks"]["PreToolUse"]
     remove(repository, ("claude",))
-    assert json.loads(file.read_text()) == before
+    assert file.read_text() == text
+
+
+def test_hooks_of_an_earlier_version_come_out(repository: Path) -> None:
+    """What was entered before there was a ledger is known by its mark, and so is its file."""
+    file = _settings(repository)
+    file.parent.mkdir()
+    command = {
+        "type": "command",
+        "command": "x hook pre-edit  # self-coding hook, made this folder",
+    }
+    held = {"hooks": {"PreToolUse": [{"matcher": "Edit", "hooks": [command]}], "PostToolUse": []}}
+    held["hooks"]["PostToolUse"] = held["hooks"]["PreToolUse"]
+    file.write_text(json.dumps(held, indent=2) + "\n")
+    assert {one.outcome for one in remove(repository, ("claude",))} == {"removed"}
+    assert not file.parent.exists()
+
+
+def test_hooks_of_an_earlier_version_are_renewed(repository: Path) -> None:
+    """Installing again puts today's call in the place of an earlier one."""
+    file = _settings(repository)
+    file.parent.mkdir()
+    command = {"type": "command", "command": "x hook pre-edit  # self-coding hook"}
+    file.write_text(
+        json.dumps({"hooks": {"PreToolUse": [{"matcher": "Edit", "hooks": [command]}]}})
+    )
+    install(repository, ("claude",))
+    (entry,) = json.loads(file.read_text())["hooks"]["PreToolUse"]
+    assert entry["hooks"][0]["command"].startswith(sys.executable)
 
 
 def test_a_link_is_written_through(repository: Path) -> None:
