@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from self_coding.adapters import settings_text
 from self_coding.adapters.files import replace_file
 from self_coding.adapters.settings_text import Entry
 from self_coding.errors import ConfigError
-from self_coding.values.attempts import Json
 
 LEDGER = "installed.json"
 _LEFT = "it was left as it is; mend it or edit it yourself, then try again"
@@ -44,7 +43,10 @@ def adding(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark: 
     """
     before, text = _read(file)
     note = _noted(ledger, file)
-    if (note or mark in text) and not _holds(text, form, entries):
+    is_there = False
+    with suppress(ValueError):
+        is_there = all(settings_text.add(text, form, entry) is None for entry in entries)
+    if (note or mark in text) and not is_there:
         kept = removing(file, form, entries, ledger, mark)
         text = (kept.after or b"").decode()
     made = bool(note and note["made"]) or before is None
@@ -63,12 +65,6 @@ def adding(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark: 
     after = text.encode()
     held = {"after": _digest(after), "pieces": pieces, "made": made, "folders": folders}
     return Change(file, before, after, held)
-
-
-def _holds(text: str, form: str, entries: Sequence[Entry]) -> bool:
-    with suppress(ValueError):
-        return all(settings_text.add(text, form, entry) is None for entry in entries)
-    return False
 
 
 def removing(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark: str) -> Change:
@@ -91,7 +87,7 @@ def removing(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark
     try:
         if not is_untouched and form == "json":
             for entry in entries:
-                text = settings_text.cut(text, entry.path, _is_ours(entry, mark))
+                text = settings_text.cut(text, entry, mark)
         settings_text.read(text, form)
     except ValueError as error:
         raise ConfigError(f"{file} {error}", hint=_LEFT) from error
@@ -103,12 +99,6 @@ def removing(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark
     is_empty = not re.sub(r"[\s{}]", "", text)
     gone = note["made"] and is_empty
     return Change(file, before, None if gone else text.encode(), note)
-
-
-def _is_ours(entry: Entry, mark: str) -> Callable[[str, Json], bool]:
-    if entry.key:
-        return lambda key, held: key == entry.key
-    return lambda key, held: mark in json.dumps(held)
 
 
 def apply(change: Change, ledger: Path, *, remove: bool = False) -> None:

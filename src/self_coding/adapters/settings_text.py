@@ -84,7 +84,12 @@ def add(text: str, form: str, entry: Entry) -> Piece | None:
             return None
         if entry.key and entry.key in held:
             raise ValueError(f"has another entry {entry.key!r} already")
-        piece = _add_toml(text, entry) if form == "toml" else _add_json(text, entry)
+        if form == "json":
+            piece = _add_json(text, entry)
+        else:  # tables stand behind all that is there
+            gap = "" if not text.strip() else "\n" if text.endswith("\n") else "\n\n"
+            end = "\r\n" if "\r\n" in text else "\n"
+            piece = Piece(len(text), f"{gap}{toml(entry)}".replace("\n", end))
     if piece is not None:
         try:
             read(put(text, piece), form)
@@ -98,17 +103,25 @@ def put(text: str, piece: Piece) -> str:
     return text[: piece.at] + piece.text + text[piece.at :]
 
 
-def cut(text: str, path: tuple[str, ...], is_ours: Callable[[str, Json], bool]) -> str:
-    """Return a JSON text without the members that are ours, and without what they alone held.
+def cut(text: str, entry: Entry, mark: str) -> str:
+    """Return a JSON text without an entry, by its name or in a list by `mark`.
+
+    What held nothing else goes with it; an entry without a value goes only if it holds nothing.
 
     Raises:
         ValueError: it is not JSON.
     """
+
+    def is_ours(key: str, held: Json) -> bool:
+        if not entry.key:
+            return mark in json.dumps(held)
+        return key == entry.key and not (entry.value is None and held)
+
     gone = False
-    while found := _member(text, path, is_ours):
+    while found := _member(text, entry.path, is_ours):
         text, gone = _without(text, *found), True
-    if gone and path:
-        return cut(text, path[:-1], lambda key, held: key == path[-1] and not held)
+    if gone and entry.path:
+        return cut(text, Entry(entry.path[:-1], entry.path[-1], None), mark)
     return text
 
 
@@ -280,12 +293,6 @@ def yaml(entry: Entry, indent: str = "  ") -> str:
             yield f"{indent * depth}{key}: {json.dumps(value)}"
 
     return "\n".join(lines(entry.key, entry.value, 1)) + "\n"
-
-
-def _add_toml(text: str, entry: Entry) -> Piece:
-    end = "\r\n" if "\r\n" in text else "\n"
-    gap = "" if not text.strip() else "\n" if text.endswith("\n") else "\n\n"
-    return Piece(len(text), f"{gap}{toml(entry)}".replace("\n", end))
 
 
 def _add_yaml(text: str, entry: Entry) -> Piece | None:

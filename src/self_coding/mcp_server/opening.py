@@ -58,14 +58,23 @@ def serve(app: App) -> None:
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    send, receive = _to(out), partial(os.read, wire, 1 << 16)
+    receive = partial(os.read, wire, 1 << 16)
+
+    def send(data: bytes) -> None:
+        with suppress(BrokenPipeError):  # the client is gone: the end of its input ends us, too
+            while data:
+                data = data[os.write(out, data) :]
+
     held, version = b"", ""
     sent: dict[object, bytes] = {}  # by their ids: what decides the version, for the SDK
     while chunk := receive():
         held += chunk
         while b"\n" in held:
             line, end, rest = held.partition(b"\n")
-            message = _read(line)
+            message: Any = {}
+            with suppress(ValueError, RecursionError):
+                message = json.loads(line)
+            message = message if isinstance(message, dict) else {}
             is_known = message == _INITIALIZED and bool(version)
             result = None if is_known else _look_up(message, version, answers)
             if result is None and not is_known:
@@ -80,14 +89,6 @@ def serve(app: App) -> None:
             if is_known or not sent:
                 sent[message.get("id", "")] = line + end
             held = rest
-
-
-def _read(line: bytes) -> dict[str, Any]:
-    with suppress(ValueError, RecursionError):
-        message = json.loads(line)
-        if isinstance(message, dict):
-            return message
-    return {}
 
 
 def _look_up(
@@ -229,15 +230,6 @@ class _Writer(io.RawIOBase):
             else:
                 self._send(line + b"\n")
         return len(data)
-
-
-def _to(descriptor: int) -> Callable[[bytes], None]:
-    def send(data: bytes) -> None:
-        with suppress(BrokenPipeError):  # the client is gone: the end of its input ends us, too
-            while data:
-                data = data[os.write(descriptor, data) :]
-
-    return send
 
 
 @contextmanager

@@ -73,18 +73,15 @@ def test_json_is_cut_without_a_note(text: str, entry: Entry) -> None:
     """An entry of ours is found by its name or mark, and goes alone; comments of others stay."""
     piece = add(text, "json", entry)
     assert piece is not None
-    left = cut(
-        put(text, piece),
-        entry.path,
-        lambda key, held: (key == entry.key) and "ours" in f"{key}{held}",
-    )
+    left = cut(put(text, piece), entry, "ours")
     held, before = read(left, "json"), read(text, "json")
     for one in (held, before):  # a table that held nothing else goes with it
         for name in ("mcpServers", "hooks"):
             if not one.get(name, True):
                 del one[name]
     assert held == before
-    assert left.count("// c, }") == text.count("// c, }")
+    if set(read(text, "json")) == set(read(left, "json")):
+        assert left.count("// c, }") == text.count("// c, }")
 
 
 @pytest.mark.parametrize("entry", [SERVER, HOOK])
