@@ -131,6 +131,32 @@ def test_an_edit_is_followed_by_a_snapshot(repository: Path, app: App) -> None:
     assert (repository / CORE).read_text() == "lost = True\n"
 
 
+def test_a_shell_command_that_edits_is_noticed(repository: Path, app: App) -> None:
+    """What Bash wrote is in a snapshot, and warned of when it was tried and refused before."""
+    file = repository / CORE
+    asked = _asked("Bash", command="ls").replace("PreToolUse", "PostToolUse")
+    _hook(repository, "post-edit", asked)
+    file.write_text(file.read_text().replace(SUMMED, WRONG))
+    done = _hook(repository, "post-edit", asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)["hookSpecificOutput"]
+    assert told["hookEventName"] == "PostToolUse"
+    assert "Simplify add" in told["additionalContext"]
+    (taken, *_) = asyncio.run(app.git.snapshots())
+    assert WRONG in _git(repository, "show", f"{taken.ref}:worktree/{CORE}") + "\n"
+
+
+def test_a_shell_command_that_looks_leaves_nothing(repository: Path, app: App) -> None:
+    """After a command that changed nothing there is no further snapshot, and no word."""
+    for _ in range(3):
+        done = _hook(repository, "post-edit", _asked("Bash", command="ls"))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(asyncio.run(app.git.snapshots())) == 1
+    (repository / "new.txt").write_text("x")
+    _hook(repository, "post-edit", _asked("Bash", command="ls"))
+    assert len(asyncio.run(app.git.snapshots())) == 2
+
+
 @pytest.mark.parametrize(
     "given",
     ["{not json", b"\xff\xfe", "[" * 200_000, '{"tool_input": {"file_path": "\\ud800\\u0000"}}'],

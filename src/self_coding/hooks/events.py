@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from self_coding.adapters.paths import git_directories
+from self_coding.adapters import git
+from self_coding.adapters.files import replace_file
+from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.adapters.threads import in_thread
+from self_coding.text import diff_paths
 from self_coding.values.attempts import Json
 
 if TYPE_CHECKING:
     from self_coding.app import App
 
+SEEN = "hook-seen"  # what the last hook saw, below the folder of ours
 LONGEST_FILE = 1 << 20  # bytes of a file that is compared with what is to replace it
 
 
 async def on_edit(app: App, event: str, payload: Json) -> dict[str, Json]:
     """Return the answer to an edit hook in Claude Code's format; empty for nothing to say.
+
+    What a shell command edited is only seen after it: then its warning comes with the snapshot.
 
     Args:
         app: the repository's services.
@@ -27,17 +36,55 @@ async def on_edit(app: App, event: str, payload: Json) -> dict[str, Json]:
     data = payload if isinstance(payload, dict) else {}
     tool_input = data.get("tool_input")
     edit = tool_input if isinstance(tool_input, dict) else {}
+    text = ""
     if event == "pre-edit":
         path, diff = await in_thread(_proposed, edit, app.top)
-        found = await app.journal.dead_end("", diff=diff, files=[path] if path else [], at="edit")
-        if found is None:
-            return {}
-        text = f"self-coding remembers: {found}"
-        context: Json = {"hookEventName": "PreToolUse", "additionalContext": text}
-        return {"systemMessage": text, "hookSpecificOutput": context}
-    taken = await app.git.snapshot(run_tests=False)
-    missing = [one.path for one in taken.uncaptured]
-    return {"systemMessage": f"not in the snapshot: {', '.join(missing)}"} if missing else {}
+        files = [path] if path else []
+    else:
+        seen, facts = app.common / FOLDER / SEEN, await in_thread(_facts, app.top)
+        with suppress(OSError):
+            if seen.read_text() == facts:
+                return {}  # most shell commands only look
+        taken = await app.git.snapshot(run_tests=False)
+        with suppress(OSError):
+            replace_file(seen, facts)
+        missing = [one.path for one in taken.uncaptured]
+        text = f"not in the snapshot: {', '.join(missing)}" if missing else ""
+        diff, files = "", []
+        if "command" in edit:
+            diff, files = await in_thread(_made, app.top)
+    found = diff and await app.journal.dead_end("", diff=diff, files=files, at="edit")
+    if not found:
+        return {"systemMessage": text} if text else {}
+    text = "\n".join(filter(None, [f"self-coding remembers: {found}", text]))
+    default = "PreToolUse" if event == "pre-edit" else "PostToolUse"
+    name = data.get("hook_event_name") or default
+    context: Json = {"hookEventName": name, "additionalContext": text}
+    return {"systemMessage": text, "hookSpecificOutput": context}
+
+
+def _facts(top: Path) -> str:
+    """Return what changes with each edit: HEAD, the status, and the stamps of what it names."""
+    words = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
+    listed = git.run(words, cwd=top).stdout
+    facts = hashlib.sha256(os.fsencode(top) + listed)
+    for part in listed.split(b"\0"):
+        fields = part.split(b" ", {b"1": 8, b"2": 9, b"u": 10, b"?": 1}.get(part[:1], 0))
+        with suppress(OSError, ValueError):
+            status = (top / os.fsdecode(fields[-1])).lstat()
+            facts.update(f"{status.st_mtime_ns} {status.st_size} {status.st_ino}".encode())
+    return facts.hexdigest()
+
+
+def _made(top: Path) -> tuple[str, list[str]]:
+    """Return what the newest snapshot holds beyond the one before it, or beyond HEAD."""
+    words = ("for-each-ref", "--sort=-refname", "--count=2", "--format=%(objectname)")
+    taken = git.decode(git.run((*words, "refs/self-coding/snap"), cwd=top).stdout).split()
+    before = f"{taken[1]}:worktree" if len(taken) > 1 else "HEAD^{tree}"
+    plain = ("--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/", "--unified=0")
+    done = git.run(("diff", *plain, before, f"{taken[0]}:worktree"), cwd=top, ok=())
+    diff = git.decode(done.stdout[:LONGEST_FILE], errors="replace")
+    return diff, diff_paths(diff)
 
 
 def _proposed(edit: dict[str, Json], top: Path) -> tuple[str, str]:
