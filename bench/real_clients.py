@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Real MCP clients against `self-coding`, their models played by a script on loopback.
 
-    python bench/real_clients.py CLIENTS [--only claude,codex] [--long 75] [--keep]
+    python bench/real_clients.py CLIENTS [--only claude,codex] [--long 75] [--printed]
 
 CLIENTS is a folder in which npm has installed them (`npm install --prefix CLIENTS
 @anthropic-ai/claude-code opencode-ai @openai/codex @google/gemini-cli`). Each runs with a home of
 its own below a temporary folder, an environment of a few variables, a key that is none, and no
 other model than the script; telemetry and updates are switched off. What is tried:
 
-    connects      what we print, or the one command that installs it; the client's own list
+    connects      `self-coding install`, or with --printed what we print; the client's own list
     lands         begin_edit, the client's own tool writes the file, submit_edit: on main
     refused       the same with a planted bug: main stays, and the client is told the failing test
     asked         undo, which a headless client cannot put to its person: declined, nothing undone
     long          a submit_edit of --long seconds: clients have limits of their own
     editor        `self-coding self-edit TASK --editor NAME`: the preset's command line
     hooks         (Claude Code) warning before an edit, snapshot after it, settings as before
+    removed       `self-coding install --remove`: every file as it was
 
 Prints a table; exit status 1 when anything was not as it should be.
 """
@@ -140,7 +141,10 @@ class Trial:
 
     def talk(self) -> subprocess.CompletedProcess[str]:
         """A headless session, in which the script plays the model."""
-        return self.run(self.client.command, *self.client.headless)
+        words = self.client.headless
+        if self.client.name == "gemini" and not PRINTED:  # there is nobody who could approve
+            words = ["yolo" if word == "auto_edit" else word for word in words]
+        return self.run(self.client.command, *words)
 
     def ours(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command line of ours, with the client's environment."""
@@ -190,9 +194,28 @@ def _settings(name: str, url: str) -> dict[str, str]:
     return {".claude.json": json.dumps({"hasCompletedOnboarding": True})}
 
 
+#: What the person answers once: that the project's settings are to be trusted.
+TRUST = {
+    "claude": (".claude/settings.json", '{"enabledMcpjsonServers": ["self-coding"]}'),
+    "codex": (".codex/config.toml", '\n[projects."TOP"]\ntrust_level = "trusted"\n'),
+}
+PRINTED = False
+
+
 def install(made: Trial) -> str:
     """Enter our server as the documentation says; what the client lists then."""
     name = made.client.name
+    if not PRINTED:
+        with (made.top / ".git/info/exclude").open("a") as file:
+            file.write(".mcp.json\n.claude/\n.codex/\n.gemini/\nopencode.json\n")
+        if name in TRUST:
+            place, text = TRUST[name]
+            (made.home / place).parent.mkdir(parents=True, exist_ok=True)
+            with (made.home / place).open("a") as file:
+                file.write(text.replace("TOP", str(made.top)))
+        done = made.ours("install", name, "--yes")
+        assert done.returncode == 0 and "installed" in done.stdout, done.stdout + done.stderr
+        return _listed(made)
     printed = made.ours("mcp", "--print-config", name).stdout
     if name == "codex":
         with (made.home / ".codex/config.toml").open("a") as file:
@@ -205,6 +228,10 @@ def install(made: Trial) -> str:
         made.run("gemini", "mcp", "add", "--trust", "self-coding", *OURS, "mcp")
     else:
         made.run("claude", "mcp", "add", "self-coding", "--", *OURS, "mcp")
+    return _listed(made)
+
+
+def _listed(made: Trial) -> str:
     done = made.run(made.client.command, "mcp", "list")
     return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
 
@@ -326,6 +353,21 @@ def _hooks(client: Client, installed: Path, folder: Path, _: float) -> str:
         return f"not {', '.join(wrong)}: {_last(made)}" if wrong else ""
 
 
+def _removed(client: Client, installed: Path, folder: Path, _: float) -> str:
+    with trial(client, installed, folder=folder) as made:
+        before = _files(made)
+        made.ours("install", client.name, "--yes")  # the client not started: some write, too
+        made.ours("install", client.name, "--remove", "--yes")
+        after = _files(made)
+        return "" if after == before else str(sorted(after.items() ^ before.items()))[:500]
+
+
+def _files(made: Trial) -> dict[str, bytes]:
+    names = (".mcp.json", ".claude", ".codex", ".gemini", "opencode.json")
+    found = [one for name in names for one in [made.top / name, *(made.top / name).rglob("*")]]
+    return {str(one): one.read_bytes() for one in found if one.is_file()}
+
+
 def _landed(made: Trial) -> list[str]:
     """The files of the last landing: a client's own leavings are none of them."""
     if len(made.subjects()) == 1:
@@ -350,6 +392,7 @@ TRIALS: dict[str, Callable[[Client, Path, Path, float], str]] = {
     "long": _long,
     "editor": _editor,
     "hooks": _hooks,
+    "removed": _removed,
 }
 
 
@@ -391,7 +434,10 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(CLIENTS), help="some of them")
     parser.add_argument("--trials", default=",".join(TRIALS), help="some of what is tried")
     parser.add_argument("--long", type=float, default=75.0, help="seconds of the long call")
+    parser.add_argument("--printed", action="store_true", help="the printed settings, by hand")
     options = parser.parse_args()
+    global PRINTED
+    PRINTED = options.printed
     names, trials = options.only.split(","), options.trials.split(",")
     return 1 if play(names, trials, options.clients.resolve(), options.long) else 0
 

@@ -3,15 +3,21 @@
 `python mcp_fixtures.py REPOSITORY PORT`. It has no token, since the suite cannot send one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import uvicorn
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import (
+    AcceptedElicitation,
+    Context,
+    Elicit,
+    ElicitationResult,
+    MCPServer,
+    Resolve,
+)
 from pydantic import BaseModel
 
 from self_coding.app import open_app
@@ -21,6 +27,10 @@ from self_coding.mcp_server import build
 class Answer(BaseModel):
     username: str
     email: str
+
+
+class Name(BaseModel):
+    name: str
 
 
 def add_tools(server: MCPServer[object]) -> None:
@@ -46,6 +56,18 @@ def add_tools(server: MCPServer[object]) -> None:
     async def test_elicitation(message: str, context: Context[object, object]) -> str:
         """A fixture of the conformance suite."""
         return f"User response: {await context.elicit(message, Answer)}"
+
+    # asked before the tool runs, as our own questions are
+    async def user_name() -> Elicit[Name]:
+        return Elicit("What is your name?", Name)
+
+    @server.tool()
+    async def test_input_required_result_elicitation(
+        user_name: Annotated[ElicitationResult[Name], Resolve(user_name)],
+    ) -> str:
+        """A fixture of the conformance suite."""
+        is_told = isinstance(user_name, AcceptedElicitation)
+        return f"Hello, {user_name.data.name if is_told else 'nobody'}!"
 
 
 def add_resources_and_prompts(server: MCPServer[object]) -> None:
