@@ -25,7 +25,10 @@ from self_coding.gate.runners import observe
 from self_coding.gate.sandbox_layout import SandboxLayout, TreeGuard
 from self_coding.gate.test_report import Probe, RunRecord
 
-_DEPENDENCIES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "*.lock")
+_DEPENDENCIES = (
+    "pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt", "*.lock",
+    "package.json", "package-lock.json", "pnpm-lock.yaml", "go.mod", "go.sum", "Cargo.toml",
+)  # fmt: skip
 _KEPT = 4  # prepared environments
 _ENDED = 128 + 15  # the supervisor's exit status where it ended the run itself
 _EXCEEDED = re.compile(r"(?m)^self-coding: the run was ended: (.*)$")

@@ -345,8 +345,8 @@ class Steps:
         unheard = attempt.has(Kind.APPROVED) and any(one.message not in known for one in asked)
         if tested.passed and not unheard:
             return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked)})
-        why, hint = views.why_red(tested), views.ways_on(asked)
-        return refused(RefusedBy.GATE, why, hint=hint, more=facts_of(tested))
+        hint = views.ways_on(asked) or views.new_dependency(change.diff, report.output)
+        return refused(RefusedBy.GATE, views.why_red(tested), hint=hint, more=facts_of(tested))
 
     async def choose(self, attempt: History) -> StepResult:
         """Note that this is the smallest green one."""

@@ -5,6 +5,7 @@ It retells the events; it never judges an attempt better or worse than they do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -21,7 +22,7 @@ from self_coding.self_edit.history import (
     RefusedBy,
     read,
 )
-from self_coding.text import cut_middle, first_line
+from self_coding.text import cut_middle, diff_paths, first_line
 from self_coding.values.attempts import Json, ModificationAttempt, Outcome
 from self_coding.values.edits import Feedback, Progress, SelfEditResult
 from self_coding.values.repository import Candidate, Change, Conflict
@@ -36,6 +37,12 @@ _CACHES = (  # what tools write by themselves: no part of anybody's edit
     *("__pycache__", "*.py[co]", "*.egg-info", "*_cache", ".cache", ".hypothesis", ".coverage*"),
     *("htmlcov", ".tox", ".nox", ".venv", "venv", "node_modules", ".DS_Store", ".eggs"),
 )
+
+_DEPENDENCIES = re.compile(
+    r"(?:^|/)(?:pyproject\.toml|setup\.(?:py|cfg)|[^/]*requirements[^/]*\.(?:txt|in)|Pipfile"
+    r"|environment\.ya?ml|package\.json)$|(?:^|/)requirements/[^/]*\.txt$"
+)
+_ABSENT = re.compile(r"(?:No module named|Cannot find (?:module|package)) '?([\w@./-]+)")
 
 
 def subject(task: str) -> str:
@@ -163,6 +170,27 @@ def ways_on(findings: Sequence[Finding]) -> str:
         f"make main's test pass on this code{see}, or let a person approve what it refuses: the"
         ' same command with --ask, or policy.mode = "ask" and then self-coding land-edit'
     )
+
+
+def new_dependency(diff: str, output: str) -> str:
+    """Return what can be done where tests lack what the change adds to a file of dependencies."""
+    added: dict[str, str] = {}
+    file = ""
+    for line in diff.splitlines():
+        if line.startswith("+++ "):
+            (file,) = diff_paths(line) or [""]
+        elif line.startswith("+") and _DEPENDENCIES.search(file):
+            added[file] = f"{added.get(file, '')}\n{line[1:].lower().replace('_', '-')}"
+    for module in dict.fromkeys(_ABSENT.findall(output)):
+        # A package is often called otherwise than its module, but seldom without its name.
+        name = module.split(".")[0].lower().replace("_", "-")
+        for path, lines in added.items():
+            if name and re.search(rf"(?<![\w-])(?:py|python-)?{re.escape(name)}(?![\w-])", lines):
+                return (
+                    f"tests cannot import {module}, which this change adds to {path}: set"
+                    " gate.setup_command, which prepares a tree once for each state of such files"
+                )
+    return ""
 
 
 def gate_line(gate: GateResult) -> str:

@@ -36,3 +36,38 @@ def test_green_is_said_only_where_no_test_fails(passed: bool, reason: str, state
     candidate = Candidate(commit="c", tree="t", onto="o", head="h")
     line = views.gate_line(views.gate_result(report, candidate))
     assert line == f"1 tests, {state} in 2.0 s (sandbox: bwrap)"
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "output", "module"),
+    [
+        ("pyproject.toml", 'dependencies = ["tabulate>=0.9"]', "No module named 'tabulate'",
+         "tabulate"),
+        ("pyproject.toml", '"pyyaml",', "ModuleNotFoundError: No module named 'yaml'", "yaml"),
+        ("requirements-dev.txt", "typing_extensions", "No module named 'typing_extensions.x'",
+         "typing_extensions.x"),
+        ("a/package.json", '"left-pad": "1"', "Error: Cannot find module 'left-pad'", "left-pad"),
+    ],
+)  # fmt: skip
+def test_a_new_dependency_is_named(path: str, line: str, output: str, module: str) -> None:
+    """Tests that lack what the change itself adds are told from broken ones, with the way out."""
+    diff = f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n+{line}\n"
+    told = views.new_dependency(diff, f"E   {output}\n")
+    added = (
+        f"tests cannot import {module}, which this change adds to {path}: set gate.setup_command"
+    )
+    assert told.startswith(added)
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "output"),
+    [
+        ("pyproject.toml", '"tabulate"', "assert 1 == 2"),
+        ("pyproject.toml", '"tabulate-more"', "No module named 'tabulate'"),
+        ("src/a.py", "import tabulate", "No module named 'tabulate'"),
+        ("package.json", '"x": 1', "Cannot find module './tabulate'"),
+    ],
+)
+def test_other_failures_are_no_new_dependency(path: str, line: str, output: str) -> None:
+    """A module that is missing for another reason gets no such hint."""
+    assert views.new_dependency(f"--- a/{path}\n+++ b/{path}\n+{line}\n", output) == ""
