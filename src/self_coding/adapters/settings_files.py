@@ -6,6 +6,7 @@ old bytes back. One that was changed is merged, or refused; nothing is ever over
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -33,6 +34,14 @@ class Change:
     before: bytes | None
     after: bytes | None
     note: dict[str, Any] | None = None
+
+    @property
+    def diff(self) -> str:
+        """The change as a unified diff."""
+        both = (self.before, self.after)
+        before, after = ((data or b"").decode().splitlines() for data in both)
+        old, new = ("/dev/null" if data is None else str(self.file) for data in both)
+        return "\n".join(difflib.unified_diff(before, after, old, new, lineterm=""))
 
 
 def adding(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark: str) -> Change:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -89,7 +88,7 @@ def install_command(
             change = plan(file, AGENTS[agent].form, entries, ledger, hooks.MARK)
             if change.before != change.after:
                 changes.append((len(done), change))
-                click.echo(printable(_diff(change)), err=True)
+                click.echo(printable(change.diff), err=True)
         except ConfigError as error:
             hint = " ".join(filter(None, [error.message, error.hint]))
             row = replace(row, outcome="refused" if file else "left alone", hint=hint)
@@ -131,15 +130,3 @@ def _files(
     yield "server", server, [entry(agent, start)]
     if ours:
         yield "hooks", its, ours
-
-
-def _diff(change: Change) -> str:
-    """Return what a change does to a file, as a unified diff."""
-    before, after = (
-        (data or b"").decode().splitlines(keepends=True) for data in (change.before, change.after)
-    )
-    old, new = (
-        "/dev/null" if data is None else str(change.file) for data in (change.before, change.after)
-    )
-    lines = difflib.unified_diff(before, after, old, new)
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines).rstrip("\n")
