@@ -25,8 +25,8 @@ from self_coding.audit.judging_modules import (
     docstrings,
     members,
     names_in,
-    parameters,
     renaming,
+    resigns,
 )
 from self_coding.audit.syntax import (
     Function,
@@ -113,16 +113,14 @@ class _Case:
             lost |= {name: before[name] for name in before.keys() - after.keys()}
             fresh |= {name: after[name] for name in after.keys() - before.keys()}
             self.resigned |= {
-                name
-                for name in before.keys() & after.keys()
-                if parameters(before[name]) != parameters(after[name])
+                name for name in before.keys() & after.keys() if resigns(before[name], after[name])
             }
         self.lost = lost.keys()
         self.gone = lost.keys() - fresh.keys()  # what is in both has only moved within the code
         # The new name of what was renamed is read as the old one.
         self.renamed = renaming({name: lost[name] for name in self.gone}, fresh)
         for name, old in self.renamed.items():
-            if parameters(fresh[name]) != parameters(lost[old]):
+            if resigns(lost[old], fresh[name]):
                 self.resigned |= {name, old}
 
     def why_not(self, failure: BaseFailure) -> str:  # noqa: PLR0911 - one return per reason

@@ -116,16 +116,26 @@ def defined(text: str | None) -> dict[str, ast.AST]:
     return found
 
 
-def parameters(node: ast.AST) -> str:
-    """Return the parameters of a function, or of the making of a class, as text."""
-    if isinstance(node, Function):
-        return unparse(node.args)
-    if not isinstance(node, ast.ClassDef):
-        return ""
-    for member in node.body:
-        if isinstance(member, Function) and member.name in {"__init__", "__new__"}:
-            return unparse(member.args)
-    return "; ".join(unparse(m) for m in node.body if isinstance(m, ast.AnnAssign))
+def resigns(before: ast.AST, after: ast.AST) -> bool:
+    """Return whether calls must change: a further optional parameter asks for nothing."""
+    (needed, free), (needed_now, free_now) = _parameters(before), _parameters(after)
+    return needed != needed_now or not free <= free_now
+
+
+def _parameters(node: ast.AST) -> tuple[list[str], set[str]]:
+    """Return what every call of a function or class hands over, and what it may."""
+    members = node.body if isinstance(node, ast.ClassDef) else [node]
+    made = [m for m in members if isinstance(m, Function)]
+    args = [m.args for m in made if m is node or m.name in {"__init__", "__new__"}]
+    if not args:
+        fields = [m for m in members if isinstance(m, ast.AnnAssign)] if members != [node] else []
+        needed = [unparse(m.target) for m in fields if m.value is None]
+        return needed, {unparse(m.target) for m in fields} - {*needed}
+    plain = [one.arg for one in (*args[0].posonlyargs, *args[0].args)]
+    keywords = zip(args[0].kwonlyargs, args[0].kw_defaults, strict=True)
+    needed = plain[: len(plain) - len(args[0].defaults)]
+    needed += [one.arg for one, default in keywords if default is None]
+    return needed, {*plain, *(one.arg for one in args[0].kwonlyargs)} - {*needed}
 
 
 def renaming(lost: Mapping[str, ast.AST], fresh: Mapping[str, ast.AST]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from self_coding.gate.judge import (
     new_failures,
     one_sided,
 )
-from self_coding.gate.material import Material
+from self_coding.gate.material import Material, goes_through
 from self_coding.gate.mixed_tree import mix
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
@@ -187,7 +187,9 @@ class _GateRun:
         known = gate.memory.load(self._key(gate.tree_of(base)))
         texts = {name: gate.text_of(base, name) for name in SETTING_FILES}
         collected = known.report.collected if known else ()
+        main = gate.sources(base)
         material = Material(
+            through=goes_through(settings.command, main.paths, main.text),
             settings=effective(texts),
             command=settings.command,
             globs=settings.judging,
@@ -208,7 +210,7 @@ class _GateRun:
         if said:
             judges = material.judges
             evidence = Evidence(
-                base=gate.sources(base),
+                base=main,
                 candidate=gate.sources(self.commit),
                 changed=mixed.changed,
                 # a module of the code that is divided is code still

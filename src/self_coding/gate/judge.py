@@ -302,7 +302,7 @@ def _source_is_there(node: str, collected: frozenset[str], sides: Sides) -> bool
     namesake in another class is not the source of a test that its own class defined, though it
     is of one that was inherited.
     """
-    path, name = _path(node), _function(node).rsplit("::", 1)[-1]
+    path, name = _path(node), _function(node).rsplit("::", 1)[-1].rpartition(".")[2]
     before, after = sides.base(path), sides.candidate(path)
     if after is None or before is None or before == after:
         return after is not None

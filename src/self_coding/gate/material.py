@@ -10,13 +10,14 @@ from __future__ import annotations
 import configparser
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.audit.judging_modules import docstrings
 from self_coding.audit.syntax import parse
+from self_coding.languages import is_test
 from self_coding.text import matches
 
 _RUNNERS = re.compile(  # files that a runner reads without being told so
@@ -42,13 +43,15 @@ class Material:
     """What judges in one repository.
 
     `settings` are pytest's at the base, which say what it collects; `globs` further paths that
-    judge, or with `!` do not; `collected` the ids of tests of either side, whose files judge.
+    judge, or with `!` do not; `collected` the ids of tests of either side, whose files judge;
+    `through` what the command goes through.
     """
 
     settings: Settings = field(default_factory=Settings)
     command: str = ""
     globs: tuple[str, ...] = ()
     collected: Collection[str] = ()
+    through: Collection[str] = ()
 
     def judges(self, path: str) -> bool:
         """Return whether the file at `path` judges as a whole."""
@@ -58,10 +61,9 @@ class Material:
         kind = kind_of(path, self.settings)
         if kind in {Kind.TEST, Kind.SUPPORT, Kind.DATA} or path in self._test_files:
             return True
-        name = path.rpartition("/")[2]
         if kind is Kind.SETTING or _RUNNERS.fullmatch(path):
-            return name not in _MANIFESTS
-        return kind is Kind.COMMAND and name in re.findall(r"[\w.-]+", self.command)
+            return path.rpartition("/")[2] not in _MANIFESTS
+        return path in self.through or path in _words(self.command)
 
     @property
     def _test_files(self) -> frozenset[str]:
@@ -73,6 +75,24 @@ class Material:
             if not path.endswith(".py") or not (name == stem or "." in name.split("[", 1)[0]):
                 files.add(path)
         return frozenset(files)
+
+
+def goes_through(
+    command: str, paths: Collection[str], text: Callable[[str], str | None]
+) -> frozenset[str]:
+    """Return the files at the top that a script of the command names, and that no test does."""
+    found, pending = set[str](), [word for word in _words(command) if word in paths]
+    while pending:
+        path = pending.pop()
+        found.add(path)
+        words = set(re.findall(r"[\w-]+", text(path) or ""))
+        pending += [one for word in words for one in (f"{word}.py",) if one in {*paths} - found]
+    tests = "".join(text(path) or "" for path in paths if found and is_test(path))
+    return frozenset(one for one in found if one.partition(".")[0] not in tests)
+
+
+def _words(command: str) -> set[str]:
+    return {word.removeprefix("./") for word in command.split()}
 
 
 def is_divided(path: str) -> bool:

@@ -115,6 +115,8 @@ def test_a_new_parameter_is_handed_over():
     says = "TypeError: fee() missing 1 required positional argument: 'currency'"
     test = changed(("fee(10)", "fee(10, 'EUR')"))
     assert not why({"src/shop/money.py": code, "tests/test_money.py": test}, says=says)
+    optional = code.replace("currency", "currency=None")
+    assert why({"src/shop/money.py": optional, "tests/test_money.py": test})
     other = changed(("fee(10)", "fee(500, 'EUR')"))
     assert why({"src/shop/money.py": code, "tests/test_money.py": other}, says=says)
 

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from self_coding.gate.material import Material, divide
+from self_coding.gate.material import Material, divide, goes_through
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,20 @@ from self_coding.gate.material import Material, divide
 def test_what_judges_is_told_by_rule(path, judges):
     """Tests, what stands beside them, and what the runner goes through judge; the rest is code."""
     assert Material(command="./run-tests.sh").judges(path) is judges
+
+
+def test_what_the_commands_script_names_judges():
+    """A runner of the project's own, and the modules that it alone goes through."""
+    texts = {
+        "runtests.py": "import settings\nimport jobs\n",
+        "settings.py": "RUNNER = 'runner.Runner'\n",
+        "runner.py": "",
+        "jobs.py": "",
+        "tests/test_jobs.py": "import jobs\n",
+    }
+    through = goes_through("python runtests.py", [*texts], texts.get)
+    assert through == {"runtests.py", "settings.py", "runner.py"}
+    assert Material(command="make test").judges("test")
 
 
 def test_globs_add_paths_and_take_them_away():
