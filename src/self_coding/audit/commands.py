@@ -50,7 +50,7 @@ _RUNNER = re.compile(
     r"hatch\s+(?:run\s+\S*test\S*|test)|coverage\s+run|uv\s+run\s+\S*test\S*|poetry\s+run\s+\S*test\S*)\b"
 )
 _NO_COMMAND = re.compile(  # a line that names a runner, but runs none
-    r"\s*+(?:#|//|\[|name:|-?\s*+name:|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
+    r"\s*+(?:#|//|\[|-?\s*+(?:name|if|uses):|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
     r"|.*[=<>~]=\s*\d|.*::\s*$"
 )
 _PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")
@@ -268,7 +268,7 @@ def commands(file: File, _: Sides) -> Breaches:
         nearby = lines[max(number - 5, 0) : number + 5]
         if (
             (runs and (_MASKED.search(line) or ((recipe or tox) and dash.match(line))))
-            or (_SWITCH.match(line) and any(map(_RUNNER.search, _block(lines, number - 1))))
+            or (_SWITCH.match(line) and any(_test_lines("\n".join(_block(lines, number - 1)))))
             or (_OFF.match(line) and any(map(_RUNNER.search, nearby)))
         ):
             yield "exit-masked", number, f"hides a failure: {quote(line)}"
