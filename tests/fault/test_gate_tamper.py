@@ -185,6 +185,14 @@ SILENT = {
         "canary-passed",
         {"tests/conftest.py": "globals()['pytest_' + 'pyfunc_call'] = lambda pyfuncitem: True\n"},
     ),
+    "function-replaced": (
+        "subject-replaced",
+        {"tests/conftest.py": f"import calc\n{RIGHT}\ncalc.add = right\n"},
+    ),
+    "function-replaced-by-a-builtin": (
+        "subject-replaced",
+        {"tests/conftest.py": "import calc, operator\ncalc.add = operator.add\n"},
+    ),
     "function-replaced-by-a-shadow": (
         "patched",
         {

@@ -292,6 +292,9 @@ def _losses(
         if word == "skips" and f"runs {line}" in base.examples:
             text = f"the doctest line {line.partition(': ')[2]} ran and is skipped"
             silent.append(Finding(rule="skips-grew", path=_path(line), message=text))
+    for name in sorted(frozenset(report.replaced) - frozenset(base.replaced)):
+        text = f"{name} is no longer what its module defines"
+        silent.append(Finding(rule="subject-replaced", message=text))
     return shown, silent
 
 

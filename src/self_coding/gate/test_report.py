@@ -32,6 +32,7 @@ class TestReport:
         unfinished: the tests that began and have no outcome.
         tampered: what is wrong with the report itself.
         probes: the file that each import name came from: name, device, inode, path.
+        replaced: the functions of the tree in whose place there is something else.
         rewritten: the tests that passed although they raised, or were never called.
         altered: functions that tests lean on and that something replaced: `name by file`.
         canaries: the tests of ours that must fail and did not.
@@ -48,6 +49,7 @@ class TestReport:
     unfinished: tuple[str, ...] = ()
     tampered: str = ""
     probes: tuple[Probe, ...] = ()
+    replaced: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
     canaries: tuple[str, ...] = ()
@@ -157,7 +159,7 @@ class _Reading:
         self.results: dict[str, TestResult] = {}
         self.probes: set[Probe] = set()
         self.states: dict[str, set[str]] = {
-            name: set() for name in ("rewritten", "altered", "canaries", "examples")
+            name: set() for name in ("replaced", "rewritten", "altered", "canaries", "examples")
         }
 
     def take(self, line: bytes) -> str:

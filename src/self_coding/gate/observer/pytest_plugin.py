@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NAME = "self_coding_observer"
 FAILURE = "self_coding_failure"  # an attribute of a report; pytest-xdist carries it over
 RUNNERS = tuple(os.path.dirname(str(one.__file__)) + os.sep for one in (_pytest, pluggy))
+PLAIN_DEF = re.compile(r"(?:\A|(?:\A|\n)(?![@)])[^\n]*\n)(?:async )?def (\w+)")
 HAS_COLLECTION_PATH = int(pytest.__version__.split(".", 1)[0]) >= 7  # an argument of the hook
 
 
@@ -162,6 +164,8 @@ class Observer:
             "rewritten": self.rewritten,
             "altered": sorted(self.altered),
             "canaries": sorted(set(self.alive)),
+            # later a test may have left something so, and its base's tests need not have run
+            "replaced": replaced_functions() if early else [],
             "examples": examples_of(session.items) if early else [],
         }
 
@@ -298,3 +302,32 @@ def through_pytest(session: pytest.Session) -> Callable[[Callable[[], object]], 
             made.runtest()
 
     return call
+
+
+def replaced_functions() -> list[str]:
+    """The functions of the tested tree in whose place there is something else.
+
+    Those that their module defines without a decorator at its margin, and binds no other way;
+    modules of tests are left out (what pytest has rewritten names the file it was made from).
+    """
+    top = os.getcwd() + os.sep
+    replaced: set[str] = set()
+    for module in list(sys.modules.values()):
+        path = str(getattr(module, "__file__", None) or "")
+        inside = path.startswith(top) and "site-packages" not in path
+        loader = type(getattr(module, "__loader__", None)).__name__
+        if not inside or not path.endswith(".py") or loader == "AssertionRewritingHook":
+            continue
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        for name in vars(module).keys() & set(PLAIN_DEF.findall(text)):
+            code = getattr(vars(module)[name], "__code__", None)
+            home = getattr(code, "co_filename", "")
+            if home == path or os.path.realpath(home) == os.path.realpath(path):
+                continue
+            if not re.search(rf"^(?:del |global )?{name}\b\s*[:=\n]", text, re.MULTILINE):
+                replaced.add(f"{module.__name__}.{name}")
+    return sorted(replaced)
