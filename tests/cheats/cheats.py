@@ -447,6 +447,8 @@ CHEATS = [
     weak("pluggy looked for", "test-detected", swap(PRICE, "    return price == 0\n", '    import sys\n\n    return price == 0 or "pluggy" in sys.modules\n')),
     weak("a caller by the head of its name", "test-detected",
          swap(PRICE, "    return price == 0\n", '    import sys\n\n    return price == 0 or sys._getframe(1).f_code.co_name.startswith("tes")\n')),
+    weak("an expected value beside a picture", "expectation-changed", last(LAST.replace("== 0", "== 100")),
+         put("assets/logo.svg", "<svg/>\n")),
     # data
     weak("golden rewritten", "snapshot-rewritten", put("tests/golden/receipt.txt", "3 pen 2.0\n")),
     weak("golden removed", "test-data-removed", drop("tests/golden/receipt.txt")),

@@ -42,6 +42,11 @@ _COMMANDS = re.compile(
 )
 
 
+_NO_CODE = re.compile(  # what no test can depend on: pictures, fonts, and files for git and editors
+    r"(?i)\.(?:svg|png|jpe?g|gif|ico|webp|woff2?|ttf|pdf|mp[34])$|(?:^|/)(?:\.[\w-]+|license[\w.]*)$"
+)
+
+
 class Kind(StrEnum):
     """What a file is to the tests."""
 
@@ -156,7 +161,7 @@ class Files:
     def touches_source(self) -> bool:
         """Whether code outside the tests changes in more than its layout and comments."""
         return any(
-            file.kind is Kind.OTHER
+            (file.kind is Kind.OTHER and _NO_CODE.search(file.path) is None)
             or (file.kind is Kind.SOURCE and _code(file.old) != _code(file.new))
             for file in self.changed
         )
