@@ -326,7 +326,7 @@ async def impact(app: App, paths: Paths = None, diff: DiffOf = None) -> Impact:
     With neither paths nor a diff: what is uncommitted now.
     """
     if diff:
-        return await app.indexer.impact(diff=diff)
+        return await app.indexer.impact(diff=diff, uses=True)
     # A mistyped path has no dependents, which must not look like good news; a deleted one has.
     inside = {path: Path(os.path.normpath(app.top / path)) for path in paths or ()}
     absent = [path for path, file in inside.items() if not os.path.lexists(file)]
@@ -339,7 +339,8 @@ async def impact(app: App, paths: Paths = None, diff: DiffOf = None) -> Impact:
             f"{unknown[0]} is neither in the working tree nor in the last commit",
             hint="`git ls-files` lists the paths",
         )
-    return await app.indexer.impact(paths=paths or await app.git.get_modified_files())
+    changed = paths or await app.git.get_modified_files()
+    return await app.indexer.impact(paths=changed, uses=True)
 
 
 @operation(CODE, "indexer.symbol_users", "users")
@@ -361,13 +362,13 @@ async def symbol_users(
 
 
 @operation(CODE, "indexer.get_summary", "summary")
-async def code_summary(app: App, max_tokens: Tokens = 4000, task: RankBy = None) -> str:
+async def code_summary(app: App, max_tokens: Tokens = 3000, task: RankBy = None) -> str:
     """Summarise the code in a few thousand tokens: modules, classes, functions."""
     return await app.indexer.get_summary(max_tokens, task=task)
 
 
 @operation(CODE, "edit.context")
-async def context(app: App, task: Task, max_tokens: Tokens = 4000) -> Context:
+async def context(app: App, task: Task, max_tokens: Tokens = 3000) -> Context:
     """Show all that an editor would be shown for TASK: code, past attempts, lessons."""
     return await app.edit.context(task, max_tokens=max_tokens)
 

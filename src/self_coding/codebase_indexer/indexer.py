@@ -77,12 +77,19 @@ class CodebaseIndexer:
         dependents = await self._read(lambda index: index.graph.dependents([relative]))
         return [each for each in dependents if each.path != relative]
 
-    async def impact(self, paths: Sequence[str] | None = None, diff: str | None = None) -> Impact:
+    async def impact(
+        self,
+        paths: Sequence[str] | None = None,
+        diff: str | None = None,
+        *,
+        uses: bool = False,
+    ) -> Impact:
         """Return what a change can break: dependents, tests that reach it, blind spots, a risk.
 
         Args:
             paths: the changed files, source code or not.
             diff: a unified diff that names them instead.
+            uses: tell of each dependent which of their names stand in it.
 
         Raises:
             IndexerError: neither is given.
@@ -91,7 +98,12 @@ class CodebaseIndexer:
             raise IndexerError("no paths and no diff were given", hint="give paths, or a diff")
         named = [self._relative(path) for path in paths or ()]
         changed = list(dict.fromkeys([*named, *diff_paths(diff or "")]))
-        return await self._read(lambda index: reader.impact(index, changed))
+
+        def ask(index: IndexReader) -> Impact:
+            found = reader.impact(index, changed)
+            return reader.with_uses(index, found) if uses else found
+
+        return await self._read(ask)
 
     async def affected_tests(self, paths: Sequence[str]) -> list[str]:
         """Return the test files to run after changing `paths`, nearest first."""

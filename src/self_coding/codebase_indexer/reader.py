@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -101,6 +102,8 @@ class Graph:
                 for file in level
             ]
         return dependents
+
+_NAMES, _SHORT_NAME = 30, 2  # names whose users are told apart, and those too short to tell
 
 
 class IndexReader:
@@ -254,6 +257,25 @@ def _risk(
     untested = 1.0 if product and not tests else 0.0
     calm = (1 - 0.6 * reach) * (1 - 0.5 * untested) * (1 - 0.2 * is_blind)
     return round(1 - calm, 3)
+
+
+def with_uses(reader: IndexReader, found: Impact) -> Impact:
+    """Note for each dependent which names of the changed files stand in it.
+
+    The others only run them, as whatever imports a package runs its `__init__`.
+    """
+    names: list[str] = []
+    for path in found.paths:
+        module = module_info(reader, path)
+        if module is not None:
+            names += [one.name for one in module.classes]
+            names += [one.name for one in module.functions]
+    uses: dict[str, list[str]] = {}
+    for name in [one for one in dict.fromkeys(names) if len(one) > _SHORT_NAME][:_NAMES]:
+        for file in store.holders(reader.connection, name, "body"):
+            uses.setdefault(reader.paths.get(file, ""), []).append(name)
+    dependents = (replace(one, uses=tuple(uses.get(one.path, ()))) for one in found.dependents)
+    return replace(found, dependents=tuple(dependents))
 
 
 def _readers(reader: IndexReader, path: str) -> list[str]:

@@ -7,14 +7,23 @@ journal, bounded in length; whole diffs and outputs are resources.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
-from self_coding.text import cut_middle
+from self_coding.mcp_server.bounds import BUDGET, PROSE
+from self_coding.self_edit.context import fit_parts
+from self_coding.text import cut_middle, shorten
 from self_coding.values import results
 from self_coding.values.attempts import ModificationAttempt, Rate, SimilarAttempt, editor_output
-from self_coding.values.code import RelevantFile, SymbolUse, SymbolUsers
+from self_coding.values.code import (
+    BlindSpot,
+    Dependent,
+    Impact,
+    RelevantFile,
+    SymbolUse,
+    SymbolUsers,
+)
 from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
 from self_coding.values.repository import Operation, RollbackPlan, Snapshot
 
@@ -23,16 +32,22 @@ _WAITS = {
     "process": "wait_edit(attempt={n}) waits on; only drop_edit ends it",
     "approval": "land_edit(attempt={n}) asks the person and lands it, drop_edit ends it",
 }
+PROSE_TOKENS = 3000
 TEXT_LIMIT = 20_000  # characters of one text in an answer
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The shape of an answer, how it is made, and what it is when the person said no."""
+    """The shape of an answer, how it is made, and what it is when the person said no.
+
+    `budget` is the most characters of it; `links` are its resources.
+    """
 
     form: type
     of: Callable[[Any], Any]
     declined: Callable[[str, Mapping[str, Any]], object] = lambda why, arguments: None
+    budget: int = BUDGET
+    links: Callable[[Any], Mapping[str, str]] = lambda result: {}
 
 
 def shape(
@@ -44,7 +59,12 @@ def shape(
     hints = get_type_hints(source, localns=globals()) if pairs else {}
     columns = [(key, hints[name]) for key, name in pairs]
     columns += [(key, kind) for key, (kind, _) in computed.items()]
-    form = make_dataclass(f"{source.__name__}Answer", columns, frozen=True, kw_only=True)
+    more: Any = (
+        "more",
+        dict[str, str],
+        field(default_factory=dict),
+    )  # what was left out, and where
+    form = make_dataclass(f"{source.__name__}Answer", [*columns, more], frozen=True, kw_only=True)
     form.__doc__ = doc
 
     def of(result: Any) -> Any:
@@ -88,7 +108,7 @@ BEGUN = shape(
     worktree=(str, lambda begun: str(begun.worktree.path)),
     branch=(str, lambda begun: begun.worktree.branch),
     base=(str, lambda begun: begun.worktree.base),
-    context=(str, lambda begun: begun.context.text),
+    context=(str, lambda begun: fit_parts(begun.context, PROSE_TOKENS).text),
     warning=(str, lambda begun: str(begun.context.warning or "")),
     conflicts=(list[str], lambda begun: list(begun.conflicts)),
     next=(
@@ -100,8 +120,9 @@ BEGUN = shape(
 )
 ATTEMPT = shape(
     ModificationAttempt,
-    "id outcome files=files_modified",
+    "id outcome",
     "One attempt as the journal remembers it.",
+    files=(list[str], lambda one: one.files_modified[:50]),
     task=(str, lambda one: cut_middle(one.task_description, 2_000)),
     at=(str, lambda one: one.timestamp.isoformat() if one.timestamp else ""),
     why=(str, lambda one: cut_middle(one.failure_analysis, 2_000)),
@@ -113,6 +134,16 @@ _NEXT = {
     "resume": "a crash interrupted it: wait_edit(attempt={0}) goes on with it",
     "process": "wait_edit(attempt={0}) waits for it; drop_edit ends it",
 }
+LINE = shape(
+    ModificationAttempt,
+    "id outcome",
+    "One attempt in a list; `show_attempt` has all of it.",
+    files=(list[str], lambda one: one.files_modified[:5]),
+    task=(str, lambda one: shorten(one.task_description, 200)),
+    at=(str, lambda one: one.timestamp.isoformat(timespec="seconds") if one.timestamp else ""),
+    why=(str, lambda one: shorten(one.failure_analysis, 200)),
+    lesson=(str, lambda one: shorten(one.reflection, 200)),
+)
 OPEN = shape(
     Waiting,
     "attempt waiting worktree=path why holder progress",
@@ -134,7 +165,7 @@ ATTEMPTS = shape(
     results.Attempts,
     "",
     "Attempts, newest first, and those that have not ended.",
-    attempts=(list[ATTEMPT.form], lambda found: [ATTEMPT.of(one) for one in found.attempts]),  # type: ignore[name-defined]
+    attempts=(list[LINE.form], lambda found: [LINE.of(one) for one in found.attempts]),  # type: ignore[name-defined]
     waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
 )
 EVENTS = list[dict[str, str]]
@@ -155,7 +186,7 @@ ALIKE = shape(
     SimilarAttempt,
     "score reasons",
     "An earlier attempt and what makes it alike.",
-    attempt=(ATTEMPT.form, lambda one: ATTEMPT.of(one.attempt)),
+    attempt=(LINE.form, lambda one: LINE.of(one.attempt)),
 )
 SIMILAR = shape(
     results.SimilarAttempts,
@@ -176,6 +207,27 @@ FILES = shape(
     "",
     "The files that a task concerns, best first.",
     files=(list[RelevantFile], lambda files: files),
+)
+IMPACT = shape(
+    Impact,
+    "risk complete",
+    "What a change can break: who uses its names comes first; `counts` are of all there are.",
+    paths=(list[str], lambda impact: list(impact.paths)),
+    counts=(
+        dict[str, int],
+        lambda impact: {
+            "dependents": len(impact.dependents),
+            "using": sum(bool(one.uses) for one in impact.dependents),
+            "tests": len(impact.tests),
+            "blind_spots": len(impact.blind_spots),
+        },
+    ),
+    dependents=(list[str], lambda impact: [_dependent(one) for one in _telling(impact)]),
+    tests=(list[str], lambda impact: list(impact.tests)),
+    blind_spots=(
+        list[str],
+        lambda impact: [f"{one.path}:{one.line} {one.reason}" for one in _nearest_blind(impact)],
+    ),
 )
 USE = shape(SymbolUse, "path line how", "One line that uses a symbol, and how it does.")
 USES = list[USE.form]  # type: ignore[name-defined]
@@ -217,6 +269,25 @@ UNDONE = shape(
 )
 
 
+def _telling(impact: Impact) -> list[Dependent]:
+    """Return the dependents, those first that use a changed name, and of each the nearest."""
+    tests = set(impact.tests)
+    return sorted(
+        impact.dependents, key=lambda one: (not one.uses, one.distance, one.path in tests, one.path)
+    )
+
+
+def _dependent(one: Dependent) -> str:
+    uses = f", uses {', '.join(one.uses[:3])}" if one.uses else ""
+    return f"{one.path} ({one.distance} away{uses})"
+
+
+def _nearest_blind(impact: Impact) -> list[BlindSpot]:
+    """Return the lines that cannot be followed, those in the nearest dependents first."""
+    away = {one.path: one.distance for one in impact.dependents} | dict.fromkeys(impact.paths, 0)
+    return sorted(impact.blind_spots, key=lambda one: (away.get(one.path, 99), one.path, one.line))
+
+
 def _not_landed(why: str, given: Mapping[str, Any]) -> object:
     result = SelfEditResult(False, why, given["attempt"], stage="waiting", waiting="approval")
     return replace(EDITED.of(result), hint="it waits: `land_edit` asks again, `drop_edit` ends it")
@@ -231,9 +302,18 @@ def _not_undone(why: str, given: Mapping[str, Any]) -> object:
     return UNDONE.form(operation=None, kind="", done=False, message=why, refs=[])
 
 
+def _evidence(attempt: int | None) -> dict[str, str]:
+    uri = f"attempt://{attempt}"
+    return {"the whole diff": f"{uri}/diff", "the whole test output": f"{uri}/output"}
+
+
+EDITED = replace(
+    EDITED, links=lambda one: _evidence(one.attempt_id) if one.by and one.files_modified else {}
+)
+RECORD = replace(RECORD, links=lambda record: _evidence(record.attempt.id))
 ANSWERS = {
     "self_edit": EDITED,
-    "begin_edit": BEGUN,
+    "begin_edit": replace(BEGUN, budget=PROSE),
     "check_edit": EDITED,
     "submit_edit": EDITED,
     "wait_edit": EDITED,
@@ -245,9 +325,10 @@ ANSWERS = {
     "similar_attempts": SIMILAR,
     "success_rates": RATES,
     "relevant_files": FILES,
+    "impact": IMPACT,
     "symbol_users": USERS,
-    "code_summary": SUMMARY,
-    "context": CONTEXT,
+    "code_summary": replace(SUMMARY, budget=PROSE),
+    "context": replace(CONTEXT, budget=PROSE),
     "snapshot": SNAPSHOT,
     "plan_rollback": PLAN,
     "rollback": Answer(

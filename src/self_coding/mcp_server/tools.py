@@ -22,11 +22,12 @@ from mcp.server.mcpserver import (
     Resolve,
 )
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from self_coding.errors import SelfCodingError
 from self_coding.mcp_server.answers import ANSWERS
+from self_coding.mcp_server.bounds import Answers
 from self_coding.operation import OPERATIONS, Caller, Operation
 from self_coding.operations import NAMES
 
@@ -63,19 +64,19 @@ class Server(MCPServer[object]):
         return await super().call_tool(row.name if row else name, arguments, context)
 
 
-def register(server: MCPServer[object], app: App) -> None:
-    """Add a tool for each operation that MCP offers."""
+def register(server: MCPServer[object], app: App, kept: Answers) -> None:
+    """Add a tool for each operation that MCP offers; what answers leave out is in `kept`."""
     for row in OPERATIONS.values():
         if row.tool:
             server.add_tool(
-                _tool(row, app),
+                _tool(row, app, kept),
                 name=row.name,
                 description=row.description,
                 annotations=_HINTS[row.effect],
             )
 
 
-def _tool(row: Operation, app: App) -> Callable[..., Awaitable[Any]]:
+def _tool(row: Operation, app: App, kept: Answers) -> Callable[..., Awaitable[Any]]:
     """Return the function that the SDK registers; of its signature the SDK makes the schema."""
     answer = ANSWERS.get(row.name)
     offered = [one for one in row.parameters if one.arg.only != "cli"]
@@ -95,11 +96,13 @@ def _tool(row: Operation, app: App) -> Callable[..., Awaitable[Any]]:
         if answer and row.question and not confirmed:
             cancelled = isinstance(reply, CancelledElicitation)
             why = NOT_ANSWERED if cancelled else "declined by the person"
-            return answer.declined(why if _can_ask(context) else CANNOT_ASK, given)
+            return kept.result(answer.declined(why if _can_ask(context) else CANNOT_ASK, given))
         with _errors_in_words():
             async with _caller(context) as caller:
                 result = await row(app, caller, **given)
-        return answer.of(result) if answer else result
+        if answer is None:
+            return kept.result(result)
+        return kept.result(answer.of(result), answer.budget, answer.links(result))
 
     hints: dict[str, Any] = {}
     for one in offered:
@@ -114,7 +117,8 @@ def _tool(row: Operation, app: App) -> Callable[..., Awaitable[Any]]:
     _sign(ask, hints, defaults, Any)
     if row.question:
         hints[_CONFIRMED] = Annotated[ElicitationResult[Confirm], Resolve(ask)]
-    _sign(tool, hints, defaults, answer.form if answer else row.result)
+    form = answer.form if answer else row.result
+    _sign(tool, hints, defaults, Annotated[CallToolResult, form])
     return tool
 
 

@@ -49,11 +49,15 @@ class ModuleInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Dependent:
-    """A file that depends on a changed one, `distance` imports away (1 is a direct importer)."""
+    """A file that depends on a changed one, `distance` imports away (1 is a direct importer).
+
+    `uses` are names which the changed file defines and that stand in it, where that was asked.
+    """
 
     path: str
     distance: int
     through: str = ""
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
