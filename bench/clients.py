@@ -209,6 +209,10 @@ class Worker:
         await asyncio.to_thread(self._type, begun, module)
         await asyncio.sleep(self.dice.uniform(0, 2))
         answer = await self.call(client, "submit_edit", attempt=begun["attempt"], summary="typed")
+        while answer is not None and answer["waiting"] == "process":
+            answer = await self.call(client, "wait_edit", attempt=begun["attempt"])
+        if answer is not None and answer["waiting"] == "submit":  # refused: nobody corrects it here
+            await self.call(client, "drop_edit", attempt=begun["attempt"], reason="refused")
         self.note("by hand", answer, GOOD if module == self.own else CONTENDED)
 
     def _type(self, begun: Answer, module: str) -> None:
@@ -244,7 +248,7 @@ class Worker:
         answer = await self._self_edit(client, self.own, propose=True)
         if answer is not None and answer["waiting"]:
             await asyncio.sleep(self.dice.uniform(0, 2))
-            answer = await self.call(client, "land_edit", attempt=answer["attempt"])
+            answer = await self.call(client, "land_edit", attempt=answer["attempt"], wait=900)
         self.note("proposed", answer, GOOD)
 
     async def safeguard(self, client: Client) -> None:

@@ -193,8 +193,34 @@ def open_app(
             f"{start.resolve()} is a bare repository: it has no working tree",
             hint="work in a clone of it, or in a linked worktree (`git worktree add`)",
         )
-    settings = read_settings(directories.top, environ=environ, **arguments)
+
+    def unusual_branch() -> str:
+        """Return the main branch where there is none called "main"."""
+        refs = directories.common / "packed-refs"
+        packed = refs.read_bytes() if refs.is_file() else b""
+        if (directories.common / "refs/heads/main").is_file() or b" refs/heads/main\n" in packed:
+            return ""  # the usual case costs no process
+        return default_branch(directories.top)
+
+    settings = read_settings(
+        directories.top, environ=environ, main_branch_else=unusual_branch, **arguments
+    )
     return App(directories.top, directories.common, settings, start, llm_adapter, environ)
+
+
+def default_branch(top: Path) -> str:
+    """Return the remote's default branch, else main or master, else the one checked out."""
+
+    def ask(*args: str) -> str:
+        done = git.run(args, cwd=top, ok=())
+        return git.decode(done.stdout, errors="replace").strip() if done.returncode == 0 else ""
+
+    remote = ask("symbolic-ref", "--short", "refs/remotes/origin/HEAD")
+    if remote:
+        return remote.partition("/")[2]
+    branches = ask("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    usual = [name for name in ("main", "master", "trunk") if name in branches]
+    return usual[0] if usual else ask("symbolic-ref", "--short", "HEAD") or "main"
 
 
 class SelfEditTool:

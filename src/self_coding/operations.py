@@ -9,6 +9,7 @@ does. No rule is here: a function calls one service.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -273,7 +274,10 @@ async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
     found = await app.journal.get_by_id(attempt)
     if found is None:
         raise JournalError(f"there is no attempt {attempt}", hint="`attempts` lists them")
-    return AttemptRecord(attempt=found, events=await app.journal.events(attempt))
+    is_open = attempt in await app.journal.unfinished()
+    waiting = [one for one in await app.edit.waiting() if one.attempt == attempt] if is_open else []
+    events = await app.journal.events(attempt)
+    return AttemptRecord(attempt=found, events=events, waiting=next(iter(waiting), None))
 
 
 @operation(LOOK_BACK, "journal.similar_attempts", "similar", "find_similar")
@@ -454,6 +458,20 @@ async def gc(app: App) -> list[str]:
 async def verify(app: App) -> list[Finding]:
     """Check the receipts of all landings: the tested tree is the landed tree."""
     return await app.git.verify()
+
+
+def spoken(text: str, *, calls: bool) -> str:
+    """Return a text with operations named as a caller of tools (`calls`) or of commands does."""
+    if calls:
+        for row in OPERATIONS.values():
+            text = text.replace(f"self-coding {row.command}", row.name)
+            text = text.replace(row.command, row.name)
+        return text
+    for row in OPERATIONS.values():
+        if row.name != row.command:  # of the others, one cannot tell a name from a word
+            text = text.replace(row.name, f"self-coding {row.command}")
+    text = text.replace("self-coding self-coding ", "self-coding ")
+    return re.sub(r"\((\w+)=(\w+)\)", lambda arg: f" --{arg[1].replace('_', '-')} {arg[2]}", text)
 
 
 #: Every name that is accepted, with the operation it means.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -137,9 +137,15 @@ class BasePolicy:
 
 
 def read_settings(
-    top: Path, *, environ: Mapping[str, str] | None = None, **arguments: object
+    top: Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    main_branch_else: Callable[[], str] = str,
+    **arguments: object,
 ) -> Settings:
     """Return the settings of a working tree: its files, then the environment, then arguments.
+
+    `main_branch_else` tells the main branch where nothing sets it; empty for the default.
 
     Raises:
         ConfigError: a setting is unknown or out of range; it names the setting.
@@ -147,6 +153,8 @@ def read_settings(
     table = _table(_texts(top))
     _merge(table, _from_environment(os.environ if environ is None else environ))
     _merge(table, {name: value for name, value in arguments.items() if value is not None})
+    if "main_branch" not in table and (name := main_branch_else()):
+        table["main_branch"] = name
     return settings_of(table)
 
 

@@ -85,6 +85,13 @@ async def test_the_tools_are_typed_and_hinted(client: Client, repository: Path) 
     assert all(tool.output_schema and tool.description for tool in tools.values())
     hinted = {name for name, t in tools.items() if t.annotations and t.annotations.read_only_hint}
     assert hinted == READ_ONLY
+    assert all(
+        tool.title and tool.annotations.idempotent_hint is not None for tool in tools.values()
+    )
+    parameters = [
+        one for tool in tools.values() for one in tool.input_schema["properties"].values()
+    ]
+    assert all(one["description"] for one in parameters)
 
 
 @connected
@@ -218,6 +225,55 @@ async def test_an_error_names_the_next_step(client: Client, repository: Path) ->
     result = await client.call_tool("begin_edit", {"task": "   "})
     assert result.is_error
     assert "hint:" in str(result.content)
+
+
+@connected
+async def test_errors_are_in_the_words_of_tools(client: Client, repository: Path) -> None:
+    """No option of the command line, no text of a library, and no prefix in what a tool refuses."""
+    for tool, arguments, said in (
+        ("show_attempt", {"attempt": 99}, "there is no attempt 99\nhint: `attempts` lists them"),
+        ("submit_edit", {"attempt": "x"}, "attempt: input should be a valid integer"),
+        ("impact", {"paths": ["no/where.py"]}, "no/where.py is neither in"),
+        ("self_edit", {"task": "x"}, "no editor is configured"),
+        ("status", {"repo": "/nowhere"}, "hint:"),
+    ):
+        result = await client.call_tool(tool, arguments)
+        text = result.content[0].text
+        assert result.is_error
+        assert said in text
+        assert not [
+            one for one in ("--", "pydantic", "Error executing", "self-coding") if one in text
+        ]
+
+
+@connected
+async def test_any_repository_can_be_named(client: Client, repository: Path) -> None:
+    """A call goes to the repository that it names, whatever its main branch is called."""
+    other = sample_repo(repository.parent / "other")
+    subprocess.run(["git", "branch", "-m", "trunk"], cwd=other, check=True)
+    told = await _call(client, "status", repo=str(other / "src"))
+    assert (told["repository"], told["main_branch"]) == (str(other), "trunk")
+    begun = await _call(client, "begin_edit", task="Add triple", repo=str(other))
+    file = Path(str(begun["worktree"])) / "src/calc/core.py"
+    file.write_text(file.read_text() + EDIT)
+    attempt, repo = begun["attempt"], str(other)
+    assert (await _call(client, "submit_edit", attempt=attempt, repo=repo))["stage"] == "landed"
+    assert (await _call(client, "attempts"))["attempts"] == []
+    assert (await _call(client, "status"))["repository"] == str(repository)
+
+
+@connected
+async def test_an_open_attempt_is_shown_with_its_next_call(
+    client: Client, repository: Path
+) -> None:
+    """show_attempt tells what waits, in which worktree, after which refusal."""
+    begun = await _call(client, "begin_edit", task="Break it")
+    (Path(str(begun["worktree"])) / "src/calc/core.py").write_text(BREAK)
+    await _call(client, "submit_edit", attempt=begun["attempt"])
+    shown = await _call(client, "show_attempt", attempt=begun["attempt"])
+    assert shown["waiting"]["worktree"] == begun["worktree"]
+    assert "tests failed" in shown["waiting"]["why"]
+    assert "submit_edit" in shown["waiting"]["next"]
 
 
 @connected

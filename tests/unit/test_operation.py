@@ -14,7 +14,7 @@ import pytest
 from self_coding import open_app
 from self_coding.errors import IndexerError
 from self_coding.operation import Arg, Caller, Operation
-from self_coding.operations import OPERATIONS
+from self_coding.operations import OPERATIONS, spoken
 from self_coding.testing import sample_repo
 from self_coding.values.attempts import Lesson, ModificationAttempt
 
@@ -98,6 +98,16 @@ async def test_a_mistyped_path_is_not_good_news(tmp_path) -> None:  # type: igno
             await impact(app, paths=[wrong])
     (app.top / "src/calc/core.py").unlink()
     assert (await impact(app, paths=["src/calc/core.py"])).paths == ("src/calc/core.py",)
+
+
+def test_an_operation_is_named_as_its_caller_names_it() -> None:
+    """A hint says `wait_edit` to a model and `self-coding wait-edit` at a terminal."""
+    hint = "`wait_edit` waits, begin_edit(from_attempt=3) begins, `self-coding attempts` lists"
+    assert spoken(hint, calls=False) == (
+        "`self-coding wait-edit` waits, self-coding begin-edit --from-attempt 3 begins, "
+        "`self-coding attempts` lists"
+    )
+    assert spoken("see `self-coding show-attempt 3`", calls=True) == "see `show_attempt 3`"
 
 
 async def test_status_tells_a_red_main(tmp_path) -> None:  # type: ignore[no-untyped-def]

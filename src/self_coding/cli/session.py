@@ -147,7 +147,9 @@ def report(error: SelfCodingError, *, as_json_text: bool) -> None:
         return
     click.echo(printable(f"error: {error.message}"), err=True)
     if error.hint:
-        click.echo(printable(f"hint: {error.hint}"), err=True)
+        from self_coding.operations import spoken
+
+        click.echo(printable(f"hint: {spoken(error.hint, calls=False)}"), err=True)
 
 
 def guarded(start: Callable[[], object]) -> int:

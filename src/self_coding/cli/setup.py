@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path, git_directories
-from self_coding.app import open_app
+from self_coding.app import default_branch, open_app
 from self_coding.errors import (
     ConfigError,
     GitNotRepositoryError,
@@ -82,7 +82,7 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
     command = test_command or _test_command(top)
     # What npm installs is in no commit: without it not one of its tests could start.
     gate = {"carry": ["node_modules"]} if _node_dependencies(top, command) else {}
-    return Detected(top, main_branch or _main_branch(top), command, gate)
+    return Detected(top, main_branch or default_branch(top), command, gate)
 
 
 def detect_more(found: Detected, checks: Sequence[Check]) -> Detected:
@@ -127,21 +127,6 @@ def write_settings(detected: Detected, *, force: bool, branch_prefix: str = "") 
     lines += ["", "[gate]", *gate] if gate else []
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-def _main_branch(top: Path) -> str:
-    """Return the remote's default branch, else main or master, else the one checked out."""
-
-    def ask(*args: str) -> str:
-        done = git.run(args, cwd=top, ok=())
-        return git.decode(done.stdout, errors="replace").strip() if done.returncode == 0 else ""
-
-    remote = ask("symbolic-ref", "--short", "refs/remotes/origin/HEAD")
-    if remote:
-        return remote.partition("/")[2]
-    branches = ask("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
-    usual = [name for name in ("main", "master", "trunk") if name in branches]
-    return usual[0] if usual else ask("symbolic-ref", "--short", "HEAD") or "main"
 
 
 def _test_command(top: Path) -> str:

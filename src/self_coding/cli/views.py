@@ -274,6 +274,8 @@ def show_attempt(record: AttemptRecord, part: str | None = None) -> str:
         lines += ["", "events:"]
         for second, events in groupby(record.events, lambda one: when(one.at, "%H:%M:%S")):
             lines.append(f"  {second}  {', '.join(event.kind for event in events)}")
+    if record.waiting:
+        lines.append(_open_line(record.waiting))
     if one.diff:
         rest = f"`self-coding show-attempt {one.id} --diff` and `--output` show the rest"
         lines += ["", rest]

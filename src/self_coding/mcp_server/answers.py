@@ -181,6 +181,10 @@ RECORD = shape(
     diff=(str, lambda record: record.attempt.diff),
     test_output=(str, lambda record: record.attempt.test_results),
     editor_output=(str, lambda record: editor_output(record.events)),
+    waiting=(
+        OPEN.form | None,
+        lambda record: OPEN.of(record.waiting) if record.waiting else None,
+    ),
 )
 ALIKE = shape(
     SimilarAttempt,

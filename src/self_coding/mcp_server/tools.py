@@ -23,13 +23,14 @@ from mcp.server.mcpserver import (
 )
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
+from self_coding.app import open_app
 from self_coding.errors import SelfCodingError
 from self_coding.mcp_server.answers import ANSWERS
 from self_coding.mcp_server.bounds import Answers
 from self_coding.operation import OPERATIONS, Caller, Operation
-from self_coding.operations import NAMES
+from self_coding.operations import NAMES, spoken
 
 if TYPE_CHECKING:
     from self_coding.app import App
@@ -38,14 +39,18 @@ if TYPE_CHECKING:
 CANNOT_ASK = "declined: this client cannot ask its person; use the command line instead"
 NOT_ANSWERED = "declined: the question was not answered; where nobody can, use the command line"
 _PATIENCE = 45.0  # seconds; clients give up after 60 when nobody sets it otherwise
+_REPO, _WHERE = "repo", "A path in the repository; by default the one the server is started in."
 _CALL = "call_context"  # the parameter that the SDK fills with the context of a call
 _CONFIRMED = "confirmation"  # the parameter that it fills with the person's answer
 
 _HINTS = {
-    "reads": ToolAnnotations(read_only_hint=True, open_world_hint=False),
-    "adds": ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False),
-    "lands": ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True),
-    "restores": ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False),
+    effect: ToolAnnotations(
+        read_only_hint=effect == "reads",
+        destructive_hint=effect in ("lands", "restores"),
+        idempotent_hint=effect == "reads",
+        open_world_hint=effect == "lands",
+    )
+    for effect in ("reads", "adds", "lands", "restores")
 }
 
 
@@ -61,7 +66,19 @@ class Server(MCPServer[object]):
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         """Call a tool by its name, or by a name it had."""
         row = NAMES.get(name)
-        return await super().call_tool(row.name if row else name, arguments, context)
+        try:
+            return await super().call_tool(row.name if row else name, arguments, context)
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, ValidationError):
+                said = "; ".join(
+                    f"{'.'.join(map(str, one['loc']))}: {one['msg'][0].lower()}{one['msg'][1:]}"
+                    for one in cause.errors()
+                )
+                raise ToolError(f"{said}\nhint: the tool's schema says what it takes") from error
+            if isinstance(cause, ToolError):  # ours, in which the SDK only says whose it is
+                raise cause from error
+            raise
 
 
 def register(server: MCPServer[object], app: App, kept: Answers) -> None:
@@ -71,6 +88,7 @@ def register(server: MCPServer[object], app: App, kept: Answers) -> None:
             server.add_tool(
                 _tool(row, app, kept),
                 name=row.name,
+                title=row.name.replace("_", " ").capitalize(),
                 description=row.description,
                 annotations=_HINTS[row.effect],
             )
@@ -79,6 +97,17 @@ def register(server: MCPServer[object], app: App, kept: Answers) -> None:
 def _tool(row: Operation, app: App, kept: Answers) -> Callable[..., Awaitable[Any]]:
     """Return the function that the SDK registers; of its signature the SDK makes the schema."""
     answer = ANSWERS.get(row.name)
+    apps: dict[str, App] = {}
+
+    def at(arguments: dict[str, Any]) -> App:
+        """Return the services over the repository that a call names: the server's own, or not."""
+        where = arguments.pop(_REPO, None)
+        if not where:
+            return app
+        if where not in apps:
+            apps[where] = open_app(where, environ=app.environ)
+        return apps[where]
+
     offered = [one for one in row.parameters if one.arg.only != "cli"]
 
     async def ask(**arguments: Any) -> Confirm | Elicit[Confirm]:
@@ -86,11 +115,13 @@ def _tool(row: Operation, app: App, kept: Answers) -> Callable[..., Awaitable[An
         if row.question is None or not _can_ask(arguments.pop(_CALL)):
             return Confirm(go_ahead=False)
         with _errors_in_words():
-            return Elicit(await row.question(app, **_given(arguments)), Confirm)
+            return Elicit(await row.question(at(arguments), **_given(arguments)), Confirm)
 
     async def tool(**arguments: Any) -> Any:
         context: Context[object, object] = arguments.pop(_CALL)
         reply = arguments.pop(_CONFIRMED, None)
+        with _errors_in_words():
+            there = at(arguments)
         given = _given(arguments)
         confirmed = isinstance(reply, AcceptedElicitation) and reply.data.go_ahead
         if answer and row.question and not confirmed:
@@ -99,7 +130,7 @@ def _tool(row: Operation, app: App, kept: Answers) -> Callable[..., Awaitable[An
             return kept.result(answer.declined(why if _can_ask(context) else CANNOT_ASK, given))
         with _errors_in_words():
             async with _caller(context) as caller:
-                result = await row(app, caller, **given)
+                result = await row(there, caller, **given)
         if answer is None:
             return kept.result(result)
         return kept.result(answer.of(result), answer.budget, answer.links(result))
@@ -109,10 +140,11 @@ def _tool(row: Operation, app: App, kept: Answers) -> Callable[..., Awaitable[An
         bounds: Any = {"ge": one.arg.least, "le": one.arg.most}
         form = one.type | None if one.default is None else one.type
         hints[one.name] = Annotated[form, Field(description=one.arg.about, **bounds)]
+    hints[_REPO] = Annotated[str | None, Field(description=_WHERE)]
     # The question is a resolver, so that the SDK can carry it over two requests where the protocol
     # has it so (2026-07-28), and asks before the tool runs in any case.
     hints[_CALL] = Context[object, object]
-    defaults = {one.name: one.default for one in offered}
+    defaults = {one.name: one.default for one in offered} | {_REPO: None}
     tool.__name__, ask.__qualname__ = row.name, f"ask_{row.name}"
     _sign(ask, hints, defaults, Any)
     if row.question:
@@ -143,7 +175,7 @@ def _errors_in_words() -> Iterator[None]:
         yield
     except SelfCodingError as error:
         hint = f"\nhint: {error.hint}" if error.hint else ""
-        raise ToolError(f"{error.message}{hint}") from error
+        raise ToolError(spoken(f"{error.message}{hint}", calls=True)) from error
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -41,10 +41,11 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRecord:
-    """One attempt and its events."""
+    """One attempt, its events, and what it waits for when it has not ended."""
 
     attempt: ModificationAttempt
     events: list[Event]
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
