@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from self_coding.errors import IndexerError, JournalError, SelfCodingError
+from self_coding.errors import IndexerError, JournalError
 from self_coding.operation import OPERATIONS, Arg, Caller, Operation, operation
 from self_coding.values.results import (
     AttemptRecord,
@@ -239,20 +238,11 @@ async def _before_edit(app: App, caller: Caller) -> None:
 # -- look back --------------------------------------------------------------------------------
 
 
-@operation(LOOK_BACK, "edit.waiting")
+@operation(LOOK_BACK, "edit.status")
 async def status(app: App) -> Status:
     """Tell what waits and for whom, what goes on with it, and whether main is red."""
     await app.catch_up()
-    failing: tuple[str, ...] = ()
-    with suppress(SelfCodingError):  # a machine without a sandbox still has attempts that wait
-        failing = await app.git.failing_on_main()
-    return Status(
-        repository=str(app.top),
-        main_branch=app.settings.main_branch,
-        commit=await app.git.get_main_commit(),
-        failing=list(failing),
-        waiting=await app.edit.waiting(),
-    )
+    return await app.edit.status()
 
 
 @operation(LOOK_BACK, "journal.attempts", "log")

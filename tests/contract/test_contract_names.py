@@ -49,7 +49,9 @@ async def test_the_tools_are_the_table(app: App) -> None:
         assert tool.description == row.description
         offered = {one.name: one.arg.about for one in row.parameters if one.arg.only != "cli"}
         schema = tool.input_schema["properties"]
-        assert {key: value["description"] for key, value in schema.items()} == offered
+        told = {key: value["description"] for key, value in schema.items()}
+        assert told.pop("repo"), "every tool can be told which repository it is for"
+        assert told == offered
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint == (row.effect == "reads")
         assert bool(tool.annotations.destructive_hint) == (row.effect in ("lands", "restores"))

@@ -11,12 +11,12 @@ import math
 import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from self_coding.errors import EditError
+from self_coding.errors import EditError, SelfCodingError
 from self_coding.self_edit import editors, views
 from self_coding.self_edit.editors import Editor
 from self_coding.self_edit.history import CHECKED, SHOWN, History, Kind, RefusedBy
@@ -27,6 +27,7 @@ from self_coding.self_edit.runner import BEAT, Runner, interrupted, open_attempt
 from self_coding.self_edit.steps import RunContext
 from self_coding.values.edits import Ask, Limits, OnProgress, Progress, SelfEditResult, Waiting
 from self_coding.values.repository import Change
+from self_coding.values.results import Status
 
 Restore = Callable[[Mapping[str, object]], Editor | None]
 
@@ -203,6 +204,19 @@ class OpenAttempts:
         leaders = interrupted([one for one in attempts if one.edit not in asking])
         waiting += [self._waiting(await self._history(one), "resume") for one in leaders]
         return sorted(waiting, key=lambda one: -one.attempt)
+
+    async def status(self) -> Status:
+        """Return how the repository stands: its main branch, red or not, and what waits."""
+        repository, failing = self.services.repository, ()
+        with suppress(SelfCodingError):  # a machine without a sandbox still has what waits
+            failing = await repository.failing_on_main()
+        return Status(
+            repository=str(repository.repo_path),
+            main_branch=repository.main_branch,
+            commit=await repository.get_main_commit(),
+            failing=list(failing),
+            waiting=await self.waiting(),
+        )
 
     def _waiting(self, attempt: History, what: str) -> Waiting:
         trees, holder = attempt.worktrees, self.leases.holder(attempt.edit)
