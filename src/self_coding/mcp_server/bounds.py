@@ -75,7 +75,7 @@ class Answers:
             budget: the most characters.
             links: further resources of it, by their name.
         """
-        whole: dict[str, Any] = to_jsonable_python(value)
+        whole: dict[str, Any] = _without_more(to_jsonable_python(value))
         told = fit(whole, budget)
         left = {
             name: len(whole[name]) - len(part)
@@ -119,6 +119,15 @@ class Answers:
             lines.append(line)
             at += 1
         return "\n".join(lines)
+
+
+def _without_more(value: Any) -> Any:
+    """Return a value without the fields that say that nothing is left out."""
+    if isinstance(value, list):
+        return [_without_more(one) for one in value]
+    if isinstance(value, dict):
+        return {k: _without_more(v) for k, v in value.items() if (k, v) != ("more", {})}
+    return value
 
 
 def _is_prose(part: object) -> bool:

@@ -207,7 +207,8 @@ class OpenAttempts:
 
     async def status(self) -> Status:
         """Return how the repository stands: its main branch, red or not, and what waits."""
-        repository, failing = self.services.repository, ()
+        repository = self.services.repository
+        failing: tuple[str, ...] = ()
         with suppress(SelfCodingError):  # a machine without a sandbox still has what waits
             failing = await repository.failing_on_main()
         return Status(
