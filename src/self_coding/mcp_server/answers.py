@@ -59,11 +59,8 @@ def shape(
     hints = get_type_hints(source, localns=globals()) if pairs else {}
     columns = [(key, hints[name]) for key, name in pairs]
     columns += [(key, kind) for key, (kind, _) in computed.items()]
-    more: Any = (
-        "more",
-        dict[str, str],
-        field(default_factory=dict),
-    )  # what was left out, and where
+    # What was left out, and where it is.
+    more: Any = ("more", dict[str, str] | None, field(default=None))
     form = make_dataclass(f"{source.__name__}Answer", [*columns, more], frozen=True, kw_only=True)
     form.__doc__ = doc
 

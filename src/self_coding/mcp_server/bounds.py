@@ -91,7 +91,7 @@ class Answers:
             for name, count in left.items():
                 uri = f"answer://{self._number}/{name}/{len(told[name])}"
                 links[f"{count} more of {name}"] = uri
-                told["more"] = {**told.get("more", {}), name: f"{count} more: {uri}"}
+                told["more"] = {**(told.get("more") or {}), name: f"{count} more: {uri}"}
         prose = {name: part for name, part in told.items() if _is_prose(part)}
         facts = {name: part for name, part in told.items() if part not in ("", [], {}, None)}
         plain = {name: part for name, part in facts.items() if name not in prose}
@@ -126,7 +126,7 @@ def _without_more(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_more(one) for one in value]
     if isinstance(value, dict):
-        return {k: _without_more(v) for k, v in value.items() if (k, v) != ("more", {})}
+        return {k: _without_more(v) for k, v in value.items() if (k, v) != ("more", None)}
     return value
 
 
