@@ -103,6 +103,7 @@ class Graph:
             ]
         return dependents
 
+
 _NAMES, _SHORT_NAME = 30, 2  # names whose users are told apart, and those too short to tell
 
 
