@@ -101,6 +101,7 @@ class MemoryRepository:
     disk: Disk
     main_branch: str = "main"
     repo_path: Path = Path("checkout")
+    top: Path = Path("checkout")
 
     async def get_main_commit(self) -> str:
         """Where main is."""

@@ -336,7 +336,7 @@ async def test_what_an_edit_leaves_out_is_said(repo: Path) -> None:
     result = await layer(repo).edit.self_edit("Add two", editor=editor)
     assert result.success, result
     left = "left out: .tool/ (ignored), data/ (ignored), inner/ (a repository of its own)"
-    assert result.message.endswith(left)
+    assert left in result.message
 
 
 @pytest.mark.parametrize(("breaks", "by"), [(False, "empty"), (True, "gate")])

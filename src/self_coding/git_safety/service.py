@@ -99,6 +99,11 @@ class GitSafety:
         """How the gate tests, with `test_command` as it is now."""
         return replace(self._gate or GateSettings(), command=self.test_command)
 
+    @property
+    def top(self) -> Path:
+        """The top of the working tree; a bare repository has none, which raises."""
+        return self._repo.top
+
     # -- the user's checkout -----------------------------------------------------------------
 
     async def is_clean(self) -> bool:

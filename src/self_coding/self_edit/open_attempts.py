@@ -212,7 +212,7 @@ class OpenAttempts:
         with suppress(SelfCodingError):  # a machine without a sandbox still has what waits
             failing = await repository.failing_on_main()
         return Status(
-            repository=str(repository.repo_path),
+            repository=str(repository.top),
             main_branch=repository.main_branch,
             commit=await repository.get_main_commit(),
             failing=list(failing),

@@ -85,7 +85,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "gate.cpu_seconds": _("The CPU time of one process of the tests.", "600", "seconds"),
     "gate.memory_bytes": _(
         "The data that one process of the tests, and all of them together, may hold.",
-        "8589934592",
+        "17179869184",
         "bytes",
     ),
     "gate.processes": _(
@@ -95,7 +95,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "gate.file_bytes": _(
         "The largest file that tests may write, and all of their new files together.",
-        "4294967296",
+        "8589934592",
         "bytes",
     ),
     "gate.output_bytes": _(

@@ -236,7 +236,7 @@ class GateSettings:
         ),
     )
     memory_bytes: int = _bounded(
-        4 << 30,
+        8 << 30,
         Limit(
             64 << 20,
             _HUGE,
