@@ -57,7 +57,7 @@ async def test_a_connection_cut_in_a_transaction_stores_nothing_of_it():
         run(place, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
         queries.put_use(2, number, "success")
     with store.write() as queries:
-        assert queries.last_users() == {}
+        assert queries.last_users([1, 2]) == {}
     store.close()
     await journal.close()
 

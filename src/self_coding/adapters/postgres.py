@@ -109,24 +109,28 @@ class PostgresDatabase:
 
     def _begin(self, statement: str) -> psycopg.Connection[Any]:
         """Begin a transaction, on a new connection where the server has ended the old one."""
-        held = self._session.connection
-        usable = held is not None and not held.closed and self._session.pid == os.getpid()
-        for known in (True, False) if usable else (False,):
-            if not known:
-                self._session.close()
-                held = self._session.connection = self._open()
-                self._session.pid = os.getpid()
-            assert held is not None
+        session = self._session
+        if session.is_open:
             try:
-                held.execute(statement)
-                return held
+                return self._start(statement)
             except self._driver.OperationalError as error:
-                with suppress(self._driver.Error):
-                    held.execute("ROLLBACK")
-                # Else nothing was begun: the server was restarted, or the link was cut.
-                if not known or isinstance(error, self._driver.errors.LockNotAvailable):
+                if isinstance(error, self._driver.errors.LockNotAvailable):
                     raise
-        raise AssertionError("unreachable")
+                # Else nothing was begun: the server was restarted, or the link was cut.
+        session.close()
+        session.connection, session.pid = self._open(), os.getpid()
+        return self._start(statement)
+
+    def _start(self, statement: str) -> psycopg.Connection[Any]:
+        connection = self._session.connection
+        assert connection is not None
+        try:
+            connection.execute(statement)
+        except self._driver.OperationalError:
+            with suppress(self._driver.Error):
+                connection.execute("ROLLBACK")
+            raise
+        return connection
 
     def _open(self) -> psycopg.Connection[Any]:
         options = {"search_path": self.schema, "lock_timeout": f"{self._patience * 1000:.0f}"}
@@ -229,6 +233,12 @@ class _Session:
     def __init__(self) -> None:
         self.connection: psycopg.Connection[Any] | None = None
         self.pid = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection of this process that nobody has closed."""
+        connection = self.connection
+        return connection is not None and not connection.closed and self.pid == os.getpid()
 
     def close(self) -> None:
         connection, self.connection = self.connection, None

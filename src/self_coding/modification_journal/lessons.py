@@ -94,7 +94,7 @@ def find(
                 pull[number] = pull.get(number, 0.0) + _PULL[key[:2]]
         stored = queries.lessons(sorted(pull, reverse=True)[:400])
         newest = queries.newest_findable()
-        users = queries.last_users()
+        users = queries.last_users([one.id or 0 for one in stored])
     last_seen = {one.id: max([users.get(one.id or 0, 0), *one.evidence, 0]) for one in stored}
     scored = []
     for each in stored:

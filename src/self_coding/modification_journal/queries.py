@@ -395,11 +395,12 @@ class Queries(ABC):
             (lesson, attempt, outcome, now()),
         )
 
-    def last_users(self) -> dict[int, int]:
-        """Return the newest attempt that each lesson was shown to."""
-        rows = self.connection.execute(
-            "SELECT lesson, max(attempt) FROM lesson_use GROUP BY lesson"
-        )
+    def last_users(self, lessons: Sequence[int]) -> dict[int, int]:
+        """Return the newest attempt that each of these lessons was shown to, if there is one."""
+        if not lessons:
+            return {}
+        sql = f"SELECT lesson, max(attempt) FROM lesson_use WHERE lesson IN ({_marks(lessons)}) "  # noqa: S608
+        rows = self.connection.execute(f"{sql} GROUP BY lesson", tuple(lessons))
         return {int(lesson): int(attempt) for lesson, attempt in rows}
 
     # ------------------------------------------------------------------- reading
