@@ -103,6 +103,10 @@ class MemoryRepository:
     repo_path: Path = Path("checkout")
     top: Path = Path("checkout")
 
+    async def person(self) -> str:
+        """Who approves."""
+        return "A Person <person@example.invalid>"
+
     async def get_main_commit(self) -> str:
         """Where main is."""
         return self.disk.main[-1]

@@ -21,6 +21,7 @@ from self_coding.values.results import (
     AttemptRecord,
     Attempts,
     Explained,
+    Inbox,
     RolledBack,
     SimilarAttempts,
     Status,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from self_coding.values.code import Impact, RelevantFile, SymbolUsers
     from self_coding.values.edits import Begun, Context, SelfEditResult
     from self_coding.values.repository import Operation as RepositoryOperation
-    from self_coding.values.repository import RollbackPlan, Snapshot
+    from self_coding.values.repository import RollbackPlan, Snapshot, UndoPlan
     from self_coding.values.verdicts import Finding
 
 CHANGE, LOOK_BACK, CODE, GO_BACK = "Change code", "Look back", "Know the code", "Go back"
@@ -245,6 +246,16 @@ async def status(app: App) -> Status:
     return await app.edit.status()
 
 
+@operation(LOOK_BACK, "edit.inbox")
+async def inbox(app: App) -> Inbox:
+    """Tell what needs you, most urgent first, each with the next step; and what was decided.
+
+    A red main, approvals, edits that were refused or are about to expire, what a crash interrupted.
+    """
+    await app.catch_up()
+    return await app.edit.inbox()
+
+
 @operation(LOOK_BACK, "journal.attempts", "log")
 async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Attempts:
     """List the attempts, newest first, and those that wait or are under way."""
@@ -396,6 +407,12 @@ async def rollback(app: App, target: Target) -> RolledBack:
     """
     plan = await app.git.plan_rollback(target)
     return RolledBack(commit=await app.git.rollback(target), plan=plan)
+
+
+@operation(GO_BACK, "git.plan_undo")
+async def plan_undo(app: App, attempt: OfAttempt = None) -> UndoPlan:
+    """Tell what `undo` would take back, or why it would be refused; nothing is changed."""
+    return await app.git.plan_undo(attempt=None if attempt is None else str(attempt))
 
 
 async def _undo_question(app: App, steps: int = 1, attempt: int | None = None) -> str:

@@ -40,6 +40,7 @@ _RANGES = {
     "best_of": (1, 16),
     "edit_seconds": (_SMALLEST, _LARGEST),
     "edit_days": (_SMALLEST, _LARGEST),
+    "approval_days": (_SMALLEST, _LARGEST),
     "cost": (0, _LARGEST),
     "moves": (0, 100),
     "task_characters": (1, _LARGEST),
@@ -81,6 +82,7 @@ class Settings:
     best_of: int = 1
     edit_seconds: float = 1800.0
     edit_days: float = 14.0
+    approval_days: float = 14.0
     cost: float | None = None
     moves: int = 5
     task_characters: int = 32_000

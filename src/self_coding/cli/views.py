@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from self_coding.values.attempts import Lesson
     from self_coding.values.code import Impact, RelevantFile, SymbolUsers
     from self_coding.values.edits import Begun, Context, Progress, Question, SelfEditResult, Waiting
-    from self_coding.values.repository import Operation, RollbackPlan, Snapshot
+    from self_coding.values.repository import Operation, RollbackPlan, Snapshot, UndoPlan
     from self_coding.values.results import (
         AttemptRecord,
         Attempts,
+        Inbox,
+        InboxItem,
         SimilarAttempts,
         Status,
         SuccessRates,
@@ -236,6 +238,38 @@ def status(result: Status) -> str:
     return "\n".join([*lines, *(waiting or ["nothing waits"])])
 
 
+def inbox(result: Inbox) -> str:
+    """Return what needs a person, each with the next command, and what was decided lately."""
+    lines = []
+    for one in result.needs:
+        of = f"attempt {one.attempt}: " if one.attempt else ""
+        lines.append(f"{one.kind}  {of}{first_line(one.title, WIDTH)}")
+        if one.why:
+            lines.append(f"  {first_line(one.why, 200)}")
+        until = f", expires {when(one.expires)}" if one.expires else ""
+        lines += [f"  since {when(one.since)}{until}"] if one.since else []
+        lines += [f"  next: self-coding {_next_words(one)}", ""]
+    lines = lines or ["nothing needs you", ""]
+    if result.decided:
+        rows = [
+            [str(one.attempt), one.decision, when(one.at), one.person or "-", one.stage, one.why]
+            for one in result.decided
+        ]
+        lines += ["decided:", table([[*row[:-1], first_line(row[-1], WIDTH)] for row in rows])]
+    return "\n".join(lines).rstrip()
+
+
+def _next_words(one: InboxItem) -> str:
+    """Return the command that goes on with an item of the inbox, and the one that ends it."""
+    command = one.action.replace("_", "-")
+    if one.kind == "red main":
+        return f'{command} "Make the tests of main pass"'
+    if one.attempt is None or one.kind in ("environment", "bypass"):
+        return command
+    drop = "" if one.kind == "running" else f", or self-coding drop-edit {one.attempt}"
+    return f"{command} {one.attempt}{drop}"
+
+
 def _part(record: AttemptRecord, session: Session, part: str | None = None) -> object:
     return record if part is None else {part: show_attempt(record, part)}
 
@@ -423,6 +457,17 @@ def explain(result: Any) -> str:
 def verify(findings: list[Finding]) -> str:
     """Return what is wrong with receipts."""
     return "\n".join(map(str, findings)) or "every receipt holds"
+
+
+def plan_undo(plan: UndoPlan) -> str:
+    """Return what an undo would take back, or why it would be refused."""
+    one = plan.operation
+    lines = [f"{one.kind} of {when(one.at)}: {first_line(one.reason, WIDTH)}"]
+    lines += [f"  {ref}: {now[:12]} -> {then[:12] or 'gone'}" for ref, now, then in plan.refs]
+    lines += [f"  {file.path}  +{file.added} -{file.removed}" for file in plan.files[:50]]
+    lines += [f"  and {len(plan.files) - 50} more files"] if len(plan.files) > 50 else []
+    lines.append(f"it would be refused: {plan.blocked}" if plan.blocked else "nothing was changed")
+    return "\n".join(lines)
 
 
 def undo(operation: Operation) -> str:

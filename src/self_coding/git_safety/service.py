@@ -36,6 +36,7 @@ from self_coding.values.repository import (
     Operation,
     RollbackPlan,
     Snapshot,
+    UndoPlan,
     Worktree,
 )
 from self_coding.values.verdicts import Finding, GateReport, GateSettings
@@ -117,6 +118,16 @@ class GitSafety:
     async def get_current_commit(self) -> str:
         """Return the commit HEAD is at."""
         return (await in_thread(self._repo.born)).commit
+
+    async def person(self) -> str:
+        """Return the name under which the person here commits; the actor's where git has none."""
+
+        def work() -> str:
+            done = self._repo.git.run("var", "GIT_COMMITTER_IDENT", ok=(0, 1, 128))
+            name = done.stdout.decode("utf-8", "replace").rpartition(">")[0]
+            return f"{name}>" if name else self._repo.actor
+
+        return await in_thread(work)
 
     async def get_main_commit(self) -> str:
         """Return the commit the main branch is at."""
@@ -356,6 +367,10 @@ class GitSafety:
     async def plan_rollback(self, target: Snapshot | str) -> RollbackPlan:
         """Return exactly what `rollback` would do now; nothing is changed."""
         return await in_thread(restore.plan_rollback, self._repo, target, limit=self._limit)
+
+    async def plan_undo(self, *, attempt: str | None = None) -> UndoPlan:
+        """Return what `undo` would take back now, or why it would be refused."""
+        return await in_thread(lambda: undo.plan(self._repo, attempt=attempt))
 
     async def undo(self, steps: int = 1, *, attempt: str | None = None) -> Operation:
         """Take back the last operations of this actor, or of one attempt."""

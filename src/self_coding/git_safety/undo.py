@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError, MainMovedError
-from self_coding.git_safety import objects
+from self_coding.git_safety import index, objects
 from self_coding.git_safety.checkout_update import prepare_update
 from self_coding.git_safety.commits import KEPT
 from self_coding.git_safety.index import FileTarget, copy_index, stage_files
@@ -28,7 +28,7 @@ from self_coding.git_safety.transaction import (
     retry_on_conflict,
 )
 from self_coding.git_safety.tree_state import exact_git
-from self_coding.values.repository import Operation
+from self_coding.values.repository import FileChange, Operation, UndoPlan
 
 #: What `undo` and `redo` each take back.
 _KINDS = {
@@ -48,13 +48,7 @@ def repeat(
         raise GitOperationError(f"cannot {kind} {steps} steps", hint="ask for one or more")
     done: list[Operation] = []
     with operation_lock(repo, kind):  # for all steps, so that what is counted is what is reversed
-        entries = [
-            entry
-            for entry in repo.log.recent(10_000, attempt=attempt)
-            if entry.operation.kind in _KINDS[kind]
-            and not entry.operation.undone
-            and (attempt is not None or _is_meant(repo, entry, kind))
-        ]
+        entries = _reversible(repo, kind, attempt)
         if len(entries) < steps:
             of = f" of {attempt!r}" if attempt else ""
             if not entries:
@@ -71,6 +65,50 @@ def repeat(
                     error.message += f"; {len(done)} of {steps} steps were done before it"
                 raise
     return done[-1]
+
+
+def plan(repo: Repository, *, attempt: str | None) -> UndoPlan:
+    """Return what the next undo would take back, or why it would be refused; nothing is changed.
+
+    Raises:
+        GitOperationError: there is nothing to undo.
+    """
+    entries = _reversible(repo, "undo", attempt)
+    if not entries:
+        of = f" of {attempt!r}" if attempt else ""
+        raise GitOperationError(f"there is nothing to undo{of}", hint="see `operations`")
+    entry = entries[0]
+    refs = tuple((ref, new, old) for ref, old, new in entry.operation.refs if ref != "HEAD")
+    main = next(((now, then) for ref, now, then in refs if ref == repo.main_ref), None)
+    files: tuple[FileChange, ...] = ()
+    blocked = _moved(repo, refs)
+    if main is not None and all(main):
+        files = index.describe(repo, *main, diff_limit=0).files
+    elif entry.data.get("way") == "files":
+        paths = [path for path, *_ in json.loads(entry.data.get("files") or "[]")]
+        files = tuple(FileChange(path=path, status="M") for path in paths)
+    return UndoPlan(operation=entry.operation, refs=refs, files=files, blocked=blocked)
+
+
+def _reversible(repo: Repository, kind: str, attempt: str | None) -> list[Entry]:
+    """Return what can be undone or redone (`kind`), newest first: of an attempt, or of a person."""
+    return [
+        entry
+        for entry in repo.log.recent(10_000, attempt=attempt)
+        if entry.operation.kind in _KINDS[kind]
+        and not entry.operation.undone
+        and (attempt is not None or _is_meant(repo, entry, kind))
+    ]
+
+
+def _moved(repo: Repository, refs: Sequence[Move]) -> str:
+    """Return which ref is no longer where an operation left it, in words; empty for none."""
+    tips = repo.resolve([ref for ref, _, _ in refs]) if refs else []
+    for (ref, expected, _), tip in zip(refs, tips, strict=True):
+        if tip != expected:
+            name = ref.removeprefix("refs/heads/")
+            return f"{name} has moved since that operation (it is at {tip[:12] or 'nothing'})"
+    return ""
 
 
 def _is_meant(repo: Repository, entry: Entry, kind: str) -> bool:
@@ -118,14 +156,9 @@ def explain(repo: Repository, revision: str) -> Operation | None:
 def _reverse(repo: Repository, entry: Entry, kind: str, limit: int) -> Operation:
     refs = tuple((ref, new, old) for ref, old, new in entry.operation.refs if ref != "HEAD")
     # Not retried: a ref that moved on since will not come back by waiting.
-    tips = repo.resolve([ref for ref, _, _ in refs]) if refs else []
-    for (ref, expected, _), tip in zip(refs, tips, strict=True):
-        if tip != expected:
-            raise MainMovedError(
-                f"{ref.removeprefix('refs/heads/')} has moved since that operation"
-                f" (it is at {tip[:12] or 'nothing'})",
-                hint="that one was left as it is; undo what came later first",
-            )
+    if moved := _moved(repo, refs):
+        hint = "that one was left as it is; undo what came later first"
+        raise MainMovedError(moved, hint=hint)
     return retry_on_conflict(lambda: _reverse_once(repo, entry, kind, limit, refs))
 
 

@@ -25,7 +25,7 @@ from self_coding.values.code import (
     SymbolUsers,
 )
 from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
-from self_coding.values.repository import Operation, RollbackPlan, Snapshot
+from self_coding.values.repository import Operation, RollbackPlan, Snapshot, UndoPlan
 
 _WAITS = {
     "submit": "{hint}; then submit_edit(attempt={n}) again, or drop_edit",
@@ -158,6 +158,21 @@ STATUS = shape(
     failing=(list[str], lambda found: found.failing[:20]),
     waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
 )
+NEED = shape(
+    results.InboxItem,
+    "kind attempt title why worktree=path",
+    "Something that needs a person or a caller, and the call that goes on with it.",
+    since=(str, lambda one: one.since.isoformat(timespec="seconds") if one.since else ""),
+    expires=(str, lambda one: one.expires.isoformat(timespec="seconds") if one.expires else ""),
+    next=(str, lambda one: one.action),
+)
+INBOX = shape(
+    results.Inbox,
+    "",
+    "What needs somebody, most urgent first; `decided` are approvals of the past.",
+    needs=(list[NEED.form], lambda found: [NEED.of(one) for one in found.needs]),  # type: ignore[name-defined]
+    decided=(list[results.Decision], lambda found: found.decided),
+)
 ATTEMPTS = shape(
     results.Attempts,
     "",
@@ -259,6 +274,15 @@ PLAN = shape(
     done=(bool, lambda plan: False),
     message=(str, lambda plan: ""),
 )
+UNDO_PLAN = shape(
+    UndoPlan,
+    "blocked",
+    "What `undo` would take back; `blocked` says why it would be refused.",
+    kind=(str, lambda plan: plan.operation.kind),
+    reason=(str, lambda plan: plan.operation.reason),
+    refs=(list[str], lambda plan: [f"{ref}: {now} -> {then}" for ref, now, then in plan.refs]),
+    files=(list[str], lambda plan: [one.path for one in plan.files]),
+)
 UNDONE = shape(
     Operation,
     "kind",
@@ -321,6 +345,7 @@ ANSWERS = {
     "land_edit": replace(EDITED, declined=_not_landed),
     "drop_edit": EDITED,
     "status": STATUS,
+    "inbox": INBOX,
     "attempts": ATTEMPTS,
     "show_attempt": RECORD,
     "similar_attempts": SIMILAR,
@@ -332,6 +357,7 @@ ANSWERS = {
     "context": replace(CONTEXT, budget=PROSE),
     "snapshot": SNAPSHOT,
     "plan_rollback": PLAN,
+    "plan_undo": UNDO_PLAN,
     "rollback": Answer(
         PLAN.form,
         lambda done: replace(PLAN.of(done.plan), done=True, message=f"at {done.commit}"),

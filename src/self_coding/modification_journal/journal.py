@@ -6,18 +6,19 @@ and several `asyncio.run` calls may use one journal. The constructor touches not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from self_coding.adapters.paths import database_path
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import JournalError
-from self_coding.modification_journal import attempts, lessons, record, search
-from self_coding.modification_journal.queries import Queries, Store
+from self_coding.modification_journal import attempts, lessons, listing, record, search
+from self_coding.modification_journal.queries import COUNTED, Queries, Store
 from self_coding.modification_journal.ranking import Features, features
 from self_coding.modification_journal.record import ENDED, PLANNED, REFLECTED, RELABELLED, Record
 from self_coding.values.attempts import (
+    AttemptLine,
     DeadEnd,
     Event,
     Json,
@@ -29,6 +30,7 @@ from self_coding.values.attempts import (
 )
 
 _T = TypeVar("_T")
+_IDS = 500  # that one question may name
 
 
 class ModificationJournal:
@@ -191,6 +193,56 @@ class ModificationJournal:
         """Return the newest attempts that have ended, newest first."""
         wanted = _outcomes(outcomes)
         return await self._read(lambda queries: queries.newest(_limit(limit), wanted))
+
+    async def lines(
+        self,
+        *,
+        words: str = "",
+        state: str = "",
+        editor: str = "",
+        path: str = "",
+        before: int | None = None,
+        ids: Collection[int] | None = None,
+        limit: int = 50,
+    ) -> list[AttemptLine]:
+        """Return attempts as a list shows them, newest first, those that go on as well.
+
+        Args:
+            words: stand in the task, in what failed or in the paths.
+            state: a stage, an outcome, or "open".
+            editor: who made the edit.
+            path: what was changed.
+            before: only attempts older than this one.
+            ids: only these.
+            limit: the most.
+        """
+        wanted = None if ids is None else [*dict.fromkeys(map(_id, ids))][:_IDS]
+        return await self._read(
+            lambda queries: listing.lines(
+                queries,
+                words=record.text(words, "words"),
+                state=record.text(state, "state"),
+                editor=record.text(editor, "editor"),
+                path=record.path(record.text(path, "path")),
+                before=before,
+                ids=wanted,
+                limit=_limit(limit),
+            )
+        )
+
+    async def daily(self) -> list[tuple[int, str, int]]:
+        """Return (day since 1970, outcome, attempts) of all that rates count."""
+        return await self._read(lambda queries: listing.daily(queries, COUNTED))
+
+    async def recent_events(self, kinds: Collection[str], limit: int = 200) -> list[Event]:
+        """Return the newest events of some kinds among the newest 500 attempts, newest first."""
+        return await self._read(
+            lambda queries: listing.recent_events(queries, kinds, _limit(limit))
+        )
+
+    async def mark(self) -> str:
+        """Return a text that is another one whenever an attempt has begun, gone on or ended."""
+        return await self._read(listing.mark)
 
     async def similar_attempts(
         self, task: str, *, limit: int = 5, outcomes: Iterable[Outcome] | None = None

@@ -25,7 +25,7 @@ from self_coding.values.attempts import UNCOUNTED, Event, Json, Lesson, Modifica
 
 INLINE = 1500  # characters; a longer text is compressed and stored once
 
-_COUNTED = f"stage NOT IN ({', '.join(map(repr, sorted(UNCOUNTED)))})"
+COUNTED = f"stage NOT IN ({', '.join(map(repr, sorted(UNCOUNTED)))})"
 # The columns of `attempt` that hold a field of the record as it is; then the others. A new one
 # needs a migration in `store` and a field of `record.Record`.
 _PLAIN = {
@@ -121,7 +121,7 @@ class Queries(ABC):
             # Written out, not bound: SQLite uses a partial index (of failures and rollbacks)
             # only for the very condition that the index was made with.
             where = f"outcome IN ({', '.join(repr(str(one)) for one in sorted(set(outcomes)))})"
-            where += f" AND {_COUNTED} AND {ended}"
+            where += f" AND {COUNTED} AND {ended}"
         return self._attempts(f"WHERE {where} ORDER BY at DESC, id DESC LIMIT ?", limit)
 
     def attempts_for_file(self, path: str, limit: int) -> list[ModificationAttempt]:
@@ -282,7 +282,7 @@ class Queries(ABC):
         kept = set(
             self._numbers(
                 f"SELECT id FROM attempt WHERE id IN ({_marks(ids)}) "  # noqa: S608
-                f"AND outcome IN ({_marks(outcomes)}) AND {_COUNTED}",
+                f"AND outcome IN ({_marks(outcomes)}) AND {COUNTED}",
                 *(*ids, *outcomes),
             )
         )

@@ -66,6 +66,7 @@ class RefusedBy(StrEnum):
     CONFLICT = "conflict"
     GATE = "gate"
     APPROVAL = "approval"
+    EXPIRED = "expired"  # nobody answered in time
     MOVED = "moved"
     CHOICE = "choice"
     CANCELLED = "cancelled"

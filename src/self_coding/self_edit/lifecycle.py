@@ -98,7 +98,7 @@ def _tested(attempt: History, siblings: Sequence[History]) -> Step:
         return _green(attempt, siblings)
     # The round is decided when one of it landed, or a person said no to one.
     decided = (one.has(Kind.LANDED, Kind.HELD) for one in siblings)
-    declined = (one.refusal.by == RefusedBy.APPROVAL for one in siblings)
+    declined = (one.refusal.by in _DECLINED for one in siblings)
     if any(decided) or any(declined):
         return Step.YIELD
     # Choose when all others are out of the race, or wait green for the choice as well.
@@ -108,6 +108,9 @@ def _tested(attempt: History, siblings: Sequence[History]) -> Step:
         return Step.WAIT
     running = [attempt, *(one for one in siblings if not one.settled)]
     return Step.CHOOSE if min(running, key=lambda one: one.size) is attempt else Step.WAIT
+
+
+_DECLINED = (RefusedBy.APPROVAL, RefusedBy.EXPIRED)
 
 
 def _green(attempt: History, siblings: Sequence[History]) -> Step:

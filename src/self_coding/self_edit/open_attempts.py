@@ -12,22 +12,22 @@ import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from self_coding.errors import EditError, SelfCodingError
-from self_coding.self_edit import editors, views
+from self_coding.self_edit import editors, inbox, views
 from self_coding.self_edit.editors import Editor
 from self_coding.self_edit.history import CHECKED, SHOWN, History, Kind, RefusedBy
 from self_coding.self_edit.leases import PATIENCE, Holder, Lease, Leases
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.runner import BEAT, Runner, interrupted, open_attempts
-from self_coding.self_edit.steps import RunContext
+from self_coding.self_edit.steps import RunContext, refused
 from self_coding.values.edits import Ask, Limits, OnProgress, Progress, SelfEditResult, Waiting
 from self_coding.values.repository import Change
-from self_coding.values.results import Status
+from self_coding.values.results import Inbox, Status
 
 Restore = Callable[[Mapping[str, object]], Editor | None]
 
@@ -49,6 +49,7 @@ class Start(Protocol):
 
 
 _AT_REST = (None, Step.SUBMIT, Step.APPROVE)  # nothing to do for a process
+_DECIDED = 20  # approvals of the past that the inbox tells
 _LOOKS = 0.25  # seconds between two looks at an attempt that another process drives
 
 
@@ -219,9 +220,23 @@ class OpenAttempts:
             waiting=await self.waiting(),
         )
 
+    async def inbox(self) -> Inbox:
+        """Return what needs a person, each with what goes on with it, and what was decided."""
+        journal = self.services.journal
+        status, newest = await self.status(), await journal.lines(limit=20)
+        noted = await journal.recent_events(inbox.NOTED)
+        told = await journal.lines(ids=[one.attempt for one in noted])
+        return Inbox(
+            needs=inbox.needs(status, newest, noted, datetime.now(UTC)),
+            decided=inbox.decisions(noted, told)[:_DECIDED],
+        )
+
     def _waiting(self, attempt: History, what: str) -> Waiting:
         trees, holder = attempt.worktrees, self.leases.holder(attempt.edit)
         last = next(reversed(holder.told), None) if holder else None
+        rests = attempt.events[-1].at
+        limits = {"submit": self.limits.edit_days, "approval": self.limits.approval_days}
+        asks = views.asked_of_person(attempt) if what == "approval" else ()
         return Waiting(
             attempt=attempt.id,
             task=attempt.task,
@@ -231,6 +246,10 @@ class OpenAttempts:
             why=views.why_not(attempt),
             holder=str(holder or ""),
             progress=": ".join(filter(None, (last.step, last.message))) if last else "",
+            rests=rests,
+            expires=inbox.expiry(rests, limits[what]) if what in limits and not holder else None,
+            change=views.size_line(attempt) if what == "approval" else "",
+            asks=tuple(map(str, asks)),
         )
 
     async def recover(self) -> list[str]:
@@ -253,14 +272,12 @@ class OpenAttempts:
         """
         settled = []
         attempts = await open_attempts(self.services)
-        oldest = datetime.now(UTC) - timedelta(days=self.limits.edit_days)
         for one in attempts:
-            if decide(one) is Step.SUBMIT and one.events[-1].at < oldest:
+            if overdue := self._overdue(one):
                 async with self._claimed(one.edit, wait=False) as lease:
                     if lease is not None:
-                        why = f"nobody submitted it for {self.limits.edit_days:g} days"
                         runner = self._runner(RunContext(limits=self.limits))
-                        await runner.call_off(one.id, RefusedBy.CANCELLED, why)
+                        await self._expire(runner, one, overdue)
         for leader in interrupted(attempts):
             history, landed = await self._history(leader), False
             if history.landing_open and history.candidate is not None:
@@ -271,6 +288,29 @@ class OpenAttempts:
                         await self._runner(RunContext(limits=self.limits)).drive(leader)
             settled.append((history, landed))
         return settled
+
+    def _overdue(self, attempt: History) -> str:
+        """Return why an attempt that waits is given up now; empty while it may wait."""
+        step = decide(attempt)
+        limits = {
+            Step.SUBMIT: (self.limits.edit_days, "submitted"),
+            Step.APPROVE: (self.limits.approval_days, "approved or refused"),
+        }
+        if step not in limits:
+            return ""
+        days, what = limits[step]
+        end = inbox.expiry(attempt.events[-1].at, days)
+        return f"nobody {what} it for {days:g} days" if end and end < datetime.now(UTC) else ""
+
+    async def _expire(self, runner: Runner, attempt: History, why: str) -> None:
+        """End an attempt that has waited too long; its commits are kept."""
+        if decide(attempt) is Step.SUBMIT:
+            await runner.call_off(attempt.id, RefusedBy.CANCELLED, why)
+            return
+        hint = f"begin_edit(from_attempt={attempt.id}) begins anew with its change"
+        no = refused(RefusedBy.EXPIRED, why, hint=hint, final=True)
+        await runner.log.append(attempt.id, *no)
+        await runner.drive(attempt.leader)
 
     async def _check(self, attempt: int, on_progress: OnProgress | None) -> SelfEditResult:
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):

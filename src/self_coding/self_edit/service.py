@@ -223,11 +223,16 @@ class SelfEdit(OpenAttempts):
             on_progress: told each step as it happens.
 
         Raises:
-            EditError: no such attempt waits for approval.
+            EditError: no such attempt waits for approval, or it has waited too long.
         """
         if wait is None or not await self._is_driven(attempt):
             async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
-                await self._answer(runner, waiting, answered(True))
+                if overdue := self._overdue(waiting):
+                    await self._expire(runner, waiting, overdue)
+                    hint = f"begin_edit(from_attempt={attempt}) begins anew with its change"
+                    raise EditError(f"attempt {attempt} has expired: {overdue}", hint=hint)
+                person = await self.services.repository.person()
+                await self._answer(runner, waiting, answered(True, person))
                 if wait is None:
                     await runner.drive(waiting.leader)
                     return await runner.result(waiting.leader)
@@ -249,7 +254,8 @@ class SelfEdit(OpenAttempts):
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
             step = decide(waiting)
             if step is Step.APPROVE or (step is None and not (driven and waiting.cancelled)):
-                no = refused(RefusedBy.APPROVAL, reason or "it was not approved", final=True)
+                why, who = reason or "it was not approved", await self.services.repository.person()
+                no = refused(RefusedBy.APPROVAL, why, final=True, more={"person": who})
                 await self._answer(runner, waiting, no)
                 await runner.drive(waiting.leader)
             elif step is not None:

@@ -364,19 +364,19 @@ class Steps:
         """Ask whether to land."""
         change, ask = await self._change(attempt), self._run.ask
         assert ask is not None, "the runner waits when nobody can be asked"
-        answer = ask(
-            Question(
-                attempt=attempt.id,
-                task=attempt.task,
-                paths=change.paths,
-                added=change.added,
-                removed=change.removed,
-                tests=views.gate_line(attempt.gate),
-                findings=(*attempt.verdict.findings, *views.refused_by_base(attempt.gate)),
-                diff=change.diff,
-            )
+        question = Question(
+            attempt=attempt.id,
+            task=attempt.task,
+            paths=change.paths,
+            added=change.added,
+            removed=change.removed,
+            tests=views.gate_line(attempt.gate),
+            findings=views.asked_of_person(attempt),
+            diff=change.diff,
         )
-        return answered(await answer if inspect.isawaitable(answer) else answer)
+        answer = ask(question)
+        told = await answer if inspect.isawaitable(answer) else answer
+        return answered(told, await self._services.repository.person())
 
     async def hold(self, attempt: History) -> StepResult:
         """End a dry run."""
@@ -490,9 +490,11 @@ def refused(
     return StepResult(Kind.REFUSED, {**(more or {}), **why})
 
 
-def answered(answer: bool | str) -> StepResult:
+def answered(answer: bool | str, person: str) -> StepResult:
     """Return what a person's answer amounts to; a no with a reason allows another try."""
+    who: Facts = {"person": person}
     if answer is True:
-        return StepResult(Kind.APPROVED, {})
-    reason = answer.strip() if isinstance(answer, str) else ""
-    return refused(RefusedBy.APPROVAL, reason or "it was not approved", final=not reason)
+        return StepResult(Kind.APPROVED, who)
+    why = answer.strip() if isinstance(answer, str) else ""
+    told = why or "it was not approved"
+    return refused(RefusedBy.APPROVAL, told, final=not why, more=who)

@@ -144,6 +144,11 @@ def refused_by_base(gate: GateResult) -> tuple[Finding, ...]:
     return tuple(one for one in gate.findings if one.rule == BASE_JUDGE)
 
 
+def asked_of_person(attempt: History) -> tuple[Finding, ...]:
+    """Return what a person should know before it lands: broken rules, what main's tests refuse."""
+    return (*attempt.verdict.findings, *refused_by_base(attempt.gate))
+
+
 def after_conflict(attempt: History, main: str) -> str:
     """Return what can be done where an edit does not merge."""
     mine = f"merge {main} in the worktree"
@@ -324,7 +329,7 @@ def checked(attempt: History) -> SelfEditResult:
             case [str(kind), dict(facts)]:
                 seen = seen.then(kind, facts)
     green, why = not seen.has(Kind.REFUSED), seen.refusal.reason
-    line = f"would land: {_size(seen)}" if green else f"would be refused: {why}"
+    line = f"would land: {size_line(seen)}" if green else f"would be refused: {why}"
     told = (f"attempt {attempt.id} {line}", left_out_line(seen.edited))
     return replace(
         result_of(seen, attempts=(attempt.id,)),
@@ -348,7 +353,8 @@ def under_way(attempt: History, last: Progress | None) -> SelfEditResult:
     )
 
 
-def _size(attempt: History) -> str:
+def size_line(attempt: History) -> str:
+    """Return in one line what would land: files, lines, what the gate saw."""
     change = attempt.edited
     files = f"{len(change.paths)} file{'' if len(change.paths) == 1 else 's'}"
     return f"{files}, +{change.added} -{change.removed}; {gate_line(attempt.gate)}"
@@ -363,9 +369,9 @@ def _waiting(attempt: History) -> str:
 def _headline(attempt: History) -> str:
     stage, name = stage_of(attempt), f"attempt {attempt.id}"
     if stage == "landed":
-        return f"{name} landed: {_size(attempt)}"
+        return f"{name} landed: {size_line(attempt)}"
     if stage == "held":
-        return f"{name} would land: {_size(attempt)}; nothing was moved"
+        return f"{name} would land: {size_line(attempt)}; nothing was moved"
     if stage == "waiting":
         who = "the caller's edit" if _waiting(attempt) == "submit" else "approval"
         return f"{name} waits for {who}"

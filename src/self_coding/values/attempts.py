@@ -46,6 +46,27 @@ class ModificationAttempt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttemptLine:
+    """An attempt as a list shows it: without its diff, its output and its events.
+
+    `ended` is None while it goes on; `why` is the first of what failed, shortened.
+    """
+
+    id: int
+    task: str
+    at: datetime
+    ended: datetime | None = None
+    stage: str = ""
+    outcome: str = ""
+    editor: str = ""
+    model: str = ""
+    commit: str = ""
+    tries: int = 1
+    files: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """One immutable line of the journal: what happened to an attempt, and its facts.
 

@@ -29,9 +29,10 @@ class Limits:
     """Where a self-edit stops by itself.
 
     `tries` attempts one after the other, `best_of` side by side in each try; `edit_seconds` of
-    wall time for one edit; `edit_days` that a caller's edit waits before it expires; `cost` in
-    the editor's own currency over all attempts (None: no bound); `moves` how often a candidate
-    is made anew because main has moved; `task_characters` and `context_tokens` bound what an
+    wall time for one edit; `edit_days` that a caller's edit waits before it expires,
+    `approval_days` that a green one waits for approval; `cost` in the editor's own currency over
+    all attempts (None: no bound); `moves` how often a candidate is made anew because main has
+    moved; `task_characters` and `context_tokens` bound what an
     editor is given.
     """
 
@@ -39,6 +40,7 @@ class Limits:
     best_of: int = 1
     edit_seconds: float = 1800.0
     edit_days: float = 14.0
+    approval_days: float = 14.0
     cost: float | None = None
     moves: int = 5
     task_characters: int = 32_000
@@ -108,7 +110,9 @@ class Waiting:
 
     `waiting` is "submit" (its caller edits in the worktree at `path`), "approval", "resume" (a
     crash interrupted it) or "process" (`holder` is at it right now, and told `progress` last).
-    `why` is what the last submission was refused for.
+    `why` is what the last submission was refused for, `rests` since when it has waited like this
+    and `expires` until when it may; `change` is what would land, in one line, and `asks` what a
+    person should know before it does.
     """
 
     attempt: int
@@ -119,6 +123,10 @@ class Waiting:
     why: str = ""
     holder: str = ""
     progress: str = ""
+    rests: datetime | None = None
+    expires: datetime | None = None
+    change: str = ""
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "edit_seconds": _("The wall time that one edit may take.", "600", "seconds"),
     "edit_days": _("How long a worktree that was handed out waits to be submitted.", "30", "days"),
+    "approval_days": _("How long a green attempt waits for approval, then expires.", "3", "days"),
     "cost": _(
         "Where the attempts of a self-edit stop, in what the editor itself reports as its cost.",
         "2.5",

@@ -187,6 +187,17 @@ class RollbackPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UndoPlan:
+    """What an undo would take back: the operation, its refs from where they are to where they
+    were, and the lines that would change. `blocked` says why it would be refused."""
+
+    operation: Operation
+    refs: tuple[tuple[str, str, str], ...] = ()
+    files: tuple[FileChange, ...] = ()
+    blocked: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One line of the operation log: who did what, when, why, and the refs before and after.
 

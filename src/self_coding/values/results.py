@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from self_coding.values.attempts import (
         DeadEnd,
         Event,
@@ -37,6 +39,49 @@ class Status:
     commit: str
     failing: list[str]
     waiting: list[Waiting]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboxItem:
+    """Something that needs a person, since when, and the operation that goes on with it.
+
+    `kind` is "red main", "bypass", "environment", "interrupted", "approval", "expiring" (a
+    caller's edit that is soon given up), "refused" (one that waits to be corrected), "open" (one
+    that was never submitted) or "running". `path` is the worktree of an edit.
+    """
+
+    kind: str
+    title: str
+    action: str
+    why: str = ""
+    attempt: int | None = None
+    since: datetime | None = None
+    expires: datetime | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What became of an attempt that waited for approval: "approved", "refused" or "expired".
+
+    `person` says who decided, where it was recorded; `stage` how far the attempt is now.
+    """
+
+    attempt: int
+    task: str
+    decision: str
+    person: str
+    at: datetime
+    why: str
+    stage: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inbox:
+    """What needs a person, most urgent first, and what was decided lately, newest first."""
+
+    needs: list[InboxItem]
+    decided: list[Decision]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -207,3 +207,20 @@ async def test_what_was_done_again_is_not_undone(repo, git) -> None:
     await git.redo()
     undone = {one.kind: one.undone for one in await git.operations()}
     assert not undone["commit"], "see the end of `_reverse_once`"
+
+
+async def test_an_undo_is_planned_without_effect(repo, git) -> None:
+    """The plan names refs and lines, says why it would be refused, and changes nothing."""
+    start = repo("rev-parse", "main")
+    tree = await git.isolate("a")
+    (tree.path / "new.py").write_text("x\ny\n")
+    landed = await git.land(await git.candidate(await git.record(tree, "new")), attempt="a")
+    plan = await git.plan_undo(attempt="a")
+    assert ("refs/heads/main", landed.new, start) in plan.refs
+    assert [(one.path, one.added, one.removed) for one in plan.files] == [("new.py", 0, 2)]
+    assert (plan.operation.kind, plan.blocked) == ("land", "")
+    assert repo("rev-parse", "main") == landed.new
+    repo.commit("later", **{"b.py": "1"})
+    assert "main has moved" in (await git.plan_undo(attempt="a")).blocked
+    with pytest.raises(GitOperationError, match="nothing to undo"):
+        await git.plan_undo(attempt="nobody")

@@ -429,6 +429,40 @@ async def test_holding_and_dropping(world: World) -> None:
         await layer.land_edit(1)
 
 
+async def test_who_decided_is_recorded(world: World) -> None:
+    """An approval and a refusal name the person, whichever way they were given."""
+    layer = world.layer()
+    await layer.self_edit("one", editor=world.editor(GOOD), hold=True)
+    await layer.land_edit(1)
+    await layer.self_edit("two", editor=MemoryEditor(world.disk, {2: {"a.py": "3"}}), hold=True)
+    await layer.drop_edit(2, "not now")
+    asked = MemoryEditor(world.disk, {3: {"a.py": "4"}})
+    await layer.self_edit("three", editor=asked, ask=lambda question: True)
+    told = {
+        event.attempt: (event.kind, event.data.get("person"))
+        for events in world.disk.events.values()
+        for event in events
+        if event.kind in ("approved", "refused")
+    }
+    person = "A Person <person@example.invalid>"
+    assert told == {1: ("approved", person), 2: ("refused", person), 3: ("approved", person)}
+
+
+async def test_an_approval_expires(world: World) -> None:
+    """What nobody approves in time ends with its edit kept, and cannot be landed any more."""
+    layer = world.layer(approval_days=1e-9)
+    held = await layer.self_edit("edit", editor=world.editor(GOOD), hold=True)
+    assert (await layer.waiting())[0].expires is not None
+    with pytest.raises(EditError, match="has expired: nobody approved or refused it") as caught:
+        await layer.land_edit(held.attempt_id or 0)
+    assert "begin_edit(from_attempt=1)" in caught.value.hint
+    assert (world.main["a.py"], world.refusal(1)["by"]) == ("1", "expired")
+    await layer.self_edit("another", editor=MemoryEditor(world.disk, {2: GOOD}), hold=True)
+    await layer.begin_edit("a third")  # what has waited too long is ended before something begins
+    assert world.refusal(2)["by"] == "expired"
+    assert [stage for _, stage in world.disk.ended.values()] == ["refused", "refused"]
+
+
 async def test_what_waits_is_told(world: World) -> None:
     """Each attempt that somebody has to go on with, newest first; of several only the chosen."""
     layer = world.layer()

@@ -1,0 +1,150 @@
+"""Lists of attempts as pages show them: without diffs, outputs and events, whose sizes vary.
+
+A page of ten thousand attempts costs what its own lines cost. What cannot be read is left empty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+from self_coding.modification_journal.queries import Queries
+from self_coding.modification_journal.record import EPOCH, moment
+from self_coding.text import first_line
+from self_coding.values.attempts import AttemptLine, Event
+
+_DAY = 86_400_000_000  # microseconds
+_LOOKED_AT = 500  # newest attempts in which events are looked for: of kinds there is no index
+_COLUMNS = (
+    "id, at, ended, stage, outcome, editor, model, commit_hash, retry_count, "
+    # cut by the database: a task may have 32,000 characters, an analysis more
+    "substr(task, 1, 600), substr(analysis, 1, 400), substr(files, 1, 4000)"
+)
+
+
+def lines(
+    queries: Queries,
+    *,
+    words: str = "",
+    state: str = "",
+    editor: str = "",
+    path: str = "",
+    before: int | None = None,
+    ids: Collection[int] | None = None,
+    limit: int = 50,
+) -> list[AttemptLine]:
+    """Return attempts, newest first; every argument narrows the choice.
+
+    Args:
+        queries: an open transaction.
+        words: stand in the task, in what failed or in the paths; letter case makes no difference.
+        state: a stage, an outcome, or "open".
+        editor: who made the edit.
+        path: what was changed.
+        before: only attempts older than this one.
+        ids: only these.
+        limit: the most.
+    """
+    where, values = ["1 = 1"], list[object]()
+    for word in words.split()[:8]:
+        pattern = f"%{_escaped(word.lower())}%"
+        columns = [f"lower({one}) LIKE ? ESCAPE '!'" for one in ("task", "analysis", "files")]
+        where.append(f"({' OR '.join(columns)})")
+        values += [pattern] * len(columns)
+    if state == "open":
+        where.append("ended IS NULL")
+    elif state:
+        where.append("(stage = ? OR outcome = ?)")
+        values += [state, state]
+    if editor:
+        where.append("editor = ?")
+        values.append(editor)
+    if path:
+        where.append(
+            "id IN (SELECT attempt FROM attempt_file JOIN file ON file.id = attempt_file.file "
+            "WHERE path = ?)"
+        )
+        values.append(path)
+    if before is not None:
+        where.append("id < ?")
+        values.append(before)
+    if ids is not None:
+        where.append(f"id IN ({', '.join('?' * len(ids)) or 'NULL'})")
+        values += ids
+    rows = queries.connection.execute(
+        f"SELECT {_COLUMNS} FROM attempt WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",  # noqa: S608 - fixed text
+        (*values, limit),
+    )
+    return [_line(row) for row in rows]
+
+
+def _line(row: Sequence[Any]) -> AttemptLine:
+    files: object = ()
+    with suppress(ValueError):
+        text = str(row[11])
+        # Cut within a name, the list ends with the name before.
+        files = json.loads(text if text.endswith("]") else f"{text.rpartition(',')[0]}]")
+    return AttemptLine(
+        id=int(row[0]),
+        at=moment(row[1]) or EPOCH,
+        ended=moment(row[2]),
+        stage=str(row[3]),
+        outcome=str(row[4] or ""),
+        editor=str(row[5]),
+        model=str(row[6]),
+        commit=str(row[7]),
+        tries=row[8] + 1 if isinstance(row[8], int) else 1,
+        task=str(row[9]),
+        why=first_line(str(row[10]), 200),
+        files=tuple(map(str, files)) if isinstance(files, list) else (),
+    )
+
+
+def daily(queries: Queries, counted: str) -> list[tuple[int, str, int]]:
+    """Return (day since 1970, outcome, attempts) of the ended attempts that fulfil a condition."""
+    rows = queries.connection.execute(
+        f"SELECT ended / {_DAY}, outcome, count(*) FROM attempt "  # noqa: S608 - fixed text
+        f"WHERE ended IS NOT NULL AND {counted} GROUP BY 1, 2 ORDER BY 1"
+    )
+    return [(int(day), str(outcome), int(count)) for day, outcome, count in rows]
+
+
+def recent_events(queries: Queries, kinds: Collection[str], limit: int) -> list[Event]:
+    """Return the newest events of some kinds among the newest attempts, newest first."""
+    newest = int(queries.connection.execute("SELECT max(id) FROM attempt").fetchone()[0] or 0)
+    rows = queries.connection.execute(
+        "SELECT attempt, sequence, kind, at, data FROM event WHERE attempt > ? "  # noqa: S608
+        f"AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY at DESC LIMIT ?",
+        (newest - _LOOKED_AT, *kinds, limit),
+    ).fetchall()
+    events = []
+    for attempt, sequence, kind, at, stored in rows:
+        data: object = {}
+        with suppress(ValueError):
+            data = json.loads(str(stored))
+        events.append(
+            Event(
+                attempt=int(attempt),
+                sequence=int(sequence),
+                kind=str(kind),
+                at=moment(at) or EPOCH,
+                data=data if isinstance(data, dict) else {},
+            )
+        )
+    return events
+
+
+def mark(queries: Queries) -> str:
+    """Return a text that is another one whenever an attempt has begun, gone on or ended."""
+    row = queries.connection.execute(
+        "SELECT (SELECT max(id) FROM attempt), (SELECT count(*) FROM attempt WHERE ended IS NULL), "
+        "(SELECT count(*) FROM event WHERE attempt IN "
+        "(SELECT id FROM attempt WHERE ended IS NULL)), (SELECT sum(attempts) FROM tally)"
+    ).fetchone()
+    return "/".join(str(value) for value in row)
+
+
+def _escaped(word: str) -> str:
+    return word.replace("!", "!!").replace("%", "!%").replace("_", "!_")
