@@ -12,7 +12,7 @@ import ast
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
-from self_coding.audit.syntax import Function, assigned, bound, name_of, unparse
+from self_coding.audit.syntax import Function, assigned, bound, dotted, name_of, unparse
 
 LEFT_OUT = ast.Name("__", ast.Load())
 RAISING = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns"})
@@ -48,7 +48,8 @@ class Canonical(ast.NodeTransformer):
     """Makes nodes canonical; `handed` are the literals handed to functions that were re-signed.
 
     `renamed` are the old names of what the code renamed, by the new ones, `resigned` what has other
-    parameters, `known` the literals that names stand for; `claims` leaves expected values out.
+    parameters, `known` the literals that names stand for; `claims` leaves expected values out, and
+    members of a display that name something `fresh` in the code are none.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Canonical(ast.NodeTransformer):
         known: Mapping[str, ast.expr],
         *,
         claims: bool,
+        fresh: Collection[str] = (),
     ) -> None:
         self.renamed, self.resigned, self.known, self.claims = renamed, resigned, known, claims
+        self.fresh = fresh
         self.handed: list[str] = []
 
     def lines(self, nodes: Iterable[ast.AST]) -> list[str]:
@@ -76,6 +79,8 @@ class Canonical(ast.NodeTransformer):
         return ast.Name(self.renamed.get(node.id, node.id), node.ctx)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if isinstance(node.ctx, ast.Load) and (own := dotted(node)) in self.known:
+            return self.known[own]
         attr = self.renamed.get(node.attr, node.attr)
         return ast.Attribute(self.visit(node.value), attr, node.ctx)
 
@@ -89,6 +94,44 @@ class Canonical(ast.NodeTransformer):
             ]
             return ast.Call(called.func, odd, [])
         return called
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if len(node.ops) == 1 and self._without_fresh(node.comparators[0]):
+            match node.ops[0], node.comparators[0]:
+                case ast.In() | ast.NotIn() as op, ast.Tuple(elts=[one]) | ast.List(elts=[one]):
+                    node.ops = [ast.Is() if isinstance(op, ast.In) else ast.IsNot()]
+                    node.comparators = [one]
+        return self.generic_visit(node)
+
+    def _without_fresh(self, node: ast.AST) -> bool:
+        """Take the members that name something fresh out of a display; return whether any did."""
+        if not self.fresh or not isinstance(node, ast.Tuple | ast.List | ast.Set):
+            return False
+        kept = [one for one in node.elts if not self._is_fresh(one)]
+        some = len(kept) < len(node.elts)
+        node.elts = kept
+        return some
+
+    def _is_fresh(self, node: ast.AST) -> bool:
+        return any(name_of(part) in self.fresh for part in ast.walk(node))
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
+        self._without_fresh(node)
+        return self.generic_visit(node)
+
+    def visit_List(self, node: ast.List) -> ast.AST:
+        self._without_fresh(node)
+        return self.generic_visit(node)
+
+    def visit_Set(self, node: ast.Set) -> ast.AST:
+        self._without_fresh(node)
+        return self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        pairs = zip(node.keys, node.values, strict=True)
+        kept = [pair for pair in pairs if not any(self._is_fresh(n) for n in pair if n)]
+        node.keys, node.values = [k for k, _ in kept], [v for _, v in kept]
+        return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
@@ -193,6 +236,46 @@ class _Masked(ast.NodeTransformer):
 
 def _claim(kind: str, *values: ast.expr) -> ast.Expr:
     return ast.Expr(ast.Call(ast.Name(f"__{kind}__", ast.Load()), [*values], []))
+
+
+def says_as_much(line: str, now: str) -> bool:
+    """Return whether a claim may stand for another: more members are expected, or what functions
+    answer is compared as it was said which function it is."""
+    start = "__exact__("
+    if not (line.lstrip().startswith(start) and now.lstrip().startswith(start)):
+        return False
+    margins = (len(text) - len(text.lstrip()) for text in (line, now))
+    if len({*margins}) > 1:
+        return False
+    match ast.parse(line.strip()).body[0], ast.parse(now.strip()).body[0]:
+        case ast.Expr(ast.Call(args=[left, right])), ast.Expr(ast.Call(args=[left_now, right_now])):
+            if _covers(left, left_now):
+                return _covers(right, right_now, more=True)
+            match left_now, right_now:
+                case ast.Call(func=asked), ast.Call(func=answering):
+                    return _covers(left, asked) and _covers(right, answering)
+    return False
+
+
+def _covers(old: ast.AST, new: ast.AST, *, more: bool = False) -> bool:
+    """Return whether two expressions are the same, or with `more` but for literal members."""
+    if ast.dump(old) == ast.dump(new):
+        return True
+    if not more or type(old) is not type(new):
+        return False
+    made = isinstance(old, ast.Call) and name_of(old.func)[:1].isupper()  # no tolerance
+    if made or isinstance(old, ast.Tuple):
+        parts, parts_now = ([*ast.iter_child_nodes(node)] for node in (old, new))
+        left = iter(parts_now)
+        extra = [*parts_now]
+        for part in parts:
+            found = next((one for one in left if _covers(part, one, more=True)), None)
+            if found is None:
+                return False
+            extra.remove(found)
+        values = (one.value if isinstance(one, ast.keyword) else one for one in extra)
+        return all(is_literal(v) or name_of(v) == LEFT_OUT.id for v in values)
+    return False
 
 
 def is_harmless(line: str, taken: Iterable[str]) -> bool:

@@ -13,16 +13,23 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from self_coding.audit.canonical import Canonical, constants, is_harmless, is_literal
+from self_coding.audit.canonical import (
+    Canonical,
+    constants,
+    is_harmless,
+    is_literal,
+    says_as_much,
+)
 from self_coding.audit.files import SETTING_FILES, Kind, effective, kind_of
 from self_coding.audit.judging_modules import (
     Module,
     defined,
     docstrings,
+    is_special,
     members,
     names_in,
     renaming,
@@ -32,6 +39,8 @@ from self_coding.audit.syntax import (
     Function,
     bound,
     decorator_name,
+    dotted,
+    name_of,
     parse,
     strings,
     substitute,
@@ -47,6 +56,7 @@ _MISSING = re.compile(
 _EXAMPLE = re.compile(r"(?m)^[ \t]*(?:>>>|\.\.\. ).*$")
 _HARMLESS = re.compile(r"(?:.*/)?(?:\.coveragerc|noxfile\.py)")
 _HARMLESS_FIXTURES = frozenset({"tmp_path", "capsys", "caplog", "request"})
+_DEEPEST = 20  # classes that inherit one another
 _TABLES = (".csv", ".tsv", ".yaml", ".yml", ".toml", ".jsonl")
 
 
@@ -116,6 +126,7 @@ class _Case:
                 name for name in before.keys() & after.keys() if resigns(before[name], after[name])
             }
         self.lost = lost.keys()
+        self.fresh = fresh.keys() - lost.keys()  # names that the code did not have
         self.gone = lost.keys() - fresh.keys()  # what is in both has only moved within the code
         # The new name of what was renamed is read as the old one.
         self.renamed = renaming({name: lost[name] for name in self.gone}, fresh)
@@ -123,7 +134,7 @@ class _Case:
             if resigns(lost[old], fresh[name]):
                 self.resigned |= {name, old}
 
-    def why_not(self, failure: BaseFailure) -> str:  # noqa: PLR0911 - one return per reason
+    def why_not(self, failure: BaseFailure) -> str:
         """Return why a failure is not accounted for; empty where it is."""
         path, _, name = failure.id.partition("::")
         base = self._module(path, old=True) if path.endswith(".py") else None
@@ -141,8 +152,6 @@ class _Case:
         test = name.split("[", 1)[0]
         if path not in self.evidence.judging and test not in base.tests:
             return self._doctest(path, name)
-        if test not in base.tests:  # inherited from elsewhere, or made by a plugin
-            return "where the test is defined cannot be told"
         return self._test(path, test, missing)
 
     def _doctest(self, path: str, name: str) -> str:
@@ -161,24 +170,25 @@ class _Case:
 
     def _test(self, path: str, test: str, missing: set[str] | None = None) -> str:
         """Return why a test of the base is not accounted for; empty where it is."""
-        before = self._module(path, old=True)
-        assert before is not None, "it has the test"
+        before = self._place(path, test, old=True)
+        if before is None:  # made by a plugin
+            return "where the test is defined cannot be told"
         why = ""
         for there, name in self.counterparts(path, test):
-            after = self._module(there)
-            if after is None or name not in after.tests:
+            after = self._place(there, name)
+            if after is None:
                 continue
             node, outcomes = f"{there}::{name}", self.evidence.outcomes
             if {o for i, o in outcomes.items() if i.split("[", 1)[0] == node} != {"passed"}:
                 why = why or f"{node} did not pass in the change"
-            elif differs := self._differs(before, after, before.tests[test], after.tests[name]):
+            elif differs := self._differs(before, after):
                 why = why or differs
             else:
                 return ""
         if why:
             return why
-        names = {n.id for n in ast.walk(before.tests[test][-1]) if isinstance(n, ast.Name)}
-        names |= {n.attr for n in ast.walk(before.tests[test][-1]) if isinstance(n, ast.Attribute)}
+        names = {n.id for n in ast.walk(before.function) if isinstance(n, ast.Name)}
+        names |= {n.attr for n in ast.walk(before.function) if isinstance(n, ast.Attribute)}
         withdrawn = self.gone & (names if missing is None else missing)
         if not withdrawn:
             return "it is gone from the change, although what it tests is not"
@@ -196,38 +206,53 @@ class _Case:
                 if fresh and (other == path or one.rpartition("::")[2] == name):
                     yield other, one
 
-    def _differs(  # noqa: PLR0911 - one return per reason
-        self, before: Module, after: Module, old: tuple[ast.AST, ...], new: tuple[ast.AST, ...]
-    ) -> str:
-        """Return in what two sides of a test differ by more than an expectation, if they do."""
-        *outer, one = old
-        *outer_now, two = new
-        if len(outer) != len(outer_now) or type(one) is not type(two):
-            return "it is another kind of test"
-        for a, b in zip(outer, outer_now, strict=True):
-            if not self._class(before, after, a, b):
-                return f"its class {getattr(b, 'name', '')} changes"
-        assert isinstance(one, Function)
-        assert isinstance(two, Function)
-        first, second = _Side(self, before, one), _Side(self, after, two)
-        left, taken = list(second.lines), {*before.bindings, *after.bindings}
-        for line in first.lines:
-            at = left.index(line) if line in left else len(left)
-            if at == len(left):
-                return f"nothing claims {line.strip()!r} any more"
-            if not all(is_harmless(other, taken) for other in left[:at]):
-                return "it does more than claim, now"
-            del left[: at + 1]
-        if not all(is_harmless(other, taken) for other in left):
-            return "it does more than claim, now"
-        lost = Counter(first.handed) - Counter(second.handed)
-        if lost.total() > max(0, len(first.handed) - len(second.handed)):
-            return f"it hands over other values than {', '.join(lost)}"
-        return self._uses(before, after, first, second)
+    def _place(self, path: str, test: str, *, old: bool = False) -> _Place | None:
+        """Return where a test is defined, be it in a class that its own inherits."""
+        module = self._module(path, old=old)
+        *scope, name = test.split("::")
+        if module is None:
+            return None
+        if not scope:
+            return _Place(module, module.tests[name], ()) if name in module.tests else None
+        around = module.classes.get("::".join(scope))
+        lines = list(self._line(module, around, old=old)) if around else []
+        for owner, one in lines:
+            for node in one.body:
+                if isinstance(node, Function) and node.name == name:
+                    return _Place(owner, node, tuple(lines))
+        return None
 
-    def _uses(self, before: Module, after: Module, first: _Side, second: _Side) -> str:
+    def _line(
+        self, module: Module, one: ast.ClassDef, *, old: bool, depth: int = 0
+    ) -> Iterator[tuple[Module, ast.ClassDef]]:
+        """Yield a class and those that it inherits, each with the module that defines it."""
+        yield module, one
+        for base in one.bases if depth < _DEEPEST else ():
+            there, name = module, name_of(base)
+            if name not in module.classes and (full := module.full.get(dotted(base).split(".")[0])):
+                path, rest = module.find(
+                    f"{full}.{name}" if isinstance(base, ast.Attribute) else full
+                )
+                there, name = self._module(path, old=old) or module, rest
+            if (found := there.classes.get(name)) is not None and found is not one:
+                yield from self._line(there, found, old=old, depth=depth + 1)
+
+    def _differs(self, before: _Place, after: _Place) -> str:
+        """Return in what two sides of a test differ by more than an expectation, if they do."""
+        if type(before.function) is not type(after.function):
+            return "it is another kind of test"
+        first, second = _Side(self, before), _Side(self, after, fresh=self.fresh)
+        if lost := first.unclaimed(second):
+            return lost
+        handed = Counter(first.handed) - Counter(second.handed)
+        if handed.total() > max(0, len(first.handed) - len(second.handed)):
+            return f"it hands over other values than {', '.join(handed)}"
+        return self._class(before, after) or self._uses(first, second)
+
+    def _uses(self, first: _Side, second: _Side) -> str:
         """Return what a test uses that is not what it was; empty where all is."""
         one, two = first.function, second.function
+        before, after = first.place.module, second.place.module
         fixtures, now = ([a.arg for a in f.args.args] for f in (one, two))
         added = {*now} - {*fixtures}
         if [n for n in now if n not in added] != fixtures or not added <= _HARMLESS_FIXTURES:
@@ -238,33 +263,55 @@ class _Case:
             same = self._alike(a, b) and not names_in(a) & first.known.keys()
             if not same and not _cases(first, second, a, b):
                 return f"{decorator_name(b)} changes, and not by an expected value alone"
+        held = first.place.members
         for name in fixtures:
-            if not self._fixture(before, after, name):
+            if name not in held and not self._fixture(before, after, name):
                 return f"its fixture {name} changes"
-        for name in sorted(names_in(one) - {*bound(one)} - {*fixtures}):
+        literal = first.known.keys() & second.known.keys()  # compared where they are used
+        for name in sorted(names_in(one) - {*bound(one)} - {*fixtures} - literal):
             if not self._binding(before, after, name):
                 return f"{name}, which it uses, changes"
         return ""
 
-    def _class(self, before: Module, after: Module, one: ast.AST, two: ast.AST) -> bool:
-        """Return whether a class around a test is what it was, but for its tests."""
-        if not isinstance(one, ast.ClassDef) or not isinstance(two, ast.ClassDef):
-            return False
-        heads = ([*node.bases, *node.keywords, *node.decorator_list] for node in (one, two))
-        held, now = (
-            {n: m for n, m in members(node) if not n.startswith("test")} for node in (one, two)
-        )
-        names = {name for head in one.bases for name in names_in(head)}
-        return (
-            [unparse(n) for n in next(heads)] == [unparse(n) for n in next(heads)]
-            and held.keys() == now.keys()
-            and all(self._alike(held[name], now[name]) for name in held)
-            and all(self._binding(before, after, name) for name in names)
-        )
+    def _class(self, before: _Place, after: _Place) -> str:
+        """Return what of a test's class, and of those that it inherits, is not what it was: their
+        heads, and the members by which the test is made, run or fed."""
+        heads, heads_now = before.heads, after.heads
+        if heads != heads_now:
+            return f"its class {before.owner} changes"
+        held, now = before.members, after.members
+        pending, seen = {*names_in(before.function, attributes=True)}, set[str]()
+        pending |= {a.arg for a in ast.walk(before.function) if isinstance(a, ast.arg)}
+        pending |= {n for side in (held, now) for n, found in side.items() if is_special(n, found)}
+        literal = {n[5:] for n in before.constants.keys() & after.constants.keys()}
+        free = literal - {  # these are compared where the test uses them
+            name
+            for found in held.values()
+            for _, node in found
+            if isinstance(node, Function)
+            for name in names_in(node, attributes=True)
+        }
+        while names := (pending - seen - free) & {*held, *now}:
+            seen |= names
+            for name in names:
+                one, two = held.get(name, []), now.get(name, [])
+                pairs = list(zip(one, two, strict=False))
+                if len(one) != len(two) or not all(self._alike(a, b) for (_, a), (_, b) in pairs):
+                    return f"{name} of its class {before.owner} changes"
+                for (module, node), (module_now, _) in pairs:
+                    pending |= names_in(node, attributes=True)
+                    pending |= {a.arg for a in ast.walk(node) if isinstance(a, ast.arg)}
+                    for used in names_in(node) & module.bindings.keys():
+                        if not self._binding(module, module_now, used):
+                            return f"{used}, which its class {before.owner} uses, changes"
+        return ""
 
     def _alike(self, one: ast.AST, two: ast.AST) -> bool:
         """Return whether two definitions differ by what the code renamed or re-signed at most."""
-        sides = [Canonical(self.renamed, self.resigned, {}, claims=False) for _ in range(2)]
+        sides = [
+            Canonical(self.renamed, self.resigned, {}, claims=False, fresh=fresh)
+            for fresh in ((), self.fresh)
+        ]
         texts = [side.lines([node]) for side, node in zip(sides, (one, two), strict=True)]
         lost = Counter(sides[0].handed) - Counter(sides[1].handed)
         return texts[0] == texts[1] and not lost
@@ -284,7 +331,7 @@ class _Case:
             full = after.full[name if name in after.full else now]
             same = len(one) == len(two) and self._imported(before, after, before.full[name], full)
         elif name in before.constants and name in after.constants:
-            same = True  # it is compared where it is used
+            same = unparse(before.constants[name]) == unparse(after.constants[name])
         else:
             used = {n for node in one for n in names_in(node)} - {name}
             same = len(one) == len(two) and all(map(self._alike, one, two))
@@ -358,19 +405,90 @@ class _Case:
         return self._modules[old, path]
 
 
+class _Place:
+    """Where a test is defined: its module, and its class with those that it inherits."""
+
+    def __init__(
+        self, module: Module, function: Function, line: tuple[tuple[Module, ast.ClassDef], ...]
+    ) -> None:
+        self.module, self.function, self.line = module, function, line
+        self.owner = line[0][1].name if line else ""
+
+    @property
+    def heads(self) -> Counter[str]:
+        """The decorators and keywords of its classes, and the bases that are nobody's here."""
+        known = {one.name for _, one in self.line}
+        return Counter(
+            unparse(node)
+            for _, one in self.line
+            for node in (*one.bases, *one.keywords, *one.decorator_list)
+            if name_of(node) not in known
+        )
+
+    @cached_property
+    def members(self) -> dict[str, list[tuple[Module, ast.AST]]]:
+        """What its classes hold, by name, the nearest first; without tests."""
+        found: dict[str, list[tuple[Module, ast.AST]]] = {}
+        for module, one in self.line:
+            for name, node in members(one):
+                if not (isinstance(node, Function) and name.startswith("test")):
+                    found.setdefault(name, []).append((module, node))
+        return found
+
+    @cached_property
+    def constants(self) -> dict[str, ast.expr]:
+        """The literals that a class holds under a name that nothing else stores to."""
+        stored = {
+            node.attr
+            for _, one in self.line
+            for node in ast.walk(one)
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        }
+        found: dict[str, ast.expr] = {}
+        for _, one in reversed(self.line):
+            found |= {f"self.{n}": v for n, v in constants(one.body).items() if n not in stored}
+        return {n: v for n, v in found.items() if len(self.members.get(n[5:], ())) == 1}
+
+
 class _Side:
     """One side of a test, in its canonical form."""
 
-    def __init__(self, case: _Case, module: Module, function: Function) -> None:
+    def __init__(self, case: _Case, place: _Place, *, fresh: Collection[str] = ()) -> None:
+        self.place, self.function = place, place.function
+        function, module = place.function, place.module
         own = constants(function.body)
         local = {*bound(function)} | {a.arg for a in ast.walk(function) if isinstance(a, ast.arg)}
-        self.function = function
         self.known = {n: v for n, v in module.constants.items() if n not in local} | own
+        self.known |= place.constants
+        self.taken = module.bindings.keys()
         # A local literal is compared where it is used.
         body = [s for s in function.body if not ({*bound(s)} and {*bound(s)} <= own.keys())]
-        canonical = Canonical(case.renamed, case.resigned, self.known, claims=True)
+        canonical = Canonical(case.renamed, case.resigned, self.known, claims=True, fresh=fresh)
         self.lines = canonical.lines(body[1:] if ast.get_docstring(function) else body)
         self.handed = canonical.handed
+
+    def unclaimed(self, now: _Side) -> str:
+        """Return what the other side does not claim, or does besides; empty where it says as much.
+
+        Statements come in their order; claims between two of them in any.
+        """
+        taken = {*self.taken, *now.taken}
+        used, floor, top = set[int](), 0, 0
+        for line in self.lines:
+            claims = is_harmless(line, ()) and " = " not in line.partition("(")[0]
+            places = [i for i in range(floor if claims else top, len(now.lines)) if i not in used]
+            at = next((i for i in places if now.lines[i] == line), None)
+            if at is None:
+                at = next((i for i in places if says_as_much(line, now.lines[i])), None)
+            if at is None:
+                return f"nothing claims {line.strip()!r} any more"
+            used.add(at)
+            top = max(top, at + 1)
+            floor = floor if claims else top
+        rest = (line for i, line in enumerate(now.lines) if i not in used)
+        return (
+            "" if all(is_harmless(line, taken) for line in rest) else "it does more than claim, now"
+        )
 
     def cases(self, table: ast.expr, columns: list[str], free: set[str]) -> Counter[str] | None:
         """Return the cases of a table as text, without the values that are only expected."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -16,6 +17,11 @@ _SET_UPS = frozenset(
         *("setup_module", "setupmodule", "teardown_module", "teardownmodule", "load_tests"),
         *("setup_function", "teardown_function"),
     }
+)
+# members of a class by which pytest and unittest make, prepare, run and judge its tests
+_SPECIAL = re.compile(
+    r"(?i)__|set_?up|tear_?down|async(?:set|tear)|run$|debug$|fail|assert|_?pytest|do\w*cleanups|"
+    r"addtypeequality|skiptest|subtest|longmessage|maxdiff|default_?test|parametri|params?$|id$"
 )
 _SIMILAR = 0.75  # of the text of a definition: the same one under another name
 _READ = 2000  # characters of it
@@ -48,18 +54,29 @@ class Module:
         return imports(self.tree)
 
     @cached_property
-    def tests(self) -> dict[str, tuple[ast.AST, ...]]:
-        """Each test with the classes around it, outermost first."""
-        found: dict[str, tuple[ast.AST, ...]] = {}
-        pending: list[tuple[str, tuple[ast.AST, ...], ast.AST]] = [("", (), self.tree)]
+    def classes(self) -> dict[str, ast.ClassDef]:
+        """The classes by name, those inside others as `Outer::Inner`."""
+        found: dict[str, ast.ClassDef] = {}
+        pending: list[tuple[str, ast.AST]] = [("", self.tree)]
         while pending:
-            scope, around, parent = pending.pop()
+            scope, parent = pending.pop()
             for node in _statements(getattr(parent, "body", [])):
-                if isinstance(node, Function) and node.name.startswith("test"):
-                    found[scope + node.name] = (*around, node)
-                elif isinstance(node, ast.ClassDef):
-                    pending.append((f"{scope}{node.name}::", (*around, node), node))
+                if isinstance(node, ast.ClassDef):
+                    found[scope + node.name] = node
+                    pending.append((f"{scope}{node.name}::", node))
         return found
+
+    @cached_property
+    def tests(self) -> dict[str, Function]:
+        """The tests that it defines, as `Class::name`."""
+        scopes: dict[str, ast.Module | ast.ClassDef] = {"": self.tree}
+        scopes |= {f"{name}::": one for name, one in self.classes.items()}
+        return {
+            scope + node.name: node
+            for scope, parent in scopes.items()
+            for node in _statements(parent.body)
+            if isinstance(node, Function) and node.name.startswith("test")
+        }
 
     @cached_property
     def reach(self) -> frozenset[str]:
@@ -161,10 +178,23 @@ def _body(node: ast.AST) -> str:
     return unparse(node).partition("\n")[2][:_READ]
 
 
-def names_in(node: ast.AST) -> set[str]:
-    """Return the names that code reads."""
-    names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
-    return {n.id for n in names if isinstance(n.ctx, ast.Load)}
+def names_in(node: ast.AST, *, attributes: bool = False) -> set[str]:
+    """Return the names that code reads; with `attributes` the last parts of dotted ones, too."""
+    kinds = (ast.Name, ast.Attribute) if attributes else (ast.Name,)
+    return {
+        name_of(n) for n in ast.walk(node) if isinstance(n, kinds) and isinstance(n.ctx, ast.Load)
+    }
+
+
+def is_special(name: str, found: Iterable[tuple[object, ast.AST]]) -> bool:
+    """Return whether a member of a class reaches its tests without being named by them."""
+    return _SPECIAL.match(name) is not None or any(
+        "fixture" in unparse(decorator)
+        for _, node in found
+        if isinstance(node, Function)
+        for decorator in node.decorator_list
+        if "autouse" in unparse(decorator)
+    )
 
 
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
