@@ -30,6 +30,7 @@ _NARROWING = re.compile(
 _HARMLESS = re.compile(  # of the plugins that can be left out, only these never fail a test
     r"-p ?(?:xdist|pytest_cov|randomly|pytester|timeout|asyncio|anyio|benchmark|sugar|"
     r"no:(?!warnings|python|unittest|doctest|main|runner|assertion|skipping|fixtures|unraisable|thread).*)"
+    r"|-o ?(?:junit_\w+|log_\w+|console_output_style|cache_dir|asyncio_\w+|faulthandler_\w+)=.*"
 )
 _STRICT = re.compile(
     r"--strict(?:-markers|-config)?|--doctest-modules|--doctest-glob.*|--cov-fail-under.*|-W.*error.*"
@@ -114,7 +115,7 @@ _FILTERS = re.compile(
     re.MULTILINE,
 )
 _USUAL = {  # what filters may say, or (of those that ignore) must not say
-    "branches": re.compile(r"\b(?:main|master|trunk|devel\w*|release\w*|default)\b|\*\*"),
+    "branches": re.compile(r"\b(?:main|master|trunk|devel\w*|release\w*|default)\b|(?<![\w/])\*\*"),
     "types": re.compile(r"\b(?:opened|synchronize|labeled|published|created)\b"),
     "paths": re.compile(r"\*\*?/?\*?\.py\b|\bsrc\b|\btests?\b|[\s\['\"]\*\*(?!/)"),
 }
@@ -265,9 +266,15 @@ def commands(file: File, _: Sides) -> Breaches:
             yield "test-environment", number, f"changes the environment of tests: {quote(line)}"
         if file.kind is not Kind.COMMAND and not tox:
             continue
+        continued = number > 1 and lines[number - 2].rstrip().endswith("\\")
         nearby = lines[max(number - 5, 0) : number + 5]
         if (
-            (runs and (_MASKED.search(line) or ((recipe or tox) and dash.match(line))))
+            (
+                runs
+                and (
+                    _MASKED.search(line) or ((recipe or tox) and not continued and dash.match(line))
+                )
+            )
             or (_SWITCH.match(line) and any(_test_lines("\n".join(_block(lines, number - 1)))))
             or (_OFF.match(line) and any(map(_RUNNER.search, nearby)))
         ):

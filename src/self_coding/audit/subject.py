@@ -44,6 +44,7 @@ _LOADED = re.compile(
     r"""(?:pytest|py\.test|unittest|test)["']\s+in\s+(?:sys\.argv|os\.path\.basename|Path\(sys)|"""
     r"""find_spec\(\s*["']_?pytest|import_module\(\s*["']_?pytest|__import__\(\s*["']_?pytest"""
 )
+_PYTEST = re.compile(r"_?pytest(?:\.|$)")
 _FRAMES = re.compile(
     r"inspect\.(?:stack|currentframe|getouterframes)|sys\._getframe|traceback\.(?:extract_stack|walk_stack)"
 )
@@ -66,7 +67,7 @@ _RUN_PARTS = frozenset({"obj", "_obj", "runtest", "function", "__code__", "__fun
 _SET_UP = re.compile(r"(?i)set_?up_?(?:module|function|class|method)?$")
 
 
-def detection(file: File, _: Sides) -> Breaches:
+def detection(file: File, sides: Sides) -> Breaches:
     """Yield signs that code knows that it is tested, or that text hides what it is."""
     binary = re.search("[\0\udc80-\udcff]", file.new or "")
     hidden = [number for number, line in file.added_lines if _HIDDEN.search(line)]
@@ -79,13 +80,13 @@ def detection(file: File, _: Sides) -> Breaches:
     for number, line in file.added_lines:
         code = _JOINED.sub("", uncommented(line))
         looks = _ENVIRONMENT.search(code) or _LOADED.search(code)
-        if looks or (framed and _CALLER.search(code)):
+        known = looks and looks[0] in (file.old or "")
+        if (looks and not known) or (framed and _CALLER.search(code)):
             yield "test-detected", number, f"looks for the test run: {quote(code)}"
-    old, new = (
-        {full: name for name, full in imports(tree).items() if re.match(r"_?pytest(?:\.|$)", full)}
-        for tree in (file.old_tree, file.tree)
-    )
-    for full in () if old else new:  # what is made for pytest may import more of it
+    sources = sides.files.of(Kind.SOURCE)
+    # what is made for pytest may import more of it
+    made = any(_PYTEST.match(full) for o in sources for full in imports(o.old_tree).values())
+    for full in () if made else {*filter(_PYTEST.match, imports(file.tree).values())}:
         yield "test-detected", 0, f"imports {full}"
 
 

@@ -19,6 +19,7 @@ from self_coding.audit.skips import compare_marks, compare_module_marks
 from self_coding.audit.syntax import (
     Breaches,
     Function,
+    assigned,
     dotted,
     enclosing,
     finding,
@@ -101,7 +102,7 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
 
 
 def _withdrawn(files: Files) -> frozenset[str]:
-    """Return the names and words that the changed code no longer holds, in lower case.
+    """Return the names that the changed code no longer holds, in lower case; its prose tells none.
 
     What it only imported from the project, or reached through something else, may still be there.
     """
@@ -111,20 +112,37 @@ def _withdrawn(files: Files) -> frozenset[str]:
     elsewhere: set[str] = set()
     defined: set[str] = set()
     for file in files.of(Kind.SOURCE):
-        before.update(_WORD.findall(file.old or ""), [] if file.new is not None else [file.name])
-        after |= set(_WORD.findall(file.new or ""))
+        before |= set() if file.new is not None else {file.name}
         for tree, given in ((file.old_tree, before), (file.tree, after)):
             parameters = (f"{node.arg}=" for node in nodes(tree) if isinstance(node, ast.arg))
-            given.update(strings(nodes(tree)), parameters)
+            given.update(_spoken(tree), parameters)
         found = imports(file.old_tree).items()
         elsewhere |= {name for name, full in found if full.split(".")[0] in {"", *own}}
         for node in nodes(file.old_tree):
             if isinstance(node, Function | ast.ClassDef):
                 defined.add(node.name)
+            if isinstance(node, ast.ClassDef | ast.Module):
+                defined |= {name for part in node.body for name in map(name_of, assigned(part))}
             elif isinstance(node, ast.Attribute):
                 (elsewhere if isinstance(node.ctx, ast.Load) else defined).add(node.attr)
     gone = (before - after) - (elsewhere - defined)
     return frozenset(name.lower() for name in gone if len(name) > 3 and name[:2] != "__")
+
+
+def _spoken(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of some code, and its texts with their words, without its docstrings."""
+    prose = {
+        id(node.value)
+        for node in nodes(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in nodes(tree):
+        for field in ("id", "attr", "arg", "name", "asname", "module"):
+            yield from _WORD.findall(str(getattr(node, field, None) or ""))
+        if id(node) not in prose:
+            for text in strings([node]):
+                yield text
+                yield from _WORD.findall(text) if " " not in text else ()
 
 
 def _module(
@@ -179,7 +197,9 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
         rest = re.sub(r"\s+", "", unparse(after.tree))
         nowhere = [case for case in lost if re.sub(r"\s+", "", case) not in rest]
         touched = names & {word.lower() for word in around.touched if len(word) > 3}
-        if nowhere and not touched and around.gone.isdisjoint(names):
+        rewritten = sum(case not in was for case in now) >= 0.6 * len(lost)
+        rewritten = rewritten and around.touches_source and not around.strict
+        if nowhere and not (rewritten or touched) and around.gone.isdisjoint(names):
             fewer = len(was) - len(now)
             message = f"{new.name} runs {fewer} fewer cases, without {quote(nowhere[0])}"
             yield new.finding("cases-removed", message)
@@ -338,11 +358,8 @@ class _Search:
             if sum(other.strength for other in like) >= max(test.strength, 1):
                 return True
         # the same body in a class that a collected class inherits
-        classes = [node for module in self.new.values() for node in module.tree.body]
-        bases = {name_of(b) for n in classes if isinstance(n, ast.ClassDef) for b in n.bases}
         for other in (other for module in self.new.values() for other in module.tests):
-            inherited = other.owner is not None and other.owner.name in bases
-            if other.body == test.body and (other.collected or inherited):
+            if other.body == test.body and (other.collected or self._is_inherited(other)):
                 return True
         # at last by likeness: a test about mostly the same names that claims about as much
         alike = [t for t in self._added if test.likeness(t) >= 0.4 and t.live]
@@ -357,9 +374,16 @@ class _Search:
         """Return the name under which a lost test lives on without being collected."""
         for module in self.new.values():
             for other in module.tests:
-                if not other.collected and other.body and other.body == test.body:
+                same = other.body and other.body == test.body
+                if same and not other.collected and not self._is_inherited(other):
                     return f"{other.name} in {module.path}"
         return ""
+
+    def _is_inherited(self, test: Test) -> bool:
+        """Return whether a class of the change has the test from the class that it is in."""
+        classes = [node for module in self.new.values() for node in module.tree.body]
+        bases = {name_of(b) for n in classes if isinstance(n, ast.ClassDef) for b in n.bases}
+        return test.owner is not None and test.owner.name in bases
 
 
 def _literals(node: ast.AST) -> set[str]:

@@ -78,8 +78,10 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         if id(claim) not in paired
         and not around.moved[bare(claim.text)]
         and around.gone.isdisjoint(
-            name.lower() for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text)
+            name.lower()
+            for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text + claim.reach)
         )
+        and not _is_implied(claim, new)
     ]
     # where code changes, most of what a test said may stay and the rest go
     most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
@@ -87,15 +89,27 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
 
 
+def _is_implied(claim: Claim, test: Test) -> bool:
+    """Return whether a test claims the same already, or says of the same name what it equals."""
+    exact = (c.node for c in test.live if c.strength == says.EXACT and not c.reach)
+    equal = {name_of(n.left) for n in exact if isinstance(n, ast.Compare)} - {""}
+    about = {n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name)} & equal
+    return (bool(about) and claim.strength < says.EXACT) or any(
+        claim.text == other.text and claim.reach == other.reach for other in test.live
+    )
+
+
 def _less_reached(old: Test, new: Test) -> Iterator[Finding]:
     """Yield assertions that are still written down, but no longer reached."""
-    before: dict[str, list[str]] = {}
-    for claim in old.live:
-        before.setdefault(claim.text, []).append(claim.reach)
+    before: dict[str, Counter[str]] = {}
+    for claim in old.claims:
+        before.setdefault(claim.text, Counter())[claim.reach] += 1
+    known = {claim.text for claim in old.live}
     reaches = {claim.reach for claim in new.live}
     for claim in new.claims:
         reach, shown = claim.reach, f"{quote(claim.text)} in {new.name}"
-        if claim.text not in before or reach in before[claim.text]:
+        if claim.text not in known or before[claim.text][reach]:
+            before.get(claim.text, Counter())[reach] -= 1
             continue
         if reach == "unreachable":
             yield new.finding("assert-unreachable", f"{shown} is never reached", claim.line)
@@ -160,7 +174,7 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
         return "raises-widened"
     if after < before or says.is_loosened(new, old):
         return ""
-    if now.strength < was.strength:
+    if now.strength < was.strength and not _is_opposite(old, new):
         # the default tolerance; a wider one is refused above
         counts = isinstance(new, ast.Call) and name_of(new.func) == "assertCountEqual"
         if now.strength != says.CLOSE or not (after > 0 or counts):
@@ -173,6 +187,17 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
             about == now_about != "" and expected != now_expected and not around.touches_source
         )
     return "expectation-changed" if changed else ""
+
+
+def _is_opposite(one: ast.expr, two: ast.expr) -> bool:
+    """Return whether the same is expected to be false that was true, or the other way round."""
+    match one, two:
+        case (ast.UnaryOp(op=ast.Not(), operand=said), other) | (
+            other,
+            ast.UnaryOp(op=ast.Not(), operand=said),
+        ):
+            return ast.dump(said) == ast.dump(other)
+    return False
 
 
 def _expectation(claim: ast.expr) -> tuple[str, str]:
@@ -215,7 +240,7 @@ def _setting(test: Test) -> list[str]:
     return [
         unparse(node)
         for node in walk_own(test.node)
-        if isinstance(node, ast.stmt)
+        if isinstance(node, ast.stmt | ast.withitem)
         and not hasattr(node, "body")
         and not any(id(inner) in asserted for inner in ast.walk(node))
     ]
