@@ -227,7 +227,8 @@ def is_elsewhere(node: ast.AST, module: Module) -> bool:
 
 def _may_hold(condition: ast.expr, module: Module) -> tuple[bool, bool]:
     """Return whether a skip condition may be true on Linux with this interpreter, and whether it
-    must be. One that only the platform or a version decides is left to the run."""
+    must be. What is decided by the platform, by a version, or by what the code or a parameter of
+    the test is, is left to the run."""
     read: ast.expr | None = condition
     if isinstance(condition, ast.Constant) and isinstance(condition.value, str):
         tree = parse(condition.value.strip())  # pytest evaluates it
@@ -238,8 +239,9 @@ def _may_hold(condition: ast.expr, module: Module) -> tuple[bool, bool]:
         return bool(value[0]), bool(value[0])
     names = {name_of(n) for n in ast.walk(condition)}
     own = [unparse(said) for said in map(module.value, names) if said is not None]
-    told = PLATFORM.search("\n".join(own or [unparse(condition)]))
-    return told is None or bool(names & {"environ", "getenv"}), False
+    told = PLATFORM.search("\n".join(own or [unparse(condition)])) is not None
+    asked = own or read is None or any(calls(condition))
+    return (bool(asked) and not told) or bool(names & {"environ", "getenv"}), False
 
 
 def evaluate(  # noqa: PLR0911 - one return per shape
