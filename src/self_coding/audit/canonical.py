@@ -9,39 +9,28 @@ the way of comparing, and everything else stay in it.
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
-from self_coding.audit.syntax import Function, assigned, bound, dotted, name_of, unparse
+from self_coding.audit.judging_modules import Place, Withdrawn
+from self_coding.audit.syntax import (
+    bound,
+    constants,
+    decorator_name,
+    dotted,
+    is_literal,
+    name_of,
+    strings,
+    substitute,
+    unparse,
+)
 
 LEFT_OUT = ast.Name("__", ast.Load())
 RAISING = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns"})
 _BROAD = frozenset({"", "Exception", "BaseException", "AssertionError", "object", "Failed"})
 _EXACT = (ast.Eq, ast.Is)
-_LITERAL = (
-    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
-    *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
-)
-
-
-def is_literal(node: ast.AST) -> bool:
-    """Return whether an expression is made of literals alone."""
-    return all(isinstance(part, _LITERAL) for part in ast.walk(node))
-
-
-def constants(body: Iterable[ast.AST]) -> dict[str, ast.expr]:
-    """Return the names that statements bind once, to literals."""
-    statements = [*body]
-    names = [name for statement in statements for name in bound(statement)]
-    names += [s.name for s in statements if isinstance(s, Function | ast.ClassDef)]
-    return {
-        target.id: statement.value
-        for statement in statements
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
-        for target in assigned(statement)
-        if isinstance(target, ast.Name) and names.count(target.id) == 1
-        if is_literal(statement.value)
-    }
 
 
 class Canonical(ast.NodeTransformer):
@@ -287,3 +276,87 @@ def is_harmless(line: str, taken: Iterable[str]) -> bool:
         return True
     name, equals, _ = text.partition(" = ")
     return bool(equals) and name.isidentifier() and name not in taken
+
+
+class Side:
+    """One side of a test, in its canonical form."""
+
+    def __init__(self, code: Withdrawn, place: Place, *, fresh: Collection[str] = ()) -> None:
+        self.place, self.function = place, place.function
+        function, module = place.function, place.module
+        own = constants(function.body)
+        local = {*bound(function)} | {a.arg for a in ast.walk(function) if isinstance(a, ast.arg)}
+        self.known = {n: v for n, v in module.constants.items() if n not in local} | own
+        self.known |= place.constants
+        self.taken = module.bindings.keys()
+        # A local literal is compared where it is used.
+        body = [s for s in function.body if not ({*bound(s)} and {*bound(s)} <= own.keys())]
+        canonical = Canonical(code.renamed, code.resigned, self.known, claims=True, fresh=fresh)
+        self.lines = canonical.lines(body[1:] if ast.get_docstring(function) else body)
+        self.handed = canonical.handed
+
+    def unclaimed(self, now: Side) -> str:
+        """Return what the other side does not claim, or does besides; empty where it says as much.
+
+        Statements come in their order; claims between two of them in any.
+        """
+        taken = {*self.taken, *now.taken}
+        used, floor, top = set[int](), 0, 0
+        for line in self.lines:
+            claims = is_harmless(line, ()) and " = " not in line.partition("(")[0]
+            places = [i for i in range(floor if claims else top, len(now.lines)) if i not in used]
+            at = next((i for i in places if now.lines[i] == line), None)
+            if at is None:
+                at = next((i for i in places if says_as_much(line, now.lines[i])), None)
+            if at is None:
+                return f"nothing claims {line.strip()!r} any more"
+            used.add(at)
+            top = max(top, at + 1)
+            floor = floor if claims else top
+        rest = (line for i, line in enumerate(now.lines) if i not in used)
+        return (
+            "" if all(is_harmless(line, taken) for line in rest) else "it does more than claim, now"
+        )
+
+    def cases(self, table: ast.expr, columns: list[str], free: set[str]) -> Counter[str] | None:
+        """Return the cases of a table as text, without the values that are only expected."""
+        rows = substitute(table, self.known)
+        if not isinstance(rows, ast.List | ast.Tuple):
+            return None
+        found: Counter[str] = Counter()
+        for row in rows.elts:
+            many = isinstance(row, ast.Tuple | ast.List) and len(columns) > 1
+            cells = row.elts if many and isinstance(row, ast.Tuple | ast.List) else [row]
+            named = zip(columns, cells, strict=False)
+            kept = [
+                unparse(cell) for name, cell in named if name not in free or not is_literal(cell)
+            ]
+            found[", ".join((str(len(cells)), *kept))] += 1
+        return found
+
+
+def gives_cases(first: Side, second: Side, one: ast.expr, two: ast.expr) -> bool:
+    """Return whether a decorator gives each case that another gave, but for expected values."""
+    if not isinstance(one, ast.Call) or not isinstance(two, ast.Call):
+        return False
+    called = decorator_name(one) == decorator_name(two) == "parametrize"
+    if (
+        not called
+        or len(one.args) != 2
+        or len(two.args) != 2
+        or unparse(one.args[0]) != unparse(two.args[0])
+    ):
+        return False
+    if [unparse(k) for k in one.keywords] != [unparse(k) for k in two.keywords]:
+        return False
+    free = {  # parameters that are nothing but an expected value
+        side.id
+        for node in ast.walk(first.function)
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.Is)
+        for side in (node.left, node.comparators[0])
+        if isinstance(side, ast.Name)
+    }
+    columns = re.findall(r"\w+", " ".join(strings(ast.walk(one.args[0]))))
+    rows = first.cases(one.args[1], columns, free)
+    rows_now = second.cases(two.args[1], columns, free)
+    return rows is not None and rows_now is not None and not rows - rows_now

@@ -13,27 +13,23 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from self_coding.audit.canonical import (
     Canonical,
-    constants,
-    is_harmless,
-    is_literal,
-    says_as_much,
+    Side,
+    gives_cases,
 )
 from self_coding.audit.files import SETTING_FILES, Kind, effective, kind_of
 from self_coding.audit.judging_modules import (
     Module,
-    defined,
+    Place,
+    Withdrawn,
     docstrings,
     is_special,
-    members,
     names_in,
-    renaming,
-    resigns,
 )
 from self_coding.audit.syntax import (
     Function,
@@ -42,8 +38,6 @@ from self_coding.audit.syntax import (
     dotted,
     name_of,
     parse,
-    strings,
-    substitute,
     unparse,
 )
 from self_coding.values.verdicts import BASE_JUDGE, BaseFailure, Finding
@@ -100,39 +94,17 @@ def unaccounted(
 
 
 class _Case:
-    """One change, with what its code withdraws."""
+    """One change, read for its failing tests."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self._modules: dict[tuple[bool, str], Module | None] = {}
         self._same: dict[tuple[str, str, str], bool] = {}
-        self.gone: set[str] = set()  # names that the code no longer defines
-        self.resigned: set[str] = set()  # functions and classes with other parameters
-        lost: dict[str, ast.AST] = {}
-        fresh: dict[str, ast.AST] = {}
-        for path in evidence.changed:
-            if path in evidence.judging or not path.endswith(".py"):
-                continue
-            before, after = (
-                defined(side.text(path)) for side in (evidence.base, evidence.candidate)
-            )
-            if path not in evidence.candidate.paths:
-                lost[path.removesuffix(".py").rpartition("/")[2]] = ast.Pass()  # a module
-            if path not in evidence.base.paths:
-                fresh[path.removesuffix(".py").rpartition("/")[2]] = ast.Pass()
-            lost |= {name: before[name] for name in before.keys() - after.keys()}
-            fresh |= {name: after[name] for name in after.keys() - before.keys()}
-            self.resigned |= {
-                name for name in before.keys() & after.keys() if resigns(before[name], after[name])
-            }
-        self.lost = lost.keys()
-        self.fresh = fresh.keys() - lost.keys()  # names that the code did not have
-        self.gone = lost.keys() - fresh.keys()  # what is in both has only moved within the code
-        # The new name of what was renamed is read as the old one.
-        self.renamed = renaming({name: lost[name] for name in self.gone}, fresh)
-        for name, old in self.renamed.items():
-            if resigns(lost[old], fresh[name]):
-                self.resigned |= {name, old}
+        self.code = Withdrawn(
+            (path, evidence.base.text(path), evidence.candidate.text(path))
+            for path in evidence.changed
+            if path not in evidence.judging and path.endswith(".py")
+        )
 
     def why_not(self, failure: BaseFailure) -> str:
         """Return why a failure is not accounted for; empty where it is."""
@@ -145,12 +117,12 @@ class _Case:
         found = (name for match in _MISSING.findall(failure.message) for name in match if name)
         missing = {part for name in found for part in (name, name.rpartition(".")[2])}
         if not name:  # the file could not be imported: any of its tests might have failed
-            if not missing & (self.lost | self.resigned):
+            if not missing & (self.code.lost | self.code.resigned):
                 return "nothing that the change withdraws explains it"
             reasons = (f"{test}: {why}" for test in base.tests if (why := self._test(path, test)))
             return next(reasons, "")
         test = name.split("[", 1)[0]
-        if path not in self.evidence.judging and test not in base.tests:
+        if path not in self.evidence.judging and self._place(path, test, old=True) is None:
             return self._doctest(path, name)
         return self._test(path, test, missing)
 
@@ -189,10 +161,10 @@ class _Case:
             return why
         names = {n.id for n in ast.walk(before.function) if isinstance(n, ast.Name)}
         names |= {n.attr for n in ast.walk(before.function) if isinstance(n, ast.Attribute)}
-        withdrawn = self.gone & (names if missing is None else missing)
+        withdrawn = self.code.gone & (names if missing is None else missing)
         if not withdrawn:
             return "it is gone from the change, although what it tests is not"
-        renamed = withdrawn & {*self.renamed.values()}
+        renamed = withdrawn & {*self.code.renamed.values()}
         return f"{min(renamed)} was renamed and its test is gone" if renamed else ""
 
     def counterparts(self, path: str, test: str) -> Iterator[tuple[str, str]]:
@@ -206,20 +178,20 @@ class _Case:
                 if fresh and (other == path or one.rpartition("::")[2] == name):
                     yield other, one
 
-    def _place(self, path: str, test: str, *, old: bool = False) -> _Place | None:
+    def _place(self, path: str, test: str, *, old: bool = False) -> Place | None:
         """Return where a test is defined, be it in a class that its own inherits."""
         module = self._module(path, old=old)
         *scope, name = test.split("::")
         if module is None:
             return None
         if not scope:
-            return _Place(module, module.tests[name], ()) if name in module.tests else None
+            return Place(module, module.tests[name], ()) if name in module.tests else None
         around = module.classes.get("::".join(scope))
         lines = list(self._line(module, around, old=old)) if around else []
         for owner, one in lines:
             for node in one.body:
                 if isinstance(node, Function) and node.name == name:
-                    return _Place(owner, node, tuple(lines))
+                    return Place(owner, node, tuple(lines))
         return None
 
     def _line(
@@ -237,11 +209,11 @@ class _Case:
             if (found := there.classes.get(name)) is not None and found is not one:
                 yield from self._line(there, found, old=old, depth=depth + 1)
 
-    def _differs(self, before: _Place, after: _Place) -> str:
+    def _differs(self, before: Place, after: Place) -> str:
         """Return in what two sides of a test differ by more than an expectation, if they do."""
         if type(before.function) is not type(after.function):
             return "it is another kind of test"
-        first, second = _Side(self, before), _Side(self, after, fresh=self.fresh)
+        first, second = Side(self.code, before), Side(self.code, after, fresh=self.code.fresh)
         if lost := first.unclaimed(second):
             return lost
         handed = Counter(first.handed) - Counter(second.handed)
@@ -249,7 +221,7 @@ class _Case:
             return f"it hands over other values than {', '.join(handed)}"
         return self._class(before, after) or self._uses(first, second)
 
-    def _uses(self, first: _Side, second: _Side) -> str:
+    def _uses(self, first: Side, second: Side) -> str:
         """Return what a test uses that is not what it was; empty where all is."""
         one, two = first.function, second.function
         before, after = first.place.module, second.place.module
@@ -261,7 +233,7 @@ class _Case:
             return "its decorators change"
         for a, b in zip(one.decorator_list, two.decorator_list, strict=True):
             same = self._alike(a, b) and not names_in(a) & first.known.keys()
-            if not same and not _cases(first, second, a, b):
+            if not same and not gives_cases(first, second, a, b):
                 return f"{decorator_name(b)} changes, and not by an expected value alone"
         held = first.place.members
         for name in fixtures:
@@ -273,7 +245,7 @@ class _Case:
                 return f"{name}, which it uses, changes"
         return ""
 
-    def _class(self, before: _Place, after: _Place) -> str:
+    def _class(self, before: Place, after: Place) -> str:
         """Return what of a test's class, and of those that it inherits, is not what it was: their
         heads, and the members by which the test is made, run or fed."""
         heads, heads_now = before.heads, after.heads
@@ -309,8 +281,8 @@ class _Case:
     def _alike(self, one: ast.AST, two: ast.AST) -> bool:
         """Return whether two definitions differ by what the code renamed or re-signed at most."""
         sides = [
-            Canonical(self.renamed, self.resigned, {}, claims=False, fresh=fresh)
-            for fresh in ((), self.fresh)
+            Canonical(self.code.renamed, self.code.resigned, {}, claims=False, fresh=fresh)
+            for fresh in ((), self.code.fresh)
         ]
         texts = [side.lines([node]) for side, node in zip(sides, (one, two), strict=True)]
         lost = Counter(sides[0].handed) - Counter(sides[1].handed)
@@ -322,7 +294,7 @@ class _Case:
         if key in self._same:
             return self._same[key]
         self._same[key] = True  # as long as it is looked at: helpers may call each other
-        now = next((n for n, was in self.renamed.items() if was == name), name)
+        now = next((n for n, was in self.code.renamed.items() if was == name), name)
         one, two = (
             before.bindings.get(name, []),
             after.bindings.get(name, after.bindings.get(now, [])),
@@ -348,12 +320,14 @@ class _Case:
         path, rest = before.find(old)
         there, rest_now = after.find(new)
         last, last_now = (full.rpartition(".")[2] for full in (old, new))
-        if last != self.renamed.get(last_now, last_now):
+        if last != self.code.renamed.get(last_now, last_now):
             return False
         if path != there:  # moved within the code, and no longer where it was
             judging = self.evidence.judging & {path, there}
             return (
-                not judging and last in self.lost and old.partition(".")[0] == new.partition(".")[0]
+                not judging
+                and last in self.code.lost
+                and old.partition(".")[0] == new.partition(".")[0]
             )
         if path not in self.evidence.judging:
             return bool(path) or old == new
@@ -403,135 +377,6 @@ class _Case:
             found = parse(tree.text(path)) if path in tree.paths else None
             self._modules[old, path] = Module(path, found, tree.paths) if found else None
         return self._modules[old, path]
-
-
-class _Place:
-    """Where a test is defined: its module, and its class with those that it inherits."""
-
-    def __init__(
-        self, module: Module, function: Function, line: tuple[tuple[Module, ast.ClassDef], ...]
-    ) -> None:
-        self.module, self.function, self.line = module, function, line
-        self.owner = line[0][1].name if line else ""
-
-    @property
-    def heads(self) -> Counter[str]:
-        """The decorators and keywords of its classes, and the bases that are nobody's here."""
-        known = {one.name for _, one in self.line}
-        return Counter(
-            unparse(node)
-            for _, one in self.line
-            for node in (*one.bases, *one.keywords, *one.decorator_list)
-            if name_of(node) not in known
-        )
-
-    @cached_property
-    def members(self) -> dict[str, list[tuple[Module, ast.AST]]]:
-        """What its classes hold, by name, the nearest first; without tests."""
-        found: dict[str, list[tuple[Module, ast.AST]]] = {}
-        for module, one in self.line:
-            for name, node in members(one):
-                if not (isinstance(node, Function) and name.startswith("test")):
-                    found.setdefault(name, []).append((module, node))
-        return found
-
-    @cached_property
-    def constants(self) -> dict[str, ast.expr]:
-        """The literals that a class holds under a name that nothing else stores to."""
-        stored = {
-            node.attr
-            for _, one in self.line
-            for node in ast.walk(one)
-            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
-        }
-        found: dict[str, ast.expr] = {}
-        for _, one in reversed(self.line):
-            found |= {f"self.{n}": v for n, v in constants(one.body).items() if n not in stored}
-        return {n: v for n, v in found.items() if len(self.members.get(n[5:], ())) == 1}
-
-
-class _Side:
-    """One side of a test, in its canonical form."""
-
-    def __init__(self, case: _Case, place: _Place, *, fresh: Collection[str] = ()) -> None:
-        self.place, self.function = place, place.function
-        function, module = place.function, place.module
-        own = constants(function.body)
-        local = {*bound(function)} | {a.arg for a in ast.walk(function) if isinstance(a, ast.arg)}
-        self.known = {n: v for n, v in module.constants.items() if n not in local} | own
-        self.known |= place.constants
-        self.taken = module.bindings.keys()
-        # A local literal is compared where it is used.
-        body = [s for s in function.body if not ({*bound(s)} and {*bound(s)} <= own.keys())]
-        canonical = Canonical(case.renamed, case.resigned, self.known, claims=True, fresh=fresh)
-        self.lines = canonical.lines(body[1:] if ast.get_docstring(function) else body)
-        self.handed = canonical.handed
-
-    def unclaimed(self, now: _Side) -> str:
-        """Return what the other side does not claim, or does besides; empty where it says as much.
-
-        Statements come in their order; claims between two of them in any.
-        """
-        taken = {*self.taken, *now.taken}
-        used, floor, top = set[int](), 0, 0
-        for line in self.lines:
-            claims = is_harmless(line, ()) and " = " not in line.partition("(")[0]
-            places = [i for i in range(floor if claims else top, len(now.lines)) if i not in used]
-            at = next((i for i in places if now.lines[i] == line), None)
-            if at is None:
-                at = next((i for i in places if says_as_much(line, now.lines[i])), None)
-            if at is None:
-                return f"nothing claims {line.strip()!r} any more"
-            used.add(at)
-            top = max(top, at + 1)
-            floor = floor if claims else top
-        rest = (line for i, line in enumerate(now.lines) if i not in used)
-        return (
-            "" if all(is_harmless(line, taken) for line in rest) else "it does more than claim, now"
-        )
-
-    def cases(self, table: ast.expr, columns: list[str], free: set[str]) -> Counter[str] | None:
-        """Return the cases of a table as text, without the values that are only expected."""
-        rows = substitute(table, self.known)
-        if not isinstance(rows, ast.List | ast.Tuple):
-            return None
-        found: Counter[str] = Counter()
-        for row in rows.elts:
-            many = isinstance(row, ast.Tuple | ast.List) and len(columns) > 1
-            cells = row.elts if many and isinstance(row, ast.Tuple | ast.List) else [row]
-            named = zip(columns, cells, strict=False)
-            kept = [
-                unparse(cell) for name, cell in named if name not in free or not is_literal(cell)
-            ]
-            found[", ".join((str(len(cells)), *kept))] += 1
-        return found
-
-
-def _cases(first: _Side, second: _Side, one: ast.expr, two: ast.expr) -> bool:
-    """Return whether a decorator gives each case that another gave, but for expected values."""
-    if not isinstance(one, ast.Call) or not isinstance(two, ast.Call):
-        return False
-    called = decorator_name(one) == decorator_name(two) == "parametrize"
-    if (
-        not called
-        or len(one.args) != 2
-        or len(two.args) != 2
-        or unparse(one.args[0]) != unparse(two.args[0])
-    ):
-        return False
-    if [unparse(k) for k in one.keywords] != [unparse(k) for k in two.keywords]:
-        return False
-    free = {  # parameters that are nothing but an expected value
-        side.id
-        for node in ast.walk(first.function)
-        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.Is)
-        for side in (node.left, node.comparators[0])
-        if isinstance(side, ast.Name)
-    }
-    columns = re.findall(r"\w+", " ".join(strings(ast.walk(one.args[0]))))
-    rows = first.cases(one.args[1], columns, free)
-    rows_now = second.cases(two.args[1], columns, free)
-    return rows is not None and rows_now is not None and not rows - rows_now
 
 
 def keeps_cases(path: str, old: str | None, new: str | None) -> bool:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 
-from self_coding.audit.canonical import constants
-from self_coding.audit.syntax import Function, assigned, bound, imports, name_of, parse, unparse
+from self_coding.audit.syntax import (
+    Function,
+    assigned,
+    bound,
+    constants,
+    imports,
+    name_of,
+    parse,
+    unparse,
+)
 
 _SWITCHES = frozenset({"pytest_plugins", "pytestmark", "collect_ignore", "collect_ignore_glob"})
 _SET_UPS = frozenset(
@@ -117,6 +126,78 @@ class Module:
                     if path in self.paths:
                         return path, ".".join(parts[end:])
         return "", full
+
+
+class Withdrawn:
+    """What the code of a change takes back, from the two texts of each of its files."""
+
+    def __init__(self, files: Iterable[tuple[str, str | None, str | None]]) -> None:
+        lost: dict[str, ast.AST] = {}
+        fresh: dict[str, ast.AST] = {}
+        self.resigned: set[str] = set()  # functions and classes with other parameters
+        for path, old, new in files:
+            before, after = defined(old), defined(new)
+            module = path.removesuffix(".py").rpartition("/")[2]
+            lost |= {module: ast.Pass()} if new is None else {}
+            fresh |= {module: ast.Pass()} if old is None else {}
+            lost |= {name: before[name] for name in before.keys() - after.keys()}
+            fresh |= {name: after[name] for name in after.keys() - before.keys()}
+            self.resigned |= {
+                name for name in before.keys() & after.keys() if resigns(before[name], after[name])
+            }
+        self.lost = lost.keys()
+        self.gone = lost.keys() - fresh.keys()  # what is in both has only moved within the code
+        self.fresh = fresh.keys() - lost.keys()  # names that the code did not have
+        # The new name of what was renamed is read as the old one.
+        self.renamed = renaming({name: lost[name] for name in self.gone}, fresh)
+        for name, old_name in self.renamed.items():
+            if resigns(lost[old_name], fresh[name]):
+                self.resigned |= {name, old_name}
+
+
+class Place:
+    """Where a test is defined: its module, and its class with those that it inherits."""
+
+    def __init__(
+        self, module: Module, function: Function, line: tuple[tuple[Module, ast.ClassDef], ...]
+    ) -> None:
+        self.module, self.function, self.line = module, function, line
+        self.owner = line[0][1].name if line else ""
+
+    @property
+    def heads(self) -> Counter[str]:
+        """The decorators and keywords of its classes, and the bases that are nobody's here."""
+        known = {one.name for _, one in self.line}
+        return Counter(
+            unparse(node)
+            for _, one in self.line
+            for node in (*one.bases, *one.keywords, *one.decorator_list)
+            if name_of(node) not in known
+        )
+
+    @cached_property
+    def members(self) -> dict[str, list[tuple[Module, ast.AST]]]:
+        """What its classes hold, by name, the nearest first; without tests."""
+        found: dict[str, list[tuple[Module, ast.AST]]] = {}
+        for module, one in self.line:
+            for name, node in members(one):
+                if not (isinstance(node, Function) and name.startswith("test")):
+                    found.setdefault(name, []).append((module, node))
+        return found
+
+    @cached_property
+    def constants(self) -> dict[str, ast.expr]:
+        """The literals that a class holds under a name that nothing else stores to."""
+        stored = {
+            node.attr
+            for _, one in self.line
+            for node in ast.walk(one)
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        }
+        found: dict[str, ast.expr] = {}
+        for _, one in reversed(self.line):
+            found |= {f"self.{n}": v for n, v in constants(one.body).items() if n not in stored}
+        return {n: v for n, v in found.items() if len(self.members.get(n[5:], ())) == 1}
 
 
 def defined(text: str | None) -> dict[str, ast.AST]:

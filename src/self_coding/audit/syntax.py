@@ -19,6 +19,10 @@ Constants = Mapping[str, ast.expr]
 
 _DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
 _LONGEST_NUMBER = 4096  # bits; Python refuses to print much longer ones
+_LITERAL = (
+    *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
+    *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
+)
 # modules whose parts are read by their full names, whatever an import or an assignment calls them
 _RESOLVED = frozenset(
     {
@@ -302,3 +306,23 @@ def imports(tree: ast.AST) -> dict[str, str]:
             for alias in node.names:
                 full[alias.asname or alias.name] = f"{origin}.{alias.name}"
     return full
+
+
+def is_literal(node: ast.AST) -> bool:
+    """Return whether an expression is made of literals alone."""
+    return all(isinstance(part, _LITERAL) for part in ast.walk(node))
+
+
+def constants(body: Iterable[ast.AST]) -> dict[str, ast.expr]:
+    """Return the names that statements bind once, to literals."""
+    statements = [*body]
+    names = [name for statement in statements for name in bound(statement)]
+    names += [s.name for s in statements if isinstance(s, Function | ast.ClassDef)]
+    return {
+        target.id: statement.value
+        for statement in statements
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
+        for target in assigned(statement)
+        if isinstance(target, ast.Name) and names.count(target.id) == 1
+        if is_literal(statement.value)
+    }

@@ -137,3 +137,87 @@ def test_a_new_parameter_is_handed_over():
 def test_data_keeps_its_cases(path, old, new, kept):
     """A golden file may be made anew; a table has no fewer rows; settings are no data."""
     assert keeps_cases(path, old, new) is kept
+
+
+INHERITED = (
+    "import unittest\n\nfrom shop.money import fee\n\n\n"
+    "class FeeMixin:\n    expected = 2\n    rate = 3\n\n"
+    "    def amount(self):\n        return 10\n\n    def test_fee(self):\n"
+    "        assert fee(self.amount()) == self.expected\n\n\n"
+    "class TestFee(FeeMixin, unittest.TestCase):\n    pass\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        ("expected = 2", "expected = 3", True),
+        ("rate = 3", "rate = 4", True),
+        ("rate = 3", "rate = [fee(n) for n in (1, 2)]", True),
+        ("return 10", "return 500", False),
+        ("    pass\n", "    def setUp(self):\n        fee.__defaults__ = (1,)\n", False),
+        ("unittest.TestCase", "Lenient", False),
+        ("== self.expected", "!= self.expected", False),
+    ],
+)
+def test_an_inherited_test_is_read_where_it_is_defined(old, new, allowed):
+    """Its classes count as far as the test is made, run or fed by them."""
+    base = FILES | {"tests/test_money.py": INHERITED}
+    after = {"src/shop/money.py": OTHER, "tests/test_money.py": changed((old, new), base=INHERITED)}
+    assert (not why(after, "TestFee::test_fee", base=base)) is allowed
+
+
+def test_a_base_class_may_be_in_another_file():
+    """The class comes from a helper, and is read there."""
+    mixin = INHERITED.partition("\n\n\nclass TestFee")[0] + "\n"
+    test = "from base import FeeMixin\n\n\nclass TestFee(FeeMixin):\n    pass\n"
+    base = {**FILES, "tests/base.py": mixin, "tests/test_money.py": test}
+    for old, new, allowed in (
+        ("expected = 2", "expected = 3", True),
+        ("(self.a", "(2 * self.a", False),
+    ):
+        after = {"src/shop/money.py": OTHER, "tests/base.py": changed((old, new), base=mixin)}
+        assert (not why(after, "TestFee::test_fee", base=base)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        ("assert fees() == {'a': x}", "assert fees() == {'a': x, 'b': 5}", True),
+        ("assert fees() == Fees(a=x)", "assert fees() == Fees(a=x, b=5)", True),
+        ("assert fees() == {'a': x}", "assert fees() == {'a': x, 'b': fees()['b']}", False),
+        ("assert fees() == {'a': x, 'c': y}", "assert fees() == {'a': x, 'b': 5}", False),
+        (
+            "for f in (one, two):\n        assert f(1) == 1",
+            "for f in (one, two, rate):\n        assert f(1) == 1",
+            True,
+        ),
+        (
+            "for f in (one, two):\n        assert f(1) == 1",
+            "for f in (one,):\n        assert f(1) == 1",
+            False,
+        ),
+        ("assert hook is fee", "assert hook(42) == fee(42)", True),
+        ("assert hook is fee", "assert hook(42) == hook(42)", False),
+        ("assert a(1) == 2\n    assert b(1) == 3", "assert b(1) == 4\n    assert a(1) == 2", True),
+        (
+            "assert a(1) == 2\n    b()\n    assert a(1) == 3",
+            "assert a(1) == 2\n    assert a(1) == 3\n    b()",
+            False,
+        ),
+    ],
+)
+def test_more_may_be_expected(before, after, allowed):
+    """More members of what is expected, what is new in the code, claims in another order."""
+    base = FILES | {"tests/test_money.py": changed(("assert fee(10) == 2", before))}
+    test = changed(("assert fee(10) == 2", after))
+    code = OTHER + "\n\ndef rate(n):\n    return n\n"
+    assert (not why({"src/shop/money.py": code, "tests/test_money.py": test}, base=base)) is allowed
+
+
+def test_a_constant_of_a_helper_is_what_the_helper_does():
+    """A literal that only a helper uses may not change with the code."""
+    test = TEST.replace("assert fee(10) == 2", "check(fee(10))")
+    base = "EXACT = 0.1\n\n\ndef check(value):\n    assert abs(value - 2) < EXACT\n\n\n" + test
+    after = {"src/shop/money.py": OTHER, "tests/test_money.py": base.replace("0.1", "9")}
+    assert "check, which it uses, changes" in why(after, base=FILES | {"tests/test_money.py": base})
