@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from gate_repo import Repo
 
+from self_coding.gate import run
+
 CODE = "def double(n):\n    return n * 2\n"
 BROKEN = "def double(n):\n    return n + 2\n"
 TEST = "from code import double\n\ndef test_three():\n    assert double(3) == 6\n"
@@ -64,6 +66,16 @@ def test_what_fails_on_the_base_as_well_does_not_count(repo):
         base={"tests/test_red.py": "def test_red(): assert False\n"},
     )  # fmt: skip
     assert (report.passed, report.judged_by_base, report.base_failures) == (True, "ran", ())
+
+
+def test_a_disk_that_is_full_for_the_base_alone_lands_nothing(repo, monkeypatch):
+    """The code may fill the disk when main's tests call it: that is no verdict, and no pass."""
+    monkeypatch.setattr(run, "_LEAST_ROOM", 1 << 60)
+    full = "def double(n):\n    raise OSError(28, 'No space left on device')\n"
+    tests = "def test_three():\n    assert True\n"
+    report = judged(repo, {"code.py": full, "tests/test_code.py": tests})
+    assert (report.passed, report.environment) == (False, True)
+    assert "the disk is full" in report.reason
 
 
 def test_the_first_tests_of_a_project_have_no_judge(repo):

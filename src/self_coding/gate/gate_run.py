@@ -202,6 +202,8 @@ class _GateRun:
         run = _GateRun(gate, mixed.commit, mixed.tree, base, self.at, prepared_by=self.commit)
         record, judgement = run._decide(())
         before = run._base(record)
+        if record.disk_full:  # the change may have filled it: that is no word for it
+            return replace(report, passed=False, reason=judgement.reason, environment=True)
         # A base without tests has nothing to say.
         mute = before is not None and before.understood and not before.report.collected
         silent = judgement.environment or (mute and not record.report.results)
