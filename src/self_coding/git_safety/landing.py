@@ -244,7 +244,17 @@ def land(
         return Landed(old=what.onto, new=what.commit, checkout=state)
 
     with operation_lock(repo, "land"):
-        return retry_on_conflict(once)
+        done = retry_on_conflict(once)
+    return _attested(repo, done)
+
+
+def _attested(repo: Repository, done: Landed | Moved) -> Landed | Moved:
+    """Write the note of a landing; outside the lock, since a signature may take seconds."""
+    if isinstance(done, Landed):
+        from self_coding.git_safety.attestations import attest  # a start must not pay for it
+
+        attest(repo)
+    return done
 
 
 def prepare_checkouts(repo: Repository, what: Candidate) -> list[PreparedUpdate]:
@@ -309,6 +319,7 @@ def merge_to_main(repo: Repository, branch: str, settings: GateSettings | None) 
             )
         with operation_lock(repo, "merge"):
             landed = retry_on_conflict(lambda: _merge_here(repo, branch, what))  # noqa: B023
+        landed = _attested(repo, landed)
         if not isinstance(landed, Moved):
             return landed.new
     raise MainMovedError(

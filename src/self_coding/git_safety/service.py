@@ -351,8 +351,16 @@ class GitSafety:
         return await in_thread(work)
 
     async def verify(self) -> list[Finding]:
-        """Return what is wrong with the receipts of all landings; nothing when every one holds."""
-        return await in_thread(receipts.verify, self._repo.folder, self._repo.common)
+        """Return what is wrong with the receipts of all landings, and with their signed notes.
+
+        Nothing when every one holds.
+        """
+        from self_coding.git_safety import attestations
+
+        repo = self._repo
+        return await in_thread(
+            lambda: receipts.verify(repo.folder, repo.common) + attestations.check(repo)
+        )
 
     async def release(self, worktree: Worktree) -> Path | None:
         """Pin the attempt's full state under `refs/self-coding/`, then free its worktree.
