@@ -2,13 +2,17 @@
 
     python bench/gate.py hostile [PYTHON]   # PYTHON must be readable by the ordinary user
     python bench/gate.py overhead
+    python bench/gate.py cost PYTHON CLONE...   # PYTHON runs the suites of the clones
 
 `hostile` runs the corpus of `tests/fault/gate_hostile.py` as this user and, when this user is
-root, as `nobody` too. CPU milliseconds are user + system of the process and its children.
+root, as `nobody` too. `cost` lands edits in copies of the clones: the first one, one of the code
+alone, one of the code and a test; each beside the suite alone. CPU times are user + system of the
+process and its children.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -29,6 +33,9 @@ from gate_hostile import PROGRAMS  # noqa: E402
 from gate_repo import Repo  # noqa: E402
 
 from self_coding.adapters import sandbox  # noqa: E402
+from self_coding.config import open_layer  # noqa: E402
+from self_coding.gate import gate_run  # noqa: E402
+from self_coding.testing import ScriptedEditor  # noqa: E402
 
 LEVELS = "bwrap,landlock,limits,plain"
 
@@ -36,6 +43,9 @@ LEVELS = "bwrap,landlock,limits,plain"
 def main(argv: list[str]) -> None:
     if argv[:1] == ["overhead"]:
         overhead()
+    elif argv[:1] == ["cost"]:
+        for clone in argv[2:]:
+            cost(Path(argv[1]), Path(clone))
     else:
         hostile(argv[1] if len(argv) > 1 else sys.executable)
 
@@ -106,6 +116,57 @@ def overhead() -> None:
         gate.run(commit, tree=repo.tree(commit))
         tree = repo.tree(commit)
         print(f"cached verdict: {cpu(lambda: gate.run(commit, tree=tree))} CPU ms")
+
+
+def cost(python: Path, clone: Path) -> None:
+    """Print the CPU seconds of whole self-edits of a clone, and of its suite beside each."""
+    inside = []  # the CPU seconds of each contained run of an edit
+    was_run = gate_run.run
+
+    def run(layout, command, **how):
+        record = was_run(layout, command, **how)
+        inside.append(told(record.output) if layout.at == "bwrap" else 0.0)
+        return record
+
+    gate_run.run = run
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder) / clone.name
+        subprocess.run(["git", "clone", "-q", str(clone), str(top)], check=True)
+        subprocess.run(["git", "-C", str(top), "checkout", "-q", "-B", "main"], check=True)
+        os.environ["SELF_CODING_GATE__PYTHON"] = str(python)
+        os.environ["SELF_CODING_TEST_COMMAND"] = counted("python -m pytest -q --tb=short")
+        env = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
+        env["PYTHONPATH"] = str(top / "src") if (top / "src").is_dir() else str(top)
+        listed = sorted((top / "src").glob("*/*.py")) or sorted(top.glob("*/*.py"))
+        code = max((p for p in listed if "tests" not in p.parts), key=lambda p: p.stat().st_size)
+        test = next(p for p in sorted(top.glob("**/test*.py")) if "def test_" in p.read_text())
+        for what, paths in (("first", [code]), ("code", [code]), ("tests", [code, test])):
+            alone = used()
+            argv = ["sh", "-c", "python -m pytest -q --tb=short"]
+            nothing = subprocess.DEVNULL
+            subprocess.run(argv, cwd=top, env=env, stdin=nothing, capture_output=True)
+            alone = used() - alone
+            subprocess.run(["git", "-C", str(top), "clean", "-qfdx"], check=True)
+
+            def edit(tree: Path, what=what, paths=paths) -> None:
+                for path in paths:
+                    name = "test_added" if path is test else "_added"
+                    text = f"\n\ndef {name}_{what}():\n    assert 1 + 1 == 2\n"
+                    with (tree / path.relative_to(top)).open("a") as file:
+                        file.write(text)
+
+            inside.clear()
+            spent = used()
+            result = asyncio.run(
+                open_layer(top).edit.self_edit(f"Add one: {what}", editor=ScriptedEditor(edit))
+            )
+            spent = used() - spent + sum(inside)
+            print(
+                f"{clone.name:10} {what:6} edit {spent:6.2f} s, suite {alone:6.2f} s,"
+                f" {(spent - 0.8) / alone:5.2f} x + .8; runs {[round(one, 2) for one in inside]}"
+                f" {result.message[:150]}",
+                flush=True,
+            )
 
 
 def counted(command: str) -> str:

@@ -140,6 +140,9 @@ class MemoryRepository:
         self.disk.worktrees[worktree.attempt].update({path: tree[path] for path in change.paths})
         return ()
 
+    async def strength(self, base: str, commit: str, tests: Sequence[str]) -> None:
+        """Nobody measures here."""
+
     async def gate_bypass(self, worktree: Worktree) -> GateBypass | None:
         """Nobody moves main past the gate here."""
         return None

@@ -63,6 +63,10 @@ AttemptId = Annotated[int, Arg("The number of the attempt.")]
 From = Annotated[
     int | None, Arg("Begin with the change of this attempt, applied to main as it is.")
 ]
+MeasureMutants = Annotated[
+    bool,
+    Arg("Measure how many small changes of its lines its tests notice.", only="cli"),
+]
 OfAttempt = Annotated[int | None, Arg("Only operations of this attempt.")]
 OnlyAttempt = Annotated[int | None, Arg("Only this attempt.")]
 Check = Annotated[bool, Arg("Check its edit instead of going on with it.")]
@@ -269,7 +273,9 @@ async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Att
 
 
 @operation(LOOK_BACK, "journal.get_by_id", "show")
-async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
+async def show_attempt(
+    app: App, attempt: AttemptId, mutants: MeasureMutants = False
+) -> AttemptRecord:
     """Show all that is known of one attempt: its events, its change, what failed and why."""
     await app.catch_up()
     found = await app.journal.get_by_id(attempt)
@@ -277,8 +283,13 @@ async def show_attempt(app: App, attempt: AttemptId) -> AttemptRecord:
         raise JournalError(f"there is no attempt {attempt}", hint="`attempts` lists them")
     is_open = attempt in await app.journal.unfinished()
     waiting = [one for one in await app.edit.waiting() if one.attempt == attempt] if is_open else []
-    events = await app.journal.events(attempt)
-    return AttemptRecord(attempt=found, events=events, waiting=next(iter(waiting), None))
+    strength = await app.edit.strength(attempt, measure=mutants)
+    return AttemptRecord(
+        attempt=found,
+        events=await app.journal.events(attempt),
+        waiting=next(iter(waiting), None),
+        strength=strength,
+    )
 
 
 @operation(LOOK_BACK, "journal.similar_attempts", "similar", "find_similar")

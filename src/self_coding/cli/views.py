@@ -293,13 +293,14 @@ def show_attempt(record: AttemptRecord, part: str | None = None) -> str:
         f"attempt {one.id}: {first_line(one.task_description, WIDTH)}",
         f"{one.outcome.value}, {when(one.timestamp)}, try {one.retry_count + 1}",
     ]
-    output = editor_output(record.events).splitlines()
+    output, strength = editor_output(record.events).splitlines(), record.strength
     sections = (
         ("approach", one.approach),
         ("files", "\n".join(one.files_modified)),
         ("the editor said", "\n".join([*(["[...]"] if len(output) > 20 else []), *output[-20:]])),
         ("what failed", one.failure_analysis),
         ("reflection", one.reflection),
+        ("mutants", "\n".join([str(strength), *strength.survived]) if strength else ""),
     )
     for heading, text in sections:
         if text:

@@ -28,6 +28,7 @@ from self_coding.gate.judge import (
 )
 from self_coding.gate.material import Material, goes_through
 from self_coding.gate.mixed_tree import mix
+from self_coding.gate.mutants import strength
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
 from self_coding.gate.runners import must_report, observer_digest
@@ -40,7 +41,7 @@ from self_coding.gate.sandbox_layout import (
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
 from self_coding.languages import is_test_module, suffixes
-from self_coding.values.verdicts import Finding, GateReport, GateSettings
+from self_coding.values.verdicts import Finding, GateReport, GateSettings, Strength
 
 VERSION = 2  # a new one makes every kept verdict stale
 _GIT_SECONDS = 60.0
@@ -108,6 +109,36 @@ class Gate:
         if not base or not report.passed:
             return report
         return run.judged_by(base, report, strict=strict, ask=ask)
+
+    def strength(self, base: str, commit: str, tests: Sequence[str] = ()) -> Strength | None:
+        """Measure whether tests notice small changes of the lines that `commit` changes.
+
+        None where the settings give it no time. It says nothing of whether the commit may land.
+
+        Args:
+            base: what the commit is compared with.
+            commit: whose lines are changed, one by one, and whose tests run.
+            tests: the tests that reach them; all where none is named.
+
+        Raises:
+            GateError: the tests could not be run.
+        """
+        seconds = self.settings.mutant_seconds
+        if not seconds:
+            return None
+        run = _GateRun(self, commit, self.tree_of(commit), None, self.level())
+        with self.checkout(commit) as path:
+            return strength(
+                self.top,
+                path,
+                (base, commit),
+                run=lambda path, tests, limit, fast: run._run(
+                    path, tests=tests, limit=limit, fail_fast=fast
+                ),
+                tests=tests,
+                seconds=seconds,
+                material=Material(command=self.settings.command, globs=self.settings.judging),
+            )
 
     def known_failures(self, commit: str) -> tuple[str, ...]:
         """Return the tests that failed when this commit's tree last ran; nothing is run."""
@@ -314,7 +345,13 @@ class _GateRun:
         return replace(record, retried=record.retried + tuple(outcomes.items()))
 
     def _run(
-        self, path: Path, *, tests: tuple[str, ...] | None = None, collect_only: bool = False
+        self,
+        path: Path,
+        *,
+        tests: Sequence[str] | None = None,
+        collect_only: bool = False,
+        limit: float = 0.0,
+        fail_fast: bool = False,
     ) -> RunRecord:
         self.ran += 1
         settings = self.gate.settings
@@ -324,11 +361,14 @@ class _GateRun:
                 setup = prepare(replace(layout, tree=other), self.gate.memory.folder / "setup")
         else:
             setup = prepare(layout, self.gate.memory.folder / "setup")
+        if limit:
+            layout = replace(layout, settings=replace(settings, timeout=limit))
         record = run(
             replace(layout, setup=setup),
             settings.command,
             tests=tests,
             collect_only=collect_only,
+            fail_fast=fail_fast,
         )
         if process.cancelled():
             raise GateError("the run was cancelled", hint="start it again")

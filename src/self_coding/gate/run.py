@@ -46,8 +46,9 @@ def run(
     *,
     tests: Sequence[str] | None = None,
     collect_only: bool = False,
+    fail_fast: bool = False,
 ) -> RunRecord:
-    """Run a command in a checkout, or only the given tests of it.
+    """Run a command in a checkout, or only the given tests of it, or up to a first failure.
 
     Raises:
         GateError: the sandbox could not be set up.
@@ -55,8 +56,14 @@ def run(
     tree, settings, at = layout.tree, layout.settings, layout.at
     names = import_names(tree, layout.roots)
     with layout.sandbox() as (spec, support):
-        wanted = {"select": tests, "collect_only": collect_only, "names": sorted(names)}
-        with observe(support, {"top": str(layout.mount), **wanted}) as observed:
+        told = {
+            "top": str(layout.mount),
+            "names": sorted(names),
+            "select": tests,
+            "collect_only": collect_only,
+            "fail_fast": fail_fast,
+        }
+        with observe(support, told) as observed:
             guard = TreeGuard(tree)  # after the layout, whose mount points and links are ours
             done = sandbox.run(
                 replace(spec, env={**spec.env, **observed.env}),

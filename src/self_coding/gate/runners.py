@@ -50,8 +50,8 @@ def observe(folder: Path, settings: Mapping[str, object]) -> Iterator[Observatio
 
     Args:
         folder: read-only, beside the tree, on the import path of the command.
-        settings: `top` of the tree, tests to `select` (None: all), `collect_only`, and the `names`
-            that the tree's own code is imported by.
+        settings: `top` of the tree, tests to `select` (None: all), `collect_only`, `fail_fast`,
+            and the `names` that the tree's own code is imported by.
     """
     package = folder / _PACKAGE
     package.mkdir()

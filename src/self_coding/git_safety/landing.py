@@ -34,7 +34,7 @@ from self_coding.values.repository import (
     Moved,
     Worktree,
 )
-from self_coding.values.verdicts import GateReport, GateSettings
+from self_coding.values.verdicts import GateReport, GateSettings, Strength
 
 _SHOWN_BYTES = 200_000  # of a conflicting file
 _ROUNDS = 20
@@ -183,6 +183,16 @@ def _run_gate(
     if base is not None or not report.passed:  # what was compared with nothing proves too little
         receipts.note(repo.folder, report)
     return report
+
+
+def strength(
+    repo: Repository, settings: GateSettings, base: str, commit: str, tests: tuple[str, ...]
+) -> Strength | None:
+    """Measure the strength of the tests of a commit, and keep it beside its receipt."""
+    found = gate_of(repo, settings).strength(repo.commit(base), repo.commit(commit), tests)
+    if found is not None:
+        receipts.add_strength(repo.folder, commit, str(found))
+    return found
 
 
 def gate_of(repo: Repository, settings: GateSettings, *, exact: bool = False) -> Gate:

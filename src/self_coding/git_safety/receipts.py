@@ -43,7 +43,7 @@ def note(store: Path, report: GateReport) -> None:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(asdict(draft(report))))
+        replace_file(path, json.dumps(_stored(draft(report))))
         forgotten = time.time() - _NOTE_SECONDS
         for old in path.parent.glob("*.json"):
             with suppress(FileNotFoundError):  # removed by another process
@@ -142,7 +142,7 @@ def chain(
                 attempt=attempt,
             )
         )
-        content = json.dumps(asdict(receipt), indent=1, sort_keys=True)
+        content = json.dumps(_stored(receipt), indent=1, sort_keys=True)
         try:
             create_file(folder / _name(receipt.number), content, durable=True)
         except FileExistsError:
@@ -153,10 +153,27 @@ def chain(
     raise GateError("the chain of receipts could not be written", hint="try again")
 
 
+def add_strength(store: Path, landed: str, strength: str) -> None:
+    """Note on the receipt of a landing, if it has one, how strong its tests were found later.
+
+    It stands beside the chain, whose hashes do not cover it.
+    """
+    if any(one.landed == landed for one in read_receipts(store)):
+        path = _strength_path(store, landed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, strength)
+
+
 def read_receipts(store: Path) -> tuple[Receipt, ...]:
     """Return the receipts in order; a damaged file is left out (`verify` names it)."""
-    receipts = (_read(path) for path in _files(store / _FOLDER))
-    return tuple(receipt for receipt in receipts if receipt is not None)
+    receipts = []
+    for path in _files(store / _FOLDER):
+        if (receipt := _read(path)) is not None:
+            with suppress(OSError):
+                told = _strength_path(store, receipt.landed).read_text("utf-8", "replace")
+                receipt = replace(receipt, mutants=told)
+            receipts.append(receipt)
+    return tuple(receipts)
 
 
 def verify(store: Path, repo: Path) -> list[Finding]:
@@ -221,10 +238,15 @@ def _wrong_trees(receipts: list[tuple[Path, Receipt]], repo: Path) -> Iterator[F
 
 def _with_hash(receipt: Receipt) -> Receipt:
     """Return the receipt with the hash over everything else in it."""
-    content = {name: value for name, value in asdict(receipt).items() if name != "hash"}
+    content = _stored(receipt)
+    del content["hash"]
     if not receipt.judged_by_base:  # as it was hashed before there was such a field
         del content["judged_by_base"]
     return replace(receipt, hash=_digest(content))
+
+
+def _stored(receipt: Receipt) -> dict[str, object]:
+    return {name: value for name, value in asdict(receipt).items() if name != "mutants"}
 
 
 def _digest(value: object) -> str:
@@ -247,6 +269,10 @@ def _note_path(store: Path, commit: str) -> Path:
     return store / "passed" / f"{commit}.json"
 
 
+def _strength_path(store: Path, landed: str) -> Path:
+    return store / _FOLDER / "mutants" / landed
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.json"))
 
@@ -256,7 +282,7 @@ def _name(number: int) -> str:
 
 
 def _read(path: Path) -> Receipt | None:
-    names = {one.name for one in fields(Receipt)}
+    names = {one.name for one in fields(Receipt)} - {"mutants"}
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict) or data.keys() | {"judged_by_base"} != names:

@@ -39,7 +39,7 @@ from self_coding.values.repository import (
     UndoPlan,
     Worktree,
 )
-from self_coding.values.verdicts import Finding, GateReport, GateSettings
+from self_coding.values.verdicts import Finding, GateReport, GateSettings, Strength
 
 if TYPE_CHECKING:
     from self_coding.gate.readiness import Readiness
@@ -302,6 +302,18 @@ class GitSafety:
         """
         run, order = landing.run_gate, tuple(first)
         return await in_thread(run, self._repo, self.gate, candidate, order, strict=strict, ask=ask)
+
+    async def strength(self, base: str, commit: str, tests: Sequence[str]) -> Strength | None:
+        """Measure how many mutants of the lines that a tested commit changes its tests notice.
+
+        A landing's receipt has it from then on.
+
+        Args:
+            base: what the commit was tested against.
+            commit: the commit.
+            tests: the test files that reach its change; all tests where there is none.
+        """
+        return await in_thread(landing.strength, self._repo, self.gate, base, commit, tuple(tests))
 
     async def failing_on_main(self) -> tuple[str, ...]:
         """Return the tests that failed when the gate last ran main as it is; nothing is run."""

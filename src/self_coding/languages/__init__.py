@@ -7,7 +7,7 @@ its files, its tests or its imports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -113,6 +113,10 @@ class Language(Protocol):
         """
         return []
 
+    def mutants(self, text: str, lines: Container[int]) -> Iterator[Mutant]:
+        """Yield small changes of these lines of a file that a good test notices."""
+        return iter(())
+
     def project(self, manifest: str) -> Project:
         """Read the text of the manifest; nothing in it is required."""
         return Project()
@@ -180,6 +184,15 @@ class Occurrences(NamedTuple):
     attributes: list[tuple[str, str, int]]
     strings: list[tuple[str, int]]
     unparsed: list[tuple[str, int]]
+
+
+class Mutant(NamedTuple):
+    """A text in which `old`, which begins on a line of it, has become `new`."""
+
+    line: int
+    old: str
+    new: str
+    text: str
 
 
 class BlindLine(NamedTuple):

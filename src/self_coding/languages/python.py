@@ -6,11 +6,11 @@ most questions to the index need the file rules alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from self_coding.languages import Occurrences, Project, Resolver, Scan
+    from self_coding.languages import Mutant, Occurrences, Project, Resolver, Scan
     from self_coding.values.code import ModuleInfo
 
 _INIT, _CONFTEST = "__init__.py", "conftest.py"
@@ -84,6 +84,11 @@ class Python:
         from self_coding.languages.python_names import class_body_uses
 
         return class_body_uses(text, name, heads, lines)
+
+    def mutants(self, text: str, lines: Container[int]) -> Iterator[Mutant]:
+        from self_coding.languages.python_mutants import mutants
+
+        return mutants(text, lines)
 
     def project(self, manifest: str) -> Project:
         from self_coding.languages.python_imports import read_project

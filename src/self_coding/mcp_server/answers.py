@@ -193,6 +193,12 @@ RECORD = shape(
     diff=(str, lambda record: record.attempt.diff),
     test_output=(str, lambda record: record.attempt.test_results),
     editor_output=(str, lambda record: editor_output(record.events)),
+    mutants=(
+        str,
+        lambda record: (
+            "\n".join([str(record.strength), *record.strength.survived]) if record.strength else ""
+        ),
+    ),
     waiting=(
         OPEN.form | None,
         lambda record: OPEN.of(record.waiting) if record.waiting else None,

@@ -20,12 +20,14 @@ from self_coding.text import shorten
 from self_coding.values.attempts import Failure, Outcome
 from self_coding.values.code import Impact
 from self_coding.values.edits import Context, Feedback, Section
+from self_coding.values.verdicts import Strength
 
 _FILES = 8
 _CHANGED = 3  # how many of them are taken to be edited, for what depends on them
 _DEPENDENTS = 12
 _SIMILAR = 3
 _LESSONS = 3
+_SURVIVORS = 10
 _TRACED = 20  # changed files whose importers are looked up
 _QUOTED = 600  # characters of one remembered text
 _SMALL = 120  # tokens: below this a section says nothing
@@ -87,6 +89,9 @@ def _sections(context: Context) -> list[tuple[str, list[str], str]]:
         tries.append(f"Attempt {one.attempt} was refused by {one.by}:\n{quote(one.reason)}")
         if one.failing_tests:
             tries.append(f"Failing tests: {', '.join(one.failing_tests[:10])}")
+        if one.survivors:
+            tries.append("No test noticed these changes of the code, made on purpose:")
+            tries += [quote(text) for text in one.survivors[:_SURVIVORS]]
         if one.lesson:
             tries.append(f"Lesson:\n{quote(one.lesson)}")
         if one.output:
@@ -147,12 +152,30 @@ async def reflect(services: Services, attempt: History, diff: str) -> Reflected:
     refusal = attempt.refusal
     if refusal.by in _NOTHING_TO_LEARN or refusal.environment or attempt.has(Kind.HELD):
         return Reflected()
+    again = attempt.correctable or attempt.plan.try_index + 1 < attempt.plan.tries
+    strength: Strength | None = None
     try:
-        return await _reflect(services, attempt, diff)
+        # Where it landed nobody waits for the answer, and it would cost more than the tests did.
+        if again and not attempt.has(Kind.LANDED):
+            strength = await tests_strength(services, attempt)
+        return replace(await _reflect(services, attempt, diff), strength=strength)
     except StorageError:
         raise
     except SelfCodingError as error:
-        return Reflected(error=str(error))
+        return Reflected(error=str(error), strength=strength)
+
+
+async def tests_strength(services: Services, attempt: History) -> Strength | None:
+    """Measure how strong the tests of a change are that passed them; None where that says nothing.
+
+    Raises:
+        SelfCodingError: its commit is gone, or its tests cannot be run any more.
+    """
+    gate = attempt.gate
+    if not gate.commit or gate.exit_status != 0:
+        return None
+    impact = await services.index.impact(paths=list(attempt.edited.paths))
+    return await services.repository.strength(gate.onto, gate.commit, impact.tests)
 
 
 async def _reflect(services: Services, attempt: History, diff: str) -> Reflected:

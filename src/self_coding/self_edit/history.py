@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from self_coding.values.attempts import Event, Json
 from self_coding.values.edits import EditReport, Feedback
 from self_coding.values.repository import Candidate, Worktree
-from self_coding.values.verdicts import Finding, TestResult, Verdict
+from self_coding.values.verdicts import Finding, Strength, TestResult, Verdict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -54,7 +54,7 @@ class Kind(StrEnum):
 
 
 # Events that are only read back, and have no row in the table.
-SHOWN, WARNED, CHECKED = "shown", "warned", "checked"
+SHOWN, WARNED, CHECKED, MEASURED = "shown", "warned", "checked", "measured"
 
 
 class RefusedBy(StrEnum):
@@ -162,7 +162,10 @@ class Refused(GateResult):
 
 @dataclass(frozen=True, kw_only=True)
 class Reflected:
-    """What was learnt; `signature` is the same for the same failure on another day."""
+    """What was learnt; `signature` is the same for the same failure on another day.
+
+    `strength` of the tests is there where a next try, or the caller, can better them.
+    """
 
     reflection: str = ""
     lesson: str = ""
@@ -171,6 +174,7 @@ class Reflected:
     location: str = ""
     root_cause_file: str = ""
     error: str = ""
+    strength: Strength | None = None
 
 
 class History:
@@ -270,6 +274,12 @@ class History:
     def reflected(self) -> Reflected:
         """What was learnt."""
         return read(Reflected, self.data(Kind.REFLECTED))
+
+    @cached_property
+    def strength(self) -> Strength | None:
+        """How strong its tests are, where that was measured."""
+        asked = self.data(MEASURED)
+        return read(Strength, asked) if asked else self.reflected.strength
 
     @property
     def task(self) -> str:

@@ -18,8 +18,17 @@ from typing import Protocol
 
 from self_coding.errors import EditError, SelfCodingError
 from self_coding.self_edit import editors, inbox, views
+from self_coding.self_edit.context import tests_strength
 from self_coding.self_edit.editors import Editor
-from self_coding.self_edit.history import CHECKED, SHOWN, History, Kind, RefusedBy
+from self_coding.self_edit.history import (
+    CHECKED,
+    MEASURED,
+    SHOWN,
+    History,
+    Kind,
+    RefusedBy,
+    facts_of,
+)
 from self_coding.self_edit.leases import PATIENCE, Holder, Lease, Leases
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
@@ -28,6 +37,7 @@ from self_coding.self_edit.steps import RunContext, refused
 from self_coding.values.edits import Ask, Limits, OnProgress, Progress, SelfEditResult, Waiting
 from self_coding.values.repository import Change
 from self_coding.values.results import Inbox, Status
+from self_coding.values.verdicts import Strength
 
 Restore = Callable[[Mapping[str, object]], Editor | None]
 
@@ -205,6 +215,28 @@ class OpenAttempts:
         leaders = interrupted([one for one in attempts if one.edit not in asking])
         waiting += [self._waiting(await self._history(one), "resume") for one in leaders]
         return sorted(waiting, key=lambda one: -one.attempt)
+
+    async def strength(self, attempt: int, *, measure: bool = False) -> Strength | None:
+        """Return how strong an attempt's tests are, where that is known.
+
+        Args:
+            attempt: the attempt.
+            measure: find out where it is not: runs the tests for `gate.mutant_seconds` at most.
+
+        Raises:
+            EditError: its tests did not pass, so that they prove nothing.
+        """
+        history = await self._history(attempt)
+        if history.strength is not None or not measure:
+            return history.strength
+        found = await tests_strength(self.services, history)
+        if found is None:
+            raise EditError(
+                f"attempt {attempt} has no tests that passed, or no time to measure them",
+                hint="gate.mutant_seconds is the time; `show-attempt` says what failed",
+            )
+        await self.services.journal.append(attempt, MEASURED, facts_of(found))
+        return found
 
     async def status(self) -> Status:
         """Return how the repository stands: its main branch, red or not, and what waits."""

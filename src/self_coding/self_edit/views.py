@@ -285,6 +285,7 @@ def feedback_of(attempt: History) -> Feedback:
         failing_tests=attempt.refusal.failing,
         output=cut_middle(attempt.refusal.output, _FEEDBACK_OUTPUT),
         lesson=attempt.reflected.lesson,
+        survivors=attempt.strength.survived if attempt.strength else (),
     )
 
 
@@ -292,7 +293,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     """Return the self-edit's result, as the attempt that decides it tells it."""
     refusal, stage = attempt.refusal, stage_of(attempt)
     worktrees = attempt.worktrees
-    told = [_headline(attempt), left_out_line(attempt.edited)]
+    told = [_headline(attempt), left_out_line(attempt.edited), _survivors(attempt)]
     aside = attempt.data(Kind.CLEANED).get("aside")
     told += [f"kept as it was: {place}" for place in (aside if isinstance(aside, list) else ())]
     return SelfEditResult(
@@ -319,6 +320,12 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         reflection=attempt.reflected.reflection,
         cost=attempt.report.cost or None,
     )
+
+
+def _survivors(attempt: History) -> str:
+    survived = attempt.strength.survived if attempt.strength else ()
+    more = _and_more(len(survived) - _LEFT_NAMED)
+    return f"no test noticed: {'; '.join(survived[:_LEFT_NAMED])}{more}" if survived else ""
 
 
 def checked(attempt: History) -> SelfEditResult:

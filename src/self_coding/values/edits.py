@@ -52,7 +52,8 @@ class Feedback:
     """What an editor is told about an earlier try at the same task.
 
     `by` says who refused it ("editor", "empty", "policy", "conflict", "gate", "approval", ...);
-    `output` is the telling part of the test output, shortened.
+    `output` is the telling part of the test output, shortened; `survivors` are changes of its code,
+    made on purpose, that its tests did not notice.
     """
 
     # Read by pydantic: the key under which the journal stores the field.
@@ -66,6 +67,7 @@ class Feedback:
     failing_tests: tuple[str, ...] = ()
     output: str = ""
     lesson: str = ""
+    survivors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "gate.output_bytes": _(
         "How much of the output is kept, head and tail; the cut is marked.", "4194304", "bytes"
     ),
+    "gate.mutant_seconds": _(
+        "How long one measuring of mutants may take: before another try, or when it is asked for.",
+        "0",
+        "seconds",
+    ),
     "gate.retries": _("How often a new failure runs again before it counts.", "0", "times"),
     "gate.require_sandbox": _(
         "The least isolation in which tests may run: bwrap, landlock, limits or none.", '"bwrap"'

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from self_coding.values.edits import Waiting
     from self_coding.values.repository import Operation, RollbackPlan
+    from self_coding.values.verdicts import Strength
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +87,15 @@ class Inbox:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRecord:
-    """One attempt, its events, and what it waits for when it has not ended."""
+    """One attempt, its events, and what it waits for when it has not ended.
+
+    `strength` is that of its tests, where it was measured.
+    """
 
     attempt: ModificationAttempt
     events: list[Event]
     waiting: Waiting | None = None
+    strength: Strength | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,6 +159,26 @@ class GateReport:
         return sum("::" in one.id for one in self.tests)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """How many mutants of a change's lines its tests notice: small changes of its code.
+
+    `made` could be tried, `tried` were in the time there was; `survived` says where nothing failed
+    although the code was another. `reason` says why none was tried.
+    """
+
+    made: int = 0
+    tried: int = 0
+    survived: tuple[str, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """In words, as receipts have it: "4 of 5 mutants noticed"."""
+        more = f" (of {self.made} that there are)" if self.made > self.tried else ""
+        noticed = self.tried - len(self.survived)
+        return self.reason or f"{noticed} of {self.tried} mutants noticed{more}"
+
+
 _WEEK = 7 * 24 * 3600
 _HUGE = 1 << 50  # more than any machine has, and a number that every limit of the kernel takes
 N = TypeVar("N", int, float)
@@ -273,6 +293,15 @@ class GateSettings:
     output_bytes: int = _bounded(
         1 << 20, Limit(1 << 10, 1 << 30, "bytes of output kept, head and tail; the cut is marked")
     )
+    mutant_seconds: float = field(
+        default=60.0,
+        repr=False,  # no part of what a kept verdict depends on
+        metadata={
+            "limit": Limit(
+                1, _WEEK, "wall seconds for measuring how strong tests are", optional=True
+            )
+        },
+    )
     retries: int = _bounded(
         2, Limit(0, 100, "how often a new failure is run again before it counts; 0 never")
     )
@@ -337,7 +366,8 @@ class Receipt:
 
     `number` counts from 1; `previous` is the hash of the receipt before it ("" for the first)
     and `hash` covers every other field, so that nothing can be changed or left out unseen;
-    `judged_by_base` is how main's own tests judged the code, and missing in older ones.
+    `judged_by_base` is how main's own tests judged the code, and missing in older ones; `mutants`
+    is how strong its tests were found to be, later: it is kept beside the chain.
     """
 
     number: int
@@ -361,3 +391,4 @@ class Receipt:
     failures: tuple[str, ...] = ()
     attempt: str = ""
     judged_by_base: str = ""
+    mutants: str = ""

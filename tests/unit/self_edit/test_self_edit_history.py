@@ -143,7 +143,7 @@ def test_an_old_refusal_is_read_as_it_was_stored() -> None:
 @pytest.mark.parametrize(
     ("form", "stored"),
     [
-        (Plan, PLAN),
+        (Plan, PLAN | {"feedback": [FEEDBACK | {"survivors": []}]}),
         (GateResult, GATE | ENDS | {"failures": [], "judged_by_base": ""}),
         (EditReport, WRITTEN),
     ],

@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     elif CHANNEL is not None and not TAKEN and not hasattr(config, "workerinput"):
         TAKEN.append(config)
         # `-x` in the settings would hide what fails behind an old failure.
-        config.option.maxfail = 0
+        config.option.maxfail = 1 if SETTINGS.get("fail_fast") else 0
         config.option.continue_on_collection_errors = True
         if SETTINGS.get("collect_only"):
             config.option.collectonly = True

@@ -75,7 +75,9 @@ class Session:
             result = runner._makeResult()
             result.testsRun = len(cases)  # nothing run is an error of its own since Python 3.12
             return result
-        runner.failfast = False  # it would hide what fails behind an old failure
+        runner.failfast = bool(
+            self.settings.get("fail_fast")
+        )  # its own would hide what fails behind an old failure
         result = was_run(runner, suite)
         for fixture, told in self.fixtures.items():  # of a class or a module, and its tests
             members = [one for one in nodes if fixture in names(one) and one not in self.outcomes]
