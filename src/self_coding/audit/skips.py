@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from self_coding.audit.claims import PLATFORM
+from self_coding.audit.files import Settings
 from self_coding.audit.syntax import (
     assigned,
     calls,
@@ -30,7 +31,7 @@ from self_coding.audit.syntax import (
     unparse,
     walk_own,
 )
-from self_coding.audit.test_modules import Module, Test
+from self_coding.audit.test_modules import Module, Test, read_module
 from self_coding.values.verdicts import Finding
 
 _SKIPS = {
@@ -218,6 +219,24 @@ def _around(node: ast.AST, scope: ast.AST, module: Module) -> tuple[bool, bool]:
             absent = name_of(outer.type) in {"ImportError", "ModuleNotFoundError"}
             sometimes, holds = True, holds and not absent
     return sometimes, holds
+
+
+def names_platform(text: str, test: str) -> bool:
+    """Return whether a module skips a test (`Class::name`) by the platform or by a version."""
+    module = read_module("", text, Settings())
+    found = module.by_name.get(test.replace("::", ".")) if module else None
+    if module is None or found is None:
+        return False
+    said: list[ast.AST] = [*found.decorators]
+    for scope in filter(None, (found.node, found.owner, module.tree)):
+        for node in walk_own(scope):
+            if "pytestmark" in set(map(name_of, assigned(node))):
+                said.append(node)
+            elif _skips(node):
+                said += [o.test for o, _ in enclosing(scope, node) if isinstance(o, ast.If)]
+    names = {name_of(part) for node in said for part in ast.walk(node)}
+    said += [value for value in map(module.value, names) if value is not None]
+    return any(PLATFORM.search(unparse(node)) for node in said)
 
 
 def is_elsewhere(node: ast.AST, module: Module) -> bool:
