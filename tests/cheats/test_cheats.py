@@ -11,7 +11,13 @@ from cheat_corpus import Case, sides, tree
 from honest import HONEST
 
 from cheats import CHEATS
+from self_coding.gate.judge import Sides, judge
+from self_coding.gate.test_report import RunRecord, TestReport
 from self_coding.self_edit.policy import Policy
+from self_coding.values.verdicts import TestResult
+
+READ = [case for case in CHEATS if case.rule != "skips-grew"]
+"""What reading the two sides is enough for; the others are seen by the run."""
 
 
 def rules(case: Case) -> dict[str, str]:
@@ -25,7 +31,7 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(HONEST) >= 20
 
 
-@pytest.mark.parametrize("case", CHEATS, ids=str)
+@pytest.mark.parametrize("case", READ, ids=str)
 def test_a_cheat_is_refused(case: Case) -> None:
     """The rule that was made for it names it."""
     assert case.rule in rules(case)
@@ -37,9 +43,7 @@ def test_an_honest_change_passes(case: Case) -> None:
     assert rules(case) == {}
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in CHEATS if c.rule not in {"", "protected-path"}], ids=str
-)
+@pytest.mark.parametrize("case", [c for c in READ if c.rule not in {"", "protected-path"}], ids=str)
 def test_a_finding_names_file_and_line(case: Case) -> None:
     """A finding says where: a changed path, and a line that exists on one of its two sides."""
     change, before, after = sides(case)
@@ -52,15 +56,41 @@ def test_a_finding_names_file_and_line(case: Case) -> None:
             assert finding.path in {"pyproject.toml", "tox.ini", "tests/helpers.py"}
 
 
-def run(files: dict[str, str], folder: Path) -> int:
+@pytest.mark.parametrize("case", [c for c in CHEATS if c not in READ], ids=str)
+def test_a_skip_is_refused_by_the_run(case: Case, tmp_path: Path) -> None:
+    """A test that passed on the base and is skipped on the candidate refuses it."""
+    sides = tree(), tree(*case.edits)
+    records = []
+    for name, files in zip(("base", "candidate"), sides, strict=True):
+        listing = tmp_path / f"{name}.txt"
+        run(files, tmp_path / name, "-rA", listing=listing)
+        found = re.findall(
+            r"(?m)^(PASSED|SKIPPED)(?: \[\d+\])? (\S+?)(?::\d+:.*)?$", listing.read_text()
+        )
+        results = tuple(
+            TestResult(id=node if "::" in node else f"{node}::test_discount", outcome=word.lower())
+            for word, node in found
+        )
+        ids = tuple(one.id for one in results)
+        report = TestReport(sessions=1, ended=True, statuses=(0,), collected=ids, results=results)
+        records.append(RunRecord(exit_status=0, report=report))
+    texts = Sides(base=sides[0].get, candidate=sides[1].get)
+    judgement = judge(records[1], records[0], sides=texts)
+    assert not judgement.passed
+    assert "skips-grew" in {finding.rule for finding in judgement.findings}
+
+
+def run(files: dict[str, str], folder: Path, *options: str, listing: Path | None = None) -> int:
     for path, text in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=150, env=environment)
+    if listing is not None:
+        listing.write_bytes(done.stdout)
     return done.returncode
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from self_coding.audit.files import File, Kind
-from self_coding.audit.skips import is_elsewhere
+from self_coding.audit.skips import is_for_the_run
 from self_coding.audit.syntax import (
     Breaches,
     Function,
@@ -172,7 +172,7 @@ def plugins(file: File, sides: Sides) -> Breaches:
             registers = "pytest_plugins" in names or any(map(_REGISTERS.search, names))
             if ignores and _ignores_less(node, sides):
                 continue
-            if (ignores or registers) and not (module and is_elsewhere(node, module)):
+            if (ignores or registers) and not (module and is_for_the_run(node, module)):
                 yield "collection-narrowed" if ignores else "plugin-added", node, quote(node)
         elif isinstance(node, ast.Attribute) and node.attr == "pluginmanager":
             yield from () if id(node) in asked else [("plugin-added", node, f"uses {quote(node)}")]

@@ -1,23 +1,17 @@
-"""Marks that keep a test from running or from counting, and whether they would here.
+"""Marks that keep a test from running or from counting.
 
-Pure. A skip by platform or version is ordinary; one that holds where the gate runs (Linux, this
-interpreter), or that depends on anything else, is not, unless the test was skipped before. What
-a condition that cannot be read does is seen when the tests run.
+Pure. One without a condition, or whose condition may turn elsewhere or tomorrow, is a finding
+unless the test was skipped before. What any other condition does is seen when the tests run.
 """
 
 from __future__ import annotations
 
 import ast
-import operator
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from self_coding.audit.claims import PLATFORM
-from self_coding.audit.files import Settings
 from self_coding.audit.syntax import (
     assigned,
     calls,
@@ -31,7 +25,7 @@ from self_coding.audit.syntax import (
     unparse,
     walk_own,
 )
-from self_coding.audit.test_modules import Module, Test, read_module
+from self_coding.audit.test_modules import Module, Test
 from self_coding.values.verdicts import Finding
 
 _SKIPS = {
@@ -43,23 +37,8 @@ _BARE = {"skip", "xfail", "expectedFailure"}
 _CALLS = {"pytest.skip", "pytest.xfail", "self.skipTest", "cls.skipTest", "pytest.importorskip"}
 _RAISED = re.compile(r"SkipTest|(?:skip|xfail)\.Exception|\b(?:Skipped|XFailed)\b")
 _SET_UP = re.compile(r"(?i)set_?up")
-_FACTS: dict[str, tuple[object]] = {
-    "sys.version_info": (tuple(sys.version_info[:3]),),
-    "sys.platform": ("linux",),
-    "os.name": ("posix",),
-    "platform.system()": ("Linux",),
-    "platform.python_version()": (sys.version.split()[0],),
-    "sys.version_info.major": (sys.version_info[0],),
-    "sys.version_info.minor": (sys.version_info[1],),
-    "platform.python_implementation()": ("CPython",),
-    "sys.implementation.name": ("cpython",),
-    "TYPE_CHECKING": (False,),
-}
-_OPERATORS: dict[type[ast.cmpop], Callable[[Any, Any], object]] = {
-    ast.Eq: operator.eq, ast.Is: operator.eq, ast.NotEq: operator.ne, ast.IsNot: operator.ne,
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-    ast.In: lambda one, two: one in two, ast.NotIn: lambda one, two: one not in two,
-}  # fmt: skip
+# what may say another thing tomorrow, or elsewhere, than it says in the run
+_CHANGES = re.compile(r"\b(?:environ|getenv|time|date|datetime|today|now|random|getpid|argv)\b")
 
 
 @dataclass(frozen=True)
@@ -221,106 +200,29 @@ def _around(node: ast.AST, scope: ast.AST, module: Module) -> tuple[bool, bool]:
     return sometimes, holds
 
 
-def names_platform(text: str, test: str) -> bool:
-    """Return whether a module skips a test (`Class::name`) by the platform or by a version."""
-    module = read_module("", text, Settings())
-    found = module.by_name.get(test.replace("::", ".")) if module else None
-    if module is None or found is None:
-        return False
-    said: list[ast.AST] = [*found.decorators]
-    for scope in filter(None, (found.node, found.owner, module.tree)):
-        for node in walk_own(scope):
-            if "pytestmark" in set(map(name_of, assigned(node))):
-                said.append(node)
-            elif _skips(node):
-                said += [o.test for o, _ in enclosing(scope, node) if isinstance(o, ast.If)]
-    names = {name_of(part) for node in said for part in ast.walk(node)}
-    said += [value for value in map(module.value, names) if value is not None]
-    return any(PLATFORM.search(unparse(node)) for node in said)
-
-
-def is_elsewhere(node: ast.AST, module: Module) -> bool:
-    """Return whether a statement of a module is not run here: the platform or version differs."""
+def is_for_the_run(node: ast.AST, module: Module) -> bool:
+    """Return whether the run shows if a statement of a module counts: it has such a condition."""
     return not _around(node, module.tree, module)[1]
 
 
 def _may_hold(condition: ast.expr, module: Module) -> tuple[bool, bool]:
-    """Return whether a skip condition may be true on Linux with this interpreter, and whether it
-    must be. What is decided by the platform, by a version, or by what the code or a parameter of
-    the test is, is left to the run."""
+    """Return whether a skip condition counts as one that may hold, and whether it must hold.
+
+    What the platform, a version, the code or a parameter of the test decides is left to the run,
+    which refuses a test that ran on the base and is skipped now.
+    """
     read: ast.expr | None = condition
     if isinstance(condition, ast.Constant) and isinstance(condition.value, str):
         tree = parse(condition.value.strip())  # pytest evaluates it
         statement = tree.body[0] if tree is not None and len(tree.body) == 1 else None
         read = statement.value if isinstance(statement, ast.Expr) else None
-    value = evaluate(read, module) if read is not None else None
+    value = constant(read) if read is not None else None
     if value is not None:
         return bool(value[0]), bool(value[0])
     names = {name_of(n) for n in ast.walk(condition)}
     own = [unparse(said) for said in map(module.value, names) if said is not None]
-    told = PLATFORM.search("\n".join(own or [unparse(condition)])) is not None
-    asked = own or read is None or any(calls(condition))
-    return (bool(asked) and not told) or bool(names & {"environ", "getenv"}), False
-
-
-def evaluate(  # noqa: PLR0911 - one return per shape
-    node: ast.expr, module: Module, depth: int = 0
-) -> tuple[object] | None:
-    """Return the value of a condition on Linux with this interpreter, in a 1-tuple; None: it is
-    unknown."""
-    plain = constant(node)
-    if plain is not None:
-        return plain
-    match node:
-        case ast.Compare(
-            left=ast.Attribute() as left, ops=[op], comparators=[ast.Constant(value=None)]
-        ) if not module.defines(dotted(left).split(".")[0]):
-            return (isinstance(op, ast.IsNot),)  # an optional part: here it is there
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            inner = evaluate(operand, module, depth)
-            return None if inner is None else (not inner[0],)
-        case ast.BoolOp(op=op, values=operands):
-            values = [evaluate(operand, module, depth) for operand in operands]
-            # one part can decide, even where the others are unknown
-            decided = isinstance(op, ast.Or)
-            if any(value is not None and bool(value[0]) is decided for value in values):
-                return (decided,)
-            return None if None in values else (not decided,)
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            one, two = evaluate(left, module, depth), evaluate(right, module, depth)
-            with suppress(TypeError):
-                return (_OPERATORS[type(op)](one[0], two[0]),) if one and two else None
-        case ast.Subscript(value=sequence, slice=part):
-            value = evaluate(sequence, module, depth)
-            head = part.upper if isinstance(part, ast.Slice) and not part.lower else None
-            at = constant(head or part)
-            if value and at and isinstance(value[0], tuple | str) and isinstance(at[0], int):
-                with suppress(IndexError):
-                    return (value[0][: at[0]] if head else value[0][at[0]],)
-        case ast.Call(func=ast.Attribute(value=text, attr="startswith"), args=[start]):
-            whole, prefix = evaluate(text, module, depth), evaluate(start, module, depth)
-            return (str(whole[0]).startswith(str(prefix[0])),) if whole and prefix else None
-        case ast.Call(func=function, args=[]):
-            return _FACTS.get(f"{dotted(function)}()")
-        case ast.Attribute() | ast.Name():
-            return _named(node, module, depth)
-    return None
-
-
-def _named(node: ast.expr, module: Module, depth: int) -> tuple[object] | None:
-    """Return what a name stands for: a fact, what it tells by itself, or its module's value."""
-    name = name_of(node)
-    if dotted(node) in _FACTS:
-        return _FACTS[dotted(node)]
-    value = module.value(name) if isinstance(node, ast.Name) and depth < 5 else None
-    known = evaluate(value, module, depth + 1) if value is not None else None
-    # an import that may fail works here: `X is None` is false, `X` is true
-    optional = (object(),) if isinstance(node, ast.Name) and name in module.optional else None
-    # a name tells what it is unless the module says otherwise
-    if known is not None or (value is not None and not PLATFORM.search(unparse(value))):
-        return known or optional
-    if re.search(r"(?i)^win(?:32)?$|windows|is_?win|darwin|mac_?os|is_?mac|pypy|py2|jython", name):
-        return (False,)
-    if re.search(r"(?i)py3$|python3|is_?linux|posix|cpython", name):
-        return (True,)
-    return optional
+    text = "\n".join(own or [unparse(condition)])
+    if _CHANGES.search(text):
+        return True, False
+    unknown = own or read is None or any(calls(condition))
+    return bool(unknown) and PLATFORM.search(text) is None, False

@@ -142,17 +142,6 @@ class Module:
         full = self.imports.values()
         return frozenset([*full, *(name.rpartition(".")[0] for name in full)])
 
-    @cached_property
-    def optional(self) -> frozenset[str]:
-        """The names that it imports where that may fail."""
-        blocks = [node for node in self.tree.body if isinstance(node, ast.Try)]
-        return frozenset(name for block in blocks for name in imports(block))
-
-    def defines(self, name: str) -> bool:
-        """Return whether it defines a name rather than importing it."""
-        defined = {getattr(statement, "name", None) for statement in self.tree.body}
-        return name in defined or self.value(name) is not None
-
     def value(self, name: str) -> ast.expr | None:
         """Return what the module assigns to a name at its top level, last."""
         value = None

@@ -192,14 +192,18 @@ def test_fewer_parameters_are_a_finding_only():
 @pytest.mark.parametrize("now", ["skipped", "xfailed"])
 @pytest.mark.parametrize("was", ["passed", "failed"])
 def test_a_silent_skip_refuses(was, now):
-    """A test that ran and is left out now, without a word of the platform in its changed file,
-    refuses; else it is a finding."""
+    """A test that ran and is left out now, its file unchanged, refuses, and so does one that
+    passed and is skipped; else it is a finding."""
     base, found = ran(test_a=was, test_b="passed"), ran(test_a=now, test_b="passed")
     silent = say(found, base, sides=SAME)
     assert not silent.passed
     assert [finding.rule for finding in silent.findings] == ["skips-grew"]
-    text = "import sys\n@pytest.mark.skipif(sys.version_info < (3, 99), reason='')\n"
-    text += "def test_a(): pass"
+    shown = say(found, base, sides=Sides(base=lambda p: "old", candidate=lambda p: "new"))
+    assert shown.passed is (was == "failed" or now == "xfailed")
+    assert [finding.rule for finding in shown.findings] == ["skips-grew"]
+
+
+def test_a(): pass"
     shown = say(found, base, sides=Sides(base=lambda p: "old", candidate=lambda p: text))
     assert shown.passed
     text = text.replace("sys.version_info < (3, 99)", "pricing.FLAG")
