@@ -203,15 +203,6 @@ def test_a_silent_skip_refuses(was, now):
     assert [finding.rule for finding in shown.findings] == ["skips-grew"]
 
 
-def test_a(): pass"
-    shown = say(found, base, sides=Sides(base=lambda p: "old", candidate=lambda p: text))
-    assert shown.passed
-    text = text.replace("sys.version_info < (3, 99)", "pricing.FLAG")
-    flag = say(found, base, sides=Sides(base=lambda p: "old", candidate=lambda p: text))
-    assert flag.passed is (now == "xfailed")
-    assert [finding.rule for finding in shown.findings] == ["skips-grew"]
-
-
 def test_old_skips_are_no_news():
     """What the base skipped already is not a finding."""
     both = ran(test_a="skipped", test_b="passed")
