@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from self_coding.errors import GitOperationError
 from self_coding.self_edit.ports import Files, Services
 from self_coding.values.attempts import (
     Event,
@@ -58,7 +59,7 @@ class Disk:
     """What outlives the process, and the points at which it dies."""
 
     trees: dict[str, Tree] = field(default_factory=lambda: {"c0": {"a.py": "1"}})
-    main: list[str] = field(default_factory=lambda: ["c0"])
+    branches: dict[str, list[str]] = field(default_factory=lambda: {"main": ["c0"]})
     worktrees: dict[str, Tree] = field(default_factory=dict)
     bases: dict[str, str] = field(default_factory=dict)
     events: dict[int, list[Event]] = field(default_factory=dict)
@@ -72,6 +73,11 @@ class Disk:
     dirty: list[str] = field(default_factory=list)
     strangers: int = 0  # how many landings of others come before ours
     broken: Callable[[Tree], bool] = field(default=lambda tree: "bug" in "".join(tree.values()))
+
+    @property
+    def main(self) -> list[str]:
+        """Where main was, newest last."""
+        return self.branches["main"]
 
     def point(self) -> None:
         """A place where the process may die."""
@@ -107,15 +113,26 @@ class MemoryRepository:
         """Who approves."""
         return "A Person <person@example.invalid>"
 
+    def onto(self, branch: str) -> MemoryRepository:
+        """The same disk, with another branch in main's place."""
+        return self if branch in ("", self.main_branch) else replace(self, main_branch=branch)
+
+    @property
+    def main(self) -> list[str]:
+        """Where the branch was that things land on, newest last."""
+        if self.main_branch not in self.disk.branches:
+            raise GitOperationError(f"there is no branch called {self.main_branch!r}")
+        return self.disk.branches[self.main_branch]
+
     async def get_main_commit(self) -> str:
         """Where main is."""
-        return self.disk.main[-1]
+        return self.main[-1]
 
     async def isolate(self, attempt: str, base: str | None = None, branch: str = "") -> Worktree:
         """A worktree on main; the one of that name, where there is one."""
         self.disk.point()
         if attempt not in self.disk.worktrees:
-            start = base or self.disk.main[-1]
+            start = base or self.main[-1]
             self.disk.worktrees[attempt] = dict(self.disk.trees[start])
             self.disk.bases[attempt] = start
         self.disk.point()
@@ -163,7 +180,7 @@ class MemoryRepository:
     async def candidate(self, change: Change, message: str = "") -> Candidate | Conflict:
         """The change upon main as it is now; the same path changed twice is a conflict."""
         self.disk.point()
-        onto = self.disk.main[-1]
+        onto = self.main[-1]
         base, mine = self.disk.trees[change.base], self.disk.trees[change.head]
         theirs = self.disk.trees[onto]
         clash = [p for p in change.paths if theirs.get(p) != base.get(p) and theirs != mine]
@@ -196,12 +213,12 @@ class MemoryRepository:
         self.disk.point()
         if self.disk.strangers:
             self.disk.strangers -= 1
-            other = {**self.disk.trees[self.disk.main[-1]], "z.py": str(self.disk.strangers)}
-            self.disk.main.append(self.disk.store(other))
-        now = self.disk.main[-1]
+            other = {**self.disk.trees[self.main[-1]], "z.py": str(self.disk.strangers)}
+            self.main.append(self.disk.store(other))
+        now = self.main[-1]
         if now != candidate.onto:
             return Moved(expected=candidate.onto, actual=now)
-        self.disk.main.append(candidate.commit)
+        self.main.append(candidate.commit)
         self.disk.landings.append(attempt)
         self.disk.point()
         return Landed(old=now, new=candidate.commit)
@@ -209,7 +226,7 @@ class MemoryRepository:
     async def contains(self, commit: str) -> bool:
         """Whether main holds the commit."""
         self.disk.point()
-        return commit in self.disk.main
+        return commit in self.disk.branches.get(self.main_branch, [])
 
     async def release(self, worktree: Worktree) -> None:
         """The worktree goes, if it is still there."""

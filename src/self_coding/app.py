@@ -5,10 +5,11 @@ The only place that knows every service. Nothing is decided here.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ class App:
 
     `common` is its git common directory, `start` the path that was asked for. `llm_adapter`
     reflects, or the configured model when None; its key is looked up in `environ`, or in the
-    process's own variables when None.
+    process's own variables when None. `arguments` are the settings that were given with the call.
     """
 
     top: Path
@@ -46,6 +47,7 @@ class App:
     start: Path
     llm_adapter: ChatModel | None = None
     environ: Mapping[str, str] | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -136,6 +138,7 @@ class App:
 
         # -P: a module of the repository never stands in for one of ours.
         words = [sys.executable, "-P", "-m", "self_coding", "--repo", str(self.top), "--quiet"]
+        words += ["--settings", json.dumps(self.arguments, default=asdict)]
         words += ["resume", "--attempt", str(attempt), *(["--check"] if check else [])]
         environ = dict(os.environ)
         if self.environ is not None:
@@ -205,7 +208,8 @@ def open_app(
     settings = read_settings(
         directories.top, environ=environ, main_branch_else=unusual_branch, **arguments
     )
-    return App(directories.top, directories.common, settings, start, llm_adapter, environ)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return App(directories.top, directories.common, settings, start, llm_adapter, environ, given)
 
 
 def default_branch(top: Path) -> str:

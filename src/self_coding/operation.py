@@ -132,9 +132,12 @@ class Operation:
         return get_type_hints(holder, scope, include_extras=True)
 
     async def __call__(self, app: App, caller: Caller | None = None, **arguments: object) -> Any:
-        """Run it; arguments by name."""
-        if "caller" in inspect.signature(self.call).parameters:
-            arguments["caller"] = caller or Caller()
+        """Run it; arguments by name. Where none is given, `wait` is the caller's patience."""
+        caller, takes = caller or Caller(), inspect.signature(self.call).parameters
+        if "caller" in takes:
+            arguments["caller"] = caller
+        if "wait" in takes and arguments.get("wait") is None:
+            arguments["wait"] = caller.patience
         return await self.call(app, **arguments)
 
 

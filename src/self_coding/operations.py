@@ -8,6 +8,7 @@ does. No rule is here: a function calls one service.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from self_coding.errors import IndexerError, JournalError
+from self_coding.errors import EditError, IndexerError, JournalError
 from self_coding.operation import OPERATIONS, Arg, Caller, Operation, operation
 from self_coding.values.results import (
     AttemptRecord,
@@ -59,6 +60,7 @@ AskFirst = Annotated[bool, Arg("Show the change and ask before it lands.", only=
 Propose = Annotated[bool, Arg("Stop green before landing; `land_edit` lands it.")]
 DryRun = Annotated[bool, Arg("Do everything but land.")]
 Branch = Annotated[str, Arg("Name the edit's branch; it stays then.", only="cli")]
+Base = Annotated[str, Arg("The branch that it begins from and lands on (the main one).")]
 AttemptId = Annotated[int, Arg("The number of the attempt.")]
 From = Annotated[
     int | None, Arg("Begin with the change of this attempt, applied to main as it is.")
@@ -111,6 +113,8 @@ async def self_edit(
     propose: Propose = False,
     dry_run: DryRun = False,
     branch: Branch = "",
+    base: Base = "",
+    wait: Wait = None,
 ) -> SelfEditResult:
     """Attempt TASK in isolation; it lands when its tests pass and no rule is broken.
 
@@ -133,6 +137,9 @@ async def self_edit(
         hold=propose,
         dry_run=dry_run,
         branch=branch,
+        base=base,
+        # Who waits as long as it takes sees it end here, and may interrupt it.
+        wait=None if ask or wait == math.inf else wait,
         on_progress=caller.on_progress,
     )
 
@@ -145,10 +152,13 @@ async def begin_edit(
     propose: Propose = False,
     from_attempt: From = None,
     branch: Branch = "",
+    base: Base = "",
 ) -> Begun:
     """Hand out a worktree for TASK: edit in it with your own tools, then submit."""
     await _before_edit(app, caller)
-    return await app.edit.begin_edit(task, ask=propose, from_attempt=from_attempt, branch=branch)
+    return await app.edit.begin_edit(
+        task, ask=propose, from_attempt=from_attempt, branch=branch, base=base
+    )
 
 
 @operation(CHANGE, "edit.check_edit", effect="adds")
@@ -156,8 +166,7 @@ async def check_edit(
     app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
 ) -> SelfEditResult:
     """Judge and test what was edited in the worktree of ATTEMPT so far; nothing lands or ends."""
-    seconds = caller.patience if wait is None else wait
-    return await app.edit.check_edit(attempt, wait=seconds, on_progress=caller.on_progress)
+    return await app.edit.check_edit(attempt, wait=wait, on_progress=caller.on_progress)
 
 
 @operation(CHANGE, "edit.submit_edit", "submit", effect="lands")
@@ -174,12 +183,11 @@ async def submit_edit(
     It goes on in a process of its own when this call ends early: `wait_edit` waits for it.
     Refused, the edit stays there: correct what failed and submit the same attempt again.
     """
-    seconds = caller.patience if wait is None else wait
     return await app.edit.submit_edit(
         attempt,
         summary=summary,
         ask=caller.ask if ask else None,
-        wait=None if ask else seconds,  # a process of its own has nobody to ask
+        wait=None if ask else wait,  # a process of its own has nobody to ask
         on_progress=caller.on_progress,
     )
 
@@ -189,14 +197,15 @@ async def wait_edit(
     app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
 ) -> SelfEditResult:
     """Wait for ATTEMPT, which is judged and tested; an interrupted one goes on."""
-    seconds = caller.patience if wait is None else wait
-    return await app.edit.wait_edit(attempt, seconds=seconds, on_progress=caller.on_progress)
+    return await app.edit.wait_edit(attempt, seconds=wait, on_progress=caller.on_progress)
 
 
 async def _landing_question(app: App, attempt: int, wait: float | None = None) -> str:
-    found = await app.journal.get_by_id(attempt)
-    task = found.task_description[:200] if found else "unknown"
-    return f"Land attempt {attempt} on {app.settings.main_branch}? Task: {task}"
+    open_ones = {one.attempt: one for one in await app.edit.waiting()}
+    if attempt not in open_ones:
+        raise EditError(f"attempt {attempt} does not wait for approval", hint="see `attempts`")
+    one = open_ones[attempt]
+    return f"Land attempt {attempt} on {one.lands_on}? Task: {one.task[:200]}"
 
 
 @operation(CHANGE, "edit.land_edit", "land", effect="lands", question=_landing_question)
@@ -207,8 +216,7 @@ async def land_edit(
 
     The tree that lands is the one that was tested; if main has moved, it is tested anew.
     """
-    seconds = caller.patience if wait is None else wait
-    return await app.edit.land_edit(attempt, wait=seconds, on_progress=caller.on_progress)
+    return await app.edit.land_edit(attempt, wait=wait, on_progress=caller.on_progress)
 
 
 @operation(CHANGE, "edit.drop_edit", "drop", effect="adds")
@@ -228,14 +236,9 @@ async def resume(
 
 
 async def _before_edit(app: App, caller: Caller) -> None:
-    """Say, and record, what moved main past the guard since the last landing.
-
-    Raises:
-        GitOperationError: there is no main to begin from; then no attempt is recorded.
-    """
+    """Say, and record, what moved main past the guard since the last landing."""
     from self_coding.hooks.main_guard import note_bypass
 
-    await app.git.get_main_commit()
     if bypass := await note_bypass(app):
         caller.say(f"bypassed: {bypass}")
 

@@ -30,6 +30,7 @@ class Scenario:
     strangers: int = 0
     caller: bool = False
     landings: int = 1
+    base: str = ""  # the branch that it begins from and lands on
     checks: bool = False  # the caller asks what the gate says before each submission
     cancelled_at: str = ""  # the event after which the caller's call is cancelled, once
     disk: Callable[[], Disk] = field(default=Disk)
@@ -55,6 +56,8 @@ SCENARIOS = {
     "checked": Scenario({1: BUG, 2: GOOD}, caller=True, checks=True),
     "called off once": Scenario({1: GOOD}, caller=True, cancelled_at="tested"),
     "called off landing": Scenario({1: GOOD}, caller=True, cancelled_at="landing"),
+    "on a branch": Scenario({1: GOOD}, base="release", strangers=1),
+    "corrected on a branch": Scenario({1: BUG, 2: GOOD}, caller=True, base="release", checks=True),
 }
 PAIRED = ["good", "refused", "moved"]  # the others have thousands of schedules each
 PAIRED_SLOW = [name for name in SCENARIOS if name not in PAIRED]
@@ -67,6 +70,7 @@ class World:
         self.scenario = scenario
         self.disk = scenario.disk()
         self.disk.strangers = scenario.strangers
+        self.disk.branches.setdefault(scenario.base or "main", ["c0"])
         self.folder = folder
         self.call: asyncio.Task[object] | None = None
         if scenario.cancelled_at:
@@ -96,11 +100,12 @@ class World:
         if scenario.caller:
             await self._as_caller(layer, editor)
             return
-        await layer.self_edit("a task", editor=editor, ask=scenario.ask, dry_run=scenario.dry_run)
+        how = {"ask": scenario.ask, "dry_run": scenario.dry_run, "base": scenario.base}
+        await layer.self_edit("a task", editor=editor, **how)
 
     async def _as_caller(self, layer: SelfEdit, editor: MemoryEditor) -> None:
         if not self.disk.events:
-            await layer.begin_edit("a task")
+            await layer.begin_edit("a task", base=self.scenario.base)
         if self._kinds()[-1] not in ("isolated", "shown", "returned", "tried", "checked"):
             await layer.resume()
         while 1 not in self.disk.ended:
@@ -134,7 +139,8 @@ class World:
 
     def end(self) -> tuple[object, ...]:
         """What is left when all is over, without what a crash may rightly change."""
-        main = self.disk.trees[self.disk.main[-1]]
+        main = self.disk.trees[self.disk.branches[self.scenario.base or "main"][-1]]
+        assert self.scenario.base == "" or self.disk.main == ["c0"], "main is left alone"
         stages = sorted(str(end) for end in self.disk.ended.values())
         content = {path: text for path, text in main.items() if path not in (".merge", "z.py")}
         return content, stages, len(self.disk.landings), dict(self.disk.worktrees)

@@ -6,6 +6,7 @@ reads only the table. No rule and no effect is here.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from functools import partial
@@ -139,7 +140,7 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
     session: Session = click.get_current_context().obj
     extra = {name: values.pop(name, None) for name in own}
     settings = {name: extra.pop(name) for name in _SETTINGS if name in extra}
-    app = open_app(session.repo, **settings)
+    app = open_app(session.repo, **{**session.settings, **settings})
     for one in row.parameters:
         value: Any = values.get(one.name)
         if isinstance(value, tuple):  # click's form of what is given many times
@@ -196,10 +197,20 @@ def _version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
     callback=_version,
     help="Show the version and exit.",
 )
+# Of the process that began this one: what it was given.
+@click.option("--settings", hidden=True, default="{}", type=json.loads)
 @click.pass_context
-def cli(ctx: click.Context, repo: Path, *, as_json: bool, quiet: bool, debug: bool) -> None:
+def cli(
+    ctx: click.Context,
+    repo: Path,
+    *,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    settings: dict[str, Any],
+) -> None:
     """Lets any agent change any git repository: nobody loses work, and what was tested lands."""
-    ctx.obj = Session(repo=repo, as_json=as_json, quiet=quiet, debug=debug)
+    ctx.obj = Session(repo=repo, as_json=as_json, quiet=quiet, debug=debug, settings=settings)
 
 
 def main() -> None:

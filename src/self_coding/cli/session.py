@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -36,6 +36,7 @@ class Session:
     as_json: bool = False
     debug: bool = False
     quiet: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def emit(self, value: object, text: str | Callable[[], str]) -> None:
         """Print a result: as JSON when asked for, else as the text for people."""

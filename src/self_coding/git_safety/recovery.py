@@ -68,7 +68,7 @@ def operation_lock(repo: Repository, kind: str) -> Iterator[None]:
                 before = _Positions(main, heads)
             yield
             if before is not None:
-                _settle_switches(repo, before)
+                _settle_switches(repo, repo.main_ref, before)
     except OSError as error:
         raise GitOperationError(
             f"{kind}: {error}",
@@ -145,9 +145,9 @@ def _finish(repo: Repository, transaction: Transaction, intent: Intent) -> list[
             locks.append(lock)
         done = publish(repo, replace(transaction, parts=tuple(parts)), locks, intent)
     for ref, old, _ in transaction.refs:
-        if ref == repo.main_ref and transaction.moves_checkouts:  # a person may have switched since
+        if old and transaction.moves_checkouts:  # a person may have switched since
             heads = {Path(update.directory): update.head_from for update in transaction.parts}
-            _settle_switches(repo, _Positions(old, heads))
+            _settle_switches(repo, ref, _Positions(old, heads))
     left = f"; left alone: {', '.join(path for path, _ in done.refused)}" if done.refused else ""
     return [f"{transaction.kind}: finished{left}"]
 
@@ -210,12 +210,12 @@ def remove_scratch(repo: Repository) -> list[str]:
     return [f"removed {len(removed)} temporary files"] if removed else []
 
 
-def _settle_switches(repo: Repository, before: _Positions) -> None:
-    """Behind an operation, its lock still held: where main has moved, put right who crossed it.
+def _settle_switches(repo: Repository, ref: str, before: _Positions) -> None:
+    """Behind an operation, its lock still held: where `ref` has moved, put right who crossed it.
 
     What cannot be put right is left and logged: the operation itself has been done.
     """
-    [main] = repo.tips([repo.main_ref])
+    [main] = repo.tips([ref])
     if not main or not before.main or main == before.main:
         return
     checkouts = [here for here in user_checkouts(repo) if here.directory in before.heads]

@@ -118,6 +118,12 @@ class Repository:
         other.repo_path, other.directory = top, directory
         return other
 
+    def onto(self, branch: str) -> Repository:
+        """Return the same checkout with another branch in main's place."""
+        other = copy(self)
+        other.main, other.main_ref = check_branch(branch), f"refs/heads/{branch}"
+        return other
+
     def head(self) -> Head:
         """Return where HEAD is now."""
         branch = self.head_branch()

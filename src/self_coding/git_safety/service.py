@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,14 @@ class GitSafety:
         self._land_as = land_as
         self._gate = gate
         self._limit = max_untracked_bytes
+
+    def onto(self, branch: str) -> GitSafety:
+        """Return the same services with another branch in main's place: what lands, lands there."""
+        if branch in ("", self.main_branch):
+            return self
+        other = copy(self)
+        other._repo, other.main_branch = self._repo.onto(branch), branch
+        return other
 
     @property
     def gate(self) -> GateSettings:
@@ -346,11 +355,8 @@ class GitSafety:
         )
 
     async def contains(self, commit: str) -> bool:
-        """Return whether main already contains `commit`."""
-        repo = self._repo
-        return await in_thread(
-            lambda: repo.is_ancestor(repo.commit(commit), repo.branch(repo.main))
-        )
+        """Return whether main already contains `commit`; a branch that is gone contains nothing."""
+        return await in_thread(self._repo.is_ancestor, commit, self._repo.main_ref)
 
     async def has_receipt(self, commit: str) -> bool:
         """Return whether `commit` is a landing that was tested."""

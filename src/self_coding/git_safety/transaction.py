@@ -176,10 +176,10 @@ def publish(
     with suppress(MainMovedError):
         move_refs(repo, transaction, transaction.after)
     for ref, old, new in transaction.refs:
-        if ref == repo.main_ref:
+        if ref == repo.main_ref or transaction.kind in ("land", "merge"):
             try:
                 receipts.seal(repo.folder, onto=old, landed=new, attempt=transaction.attempt)
-            except (GateError, OSError) as error:  # main has moved, with a receipt or without
+            except (GateError, OSError) as error:  # it has moved, with a receipt or without
                 _logger.warning("no receipt for %s: %s", new[:12], error)
     heads = [("HEAD", u.head_from, u.head_to) for u in transaction.parts if u.head_to]
     paths = {"refused": "\n".join(path for path, _ in refused)} if refused else {}

@@ -79,7 +79,8 @@ def plan(repo: Repository, *, attempt: str | None) -> UndoPlan:
         raise GitOperationError(f"there is nothing to undo{of}", hint="see `operations`")
     entry = entries[0]
     refs = tuple((ref, new, old) for ref, old, new in entry.operation.refs if ref != "HEAD")
-    main = next(((now, then) for ref, now, then in refs if ref == repo.main_ref), None)
+    lands = entry.operation.kind == "land"  # on whichever branch
+    main = next(((now, then) for ref, now, then in refs if lands or ref == repo.main_ref), None)
     files: tuple[FileChange, ...] = ()
     blocked = _moved(repo, refs)
     if main is not None and all(main):
@@ -117,8 +118,14 @@ def _is_meant(repo: Repository, entry: Entry, kind: str) -> bool:
     What moved the branch of an attempt alone (its edit, its way back) is book-keeping to them.
     """
     operation = entry.operation
-    seen = entry.data.get("way") == "files" or any(
-        ref == repo.main_ref for ref, *_ in operation.refs
+    origin = entry
+    while origin.reverses is not None:
+        origin = repo.log.one(origin.reverses)
+    lands = origin.operation.kind == "land"  # on whichever branch
+    seen = (
+        lands
+        or entry.data.get("way") == "files"
+        or any(ref == repo.main_ref for ref, *_ in operation.refs)
     )
     ours = entry.session == repo.session or operation.actor == repo.actor
     return ours and (seen or not operation.attempt or kind == "redo")

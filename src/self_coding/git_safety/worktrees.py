@@ -72,7 +72,9 @@ def isolate(
         start = repo.branch(repo.main) if base is None else repo.commit(base)
         ref = f"refs/heads/{branch}"
         [tip] = repo.tips([ref])
-        if new and tip not in ("", start):  # at `start` a crash may have left it
+        # A branch that is there is one that a crash left only where this attempt has made it.
+        made = {move[0] for e in repo.log.recent(9, attempt=attempt) for move in e.operation.refs}
+        if new and tip and ref not in made:
             raise GitOperationError(
                 f"there is a branch called {branch!r} already", hint="give another name"
             )

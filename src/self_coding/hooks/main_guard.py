@@ -8,12 +8,14 @@ outcome stays what it was. A main that was only moved back holds no such commit 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from self_coding.adapters import git
 from self_coding.adapters.paths import FOLDER
 from self_coding.adapters.threads import in_thread
+from self_coding.errors import GitOperationError
 from self_coding.hooks.install import is_guarded
 
 if TYPE_CHECKING:
@@ -76,10 +78,17 @@ async def note_bypass(app: App) -> Bypass | None:
     from self_coding.git_safety.receipts import read_receipts
 
     receipts = await in_thread(read_receipts, app.common / FOLDER)
-    last = next((one for one in reversed(receipts) if one.attempt.isdigit()), None)
-    if last is None:
+    main = f"refs/heads/{app.git.main_branch}"
+    for last in reversed(receipts):
+        landing = None
+        with suppress(GitOperationError):
+            landing = await app.git.explain(last.landed)
+        on_main = landing is None or any(ref == main for ref, *_ in landing.refs)
+        if on_main and last.attempt.isdigit():
+            break
+    else:
         return None
-    attempt, main = int(last.attempt), f"refs/heads/{app.git.main_branch}"
+    attempt = int(last.attempt)
     events = await app.journal.events(attempt)
     recorded = [str(event.data.get("tip")) for event in events if event.kind == BYPASSED]
     words = ["rev-list", "--first-parent", "--ignore-missing", f"--max-count={_MOST}", main]

@@ -80,7 +80,7 @@ def shape(
 EDITED = shape(
     SelfEditResult,
     "success message attempt=attempt_id stage waiting worktree refused_by=by commit=commit_hash "
-    "files=files_modified failing_tests lesson warning checkout",
+    "files=files_modified failing_tests lesson warning checkout lands_on",
     "How a self-edit ended, or what it waits for; its diff is the resource `attempt://ID/diff`.",
     findings=(list[str], lambda result: [str(finding) for finding in result.findings]),
     test_output=(
@@ -100,7 +100,7 @@ EDITED = shape(
 )
 BEGUN = shape(
     Begun,
-    "attempt",
+    "attempt lands_on",
     "Where the caller makes its edit, and what it should know first.",
     worktree=(str, lambda begun: str(begun.worktree.path)),
     branch=(str, lambda begun: begun.worktree.branch),
@@ -143,7 +143,7 @@ LINE = shape(
 )
 OPEN = shape(
     Waiting,
-    "attempt waiting worktree=path why holder progress",
+    "attempt waiting worktree=path why holder progress lands_on",
     "An attempt that has not ended, and the call that goes on with it.",
     task=(str, lambda one: cut_middle(one.task, 500)),
     since=(str, lambda one: one.since.isoformat()),

@@ -96,6 +96,7 @@ class Plan:
     ask: bool = False
     dry_run: bool = False
     branch: str = ""
+    base: str = ""  # the branch that it begins from and lands on; empty in old journals: main
     spent: float = 0.0
     feedback: tuple[Feedback, ...] = ()
     signatures: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ it is held. The holder looks for a request to stop: nobody is killed.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -47,6 +48,10 @@ class Leases:
     def path(self, edit: str, kind: str = "lock") -> Path:
         """Return the file of a self-edit: its lock, its log, or the request to stop."""
         return self._folder / f"{edit}.{kind}"
+
+    def turn(self, branch: str) -> Path:
+        """Return the file by which those take turns that land on a branch."""
+        return self.path(f"landing-{hashlib.sha256(branch.encode()).hexdigest()[:16]}")
 
     def holder(self, edit: str) -> Holder | None:
         """Return who works on a self-edit now."""

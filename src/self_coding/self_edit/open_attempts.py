@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from self_coding.errors import EditError, SelfCodingError
 from self_coding.self_edit import editors, inbox, views
@@ -39,6 +39,9 @@ from self_coding.values.repository import Change
 from self_coding.values.results import Inbox, Status
 from self_coding.values.verdicts import Strength
 
+if TYPE_CHECKING:
+    from self_coding.git_safety import GitSafety
+
 Restore = Callable[[Mapping[str, object]], Editor | None]
 
 
@@ -58,7 +61,6 @@ class Start(Protocol):
         ...
 
 
-_AT_REST = (None, Step.SUBMIT, Step.APPROVE)  # nothing to do for a process
 _DECIDED = 20  # approvals of the past that the inbox tells
 _LOOKS = 0.25  # seconds between two looks at an attempt that another process drives
 
@@ -117,7 +119,6 @@ class OpenAttempts:
         self.services = services
         self.limits = limits or Limits()
         self.leases = Leases(leases)
-        self._turn = leases / "landing.lock"
         self._restore = restore
         self._start = start
 
@@ -125,7 +126,7 @@ class OpenAttempts:
         self,
         attempt: int,
         *,
-        seconds: float = math.inf,
+        seconds: float | None = None,
         check: bool = False,
         on_progress: OnProgress | None = None,
     ) -> SelfEditResult:
@@ -133,27 +134,34 @@ class OpenAttempts:
 
         Args:
             attempt: the attempt.
-            seconds: how long; then the answer says how far it has come, and it goes on.
+            seconds: how long, or to its end; then the answer says how far it has come, and it goes
+                on.
             check: have its edit checked meanwhile.
             on_progress: told each step as it happens, and every few seconds that it goes on.
 
         Raises:
             EditError: there is no such attempt, or what was to judge it could not.
         """
-        end, child, watcher = time.monotonic() + seconds, None, Watcher(on_progress)
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        child, watcher = None, Watcher(on_progress)
         history = await self._known(attempt)
+        runner = self._runner(history.plan.base, RunContext())
         while True:
             # In this order: what a process did before it was gone is in the history by then.
             ended = child is not None and child.poll() is not None
             holder = self.leases.holder(history.edit)
-            history = await self._known(attempt)
-            watcher.look(attempt, holder)
-            done = decide(history) in _AT_REST
+            runner.log.forget()
+            history, done = await runner.furthest(attempt)
+            watcher.look(history.id, holder)
             if holder is None and child is None:
                 if done and not check:
                     break
                 if self._start is None:
-                    return await self._here(attempt, check=check, on_progress=on_progress)
+                    if check:
+                        return await self._check(attempt, on_progress)
+                    await self.resume(attempt=attempt, on_progress=on_progress)
+                    runner.log.forget()
+                    return await runner.result(history.leader)
                 log = self.leases.path(history.edit, "log")
                 child = self._start(attempt, check=check, log=log)
             elif holder is None and ended:
@@ -169,7 +177,7 @@ class OpenAttempts:
             raise EditError(str(returned["reason"]), hint=str(returned.get("hint", "")))
         if history.events[-1].kind == CHECKED:
             return views.checked(history)
-        return await self._runner(RunContext()).result(attempt)
+        return await runner.result(history.leader)
 
     async def resume(
         self,
@@ -199,8 +207,9 @@ class OpenAttempts:
                     continue  # another process drives it
                 maker = editor or self._restored(history)
                 told = lease.telling(on_progress)
-                runner = self._runner(RunContext(maker, ask, self.limits, told))
-                await runner.drive(leader)
+                run = RunContext(maker, ask, self.limits, told)
+                runner = self._runner(history.plan.base, run)
+                await runner.drive(leader, lasting=True)
                 results.append(await runner.result(leader))
         return results
 
@@ -282,6 +291,7 @@ class OpenAttempts:
             expires=inbox.expiry(rests, limits[what]) if what in limits and not holder else None,
             change=views.size_line(attempt) if what == "approval" else "",
             asks=tuple(map(str, asks)),
+            lands_on=attempt.plan.base or self.services.repository.main_branch,
         )
 
     async def recover(self) -> list[str]:
@@ -306,18 +316,19 @@ class OpenAttempts:
         attempts = await open_attempts(self.services)
         for one in attempts:
             if overdue := self._overdue(one):
-                async with self._claimed(one.edit, wait=False) as lease:
+                async with self.leases.hold(one.edit, patience=0.0) as lease:
                     if lease is not None:
-                        runner = self._runner(RunContext(limits=self.limits))
+                        runner = self._runner(one.plan.base, RunContext(limits=self.limits))
                         await self._expire(runner, one, overdue)
         for leader in interrupted(attempts):
             history, landed = await self._history(leader), False
             if history.landing_open and history.candidate is not None:
-                async with self._claimed(history.edit, wait=False) as lease:
+                async with self.leases.hold(history.edit, patience=0.0) as lease:
                     commit = history.candidate.commit
-                    landed = bool(lease) and await self.services.repository.contains(commit)
+                    landed = bool(lease) and await self._repository(history).contains(commit)
                     if landed:
-                        await self._runner(RunContext(limits=self.limits)).drive(leader)
+                        runner = self._runner(history.plan.base, RunContext(limits=self.limits))
+                        await runner.drive(leader, lasting=True)
             settled.append((history, landed))
         return settled
 
@@ -361,7 +372,7 @@ class OpenAttempts:
         if decide(waiting) is not Step.SUBMIT:
             hint = f"begin_edit(from_attempt={waiting.id}) begins anew with its change"
             raise not_waiting(waiting, "a submission", hint)
-        place, repository = waiting.worktrees[-1], self.services.repository
+        place, repository = waiting.worktrees[-1], self._repository(waiting)
         change = await repository.record(place, views.commit_message(waiting))
         if not change.is_empty or (bypassed and await repository.gate_bypass(place)):
             return change
@@ -390,23 +401,15 @@ class OpenAttempts:
         """Take up an attempt that waited, in this process and no other."""
         history = await self._known(attempt)
         async with self._claimed(history.edit) as lease:
-            assert lease is not None
             told = lease.telling(on_progress)
-            runner = self._runner(RunContext(self._restored(history), ask, self.limits, told))
+            run = RunContext(self._restored(history), ask, self.limits, told)
+            runner = self._runner(history.plan.base, run)
             yield runner, await runner.log.get(attempt)
-
-    async def _here(
-        self, attempt: int, *, check: bool, on_progress: OnProgress | None
-    ) -> SelfEditResult:
-        """Do in this process what another one would do."""
-        if check:
-            return await self._check(attempt, on_progress)
-        await self.resume(attempt=attempt, on_progress=on_progress)
-        return await self._runner(RunContext()).result(attempt)
 
     async def _is_driven(self, attempt: int) -> bool:
         history = await self._known(attempt)
-        return decide(history) is not None and self.leases.holder(history.edit) is not None
+        newest, _ = await self._runner(history.plan.base, RunContext()).furthest(attempt)
+        return decide(newest) is not None and self.leases.holder(history.edit) is not None
 
     async def _known(self, attempt: int) -> History:
         history = await self._history(attempt)
@@ -426,18 +429,28 @@ class OpenAttempts:
     async def _history(self, attempt: int) -> History:
         return History(await self.services.journal.events(attempt))
 
-    def _runner(self, run: RunContext) -> Runner:
-        return Runner(self.services, run, landing_lock=self._turn)
+    def _repository(self, attempt: History) -> GitSafety:
+        """Return the repository for what lands where this attempt does."""
+        return self.services.repository.onto(attempt.plan.base)
+
+    def _runner(self, base: str, run: RunContext) -> Runner:
+        """Return what drives the attempts that land on a branch."""
+        services = self.services.onto(base)
+        return Runner(services, run, landing_lock=self.leases.turn(services.repository.main_branch))
 
     def _restored(self, history: History) -> Editor | None:
         """Build the attempt's editor anew from what the journal stored of it."""
         return self._restore(history.plan.spec or {"kind": history.plan.editor})
 
     @asynccontextmanager
-    async def _claimed(self, edit: str, *, wait: bool = True) -> AsyncIterator[Lease | None]:
-        """Drive the self-edit in this process alone; None, or an error, when another one does."""
-        async with self.leases.hold(edit, patience=PATIENCE if wait else 0.0) as lease:
-            if lease is None and wait:
+    async def _claimed(self, edit: str) -> AsyncIterator[Lease]:
+        """Drive the self-edit in this process alone.
+
+        Raises:
+            EditError: another one does.
+        """
+        async with self.leases.hold(edit, patience=PATIENCE) as lease:
+            if lease is None:
                 who = self.leases.holder(edit) or "it has just ended"
                 raise EditError(
                     f"another process works on this attempt: {who}",

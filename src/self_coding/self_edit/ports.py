@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -39,3 +39,7 @@ class Services:
     journal: ModificationJournal
     reflection: ReflectionService
     rules: Rules
+
+    def onto(self, branch: str) -> Services:
+        """Return the services for what lands on this branch; empty for the main one."""
+        return replace(self, repository=self.repository.onto(branch))

@@ -52,21 +52,25 @@ class Runner:
         self._asks = run.ask is not None
         self._landing_lock = landing_lock
 
-    async def drive(self, leader: int, submission: Facts | None = None) -> int:
+    async def drive(
+        self, leader: int, submission: Facts | None = None, *, lasting: bool = False
+    ) -> int:
         """Go on with the self-edit that `leader` leads, as far as it goes; return its last leader.
 
         When it is cancelled or a service fails, every open attempt is ended as what happened to
         it before the error goes on to the caller. An edit of the caller's own is never ended by
-        that: it goes back to waiting for a submission, with its worktree.
+        that: it goes back to waiting for a submission, with its worktree. With `lasting` a
+        cancellation leaves everything as a crash does, for the next one who drives it.
         """
         try:
             if submission is not None:
                 await self.log.append(leader, Kind.WRITTEN, submission)
             return await self._drive(leader)
         except asyncio.CancelledError:
-            await _uncancelled(
-                self._break_off(leader, submission, RefusedBy.CANCELLED, "it was called off")
-            )
+            if not lasting:
+                await _uncancelled(
+                    self._break_off(leader, submission, RefusedBy.CANCELLED, "it was called off")
+                )
             raise
         except StorageError:
             # The journal itself is out of reach, so no end can be recorded: `resume` takes it up.
@@ -118,6 +122,15 @@ class Runner:
                 stop: Facts = {"by": by, "reason": reason}
                 await self.log.append(one.id, Kind.STOPPED, stop)
         return await self._drive(last)
+
+    async def furthest(self, attempt: int) -> tuple[History, bool]:
+        """Return the attempt that leads the newest try, and whether nothing is left to be done.
+
+        What waits for its caller or for approval has nothing to be done.
+        """
+        leader = (await self.log.get(attempt)).leader
+        round_ = await self._round(await self._last_leader(leader))
+        return round_[0], not any(self._next_step(one, round_) for one in round_)
 
     async def result(self, leader: int) -> SelfEditResult:
         """Return the result as the attempt tells it that landed, or that came furthest."""

@@ -16,7 +16,7 @@ from self_coding.self_edit.editors import CallerEditor, Editor
 from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, RefusedBy
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.open_attempts import OpenAttempts, not_waiting
-from self_coding.self_edit.runner import Runner
+from self_coding.self_edit.runner import Runner, open_attempts
 from self_coding.self_edit.steps import RunContext, StepResult, answered, refused
 from self_coding.values.edits import (
     Ask,
@@ -47,6 +47,8 @@ class SelfEdit(OpenAttempts):
         hold: bool = False,
         dry_run: bool = False,
         branch: str = "",
+        base: str = "",
+        wait: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> SelfEditResult:
         """Attempt a task in isolation; it lands when its tests pass and no rule is broken.
@@ -62,10 +64,15 @@ class SelfEdit(OpenAttempts):
             dry_run: do everything but land.
             branch: the name of the edit's branch, which then stays; without one it has a name
                 of ours and goes when the attempt has ended.
+            base: the branch that it begins from and lands on; the main one by default.
+            wait: have it done in a process of its own, which outlives this call, and wait so many
+                seconds for the end. None, or an editor that no other process can have (a
+                function): here, and cancelling the call ends it.
             on_progress: told each step as it happens.
 
         Raises:
             EditError: the task is empty or too long, or a number is out of range.
+            GitOperationError: there is no such branch to begin from.
             SelfCodingError: a service could not do its work; the attempt is closed and says so.
         """
         asked = {
@@ -81,16 +88,22 @@ class SelfEdit(OpenAttempts):
         plan = replace(plan, branch=branch)
         request = self._task(task)
         async with self._claimed(request.id) as lease:
-            assert lease is not None
-            runner = self._runner(RunContext(editor, ask, limits, lease.telling(on_progress)))
-            await self._settle()
-            leader = await runner.steps.begin(request, plan)
+            run = RunContext(editor, ask, limits, lease.telling(on_progress))
+            runner, leader = await self._begun(request, plan, base, run)
             runner.steps.say(leader, Kind.PLANNED, editor.name)
-            await runner.drive(leader)
-            return await runner.result(leader)
+            if wait is None or plan.spec is None:
+                await runner.drive(leader)
+                return await runner.result(leader)
+        return await self.wait_edit(leader, seconds=wait, on_progress=on_progress)
 
     async def begin_edit(
-        self, task: str, *, ask: bool = False, from_attempt: int | None = None, branch: str = ""
+        self,
+        task: str,
+        *,
+        ask: bool = False,
+        from_attempt: int | None = None,
+        branch: str = "",
+        base: str = "",
     ) -> Begun:
         """Hand out a worktree for a task: edit in it with your own tools, then submit.
 
@@ -99,20 +112,22 @@ class SelfEdit(OpenAttempts):
             ask: wait for approval before landing (`land_edit`).
             from_attempt: begin with the change of this attempt, applied to main as it is.
             branch: the name of the edit's branch, which then stays.
+            base: the branch that it begins from and lands on; the main one by default.
 
         Raises:
             EditError: the task is empty or too long, or nothing is known of that attempt's edit.
+            GitOperationError: there is no such branch to begin from.
         """
         request, editor = self._task(task), CallerEditor()
         earlier = None if from_attempt is None else await self._edit_of(from_attempt)
         limits = replace(self.limits, tries=1, best_of=1)
-        runner = self._runner(RunContext(editor, limits=limits))
         async with self._claimed(request.id):
-            await self._settle()
             plan = replace(_plan(editor, limits, ask=ask, dry_run=False), branch=branch)
-            leader = await runner.steps.begin(request, plan)
+            run = RunContext(editor, limits=limits)
+            runner, leader = await self._begun(request, plan, base, run)
             await runner.drive(leader)
-            worktree = (await runner.log.get(leader)).worktrees[-1]
+            begun = await runner.log.get(leader)
+            worktree = begun.worktrees[-1]
             try:
                 context = await self.context(task)
                 repository = self.services.repository
@@ -127,7 +142,32 @@ class SelfEdit(OpenAttempts):
                 # Cancelled, too: a worktree that its caller never heard of would stay for ever.
                 await runner.call_off(leader, RefusedBy.CANCELLED, "it was never handed out")
                 raise
-            return Begun(attempt=leader, worktree=worktree, context=context, conflicts=conflicts)
+            return Begun(
+                attempt=leader,
+                worktree=worktree,
+                context=context,
+                conflicts=conflicts,
+                lands_on=begun.plan.base,
+            )
+
+    async def _begun(
+        self, request: Task, plan: Plan, base: str, run: RunContext
+    ) -> tuple[Runner, int]:
+        """Begin an attempt that lands on `base`; return what drives it, and its number.
+
+        Raises:
+            EditError: the branch belongs to an attempt. GitOperationError: there is none.
+        """
+        repository = self.services.repository.onto(base)
+        await repository.get_main_commit()  # where there is none, no attempt is recorded
+        await self._settle()
+        for one in await open_attempts(self.services):
+            if base and base in (place.branch for place in one.worktrees):
+                hint = "land that one first; `begin_edit(from_attempt=...)` takes its change along"
+                raise EditError(f"{base} is the branch of attempt {one.id}", hint=hint)
+        plan = replace(plan, base=repository.main_branch)
+        runner = self._runner(plan.base, run)
+        return runner, await runner.steps.begin(request, plan)
 
     async def _edit_of(self, attempt: int) -> tuple[Worktree, str]:
         """Return where an attempt's edit was made, and the commit that holds it, if one does."""
@@ -137,7 +177,8 @@ class SelfEdit(OpenAttempts):
         place = history.worktrees[-1]
         if decide(history) is Step.SUBMIT:  # what stands there now, submitted or not
             async with self._taken_up(attempt, None, None):
-                change = await self.services.repository.record(place, views.commit_message(history))
+                message = views.commit_message(history)
+                change = await self._repository(history).record(place, message)
             return replace(place, base=change.base), change.head
         edited = [one.data for one in history.events if one.kind == Kind.EDITED]
         if not edited:

@@ -326,7 +326,7 @@ class Steps:
             paths = ", ".join(file.path for file in candidate.files[:5])
             return refused(
                 RefusedBy.CONFLICT,
-                f"it does not merge with main: {paths}",
+                f"it does not merge with {services.repository.main_branch}: {paths}",
                 hint=views.after_conflict(attempt, services.repository.main_branch),
                 more=views.conflict_facts(candidate),
             )
@@ -345,7 +345,8 @@ class Steps:
         unheard = attempt.has(Kind.APPROVED) and any(one.message not in known for one in asked)
         if tested.passed and not unheard:
             return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked)})
-        hint = views.ways_on(asked) or views.new_dependency(change.diff, report.output)
+        main = services.repository.main_branch
+        hint = views.ways_on(asked, main) or views.new_dependency(change.diff, report.output)
         return refused(RefusedBy.GATE, views.why_red(tested), hint=hint, more=facts_of(tested))
 
     async def choose(self, attempt: History) -> StepResult:
@@ -413,9 +414,10 @@ class Steps:
 
     async def give_up(self, attempt: History) -> StepResult:
         """End because main keeps moving."""
+        main = self._services.repository.main_branch
         return refused(
             RefusedBy.MOVED,
-            f"main moved {attempt.count(Kind.MOVED)} times while this was tested",
+            f"{main} moved {attempt.count(Kind.MOVED)} times while this was tested",
             hint="try again when fewer others are landing, or raise `moves`",
         )
 

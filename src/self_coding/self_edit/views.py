@@ -165,12 +165,12 @@ def conflict_facts(conflict: Conflict) -> Facts:
     return {"paths": paths, "conflicts": conflicts, "onto": conflict.onto}
 
 
-def ways_on(findings: Sequence[Finding]) -> str:
+def ways_on(findings: Sequence[Finding], main: str) -> str:
     """Return what can be done where main's own tests refuse: two ways, with their commands."""
     if not findings:
         return ""
     path = next((one.path for one in findings if one.path), "")
-    see = f" (git show main:{path})" if path else ""
+    see = f" (git show {main}:{path})" if path else ""
     return (
         f"make main's test pass on this code{see}, or let a person approve what it refuses: the"
         ' same command with --ask, or policy.mode = "ask" and then self-coding land-edit'
@@ -319,6 +319,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         lesson=attempt.reflected.lesson,
         reflection=attempt.reflected.reflection,
         cost=attempt.report.cost or None,
+        lands_on=attempt.plan.base,
     )
 
 

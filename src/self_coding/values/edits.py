@@ -114,7 +114,7 @@ class Waiting:
     crash interrupted it) or "process" (`holder` is at it right now, and told `progress` last).
     `why` is what the last submission was refused for, `rests` since when it has waited like this
     and `expires` until when it may; `change` is what would land, in one line, and `asks` what a
-    person should know before it does.
+    person should know before it does, `lands_on` the branch that it is meant for.
     """
 
     attempt: int
@@ -129,6 +129,7 @@ class Waiting:
     expires: datetime | None = None
     change: str = ""
     asks: tuple[str, ...] = ()
+    lands_on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,12 +186,14 @@ class EditReport:
 class Begun:
     """An edit handed out to its caller: change the files under `worktree.path`, then submit
     `attempt`. `context` is what any editor would be shown; `conflicts` are paths in which the
-    change of an earlier attempt and main are marked as conflicting."""
+    change of an earlier attempt and main are marked as conflicting; `lands_on` is the branch that
+    it begins from and lands on."""
 
     attempt: int
     worktree: Worktree
     context: Context
     conflicts: tuple[str, ...] = ()
+    lands_on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +237,7 @@ class SelfEditResult:
     "testing" (a process is at it, and goes on without this call) or "waiting". `waiting` says
     for what it waits: "submit" (the caller edits, or corrects what was refused, in `worktree`),
     "approval" or "process". `by` says who refused. `attempts` are the ids of all attempts of
-    the self-edit.
+    the self-edit; `lands_on` is the branch that they are meant for.
     """
 
     success: bool
@@ -259,3 +262,4 @@ class SelfEditResult:
     lesson: str = ""
     reflection: str = ""
     cost: float | None = None
+    lands_on: str = ""

@@ -37,6 +37,7 @@ PLAN: dict[str, Json] = {
     "ask": True,
     "dry_run": False,
     "branch": "",
+    "base": "",
     "spent": 0.5,
     "feedback": [FEEDBACK],
     "signatures": ["gate:t.py::a"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from self_coding import open_app
 from self_coding.app import App
 from self_coding.errors import EditError
+from self_coding.self_edit.editors import CommandEditor
 from self_coding.self_edit.leases import Holder
 from self_coding.self_edit.open_attempts import Watcher
 from self_coding.testing import sample_repo
@@ -135,3 +137,81 @@ def test_a_watcher_is_never_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(one.step, one.message) for one in told] == [
         ("starting", "5 s"), ("b", ""), ("c", ""), ("d", ""), ("d", "11 s"),
     ]  # fmt: skip
+
+
+async def test_the_process_has_the_settings_of_the_call(app: App, tmp_path: Path) -> None:
+    """What was given with the call counts in the process that judges, too."""
+    top = app.top
+    given = open_app(top, environ={}, test_command="echo a, b; exit 0", land_as="squash")
+    handed = await begun(given, "raise RuntimeError('no test is run')\n")
+    async with asyncio.timeout(100):
+        landed = await given.edit.submit_edit(handed.attempt, wait=90)
+    assert landed.stage == "landed", landed
+    operation = await given.git.explain(str(landed.commit_hash))
+    assert operation is not None and "a, b" in landed.test_results
+
+
+async def test_an_editors_work_outlives_its_call(app: App, tmp_path: Path) -> None:
+    """A cancelled call leaves the editor at work, in another process; it lands all the same."""
+    mark = tmp_path / "started"
+    line = f"touch {mark}; sleep 3; printf 'X = 1\\n' >> {CORE}"
+    editor = CommandEditor(line, shell=True)
+    call = asyncio.create_task(app.edit.self_edit("Add X", editor=editor, wait=100))
+    async with asyncio.timeout(60):
+        while not mark.exists():
+            await asyncio.sleep(0.05)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    [waits] = await app.edit.waiting()
+    assert waits.waiting == "process"
+    async with asyncio.timeout(100):
+        assert (await app.edit.wait_edit(waits.attempt)).stage == "landed"
+
+
+async def test_a_killed_editors_process_is_gone_on_with(app: App, tmp_path: Path) -> None:
+    """With the process killed in the middle of the edit, the next one makes it anew."""
+    mark = tmp_path / "runs"
+    line = f"echo x >> {mark}; test $(wc -l < {mark}) = 2 || sleep 60; echo 'X = 1' >> {CORE}"
+    told = await app.edit.self_edit("Add X", editor=CommandEditor(line, shell=True), wait=0)
+    assert (told.stage, told.waiting) == ("testing", "process")
+    async with asyncio.timeout(60):
+        while not mark.exists():
+            await asyncio.sleep(0.05)
+    edit = (await app.edit._known(int(told.attempt_id or 0))).edit
+    holder = app.edit.leases.holder(edit)
+    assert holder is not None
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(holder.pid, number)
+        await asyncio.sleep(1)
+    [waits] = await app.edit.waiting()
+    assert waits.waiting == "resume", "neither signal ends the attempt"
+    async with asyncio.timeout(100):
+        assert (await app.edit.wait_edit(waits.attempt)).stage == "landed"
+    assert mark.read_text() == "x\nx\n"
+
+
+async def test_dropping_ends_an_editor_at_work(app: App, tmp_path: Path) -> None:
+    """Only `drop_edit` stops the editor; what it started is gone, too."""
+    mark = tmp_path / "started"
+    line = f"touch {mark}; sleep 8; touch {mark}.survived"
+    told = await app.edit.self_edit("Add X", editor=CommandEditor(line, shell=True), wait=0)
+    async with asyncio.timeout(60):
+        while not mark.exists():
+            await asyncio.sleep(0.05)
+        dropped = await app.edit.drop_edit(int(told.attempt_id or 0))
+    assert dropped.stage == "cancelled"
+    await asyncio.sleep(8)
+    assert not Path(f"{mark}.survived").exists()
+    assert (await app.journal.get_success_rate())["total"] == 0
+
+
+async def test_a_second_try_is_waited_for(app: App, tmp_path: Path) -> None:
+    """Waiting does not end with the first try where another one follows."""
+    mark = tmp_path / "tries"
+    again = f"test $(wc -l < {mark}) = 2 && echo 'X = 1' >> {CORE} || echo ! >> {CORE}"
+    editor = CommandEditor(f"echo x >> {mark}; {again}", shell=True)
+    async with asyncio.timeout(100):
+        told = await app.edit.self_edit("Add X", editor=editor, tries=2, wait=90)
+    assert (told.stage, len(told.attempts)) == ("landed", 2)
