@@ -21,11 +21,11 @@ TOOLS = {
     "drop_edit", "context",
     "relevant_files", "impact", "symbol_users", "code_summary", "similar_attempts", "attempts",
     "show_attempt", "success_rates", "status",
-    "snapshot", "plan_rollback", "rollback", "undo",
+    "snapshot", "plan_rollback", "rollback", "undo", "plan_undo", "inbox",
 }  # fmt: skip
 READ_ONLY = {
     "context", "relevant_files", "impact", "symbol_users", "code_summary", "similar_attempts",
-    "attempts", "show_attempt", "success_rates", "plan_rollback", "status",
+    "attempts", "show_attempt", "success_rates", "plan_rollback", "plan_undo", "status", "inbox",
 }  # fmt: skip
 EDIT = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
 BREAK = "raise RuntimeError('broken on purpose')\n"
@@ -297,8 +297,8 @@ async def test_prompts_are_offered(client: Client, repository: Path) -> None:
     assert "begin_edit" in str(prompt.messages[0].content)
 
 
-async def test_cancelling_kills_the_command(repository: Path, tmp_path: Path) -> None:
-    """A cancelled call ends what it started; the attempt is on record and main did not move."""
+async def test_a_cancelled_call_leaves_the_editor_at_work(repository: Path, tmp_path: Path) -> None:
+    """Who stops waiting finds the attempt again, and what came of it; `drop_edit` kills it."""
     mark = tmp_path / "started"
     (repository / "self-coding.toml").write_text(
         f"[editors]\nslow = \"sh -c 'touch {mark}; sleep 60; touch {tmp_path}/survived'\"\n"
@@ -310,9 +310,10 @@ async def test_cancelling_kills_the_command(repository: Path, tmp_path: Path) ->
                 await asyncio.sleep(0.05)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-        await asyncio.sleep(2)
-        found = await _call(client, "attempts")
-    assert len(found["attempts"]) == 1
+        [open_one] = (await _call(client, "status"))["waiting"]
+        assert open_one["waiting"] == "process"
+        dropped = await _call(client, "drop_edit", attempt=open_one["attempt"])
+    assert dropped["stage"] == "cancelled"
     assert not (tmp_path / "survived").exists()
     left = subprocess.run(["pgrep", "-f", str(mark)], capture_output=True, text=True)
     assert left.stdout == ""

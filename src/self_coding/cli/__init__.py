@@ -160,9 +160,10 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
         values[one.name] = value
     if row.effect == "lands" and not session.quiet:
         branch: str = session.run(app.git.get_current_branch(), inline=True)
-        if branch != app.settings.main_branch:  # a linked worktree, say: its branch has no part
+        main = values.get("base") or app.settings.main_branch
+        if branch != main:  # a linked worktree, say: its branch has no part
             at = f"on {branch}" if branch else "detached"
-            session.say(f"this is for {app.settings.main_branch}; your checkout is {at}")
+            session.say(f"this is for {main}; your checkout is {at}")
     caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
     result = session.run(row(app, caller, **values), inline=row.effect == "reads")
     session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))

@@ -318,6 +318,7 @@ class Steps:
         knew of what was refused then, and is not taken to approve of more.
         """
         services, change = self._services, await self._change(attempt)
+        main = services.repository.main_branch
         candidate = await services.repository.candidate(change, views.landing_message(attempt))
         # Looked at again: the editor may have left a process that moved main since.
         if bypass := await self._bypassed(attempt):
@@ -326,8 +327,8 @@ class Steps:
             paths = ", ".join(file.path for file in candidate.files[:5])
             return refused(
                 RefusedBy.CONFLICT,
-                f"it does not merge with {services.repository.main_branch}: {paths}",
-                hint=views.after_conflict(attempt, services.repository.main_branch),
+                f"it does not merge with {main}: {paths}",
+                hint=views.after_conflict(attempt, main),
                 more=views.conflict_facts(candidate),
             )
         # The tests that the change can break run first, for a fast no; then all of them.
@@ -345,7 +346,6 @@ class Steps:
         unheard = attempt.has(Kind.APPROVED) and any(one.message not in known for one in asked)
         if tested.passed and not unheard:
             return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked)})
-        main = services.repository.main_branch
         hint = views.ways_on(asked, main) or views.new_dependency(change.diff, report.output)
         return refused(RefusedBy.GATE, views.why_red(tested), hint=hint, more=facts_of(tested))
 
@@ -414,12 +414,10 @@ class Steps:
 
     async def give_up(self, attempt: History) -> StepResult:
         """End because main keeps moving."""
-        main = self._services.repository.main_branch
-        return refused(
-            RefusedBy.MOVED,
-            f"{main} moved {attempt.count(Kind.MOVED)} times while this was tested",
-            hint="try again when fewer others are landing, or raise `moves`",
-        )
+        main, times = self._services.repository.main_branch, attempt.count(Kind.MOVED)
+        why = f"{main} moved {times} times while this was tested"
+        hint = "try again when fewer others are landing, or raise `moves`"
+        return refused(RefusedBy.MOVED, why, hint=hint)
 
     async def keep(self, attempt: History) -> StepResult:
         """Leave a refused edit where it is; what came of it can be found like an ended attempt."""
@@ -498,5 +496,4 @@ def answered(answer: bool | str, person: str) -> StepResult:
     if answer is True:
         return StepResult(Kind.APPROVED, who)
     why = answer.strip() if isinstance(answer, str) else ""
-    told = why or "it was not approved"
-    return refused(RefusedBy.APPROVAL, told, final=not why, more=who)
+    return refused(RefusedBy.APPROVAL, why or "it was not approved", final=not why, more=who)
