@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - read by pydantic, for the schema of an answer
+from datetime import datetime  # not for checkers alone: schemas of answers read it
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
