@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -155,3 +156,17 @@ def operation(section: str, method: str, *old_names: str, **row: Any) -> Callabl
         return call
 
     return enter
+
+
+def spoken(text: str, *, calls: bool) -> str:
+    """Return a text with operations named as a caller of tools (`calls`) or of commands does."""
+    if calls:
+        for row in OPERATIONS.values():
+            text = text.replace(f"self-coding {row.command}", row.name)
+            text = text.replace(row.command, row.name)
+        return text
+    for row in OPERATIONS.values():
+        if row.name != row.command:  # of the others, one cannot tell a name from a word
+            text = text.replace(row.name, f"self-coding {row.command}")
+    text = text.replace("self-coding self-coding ", "self-coding ")
+    return re.sub(r"\((\w+)=(\w+)\)", lambda arg: f" --{arg[1].replace('_', '-')} {arg[2]}", text)

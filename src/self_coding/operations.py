@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -479,20 +478,6 @@ async def gc(app: App) -> list[str]:
 async def verify(app: App) -> list[Finding]:
     """Check the receipts of all landings: the tested tree is the landed tree."""
     return await app.git.verify()
-
-
-def spoken(text: str, *, calls: bool) -> str:
-    """Return a text with operations named as a caller of tools (`calls`) or of commands does."""
-    if calls:
-        for row in OPERATIONS.values():
-            text = text.replace(f"self-coding {row.command}", row.name)
-            text = text.replace(row.command, row.name)
-        return text
-    for row in OPERATIONS.values():
-        if row.name != row.command:  # of the others, one cannot tell a name from a word
-            text = text.replace(row.name, f"self-coding {row.command}")
-    text = text.replace("self-coding self-coding ", "self-coding ")
-    return re.sub(r"\((\w+)=(\w+)\)", lambda arg: f" --{arg[1].replace('_', '-')} {arg[2]}", text)
 
 
 #: Every name that is accepted, with the operation it means.

@@ -13,8 +13,8 @@ import pytest
 
 from self_coding import open_app
 from self_coding.errors import IndexerError
-from self_coding.operation import Arg, Caller, Operation
-from self_coding.operations import OPERATIONS, spoken
+from self_coding.operation import Arg, Caller, Operation, spoken
+from self_coding.operations import OPERATIONS
 from self_coding.testing import sample_repo
 from self_coding.values.attempts import Lesson, ModificationAttempt
 

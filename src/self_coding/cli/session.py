@@ -148,7 +148,7 @@ def report(error: SelfCodingError, *, as_json_text: bool) -> None:
         return
     click.echo(printable(f"error: {error.message}"), err=True)
     if error.hint:
-        from self_coding.operations import spoken
+        from self_coding.operation import spoken
 
         click.echo(printable(f"hint: {spoken(error.hint, calls=False)}"), err=True)
 

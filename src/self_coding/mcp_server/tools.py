@@ -29,8 +29,8 @@ from self_coding.app import open_app
 from self_coding.errors import SelfCodingError
 from self_coding.mcp_server.answers import ANSWERS
 from self_coding.mcp_server.bounds import Answers
-from self_coding.operation import OPERATIONS, Caller, Operation
-from self_coding.operations import NAMES, spoken
+from self_coding.operation import OPERATIONS, Caller, Operation, spoken
+from self_coding.operations import NAMES
 
 if TYPE_CHECKING:
     from self_coding.app import App
