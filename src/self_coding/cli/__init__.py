@@ -37,6 +37,7 @@ WRITTEN = {
     "config": SET_UP,
     "demo": SET_UP,
     "install": SET_UP,
+    "dashboard": LOOK_BACK,
     "mcp": SET_UP,
     "install-hooks": SET_UP,
     "remove-hooks": SET_UP,

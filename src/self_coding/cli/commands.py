@@ -315,6 +315,22 @@ def demo_command(session: Session) -> None:
         raise SystemExit(NOT_LANDED)
 
 
+@click.command("dashboard")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Where to listen.  [default: any free]"
+)
+@click.option("--no-open", is_flag=True, help="Only print the address.")
+@click.pass_obj
+def dashboard_command(session: Session, port: int, *, no_open: bool) -> None:
+    """Show what needs you, what happened and why, in your browser; it can approve and undo."""
+    from self_coding.app import open_app
+    from self_coding.cli.setup import examine
+    from self_coding.dashboard.server import serve
+
+    app = open_app(session.repo)
+    serve(app, port=port, examine=lambda: examine(app.top), browse=not no_open, say=session.say)
+
+
 @click.command("mcp")
 @click.option("--http", is_flag=True, help="Serve streamable HTTP on loopback, not stdio.")
 @click.option(

@@ -24,6 +24,7 @@ from self_coding.values.code import (
     BlindSpot,
     Dependent,
     Impact,
+    ImportGraph,
     ModuleInfo,
     RelevantFile,
     SymbolUsers,
@@ -70,6 +71,10 @@ class CodebaseIndexer:
     async def get_dependency_chain(self, path: str) -> list[str]:
         """Return the files that depend on `path`, nearest first, without `path` itself."""
         return [each.path for each in await self.dependents(path)]
+
+    async def graph(self) -> ImportGraph:
+        """Return who imports whom, of all files."""
+        return await self._read(lambda index: index.graph.values())
 
     async def dependents(self, path: str) -> list[Dependent]:
         """Return the files that depend on `path`, with distance and what they reach it through."""

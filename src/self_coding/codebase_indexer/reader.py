@@ -32,6 +32,7 @@ from self_coding.values.code import (
     Dependent,
     FunctionInfo,
     Impact,
+    ImportGraph,
     ModuleInfo,
 )
 
@@ -72,6 +73,17 @@ class Graph:
         """Return the files that import one file directly, by path."""
         importers = self._importers.get(self._ids.get(path, -1), set()) - {self._ids.get(path)}
         return sorted(self.paths[file] for file in importers)
+
+    def values(self) -> ImportGraph:
+        """Return the whole of it, its paths in order."""
+        place = {file: at for at, file in enumerate(sorted(self.paths, key=self.paths.__getitem__))}
+        edges = (
+            (place[source], place[target])
+            for target, sources in self._importers.items()
+            for source in sources
+            if source != target and target in place and source in place
+        )
+        return ImportGraph(tuple(self.paths[file] for file in place), tuple(sorted(edges)))
 
     def dependents(
         self, paths: Sequence[str], first: Mapping[str, str] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ from self_coding.values.verdicts import Finding, GateReport, Receipt
 _FOLDER = "receipts"
 _NOTE_SECONDS = 90 * 86_400.0
 _TRIES = 100
+_NEAR = 16  # receipts that are looked at around a moment
 _GIT_SECONDS = 120.0
 
 
@@ -174,6 +176,27 @@ def read_receipts(store: Path) -> tuple[Receipt, ...]:
                 receipt = replace(receipt, mutants=told)
             receipts.append(receipt)
     return tuple(receipts)
+
+
+def find(store: Path, landed: str, at: datetime) -> Receipt | None:
+    """Return the receipt of a landing that was recorded at a moment; None where there is none.
+
+    Receipts are in the order of time: thousands need not be read to find one.
+    """
+    files = _files(store / _FOLDER)
+
+    def moment(path: Path) -> datetime:
+        receipt = _read(path)
+        try:
+            return datetime.fromisoformat(receipt.at) if receipt else at
+        except ValueError:
+            return at
+
+    # The receipt comes before the record; clocks of several processes may differ a little.
+    place = bisect_right(files, at, key=moment)
+    near = sorted(range(len(files)), key=lambda n: abs(n - place))[:_NEAR]
+    kept = (_read(files[n]) for n in near)
+    return next((one for one in kept if one and one.landed == landed), None)
 
 
 def verify(store: Path, repo: Path) -> list[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ from self_coding.values.repository import (
     UndoPlan,
     Worktree,
 )
-from self_coding.values.verdicts import Finding, GateReport, GateSettings, Strength
+from self_coding.values.verdicts import Finding, GateReport, GateSettings, Receipt, Strength
 
 if TYPE_CHECKING:
     from self_coding.gate.readiness import Readiness
@@ -367,6 +368,10 @@ class GitSafety:
             return any(one.landed == landed and one.passed for one in kept)
 
         return await in_thread(work)
+
+    async def receipt(self, landed: str, at: datetime) -> Receipt | None:
+        """Return the receipt of the landing at `landed` that was recorded at a moment, if any."""
+        return await in_thread(receipts.find, self._repo.folder, landed, at)
 
     async def verify(self) -> list[Finding]:
         """Return what is wrong with the receipts of all landings, and with their signed notes.

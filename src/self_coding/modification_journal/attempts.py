@@ -195,7 +195,7 @@ def reverted(log: str) -> tuple[dict[str, str], set[str]]:
     return undone, restored
 
 
-def _wilson(successes: int, total: int) -> Rate:
+def wilson(successes: int, total: int) -> Rate:
     """Return a rate with its 95 % Wilson interval; an empty one spans everything."""
     if total <= 0:
         return Rate(successes=0, total=0, rate=0.0, low=0.0, high=1.0)
@@ -245,10 +245,10 @@ def rates(store: Store, by: str | None) -> dict[str, Rate]:
     with store.read() as queries:
         counts = queries.counts(by or _OVERALL)
     measured = {
-        value: _wilson(numbers.get(Outcome.SUCCESS.value, 0), sum(numbers.values()))
+        value: wilson(numbers.get(Outcome.SUCCESS.value, 0), sum(numbers.values()))
         for value, numbers in counts.items()
     }
     if by is None:
-        return {_OVERALL: measured.get("", _wilson(0, 0))}
+        return {_OVERALL: measured.get("", wilson(0, 0))}
     kept = [(value, rate) for value, rate in measured.items() if rate.total > 0]
     return dict(sorted(kept, key=lambda item: (-item[1].total, item[0])))

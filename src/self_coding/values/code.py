@@ -85,6 +85,14 @@ class Impact:
     complete: bool = True
 
 
+@dataclass(frozen=True)
+class ImportGraph:
+    """Who imports whom: `edges` are (importer, imported), as places in `paths`."""
+
+    paths: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RelevantFile:
     """A file that a task seems to concern, its score, and what spoke for it, strongest first."""

@@ -1,0 +1,154 @@
+"""The board: the services behind the pages, and what is remembered between two of them.
+
+Remembered is only what would cost too much to ask for anew: how the repository stands, what the
+doctor said, the import graph. All of it can be thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from self_coding.adapters.paths import FOLDER
+from self_coding.adapters.threads import in_thread
+from self_coding.app import App
+from self_coding.errors import SelfCodingError
+from self_coding.values.code import ImportGraph
+from self_coding.values.results import Inbox
+
+_GRAPH_SECONDS = 30.0  # that a graph is shown although files may have changed
+_LOOKS = 1.0  # seconds between two looks at what may have changed
+
+
+class Check(Protocol):
+    """One thing that the doctor looked at."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+
+    @property
+    def state(self) -> str:
+        """Return "ok", "note" or "fail"."""
+
+    @property
+    def told(self) -> str:
+        """What was found."""
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+
+
+Examine = Callable[[], Awaitable[Sequence[Check]]]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the doctor said, and when; empty while it is looking for the first time."""
+
+    checks: Sequence[Check] = ()
+    at: datetime | None = None
+
+
+class Board:
+    """The repository as the pages show it.
+
+    Args:
+        app: the repository's services.
+        examine: looks at what self-coding needs here.
+    """
+
+    def __init__(self, app: App, examine: Examine) -> None:
+        self.app = app
+        self.health = Health()
+        self.notices: dict[str, tuple[str, str]] = {}  # by session: what came of its last action
+        self.listeners = 0
+        self._examine = examine
+        self._examining: asyncio.Task[None] | None = None
+        self._inbox: tuple[str, Inbox] | None = None
+        self._graph: tuple[float, ImportGraph] | None = None
+        self._caught_up = ""
+        self._changed = asyncio.Condition()
+        self._looking: asyncio.Task[None] | None = None
+        self.mark = ""
+
+    async def inbox(self) -> Inbox:
+        """Return what needs a person; asked anew only where something has changed."""
+        await self.catch_up()
+        mark = await self.look()
+        if self._inbox is None or self._inbox[0] != mark:
+            self._inbox = (mark, await self.app.edit.inbox())
+        return self._inbox[1]
+
+    async def catch_up(self) -> None:
+        """Let the journal follow main's history, where main has moved."""
+        with suppress(SelfCodingError):  # a repository without a main has nothing to follow
+            main = await self.app.git.get_main_commit()
+            if main != self._caught_up:
+                await self.app.catch_up()
+                self._caught_up = main
+
+    async def graph(self) -> ImportGraph:
+        """Return who imports whom, at most half a minute old."""
+        now = time.monotonic()
+        if self._graph is None or now - self._graph[0] > _GRAPH_SECONDS:
+            self._graph = (now, await self.app.indexer.graph())
+        return self._graph[1]
+
+    def examine(self) -> None:
+        """Have the doctor look, without waiting for it; once at a time."""
+
+        async def look() -> None:
+            self.health = Health(await self._examine(), datetime.now(UTC))
+            await self._tell(f"{self.mark}+")
+
+        if self._examining is None or self._examining.done():
+            self._examining = asyncio.create_task(look())
+
+    @property
+    def is_examining(self) -> bool:
+        """Whether the doctor is looking right now."""
+        return self._examining is not None and not self._examining.done()
+
+    async def look(self) -> str:
+        """Return a text that is another one whenever something that pages show has changed."""
+        leases, common = self.app.common / FOLDER / "leases", self.app.common
+        main = f"refs/heads/{self.app.settings.main_branch}"
+
+        def stamps() -> list[str]:
+            found = []
+            for path in (common / main, common / "packed-refs", *sorted(leases.glob("*.lock"))):
+                with suppress(OSError):
+                    seen = path.stat()
+                    found.append(f"{path.name}:{seen.st_mtime_ns}:{seen.st_size}")
+            return found
+
+        # Whoever works on an attempt writes into its lease, and main moves with its file.
+        return "|".join([await self.app.journal.mark(), *await in_thread(stamps)])
+
+    async def next_change(self, seen: str) -> str:
+        """Wait until something has changed since the mark `seen`; return the new mark."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._watch())
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.mark not in ("", seen))
+            return self.mark
+
+    async def _watch(self) -> None:
+        while self.listeners:  # one looks for all, and nobody where nobody listens
+            with suppress(SelfCodingError):
+                mark = await self.look()
+                if mark != self.mark.rstrip("+"):
+                    await self._tell(mark)
+            await asyncio.sleep(_LOOKS)
+
+    async def _tell(self, mark: str) -> None:
+        async with self._changed:
+            self.mark = mark
+            self._changed.notify_all()

@@ -1,0 +1,55 @@
+"""Serve the dashboard on loopback, and say where; nothing of it is reachable from elsewhere."""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+from collections.abc import Callable
+
+from self_coding.app import App
+from self_coding.dashboard import build, guarded
+from self_coding.dashboard.access import HOST
+from self_coding.dashboard.board import Examine
+from self_coding.errors import ConfigError
+
+CONNECTIONS = 100  # at once
+
+
+def serve(
+    app: App, *, port: int, examine: Examine, browse: bool, say: Callable[[str], None]
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        app: the repository's services.
+        port: where to listen; 0 takes a free one.
+        examine: looks at what self-coding needs here.
+        browse: open the address in the person's browser.
+        say: is told the address, and each further one.
+
+    Raises:
+        ConfigError: the port is taken.
+        MissingExtraError: the extra `web` is not installed.
+    """
+    pages = build(app, examine=examine)
+    import uvicorn
+
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ours.bind((HOST, port))
+        except OSError as error:
+            message = f"cannot bind port {port} on {HOST}: {error.strerror}"
+            raise ConfigError(message, hint="choose another --port") from error
+        at = ours.getsockname()[1]
+        door = guarded(pages, port=at)
+        address = f"http://{HOST}:{at}/?token="
+        say(f"the dashboard of {app.top} is at {address}{door.token}")
+        door.renewed = lambda token: say(f"for another browser: {address}{token}")
+        if browse:
+            webbrowser.open(f"{address}{door.token}")
+        config = uvicorn.Config(
+            door, log_level="warning", ws="none", lifespan="off", server_header=False,
+            limit_concurrency=CONNECTIONS, timeout_keep_alive=30, timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        uvicorn.Server(config).run(sockets=[ours])
