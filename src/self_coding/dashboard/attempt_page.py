@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from self_coding.app import App
 from self_coding.dashboard import diffs
@@ -53,7 +54,20 @@ class AttemptPage:
     similar: list[SimilarAttempt]
     receipt: Receipt | None
     undo: UndoPlan | None
+    is_undone: bool
     checked: str
+
+    @property
+    def bars(self) -> list[tuple[float, float, str]]:
+        """Where each outcome is drawn, of a thousand: start, width, look."""
+        total = sum(count for _, count, _ in self.tests) or 1
+        # What is one of thousands is still seen.
+        widths = [max(8.0, round(1000 * count / total, 1)) for _, count, _ in self.tests]
+        starts = [0.0, *accumulate(widths)]
+        return [
+            (start, max(1.0, width - 3), look)
+            for start, width, (_, _, look) in zip(starts, widths, self.tests, strict=False)
+        ]
 
     @property
     def tests(self) -> list[tuple[str, int, str]]:
@@ -71,8 +85,8 @@ class AttemptPage:
         return [(name, n, look) for name, n, look in counts if n > 0] if gate.ran else []
 
 
-async def gather(app: App, number: int) -> AttemptPage:
-    """Return all that is known of one attempt.
+async def gather(app: App, number: int, undone: Collection[int]) -> AttemptPage:
+    """Return all that is known of one attempt; `undone` are landings that were taken back.
 
     Raises:
         JournalError: there is no such attempt.
@@ -105,10 +119,11 @@ async def gather(app: App, number: int) -> AttemptPage:
         findings=history.refusal.findings or views.asked_of_person(history),
         files=diffs.files(diff),
         editor_said=editor_output(events),
-        lesson=found.reflection or history.reflected.lesson,
+        lesson=history.reflected.lesson,
         similar=[one for one in similar if one.attempt.id != number][:5],
         receipt=receipt,
         undo=undo if undo and undo.operation.kind == "land" else None,
+        is_undone=number in undone,
         checked=views.checked(history).message if history.data(CHECKED) and is_open else "",
     )
 

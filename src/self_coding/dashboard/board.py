@@ -22,6 +22,7 @@ from self_coding.values.code import ImportGraph
 from self_coding.values.results import Inbox
 
 _GRAPH_SECONDS = 30.0  # that a graph is shown although files may have changed
+_OPERATIONS = 500  # newest ones that are looked through for what was undone
 _LOOKS = 1.0  # seconds between two looks at what may have changed
 
 
@@ -93,6 +94,12 @@ class Board:
             if main != self._caught_up:
                 await self.app.catch_up()
                 self._caught_up = main
+
+    async def undone(self) -> set[int]:
+        """Return the attempts whose landing was taken back, among the newest operations."""
+        done = await self.app.git.operations(_OPERATIONS)
+        landings = [one for one in done if one.kind == "land" and one.attempt.isdigit()]
+        return {int(one.attempt) for one in landings if one.undone}
 
     async def graph(self) -> ImportGraph:
         """Return who imports whom, at most half a minute old."""

@@ -62,6 +62,7 @@ def over_time(daily: Iterable[tuple[int, str, int]]) -> Chart:
         totals[at] += number
         good[at] += number * (how == "success")
     room = (WIDE - LEFT - RIGHT) / max(count, 8)
+    start_x = LEFT + (WIDE - LEFT - RIGHT - count * room) / 2  # few stand in the middle
     most = max(totals.values())
     bins = []
     for at in range(count):
@@ -74,7 +75,7 @@ def over_time(daily: Iterable[tuple[int, str, int]]) -> Chart:
                 start=start,
                 end=start + timedelta(days=width),
                 rate=rate,
-                x=round(LEFT + (at + 0.5) * room, 1),
+                x=round(start_x + (at + 0.5) * room, 1),
                 width=round(min(room * 0.6, 28), 1),
                 y=height(rate.rate),
                 low=height(rate.low),

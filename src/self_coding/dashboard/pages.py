@@ -30,6 +30,7 @@ from self_coding.dashboard.live import live
 from self_coding.errors import JournalError, SelfCodingError
 from self_coding.operations import spoken
 from self_coding.settings import Settings, named, sources
+from self_coding.values.attempts import AttemptLine
 from self_coding.values.edits import Waiting
 from self_coding.values.explanations import EXPLANATIONS
 
@@ -104,6 +105,7 @@ async def attempts(request: Request) -> Response:
         waiting = {one.attempt: one for one in await board.app.edit.waiting()}
     editors = list(await board.app.journal.success_rates("editor"))[:20]
     more: dict[str, Any] = {"query": query, "older": older, "editors": editors, "waiting": waiting}
+    more["undone"] = await board.undone()
     return await _page(request, "attempts", rows=rows[:PAGE], before=before, states=STATES, **more)
 
 
@@ -111,7 +113,9 @@ async def attempt(request: Request) -> Response:
     """One attempt."""
     board: Board = request.app.state.board
     await board.catch_up()
-    shown = await attempt_page.gather(board.app, request.path_params["attempt"])
+    shown = await attempt_page.gather(
+        board.app, request.path_params["attempt"], await board.undone()
+    )
     return await _page(request, "attempt", page=shown)
 
 
@@ -292,14 +296,16 @@ def _templates() -> jinja2.Environment:
     return environment
 
 
-def _state(line: Any, waiting: Waiting | None = None) -> tuple[str, str]:
+def _state(
+    line: AttemptLine, waiting: Waiting | None = None, undone: bool = False
+) -> tuple[str, str]:
     """Return how an attempt stands in words, and how that looks."""
     if line.ended is None:
         told = _LABELS.get(waiting.waiting, "open") if waiting else "open"
         looks = {"approval": "wait", "resume": "bad", "process": "busy", "submit": "open"}
         return told, looks.get(waiting.waiting, "open") if waiting else "open"
-    if line.outcome == "rollback":
-        return "reverted", "bad"
+    if line.outcome == "rollback" or undone:
+        return "undone" if undone else "reverted", "dim"
     look = {"landed": "good", "refused": "bad", "environment": "bad", "crashed": "bad"}
     plain = {"success": "good", "failure": "bad"}
     word = {"ended": line.outcome}.get(line.stage, line.stage)

@@ -99,6 +99,7 @@ function draw(data) {
   const nodes = data.nodes.map(([folder, name, imported, distance, test]) => ({ folder, name, imported, distance, test, out: [], into: [] }));
   for (const [from, to] of data.edges) { nodes[from].out.push(to); nodes[to].into.push(from); }
   let boxes = [], wide = 0, high = 0, pointed = -1, colours = {};
+  const named = nodes.length <= 160, FONT = "11.5px ui-monospace, Menlo, Consolas, monospace";
   const path = (node) => [data.folders[node.folder], node.name].filter(Boolean).join("/");
 
   function read() {
@@ -123,14 +124,16 @@ function draw(data) {
     wide = canvas.clientWidth;
     const groups = data.folders.map((name, at) => ({ name, members: nodes.filter((node) => node.folder === at) }));
     groups.sort((a, b) => a.name.localeCompare(b.name));
-    const step = nodes.length > 700 ? 14 : nodes.length > 200 ? 19 : 26;
+
+    const step = named ? 19 : nodes.length > 700 ? 14 : 18;
     let x = 12, y = 12, tall = 0;
     boxes = groups.map((group) => {
-      const columns = Math.max(3, Math.ceil(Math.sqrt(group.members.length * 1.7)));
-      pen.font = "11px ui-monospace, monospace";
-      const label = group.name || "(top)";
-      const w = Math.min(wide - 24, Math.max(columns * step + 16, Math.min(pen.measureText(label).width + 18, 230)));
-      const across = Math.max(1, Math.floor((w - 12) / step));
+      const columns = named ? 1 : Math.max(3, Math.ceil(Math.sqrt(group.members.length * 1.7)));
+      pen.font = FONT;
+      const label = group.name || "(top)", names = named ? group.members.map((node) => node.name) : [];
+      const long = Math.max(...[label, ...names].map((name) => pen.measureText(name).width));
+      const w = Math.min(wide - 24, Math.max(columns * step + 16, Math.min(long + (named ? 36 : 18), 260)));
+      const across = named ? 1 : Math.max(1, Math.floor((w - 12) / step));
       const h = Math.ceil(group.members.length / across) * step + 30;
       if (x + w > wide - 10) { x = 12; y += tall + 12; tall = 0; }
       group.members.sort((a, b) => b.imported - a.imported);
@@ -157,7 +160,7 @@ function draw(data) {
   function paint() {
     pen.clearRect(0, 0, wide, high);
     pen.textBaseline = "alphabetic";
-    pen.font = "11px ui-monospace, monospace";
+    pen.font = FONT;
     for (const box of boxes) {
       pen.strokeStyle = colours.line; pen.strokeRect(box.x + 0.5, box.y + 0.5, box.w, box.h);
       pen.fillStyle = colours.soft;
@@ -182,6 +185,7 @@ function draw(data) {
       if (node.test) pen.rect(node.x - size(node), node.y - size(node), size(node) * 2, size(node) * 2);
       else pen.arc(node.x, node.y, size(node), 0, 7);
       pen.fill();
+      if (named) { pen.fillStyle = isBlast && node.distance < 0 ? colours.soft : colours.ink; pen.fillText(node.name, node.x + 14, node.y + 4); }
       if (at === pointed) { pen.strokeStyle = colours.ink; pen.lineWidth = 1.5; pen.stroke(); }
     });
   }
