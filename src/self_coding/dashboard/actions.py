@@ -14,8 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from self_coding.dashboard.access import FORM, SESSION
 from self_coding.dashboard.board import Board
 from self_coding.errors import SelfCodingError
-from self_coding.operation import OPERATIONS
-from self_coding.operations import spoken
+from self_coding.operation import spoken
+from self_coding.operations import OPERATIONS
 from self_coding.values.edits import SelfEditResult
 
 _PATIENCE = 1  # seconds that a page waits for what goes on without it

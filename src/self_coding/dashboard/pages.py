@@ -28,7 +28,7 @@ from self_coding.dashboard.access import SESSION, form_key
 from self_coding.dashboard.board import Board
 from self_coding.dashboard.live import live
 from self_coding.errors import JournalError, SelfCodingError
-from self_coding.operations import spoken
+from self_coding.operation import spoken
 from self_coding.settings import Settings, named, sources
 from self_coding.values.attempts import AttemptLine
 from self_coding.values.edits import Waiting
