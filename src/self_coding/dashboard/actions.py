@@ -15,7 +15,7 @@ from self_coding.dashboard.access import FORM, SESSION
 from self_coding.dashboard.board import Board
 from self_coding.errors import SelfCodingError
 from self_coding.operation import spoken
-from self_coding.operations import OPERATIONS
+from self_coding.operations import NAMES
 from self_coding.values.edits import SelfEditResult
 
 _PATIENCE = 1  # seconds that a page waits for what goes on without it
@@ -36,7 +36,7 @@ async def act(request: Request) -> Response:
     attempt, form = request.path_params["attempt"], request.scope[FORM]
     name, arguments = VERBS[request.path_params["verb"]]
     given = {"attempt": attempt, **arguments(form)}
-    kind, told = await _told(OPERATIONS[name](board.app, None, **given))
+    kind, told = await _told(NAMES[name](board.app, None, **given))
     board.notices[request.scope[SESSION]] = (kind, told)
     back = form.get("back", "")
     # Only a page of ours: "//x" and "/\\x" would be another site.
