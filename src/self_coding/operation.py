@@ -1,4 +1,4 @@
-"""What an operation is: a function with a name, arguments, an effect and perhaps a question.
+"""What an operation is: a function with a name, arguments, an effect, perhaps a question.
 
 `operations` is the table of all; the command line and the MCP server are made from it.
 """
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 if TYPE_CHECKING:
     from self_coding.app import App
@@ -170,3 +170,71 @@ def spoken(text: str, *, calls: bool) -> str:
             text = text.replace(row.name, f"self-coding {row.command}")
     text = text.replace("self-coding self-coding ", "self-coding ")
     return re.sub(r"\((\w+)=(\w+)\)", lambda arg: f" --{arg[1].replace('_', '-')} {arg[2]}", text)
+
+
+# -- the arguments that operations share -----------------------------------------------------
+
+Task = Annotated[str, Arg("What is to be done, in words: `Round totals to cents`.")]
+Patch = Annotated[str | None, Arg("Apply this unified diff (`git diff`).", file=True)]
+Command = Annotated[
+    str | None,
+    Arg("The edit is made by this command; {task} is replaced.", option="--with", only="cli"),
+]
+EditorName = Annotated[
+    str | None, Arg("Who makes the edit: `aider`, `claude`, `codex`, `model`, ...")
+]
+Tries = Annotated[
+    int | None, Arg("How often to try, each time with what was learnt.", least=1, most=50)
+]
+BestOf = Annotated[
+    int | None, Arg("How many to make side by side; the smallest lands.", least=1, most=16)
+]
+AskFirst = Annotated[bool, Arg("Show the change and ask before it lands.", only="cli")]
+Propose = Annotated[bool, Arg("Stop green before landing, for a person's approval.")]
+DryRun = Annotated[bool, Arg("Judge and test, but do not land.")]
+Branch = Annotated[str, Arg("Name the edit's branch; it stays then.", only="cli")]
+AttemptId = Annotated[int, Arg("Its number, from the answer that named it: 12.", least=1)]
+From = Annotated[
+    int | None, Arg("Begin with the change of this attempt, applied to main as it is.", least=1)
+]
+MeasureMutants = Annotated[
+    bool,
+    Arg("Measure how many small changes of its lines its tests notice.", only="cli"),
+]
+OfAttempt = Annotated[int | None, Arg("Only operations of this attempt.", least=1)]
+OnlyAttempt = Annotated[int | None, Arg("Only this attempt.", least=1)]
+Check = Annotated[bool, Arg("Check its edit instead of going on with it.")]
+Wait = Annotated[
+    int | None,
+    Arg("Seconds to wait (45 unless given); after them it goes on alone.", least=0, most=3600),
+]
+Summary = Annotated[str, Arg("What you did, for the journal: `rounds halves up`.")]
+Reason = Annotated[str, Arg("Why, for the journal: `done elsewhere`.")]
+Limit = Annotated[int, Arg("How many at the most.", least=1, most=1000, option="-n")]
+Outcomes = Annotated[
+    list[Literal["success", "failure", "rollback"]] | None, Arg("Only those that ended so.")
+]
+By = Annotated[
+    Literal["area", "editor", "model", "period"] | None,
+    Arg("A row for each of these; without it, overall."),
+]
+About = Annotated[str, Arg("A sentence, a bug report or a traceback.")]
+Paths = Annotated[
+    list[str] | None, Arg("Files or folders: `src/shop/prices.py`.", positional=True, path=True)
+]
+DiffOf = Annotated[str | None, Arg("Take the paths from this unified diff.", file=True)]
+Symbol = Annotated[str, Arg("A name: `parse_date`, `Invoice`, `Invoice.total`.")]
+DefinedIn = Annotated[
+    str | None, Arg("The file that defines it: `src/shop/dates.py`.", option="--in", path=True)
+]
+Tokens = Annotated[
+    int, Arg("The most tokens it may count.", least=1, most=50_000, option="--tokens")
+]
+RankBy = Annotated[str | None, Arg("Put first what this task concerns.")]
+RunTests = Annotated[
+    bool, Arg("Run the tests on it, too; the answer has the result.", option="--tests")
+]
+Target = Annotated[str, Arg("The ref that `snapshot` returned, or a commit: `HEAD~2`.")]
+Steps = Annotated[int, Arg("How many operations.", least=1, most=100, option="-n")]
+Revision = Annotated[str, Arg("A commit, or a reflog entry such as HEAD@{1}.")]
+Base = Annotated[str, Arg("The branch that it begins from and lands on (the main one).")]

@@ -13,10 +13,50 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from self_coding.errors import EditError, IndexerError, JournalError
-from self_coding.operation import OPERATIONS, Arg, Caller, Operation, operation
+from self_coding.operation import (
+    OPERATIONS,
+    About,
+    Arg,
+    AskFirst,
+    AttemptId,
+    Base,
+    BestOf,
+    Branch,
+    By,
+    Caller,
+    Check,
+    Command,
+    DefinedIn,
+    DiffOf,
+    DryRun,
+    EditorName,
+    From,
+    Limit,
+    MeasureMutants,
+    OfAttempt,
+    OnlyAttempt,
+    Operation,
+    Outcomes,
+    Patch,
+    Paths,
+    Propose,
+    RankBy,
+    Reason,
+    Revision,
+    RunTests,
+    Steps,
+    Summary,
+    Symbol,
+    Target,
+    Task,
+    Tokens,
+    Tries,
+    Wait,
+    operation,
+)
 from self_coding.values.results import (
     AttemptRecord,
     Attempts,
@@ -42,59 +82,6 @@ if TYPE_CHECKING:
 CHANGE, LOOK_BACK, CODE, GO_BACK = "Change code", "Look back", "Know the code", "Go back"
 
 
-# -- arguments ---------------------------------------------------------------------------------
-
-Task = Annotated[str, Arg("What is to be done, in words.")]
-Patch = Annotated[str | None, Arg("The edit is this unified diff.", file=True)]
-Command = Annotated[
-    str | None,
-    Arg("The edit is made by this command; {task} is replaced.", option="--with", only="cli"),
-]
-EditorName = Annotated[
-    str | None, Arg("A preset or configured editor: aider, claude, codex, model, ...")
-]
-Tries = Annotated[int | None, Arg("Try again with what was learnt.", least=1, most=50)]
-BestOf = Annotated[int | None, Arg("Side by side; the smallest lands.", least=1, most=16)]
-AskFirst = Annotated[bool, Arg("Show the change and ask before it lands.", only="cli")]
-Propose = Annotated[bool, Arg("Stop green before landing; `land_edit` lands it.")]
-DryRun = Annotated[bool, Arg("Do everything but land.")]
-Branch = Annotated[str, Arg("Name the edit's branch; it stays then.", only="cli")]
-Base = Annotated[str, Arg("The branch that it begins from and lands on (the main one).")]
-AttemptId = Annotated[int, Arg("The number of the attempt.")]
-From = Annotated[
-    int | None, Arg("Begin with the change of this attempt, applied to main as it is.")
-]
-MeasureMutants = Annotated[
-    bool,
-    Arg("Measure how many small changes of its lines its tests notice.", only="cli"),
-]
-OfAttempt = Annotated[int | None, Arg("Only operations of this attempt.")]
-OnlyAttempt = Annotated[int | None, Arg("Only this attempt.")]
-Check = Annotated[bool, Arg("Check its edit instead of going on with it.")]
-Wait = Annotated[
-    int | None,
-    Arg("Seconds to wait for the end (45); after them it goes on without you.", least=0, most=3600),
-]
-Summary = Annotated[str, Arg("What was done, in words, for the journal.")]
-Reason = Annotated[str, Arg("Why, for the journal.")]
-Limit = Annotated[int, Arg("How many at the most.", least=1, option="-n")]
-Outcomes = Annotated[list[Literal["success", "failure", "rollback"]] | None, Arg("Only these.")]
-By = Annotated[Literal["area", "editor", "model", "period"] | None, Arg("Rates for each.")]
-About = Annotated[str, Arg("A sentence, a bug report, a traceback.")]
-Paths = Annotated[
-    list[str] | None, Arg("Files, or folders, of the repository.", positional=True, path=True)
-]
-DiffOf = Annotated[str | None, Arg("Take the paths from this unified diff.", file=True)]
-Symbol = Annotated[str, Arg("A function, a class or `Class.method`.")]
-DefinedIn = Annotated[str | None, Arg("The file that defines it.", option="--in", path=True)]
-Tokens = Annotated[int, Arg("The most tokens it may count.", least=1, option="--tokens")]
-RankBy = Annotated[str | None, Arg("Rank by what this task concerns.")]
-RunTests = Annotated[bool, Arg("Run the tests on it, too.", option="--tests")]
-Target = Annotated[str, Arg("A snapshot's ref, or a commit.")]
-Steps = Annotated[int, Arg("How many operations.", option="-n")]
-Revision = Annotated[str, Arg("A commit, or a reflog entry such as HEAD@{1}.")]
-
-
 # -- change code ------------------------------------------------------------------------------
 
 
@@ -115,9 +102,9 @@ async def self_edit(
     base: Base = "",
     wait: Wait = None,
 ) -> SelfEditResult:
-    """Attempt TASK in isolation; it lands when its tests pass and no rule is broken.
+    """Apply a patch, or let an editor make the change; it lands when its tests pass.
 
-    The edit is a patch, or is made by an editor: one of the configured ones or a preset (aider,
+    The patch is a unified diff. An editor is one of the configured ones or a preset (aider,
     claude, codex, gemini, opencode, goose, model). Your checkout is not touched while it runs.
     """
     from self_coding.app import choose_editor
@@ -153,7 +140,10 @@ async def begin_edit(
     branch: Branch = "",
     base: Base = "",
 ) -> Begun:
-    """Hand out a worktree for TASK: edit in it with your own tools, then submit."""
+    """Create an isolated worktree for TASK, to edit in it with your own tools; then submit.
+
+    The answer has the worktree and the context: code, past attempts, lessons.
+    """
     await _before_edit(app, caller)
     return await app.edit.begin_edit(
         task, ask=propose, from_attempt=from_attempt, branch=branch, base=base
@@ -164,7 +154,7 @@ async def begin_edit(
 async def check_edit(
     app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
 ) -> SelfEditResult:
-    """Judge and test what was edited in the worktree of ATTEMPT so far; nothing lands or ends."""
+    """Verify the unfinished edit of ATTEMPT: run the tests and rules, but do not land it yet."""
     return await app.edit.check_edit(attempt, wait=wait, on_progress=caller.on_progress)
 
 
@@ -177,7 +167,7 @@ async def submit_edit(
     ask: AskFirst = False,
     wait: Wait = None,
 ) -> SelfEditResult:
-    """Judge, test and land what was edited in the worktree of ATTEMPT.
+    """Submit your finished edit of ATTEMPT: it is tested, and landed (merged) on main when green.
 
     It goes on in a process of its own when this call ends early: `wait_edit` waits for it.
     Refused, the edit stays there: correct what failed and submit the same attempt again.
@@ -195,7 +185,10 @@ async def submit_edit(
 async def wait_edit(
     app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
 ) -> SelfEditResult:
-    """Wait for ATTEMPT, which is judged and tested; an interrupted one goes on."""
+    """Wait for the result of ATTEMPT, which is being tested, until it has ended.
+
+    What a crash interrupted is started again.
+    """
     return await app.edit.wait_edit(attempt, seconds=wait, on_progress=caller.on_progress)
 
 
@@ -211,7 +204,7 @@ async def _landing_question(app: App, attempt: int, wait: float | None = None) -
 async def land_edit(
     app: App, caller: Caller, attempt: AttemptId, wait: Wait = None
 ) -> SelfEditResult:
-    """Land an ATTEMPT that waits green for approval.
+    """Land an approved ATTEMPT: one that was proposed and waits green.
 
     The tree that lands is the one that was tested; if main has moved, it is tested anew.
     """
@@ -220,7 +213,7 @@ async def land_edit(
 
 @operation(CHANGE, "edit.drop_edit", "drop", effect="adds")
 async def drop_edit(app: App, attempt: AttemptId, reason: Reason = "") -> SelfEditResult:
-    """End an ATTEMPT that has not ended, whoever it waits for; its commits are kept."""
+    """Discard an ATTEMPT that has not ended: give it up, unlanded; its commits are kept."""
     return await app.edit.drop_edit(attempt, reason)
 
 
@@ -247,7 +240,10 @@ async def _before_edit(app: App, caller: Caller) -> None:
 
 @operation(LOOK_BACK, "edit.status")
 async def status(app: App) -> Status:
-    """Tell what waits and for whom, what goes on with it, and whether main is red."""
+    """Tell which edits are unfinished, the next step of each, and whether main is red.
+
+    What waits from an earlier session is here, with its worktree.
+    """
     await app.catch_up()
     return await app.edit.status()
 
@@ -264,7 +260,7 @@ async def inbox(app: App) -> Inbox:
 
 @operation(LOOK_BACK, "journal.attempts", "log")
 async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Attempts:
-    """List the attempts, newest first, and those that wait or are under way."""
+    """Show the history: all attempts, newest first, landed or failed, and those under way."""
     from self_coding.values.attempts import Outcome
 
     await app.catch_up()
@@ -278,7 +274,7 @@ async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Att
 async def show_attempt(
     app: App, attempt: AttemptId, mutants: MeasureMutants = False
 ) -> AttemptRecord:
-    """Show all that is known of one attempt: its events, its change, what failed and why."""
+    """Show one attempt whole: events, diff, test output, what failed and why."""
     await app.catch_up()
     found = await app.journal.get_by_id(attempt)
     if found is None:
@@ -296,7 +292,7 @@ async def show_attempt(
 
 @operation(LOOK_BACK, "journal.similar_attempts", "similar", "find_similar")
 async def similar_attempts(app: App, task: Task, limit: Limit = 5) -> SimilarAttempts:
-    """Find earlier attempts at something like TASK, and whether it is a known dead end."""
+    """Find who tried something like TASK before: lessons, and whether it is a known dead end."""
     await app.catch_up()
     similar = await app.journal.similar_attempts(task, limit=limit)
     return SimilarAttempts(similar=similar, dead_end=await app.journal.dead_end(task))
@@ -304,7 +300,10 @@ async def similar_attempts(app: App, task: Task, limit: Limit = 5) -> SimilarAtt
 
 @operation(LOOK_BACK, "journal.success_rates", "stats")
 async def success_rates(app: App, by: By = None) -> SuccessRates:
-    """Tell success rates with their 95 % intervals, and how good the memory itself is."""
+    """Show statistics: how often edits and attempts succeed, and how good the memory is.
+
+    Rates have their 95 % intervals.
+    """
     await app.catch_up()
     rates = await app.journal.success_rates(by)
     anchored = await app.journal.anchored_paths()
@@ -333,13 +332,13 @@ async def lessons(
 
 @operation(CODE, "indexer.relevant_files", "relevant")
 async def relevant_files(app: App, task: About, limit: Limit = 5) -> list[RelevantFile]:
-    """List the files that a task concerns, best first."""
+    """Find the source files that a bug report or a task concerns, best first."""
     return await app.indexer.relevant_files(task, limit=limit)
 
 
 @operation(CODE, "indexer.impact")
 async def impact(app: App, paths: Paths = None, diff: DiffOf = None) -> Impact:
-    """Tell what a change of PATHS can break: dependents, tests, blind spots.
+    """Tell what a change of PATHS can break: affected modules, tests to run, blind spots.
 
     With neither paths nor a diff: what is uncommitted now.
     """
@@ -365,7 +364,7 @@ async def impact(app: App, paths: Paths = None, diff: DiffOf = None) -> Impact:
 async def symbol_users(
     app: App, symbol: Symbol, path: DefinedIn = None, limit: Limit = 50
 ) -> SymbolUsers:
-    """List who uses SYMBOL; what is not certain is apart.
+    """List who calls or uses a function or class: all its references.
 
     Uses that resolve to it are certain; where only the name is the same, they may be uses.
     """
@@ -381,13 +380,13 @@ async def symbol_users(
 
 @operation(CODE, "indexer.get_summary", "summary")
 async def code_summary(app: App, max_tokens: Tokens = 3000, task: RankBy = None) -> str:
-    """Summarise the code in a few thousand tokens: modules, classes, functions."""
+    """Summarise the project's code in a few thousand tokens: an overview of all modules."""
     return await app.indexer.get_summary(max_tokens, task=task)
 
 
 @operation(CODE, "edit.context")
 async def context(app: App, task: Task, max_tokens: Tokens = 3000) -> Context:
-    """Show all that an editor would be shown for TASK: code, past attempts, lessons."""
+    """Show what to read before TASK, as any editor is shown it: code, past attempts, lessons."""
     return await app.edit.context(task, max_tokens=max_tokens)
 
 
@@ -396,13 +395,13 @@ async def context(app: App, task: Task, max_tokens: Tokens = 3000) -> Context:
 
 @operation(GO_BACK, "git.snapshot", effect="adds")
 async def snapshot(app: App, run_tests: RunTests = False) -> Snapshot:
-    """Record the working tree, the index and HEAD, so that they can be restored."""
+    """Save the working tree with all uncommitted files, the index and HEAD, to be restored."""
     return await app.git.snapshot(run_tests=run_tests)
 
 
 @operation(GO_BACK, "git.plan_rollback")
 async def plan_rollback(app: App, target: Target) -> RollbackPlan:
-    """Tell what a rollback to TARGET would do; nothing is changed."""
+    """Preview a rollback to TARGET: which files it would write or delete; nothing is changed."""
     return await app.git.plan_rollback(target)
 
 
@@ -414,7 +413,7 @@ async def _rollback_question(app: App, target: str) -> str:
 
 @operation(GO_BACK, "git.rollback", effect="restores", question=_rollback_question)
 async def rollback(app: App, target: Target) -> RolledBack:
-    """Go back to TARGET, a snapshot's ref or a commit; `undo` takes it back.
+    """Go back to TARGET: restore a snapshot or a commit; `undo` takes it back.
 
     What the working tree holds now is captured first.
     """
@@ -435,7 +434,7 @@ async def _undo_question(app: App, steps: int = 1, attempt: int | None = None) -
 
 @operation(GO_BACK, "git.undo", effect="restores", question=_undo_question)
 async def undo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> RepositoryOperation:
-    """Take back what self-coding last did here: a rollback, a landing."""
+    """Take back what self-coding last did here: revert a landing or a rollback."""
     return await app.git.undo(steps, attempt=None if attempt is None else str(attempt))
 
 

@@ -34,7 +34,7 @@ _LOOKS = 4  # at the tests: what one finds missing is set, and the next may find
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def rollback_command(session: Session, target: str, *, dry_run: bool, yes: bool) -> None:
-    """Go back to TARGET, a snapshot's ref or a commit; `undo` takes it back.
+    """Go back to TARGET: restore a snapshot or a commit; `undo` takes it back.
 
     What the working tree holds now is captured first.
     """

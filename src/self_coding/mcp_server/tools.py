@@ -22,7 +22,7 @@ from mcp.server.mcpserver import (
     Resolve,
 )
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import CallToolResult, ToolAnnotations
+from mcp_types import CallToolResult, Tool, ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
 from self_coding.app import open_app
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CANNOT_ASK = "declined: this client cannot ask its person; use the command line instead"
 NOT_ANSWERED = "declined: the question was not answered; where nobody can, use the command line"
 _PATIENCE = 45.0  # seconds; clients give up after 60 when nobody sets it otherwise
-_REPO, _WHERE = "repo", "A path in the repository; by default the one the server is started in."
+_REPO, _WHERE = "repo", "A path in another repository than the server's."
 _CALL = "call_context"  # the parameter that the SDK fills with the context of a call
 _CONFIRMED = "confirmation"  # the parameter that it fills with the person's answer
 
@@ -63,6 +63,13 @@ class Confirm(BaseModel):
 class Server(MCPServer[object]):
     """A server that also answers to the tools' old names, without listing them."""
 
+    async def list_tools(self) -> list[Tool]:
+        """List the tools; their schemas lack what tells a model nothing but costs it tokens."""
+        return [
+            tool.model_copy(update={"input_schema": _plain(tool.input_schema)})
+            for tool in await super().list_tools()
+        ]
+
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         """Call a tool by its name, or by a name it had."""
         row = NAMES.get(name)
@@ -79,6 +86,20 @@ class Server(MCPServer[object]):
             if isinstance(cause, ToolError):  # ours, in which the SDK only says whose it is
                 raise cause from error
             raise
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema without the titles that repeat a name, and without null for "not given"."""
+    properties = {}
+    for name, whole in schema["properties"].items():
+        forms = [one for one in whole.get("anyOf", ()) if one != {"type": "null"}]
+        told = {**whole, **forms[0]} if len(forms) == 1 else dict(whole)
+        for key in ("title", *(("anyOf",) if forms else ())):
+            told.pop(key, None)
+        if told.get("default", "") in (None, ""):
+            told.pop("default", None)
+        properties[name] = told
+    return {**{k: v for k, v in schema.items() if k != "title"}, "properties": properties}
 
 
 def register(server: MCPServer[object], app: App, kept: Answers) -> None:
