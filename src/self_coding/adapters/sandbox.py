@@ -47,6 +47,8 @@ class SandboxSpec:
         env: its whole environment.
         readable: (source, place) pairs that are bound back in this order, read-only; without a
             source, an empty folder appears.
+        layers: folders that can be written over in memory, themselves unchanged; only where
+            `can_layer` says so.
         files: (place, content) pairs that appear read-only over what is there.
         network: True leaves the network open.
         loopback: True leaves 127.0.0.1 open where the level has no private one.
@@ -58,6 +60,7 @@ class SandboxSpec:
     mount: Path
     env: Mapping[str, str]
     readable: tuple[tuple[Path | None, Path], ...] = ()
+    layers: tuple[Path, ...] = ()
     files: tuple[tuple[Path, bytes], ...] = ()
     network: bool = False
     loopback: bool = False
@@ -248,6 +251,8 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
         argv += ["--ro-bind-try", str(names), str(names)]
     for source, place in spec.readable:
         argv += ["--ro-bind", str(source), str(place)] if source else ["--tmpfs", str(place)]
+    for place in spec.layers:
+        argv += ["--overlay-src", str(place), "--tmp-overlay", str(place)]
     for place in _socket_places(spec):
         argv += ["--ro-bind", "/dev/null", str(place)]
     handed: list[int] = []
@@ -302,7 +307,7 @@ def _run_in_bubblewrap(
     box = replace(
         _box(spec),
         limits={"RLIMIT_CORE": 0, **limited},
-        in_memory=tuple({"/dev/shm", *map(str, hidden_folders())} - bound),  # noqa: S108
+        in_memory=tuple({"/dev/shm", *map(str, (*hidden_folders(), *spec.layers))} - bound),  # noqa: S108
         namespaces=True,
     )
     handed = replace(limits, handed=(*fds, *limits.handed))
@@ -328,16 +333,25 @@ def _readable(spec: SandboxSpec) -> Iterator[Path]:
     yield from filter(None, (source for source, _ in spec.readable))
 
 
+def can_layer(at: str, outside: Path | None = None) -> bool:
+    """Return whether folders can be written over in memory: newer bubblewraps, on most kernels."""
+    binary = bubblewrap(outside) if at == "bwrap" else None
+    return binary is not None and _runs(str(binary), layered=True)
+
+
 _PROBE = RunLimits(timeout=10.0, output_bytes=4096)
 _PROBE_COMMAND = "echo contained > probe"
 
 
 @lru_cache(maxsize=8)
-def _runs(binary: str) -> bool:
+def _runs(binary: str, *, layered: bool = False) -> bool:
     """Return whether this bubblewrap really runs something here, with all the flags we use."""
     with tempfile.TemporaryDirectory(prefix="self-coding-") as name:
         folder = Path(name)
-        spec = SandboxSpec(tree=folder, mount=folder, env={"PATH": os.defpath})
+        layers = (folder / "layer",) if layered else ()
+        for one in layers:
+            one.mkdir()
+        spec = SandboxSpec(tree=folder, mount=folder, env={"PATH": os.defpath}, layers=layers)
         try:
             done = _run_in_bubblewrap(spec, binary, _PROBE_COMMAND, _PROBE)
         except ProcessError:

@@ -255,7 +255,7 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
     Raises:
         SelfCodingError: the gate cannot run here.
     """
-    from self_coding.gate.python_env import choose_python
+    from self_coding.gate.python_env import OURS, choose_python
 
     command, fitting = app.settings.test_command, _test_command(app.top)
     # The default alone is a guess: it has to fit what is there.
@@ -270,8 +270,10 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
         return [Check("tests", "fail", told, f"run {install or 'npm install'}")]
     ready = await app.git.readiness()
     if re.search(r"\bpy(thon|test|\.test)", command):
-        state = "note" if "no pytest" in python.why else "ok"
-        hint = "install pytest there, or set gate.python" if state == "note" else ""
+        hint = "install pytest there, or set gate.python" if "no pytest" in python.why else ""
+        if python.why == OURS:
+            hint = "the project has no environment: make .venv with its dependencies and pytest"
+        state = "note" if hint else "ok"
         checks.append(Check("test python", state, f"tests run with {python}", hint))
     word = command.split()[0]
     told = f"{command} ({word} is {ready.program})" if ready.program != word else command

@@ -32,14 +32,10 @@ from self_coding.gate.mutants import strength
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run
 from self_coding.gate.runners import must_report, observer_digest
-from self_coding.gate.sandbox_layout import (
-    SandboxLayout,
-    environment,
-    readable_folders,
-    what_is_missing,
-)
+from self_coding.gate.sandbox_layout import SandboxLayout, environment, what_is_missing
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
+from self_coding.gate.tool_chains import readable_folders
 from self_coding.languages import is_test_module, suffixes
 from self_coding.values.verdicts import Finding, GateReport, GateSettings, Strength
 
@@ -384,9 +380,8 @@ class _GateRun:
         # What a signal ended (the kernel short of memory, a limit) says nothing about the tree.
         ended = not record.timed_out and 0 <= record.exit_status < _SIGNALLED
         ended = ended and not record.disk_full
-        # And what the machine lacks today it may have tomorrow.
-        missing = what_is_missing(record, self.gate.top, self.gate.settings)
-        ended = ended and (record.report.ended if record.understood else not missing)
+        # And a red exit status alone may be the machine's, which has tomorrow what it lacks today.
+        ended = ended and (record.report.ended if record.understood else not record.exit_status)
         if record.complete and ended and not record.planted and not record.report.tampered:
             self.gate.memory.keep(key, record)
 

@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ _NOT_CODE = frozenset(
     """tests test testing docs doc examples example scripts tools benchmarks bench build dist setup
     conftest noxfile tasks fabfile versioneer manage sitecustomize usercustomize""".split()  # noqa: SIM905 - read as prose
 )
+OURS = "self-coding's own"
 _SITE = "lib*/python3*/site-packages"
 _SITES = (_SITE, "lib*/python3*/dist-packages", "local/lib/python3*/dist-packages")
 _SMALL = 1 << 20  # bytes of a configuration or path file that is read
@@ -47,9 +48,9 @@ def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) 
     """Return the interpreter that runs the tests.
 
     In this order: the setting; what the setup command made; the environment that is active in
-    the caller's shell; one in the checkout, or that tox, nox or poetry made for it; the first
-    `python` on PATH; ours. For a pytest command an environment counts only where pytest is
-    installed.
+    the caller's shell; one in the checkout, or that a tool made for it (tox, nox, poetry, pdm,
+    hatch, pipenv, conda); the first `python` on PATH; ours. For a pytest command an environment
+    counts only where pytest is installed.
 
     Args:
         top: the user's checkout.
@@ -96,22 +97,61 @@ def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) 
             return TestPython(python, why)
         lacking.append(str(folder))
     note = f"; no pytest in {', '.join(dict.fromkeys(lacking))}" if lacking else ""
-    return TestPython(Path(sys.executable), f"self-coding's own{note}")
+    return TestPython(Path(sys.executable), f"{OURS}{note}")
 
 
 def _made_by_tools(top: Path) -> Iterator[tuple[Path, str]]:
     """Yield the environments of a checkout that tools keep under names of their own."""
-    for pattern, tool in ((".tox/py*", "tox"), (".nox/test*", "nox"), (".nox/py*", "nox")):
-        found = sorted(top.glob(pattern), key=lambda one: one.stat().st_mtime)
-        yield from ((folder, tool) for folder in reversed(found))
-    if (top / "poetry.lock").exists():
-        # As poetry does it: the project's name, a digest of its path, the Python's version.
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pypoetry"
-        home = os.environ.get("POETRY_VIRTUALENVS_PATH") or cache / "virtualenvs"
-        digest = hashlib.sha256(os.fsencode(top.resolve())).digest()
-        mark = base64.urlsafe_b64encode(digest).decode()[:8]
-        for folder in sorted(Path(home).glob(f"*-{mark}-py*"), reverse=True):
-            yield folder, "poetry"
+    home, data, cache = _user_folders()
+    place = top.resolve()
+    for tool in ("tox", "nox"):
+        yield from ((one, tool) for one in _for_tests((top / f".{tool}").glob("*")))
+    # Each tool names the folder by the project, a digest of its path, the Python's version.
+    if (top / "poetry.lock").exists() or "[tool.poetry" in _text(top / "pyproject.toml"):
+        own = os.environ.get("POETRY_CACHE_DIR") or cache / "pypoetry"
+        folder = Path(os.environ.get("POETRY_VIRTUALENVS_PATH") or Path(own) / "virtualenvs")
+        digest = _digest("sha256", str(place))
+        yield from ((one, "poetry") for one in _newest(folder.glob(f"*-{digest}-py*")))
+    chosen = _text(top / ".pdm-python").strip()  # where `pdm use` and `pdm install` note it
+    if chosen:
+        yield Path(chosen).parent.parent, "pdm"
+    elif (top / "pdm.lock").exists():
+        found = (data / "pdm/venvs").glob(f"*-{_digest('md5', str(place))}-*")
+        yield from ((one, "pdm") for one in _newest(found))
+    if "[tool.hatch" in _text(top / "pyproject.toml") or (top / "hatch.toml").exists():
+        own = Path(os.environ.get("HATCH_DATA_DIR") or data / "hatch")
+        inside = list((own / "env/virtual").glob(f"*/{_digest('sha256', str(place))}/*"))
+        yield from ((one, "hatch") for one in [*_for_tests(inside), *_newest(inside)])
+    if (top / "Pipfile").exists():
+        folder = Path(os.environ.get("WORKON_HOME") or data / "virtualenvs")
+        digest = _digest("sha256", str(place / "Pipfile"))
+        yield from ((one, "pipenv") for one in _newest(folder.glob(f"*-{digest}*")))
+    for name in ("environment.yml", "environment.yaml"):
+        named = re.search(r"(?m)^name:[ \t]*[\"']?([\w.-]+)", _text(top / name))
+        listed = _text(home / ".conda/environments.txt").splitlines()
+        yield from ((Path(one), "conda") for one in listed if named and Path(one).name == named[1])
+
+
+def _user_folders() -> tuple[Path, Path, Path]:
+    """Return the caller's home, and where programs keep data and caches of theirs."""
+    home = Path.home()
+    data, cache = (os.environ.get(f"XDG_{name}_HOME") for name in ("DATA", "CACHE"))
+    return home, Path(data or home / ".local/share"), Path(cache or home / ".cache")
+
+
+def _digest(how: str, text: str) -> str:
+    """Return the eight characters by which tools tell a path."""
+    digest = hashlib.new(how, os.fsencode(text), usedforsecurity=False).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:8]
+
+
+def _newest(folders: Iterable[Path]) -> list[Path]:
+    return sorted(folders, key=lambda one: one.stat().st_mtime, reverse=True)
+
+
+def _for_tests(folders: Iterable[Path]) -> list[Path]:
+    """Return the environments whose names are of tests or Pythons, the newest first."""
+    return _newest(one for one in folders if re.search(r"py|test|unit", one.name))
 
 
 def _has_pytest(environment: Path) -> bool:

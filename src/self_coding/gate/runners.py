@@ -26,6 +26,7 @@ _PLUGIN = f"from {_PACKAGE}.pytest_plugin import *  # pragma: no cover\n"
 _CHANNEL = "SELF_CODING_REPORT"  # the variable in which the plugin finds its descriptors
 _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
+_CLOSING = re.compile(r"\b(?:hatch|tox|nox)\b[^;&|]*")  # they hand no descriptor to what they start
 _NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+)* -m unittest\b")
 
 
@@ -41,7 +42,7 @@ class Observation:
 
 def must_report(command: str) -> bool:
     """Return whether a command names pytest or unittest, so that a missing report is suspicious."""
-    return _NAMED.search(command) is not None
+    return _NAMED.search(_CLOSING.sub("", command)) is not None
 
 
 @contextmanager

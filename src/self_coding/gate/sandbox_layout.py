@@ -8,11 +8,9 @@ checkout it takes out again.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pwd
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,20 +20,25 @@ from pathlib import Path
 
 from self_coding.adapters.files import remove_tree, walk
 from self_coding.adapters.paths import FOLDER, git_directories
-from self_coding.adapters.sandbox import SandboxSpec, hidden_folders
-from self_coding.errors import ConfigError
+from self_coding.adapters.sandbox import SandboxSpec, can_layer, hidden_folders
 from self_coding.gate.held_content import held_content
-from self_coding.gate.python_env import choose_python, import_roots, interpreter_folders
+from self_coding.gate.python_env import (
+    OURS,
+    choose_python,
+    import_roots,
+    interpreter_folders,
+)
 from self_coding.gate.test_report import RunRecord
+from self_coding.gate.tool_chains import (
+    ToolChains,
+    readable_folders,
+    tool_chains,
+    tool_homes,
+    where_is,
+)
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-_SECRETS = (  # below a home: what `gate.readable` never shows
-    *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store", ".netrc"),
-    *(".git-credentials", ".npmrc", ".pypirc", ".config/gcloud", ".config/gh", ".config/git"),
-    *(".local/share/keyrings", ".mozilla", ".cargo/credentials", ".cargo/credentials.toml"),
-)
-_TOOL_HOMES = {".rustup": "RUSTUP_HOME", "go": "GOPATH"}  # folder: who looks there, not in HOME
 _NOT_FOUND = (126, 127)  # a shell's exit statuses: what is hidden at landlock is 126
 _ABSENT = ("not found", "command not found", "No such file or directory", "Permission denied")
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
@@ -94,6 +97,11 @@ class SandboxLayout:
         return choose_python(self.top, self.settings, self.setup).path
 
     @cached_property
+    def tools(self) -> ToolChains:
+        """What the tool chains of the command need outside of the repository."""
+        return tool_chains(self.top, f"{self.settings.command} {self.settings.setup_command}")
+
+    @cached_property
     def roots(self) -> tuple[str, ...]:
         """The folders of the tree from which its own code is imported."""
         return import_roots(self.tree, self.top, self.python)
@@ -107,13 +115,18 @@ class SandboxLayout:
             carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
         with support_folder(self.python) as support:
             files, repository = self._repository_binds(support)
-            shown = [(folder, folder) for folder in readable_folders(top, settings)]
+            layers = tuple(self.tools.caches) if can_layer(self.at, top) else ()
+            folders = [*readable_folders(top, settings), *self.tools.folders]
+            if not layers:
+                folders += [one for one, name in self.tools.caches.items() if not name]
+            shown = [(folder, folder) for folder in folders]
             shown += [(source, top / inside) for source, inside in carried]
             readable = [*shown, (support, support), *self._interpreter_binds(), *repository]
             readable += [one for pair in shown for one in channels(*pair)]
             held = list(held_content(tree, top))
             readable += [(source, top / inside) for source, inside in held]
-            places = [place.relative_to(top) for _, place in readable if place.is_relative_to(top)]
+            inside_top = [*(place for _, place in readable), *layers]
+            places = [one.relative_to(top) for one in inside_top if one.is_relative_to(top)]
             added = [tree / name for name in places if not os.path.lexists(tree / name)]
             pushed: list[tuple[Path, bytes | None]] = []
             try:
@@ -134,8 +147,12 @@ class SandboxLayout:
                     SandboxSpec(
                         tree=tree,
                         mount=top,
-                        env=self._environment(support),
+                        env={
+                            **{self.tools.caches[one]: str(one) for one in layers},
+                            **self._environment(support),
+                        },
                         readable=tuple(readable),
+                        layers=layers,
                         files=files,
                         network=settings.network,
                         loopback=settings.loopback,
@@ -156,11 +173,11 @@ class SandboxLayout:
         if self.setup is not None and self.python.is_relative_to(self.setup):
             bin_folder = self.mount / bin_folder.relative_to(self.setup)
         env = environment(self.settings)
-        for folder in readable_folders(self.top, self.settings):
-            if folder.parts[-2:] == (".cargo", "registry"):  # what is there is enough for it
-                env.setdefault("CARGO_HOME", str(folder.parent))
-            if folder.name in _TOOL_HOMES:
-                env.setdefault(_TOOL_HOMES[folder.name], str(folder))
+        homes = tool_homes(readable_folders(self.top, self.settings))
+        env = {**homes, **self.tools.env, **env}
+        virtual = self.python.parent.parent
+        if (virtual / "pyvenv.cfg").exists():  # `uv run`, `poetry run`, ... take the active one
+            env |= {"VIRTUAL_ENV": str(virtual), "UV_PROJECT_ENVIRONMENT": str(virtual)}
         search = [support / "bin", bin_folder, env.get("PATH", os.defpath)]
         imports = [support, *(self.mount / root for root in self.roots)]
         env["PATH"] = os.pathsep.join(map(str, search))
@@ -237,35 +254,6 @@ def environment(settings: GateSettings) -> dict[str, str]:
     return {**same, **given}
 
 
-def readable_folders(top: Path, settings: GateSettings) -> list[Path]:
-    """Return the folders of `gate.readable` that exist.
-
-    Raises:
-        ConfigError: one holds secrets, would cover the tree or a whole home, or is inside the tree.
-    """
-    folders = []
-    for name in settings.readable:
-        path = Path(name).expanduser()
-        wrong = "" if path.is_absolute() else "is not an absolute path"
-        for one in (path, path.resolve()):
-            if known := {*one.parts} & {*_SECRETS}:  # in any home
-                wrong = f"would show {known.pop()}"
-            for secret in (Path("~", name).expanduser() for name in _SECRETS):
-                if one.is_relative_to(secret) or (secret.exists() and secret.is_relative_to(one)):
-                    wrong = f"would show {secret}"
-            if any(hidden.is_relative_to(one) for hidden in hidden_folders()):
-                wrong = "is too wide"
-            if one.is_relative_to(top) or top.is_relative_to(one):
-                wrong = "is not outside the repository; `gate.carry` is for what is inside"
-        if wrong:
-            raise ConfigError(
-                f"self-coding setting gate.readable: {name} {wrong}",
-                hint="name the folders of the tool chain one by one, such as ~/.cargo/bin",
-            )
-        folders += [path] if path.exists() else []
-    return folders
-
-
 def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str:
     """Return which program or module a failed run did not find, and how to bring it in.
 
@@ -279,34 +267,14 @@ def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str
             place, _, what = line.rpartition(": ")
             tool = place.rpartition(": ")[2].strip("'\"`\u2018\u2019")
             if tool and what in _ABSENT:
-                return _where_is(tool, top)
+                return where_is(tool, top)
     texts = [one.message for one in report.results] if report.results else [output]
     match = next(filter(None, (_NO_MODULE.search(text) for text in texts)), None)
     if match is None:
         return ""
     python = choose_python(top, settings)
-    return f"no module {match[1]!r} for {python}; install it there, or set gate.python"
-
-
-def _where_is(tool: str, top: Path) -> str:
-    """Return in words where a program is that the tests did not find."""
-    if (top / "node_modules" / ".bin" / tool).exists():
-        return f'`{tool}` was not found: it is in node_modules; set gate.carry = ["node_modules"]'
-    program = Path(shutil.which(tool) or tool)
-    if not program.is_absolute():
-        return f"`{tool}` was not found, neither by the tests nor on your own PATH; install it"
-    home, folders = str(Path.home()), [program.parent, program.resolve().parent]
-    if program.resolve().name == "rustup":  # it only starts the real tool
-        crates = Path.home() / ".cargo" / "registry"
-        folders += [Path.home() / ".rustup", *([crates] if crates.is_dir() else [])]
-    hidden = [one for one in folders if any(one.is_relative_to(h) for h in hidden_folders())]
-    names = [*dict.fromkeys(re.sub(f"^{re.escape(home)}(?=/)", "~", str(one)) for one in hidden)]
-    if not names:
-        return f"`{tool}` could not be run, although {program} is there"
-    return (
-        f"`{tool}` was not found: it is in {' and '.join(names)}, which the sandbox hides;"
-        f" set gate.readable = {json.dumps(names)}"
-    )
+    there = "in an environment of the project (.venv)" if python.why.startswith(OURS) else "there"
+    return f"no module {match[1]!r} for {python}; install it {there}, or set gate.python"
 
 
 class TreeGuard:

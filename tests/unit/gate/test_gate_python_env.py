@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -210,22 +211,63 @@ def test_stamps_change_with_an_install(tmp_path):
     assert python_env.install_stamps(tmp_path / "bin/python") != before
 
 
-def test_environments_of_tools_are_found(tmp_path, monkeypatch):
-    """tox, nox and poetry keep a checkout's environment under names of their own."""
+def mark(how: str, path: Path) -> str:
+    """The characters by which tools name an environment after a path."""
+    digest = hashlib.new(how, str(path).encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:8]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text", "place", "tool"),
+    [
+        ("tox.ini", "", "top/.tox/unit", "tox"),
+        ("noxfile.py", "", "top/.nox/tests-3-11", "nox"),
+        ("poetry.lock", "", ".cache/pypoetry/virtualenvs/x-{sha256}-py3.11", "poetry"),
+        ("pyproject.toml", "[tool.poetry]", ".cache/pypoetry/virtualenvs/x-{sha256}-py3", "poetry"),
+        ("pdm.lock", "", ".local/share/pdm/venvs/top-{md5}-3.11", "pdm"),
+        (".pdm-python", "{home}/anywhere/bin/python", "anywhere", "pdm"),
+        (
+            "hatch.toml",
+            "",
+            ".local/share/hatch/env/virtual/x/{sha256}/hatch-test.py3.11",
+            "hatch",
+        ),
+        (
+            "pyproject.toml",
+            "[tool.hatch.envs]",
+            ".local/share/hatch/env/virtual/x/{sha256}/x",
+            "hatch",
+        ),
+        ("Pipfile", "", ".local/share/virtualenvs/top-{pipfile}", "pipenv"),
+        ("environment.yml", "name: thing\ndependencies: []", "conda/envs/thing", "conda"),
+        ("environment.yaml", 'channels: []\nname: "thing"', "conda/envs/thing", "conda"),
+    ],
+)
+def test_environments_of_tools_are_found(tmp_path, shell, manifest, text, place, tool):
+    """Where a tool keeps the environment of this checkout, by its own files and folders."""
     top = tmp_path / "top"
-    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("POETRY_VIRTUALENVS_PATH", str(tmp_path / "cache"))
-    settings = GateSettings(command="python -m pytest")
-    digest = base64.urlsafe_b64encode(hashlib.sha256(str(top).encode()).digest()).decode()[:8]
-    put(top, "poetry.lock")
-    places = [
-        (tmp_path / "cache" / f"thing-{digest}-py3.11", "made by poetry"),
-        (top / ".nox" / "tests-3-11", "made by nox"),
-        (top / ".tox" / "py311", "made by tox"),
-        (top / ".venv", "environment of the checkout"),
-    ]
-    for folder, why in places:  # each goes before the one that was there
-        put(folder, "bin/python", "lib/python3.11/site-packages/pytest/__init__.py")
-        assert choose_python(top, settings) == TestPython(folder / "bin" / "python", why)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "POETRY_CACHE_DIR", "HATCH_DATA_DIR"):
+        shell.delenv(name, raising=False)
+    shell.setenv("HOME", str(tmp_path))
+    marks = {how: mark(how, top) for how in ("sha256", "md5")}
+    folder = tmp_path / place.format(**marks, pipfile=mark("sha256", top / "Pipfile"))
+    put(
+        tmp_path, ".conda/environments.txt", text=f"{tmp_path}/conda\n{tmp_path}/conda/envs/thing\n"
+    )
+    python = environment(folder, HAS_PYTEST)
+    if tool not in ("tox", "nox"):  # their folders are in the checkout itself
+        assert choose_python(top, PYTEST).path == OURS
+    put(top, manifest, text=text.format(home=tmp_path) if "{home}" in text else text)
+    assert choose_python(top, PYTEST) == TestPython(python, f"made by {tool}")
+    own = environment(top / ".venv", HAS_PYTEST)
+    assert choose_python(top, PYTEST).path == own
+
+
+def test_the_newest_environment_for_tests_counts(tmp_path, shell):
+    """Of several that tox made the newest with pytest runs the tests; a linter's never does."""
+    python = environment(tmp_path / ".tox/py311", HAS_PYTEST)
+    os.utime(tmp_path / ".tox/py311", (1, 1))
+    environment(tmp_path / ".tox/lint", HAS_PYTEST)
+    assert choose_python(tmp_path, PYTEST) == TestPython(python, "made by tox")
+    newer = environment(tmp_path / ".tox/py312-django", HAS_PYTEST)
+    assert choose_python(tmp_path, PYTEST) == TestPython(newer, "made by tox")

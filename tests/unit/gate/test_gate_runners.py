@@ -22,6 +22,9 @@ from self_coding.gate.test_report import KEY_BYTES
         ("python3 -W error -m unittest", True),
         ("python -I -m unittest", False),  # it looks for nothing of ours
         ("make check", False),
+        ("hatch run dev:pytest -q", False),  # it closes what we hand over
+        ("tox -e pytest", False),
+        ("nox -s pytest && python -m pytest", True),
         ("true", False),
     ],
 )
