@@ -247,11 +247,15 @@ def renaming(lost: Mapping[str, ast.AST], fresh: Mapping[str, ast.AST]) -> dict[
             for new, other in others.items():
                 matcher.set_seq1(_body(other))
                 ratios[new] = matcher.ratio() if matcher.quick_ratio() > _SIMILAR else 0.0
-            others = {
-                n: o for n, o in others.items() if ratios[n] == max(ratios.values()) > _SIMILAR
-            }
-        if len(others) == 1:
-            found[next(iter(others))] = name
+            alike = [n for n in others if ratios[n] == max(ratios.values()) > _SIMILAR]
+        else:  # an assignment has its value, an import its origin
+            value = unparse(getattr(node, "value", None) or ast.Pass())
+            alike = [
+                n for n, o in others.items() if unparse(getattr(o, "value", None) or o) == value
+            ]
+        alike = alike or [n for n in others if n.strip("_") == name.strip("_")]
+        if len(alike) == 1:
+            found[alike[0]] = name
     return found
 
 

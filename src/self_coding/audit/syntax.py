@@ -303,8 +303,9 @@ def imports(tree: ast.AST) -> dict[str, str]:
                 full[alias.asname or alias.name.split(".")[0]] = alias.name
         elif isinstance(node, ast.ImportFrom):
             origin = "." * node.level + (node.module or "")
+            dot = "" if origin.endswith(".") else "."
             for alias in node.names:
-                full[alias.asname or alias.name] = f"{origin}.{alias.name}"
+                full[alias.asname or alias.name] = f"{origin}{dot}{alias.name}"
     return full
 
 

@@ -164,6 +164,7 @@ def _module(
             yield from _pair(test, heir, search, around)
         elif search.uncollected(test) or not (around.renewed or search.accounts_for(test, around)):
             unaccounted.append(test)
+    yield from _classes(before, after, search, around)
     hidden = {test.name: search.uncollected(test) for test in unaccounted}
     if after is None and unaccounted and not any(hidden.values()):  # one finding for them all
         names = ", ".join([*hidden][:3]) + (", ..." if unaccounted[3:] else "")
@@ -177,6 +178,30 @@ def _module(
             yield test.finding("test-renamed-out", message)
         else:
             yield test.finding("test-removed", f"{test.name} is gone")
+
+
+def _classes(
+    before: Module, after: Module | None, search: _Search, around: Around
+) -> Iterator[Finding]:
+    """Yield the classes that are gone with tests that they only inherit, and with no reason."""
+    now = {
+        n.name: n for m in search.new.values() for n in m.tree.body if isinstance(n, ast.ClassDef)
+    }
+    had = {node.name: node for node in before.tree.body if isinstance(node, ast.ClassDef)}
+    for name, node in had.items():
+        inherits = set(map(name_of, node.bases)) & {*had, *before.imports} - {"object"}
+        tests = any(re.search("(?i)mixin|base|tests?$|case", base) for base in inherits)
+        if name in now or not tests or (after is None and around.renewed):
+            continue
+        words = {word.lower() for word in _WORD.findall(unparse(node))}
+        renamed = any(
+            unparse(n)[len(n.name) + 6 :] == unparse(node)[len(name) + 6 :]
+            for n in now.values()
+            if n.name.startswith("Test") or not name.startswith("Test")
+        )
+        if not renamed and around.gone.isdisjoint(words):
+            message = f"{name} is gone with the tests that it inherits"
+            yield finding("test-removed", before.path, node, message)
 
 
 def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Finding]:

@@ -313,9 +313,13 @@ def _source_is_there(node: str, collected: frozenset[str], sides: Sides) -> bool
     if after is None or before is None or before == after:
         return after is not None
     own = _function(node).removeprefix(f"{path}::")
+    scopes, scopes_before = ([scope for scope, _ in definitions(text)] for text in (after, before))
+    around = own.rpartition("::")[0]
+    if around in scopes_before and around not in scopes and own not in scopes_before:
+        return False  # its class is gone, for all to see, with what it inherited
     defined, had = (
-        [scope for scope, _ in definitions(text) if scope.rpartition("::")[2] == name]
-        for text in (after, before)
+        [scope for scope in side if scope.rpartition("::")[2] == name]
+        for side in (scopes, scopes_before)
     )
     if own in defined or own not in had:
         return bool(defined)

@@ -107,3 +107,20 @@ def test_classes_that_name_each_other_as_bases_are_judged() -> None:
     """A circle of base classes, which Python would refuse when it runs, is no endless recursion."""
     text = "class A(B):\n    def test(self):\n        assert f()\n\n\nclass B(A):\n    x = 1\n"
     assert rules({"tests/test_a.py": text}, {"tests/test_a.py": text + "y = 1\n"}) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "broken"),
+    [
+        ("", ["test-removed"]),
+        ("class TestAll(FeeMixin):\n    rate = fee\n", []),
+        ("class CheckFee(FeeMixin):\n    rate = fee\n", ["test-removed"]),
+    ],
+)
+def test_a_class_takes_what_it_inherits_along(after: str, broken: list[str]) -> None:
+    """A class of tests that it only inherits may be renamed, not go."""
+    head = (
+        "from base import FeeMixin\nfrom code import fee\n\n\ndef test():\n    assert fee(1) == 1\n"
+    )
+    sides = (head + "class TestFee(FeeMixin):\n    rate = fee\n", head + after)
+    assert rules(*({"tests/test_a.py": side} for side in sides)) == broken

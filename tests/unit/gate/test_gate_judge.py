@@ -321,3 +321,13 @@ def test_a_bound_that_ended_the_run_is_named():
     judgement = say(replace(cut, exceeded="9 MiB of files written; raise gate.file_bytes"))
     assert judgement.reason == "the run was ended: 9 MiB of files written; raise gate.file_bytes"
     assert not judgement.passed and not judgement.environment
+
+
+@pytest.mark.parametrize("after", ["class TestB(Mixin): pass\n", "class TestA(Mixin): pass\n"])
+def test_a_class_that_only_inherits_is_gone_openly(after):
+    """What it inherited went with it, which its file shows; while it is there, nothing shows it."""
+    mixin = "class Mixin:\n    def test_x(self): pass\n"
+    before = mixin + "class TestA(Mixin): pass\n"
+    sides = Sides(base=lambda path: before, candidate=lambda path: mixin + after)
+    base, found = ran(**{"TestA::test_x": "passed", "b": "passed"}), ran(b="passed")
+    assert say(found, base, sides=sides).passed is ("TestB" in after)
