@@ -195,15 +195,16 @@ def _signed_bytes(body: bytes) -> bytes:
 
 def _signing(repo: Repository) -> Mapping[str, str]:
     """Return the user's own settings of signatures, which our door to git switches off."""
-    asked = [
-        "config",
-        "-z",
-        "--get-regexp",
-        r"^(commit\.gpgsign|user\.(signingkey|email)|gpg\..*)$",
-    ]
+    names = r"^(commit\.gpgsign|user\.(signingkey|email)|gpg\..*)$"
+    asked = ("config", "-z", "--show-scope", "--get-regexp", names)
     done = git.run(asked, cwd=repo.git.top or repo.common, config=(), ok=(0, 1))
-    pairs = (entry.partition("\n") for entry in git.decode(done.stdout).split("\0"))
-    return {key: value for key, _, value in pairs}
+    parts, values = git.decode(done.stdout).split("\0"), {}
+    for scope, entry in zip(parts[::2], parts[1::2], strict=False):
+        key, _, value = entry.partition("\n")
+        # What an agent may have written into the repository's settings starts no program here.
+        if scope in ("global", "system") or not key.endswith(".program"):
+            values[key] = value
+    return values
 
 
 def _sign(data: bytes, values: Mapping[str, str]) -> bytes:

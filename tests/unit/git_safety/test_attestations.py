@@ -123,6 +123,16 @@ async def test_a_key_that_is_not_allowed_is_named(repo, git, key, tmp_path) -> N
     assert await git.verify() == []
 
 
+async def test_the_repository_names_no_program(repo, git, key, tmp_path) -> None:
+    """Who can write its settings is not thereby let out of the sandbox."""
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    repo("config", "gpg.ssh.program", str(program))
+    landed = await land(git)
+    assert not (tmp_path / "ran").exists() and note(repo, landed)[0]["signatures"]
+
+
 async def test_a_key_that_cannot_sign_costs_no_landing(repo, git, tmp_path) -> None:
     """Main has moved: the note says it without a signature."""
     sign_with(repo, str(tmp_path / "gone"))
