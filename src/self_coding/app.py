@@ -82,11 +82,14 @@ class App:
     @cached_property
     def journal(self) -> ModificationJournal:
         """The record of all attempts."""
+        return self.journal_at(self.settings.database)
+
+    def journal_at(self, address: str) -> ModificationJournal:
+        """Return the journal at an address or in a file; empty: the file beside the repository."""
         from self_coding.modification_journal import ModificationJournal
 
-        address = self.settings.database
-        if not address:
-            return ModificationJournal(self.common / FOLDER / "journal.db")
+        if not address.startswith(("postgresql://", "postgres://")):
+            return ModificationJournal(address or self.common / FOLDER / "journal.db")
         if "schema=" not in address:
             # One schema a repository: of a task's words, other repositories' attempts blur how
             # rare each is. Every clone has the same first commit, wherever it is.

@@ -267,6 +267,17 @@ def test_export_and_import(repository: Path, tmp_path: Path) -> None:
     assert "Add triple" in run(other, "attempts").stdout
 
 
+def test_a_journal_is_copied(repository: Path, tmp_path: Path) -> None:
+    """Whole, into another file; what cannot be is one sentence, and touches nothing."""
+    copied = str(tmp_path / "copy.db")
+    assert "no journal" in run(repository, "journal", "copy", ".", copied, status=3).stderr
+    told(repository, "self-edit", "Add triple", "--patch", "-", stdin=patch(repository, GOOD))
+    assert told(repository, "journal", "copy", ".", copied) == {"copied": 1}
+    assert told(repository, "journal", "copy", copied, ".") == {"copied": 0}
+    for target in (".", "nowhere/copy.db"):
+        assert "hint:" in run(repository, "journal", "copy", ".", target, status=3).stderr
+
+
 def test_an_export_replaces_no_file_unasked(repository: Path, tmp_path: Path) -> None:
     """A file that is there stays as it is until --force says otherwise; a link stays a link."""
     file, link = tmp_path / "notes.md", tmp_path / "link"

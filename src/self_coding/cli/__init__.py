@@ -32,6 +32,7 @@ WRITTEN = {
     "rollback": GO_BACK,
     "export": LOOK_BACK,
     "import": LOOK_BACK,
+    "journal": LOOK_BACK,
     "init": SET_UP,
     "doctor": SET_UP,
     "config": SET_UP,

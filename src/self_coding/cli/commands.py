@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -100,6 +101,46 @@ def import_command(session: Session, file: Path, *, founding: bool) -> None:
             raise JournalError(f"cannot read {file}: {error.strerror}", hint=hint) from error
         count = session.run(journal.import_lines(lines))
     session.emit({"imported": count}, f"{_attempts(count)} imported")
+
+
+@click.group("journal")
+def journal_command() -> None:
+    """Move the journal from one database to another."""
+
+
+@journal_command.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.pass_obj
+def journal_copy_command(session: Session, source: str, target: str) -> None:
+    """Copy the journal FROM into TO, whole and with all its numbers.
+
+    FROM and TO are a file, an address (postgresql://USER@HOST/DATABASE) or '.', the file beside
+    this repository. TO is empty, or what an earlier copy left: then only what is new is copied.
+    """
+    from self_coding.app import open_app
+
+    app = open_app(session.repo)
+    places = []
+    for name in (source, target):
+        if name != "." and "://" not in name and not Path(name).parent.is_dir():
+            raise JournalError(f"there is no folder for {name}", hint="name a file or an address")
+        places.append(app.journal_at("" if name == "." else name))
+    here, there = places
+    if here.db_path and not here.db_path.is_file():
+        raise JournalError(f"there is no journal in {here.db_path}", hint="see `journal copy -h`")
+    if source == target or (here.db_path and here.db_path == there.db_path):
+        raise JournalError("FROM and TO are one journal", hint="name two")
+    said = 0.0
+
+    def told(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > 1:
+            said = time.monotonic()
+            session.say(f"{done} of {total} attempts")
+
+    count = session.run(there.copy_from(here, told))
+    session.emit({"copied": count}, f"{_attempts(count)} copied")
 
 
 def _attempts(count: int) -> str:

@@ -327,6 +327,25 @@ class ModificationJournal:
 
         return await in_thread(transfer.import_lines, self._store, list(lines))
 
+    async def copy_from(
+        self, source: ModificationJournal, told: Callable[[int, int], None] = lambda *_: None
+    ) -> int:
+        """Become a copy of another journal, numbers included; go on where an earlier copy ended.
+
+        Args:
+            source: the journal to copy; it can be used meanwhile.
+            told: is told now and then how many attempts are done, and of how many.
+
+        Returns:
+            How many attempts were new or had gone on.
+
+        Raises:
+            JournalError: this journal has attempts of its own.
+        """
+        from self_coding.modification_journal import table_copy
+
+        return await in_thread(table_copy.copy, source._store, self._store, told)
+
     async def import_founding(self, path: Path | str) -> int:
         """Add every attempt of a founding version's database; return how many were added."""
         from self_coding.modification_journal import transfer

@@ -99,6 +99,13 @@ class PostgresStore:
 class _PostgresQueries(Queries):
     """The queries that only PostgreSQL answers: a table of terms."""
 
+    given_numbers = "OVERRIDING SYSTEM VALUE"
+
+    def go_on_after(self, table: str, number: int) -> None:
+        """Number the next row of a table after this one, which was given its number."""
+        sql = "SELECT setval(pg_get_serial_sequence(?, 'id'), ?)"
+        self.connection.execute(sql, (table, number))
+
     def add_terms(self, attempt: int, terms: Iterable[str]) -> None:
         """Enter an attempt into the inverted index, under each of its terms."""
         self.connection.execute(

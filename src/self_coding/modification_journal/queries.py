@@ -71,8 +71,13 @@ class Store(Protocol):
 class Queries(ABC):
     """One open transaction of the journal."""
 
+    given_numbers = ""  # what lets an INSERT say the number of a row
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    def go_on_after(self, table: str, number: int) -> None:  # noqa: B027 - most need not be told
+        """Number the next row of a table after this one, which was given its number."""
 
     @abstractmethod
     def add_terms(self, attempt: int, terms: Iterable[str]) -> None:
@@ -331,8 +336,6 @@ class Queries(ABC):
             numbers[str(value)][str(outcome)] = int(attempts)
         return dict(numbers)
 
-    # ------------------------------------------------------------------- lessons
-
     def lessons(self, numbers: Iterable[int]) -> list[Lesson]:
         """Return the lessons of these numbers, with what came of their uses."""
         asked = list(numbers)
@@ -402,8 +405,6 @@ class Queries(ABC):
         sql = f"SELECT lesson, max(attempt) FROM lesson_use WHERE lesson IN ({_marks(lessons)}) "  # noqa: S608
         rows = self.connection.execute(f"{sql} GROUP BY lesson", tuple(lessons))
         return {int(lesson): int(attempt) for lesson, attempt in rows}
-
-    # ------------------------------------------------------------------- reading
 
     def _first(self, sql: str, *values: object) -> Any:
         return self.connection.execute(sql, values).fetchone()
