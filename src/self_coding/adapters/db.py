@@ -201,9 +201,16 @@ class Database:
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # asked again under the lock: another process may have migrated meanwhile
+            # Asked again under the lock: another process may have migrated meanwhile. One
+            # statement at a time, because `executescript` would commit before it begins.
             for script in self._migrations[_version(connection) :]:
-                _run_script(connection, script)
+                statement = ""
+                for line in script.splitlines(keepends=True):
+                    statement += line
+                    if sqlite3.complete_statement(statement):
+                        connection.execute(statement)
+                        statement = ""
+                connection.execute(statement)
             connection.execute(f"PRAGMA application_id={self._application}")
             connection.execute(f"PRAGMA user_version={len(self._migrations)}")
         except BaseException:
@@ -266,18 +273,6 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _run_script(connection: sqlite3.Connection, script: str) -> None:
-    """Run the statements of a script one by one: `executescript` would commit before it begins."""
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            connection.execute(pending)
-            pending = ""
-    if pending.strip():
-        connection.execute(pending)
 
 
 def _typed(error: sqlite3.DatabaseError, path: str) -> StorageError:

@@ -51,6 +51,13 @@ class PostgresDatabase:
     """
 
     def __init__(self, address: str, *, migrations: Sequence[str], patience: float = 30.0) -> None:
+        try:
+            import psycopg
+        except ImportError:
+            raise ConfigError(
+                "a PostgreSQL address needs psycopg", hint="pip install 'self-coding[postgres]'"
+            ) from None
+        self._driver: ModuleType = psycopg
         parts = urlsplit(address)
         asked = dict(parse_qsl(parts.query))
         self.schema = asked.pop("schema", SCHEMA)
@@ -64,7 +71,6 @@ class PostgresDatabase:
         host = parts.hostname or asked.get("host", "localhost")
         #: What messages call it: never with a user's password.
         self.path = f"postgresql://{host}{parts.path}?schema={self.schema}"
-        self._driver = _load_driver()
         self._migrations = tuple(migrations)
         self._patience = patience
         self._lock = threading.RLock()
@@ -268,13 +274,3 @@ class PostgresConnection:
 @lru_cache(256)
 def _spelled(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
-
-
-def _load_driver() -> ModuleType:
-    try:
-        import psycopg
-    except ImportError:
-        raise ConfigError(
-            "a PostgreSQL address needs psycopg", hint="pip install 'self-coding[postgres]'"
-        ) from None
-    return psycopg

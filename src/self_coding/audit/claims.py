@@ -306,25 +306,22 @@ def strength(test: ast.expr, constants: Constants) -> int:  # noqa: PLR0911 - on
             return min(strength(value, constants) for value in values)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return EXISTS if isinstance(operand, ast.Compare) and len(operand.ops) > 1 else LOOSE
-        case ast.Compare():
-            return min(_comparison_strength(op, test) for op in test.ops)
+        case ast.Compare(left=left, ops=ops, comparators=[*_, right]):
+            if ast.dump(left) == ast.dump(right):
+                return EXISTS  # the same call twice: says only that it is steady
+            near = re.search(r"\b(?:approx|isclose|round|ANY)\b", unparse(test))
+            not_none = isinstance(right, ast.Constant) and right.value is None
+            strengths: dict[type, int] = {
+                ast.Eq: CLOSE if near else EXACT,
+                ast.Is: EXACT,
+                ast.IsNot: EXISTS if not_none else LOOSE,
+            }
+            return min(strengths.get(type(op), LOOSE) for op in ops)
         case ast.Call(func=ast.Name(id="isinstance" | "hasattr" | "callable" | "issubclass")):
             return EXISTS
         case ast.Call():
             return LOOSE
     return EXISTS
-
-
-def _comparison_strength(op: ast.cmpop, test: ast.Compare) -> int:
-    right = test.comparators[-1]
-    if ast.dump(test.left) == ast.dump(right):
-        return EXISTS  # the same call twice: says only that it is steady
-    if isinstance(op, ast.Eq):
-        return CLOSE if re.search(r"\b(?:approx|isclose|round|ANY)\b", unparse(test)) else EXACT
-    if isinstance(op, ast.Is):
-        return EXACT
-    not_none = isinstance(op, ast.IsNot) and isinstance(right, ast.Constant) and right.value is None
-    return EXISTS if not_none else LOOSE
 
 
 def call_strength(call: ast.Call) -> int:

@@ -35,6 +35,11 @@ _HARMLESS = re.compile(  # of the plugins that can be left out, only these never
 _STRICT = re.compile(
     r"--strict(?:-markers|-config)?|--doctest-modules|--doctest-glob.*|--cov-fail-under.*|-W.*error.*"
 )
+_SAME = {  # an option that is as strict, and the setting that is
+    "--strict-config": (("--strict",), "strict_config"),
+    "--strict-markers": (("--strict",), "strict_markers"),
+    "--strict": (("--strict-markers",), "strict_markers"),
+}
 _TAKES_VALUE = frozenset(
     {
         *("-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--ignore", "--deselect", "--cov"),
@@ -182,8 +187,12 @@ def audit_settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
             yield "addopts-narrowed", f"addopts gains {option!r}"
         elif option not in had and not re.fullmatch(r"-.*|tests?/?|src", option):
             yield "addopts-narrowed", f"addopts names the path {option!r}"
-    for option in had:
-        if _STRICT.fullmatch(option) and not _is_kept(option, has, new):
+    for option in filter(_STRICT.fullmatch, had):
+        # Another option, or a setting, may still do that by which a failure counted.
+        same, setting = _SAME.get(option, ((), ""))
+        errors = option.startswith("-W") and "error" in new.values.get("filterwarnings", "")
+        is_set = errors or bool(setting and new.is_on(setting, "strict"))
+        if not is_set and {option, *same}.isdisjoint(has):
             yield "strictness-lowered", f"addopts loses {option!r}"
     # what is not set by itself follows `strict`, since pytest 9
     was, now = (
@@ -223,16 +232,6 @@ def _collection(old: Settings, new: Settings) -> Iterator[str]:
         yield f"norecursedirs gains {', '.join(gained)}"
 
 
-def _is_kept(option: str, has: list[str], settings: Settings) -> bool:
-    """Return whether something still does what an option did by which a failure counted."""
-    if option.startswith("--strict"):
-        part = "strict_config" if option == "--strict-config" else "strict_markers"
-        kept = {option, "--strict"} | ({"--strict-markers"} if part == "strict_markers" else set())
-        return not kept.isdisjoint(has) or settings.is_on(part, "strict")
-    errors = option.startswith("-W") and "error" in settings.values.get("filterwarnings", "")
-    return errors or option in has
-
-
 def removed_command(file: File, sides: Sides) -> Breaches:
     """Yield the test command of a file, where no changed file has one any longer."""
     runners = sides.files.of(Kind.COMMAND, Kind.SETTING)
@@ -253,7 +252,11 @@ def commands(file: File, _: Sides) -> Breaches:
     dash = re.compile(r"\t[@+]*-" if recipe else r"\s*(?:commands\s*=\s*)?-\s*\S")
     lines = (file.new or "").splitlines()
     had = set(re.split(r"[\s\"',\[\]]+", file.old or ""))
-    runs_less = _runs_less(file)
+    ran_all, runs_all = (
+        any(not _is_restricted(line) for _, line in _test_lines(text))
+        for text in (file.old, file.new)
+    )
+    runs_less = ran_all and not runs_all
     for number, written in file.added_lines:
         if written.lstrip().startswith(("#", "//")):
             continue
@@ -303,15 +306,6 @@ def _block(lines: list[str], at: int) -> list[str]:
             break
         last += 1
     return lines[first:last]
-
-
-def _runs_less(file: File) -> bool:
-    """Return whether a file that ran the whole suite no longer does."""
-    was, now = (
-        any(not _is_restricted(line) for _, line in _test_lines(text))
-        for text in (file.old, file.new)
-    )
-    return was and not now
 
 
 def _is_restricted(line: str) -> bool:

@@ -57,6 +57,7 @@ _ASKS = re.compile(  # what may be asked of the plugin manager; to register is i
     r"(?:has_?|get_?|list_name_|is_)(?:plugins?|registered|blocked)|(?:un)?register|set_blocked"
 )
 _IGNORES = frozenset({"collect_ignore", "collect_ignore_glob"})
+_PLAIN = (ast.Call, ast.Name, ast.Attribute, ast.List, ast.Constant, ast.expr_context, ast.stmt)
 _REGISTERS = re.compile(r"pluginmanager\.(?:register|unregister|set_blocked)$")
 # `site` imports the two modules and executes the lines of a .pth file that begin with `import`
 _STARTUP = re.compile(
@@ -170,25 +171,26 @@ def plugins(file: File, sides: Sides) -> Breaches:
             names = {*map(dotted, places), *imported}
             ignores = {name.split(".")[0] for name in names} & _IGNORES
             registers = "pytest_plugins" in names or any(map(_REGISTERS.search, names))
+<<<<<<< HEAD
             if ignores and _ignores_less(node, sides):
                 continue
             if (ignores or registers) and not (module and is_for_the_run(node, module)):
+=======
+            if ignores:
+                # What it leaves out was left out before, or is new as well: nothing runs less.
+                kept = {other.name for other in sides.files.changed if other.old is None}
+                for old in [n for f in sides.files.of(Kind.SUPPORT) for n in nodes(f.old_tree)]:
+                    places = [old.func] if isinstance(old, ast.Call) else assigned(old)
+                    if {dotted(place).split(".")[0] for place in places} & _IGNORES:
+                        kept |= set(strings(ast.walk(old)))
+                parts = list(ast.walk(node))
+                if all(isinstance(n, _PLAIN) for n in parts) and kept.issuperset(strings(parts)):
+                    continue
+            if (ignores or registers) and not (module and is_elsewhere(node, module)):
+>>>>>>> 12502e0 (house: short helpers go back into their callers)
                 yield "collection-narrowed" if ignores else "plugin-added", node, quote(node)
         elif isinstance(node, ast.Attribute) and node.attr == "pluginmanager":
             yield from () if id(node) in asked else [("plugin-added", node, f"uses {quote(node)}")]
-
-
-def _ignores_less(node: ast.AST, sides: Sides) -> bool:
-    """Return whether what a statement leaves out was left out before, or is new as well."""
-    kept = {other.name for other in sides.files.changed if other.old is None}
-    for other in sides.files.of(Kind.SUPPORT):
-        for old in nodes(other.old_tree):
-            places = [old.func] if isinstance(old, ast.Call) else assigned(old)
-            if {dotted(place).split(".")[0] for place in places} & _IGNORES:
-                kept |= set(strings(ast.walk(old)))
-    plain = (ast.Call, ast.Name, ast.Attribute, ast.List, ast.Constant, ast.expr_context, ast.stmt)
-    parts = list(ast.walk(node))
-    return all(isinstance(n, plain) for n in parts) and kept.issuperset(strings(parts))
 
 
 def exits(file: File, _: Sides) -> Breaches:

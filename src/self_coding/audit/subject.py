@@ -119,7 +119,14 @@ def exchanged(file: File, sides: Sides) -> Breaches:
         if isinstance(node, ast.Name)
     }
     code, new_code = _from_code(before.imports), _from_code(after.imports)
-    own = {name: node for node in after.tree.body for name in _made(node)}
+    own: dict[str, ast.stmt] = {}  # what a module defines itself, or imports from the tests
+    for node in after.tree.body:
+        if isinstance(node, Function | ast.ClassDef):
+            own[node.name] = node
+        elif isinstance(node, ast.ImportFrom):
+            own |= dict.fromkeys(bound(node) if _AIDS.search(node.module or "") else (), node)
+        elif "import" not in unparse(node):  # `x = importorskip("x")` is the subject still
+            own |= dict.fromkeys(bound(node), node)
     for name in asserted & code.keys() & own.keys() - new_code.keys():
         message = f"{name} came from {code[name]} and is now defined by the tests"
         yield "subject-replaced", own[name], message
@@ -140,17 +147,6 @@ def _from_code(names: dict[str, str]) -> dict[str, str]:
         for name, full in names.items()
         if not _AIDS.search(full.rpartition(".")[0])
     }
-
-
-def _made(node: ast.stmt) -> Iterator[str]:
-    """Yield what a top-level statement defines or assigns, or imports from the tests."""
-    if isinstance(node, Function | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        from_tests = isinstance(node, ast.ImportFrom) and _AIDS.search(node.module or "")
-        yield from bound(node) if from_tests else ()
-    elif "import" not in unparse(node):  # `x = importorskip("x")` is the subject still
-        yield from bound(node)
 
 
 def _patched(test: Test) -> dict[str, ast.AST]:
@@ -194,7 +190,10 @@ def replacing(file: File, _: Sides) -> Breaches:
             alone = "." not in dotted(target) and isinstance(by, ast.stmt)  # a name of its own
             undone = isinstance(by, ast.Call) and _PATCHES.search(dotted(by.func)) is not None
             setting = value is not None and constant(value) is not None
-            code = full and not _JUDGES.match(full) and _leads_out(full) and file.is_beside_tests
+            # neither of the standard library nor of the tests' aids
+            outside = full.startswith(".") or full.split(".")[0] not in sys.stdlib_module_names
+            aid = _AIDS.search(full.rpartition(".")[0] or full)
+            code = full and not _JUDGES.match(full) and outside and not aid and file.is_beside_tests
             place = dotted(target).split(".")[0]
             of_run = part in _RUN_PARTS and place in {"item", "pyfuncitem", "request", "metafunc"}
             if _JUDGES.match(full or dotted(target)) and not alone and (unasked or not undone):
@@ -234,14 +233,6 @@ def _root(node: ast.expr, names: dict[str, str]) -> str:  # noqa: PLR0911 - one 
             full = names.get(name, "builtins" if name == "__builtins__" else "")
             return name if full.startswith(f"{name}.") else full
     return ""
-
-
-def _leads_out(full: str) -> bool:
-    """Return whether a full name is not of the standard library or the tests' aids."""
-    top = full.lstrip(".").split(".")[0]
-    return (full.startswith(".") or top not in sys.stdlib_module_names) and not _AIDS.search(
-        full.rpartition(".")[0] or full
-    )
 
 
 def _writes(scope: ast.AST) -> Iterator[tuple[ast.expr, ast.AST, ast.expr | None]]:

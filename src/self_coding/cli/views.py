@@ -434,11 +434,6 @@ def plan_rollback(plan: RollbackPlan) -> str:
     return "\n".join(lines)
 
 
-def _line(operation: Operation) -> str:
-    refs = ", ".join(f"{ref} {old[:9]} -> {new[:9]}" for ref, old, new in operation.refs)
-    return f"operation {operation.id} ({operation.kind}) {refs}".rstrip()
-
-
 def operations(done: list[Operation]) -> str:
     """Return a line for each operation."""
     rows = [
@@ -451,7 +446,10 @@ def operations(done: list[Operation]) -> str:
 def explain(result: Any) -> str:
     """Return whose doing it is."""
     one = result.operation
-    return f"ours: {_line(one)} by {one.actor}" if one else "not ours"
+    if one is None:
+        return "not ours"
+    refs = ", ".join(f"{ref} {old[:9]} -> {new[:9]}" for ref, old, new in one.refs)
+    return f"ours: operation {one.id} ({one.kind}) {refs}".rstrip() + f" by {one.actor}"
 
 
 @view(status=lambda findings: int(bool(findings)))

@@ -204,7 +204,14 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
     first: dict[str, str] = {}
     for path in paths:
         if not is_source(path):
-            first.update(dict.fromkeys(_readers(reader, path), path))
+            # Who reads a data file has its name in its text; failing that, its folder's.
+            folder, _, name = path.rpartition("/")
+            for word in filter(None, (name, folder.rpartition("/")[2])):
+                holders = [reader.paths[f] for f in store.holders(reader.connection, word, "body")]
+                readers = sorted(holder for holder in holders if word in reader.text(holder))
+                first.update(dict.fromkeys(readers, path))
+                if readers:
+                    break
         elif path not in reader.ids:
             first.update(dict.fromkeys(_importers_of_gone(reader, path), path))
     entries: dict[str, str] = {}
@@ -289,19 +296,6 @@ def with_uses(reader: IndexReader, found: Impact) -> Impact:
             uses.setdefault(reader.paths.get(file, ""), []).append(name)
     dependents = (replace(one, uses=tuple(uses.get(one.path, ()))) for one in found.dependents)
     return replace(found, dependents=tuple(dependents))
-
-
-def _readers(reader: IndexReader, path: str) -> list[str]:
-    """Return the files whose text has the name of a data file; failing that, of its folder."""
-    folder, _, name = path.rpartition("/")
-    for word in (name, folder.rpartition("/")[2]):
-        holders = store.holders(reader.connection, word, "body") if word else []
-        readers = [
-            reader.paths[file] for file in holders if word in reader.text(reader.paths[file])
-        ]
-        if readers:
-            return sorted(readers)
-    return []
 
 
 def _importers_of_gone(reader: IndexReader, path: str) -> list[str]:

@@ -462,19 +462,18 @@ class _Targets:
         """Return the files that one file imports."""
         targets: set[int] = set()
         for line in imports.split("\n") if imports else ():
-            same = self.same.get(line)
-            targets.update(self._resolve(path, line) if same is None else same)
+            resolved = self.same.get(line)
+            if resolved is None:
+                kind, module, names = unpack_import(line)
+                if kind == "string":
+                    resolved = self.resolver.literal(path, module)
+                elif line in self.own:
+                    resolved = self.resolver.resolve(path, module, names)
+                elif (resolved := self.resolver.anywhere(module, names)) is not None:
+                    self.same[line] = resolved
+                else:
+                    self.own.add(line)
+                    resolved = self.resolver.resolve(path, module, names)
+            targets.update(resolved)
         targets.discard(file)  # a file does not import itself
         return array("I", sorted(targets)).tobytes()
-
-    def _resolve(self, path: str, line: str) -> tuple[int, ...]:
-        kind, module, names = unpack_import(line)
-        if kind == "string":
-            return self.resolver.literal(path, module)
-        if line not in self.own:
-            same = self.resolver.anywhere(module, names)
-            if same is not None:
-                self.same[line] = same
-                return same
-            self.own.add(line)
-        return self.resolver.resolve(path, module, names)

@@ -27,6 +27,8 @@ _NOT_CODE = frozenset(
 )
 OURS = "self-coding's own"
 _SITE = "lib*/python3*/site-packages"
+_HOME = re.compile(r"(?m)^home\s*=\s*(.+?)\s*$")
+_LOOKS_OUTSIDE = re.compile(r"(?mi)^include-system-site-packages\s*=\s*true")
 _SITES = (_SITE, "lib*/python3*/dist-packages", "local/lib/python3*/dist-packages")
 _SMALL = 1 << 20  # bytes of a configuration or path file that is read
 
@@ -68,6 +70,27 @@ def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) 
                 hint="give the path of an interpreter, such as .venv/bin/python",
             )
         return TestPython(path, "setting gate.python")
+    lacking = []
+    for folder, why in _environments(top, settings, setup):
+        python = folder / "bin" / "python"
+        # A shim of pyenv or asdf has no library beside it: it would not find its home inside.
+        if folder == Path(sys.prefix) or not python.exists() or not any(folder.glob("lib*")):
+            continue
+        # pytest is installed for the environment, or where it looks beside itself.
+        config = _text(folder / "pyvenv.cfg")
+        home = _HOME.search(config)
+        outer = [Path(home[1]).parent] if home and _LOOKS_OUTSIDE.search(config) else []
+        sites = [site for one in (folder, *outer) for name in _SITES for site in one.glob(name)]
+        installed = any((site / "pytest").is_dir() for site in (*sites, *_path_entries(folder)))
+        if "pytest" not in settings.command or installed:
+            return TestPython(python, why)
+        lacking.append(str(folder))
+    note = f"; no pytest in {', '.join(dict.fromkeys(lacking))}" if lacking else ""
+    return TestPython(Path(sys.executable), f"{OURS}{note}")
+
+
+def _environments(top: Path, settings: GateSettings, setup: Path | None) -> list[tuple[Path, str]]:
+    """Return the environments that may run the tests, the likeliest first, and whose each is."""
     folders = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))
     first = shutil.which("python", path=os.pathsep.join(folders))
     shell = Path(first).parent.parent if first else None
@@ -86,18 +109,7 @@ def choose_python(top: Path, settings: GateSettings, setup: Path | None = None) 
     environments = inside + environments if settings.setup_command else environments + inside
     if shell is not None:
         environments.append((shell, "first python on PATH"))
-
-    lacking = []
-    for folder, why in environments:
-        python = folder / "bin" / "python"
-        # A shim of pyenv or asdf has no library beside it: it would not find its home inside.
-        if folder == Path(sys.prefix) or not python.exists() or not any(folder.glob("lib*")):
-            continue
-        if "pytest" not in settings.command or _has_pytest(folder):
-            return TestPython(python, why)
-        lacking.append(str(folder))
-    note = f"; no pytest in {', '.join(dict.fromkeys(lacking))}" if lacking else ""
-    return TestPython(Path(sys.executable), f"{OURS}{note}")
+    return environments
 
 
 def _made_by_tools(top: Path) -> Iterator[tuple[Path, str]]:
@@ -154,22 +166,11 @@ def _for_tests(folders: Iterable[Path]) -> list[Path]:
     return _newest(one for one in folders if re.search(r"py|test|unit", one.name))
 
 
-def _has_pytest(environment: Path) -> bool:
-    """Return whether pytest is installed for an environment, or where it looks beside itself."""
-    folders = [environment]
-    config = _text(environment / "pyvenv.cfg")
-    home = re.search(r"(?m)^home\s*=\s*(.+?)\s*$", config)
-    if home and re.search(r"(?mi)^include-system-site-packages\s*=\s*true", config):
-        folders.append(Path(home[1]).parent)
-    sites = [site for folder in folders for name in _SITES for site in folder.glob(name)]
-    return any((site / "pytest").is_dir() for site in (*sites, *_path_entries(environment)))
-
-
 def interpreter_folders(python: Path) -> tuple[Path, ...]:
     """Return the folders without which this Python does not start or finds too little."""
     environment = python.parent.parent
     folders = [environment]
-    home = re.search(r"(?m)^home\s*=\s*(.+?)\s*$", _text(environment / "pyvenv.cfg"))
+    home = _HOME.search(_text(environment / "pyvenv.cfg"))
     if home:  # the installation that a virtual environment was made from
         folders.append(Path(home[1]).parent)
     step = python

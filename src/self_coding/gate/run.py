@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from self_coding.adapters import sandbox
-from self_coding.adapters.sandbox import RunLimits, SandboxSpec
+from self_coding.adapters.sandbox import RunLimits
 from self_coding.errors import GateError, GateTimeoutError
 from self_coding.gate.python_env import import_names
 from self_coding.gate.runners import observe
@@ -88,7 +88,13 @@ def run(
         # A pass rests on the tree's own code. Where no runner told whence it was imported,
         # and the mount does not settle it, the interpreter is asked.
         unproved = not report.sessions and not done.returncode and at != "bwrap"
-        probes = _ask_origins(spec, sorted(names), at) if names and unproved else report.probes
+        probes = tuple(report.probes)
+        if names and unproved:
+            asking = shlex.join(["python", "-c", _FIND_ORIGINS, *sorted(names)])
+            told = sandbox.run(spec, asking, RunLimits(timeout=60.0), at=at).stdout.splitlines()
+            with suppress(ValueError, IndexError, TypeError, AttributeError):
+                origins = json.loads(told[-1]).items()
+                probes = tuple((name, int(d), int(i), str(path)) for name, (d, i, path) in origins)
         return RunRecord(
             exit_status=done.returncode,
             timed_out=done.timed_out,
@@ -145,17 +151,6 @@ def prepare(layout: SandboxLayout, store: Path) -> Path | None:
     for old in sorted(store.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return place
-
-
-def _ask_origins(spec: SandboxSpec, names: Sequence[str], at: str) -> tuple[Probe, ...]:
-    """Ask `python`, where the command ran, from where it would import each name."""
-    command = shlex.join(["python", "-c", _FIND_ORIGINS, *names])
-    done = sandbox.run(spec, command, RunLimits(timeout=60.0), at=at)
-    try:
-        answer = json.loads(done.stdout.splitlines()[-1])
-        return tuple((name, int(d), int(i), str(path)) for name, (d, i, path) in answer.items())
-    except (ValueError, IndexError, TypeError, AttributeError):
-        return ()
 
 
 def _foreign_imports(

@@ -195,7 +195,11 @@ class _Reading:
             case "result", [str(node), str(when), str(outcome), float(seconds), str(text), parts]:
                 if outcome == "failed" and when != "call":
                     outcome = "error"  # pytest's own name for a failure outside the test itself
-                failure = _failure(parts)
+                failure = None
+                match parts:
+                    case [str(path), int(line), str(said), list(entries)]:
+                        calls = tuple(TraceEntry(str(p), int(n), str(f)) for p, n, f in entries)
+                        failure = TestFailure(path=path, line=line, message=said, entries=calls)
                 new = TestResult(
                     id=node, outcome=outcome, seconds=seconds, message=text, failure=failure
                 )
@@ -226,11 +230,3 @@ class _Reading:
             probes=tuple(sorted(self.probes)),
             **states,
         )
-
-
-def _failure(parts: object) -> TestFailure | None:
-    match parts:
-        case [str(path), int(line), str(message), list(entries)]:
-            calls = tuple(TraceEntry(str(p), int(n), str(f)) for p, n, f in entries)
-            return TestFailure(path=path, line=line, message=message, entries=calls)
-    return None

@@ -7,7 +7,7 @@ stashed: what cannot move is left, and named.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -36,6 +36,11 @@ from self_coding.git_safety.index import (
 from self_coding.git_safety.objects import GONE, Difference
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.transaction import CheckoutUpdate
+
+_DIFFERING = (  # names the files that differ from their index entry, of the paths that follow
+    "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
+    "--no-relative", "--ignore-submodules=all", "--",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,18 @@ def prepare_update(
     index_before = repo.index_digest()
     signatures = {change.path: signature(repo.top / change.path) for change in changes}
     paths = objects.few(change.path for change in changes)
-    flags = _flagged(repo, paths)
-    targets, entries, left, merged = _sort(repo, changes, signatures, flags, merge=merge)
+    # What a person has told git not to look at: its `diff` would call these files unchanged.
+    flags = {}
+    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *paths).stdout):
+        if item[0] in "Ss":
+            flags[item[2:]] = "skip-worktree"
+        elif item[0].islower():
+            flags[item[2:]] = "assume-unchanged"
+    dirty = set(fields(repo.git.run(*_DIFFERING, *paths).stdout))
+    if dirty:  # some are only touched: a refreshed copy of the index tells which
+        with refreshed_index(repo) as git:
+            dirty = set(fields(git.run(*_DIFFERING, *paths).stdout))
+    targets, entries, left, merged = _sort(repo, changes, signatures, flags, dirty, merge=merge)
     if strict and left:
         raise _in_the_way(left)
     written = [t.path for t in targets if t.mode != GONE and t.content is None]
@@ -140,6 +155,7 @@ def _sort(
     changes: Sequence[Difference],
     signatures: Mapping[str, str],
     flags: Mapping[str, str],
+    dirty: Set[str],
     *,
     merge: bool,
 ) -> tuple[list[FileTarget], dict[str, tuple[str, str]], list[tuple[str, str]], tuple[str, ...]]:
@@ -147,7 +163,6 @@ def _sort(
     paths that are merged."""
     paths = objects.few(change.path for change in changes)
     staged = objects.staged(repo.git, paths)
-    dirty = _dirty(repo, paths)
     hidden = hidden_paths(repo)
     missing = (GONE, "", "0")
     # Three versions count: the old commit's, the staged one and the file. All agree, or merge.
@@ -195,29 +210,6 @@ def _sort(
             expected = "" if change.status == "A" else signatures[path]
             targets.append(FileTarget(path, change.mode, change.new, expected))
     return targets, entries, left, tuple(merged)
-
-
-def _dirty(repo: Repository, paths: Sequence[str]) -> set[str]:
-    """Return which of the paths have a file that differs from their index entry."""
-    names = (
-        "diff", "--name-only", "-z", "--no-ext-diff", "--no-textconv", "--no-renames",
-        "--no-relative", "--ignore-submodules=all", "--", *paths,
-    )  # fmt: skip
-    if not fields(repo.git.run(*names).stdout):
-        return set()
-    with refreshed_index(repo) as git:  # some are only touched: a refreshed copy tells which
-        return set(fields(git.run(*names).stdout))
-
-
-def _flagged(repo: Repository, paths: Sequence[str]) -> dict[str, str]:
-    """Return the paths whose files a person has told git not to look at."""
-    flags = {}
-    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *paths).stdout):
-        if item[0] in "Ss":
-            flags[item[2:]] = "skip-worktree"
-        elif item[0].islower():
-            flags[item[2:]] = "assume-unchanged"
-    return flags
 
 
 def _blocked(repo: Repository, steps: Sequence[FileStep]) -> dict[str, str]:

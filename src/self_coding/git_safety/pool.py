@@ -153,7 +153,13 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
     git = exact_git(pooled) if exact else pooled.git
     git = replace(git, config=(*git.config, "core.sparseCheckout=false"))
     # If no folder changed since the clean-up, nothing untracked can be there: spares the walk.
-    nothing_added = _nothing_added(pooled)
+    try:
+        times = json.loads((directory / _FOLDERS).read_text())
+        nothing_added = bool(times) and all(
+            os.lstat(bytes.fromhex(folder)).st_mtime_ns == at for folder, at in times.items()
+        )
+    except (OSError, ValueError, AttributeError):
+        nothing_added = False
     (directory / _FOLDERS).unlink(missing_ok=True)
     # HEAD first, without a branch: nothing that happens here can move a branch any more.
     detach(pooled, commit)
@@ -242,14 +248,3 @@ def note_clean_folders(pooled: Repository) -> None:
     folders = (pooled.top, *below)
     times = {os.fsencode(folder).hex(): folder.lstat().st_mtime_ns for folder in folders}
     (pooled.directory / _FOLDERS).write_text(json.dumps(times))
-
-
-def _nothing_added(pooled: Repository) -> bool:
-    """Return whether every folder is as it was when the worktree was cleaned."""
-    try:
-        times = json.loads((pooled.directory / _FOLDERS).read_text())
-        return bool(times) and all(
-            os.lstat(bytes.fromhex(folder)).st_mtime_ns == at for folder, at in times.items()
-        )
-    except (OSError, ValueError, AttributeError):
-        return False

@@ -93,13 +93,19 @@ def plan(repo: Repository, *, attempt: str | None) -> UndoPlan:
 
 def _reversible(repo: Repository, kind: str, attempt: str | None) -> list[Entry]:
     """Return what can be undone or redone (`kind`), newest first: of an attempt, or of a person."""
-    return [
-        entry
-        for entry in repo.log.recent(10_000, attempt=attempt)
-        if entry.operation.kind in _KINDS[kind]
-        and not entry.operation.undone
-        and (attempt is not None or _is_meant(repo, entry, kind))
-    ]
+    entries = []
+    for entry in repo.log.recent(10_000, attempt=attempt):
+        operation = entry.operation
+        if operation.kind not in _KINDS[kind] or operation.undone:
+            continue
+        # Who names no attempt means what is theirs and to be seen. What moved the branch of
+        # an attempt alone (its edit, its way back) is book-keeping to them.
+        ours = entry.session == repo.session or operation.actor == repo.actor
+        on_main = any(ref == repo.main_ref for ref, *_ in operation.refs)
+        seen = on_main or entry.data.get("way") == "files" or not operation.attempt
+        if attempt is not None or (ours and (seen or kind == "redo")):
+            entries.append(entry)
+    return entries
 
 
 def _moved(repo: Repository, refs: Sequence[Move]) -> str:
@@ -112,6 +118,7 @@ def _moved(repo: Repository, refs: Sequence[Move]) -> str:
     return ""
 
 
+<<<<<<< HEAD
 def _is_meant(repo: Repository, entry: Entry, kind: str) -> bool:
     """Return whether a person who names no attempt can mean this one: theirs, and to be seen.
 
@@ -131,6 +138,8 @@ def _is_meant(repo: Repository, entry: Entry, kind: str) -> bool:
     return ours and (seen or not operation.attempt or kind == "redo")
 
 
+=======
+>>>>>>> 12502e0 (house: short helpers go back into their callers)
 def _describe(operation: Operation) -> str:
     """Return what was done, in words that a person knows it by."""
     of = f" of attempt {operation.attempt}" if operation.attempt else ""

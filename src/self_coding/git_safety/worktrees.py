@@ -83,8 +83,7 @@ def isolate(
                 f"the branch {branch!r} is checked out elsewhere",
                 hint="choose another name for the attempt",
             )
-        name = _free_name(repo)
-        place = _place(repo, name)
+        name, place = _free_place(repo)
         visible = _visible(repo)
         if visible is not None and not (visible / ".gitignore").exists():
             with disk_errors(f"cannot make {visible}"):
@@ -127,17 +126,19 @@ def _assigned(repo: Repository, attempt: str) -> Worktree | None:
     return Worktree(path=_place(repo, name), branch=branch, base=base, attempt=attempt)
 
 
-def _free_name(repo: Repository) -> str:
-    """Return the name of a worktree without an attempt: one that is there, else a new one."""
+def _free_place(repo: Repository) -> tuple[str, Path]:
+    """Return name and place of a worktree without an attempt: one that is there, else a new one."""
     known = repo.log.worktrees()
     for name, attempt in known:
-        if attempt is None and (_place(repo, name) / ".git").is_file():
-            return name
+        place = _place(repo, name)
+        if attempt is None and (place / ".git").is_file():
+            return name, place
     taken = {name for name, _ in known}
     for folder in filter(None, (repo.folder, _visible(repo))):
         if (folder / "worktrees").is_dir():
             taken |= {path.name for path in (folder / "worktrees").iterdir()}
-    return next(f"w{number}" for number in range(1, 100_000) if f"w{number}" not in taken)
+    new = next(f"w{number}" for number in range(1, 100_000) if f"w{number}" not in taken)
+    return new, _place(repo, new)
 
 
 def _place(repo: Repository, name: str) -> Path:

@@ -107,7 +107,7 @@ def _for_each(repo: Path, kinds: tuple[str, ...], *, remove: bool) -> list[Enter
     if "git" in kinds:
         file = _push_hook(top)
         try:
-            done.append(_remove_push(file) if remove else _install_push(file))
+            done.append(_change_push(file, remove=remove))
         except OSError as error:
             hint = "it was left as it is; mend what is in the way, then try again"
             raise ConfigError(f"cannot use {file}: {error.strerror}", hint=hint) from error
@@ -167,23 +167,20 @@ def _call(event: str, *, where: str = "") -> str:
 # -- git --------------------------------------------------------------------------------------
 
 
-def _install_push(file: Path) -> Entered:
-    if _has_mark(file):
-        return Entered("pre-push", str(file), "already there")
-    if file.exists() or file.is_symlink():
-        hint = f"add this line to it yourself:  {_call('pre-push')}"
-        return Entered("pre-push", str(file), "left alone", hint)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"#!/bin/sh\nexec {_call('pre-push')}\n", encoding="utf-8")
-    file.chmod(0o755)
-    return Entered("pre-push", str(file), "installed")
-
-
-def _remove_push(file: Path) -> Entered:
-    if not _has_mark(file):
-        return Entered("pre-push", str(file), "absent")
-    if len(file.read_text(encoding="utf-8").splitlines()) > 2:
+def _change_push(file: Path, *, remove: bool) -> Entered:
+    outcome, hint, is_there = "left alone", "", _has_mark(file)
+    if is_there != remove:
+        outcome = "absent" if remove else "already there"
+    elif remove and len(file.read_text(encoding="utf-8").splitlines()) > 2:
         hint = "it holds more than our line; take that one out yourself"
-        return Entered("pre-push", str(file), "left alone", hint)
-    file.unlink()
-    return Entered("pre-push", str(file), "removed")
+    elif remove:
+        outcome = "removed"
+        file.unlink()
+    elif file.exists() or file.is_symlink():
+        hint = f"add this line to it yourself:  {_call('pre-push')}"
+    else:
+        outcome = "installed"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\nexec {_call('pre-push')}\n", encoding="utf-8")
+        file.chmod(0o755)
+    return Entered("pre-push", str(file), outcome, hint)

@@ -94,7 +94,7 @@ def find_names(text: str, words: frozenset[str]) -> Occurrences:
                 for field, entry in uses:
                     if field:
                         getattr(occurrences, field).append(entry)
-            elif tree := _parse_head(lines, start, numbers[further - 1], stop):
+            elif tree := _parse_part(lines, start, numbers[further - 1], stop):
                 shift = start - 1 - (lines[start - 1][:1] in (" ", "\t"))
                 _collect(tree, shift, numbers[done:further], words, occurrences)
             elif not is_refused and (tree := _parse(text)) is not None:
@@ -286,24 +286,21 @@ def _part_starts(code: str) -> list[int]:
     return starts
 
 
-def _parse_head(lines: list[str], start: int, last: int, stop: int) -> ast.Module | None:
-    """Parse the lines from `start` before `stop`, or no more than the head that `last` is in."""
+def _parse_part(lines: list[str], start: int, last: int, stop: int) -> ast.Module | None:
+    """Parse the lines from `start` before `stop`, or no more than the head that `last` is in.
+
+    An indented part gets a block of its own, one that ends in a head a body.
+    """
     # Mostly the words are in a head, and its body need not be read: look for the colon.
-    for end in range(last, min(last + _HEAD_LINES, stop)):
-        if lines[end - 1].endswith(":"):
-            if tree := _parse_part("\n".join(lines[start - 1 : end])):
-                return tree
-            break
-    return _parse_part("\n".join(lines[start - 1 : stop - 1]))
-
-
-def _parse_part(part: str) -> ast.Module | None:
-    """Parse a part of a file: in a block of its own if indented, with a body if it lacks one."""
-    part = part.rstrip()
-    if part.endswith(":"):
-        last = part[part.rfind("\n") + 1 :]
-        part += f"\n{last[: len(last) - len(last.lstrip())]} pass"
-    return _parse(f"if 1:\n{part}" if part[:1] in (" ", "\t") else part)
+    heads = [at for at in range(last, min(last + _HEAD_LINES, stop)) if lines[at - 1][-1:] == ":"]
+    for end in (*heads[:1], stop - 1):
+        part = "\n".join(lines[start - 1 : end]).rstrip()
+        if part.endswith(":"):
+            head = part[part.rfind("\n") + 1 :]
+            part += f"\n{head[: len(head) - len(head.lstrip())]} pass"
+        if tree := _parse(f"if 1:\n{part}" if part[:1] in (" ", "\t") else part):
+            return tree
+    return None
 
 
 def _parse(text: str) -> ast.Module | None:
@@ -377,8 +374,19 @@ def class_body_uses(text: str, name: str, heads: Iterable[int], lines: list[int]
     """
     rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     margins = {_margin(rows[head - 1]) for head in heads if head <= len(rows)}
-    if all(_is_apart(rows, line, margin, name) for line in lines for margin in margins):
-        return []
+
+    def is_apart(line: int, margin: int) -> bool:
+        """Whether a line is below a function whose head has this margin, or binds the name."""
+        own = rows[line - 1].strip()
+        if own.count(name) == 1 and own.startswith((f"{name}: ", f"{name} = ")):
+            return True
+        for row in reversed(rows[max(0, line - _LONGEST_BODY) : line]):
+            if row and _margin(row) <= margin and (text := row.lstrip()) and text[0] not in ")]}#":
+                return _margin(row) == margin and text.startswith(("def ", "async def "))
+        return False
+
+    if all(is_apart(line, margin) for line in lines for margin in margins):
+        return []  # parsing the file would find nothing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = _parse(text)
@@ -403,14 +411,3 @@ def class_body_uses(text: str, name: str, heads: Iterable[int], lines: list[int]
 
 def _margin(row: str) -> int:
     return len(row) - len(row.lstrip(" \t\f"))
-
-
-def _is_apart(rows: list[str], line: int, margin: int, name: str) -> bool:
-    """Return whether a line is below a function whose head has this margin, or binds the name."""
-    own = rows[line - 1].strip()
-    if own.count(name) == 1 and own.startswith((f"{name}: ", f"{name} = ")):
-        return True
-    for row in reversed(rows[max(0, line - _LONGEST_BODY) : line]):
-        if row and _margin(row) <= margin and (text := row.lstrip()) and text[0] not in ")]}#":
-            return _margin(row) == margin and text.startswith(("def ", "async def "))
-    return False

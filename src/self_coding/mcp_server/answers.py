@@ -17,8 +17,6 @@ from self_coding.text import cut_middle, shorten
 from self_coding.values import results
 from self_coding.values.attempts import ModificationAttempt, Rate, SimilarAttempt, editor_output
 from self_coding.values.code import (
-    BlindSpot,
-    Dependent,
     Impact,
     RelevantFile,
     SymbolUse,
@@ -230,6 +228,27 @@ FILES = shape(
     "The files that a task concerns, best first.",
     files=(list[RelevantFile], lambda files: files),
 )
+
+
+def _dependents(impact: Impact) -> list[str]:
+    """Return the dependents, those first that use a changed name, and of each the nearest."""
+    tests = set(impact.tests)
+    return [
+        f"{one.path} ({one.distance} away{', uses ' * bool(one.uses)}{', '.join(one.uses[:3])})"
+        for one in sorted(
+            impact.dependents,
+            key=lambda one: (not one.uses, one.distance, one.path in tests, one.path),
+        )
+    ]
+
+
+def _blind_spots(impact: Impact) -> list[str]:
+    """Return the lines that cannot be followed, those in the nearest dependents first."""
+    away = {one.path: one.distance for one in impact.dependents} | dict.fromkeys(impact.paths, 0)
+    spots = sorted(impact.blind_spots, key=lambda one: (away.get(one.path, 99), one.path, one.line))
+    return [f"{one.path}:{one.line} {one.reason}" for one in spots]
+
+
 IMPACT = shape(
     Impact,
     "risk complete",
@@ -244,12 +263,9 @@ IMPACT = shape(
             "blind_spots": len(impact.blind_spots),
         },
     ),
-    dependents=(list[str], lambda impact: [_dependent(one) for one in _telling(impact)]),
+    dependents=(list[str], _dependents),
     tests=(list[str], lambda impact: list(impact.tests)),
-    blind_spots=(
-        list[str],
-        lambda impact: [f"{one.path}:{one.line} {one.reason}" for one in _nearest_blind(impact)],
-    ),
+    blind_spots=(list[str], _blind_spots),
 )
 USE = shape(SymbolUse, "path line how", "One line that uses a symbol, and how it does.")
 USES = list[USE.form]  # type: ignore[name-defined]
@@ -298,25 +314,6 @@ UNDONE = shape(
     message=(str, lambda operation: "undone"),
     refs=(list[str], lambda one: [f"{ref}: {old} -> {new}" for ref, old, new in one.refs]),
 )
-
-
-def _telling(impact: Impact) -> list[Dependent]:
-    """Return the dependents, those first that use a changed name, and of each the nearest."""
-    tests = set(impact.tests)
-    return sorted(
-        impact.dependents, key=lambda one: (not one.uses, one.distance, one.path in tests, one.path)
-    )
-
-
-def _dependent(one: Dependent) -> str:
-    uses = f", uses {', '.join(one.uses[:3])}" if one.uses else ""
-    return f"{one.path} ({one.distance} away{uses})"
-
-
-def _nearest_blind(impact: Impact) -> list[BlindSpot]:
-    """Return the lines that cannot be followed, those in the nearest dependents first."""
-    away = {one.path: one.distance for one in impact.dependents} | dict.fromkeys(impact.paths, 0)
-    return sorted(impact.blind_spots, key=lambda one: (away.get(one.path, 99), one.path, one.line))
 
 
 def _not_landed(why: str, given: Mapping[str, Any]) -> object:

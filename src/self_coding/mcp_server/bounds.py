@@ -32,13 +32,21 @@ def fit(value: Mapping[str, Any], budget: int) -> dict[str, Any]:
     cut = dict(value)
     sizes = {name: len(compact(part)) for name, part in cut.items()}
     while sum(sizes.values()) > budget:
-        name = max(
-            (one for one, part in cut.items() if _can_shrink(part)),
-            key=sizes.__getitem__,
-            default="",
-        )
-        if not name:
+        # A table has entries of one kind; what has fields of its own stays whole.
+        divisible = [
+            name
+            for name, part in cut.items()
+            if (isinstance(part, str) and len(part) > _LEAST)
+            or (isinstance(part, list) and len(part) > 1)
+            or (
+                isinstance(part, dict)
+                and len(part) > 1
+                and all(isinstance(one, dict) for one in part.values())
+            )
+        ]
+        if not divisible:
             break
+        name = max(divisible, key=sizes.__getitem__)
         part = cut[name]
         if isinstance(part, str):
             cut[name] = cut_middle(part, max(_LEAST, len(part) * 2 // 3))
@@ -48,14 +56,6 @@ def fit(value: Mapping[str, Any], budget: int) -> dict[str, Any]:
             cut[name] = part[: len(part) * 2 // 3]
         sizes[name] = len(compact(cut[name]))
     return cut
-
-
-def _can_shrink(part: object) -> bool:
-    if isinstance(part, str):
-        return len(part) > _LEAST
-    # A table has entries of one kind; what has fields of its own stays whole.
-    is_table = isinstance(part, dict) and all(isinstance(one, dict) for one in part.values())
-    return (is_table or isinstance(part, list)) and len(part) > 1  # type: ignore[arg-type]
 
 
 class Answers:
@@ -92,7 +92,9 @@ class Answers:
                 uri = f"answer://{self._number}/{name}/{len(told[name])}"
                 links[f"{count} more of {name}"] = uri
                 told["more"] = {**(told.get("more") or {}), name: f"{count} more: {uri}"}
-        prose = {name: part for name, part in told.items() if _is_prose(part)}
+        prose = {
+            name: part for name, part in told.items() if isinstance(part, str) and "\n" in part
+        }
         facts = {name: part for name, part in told.items() if part not in ("", [], {}, None)}
         plain = {name: part for name, part in facts.items() if name not in prose}
         content: list[ContentBlock] = [TextContent(type="text", text=compact(plain))] * bool(plain)
@@ -128,7 +130,3 @@ def _without_more(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _without_more(v) for k, v in value.items() if (k, v) != ("more", None)}
     return value
-
-
-def _is_prose(part: object) -> bool:
-    return isinstance(part, str) and "\n" in part

@@ -231,7 +231,13 @@ def _joined(named: list[_Named], blocks: list[_Block], lines: list[str]) -> list
     if totals and len(named) >= sum(map(int, counts)):
         left = []  # the run says that these were all; the rest was printed by a test
     for title, one in left:
-        test_id = _rebuilt(title, one, lines)
+        # No summary line names it: its file is that of its frames, else the one that ran.
+        paths = {place["path"] for line in lines if (place := _PROGRESS.match(line))}
+        path = one.inside[0].path if one.inside else paths.pop() if len(paths) == 1 else ""
+        name, bracket, parameters = title.partition("[")
+        test_id = f"{path}::{name.replace('.', '::')}{bracket}{parameters}" if path else ""
+        if re.fullmatch(r"\S+\.py", title):
+            test_id = title
         if not one.is_empty and not any(test_id.endswith(test.id) for test in failed if test.id):
             failed.append(FailedTest(id=test_id, raised=one))
     return [_completed(test, named, failed) for test in failed]
@@ -271,19 +277,6 @@ def _last(raised: list[Raised]) -> Raised:
     return next(
         (one for one in reversed(raised) if one.exception), raised[-1] if raised else Raised()
     )
-
-
-def _rebuilt(title: str, raised: Raised, lines: list[str]) -> str:
-    """An id for a block that no summary line names: its file from its frames, else progress."""
-    if re.fullmatch(r"\S+\.py", title):
-        return title
-    if not raised.inside:
-        paths = {match["path"] for line in lines if (match := _PROGRESS.match(line))}
-        path = paths.pop() if len(paths) == 1 else ""
-    else:
-        path = raised.inside[0].path
-    name, bracket, parameters = title.partition("[")
-    return f"{path}::{name.replace('.', '::')}{bracket}{parameters}" if path else ""
 
 
 def _completed(test: FailedTest, named: list[_Named], failed: list[FailedTest]) -> FailedTest:

@@ -171,7 +171,12 @@ class _Reader:
             if self.group is None and self.done:
                 self.group = len(self.done)
             return
-        line = self._without_margin(line)
+        # Bars stand in front of an exception group's members; a line without one ends the group.
+        if self.group is not None and line.strip() and not _GROUP_LINE.match(line):
+            self.end()
+            self.close_group()
+        if self.group is not None or line.lstrip().startswith(("| ", "+ Exception Group")):
+            line = _GROUP_PREFIX.sub("", line, count=1)
         current = self.open
         if _CHAIN.match(line):
             self.end()
@@ -181,9 +186,30 @@ class _Reader:
                 self.end()  # a header without a chain line above it begins a new exception
             self.open.native = not line.startswith("E ")
         elif (frame := _NATIVE.match(line)) is not None:
-            self._native_frame(frame, line)
-        elif line.startswith("E  ") or line == "E":
-            self._detail(line)
+            if line.startswith("E"):
+                current.details.append(line[1:].strip())
+            place = Frame(frame["path"], int(frame["line"]), (frame["name"] or "").strip())
+            if frame["name"] is None:
+                current.syntax = place
+                return
+            if current.native and current.exception:
+                self.end()
+                self.open.native = True
+            self.open.frames.append(place)
+        else:
+            self._pytest(line)
+
+    def _pytest(self, line: str) -> None:
+        """Take a line that is no traceback of Python's own: one of pytest's, or of a message."""
+        current = self.open
+        if line.startswith("E  ") or line == "E":
+            if current.native and current.exception:
+                self.end()
+            body = line[1:]
+            depth = len(body) - len(body.lstrip())
+            if not self.open.details:
+                self.open.indent = depth
+            self.open.details.append(body[min(self.open.indent, depth) :])
         elif current.native and current.exception:
             if len(current.message) < _LONGEST_MESSAGE:  # a message of several lines
                 current.message.append(line)
@@ -193,15 +219,6 @@ class _Reader:
             self._place(place)
         else:
             self._source(line)
-
-    def _without_margin(self, line: str) -> str:
-        """The line without the bars in front of an exception group's members."""
-        if self.group is not None and line.strip() and not _GROUP_LINE.match(line):
-            self.end()
-            self.close_group()
-        if self.group is not None or line.lstrip().startswith(("| ", "+ Exception Group")):
-            return _GROUP_PREFIX.sub("", line, count=1)
-        return line
 
     def close_group(self) -> None:
         """Hang the members of an exception group under the exception that they follow."""
@@ -223,27 +240,6 @@ class _Reader:
             closed = replace(closed, causes=causes, direct=self.chained == "direct")
         self.chained = ""
         self.done.append(closed)
-
-    def _native_frame(self, match: re.Match[str], line: str) -> None:
-        frame = Frame(match["path"], int(match["line"]), (match["name"] or "").strip())
-        if line.startswith("E"):
-            self.open.details.append(line[1:].strip())
-        if match["name"] is None:
-            self.open.syntax = frame
-            return
-        if self.open.native and self.open.exception:
-            self.end()
-            self.open.native = True
-        self.open.frames.append(frame)
-
-    def _detail(self, line: str) -> None:
-        if self.open.native and self.open.exception:
-            self.end()
-        body = line[1:]
-        depth = len(body) - len(body.lstrip())
-        if not self.open.details:
-            self.open.indent = depth
-        self.open.details.append(body[min(self.open.indent, depth) :])
 
     def _place(self, match: re.Match[str]) -> None:
         """`path:line:` of pytest, with `in name`, an exception, or nothing after it."""

@@ -292,8 +292,19 @@ def feedback_of(attempt: History) -> Feedback:
 def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> SelfEditResult:
     """Return the self-edit's result, as the attempt that decides it tells it."""
     refusal, stage = attempt.refusal, stage_of(attempt)
-    worktrees = attempt.worktrees
-    told = [_headline(attempt), left_out_line(attempt.edited), _survivors(attempt)]
+    waiting = "approval" if stage == "waiting" else ""
+    if attempt.last in (Kind.ISOLATED, Kind.RETURNED, Kind.TRIED):
+        waiting = "submit"
+    worktrees, size = attempt.worktrees, size_line(attempt)
+    headlines = {
+        "landed": f"landed: {size}",
+        "held": f"would land: {size}; nothing was moved",
+        "waiting": "waits for " + ("the caller's edit" if waiting == "submit" else "approval"),
+    }
+    dropped = " and given up" if attempt.has(Kind.STOPPED) and attempt.has(Kind.REFUSED) else ""
+    failed = f"{stage}{dropped}: {refusal.reason or refusal.by}"
+    headline = f"attempt {attempt.id} {headlines.get(stage, failed)}"
+    told = [headline, left_out_line(attempt.edited), _survivors(attempt)]
     aside = attempt.data(Kind.CLEANED).get("aside")
     told += [f"kept as it was: {place}" for place in (aside if isinstance(aside, list) else ())]
     return SelfEditResult(
@@ -306,8 +317,8 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         diff=diff,
         stage=stage,
         by=refusal.by,
-        waiting=_waiting(attempt),
-        worktree=str(worktrees[-1].path) if _waiting(attempt) == "submit" else "",
+        waiting=waiting,
+        worktree=str(worktrees[-1].path) if waiting == "submit" else "",
         hint=refusal.hint,
         attempts=tuple(attempts),
         findings=refusal.findings or attempt.verdict.findings,
@@ -366,25 +377,6 @@ def size_line(attempt: History) -> str:
     change = attempt.edited
     files = f"{len(change.paths)} file{'' if len(change.paths) == 1 else 's'}"
     return f"{files}, +{change.added} -{change.removed}; {gate_line(attempt.gate)}"
-
-
-def _waiting(attempt: History) -> str:
-    if attempt.last in (Kind.ISOLATED, Kind.RETURNED, Kind.TRIED):
-        return "submit"
-    return "approval" if stage_of(attempt) == "waiting" else ""
-
-
-def _headline(attempt: History) -> str:
-    stage, name = stage_of(attempt), f"attempt {attempt.id}"
-    if stage == "landed":
-        return f"{name} landed: {size_line(attempt)}"
-    if stage == "held":
-        return f"{name} would land: {size_line(attempt)}; nothing was moved"
-    if stage == "waiting":
-        who = "the caller's edit" if _waiting(attempt) == "submit" else "approval"
-        return f"{name} waits for {who}"
-    dropped = " and given up" if attempt.has(Kind.STOPPED) and attempt.has(Kind.REFUSED) else ""
-    return f"{name} {stage}{dropped}: {attempt.refusal.reason or attempt.refusal.by}"
 
 
 def event_line(kind: str, facts: Facts) -> str:

@@ -62,8 +62,17 @@ class Originals:
         self.parts: dict[int, tuple[Any, ...]] = {}
         self.finders = [*sys.meta_path, *sys.path_hooks]
         for name, module in list(sys.modules.items()):
-            if name in LIBRARY or name.split(".", 1)[0] in RUNNERS:
-                self._keep_module(name, module)
+            if name not in LIBRARY and name.split(".", 1)[0] not in RUNNERS:
+                continue
+            kept = callables(vars(module))
+            for key, value in list(vars(module).items()):
+                if isinstance(value, type) and value.__module__ == name:
+                    if value.__flags__ & HEAP_TYPE:
+                        self._keep(f"{name}.{key}", value, callables(vars(value)))
+                elif name == "json" and type(value).__module__.startswith("json."):
+                    kept[key] = value  # the coders that `loads` and `dumps` go by
+                    self._keep(f"{name}.{key}", value, callables(vars(value)))
+            self._keep(name, module, kept)
         self.often = [one for one in self.holders if one[0] in OFTEN or one[0].startswith(CLAIMS)]
         self.looked: set[str] = set()
         self.hearing = False
@@ -95,17 +104,6 @@ class Originals:
             if path.startswith(self.top) and "site-packages" not in path:
                 yield str(name)
 
-    def _keep_module(self, name: str, module: Any) -> None:
-        kept = callables(vars(module))
-        for key, value in list(vars(module).items()):
-            if isinstance(value, type) and value.__module__ == name:
-                if value.__flags__ & HEAP_TYPE:
-                    self._keep(f"{name}.{key}", value, callables(vars(value)))
-            elif name == "json" and type(value).__module__.startswith("json."):
-                kept[key] = value  # the coders that `loads` and `dumps` go by
-                self._keep(f"{name}.{key}", value, callables(vars(value)))
-        self._keep(name, module, kept)
-
     def _keep(self, label: str, holder: Any, kept: dict[str, Any]) -> None:
         for value in kept.values():
             for function in functions_of(value):
@@ -128,13 +126,24 @@ class Originals:
             now = vars(holder)
             for name, was in kept.items():
                 value = now.get(name, MISSING)
-                if value is was and self._same_parts(was):
+                if value is was and all(
+                    a is b
+                    for one in functions_of(was)
+                    for a, b in zip(self.parts[id(one)], parts_of(one))
+                ):
                     continue
                 path = self.home(value if value is not was else was)
                 if path is not None:
                     found.add(f"{label}.{name} by {path}")
-            if not often:
-                found.update(self._shadows(label, holder, now, kept))
+            if often:
+                continue
+            # A new name that hides one of a class above, or of the builtins.
+            bases = holder.__mro__[1:] if isinstance(holder, type) else (type(holder), BUILTINS)
+            for name in [n for n in now if n not in kept and any(n in vars(b) for b in bases)]:
+                value = now[name]
+                path = self.home(value) if functions_of(value) or callable(value) else None
+                if path:
+                    found.add(f"{label}.{name} by {path}")
         if often:
             return sorted(one for one in found if not one.endswith(" by "))
         # What imports the tests, or is told of each call and line, may change them.
@@ -143,21 +152,6 @@ class Originals:
             if path:
                 found.add(f"an import, trace or profile function by {path}")
         return sorted(found)
-
-    def _same_parts(self, value: Any) -> bool:
-        return all(
-            all(a is b for a, b in zip(self.parts[id(one)], parts_of(one)))
-            for one in functions_of(value)
-        )
-
-    def _shadows(self, label: str, holder: Any, now: Any, kept: dict[str, Any]) -> Iterator[str]:
-        bases = holder.__mro__[1:] if isinstance(holder, type) else (type(holder), BUILTINS)
-        hidden = [n for n in now if n not in kept and any(n in vars(base) for base in bases)]
-        for name in hidden:
-            value = now[name]
-            path = self.home(value) if functions_of(value) or callable(value) else None
-            if path:
-                yield f"{label}.{name} by {path}"
 
     def home(self, value: Any) -> str | None:
         """The file of the tree that `value` comes from; None for a dependency's, else empty."""

@@ -133,22 +133,17 @@ def _replaced(before: str, edit: Replacement) -> str:
     old = [end for _, end in ends[first:last]]
     # Within one line there is no end to keep: that of this line, or of the one before the last.
     around = ends[last : last + 1] or ends[max(0, first - 1) : first]
-    new = [*_new_ends(edit, old, around[0][1] if around else "\n"), ""]
-    lines = edit.replace.split("\n")
-    return head + "".join(line + end for line, end in zip(lines, new, strict=True)) + tail
-
-
-def _new_ends(edit: Replacement, old: list[str], usual: str) -> list[str]:
-    """Return the line end for each line of the replacement: its own where it was there before."""
-    before, after = edit.search.split("\n"), edit.replace.split("\n")
-    ends: list[str] = []
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    usual = around[0][1] if around else "\n"
+    lines, new = edit.replace.split("\n"), []
+    # `autojunk` would take a line that occurs often for no anchor.
+    matcher = difflib.SequenceMatcher(None, edit.search.split("\n"), lines, autojunk=False)
     for _, old_from, old_to, new_from, new_to in matcher.get_opcodes():
         for offset in range(new_to - new_from):
             at = min(old_from + offset, max(old_from, old_to - 1), len(old) - 1)
             end = old[at] if old else usual
-            ends.append("\r\n" if end.startswith("\r\r") else end)
-    return ends[:-1]
+            new.append("\r\n" if end.startswith("\r\r") else end)
+    new[-1] = ""  # the last line's end is the first character of the tail
+    return head + "".join(line + end for line, end in zip(lines, new, strict=True)) + tail
 
 
 def _edit_problem(now: Mapping[str, str | None], edit: Replacement) -> str:
