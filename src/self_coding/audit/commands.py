@@ -187,7 +187,7 @@ def audit_settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
             yield "addopts-narrowed", f"addopts gains {option!r}"
         elif option not in had and not re.fullmatch(r"-.*|tests?/?|src", option):
             yield "addopts-narrowed", f"addopts names the path {option!r}"
-    for option in filter(_STRICT.fullmatch, had):
+    for option in [one for one in had if _STRICT.fullmatch(one)]:
         # Another option, or a setting, may still do that by which a failure counted.
         same, setting = _SAME.get(option, ((), ""))
         errors = option.startswith("-W") and "error" in new.values.get("filterwarnings", "")
