@@ -171,11 +171,6 @@ def plugins(file: File, sides: Sides) -> Breaches:
             names = {*map(dotted, places), *imported}
             ignores = {name.split(".")[0] for name in names} & _IGNORES
             registers = "pytest_plugins" in names or any(map(_REGISTERS.search, names))
-<<<<<<< HEAD
-            if ignores and _ignores_less(node, sides):
-                continue
-            if (ignores or registers) and not (module and is_for_the_run(node, module)):
-=======
             if ignores:
                 # What it leaves out was left out before, or is new as well: nothing runs less.
                 kept = {other.name for other in sides.files.changed if other.old is None}
@@ -186,8 +181,7 @@ def plugins(file: File, sides: Sides) -> Breaches:
                 parts = list(ast.walk(node))
                 if all(isinstance(n, _PLAIN) for n in parts) and kept.issuperset(strings(parts)):
                     continue
-            if (ignores or registers) and not (module and is_elsewhere(node, module)):
->>>>>>> 12502e0 (house: short helpers go back into their callers)
+            if (ignores or registers) and not (module and is_for_the_run(node, module)):
                 yield "collection-narrowed" if ignores else "plugin-added", node, quote(node)
         elif isinstance(node, ast.Attribute) and node.attr == "pluginmanager":
             yield from () if id(node) in asked else [("plugin-added", node, f"uses {quote(node)}")]

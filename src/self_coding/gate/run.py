@@ -88,12 +88,12 @@ def run(
         # A pass rests on the tree's own code. Where no runner told whence it was imported,
         # and the mount does not settle it, the interpreter is asked.
         unproved = not report.sessions and not done.returncode and at != "bwrap"
-        probes = tuple(report.probes)
+        probes: tuple[Probe, ...] = () if names and unproved else tuple(report.probes)
         if names and unproved:
             asking = shlex.join(["python", "-c", _FIND_ORIGINS, *sorted(names)])
-            told = sandbox.run(spec, asking, RunLimits(timeout=60.0), at=at).stdout.splitlines()
+            answer = sandbox.run(spec, asking, RunLimits(timeout=60.0), at=at).stdout
             with suppress(ValueError, IndexError, TypeError, AttributeError):
-                origins = json.loads(told[-1]).items()
+                origins = json.loads(answer.splitlines()[-1]).items()
                 probes = tuple((name, int(d), int(i), str(path)) for name, (d, i, path) in origins)
         return RunRecord(
             exit_status=done.returncode,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError, MainMovedError
@@ -59,7 +60,13 @@ def repeat(
             raise GitOperationError(f"there is no more to {kind}{of} than {number}", hint=hint)
         for entry in entries[:steps]:
             try:
-                done.append(_reverse(repo, entry, kind, limit))
+                moves = (move for move in entry.operation.refs if move[0] != "HEAD")
+                back = tuple((ref, new, old) for ref, old, new in moves)
+                # Not retried: a ref that moved on since will not come back by waiting.
+                if moved := _moved(repo, back):
+                    hint = "that one was left as it is; undo what came later first"
+                    raise MainMovedError(moved, hint=hint)
+                done.append(retry_on_conflict(partial(_reverse, repo, entry, kind, limit, back)))
             except GitOperationError as error:
                 if done:
                     error.message += f"; {len(done)} of {steps} steps were done before it"
@@ -98,8 +105,8 @@ def _reversible(repo: Repository, kind: str, attempt: str | None) -> list[Entry]
         operation = entry.operation
         if operation.kind not in _KINDS[kind] or operation.undone:
             continue
-        # Who names no attempt means what is theirs and to be seen. What moved the branch of
-        # an attempt alone (its edit, its way back) is book-keeping to them.
+        # Who names no attempt means what is theirs and to be seen. What moved the branch of an
+        # attempt alone (its edit, its way back) is book-keeping to them.
         ours = entry.session == repo.session or operation.actor == repo.actor
         on_main = any(ref == repo.main_ref for ref, *_ in operation.refs)
         seen = on_main or entry.data.get("way") == "files" or not operation.attempt
@@ -118,28 +125,6 @@ def _moved(repo: Repository, refs: Sequence[Move]) -> str:
     return ""
 
 
-<<<<<<< HEAD
-def _is_meant(repo: Repository, entry: Entry, kind: str) -> bool:
-    """Return whether a person who names no attempt can mean this one: theirs, and to be seen.
-
-    What moved the branch of an attempt alone (its edit, its way back) is book-keeping to them.
-    """
-    operation = entry.operation
-    origin = entry
-    while origin.reverses is not None:
-        origin = repo.log.one(origin.reverses)
-    lands = origin.operation.kind == "land"  # on whichever branch
-    seen = (
-        lands
-        or entry.data.get("way") == "files"
-        or any(ref == repo.main_ref for ref, *_ in operation.refs)
-    )
-    ours = entry.session == repo.session or operation.actor == repo.actor
-    return ours and (seen or not operation.attempt or kind == "redo")
-
-
-=======
->>>>>>> 12502e0 (house: short helpers go back into their callers)
 def _describe(operation: Operation) -> str:
     """Return what was done, in words that a person knows it by."""
     of = f" of attempt {operation.attempt}" if operation.attempt else ""
@@ -169,16 +154,7 @@ def explain(repo: Repository, revision: str) -> Operation | None:
     return entry.operation if entry else None
 
 
-def _reverse(repo: Repository, entry: Entry, kind: str, limit: int) -> Operation:
-    refs = tuple((ref, new, old) for ref, old, new in entry.operation.refs if ref != "HEAD")
-    # Not retried: a ref that moved on since will not come back by waiting.
-    if moved := _moved(repo, refs):
-        hint = "that one was left as it is; undo what came later first"
-        raise MainMovedError(moved, hint=hint)
-    return retry_on_conflict(lambda: _reverse_once(repo, entry, kind, limit, refs))
-
-
-def _reverse_once(
+def _reverse(
     repo: Repository, entry: Entry, kind: str, limit: int, refs: tuple[Move, ...]
 ) -> Operation:
     operation = entry.operation
