@@ -164,16 +164,8 @@ class SandboxLayout:
                 for place, content in pushed:
                     remove_tree(place)
                     place.mkdir() if content is None else place.write_bytes(content)
-                # Empty mount points and links of ours, and the empty folders above them. A
-                # folder that the tests filled stays: `rmdir` refuses it.
                 for place in added:
-                    with suppress(OSError):
-                        if place.is_symlink() or (place.is_file() and not place.stat().st_size):
-                            place.unlink()
-                    folders = (place, *place.parents)
-                    for folder in [one for one in folders if tree in one.parents]:
-                        with suppress(OSError):
-                            folder.rmdir()
+                    self._take_out(place)
 
     def _environment(self, support: Path) -> dict[str, str]:
         """Return the variables with the tests' Python first on PATH, their own code on its path."""
@@ -232,6 +224,17 @@ class SandboxLayout:
         # Our own folder holds the records of other runs, and this checkout's git directory.
         own = [(None, git / FOLDER)] if (common / FOLDER).is_dir() else []
         return ((self.top / ".git", content),), [(common, git), *own, (directory, inside)]
+
+    def _take_out(self, place: Path) -> None:
+        """Remove an empty mount point or a link of ours, and the empty folders above it."""
+        with suppress(OSError):
+            if place.is_symlink() or (place.is_file() and not place.stat().st_size):
+                place.unlink()
+        for folder in (place, *place.parents):
+            if folder == self.tree or not folder.is_relative_to(self.tree):
+                return
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def environment(settings: GateSettings) -> dict[str, str]:
