@@ -44,9 +44,9 @@ async def examine() -> Sequence[Seen]:
     return CHECKS
 
 
-def opened(top: Path, *, tests: str = "true") -> App:
+def opened(top: Path, *, tests: str = "true", **settings: object) -> App:
     """Return the services of a world, which tests nothing unless it is told to."""
-    return open_app(top, environ={}, test_command=tests)
+    return open_app(top, environ={}, test_command=tests, **settings)
 
 
 async def make(path: Path, *, tests: str = TESTS) -> dict[str, int]:
@@ -103,13 +103,15 @@ class Server:
 
         self.app = app
         config = uvicorn.Config("", log_level="warning", ws="none", lifespan="off",
-                                timeout_graceful_shutdown=1)  # fmt: skip
+                                timeout_graceful_shutdown=3)  # fmt: skip
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        self.door = guarded(build(app, examine=examine), port=self.port)
+        pages = build(app, examine=examine)
+        self.door = guarded(pages, port=self.port)
         config.app = self.door
         self._server = uvicorn.Server(config)
+        pages.state.board.is_stopping = lambda: self._server.should_exit
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:

@@ -24,6 +24,7 @@ from self_coding.values.edits import Waiting
 from self_coding.values.repository import UndoPlan
 from self_coding.values.verdicts import Finding, Receipt
 
+_ASKED = 2_000  # characters of a task that its like are looked for by
 _EVENTS = 80  # of a timeline; an attempt that was submitted a hundred times has more
 
 
@@ -108,7 +109,7 @@ async def gather(app: App, number: int, undone: Collection[int]) -> AttemptPage:
         receipt = await app.git.receipt(str(landed.get("new")), at)
         with suppress(GitSafetyError):
             undo = await app.git.plan_undo(attempt=str(number))
-    similar = await app.journal.similar_attempts(found.task_description, limit=6)
+    similar = await app.journal.similar_attempts(found.task_description[:_ASKED], limit=6)
     return AttemptPage(
         line=lines[0],
         attempt=found,

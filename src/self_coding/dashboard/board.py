@@ -70,6 +70,7 @@ class Board:
         self.health = Health()
         self.notices: dict[str, tuple[str, str]] = {}  # by session: what came of its last action
         self.listeners = 0
+        self.is_stopping: Callable[[], bool] = lambda: False  # streams end then by themselves
         self._examine = examine
         self._examining: asyncio.Task[None] | None = None
         self._inbox: tuple[str, Inbox] | None = None
@@ -149,6 +150,9 @@ class Board:
 
     async def _watch(self) -> None:
         while self.listeners:  # one looks for all, and nobody where nobody listens
+            if self.is_stopping():
+                await self._tell("stopping")
+                return
             with suppress(SelfCodingError):
                 mark = await self.look()
                 if mark != self.mark.rstrip("+"):

@@ -37,6 +37,8 @@ async def live(request: Request) -> Response:
                 except TimeoutError:
                     yield ": nothing new\n\n"
                     continue
+                if board.is_stopping():
+                    return
                 if changed != seen:
                     seen = changed
                     yield "event: change\ndata: 1\n\n"

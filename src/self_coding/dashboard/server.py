@@ -50,6 +50,8 @@ def serve(
             webbrowser.open(f"{address}{door.token}")
         config = uvicorn.Config(
             door, log_level="warning", ws="none", lifespan="off", server_header=False,
-            limit_concurrency=CONNECTIONS, timeout_keep_alive=30, timeout_graceful_shutdown=1,
+            limit_concurrency=CONNECTIONS, timeout_keep_alive=30, timeout_graceful_shutdown=3,
         )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[ours])
+        server = uvicorn.Server(config)
+        pages.state.board.is_stopping = lambda: server.should_exit
+        server.run(sockets=[ours])
