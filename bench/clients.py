@@ -3,14 +3,17 @@
     python bench/clients.py --clients 8 --minutes 10 --seed 1
 
 Every client is the official SDK's, over stdio, with a server process of its own. They hand in
-patches, edit in worktrees, propose and land, read, cancel, plant bugs, delete tests and undo. The
-person stands in the checkout: commits on main, uncommitted and staged work, branches. Afterwards
-the repository is judged from outside. A conflict, a moved main and a refusal with its reason are
-answers; what counts as wrong:
+patches, edit in worktrees, propose and land, read, cancel, plant bugs, delete tests and undo. With
+--kills N, clients are killed in the middle of an edit (half of them with their server), and the
+next session goes on from what `status` tells it: each such edit has to land. The person stands in
+the checkout: commits on main, uncommitted and staged work, branches. Afterwards the repository is
+judged from outside. A conflict, a moved main and a refusal with its reason are answers; what counts
+as wrong:
 
     error         an exception, a traceback, a tool error or an attempt that a fault stopped
     red           main stood at a commit whose own suite is red, or a landing has no receipt
-    lost          a byte, a commit or a staged file of the person; a row of the journal; fsck
+    lost          a byte, a commit or a staged file of the person; a row of the journal; fsck;
+                  what a killed client had written, or its attempt
     stuck         an attempt is open, a worktree is held, or a further self-edit does not land
 
 Exit status 1 when there was any.
@@ -22,11 +25,13 @@ import argparse
 import asyncio
 import difflib
 import io
+import json
 import os
 import random
 import re
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -68,6 +73,7 @@ class Told:
     wrong: list[str] = field(default_factory=list)
     stages: dict[int, str] = field(default_factory=dict)
     cancelled: int = 0
+    killed: int = 0
     slowest: float = 0.0
 
 
@@ -110,17 +116,14 @@ class Worker:
             (self.cancel, 1), *undo,
         ]  # fmt: skip
 
-    async def work(self, until: float) -> None:
+    async def work(self, until: float, kills: int) -> None:
         """Chores until the time is over; the server lives as long as the client."""
-        argv = ["-m", "self_coding", "--repo", str(self.repo), "mcp"]
-        server = StdioServerParameters(
-            command=sys.executable, args=argv, env=dict(os.environ) | {"PYTHONWARNINGS": "ignore"}
-        )
         mode = "auto" if self.number % 2 else "legacy"
-        chores, weights = zip(*self.chores, strict=True)
-        async with Client(server, mode=mode, elicitation_callback=_yes) as client:
-            while time.monotonic() < until:
+        chores, weights = zip(*self.chores, *[(self.die, 6)] * bool(kills), strict=True)
+        async with Client(_server(self.repo), mode=mode, elicitation_callback=_yes) as client:
+            while time.monotonic() < until or self.told.killed < kills:
                 (chore,) = self.dice.choices(chores, weights)
+                chore = chore if time.monotonic() < until else self.die
                 try:
                     async with asyncio.timeout(PATIENCE):
                         await chore(client)
@@ -281,6 +284,68 @@ class Worker:
             async with asyncio.timeout(self.dice.uniform(0.2, 4)):
                 await self._self_edit(client, self.own)
 
+    async def die(self, _: Client) -> None:
+        """Be killed in the middle of an edit; another session finds it, and lands it."""
+        new = await asyncio.to_thread(self.texts, self.own)
+        task = f"Give {self.own} the function number {self.made} at once"
+        words = [sys.executable, __file__, "--one-edit", str(self.repo)]
+        victim = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert victim.stdin is not None and victim.stdout is not None
+        victim.stdin.write(json.dumps({"task": task, "files": new}).encode())
+        victim.stdin.close()
+        said = []
+        with suppress(TimeoutError):
+            # From its first word on, since until then nothing of it can be lost.
+            async with asyncio.timeout(PATIENCE):
+                said.append((await victim.stdout.readline()).decode().strip())
+            async with asyncio.timeout(self.dice.uniform(0, 12)):
+                while line := await victim.stdout.readline():
+                    said.append(line.decode().strip())
+        children = Path(f"/proc/{victim.pid}/task/{victim.pid}/children")
+        servers = children.read_text().split() if children.exists() else []
+        with suppress(ProcessLookupError):
+            victim.kill()
+            for pid in servers if self.dice.random() < 0.5 else ():
+                os.kill(int(pid), signal.SIGKILL)
+        await victim.wait()
+        self.told.killed += 1
+        async with Client(_server(self.repo), elicitation_callback=_yes) as client:
+            await self._take_up(client, task, new, said)
+
+    async def _take_up(
+        self, client: Client, task: str, new: dict[str, str], said: list[str]
+    ) -> None:
+        """Go on with the edit of a client that was killed, from what `status` tells."""
+        answer: Answer | None = None
+        for _ in range(60):
+            told = await self.call(client, "status")
+            opened = [one for one in (told or {}).get("waiting", ()) if one["task"] == task]  # type: ignore[attr-defined]
+            if not opened:
+                break
+            attempt, waiting = opened[0]["attempt"], opened[0]["waiting"]
+            if waiting == "submit":
+                tree = Path(opened[0]["worktree"])
+                for path, text in new.items():
+                    if "typed" in said and (tree / path).read_text() != text:
+                        self.told.wrong.append(f"lost: {path} of attempt {attempt}, {self.own}")
+                await asyncio.to_thread(write_files, tree, new)
+                answer = await self.call(client, "submit_edit", attempt=attempt)
+            else:
+                answer = await self.call(client, "wait_edit", attempt=attempt)
+            if answer is not None and not answer["waiting"]:
+                self.note("killed", answer, GOOD)
+                return
+            await asyncio.sleep(0.5)
+        found = await self.call(client, "attempts", limit=1000)
+        rows = [one for one in (found or {}).get("attempts", ()) if one["task"] == task]  # type: ignore[attr-defined]
+        landed = bool(rows) and rows[0]["outcome"] == "success"
+        self.told.stages |= {rows[0]["id"]: "landed"} if landed else {}
+        self.told.ends["landed" if landed else "killed before it began"] += 1
+        if not landed and (rows or "begun" in said):
+            self.told.wrong.append(f"stuck: {self.own} killed after {said}: {answer} {rows}")
+
     async def undo(self, client: Client) -> None:
         """Take back what was done last here, whoever did it."""
         done = await self.call(client, "undo")
@@ -291,6 +356,27 @@ class Worker:
 # An undo may take back what a patch was made on; then it does not apply.
 GOOD = ("landed", "refused by moved", "refused by editor")
 CONTENDED = (*GOOD, "refused by conflict")
+
+
+def _server(repo: Path) -> StdioServerParameters:
+    """The server that a client starts."""
+    argv = ["-m", "self_coding", "--repo", str(repo), "mcp"]
+    environment = dict(os.environ) | {"PYTHONWARNINGS": "ignore"}
+    return StdioServerParameters(command=sys.executable, args=argv, env=environment)
+
+
+async def one_edit(repo: Path) -> None:
+    """Edit and submit what stands in standard input; say how far it came. To be killed."""
+    given = json.loads(sys.stdin.read())
+    async with Client(_server(repo)) as client:
+        print("connected", flush=True)
+        result = await client.call_tool("begin_edit", {"task": given["task"]})
+        begun = result.structured_content or {}
+        print("begun", flush=True)
+        write_files(Path(begun["worktree"]), given["files"])
+        print("typed", flush=True)
+        await client.call_tool("submit_edit", {"attempt": begun["attempt"], "wait": 600})
+        print("submitted", flush=True)
 
 
 async def _yes(context: object, params: ElicitRequestParams) -> ElicitResult:
@@ -499,12 +585,12 @@ def judge_person(person: Person) -> list[str]:
     return wrong
 
 
-async def campaign(workers: list[Worker], person: Person, minutes: float) -> None:
+async def campaign(workers: list[Worker], person: Person, minutes: float, kills: int) -> None:
     until = time.monotonic() + minutes * 60
     async with asyncio.TaskGroup() as group:
         group.create_task(person.work(until))
         for worker in workers:
-            group.create_task(worker.work(until))
+            group.create_task(worker.work(until, -(-kills // len(workers))))
 
 
 def report(told: list[Told]) -> None:
@@ -526,17 +612,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--kills", type=int, default=0, help="clients that are killed")
+    parser.add_argument("--one-edit", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sample", type=int, default=100, help="suites to run again")
     parser.add_argument("--keep", action="store_true", help="leave the repository where it is")
     args = parser.parse_args()
+    if args.one_edit:
+        asyncio.run(one_edit(args.one_edit))
+        return 0
     folder = Path(tempfile.mkdtemp(prefix="self-coding-clients-"))
     started = time.monotonic()
     try:
         repo = prepare(folder, args.clients)
         workers = [Worker(repo, number, args.seed) for number in range(args.clients)]
         person = Person(repo, args.seed)
-        asyncio.run(campaign(workers, person, args.minutes))
+        asyncio.run(campaign(workers, person, args.minutes, args.kills))
         told = [*(worker.told for worker in workers), person.told]
         report(told)
         dice = random.Random(args.seed)
@@ -554,8 +645,9 @@ def main() -> int:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     landed = sum(one.ends["landed"] for one in told)
     calls = sum(sum(one.calls.values()) for one in told[:-1])
+    killed = sum(one.killed for one in told)
     print(
-        f"{args.clients} clients and a person, {calls} calls, {landed} landed, "
+        f"{args.clients} clients and a person, {calls} calls, {landed} landed, {killed} killed, "
         f"{args.minutes:g} minutes of work, {(time.monotonic() - started) / 60:.1f} in all, "
         f"{used.ru_utime + used.ru_stime:.0f} CPU s: {rows}"
     )
