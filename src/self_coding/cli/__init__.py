@@ -57,13 +57,14 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in WRITTEN:
-            from self_coding.cli import commands, install
+        if cmd_name == "install":  # apart, since it loads what hooks and servers do without
+            from self_coding.cli.install import install_command
 
-            command = getattr(
-                install if cmd_name == "install" else commands,
-                f"{cmd_name.replace('-', '_')}_command",
-            )
+            return install_command
+        if cmd_name in WRITTEN:
+            from self_coding.cli import commands
+
+            command = getattr(commands, f"{cmd_name.replace('-', '_')}_command")
             assert isinstance(command, click.Command)
             return command
         row = NAMES.get(cmd_name)

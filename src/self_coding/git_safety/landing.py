@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import dropwhile, takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from self_coding.adapters.git import decode, encode
 from self_coding.errors import GitOperationError, MainMovedError, MergeConflictError
-from self_coding.gate import Gate
 from self_coding.git_safety import objects, receipts, user_checkouts
 from self_coding.git_safety.checkout_update import PreparedUpdate, prepare_update
 from self_coding.git_safety.commits import commit_tree
@@ -35,6 +35,9 @@ from self_coding.values.repository import (
     Worktree,
 )
 from self_coding.values.verdicts import GateReport, GateSettings, Strength
+
+if TYPE_CHECKING:
+    from self_coding.gate import Gate
 
 _SHOWN_BYTES = 200_000  # of a conflicting file
 _ROUNDS = 20
@@ -197,6 +200,9 @@ def strength(
 
 def gate_of(repo: Repository, settings: GateSettings, *, exact: bool = False) -> Gate:
     """Return the gate of a repository: it tests checkouts of ours, and keeps verdicts beside it."""
+    # It loads much, the audit too, and an agent's hooks, which only take snapshots, do without.
+    from self_coding.gate import Gate
+
     top = repo.top if repo.git.top else repo.common
 
     def place(wanted: str) -> AbstractContextManager[Path]:
