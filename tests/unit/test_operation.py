@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from self_coding import open_app
 from self_coding.errors import IndexerError
 from self_coding.operation import Arg, Caller, Operation, spoken
 from self_coding.operations import OPERATIONS
-from self_coding.testing import sample_repo
+from self_coding.testing import git, sample_repo
 from self_coding.values.attempts import Lesson, ModificationAttempt
 
 Count = Annotated[int, Arg("How many.", least=1, option="-n")]
@@ -87,6 +88,28 @@ def test_a_look_up_loads_little(tmp_path: Path, words: list[str]) -> None:
     argv = [sys.executable, "-c", code, "--repo", str(repository), *words]
     done = subprocess.run(argv, capture_output=True, text=True, env=_unmeasured())
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("event", ["pre-edit", "post-edit"])
+def test_a_hook_loads_little(tmp_path: Path, event: str) -> None:
+    """A hook runs at each edit of an agent: neither gate nor audit nor event loop come with it."""
+    repository = sample_repo(tmp_path / "repository")
+    given = {"tool_input": {"file_path": "src/calc/core.py", "old_string": "a", "new_string": "b"}}
+    (repository / "src/calc/core.py").write_text("b = 1\n")
+    code = (
+        "import sys; from self_coding.cli import cli\n"
+        "cli.main(sys.argv[1:], standalone_mode=False)\n"
+        "heavy = {'asyncio', 'pydantic', 'self_coding.gate', 'self_coding.audit'}\n"
+        "heavy |= {'self_coding.mcp_server', 'self_coding.cli.install'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    argv = [sys.executable, "-c", code, "--repo", str(repository), "hook", event]
+    done = subprocess.run(
+        argv, input=json.dumps(given), capture_output=True, text=True, env=_unmeasured()
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    taken = git(repository, "for-each-ref", "refs/self-coding/snap")
+    assert bool(taken) == (event == "post-edit")
 
 
 async def test_a_mistyped_path_is_not_good_news(tmp_path) -> None:  # type: ignore[no-untyped-def]

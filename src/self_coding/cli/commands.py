@@ -480,7 +480,7 @@ def hook_command(session: Session, event: str, rest: tuple[str, ...]) -> None:
 
     try:
         payload = json.loads(sys.stdin.buffer.read() or b"{}")
-        answer = session.run(on_edit(open_app(session.repo), event, payload))
+        answer = session.run(on_edit(open_app(session.repo), event, payload), inline=True)
     except (SelfCodingError, ValueError, OSError, RecursionError) as error:
         # An agent is never stopped by a fault of ours; standard error says what it was.
         session.say(f"self-coding hook: {error}")

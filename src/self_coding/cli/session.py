@@ -54,7 +54,7 @@ class Session:
     def run(self, work: Coroutine[object, object, T], *, inline: bool = False) -> T:
         """Run the async part of a command; SIGTERM cancels it as Ctrl-C does.
 
-        `inline`: it only reads, and so needs no event loop.
+        `inline`: it waits for nothing but blocking calls, and so needs no event loop.
         """
         import signal
 
