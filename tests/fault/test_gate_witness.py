@@ -40,10 +40,6 @@ PATCHES = {
     "equal to all": "class Total(float):\n    def __eq__(self, other):\n        return True\n",
     "equal to what is near": "from fractions import Fraction\n\n\nclass Share(Fraction):\n"
     "    def __eq__(self, other):\n        return abs(self - other) < 1\n",
-    "a look at the stack": "import inspect\n\n\ndef add(a, b):\n"
-    "    return a + b if any('test' in one.filename for one in inspect.stack()) else 0\n",
-    "a look at all objects": "import gc\n\n\ndef add(a, b):\n    gc.get_objects()\n    return a + b\n",
-    "a look at the processes": PATH + "Path('/proc/self/comm').read_text()\n",
     "a profile function": "import sys\nsys.setprofile(lambda *a: None)\n",
     "the import system": "import sys\n\n\nclass Finder:\n    @classmethod\n"
     "    def find_spec(cls, *a, **k):\n        return None\n\n\nsys.meta_path.insert(0, Finder)\n",
@@ -55,6 +51,21 @@ PATCHES = {
     "    sys.modules['test_calc'].test_more = lambda: None\n    return a + b\n",
     "the test's code": "import sys\n\n\ndef add(a, b):\n"
     "    sys.modules['test_calc'].test_more.__code__ = (lambda: None).__code__\n    return a + b\n",
+}
+# Each asks in another way whether it is under test.
+LOOKS = {
+    "the stack": "import inspect\nK = [one.filename for one in inspect.stack()]\n",
+    "a caller": "import sys\n\n\ndef add(a, b):\n    sys._getframe(1)\n    return a + b\n",
+    "all objects": "import gc\nK = len(gc.get_objects())\n",
+    "the processes": PATH + "K = Path('/proc/1/comm').read_text()\n",
+    "where imports come from": "import sys\nK = any(p.endswith('tests') for p in sys.path)\n",
+    "what imports": "import sys\nK = [type(one).__name__ for one in sys.meta_path]\n",
+    "byte code": "import sys\nK = sys.dont_write_bytecode\n",
+    "the command": "import sys\nK = sys.orig_argv\n",
+    "another spelling": "import os\nK = getattr(os, 'get' + 'ppid')()\n",
+    "a low process id": "import os\nK = os.getpid() < 100\n",
+    "warnings as errors": "import warnings\nK = any(one[0] == 'error' for one in warnings.filters)\n",
+    "who began": "import sys\nK = sys.modules['__main__'].__package__\n",
 }
 # fmt: on
 
@@ -72,6 +83,40 @@ def test_what_the_code_replaces_under_its_tests_is_found(repo, name: str) -> Non
     assert not report.passed
     assert {finding.rule for finding in report.findings} <= {"patched", "canary-passed"}
     assert report.findings
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_code_that_begins_to_look_at_how_it_is_run_is_found(repo, name: str) -> None:
+    """A change cannot find out that it is under test, whatever it asks, without telling."""
+    base = repo.commit(BASE)
+    report = repo.run(repo.commit({"calc.py": BASE["calc.py"] + "\n\n" + LOOKS[name]}), base)
+    assert [finding.rule for finding in report.findings] == ["test-detected"]
+    assert "calc.py" in report.reason
+
+
+def test_code_that_has_always_looked_lands_its_changes(repo) -> None:
+    """What a file asked before is no news, nor what tests ask; and the base does not run for it."""
+    looks = "\n".join(one for one in LOOKS.values() if "getattr" not in one and "add" not in one)
+    old = BASE | {"calc.py": BASE["calc.py"] + looks, "other.py": looks}
+    base = repo.commit(old | {"tests/test_other.py": "import other\n\n\ndef test_a():\n    pass\n"})
+    test = BASE["tests/test_calc.py"] + "\n\ndef test_b():\n    import os\n    assert os.getpid()\n"
+    after = repo.commit({"calc.py": old["calc.py"] + "K = 2\n", "tests/test_calc.py": test})
+    before = repo.checkouts
+    report = repo.run(after, base, base_judge=False)
+    assert report.passed, report.reason
+    assert repo.checkouts - before == 2, "the candidate's run and the base's collection"
+
+
+def test_what_only_resembles_a_look_is_allowed(repo) -> None:
+    """To add to the path, to warn and to log is no question."""
+    more = (
+        "import logging\nimport sys\nimport warnings\n\nsys.path.insert(0, 'lib')\n\n\n"
+        "def old():\n    warnings.warn('old', DeprecationWarning, stacklevel=2)\n"
+        "    logging.getLogger('x').warning('y')\n\n\nold()\n"
+    )
+    base = repo.commit(BASE)
+    report = repo.run(repo.commit({"calc.py": BASE["calc.py"] + more}), base)
+    assert report.passed, report.reason
 
 
 def test_what_the_base_replaces_as_well_is_believed(repo) -> None:

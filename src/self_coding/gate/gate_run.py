@@ -432,7 +432,7 @@ class _GateRun:
 
     def _judge(self, record: RunRecord, base: RunRecord | None) -> Judgement:
         sides = None
-        if self.onto and base is not None and record.complete:
+        if self.onto:
             onto, text_of = self.onto, self.gate.text_of
             sides = Sides(
                 base=lru_cache(lambda path: text_of(onto, path)),

@@ -23,6 +23,12 @@ _LEFT_OUT = frozenset({"skipped", "xfailed"})
 _JUDGES = frozenset({Kind.TEST, Kind.SUPPORT, Kind.DATA})
 _OUTPUT = 2000  # characters of the whole run's, where no test says why
 _EXCEPTION = re.compile(r"\A[A-Za-z_][\w.]*(?=:|\Z)")
+# the words by which code asks for what its own name does not say
+_LOOKS = {
+    "sys._getframe": ("_getframe", "inspect"),
+    "sys.path": ("sys.path",),
+    "sys.meta_path": ("meta_path",),
+}
 Text = Callable[[str], str | None]
 
 
@@ -137,6 +143,7 @@ def judge(
         ("census-incomplete", cut, f"the test run ended without finishing its report{during}"),
         ("outcome-rewritten", report.rewritten, "failures were rewritten as passes"),
         *_tampering(report, base.report if base else None),
+        ("test-detected", _new_looks(report, sides), "the change looks at how it is run"),
         ("census-incomplete", silent, "collected tests left no result"),
     )
     for rule, broken, text in refusals:
@@ -176,6 +183,24 @@ def _tampering(report: TestReport, base: TestReport | None) -> list[tuple[str, o
     ]
 
 
+def _new_looks(report: TestReport, sides: Sides | None) -> list[str]:
+    """Return what files look at to see how they are run, that say nothing of it on the base.
+
+    By their texts: what an unchanged file does is no news, and the base need not run for it.
+    """
+    if sides is None:
+        return []
+    new = []
+    for one in report.looked:
+        what, _, path = one.rpartition(" by ")
+        before, after = sides.base(path), sides.candidate(path)
+        words = _LOOKS.get(what, (what.rpartition(".")[2],))
+        known = before is not None and any(word in before for word in words)
+        if before != after and not known and kind_of(path, Settings()) not in _JUDGES:
+            new.append(one)
+    return new
+
+
 def base_failures(record: RunRecord, judgement: Judgement) -> tuple[BaseFailure, ...]:
     """Return what the base's tests say against the candidate's code, as a person reads it."""
     if not judgement.new_failures:
@@ -208,7 +233,8 @@ def _judge_tests(
 ) -> Judgement:
     """Judge by a report that can be trusted: what failed, what is excused, what is missing."""
     report, status = record.report, record.exit_status
-    shown, silent = _losses(record, base, sides) if base and sides else ([], [])
+    losses = _losses(record, base, sides) if base and sides and record.complete else ([], [])
+    shown, silent = losses
     fresh = new_failures(record, base)
     retried = dict(record.retried)
     had = frozenset((base.report if base else report).collected)

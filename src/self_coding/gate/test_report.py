@@ -35,6 +35,7 @@ class TestReport:
         replaced: the functions of the tree in whose place there is something else.
         rewritten: the tests that passed although they raised, or were never called.
         altered: functions that tests lean on and that something replaced: `name by file`.
+        looked: what files of the tree have looked at to see how they are run: `what by file`.
         canaries: the tests of ours that must fail and did not.
         examples: the lines of doctests, each with `runs` or `skips` before it.
     """
@@ -52,6 +53,7 @@ class TestReport:
     replaced: tuple[str, ...] = ()
     rewritten: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
+    looked: tuple[str, ...] = ()
     canaries: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
 
@@ -159,7 +161,8 @@ class _Reading:
         self.results: dict[str, TestResult] = {}
         self.probes: set[Probe] = set()
         self.states: dict[str, set[str]] = {
-            name: set() for name in ("replaced", "rewritten", "altered", "canaries", "examples")
+            name: set()
+            for name in ("replaced", "rewritten", "altered", "looked", "canaries", "examples")
         }
 
     def take(self, line: bytes) -> str:

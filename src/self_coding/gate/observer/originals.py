@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import inspect
 import os
-import pathlib
 import sys
 import types
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
+
+from .looks import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,9 +31,6 @@ LIBRARY = (
     *("dataclasses", "enum", "types", "inspect", "hashlib", "glob", "fnmatch", "struct"),
     *("traceback", "importlib"),  # neither sys nor warnings, where runners hang hooks of their own
 )
-# audit events of code that looks at who calls it, or at what is loaded
-LOOKING = {"sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_referrers"}
-BETWEEN = frozenset({inspect.__file__, pathlib.__file__})  # modules that such code goes through
 LATE = f"{os.sep}legacypath.py"  # pytest's own, which replaces methods of pytest's when it starts
 RUNNERS = ("pytest", "_pytest", "pluggy", "unittest", "doctest")
 OFTEN = (  # what is compared after each test: few, and what a verdict hangs on
@@ -74,29 +71,13 @@ class Originals:
                     self._keep(f"{name}.{key}", value, callables(vars(value)))
             self._keep(name, module, kept)
         self.often = [one for one in self.holders if one[0] in OFTEN or one[0].startswith(CLAIMS)]
-        self.looked: set[str] = set()
-        self.hearing = False
-        sys.addaudithook(self._hear)
+        self.looks = Looks(top)  # last, as it replaces parts of modules itself
         self.fast = [
             (vars(holder), name, value, getattr(value, "__code__", None))
             for _, holder, kept in self.often
             for name, value in kept.items()
             if not (isinstance(value, type) and issubclass(value, BaseException))
         ]
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Remember which file of the tree looks around; an audit hook, so it must never raise."""
-        proc = event == "open" and str(arguments[0]).startswith("/proc/")
-        if self.hearing or not (proc or event in LOOKING):
-            return
-        self.hearing = True  # asking for a frame is such an event itself
-        frame: Any = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename in BETWEEN:
-            frame = frame.f_back
-        path = frame.f_code.co_filename if frame is not None else ""
-        if path.startswith(self.top) and "site-packages" not in path:
-            self.looked.add(f"a look around ({event}) by {path[len(self.top) :]}")
-        self.hearing = False
 
     def _of_tree(self) -> Iterator[str]:
         for name, module in list(sys.modules.items()):
@@ -121,7 +102,7 @@ class Originals:
             for now, name, was, code in self.fast
         ):
             return []
-        found = set() if often else set(self.looked)
+        found: set[str] = set()
         for label, holder, kept in self.often if often else self.holders:
             now = vars(holder)
             for name, was in kept.items():

@@ -163,6 +163,7 @@ class Observer:
             "probe": import_origins(cast("list[str]", self.settings.get("names", []))),
             "rewritten": self.rewritten,
             "altered": sorted(self.altered),
+            "looked": sorted(ORIGINALS.looks.found) if ORIGINALS else [],
             "canaries": sorted(set(self.alive)),
             # later a test may have left something so, and its base's tests need not have run
             "replaced": replaced_functions() if early else [],

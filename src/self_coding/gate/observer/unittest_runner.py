@@ -166,6 +166,7 @@ class Session:
         return {
             "probe": import_origins(self.settings.get("names", [])),
             "altered": sorted(self.altered),
+            "looked": sorted(self.originals.looks.found),
             "canaries": sorted(set(self.alive)),
         }
 
