@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import resource
 import shutil
 import statistics
@@ -120,12 +119,13 @@ def overhead() -> None:
 
 def cost(python: Path, clone: Path) -> None:
     """Print the CPU seconds of whole self-edits of a clone, and of its suite beside each."""
-    inside = []  # the CPU seconds of each contained run of an edit
+    runs = []  # the CPU seconds of each contained run of an edit
     was_run = gate_run.run
 
     def run(layout, command, **how):
+        before = used()
         record = was_run(layout, command, **how)
-        inside.append(told(record.output) if layout.at == "bwrap" else 0.0)
+        runs.append(round(used() - before, 2))
         return record
 
     gate_run.run = run
@@ -134,7 +134,7 @@ def cost(python: Path, clone: Path) -> None:
         subprocess.run(["git", "clone", "-q", str(clone), str(top)], check=True)
         subprocess.run(["git", "-C", str(top), "checkout", "-q", "-B", "main"], check=True)
         os.environ["SELF_CODING_GATE__PYTHON"] = str(python)
-        os.environ["SELF_CODING_TEST_COMMAND"] = counted("python -m pytest -q --tb=short")
+        os.environ["SELF_CODING_TEST_COMMAND"] = "python -m pytest -q --tb=short"
         env = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
         env["PYTHONPATH"] = str(top / "src") if (top / "src").is_dir() else str(top)
         listed = sorted((top / "src").glob("*/*.py")) or sorted(top.glob("*/*.py"))
@@ -155,29 +155,18 @@ def cost(python: Path, clone: Path) -> None:
                     with (tree / path.relative_to(top)).open("a") as file:
                         file.write(text)
 
-            inside.clear()
+            runs.clear()
             spent = used()
             result = asyncio.run(
                 open_layer(top).edit.self_edit(f"Add one: {what}", editor=ScriptedEditor(edit))
             )
-            spent = used() - spent + sum(inside)
+            spent = used() - spent
             print(
                 f"{clone.name:10} {what:6} edit {spent:6.2f} s, suite {alone:6.2f} s,"
-                f" {(spent - 0.8) / alone:5.2f} x + .8; runs {[round(one, 2) for one in inside]}"
+                f" {(spent - 0.8) / alone:5.2f} x + .8; runs {runs}"
                 f" {result.message[:150]}",
                 flush=True,
             )
-
-
-def counted(command: str) -> str:
-    """The command, saying at its end what CPU time it and its children took."""
-    return f"{command}; code=$?; times; exit $code"
-
-
-def told(output: str) -> float:
-    """The CPU seconds that `times` wrote: the shell's own and its children's."""
-    found = re.findall(r"(\d+)m([\d.]+)s", "\n".join(output.splitlines()[-2:]))
-    return sum(60 * int(minutes) + float(seconds) for minutes, seconds in found)
 
 
 def plain(repo: Repo, command: str) -> None:
@@ -189,23 +178,20 @@ def checkout_only(repo: Repo, commit: str) -> None:
         pass
 
 
-def fresh(repo: Repo, commit: str, level: str, command: str) -> float:
-    gate = repo.gate(counted(command), sandbox=level)
+def fresh(repo: Repo, commit: str, level: str, command: str) -> None:
+    gate = repo.gate(command, sandbox=level)
     shutil.rmtree(gate.memory.folder / "verdicts", ignore_errors=True)
     report = gate.run(commit, tree=repo.tree(commit))
     assert report.passed, report.output
-    # what runs inside bubblewrap is not a child that we wait for; elsewhere it is
-    return told(report.output) if level == "bwrap" else 0.0
 
 
 def cpu(call: Callable[[], object]) -> float:
-    """The median CPU milliseconds of seven calls, with what the call says it spent elsewhere."""
+    """The median CPU milliseconds of seven calls."""
     spent = []
     for _ in range(7):
         before = used()
-        extra = call()
-        more = extra if isinstance(extra, float) else 0.0
-        spent.append((used() - before + more) * 1000)
+        call()
+        spent.append((used() - before) * 1000)
     return round(statistics.median(spent), 1)
 
 

@@ -14,21 +14,24 @@ import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
 
 EVENTS = {"sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_referrers"}
 BETWEEN = frozenset({inspect.__file__, pathlib.__file__, "<self-coding>"})  # where it goes through
+PARTS = {"__code__", "__defaults__", "__kwdefaults__"}
 READS = ("__iter__", "__contains__", "__getitem__", "__add__", "copy", "index", "count")
 
 
 class Looks:
     """What the files below `top` have looked at, as `what by file`."""
 
-    def __init__(self, top: str) -> None:
+    def __init__(self, top: str, functions: Collection[int]) -> None:
         self.top = top + os.sep
         self.found: set[str] = set()
         self.busy = False
+        self.functions = functions  # by their ids
+        self.rewritten = False  # whether one of them got another code or other defaults
         sys.addaudithook(self.hear)
         for name in ("path", "meta_path"):
             setattr(sys, name, told_list(f"sys.{name}", getattr(sys, name), self.note))
@@ -41,6 +44,8 @@ class Looks:
         """An audit hook, so it must never raise."""
         if event in EVENTS:
             self.note(event)
+        elif event == "object.__setattr__" and arguments[1] in PARTS:
+            self.rewritten |= id(arguments[0]) in self.functions
         elif event == "open" and str(arguments[0]).startswith("/proc/"):
             self.note("/proc")
 
