@@ -7,6 +7,7 @@ doctor said, the import graph. All of it can be thrown away.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -17,11 +18,13 @@ from typing import Protocol
 from self_coding.adapters.paths import FOLDER
 from self_coding.adapters.threads import in_thread
 from self_coding.app import App
+from self_coding.dashboard.blast_map import drawing
 from self_coding.errors import SelfCodingError
-from self_coding.values.code import ImportGraph
+from self_coding.values.code import Impact, ImportGraph
 from self_coding.values.results import Inbox
 
 _GRAPH_SECONDS = 30.0  # that a graph is shown although files may have changed
+_IMPACTS = 20  # answers that are kept
 _OPERATIONS = 500  # newest ones that are looked through for what was undone
 _LOOKS = 1.0  # seconds between two looks at what may have changed
 
@@ -75,6 +78,8 @@ class Board:
         self._examining: asyncio.Task[None] | None = None
         self._inbox: tuple[str, Inbox] | None = None
         self._graph: tuple[float, ImportGraph] | None = None
+        self._impacts: dict[tuple[str, ...], tuple[float, Impact]] = {}
+        self._drawings: dict[tuple[str, ...], tuple[ImportGraph, bytes]] = {}
         self._caught_up = ""
         self._changed = asyncio.Condition()
         self._looking: asyncio.Task[None] | None = None
@@ -108,6 +113,33 @@ class Board:
         if self._graph is None or now - self._graph[0] > _GRAPH_SECONDS:
             self._graph = (now, await self.app.indexer.graph())
         return self._graph[1]
+
+    async def impact(self, paths: list[str]) -> Impact:
+        """Return what a change of files can break, at most half a minute old."""
+        # A page asks, and then its drawing; on thousands of files an answer costs 0.2 s.
+        now, key = time.monotonic(), tuple(paths)
+        kept = self._impacts.get(key)
+        if kept is None or now - kept[0] > _GRAPH_SECONDS:
+            kept = self._impacts[key] = (now, await self.app.indexer.impact(paths=paths))
+            while len(self._impacts) > _IMPACTS:
+                del self._impacts[next(iter(self._impacts))]
+        return kept[1]
+
+    async def drawing(self, paths: list[str]) -> bytes:
+        """Return what the map of a change of files is drawn from, as JSON."""
+        graph, key = await self.graph(), tuple(paths)
+        kept = self._drawings.get(key)
+        if kept is None or kept[0] is not graph:
+            distances, tests = dict.fromkeys(paths, 0), ()
+            if paths:
+                impact = await self.impact(paths)
+                distances |= {one.path: one.distance for one in impact.dependents}
+                tests = impact.tests
+            told = json.dumps(drawing(graph, distances, tests), separators=(",", ":"))
+            kept = self._drawings[key] = (graph, told.encode())
+            while len(self._drawings) > _IMPACTS:
+                del self._drawings[next(iter(self._drawings))]
+        return kept[1]
 
     def examine(self) -> None:
         """Have the doctor look, without waiting for it; once at a time."""

@@ -20,10 +20,10 @@ from markupsafe import Markup, escape
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from self_coding.dashboard import actions, attempt_page, blast_map, charts, texts
+from self_coding.dashboard import actions, attempt_page, charts, texts
 from self_coding.dashboard.access import SESSION, form_key
 from self_coding.dashboard.board import Board
 from self_coding.dashboard.live import live
@@ -160,7 +160,7 @@ async def map_page(request: Request) -> Response:
     """The import graph, and what a change of some files can break."""
     board: Board = request.app.state.board
     paths = await _changed(request, board)
-    impact = await board.app.indexer.impact(paths=paths) if paths else None
+    impact = await board.impact(paths) if paths else None
     return await _page(
         request, "map", paths=paths, impact=impact, most=_DEPENDENTS, query=_map_query(request)
     )
@@ -169,13 +169,8 @@ async def map_page(request: Request) -> Response:
 async def map_json(request: Request) -> Response:
     """What the map is drawn from."""
     board: Board = request.app.state.board
-    paths, distances, tests = await _changed(request, board), {}, list[str]()
-    if paths:
-        impact = await board.app.indexer.impact(paths=paths)
-        distances = {one.path: one.distance for one in impact.dependents}
-        distances |= dict.fromkeys(paths, 0)
-        tests = list(impact.tests)
-    return JSONResponse(blast_map.drawing(await board.graph(), distances, tests))
+    drawn = await board.drawing(await _changed(request, board))
+    return Response(drawn, media_type="application/json")
 
 
 async def _changed(request: Request, board: Board) -> list[str]:

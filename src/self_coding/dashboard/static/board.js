@@ -142,7 +142,7 @@ function draw(data) {
       x += w + 12; tall = Math.max(tall, h);
       return box;
     });
-    high = Math.max(220, y + tall + 14);
+    high = Math.max(90, y + tall + 14);
     canvas.style.setProperty("height", `${high}px`);
     canvas.width = wide * ratio; canvas.height = high * ratio;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -155,6 +155,12 @@ function draw(data) {
       level = next;
     }
     return far;
+  }
+  function curve(from, to) { // sideways, so that what stands in one column is told apart
+    const aside = Math.abs(from.x - to.x) < 4 ? 10 + Math.abs(from.y - to.y) * 0.25 : 0;
+    pen.beginPath(); pen.moveTo(from.x, from.y);
+    pen.bezierCurveTo(from.x - aside + (to.x - from.x) * 0.4, from.y, to.x - aside - (to.x - from.x) * 0.4, to.y, to.x, to.y);
+    pen.stroke();
   }
   const shade = (distance) => (distance < 0 ? colours.dx : colours[`d${Math.min(3, distance)}`]);
   function paint() {
@@ -169,12 +175,16 @@ function draw(data) {
       pen.fillText(label, box.x + 7, box.y + 16);
     }
     const far = pointed >= 0 ? reach(pointed) : null;
+    // A few arrows say more than none, thousands less: those of a change, or of what is pointed at.
+    const drawn = far ? [] : isBlast ? data.edges.filter(([from, to]) => nodes[to].distance >= 0 && nodes[from].distance === nodes[to].distance + 1) : named ? data.edges : [];
+    pen.lineWidth = 1; pen.globalAlpha = drawn.length > 400 ? 0.12 : 0.4; pen.strokeStyle = isBlast ? colours.d1 : colours.soft;
+    for (const [from, to] of drawn) curve(nodes[from], nodes[to]);
+    pen.globalAlpha = 1;
     if (far) {
       pen.lineWidth = 1; pen.globalAlpha = 0.5;
       for (const [list, colour] of [[nodes[pointed].into, colours.d1], [nodes[pointed].out, colours.up]])
         for (const other of list) {
-          pen.strokeStyle = colour; pen.beginPath(); pen.moveTo(nodes[pointed].x, nodes[pointed].y);
-          pen.lineTo(nodes[other].x, nodes[other].y); pen.stroke();
+          pen.strokeStyle = colour; curve(nodes[pointed], nodes[other]);
         }
       pen.globalAlpha = 1;
     }
