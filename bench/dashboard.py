@@ -134,10 +134,8 @@ def scale(count: int = 10_000, files: int = 8_800) -> None:
                         "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
                     )
                     paint = f"{paint:5.0f} ms" if paint else ""
-                print(
-                    f"{spent[0]:6.1f}, then {spent[1]:6.1f} CPU ms {len(body) / 1000:7.1f} kB  {paint}",
-                    flush=True,
-                )
+                weight = f"{len(body) / 1000:7.1f} kB"
+                print(f"{spent[0]:6.1f}, then {spent[1]:6.1f} CPU ms {weight}  {paint}", flush=True)
             assets = sum(one.stat().st_size for one in
                          (ROOT / "src/self_coding/dashboard/static").iterdir())  # fmt: skip
             print(f"style, script and icon, once: {assets / 1000:.1f} kB")

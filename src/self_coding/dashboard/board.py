@@ -130,7 +130,7 @@ class Board:
         graph, key = await self.graph(), tuple(paths)
         kept = self._drawings.get(key)
         if kept is None or kept[0] is not graph:
-            distances, tests = dict.fromkeys(paths, 0), ()
+            distances, tests = dict.fromkeys(paths, 0), tuple[str, ...]()
             if paths:
                 impact = await self.impact(paths)
                 distances |= {one.path: one.distance for one in impact.dependents}

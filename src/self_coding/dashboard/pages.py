@@ -179,8 +179,8 @@ async def _changed(request: Request, board: Board) -> list[str]:
     if number is not None:
         found = await board.app.journal.get_by_id(number)
         return found.files_modified[:100] if found else []
-    known = set((await board.graph()).paths)
     asked = request.query_params.get("path", "").split("\n")
+    known = set((await board.graph()).paths) if any(asked) else set()
     return [path for one in asked if (path := one.strip()) in known][:100]
 
 
