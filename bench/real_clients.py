@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real MCP clients against `self-coding`, their models played by a script on loopback.
 
-    python bench/real_clients.py CLIENTS [--only claude,codex] [--long 75] [--printed]
+    python bench/real_clients.py CLIENTS [--only claude,codex] [--long 180] [--printed]
 
 CLIENTS is a folder in which npm has installed them (`npm install --prefix CLIENTS
 @anthropic-ai/claude-code opencode-ai @openai/codex @google/gemini-cli`). Each runs with a home of
@@ -12,7 +12,8 @@ other model than the script; telemetry and updates are switched off. What is tri
     lands         begin_edit, the client's own tool writes the file, submit_edit: on main
     refused       the same with a planted bug: main stays, and the client is told the failing test
     asked         undo, which a headless client cannot put to its person: declined, nothing undone
-    long          a submit_edit of --long seconds: clients have limits of their own
+    long          a suite of --long seconds: clients have limits of their own
+    defaults      the same, without the time limits that we enter: those of the client
     editor        `self-coding self-edit TASK --editor NAME`: the preset's command line
     hooks         (Claude Code) warning before an edit, snapshot after it, settings as before
     removed       `self-coding install --remove`: every file as it was
@@ -42,7 +43,7 @@ from self_coding.testing import git, sample_repo, write_files
 OURS = [sys.executable, "-m", "self_coding"]
 CORE, EXTRA = "src/calc/core.py", "src/calc/extra.py"
 TRIPLE = "def triple(n):\n    return 3 * n\n"
-PATIENCE = 300.0
+PATIENCE = 900.0
 
 
 @dataclass
@@ -296,15 +297,51 @@ def _asked(client: Client, installed: Path, folder: Path, _: float) -> str:
 
 
 def _long(client: Client, installed: Path, folder: Path, seconds: float) -> str:
-    steps = session(client, EXTRA, "", TRIPLE)
+    return _patient(client, installed, folder, seconds)
+
+
+def _defaults(client: Client, installed: Path, folder: Path, seconds: float) -> str:
+    return _patient(client, installed, folder, seconds, limits=False)
+
+
+def _patient(
+    client: Client, installed: Path, folder: Path, seconds: float, *, limits: bool = True
+) -> str:
+    """Submit, and do what the answers say, until it has landed."""
+
+    def wait(turn: Turn) -> Call | str:
+        is_tested = re.search(r'stage\\*": ?\\*"testing', turn.results[-1])
+        return (
+            Call("wait_edit", {"attempt": int(said(turn, 0, "attempt"))}) if is_tested else "Done."
+        )
+
+    waits: list[Step] = [wait] * 15
+    steps = [*session(client, EXTRA, "", TRIPLE), *waits]
     with trial(client, installed, *steps, folder=folder) as made:
         suite = f"import time\n\n\ndef test_slow():\n    time.sleep({seconds})\n"
         write_files(made.top, {"tests/test_slow.py": suite})
         git(made.top, "add", "tests")
         git(made.top, "commit", "-qm", "slow")
         install(made)
+        if not limits:
+            _without_limits(made)
         made.talk()
-        return "" if '"stage' in _last(made) and "landed" in _last(made) else _last(made)
+        landed = made.subjects()[1:2] == ["Change the sums"] and _landed(made) == [EXTRA]
+        return "" if landed and "landed" in _last(made) else _last(made)
+
+
+def _without_limits(made: Trial) -> None:
+    """Take the time limits out of what we entered, so that the client's own hold."""
+    for file in (made.top / ".codex/config.toml", made.home / ".codex/config.toml"):
+        if file.exists():
+            lines = file.read_text().splitlines(keepends=True)
+            file.write_text("".join(one for one in lines if "_timeout_sec" not in one))
+    for name in (".gemini/settings.json", "opencode.json"):
+        if (made.top / name).exists():
+            whole = json.loads((made.top / name).read_text())
+            for table in ("mcp", "mcpServers"):
+                whole.get(table, {}).get("self-coding", {}).pop("timeout", None)
+            (made.top / name).write_text(json.dumps(whole))
 
 
 def _editor(client: Client, installed: Path, folder: Path, _: float) -> str:
@@ -390,6 +427,7 @@ TRIALS: dict[str, Callable[[Client, Path, Path, float], str]] = {
     "refused": _refused,
     "asked": _asked,
     "long": _long,
+    "defaults": _defaults,
     "editor": _editor,
     "hooks": _hooks,
     "removed": _removed,
@@ -433,7 +471,7 @@ def main() -> int:
     parser.add_argument("clients", type=Path, help="the folder in which npm installed them")
     parser.add_argument("--only", default=",".join(CLIENTS), help="some of them")
     parser.add_argument("--trials", default=",".join(TRIALS), help="some of what is tried")
-    parser.add_argument("--long", type=float, default=75.0, help="seconds of the long call")
+    parser.add_argument("--long", type=float, default=180.0, help="seconds of a long suite")
     parser.add_argument("--printed", action="store_true", help="the printed settings, by hand")
     options = parser.parse_args()
     global PRINTED
