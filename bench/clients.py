@@ -143,7 +143,10 @@ class Worker:
         self.told.slowest = max(self.told.slowest, time.monotonic() - started)
         self.told.calls[tool] += 1
         if not result.is_error and isinstance(result.structured_content, dict):
-            return result.structured_content
+            answer = result.structured_content
+            if answer.get("waiting") == "process":  # it goes on without its caller
+                return await self.call(client, "wait_edit", attempt=answer["attempt"])
+            return answer
         text = " ".join(getattr(part, "text", "") for part in result.content)
         if tool in ("undo", "plan_rollback") and "\nhint: " in text:
             # somebody stands on what it would take back, or has committed since
@@ -212,8 +215,6 @@ class Worker:
         await asyncio.to_thread(self._type, begun, module)
         await asyncio.sleep(self.dice.uniform(0, 2))
         answer = await self.call(client, "submit_edit", attempt=begun["attempt"], summary="typed")
-        while answer is not None and answer["waiting"] == "process":
-            answer = await self.call(client, "wait_edit", attempt=begun["attempt"])
         if answer is not None and answer["waiting"] == "submit":  # refused: nobody corrects it here
             await self.call(client, "drop_edit", attempt=begun["attempt"], reason="refused")
         self.note("by hand", answer, GOOD if module == self.own else CONTENDED)
@@ -544,6 +545,10 @@ def judge_rows(repo: Path, told: list[Told]) -> list[str]:
     wrong = []
 
     async def look() -> None:
+        for _ in range(600):  # what a client called off may go on without it
+            if not [one for one in await layer.edit.waiting() if one.waiting == "process"]:
+                break
+            await asyncio.sleep(0.5)
         rows = {one.id: one for one in await layer.journal.attempts(100_000)}
         seen = {number for one in told for number in one.stages}
         spare = len(rows) - len(seen)

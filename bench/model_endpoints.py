@@ -87,7 +87,7 @@ def _waiting(tool: str) -> tuple[Call, ...]:
 def _full(tool: str, offered: list[str]) -> str:
     """The tool's name as this client calls it."""
     exact = [name for name in offered if name == tool]
-    ends = [name for name in offered if name.endswith(tool)]
+    ends = sorted((name for name in offered if name.endswith(tool)), key=len)  # undo, not plan_undo
     return (exact or ends or [tool])[0]
 
 

@@ -210,7 +210,7 @@ Wait = Annotated[
 ]
 Summary = Annotated[str, Arg("What you did, for the journal: `rounds halves up`.")]
 Reason = Annotated[str, Arg("Why, for the journal: `done elsewhere`.")]
-Limit = Annotated[int, Arg("How many at the most.", least=1, most=1000, option="-n")]
+Limit = Annotated[int, Arg("How many at the most.", least=1, most=100_000, option="-n")]
 Outcomes = Annotated[
     list[Literal["success", "failure", "rollback"]] | None, Arg("Only those that ended so.")
 ]
@@ -228,13 +228,13 @@ DefinedIn = Annotated[
     str | None, Arg("The file that defines it: `src/shop/dates.py`.", option="--in", path=True)
 ]
 Tokens = Annotated[
-    int, Arg("The most tokens it may count.", least=1, most=50_000, option="--tokens")
+    int, Arg("The most tokens it may count.", least=1, most=1_000_000, option="--tokens")
 ]
 RankBy = Annotated[str | None, Arg("Put first what this task concerns.")]
 RunTests = Annotated[
     bool, Arg("Run the tests on it, too; the answer has the result.", option="--tests")
 ]
 Target = Annotated[str, Arg("The ref that `snapshot` returned, or a commit: `HEAD~2`.")]
-Steps = Annotated[int, Arg("How many operations.", least=1, most=100, option="-n")]
+Steps = Annotated[int, Arg("How many operations.", least=1, most=1_000, option="-n")]
 Revision = Annotated[str, Arg("A commit, or a reflog entry such as HEAD@{1}.")]
 Base = Annotated[str, Arg("The branch that it begins from and lands on (the main one).")]

@@ -1,8 +1,9 @@
 """Every example in the documentation runs and prints what it says.
 
 A `console` block holds commands after `$ ` and what they print; `...` in a line stands for any
-text, a line that is only `...` for any lines. A `python` block runs as a program. The blocks of
-one page run in order, in one empty directory with an empty home.
+text, a line that is only `...` for any lines. A `python` block runs as a program; with a name after
+`python` it is saved as that file, for commands to run. The blocks of one page run in order, in one
+empty directory with an empty home.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(console|python)(?: (\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def _blocks(page: Path) -> list[tuple[str, str]]:
-    return [(m.group(1), m.group(2)) for m in _BLOCK.finditer(page.read_text("utf-8"))]
+def _blocks(page: Path) -> list[tuple[str, str, str]]:
+    """The language, the file's name and the text of each block."""
+    return [(m[1], m[2] or "", m[3]) for m in _BLOCK.finditer(page.read_text("utf-8"))]
 
 
 def _commands(block: str) -> Iterator[tuple[str, str]]:
@@ -79,7 +81,10 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     identity = "[user]\n\tname = A Reader\n\temail = reader@example.invalid\n"
     (home / ".gitconfig").write_text(identity + "[init]\n\tdefaultBranch = main\n")
     environment = _environment(home)
-    for language, block in _blocks(page):
+    for language, name, block in _blocks(page):
+        if name:
+            (work / name).write_text(block)
+            continue
         if language == "python":
             script = f"{shlex.quote(sys.executable)} - <<'END' || echo FAILED\n{block}\nEND"
             printed = _run(["bash", "-c", script], work, environment)

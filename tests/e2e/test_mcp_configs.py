@@ -65,3 +65,11 @@ async def test_the_printed_settings_start_a_server(client: str, tmp_path: Path) 
 def test_every_client_is_offered() -> None:
     """The command line names the clients without loading the server; the names are the same."""
     assert CLIENTS == clients.CLIENTS
+
+
+def test_settings_for_a_port_that_changes_are_refused() -> None:
+    """`--port 0` is for who starts the server; settings need one that stays."""
+    argv = [sys.executable, "-m", "self_coding", "mcp", "--http", "--port", "0"]
+    done = subprocess.run([*argv, "--print-config", "codex"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "give --port" in done.stderr

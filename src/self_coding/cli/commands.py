@@ -375,8 +375,9 @@ def dashboard_command(session: Session, port: int, *, no_open: bool) -> None:
 @click.command("mcp")
 @click.option("--http", is_flag=True, help="Serve streamable HTTP on loopback, not stdio.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="For --http."
-)
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True,
+    help="For --http; 0: a free one, told at start.",
+)  # fmt: skip
 @click.option(
     "--token",
     envvar="SELF_CODING_TOKEN",
@@ -407,6 +408,8 @@ def mcp_command(
     if print_config is not None:
         from self_coding.mcp_server.clients import Start, configuration, place
 
+        if http and not port:
+            raise ConfigError("settings need a port that stays", hint="give --port")
         start = Start(portable, port if http else 0, str(session.repo.resolve()))
         # only the settings go to standard output, so that they can be sent into a file
         session.say(f"for {place(print_config, start)}")

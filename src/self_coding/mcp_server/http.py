@@ -57,7 +57,7 @@ def serve(
         except OSError as error:
             message = f"cannot bind port {port} on {HOST}: {error.strerror}"
             raise ConfigError(message, hint="choose another --port") from error
-        say(f"serving http://{HOST}:{port}/mcp")
+        say(f"serving http://{HOST}:{ours.getsockname()[1]}/mcp")
         if token is None:
             say(f"clients send:  Authorization: Bearer {key}")
         uvicorn.Server(config).run(sockets=[ours])
