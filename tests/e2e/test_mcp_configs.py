@@ -71,5 +71,5 @@ def test_settings_for_a_port_that_changes_are_refused() -> None:
     """`--port 0` is for who starts the server; settings need one that stays."""
     argv = [sys.executable, "-m", "self_coding", "mcp", "--http", "--port", "0"]
     done = subprocess.run([*argv, "--print-config", "codex"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert "give --port" in done.stderr
