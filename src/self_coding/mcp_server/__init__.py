@@ -43,18 +43,21 @@ def build(app: App) -> MCPServer[object]:
     del mcp
     from importlib import metadata
 
-    from self_coding.mcp_server import tools
     from self_coding.mcp_server.bounds import Answers
+    from self_coding.mcp_server.tasks import Tasks
+    from self_coding.mcp_server.tools import Server, Tools
 
-    server = tools.Server(
+    kept = Answers()
+    tools = Tools(app, kept)
+    server = Server(
         "self-coding",
         title="self-coding",
         instructions=INSTRUCTIONS,
         version=metadata.version("self-coding"),
         log_level="WARNING",
+        extensions=[Tasks(tools)],
     )
-    kept = Answers()
-    tools.register(server, app, kept)
+    tools.register(server)
     _add_resources(server, app, kept)
     return server
 

@@ -43,6 +43,7 @@ _REPO, _WHERE = "repo", "A path in another repository than the server's."
 _CALL = "call_context"  # the parameter that the SDK fills with the context of a call
 _CONFIRMED = "confirmation"  # the parameter that it fills with the person's answer
 
+Arguments = dict[str, Any]
 _HINTS = {
     effect: ToolAnnotations(
         read_only_hint=effect == "reads",
@@ -102,77 +103,94 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in schema.items() if k != "title"}, "properties": properties}
 
 
-def register(server: MCPServer[object], app: App, kept: Answers) -> None:
-    """Add a tool for each operation that MCP offers; what answers leave out is in `kept`."""
-    for row in OPERATIONS.values():
-        if row.tool:
-            server.add_tool(
-                _tool(row, app, kept),
-                name=row.name,
-                title=row.name.replace("_", " ").capitalize(),
-                description=row.description,
-                annotations=_HINTS[row.effect],
-            )
+class Tools:
+    """Runs operations for calls, in the repository that each names; what answers leave out is kept.
 
+    Args:
+        app: the services over the repository that the server was started in.
+        kept: makes the answers.
+    """
 
-def _tool(row: Operation, app: App, kept: Answers) -> Callable[..., Awaitable[Any]]:
-    """Return the function that the SDK registers; of its signature the SDK makes the schema."""
-    answer = ANSWERS.get(row.name)
-    apps: dict[str, App] = {}
+    def __init__(self, app: App, kept: Answers) -> None:
+        self._own, self._kept = app, kept
+        self._opened: dict[str, App] = {}
 
-    def at(arguments: dict[str, Any]) -> App:
+    def register(self, server: MCPServer[object]) -> None:
+        """Add a tool for each operation that MCP offers."""
+        for row in OPERATIONS.values():
+            if row.tool:
+                server.add_tool(
+                    self._tool(row),
+                    name=row.name,
+                    title=row.name.replace("_", " ").capitalize(),
+                    description=row.description,
+                    annotations=_HINTS[row.effect],
+                )
+
+    def at(self, where: str | None) -> App:
         """Return the services over the repository that a call names: the server's own, or not."""
-        where = arguments.pop(_REPO, None)
         if not where:
-            return app
-        if where not in apps:
-            apps[where] = open_app(where, environ=app.environ)
-        return apps[where]
+            return self._own
+        if where not in self._opened:
+            self._opened[where] = open_app(where, environ=self._own.environ)
+        return self._opened[where]
 
-    offered = [one for one in row.parameters if one.arg.only != "cli"]
-
-    async def ask(**arguments: Any) -> Confirm | Elicit[Confirm]:
-        """Ask the person where the client can; a client that cannot declines."""
-        if row.question is None or not _can_ask(arguments.pop(_CALL)):
-            return Confirm(go_ahead=False)
+    async def run(
+        self, row: Operation, app: App, caller: Caller, given: Arguments
+    ) -> CallToolResult:
+        """Run an operation; return what the client is told of its result."""
+        answer = ANSWERS.get(row.name)
         with _errors_in_words():
-            return Elicit(await row.question(at(arguments), **_given(arguments)), Confirm)
-
-    async def tool(**arguments: Any) -> Any:
-        context: Context[object, object] = arguments.pop(_CALL)
-        reply = arguments.pop(_CONFIRMED, None)
-        with _errors_in_words():
-            there = at(arguments)
-        given = _given(arguments)
-        confirmed = isinstance(reply, AcceptedElicitation) and reply.data.go_ahead
-        if answer and row.question and not confirmed:
-            cancelled = isinstance(reply, CancelledElicitation)
-            why = NOT_ANSWERED if cancelled else "declined by the person"
-            return kept.result(answer.declined(why if _can_ask(context) else CANNOT_ASK, given))
-        with _errors_in_words():
-            async with _caller(context) as caller:
-                result = await row(there, caller, **given)
+            result = await row(app, caller, **given)
         if answer is None:
-            return kept.result(result)
-        return kept.result(answer.of(result), answer.budget, answer.links(result))
+            return self._kept.result(result)
+        return self._kept.result(answer.of(result), answer.budget, answer.links(result))
 
-    hints: dict[str, Any] = {}
-    for one in offered:
-        bounds: Any = {"ge": one.arg.least, "le": one.arg.most}
-        form = one.type | None if one.default is None else one.type
-        hints[one.name] = Annotated[form, Field(description=one.arg.about, **bounds)]
-    hints[_REPO] = Annotated[str | None, Field(description=_WHERE)]
-    # The question is a resolver, so that the SDK can carry it over two requests where the protocol
-    # has it so (2026-07-28), and asks before the tool runs in any case.
-    hints[_CALL] = Context[object, object]
-    defaults = {one.name: one.default for one in offered} | {_REPO: None}
-    tool.__name__, ask.__qualname__ = row.name, f"ask_{row.name}"
-    _sign(ask, hints, defaults, Any)
-    if row.question:
-        hints[_CONFIRMED] = Annotated[ElicitationResult[Confirm], Resolve(ask)]
-    form = answer.form if answer else row.result
-    _sign(tool, hints, defaults, Annotated[CallToolResult, form])
-    return tool
+    def _tool(self, row: Operation) -> Callable[..., Awaitable[Any]]:
+        """Return the function that the SDK registers; of its signature the SDK makes the schema."""
+        answer = ANSWERS.get(row.name)
+        offered = [one for one in row.parameters if one.arg.only != "cli"]
+
+        async def ask(**arguments: Any) -> Confirm | Elicit[Confirm]:
+            """Ask the person where the client can; a client that cannot declines."""
+            if row.question is None or not _can_ask(arguments.pop(_CALL)):
+                return Confirm(go_ahead=False)
+            with _errors_in_words():
+                there = self.at(arguments.pop(_REPO, None))
+                return Elicit(await row.question(there, **_given(arguments)), Confirm)
+
+        async def tool(**arguments: Any) -> Any:
+            context: Context[object, object] = arguments.pop(_CALL)
+            reply = arguments.pop(_CONFIRMED, None)
+            with _errors_in_words():
+                there = self.at(arguments.pop(_REPO, None))
+            given = _given(arguments)
+            confirmed = isinstance(reply, AcceptedElicitation) and reply.data.go_ahead
+            if answer and row.question and not confirmed:
+                cancelled = isinstance(reply, CancelledElicitation)
+                why = NOT_ANSWERED if cancelled else "declined by the person"
+                why = why if _can_ask(context) else CANNOT_ASK
+                return self._kept.result(answer.declined(why, given))
+            async with _caller(context) as caller:
+                return await self.run(row, there, caller, given)
+
+        hints: dict[str, Any] = {}
+        for one in offered:
+            bounds: Any = {"ge": one.arg.least, "le": one.arg.most}
+            form = one.type | None if one.default is None else one.type
+            hints[one.name] = Annotated[form, Field(description=one.arg.about, **bounds)]
+        hints[_REPO] = Annotated[str | None, Field(description=_WHERE)]
+        # The question is a resolver, so that the SDK can carry it over two requests where the
+        # protocol has it so (2026-07-28), and asks before the tool runs in any case.
+        hints[_CALL] = Context[object, object]
+        defaults = {one.name: one.default for one in offered} | {_REPO: None}
+        tool.__name__, ask.__qualname__ = row.name, f"ask_{row.name}"
+        _sign(ask, hints, defaults, Any)
+        if row.question:
+            hints[_CONFIRMED] = Annotated[ElicitationResult[Confirm], Resolve(ask)]
+        form = answer.form if answer else row.result
+        _sign(tool, hints, defaults, Annotated[CallToolResult, form])
+        return tool
 
 
 def _sign(

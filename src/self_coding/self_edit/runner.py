@@ -68,9 +68,8 @@ class Runner:
             return await self._drive(leader)
         except asyncio.CancelledError:
             if not lasting:
-                await _uncancelled(
-                    self._break_off(leader, submission, RefusedBy.CANCELLED, "it was called off")
-                )
+                told = RefusedBy.CANCELLED, "it was called off"
+                await _uncancelled(self.break_off(leader, *told, submission=submission))
             raise
         except StorageError:
             # The journal itself is out of reach, so no end can be recorded: `resume` takes it up.
@@ -78,13 +77,12 @@ class Runner:
         except Exception as error:
             ours = error if isinstance(error, SelfCodingError) else SelfCodingError(str(error))
             reason = f"{type(error).__name__}: {ours.message}"
-            await _uncancelled(
-                self._break_off(leader, submission, RefusedBy.ERROR, reason, ours.hint)
-            )
+            why = RefusedBy.ERROR, reason, ours.hint
+            await _uncancelled(self.break_off(leader, *why, submission=submission))
             raise
 
-    async def _break_off(
-        self, leader: int, submission: Facts | None, by: str, reason: str, hint: str = ""
+    async def break_off(
+        self, leader: int, by: str, reason: str, hint: str = "", submission: Facts | None = None
     ) -> None:
         """Give a caller's submission back to them; end anything else without landing."""
         self.log.forget()

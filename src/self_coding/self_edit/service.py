@@ -304,6 +304,14 @@ class SelfEdit(OpenAttempts):
                 await runner.call_off(waiting.leader, RefusedBy.CANCELLED, why)
             return await runner.result(waiting.leader)
 
+    async def stop_edit(self, attempt: int) -> None:
+        """Stop what works on an attempt: a caller's edit goes back to them, any other ends."""
+        if await self._is_driven(attempt):
+            await self.leases.stop((await self._known(attempt)).edit)
+        async with self._taken_up(attempt, None, None) as (runner, waiting):
+            if not (await runner.furthest(attempt))[1]:
+                await runner.break_off(waiting.leader, RefusedBy.CANCELLED, "it was called off")
+
     async def context(self, task: str, max_tokens: int | None = None) -> Context:
         """Return all that an editor would be shown for a task: code, past attempts, lessons."""
         budget = self.limits.context_tokens if max_tokens is None else max_tokens
