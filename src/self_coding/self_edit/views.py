@@ -40,9 +40,13 @@ _CACHES = (  # what tools write by themselves: no part of anybody's edit
 
 _DEPENDENCIES = re.compile(
     r"(?:^|/)(?:pyproject\.toml|setup\.(?:py|cfg)|[^/]*requirements[^/]*\.(?:txt|in)|Pipfile"
-    r"|environment\.ya?ml|package\.json)$|(?:^|/)requirements/[^/]*\.txt$"
+    r"|environment\.ya?ml|package\.json|go\.mod|Cargo\.toml)$|(?:^|/)requirements/[^/]*\.txt$"
 )
-_ABSENT = re.compile(r"(?:No module named|Cannot find (?:module|package)) '?([\w@./-]+)")
+_ABSENT = re.compile(  # as Python, Node, Go and Cargo say it
+    r"(?:No module named|Cannot find (?:module|package)|module providing package"
+    r"|module provides package|failed to get|no matching package named|unresolved import"
+    r"|can't find crate for) ['`]?([\w@./-]+)|([\w./-]+)@v[\w.+-]+: (?:Get |module lookup)"
+)
 
 
 def subject(task: str) -> str:
@@ -186,11 +190,20 @@ def new_dependency(diff: str, output: str) -> str:
             (file,) = diff_paths(line) or [""]
         elif line.startswith("+") and _DEPENDENCIES.search(file):
             added[file] = f"{added.get(file, '')}\n{line[1:].lower().replace('_', '-')}"
-    for module in dict.fromkeys(_ABSENT.findall(output)):
-        # A package is often called otherwise than its module, but seldom without its name.
-        name = module.split(".")[0].lower().replace("_", "-")
+    for module in dict.fromkeys(found[1] or found[2] for found in _ABSENT.finditer(output)):
         for path, lines in added.items():
-            if name and re.search(rf"(?<![\w-])(?:py|python-)?{re.escape(name)}(?![\w-])", lines):
+            # A package is often called otherwise than its module, but seldom without its name; of
+            # Go, whose packages lie inside modules, any part of the path from its beginning.
+            name = module.lower().replace("_", "-")
+            parts = name.split("/")
+            if path.endswith("go.mod"):
+                names = ["/".join(parts[:n]) for n in range(2, len(parts) + 1)]
+            elif name.startswith("@"):
+                names = ["/".join(parts[:2])]
+            else:
+                names = [parts[0].split(".")[0]]
+            either = "|".join(map(re.escape, filter(None, names)))
+            if either and re.search(rf"(?<![\w-])(?:py|python-)?(?:{either})(?![\w/-])", lines):
                 return (
                     f"tests cannot import {module}, which this change adds to {path}: set"
                     " gate.setup_command, which prepares a tree once for each state of such files"
