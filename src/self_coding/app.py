@@ -70,6 +70,7 @@ class App:
             land_as=settings.land_as,
             gate=replace(settings.gate, command=settings.test_command),
             actor=settings.actor,
+            carry=settings.carry,
         )
 
     @cached_property

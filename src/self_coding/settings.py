@@ -75,6 +75,7 @@ class Settings:
     land_as: Literal["merge", "squash", "rebase"] = "merge"
     src_dirs: list[str] | None = None
     actor: str = "self-coding"
+    carry: list[str] = field(default_factory=list)
     database: str = ""
     editor: str = ""
     editors: dict[str, str] = field(default_factory=dict)

@@ -70,6 +70,7 @@ class GitSafety:
         land_as: how a change gets onto main: "merge", "squash" or "rebase".
         gate: how the gate tests; its command is `test_command`.
         actor: who acts, for the operation log.
+        carry: what git ignores and worktrees of attempts are given, as a `.env` file.
         max_untracked_bytes: larger untracked files are listed by a snapshot, not captured.
 
     Raises:
@@ -86,6 +87,7 @@ class GitSafety:
         land_as: str = "merge",
         gate: GateSettings | None = None,
         actor: str = "",
+        carry: Sequence[str] = (),
         max_untracked_bytes: int = snapshots.MAX_UNTRACKED_BYTES,
     ) -> None:
         self._repo = discover(repo_path, main=main_branch, actor=actor)
@@ -95,6 +97,7 @@ class GitSafety:
         self._prefix = branch_prefix
         self._land_as = land_as
         self._gate = gate
+        self._carried = tuple(carry)
         self._limit = max_untracked_bytes
 
     def onto(self, branch: str) -> GitSafety:
@@ -231,8 +234,14 @@ class GitSafety:
         the caller names stays.
         """
         name = branch or f"{self._prefix}/{attempt}"
-        new = bool(branch)
-        return await in_thread(worktrees.isolate, self._repo, attempt, base, name, new=new)
+
+        def work() -> Worktree:
+            repo = self._repo
+            worktree = worktrees.isolate(repo, attempt, base, name, new=bool(branch))
+            worktrees.bring(repo, worktree, self._carried)
+            return worktree
+
+        return await in_thread(work)
 
     async def record(self, worktree: Worktree, message: str) -> Change:
         """Commit what the attempt wrote in its worktree onto its branch.
@@ -248,6 +257,8 @@ class GitSafety:
             common = "" if head == base else repo.git.run(*words, ok=(0, 1, 128)).stdout.decode()
             if common and repo.is_ancestor(base, common.strip()):
                 base = common.strip()
+            ours = {name.rstrip("/") for name in self._carried}
+            left = tuple(one for one in left if one.path.rstrip("/") not in ours)
             return replace(index.describe(repo, base, head), left_out=left)
 
         return await in_thread(work)

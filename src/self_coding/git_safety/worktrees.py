@@ -9,8 +9,11 @@ worktree is reset for the next one; what could not be captured keeps its folder.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,11 +40,13 @@ from self_coding.git_safety.repository import (
     check_attempt,
     check_branch,
     check_message,
+    check_path,
 )
 from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, create
 from self_coding.git_safety.transaction import CheckoutUpdate, Transaction, execute
 from self_coding.git_safety.tree_state import (
     forget,
+    ignored,
     is_entry,
     update_index,
 )
@@ -216,6 +221,38 @@ def record(
         finally:
             index.unlink(missing_ok=True)
     return made, left_out
+
+
+def bring(repo: Repository, worktree: Worktree, names: Sequence[str]) -> None:
+    """Copy files, or folders, of the person's checkout into a worktree that lacks them.
+
+    Raises:
+        GitOperationError: git does not ignore one, so that it would become a part of the edit.
+    """
+    pooled = open_worktree(repo, worktree)
+    asked = [check_path(name.rstrip("/")) for name in names]
+    paths = {f"{one}/" if (repo.top / one).is_dir() else one: repo.top / one for one in asked}
+    present = [path for path, source in paths.items() if source.exists()]
+    for path in sorted({*present} - {*ignored(pooled.git, present)}):
+        raise GitOperationError(
+            f"{path} is not ignored by git: carried along, it would become a part of the edit",
+            hint="add it to .gitignore, or take it out of the setting `carry`",
+        )
+    for path in present:
+        target = pooled.top / path
+        leads_out = not target.parent.resolve().is_relative_to(pooled.top.resolve())
+        if os.path.lexists(target) or leads_out:  # by a symlink that the tree holds
+            continue
+        # Copied elsewhere first, so that a crash leaves it whole or not at all.
+        part = repo.folder / "tmp" / f"carry-{uuid.uuid4().hex}"
+        with disk_errors(f"cannot copy {path}"):
+            part.parent.mkdir(exist_ok=True)
+            if path.endswith("/"):
+                shutil.copytree(paths[path], part, symlinks=True)
+            else:
+                shutil.copy2(paths[path], part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(part, target)
 
 
 def carry(repo: Repository, worktree: Worktree, earlier: Worktree, head: str) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "src_dirs": _(
         "The folders that are indexed; without it, wherever there is code.", '["src", "lib"]'
     ),
+    "carry": _(
+        "What git ignores and the worktrees of edits are given as a copy, as `.env`: nothing"
+        " unless it is named here. Whoever edits there can read it.",
+        '[".env"]',
+    ),
     "actor": _("The name under which operations are logged, and undone.", '"ci"'),
     "database": _(
         "The PostgreSQL server that keeps the journal for several machines; empty for a file"

@@ -253,3 +253,51 @@ async def test_a_named_branch_must_be_new(repo, git) -> None:
         await git.isolate("a", branch="mine")
     with pytest.raises(GitOperationError):
         await git.isolate("a", branch="-f")
+
+
+async def test_what_is_carried_is_there_and_no_part_of_the_edit(repo) -> None:
+    """Ignored files that a setting names are copied, never recorded, and gone with the attempt."""
+    repo.commit(**{".gitignore": ".env\ncache/\n"})
+    repo.write(".env", "KEY=secret\n")
+    repo.write("cache/deep/a", "1")
+    git = repo.safety(carry=[".env", "cache", "not/there"])
+    tree = await git.isolate("a")
+    assert (tree.path / ".env").read_text() == "KEY=secret\n"
+    assert (tree.path / "cache/deep/a").read_text() == "1"
+    (tree.path / ".env").write_text("changed\n")
+    assert await git.isolate("a") == tree
+    assert (tree.path / ".env").read_text() == "changed\n", "asked again, nothing is replaced"
+    (tree.path / "new.py").write_text("x")
+    change = await git.record(tree, "new")
+    assert (change.paths, change.left_out) == (("new.py",), ())
+    await git.release(tree)
+    plain = await repo.safety().isolate("b")
+    assert plain.path == tree.path
+    assert not (plain.path / ".env").exists() and not (plain.path / "cache").exists()
+    assert repo.read(".env") == "KEY=secret\n"
+    assert repo("grep", "secret", *repo("rev-list", "--all").split(), check=False) == ""
+
+
+@pytest.mark.parametrize("name", ["open.txt", "README.md", "../outside", "/etc/hostname"])
+async def test_what_git_does_not_ignore_is_not_carried(repo, name: str) -> None:
+    """A file that would become a part of the edit, or is outside, is refused by name."""
+    repo.write("open.txt", "x")
+    with pytest.raises(GitOperationError, match=r"not ignored by git|not inside"):
+        await repo.safety(carry=[name]).isolate("a")
+
+
+async def test_what_is_carried_does_not_leave_the_worktree(repo, tmp_path: Path) -> None:
+    """A symlink that the tree holds leads no copy elsewhere."""
+    (tmp_path / "outside").mkdir()
+    repo.commit(**{".gitignore": "conf/.env\n"})
+    repo.write("conf/.env", "x")
+    git = repo.safety(carry=["conf/.env"])
+    (repo.path / "conf").rename(repo.path / "kept")
+    (repo.path / "conf").symlink_to(tmp_path / "outside")
+    repo("add", "conf")
+    repo("commit", "-qm", "link")
+    (repo.path / "conf").unlink()
+    (repo.path / "kept").rename(repo.path / "conf")
+    with pytest.raises(GitOperationError):
+        await git.isolate("a")
+    assert [*(tmp_path / "outside").iterdir()] == []
