@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -202,10 +203,14 @@ def open_app(
         )
 
     def unusual_branch() -> str:
-        """Return the main branch where there is none called "main"."""
-        refs = directories.common / "packed-refs"
-        packed = refs.read_bytes() if refs.is_file() else b""
-        if (directories.common / "refs/heads/main").is_file() or b" refs/heads/main\n" in packed:
+        """Return the main branch where that is not simply the one called "main"."""
+        common, packed = directories.common, b""
+        with suppress(OSError):
+            packed = (common / "packed-refs").read_bytes()
+        has_main = (common / "refs/heads/main").is_file() or b" refs/heads/main\n" in packed
+        # Which branch is a remote's own is always in a file of its own, where refs are files.
+        others = b"".join(one.read_bytes() for one in (common / "refs/remotes").glob("*/HEAD"))
+        if has_main and others.count(b"/main\n") == others.count(b"ref:"):
             return ""  # the usual case costs no process
         return default_branch(directories.top)
 
@@ -217,17 +222,20 @@ def open_app(
 
 
 def default_branch(top: Path) -> str:
-    """Return the remote's default branch, else main or master, else the one checked out."""
+    """Return the remote's own branch, else main or master, else the one checked out.
+
+    The remote is `origin`, or whichever comes first; its branch must be here, too.
+    """
 
     def ask(*args: str) -> str:
         done = git.run(args, cwd=top, ok=())
         return git.decode(done.stdout, errors="replace").strip() if done.returncode == 0 else ""
 
-    remote = ask("symbolic-ref", "--short", "refs/remotes/origin/HEAD")
-    if remote:
-        return remote.partition("/")[2]
-    branches = ask("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
-    usual = [name for name in ("main", "master", "trunk") if name in branches]
+    heads = ask("for-each-ref", "--format=%(symref:lstrip=2)", "refs/remotes/*/HEAD").split()
+    heads.sort(key=lambda one: not one.startswith("origin/"))
+    branches = ask("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split()
+    names = [*(one.partition("/")[2] for one in heads), "main", "master", "trunk"]
+    usual = [name for name in names if name in branches]
     return usual[0] if usual else ask("symbolic-ref", "--short", "HEAD") or "main"
 
 

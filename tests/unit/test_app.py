@@ -90,3 +90,39 @@ def test_the_old_names_still_work() -> None:
 
     assert (Layer, open_layer) == (App, open_app)
     assert SelfEditTool.__module__ == "self_coding.app"
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "found"),
+    [
+        (["main"], {}, "main"),
+        (["main", "develop"], {"origin": "develop"}, "develop"),
+        (["main", "develop"], {"origin": "main", "fork": "develop"}, "main"),
+        (["main", "develop"], {"upstream": "develop"}, "develop"),
+        (["main"], {"origin": "develop"}, "main"),
+        (["master", "other"], {}, "master"),
+        (["release/2"], {"origin": "release/2"}, "release/2"),
+        (["work"], {}, "work"),
+    ],
+)
+def test_the_main_branch_is_the_remotes_own(
+    tmp_path: Path, local: list[str], remote: dict[str, str], found: str
+) -> None:
+    """Without a setting, main is what the remote has as its own and is here, or the usual one."""
+    repo = sample_repo(tmp_path / "repo")
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", *words], cwd=repo, check=True)
+
+    for name in local:
+        git("branch", "-f", name, "HEAD") if name != "main" else None
+    if "main" not in local:
+        git("switch", "-q", local[0])
+        git("branch", "-qD", "main")
+    for name, branch in remote.items():
+        git("update-ref", f"refs/remotes/{name}/{branch}", "HEAD")
+        git("symbolic-ref", f"refs/remotes/{name}/HEAD", f"refs/remotes/{name}/{branch}")
+    assert open_app(repo, environ={}).settings.main_branch == found
+    git("pack-refs", "--all")
+    assert open_app(repo, environ={}).settings.main_branch == found
+    assert open_app(repo, environ={}, main_branch="x").settings.main_branch == "x"
