@@ -265,9 +265,10 @@ async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Att
 
     await app.catch_up()
     wanted = [Outcome(value) for value in outcome or ()] or None
-    ended = await app.journal.attempts(limit, outcomes=wanted)
+    ended = await app.journal.attempts(limit + 1, outcomes=wanted)
     is_open = not wanted and await app.journal.unfinished()
-    return Attempts(attempts=ended, waiting=await app.edit.waiting() if is_open else [])
+    waiting = await app.edit.waiting() if is_open else []
+    return Attempts(attempts=ended[:limit], waiting=waiting, has_more=len(ended) > limit)
 
 
 @operation(LOOK_BACK, "journal.get_by_id", "show")

@@ -6,7 +6,7 @@ journal, bounded in length; whole diffs and outputs are resources.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, get_type_hints
@@ -117,7 +117,7 @@ ATTEMPT = shape(
     ModificationAttempt,
     "id outcome",
     "One attempt as the journal remembers it.",
-    files=(list[str], lambda one: one.files_modified[:50]),
+    files=(list[str], lambda one: _first(one.files_modified, 50)),
     task=(str, lambda one: cut_middle(one.task_description, 2_000)),
     at=(str, lambda one: one.timestamp.isoformat() if one.timestamp else ""),
     why=(str, lambda one: cut_middle(one.failure_analysis, 2_000)),
@@ -133,7 +133,7 @@ LINE = shape(
     ModificationAttempt,
     "id outcome",
     "One attempt in a list; `show_attempt` has all of it.",
-    files=(list[str], lambda one: one.files_modified[:5]),
+    files=(list[str], lambda one: _first(one.files_modified, 5)),
     task=(str, lambda one: shorten(one.task_description, 200)),
     at=(str, lambda one: one.timestamp.isoformat(timespec="seconds") if one.timestamp else ""),
     why=(str, lambda one: shorten(one.failure_analysis, 200)),
@@ -153,7 +153,7 @@ STATUS = shape(
     results.Status,
     "repository main_branch commit",
     "How the repository stands; `failing` are tests that failed when last run on main as it is.",
-    failing=(list[str], lambda found: found.failing[:20]),
+    failing=(list[str], lambda found: found.failing),
     waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
 )
 NEED = shape(
@@ -173,8 +173,8 @@ INBOX = shape(
 )
 ATTEMPTS = shape(
     results.Attempts,
-    "",
-    "Attempts, newest first, and those that have not ended.",
+    "has_more",
+    "Attempts, newest first, and what has not ended; `has_more`: a larger `limit` shows more.",
     attempts=(list[LINE.form], lambda found: [LINE.of(one) for one in found.attempts]),  # type: ignore[name-defined]
     waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
 )
@@ -230,11 +230,18 @@ FILES = shape(
 )
 
 
+def _first(names: Sequence[str], count: int) -> list[str]:
+    """Return the first names of a list inside an entry, and how many more there are."""
+    more = len(names) - count
+    return [*names[:count], *([f"and {more} more"] if more > 0 else [])]
+
+
 def _dependents(impact: Impact) -> list[str]:
     """Return the dependents, those first that use a changed name, and of each the nearest."""
     tests = set(impact.tests)
     return [
-        f"{one.path} ({one.distance} away{', uses ' * bool(one.uses)}{', '.join(one.uses[:3])})"
+        f"{one.path} ({one.distance} away{', uses ' * bool(one.uses)}"
+        f"{', '.join(_first(one.uses, 3))})"
         for one in sorted(
             impact.dependents,
             key=lambda one: (not one.uses, one.distance, one.path in tests, one.path),

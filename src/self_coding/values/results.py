@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempts:
-    """Attempts that have ended, newest first, and those that have not."""
+    """Attempts that have ended, newest first, and those that have not.
+
+    `has_more`: there are older ones than were asked for.
+    """
 
     attempts: list[ModificationAttempt]
     waiting: list[Waiting]
+    has_more: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

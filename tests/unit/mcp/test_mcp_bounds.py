@@ -13,9 +13,11 @@ from mcp_types import CallToolResult, ResourceLink, TextContent
 
 from self_coding.app import open_app
 from self_coding.mcp_server import build
+from self_coding.mcp_server.answers import ANSWERS
 from self_coding.mcp_server.bounds import BUDGET, Answers, compact, fit
 from self_coding.modification_journal import ModificationAttempt
 from self_coding.values.attempts import Outcome
+from self_coding.values.results import Attempts
 
 TOKENS = 4_000
 
@@ -154,3 +156,12 @@ async def test_every_answer_is_bounded_on_a_large_repository(large: Path) -> Non
     assert all("uses Thing" in one for one in told["dependents"])
     assert all(one.startswith("src/pkg") for one in told["blind_spots"])
     assert "more: answer://" in told["more"]["dependents"]
+
+
+def test_a_list_inside_an_entry_tells_what_it_left_out() -> None:
+    """An entry of a list names some files and says how many more there are."""
+    files = [f"{n}.py" for n in range(8)]
+    one = ModificationAttempt("t", files_modified=files, id=1)
+    told = ANSWERS["attempts"].of(Attempts(attempts=[one], waiting=[], has_more=True))
+    assert told.attempts[0].files == [*files[:5], "and 3 more"]
+    assert told.has_more
