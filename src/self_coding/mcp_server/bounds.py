@@ -95,8 +95,7 @@ class Answers:
         prose = {
             name: part for name, part in told.items() if isinstance(part, str) and "\n" in part
         }
-        facts = {name: part for name, part in told.items() if part not in ("", [], {}, None)}
-        plain = {name: part for name, part in facts.items() if name not in prose}
+        plain = _said({name: part for name, part in told.items() if name not in prose})
         content: list[ContentBlock] = [TextContent(type="text", text=compact(plain))] * bool(plain)
         for name, text in prose.items():
             heading = f"{name}:\n" if plain else ""
@@ -121,6 +120,15 @@ class Answers:
             lines.append(line)
             at += 1
         return "\n".join(lines)
+
+
+def _said(value: Any) -> Any:
+    """Return a value without what says nothing: empty texts and lists cost a model tokens."""
+    if isinstance(value, list):
+        return [_said(one) for one in value]
+    if isinstance(value, dict):
+        return {k: _said(v) for k, v in value.items() if v not in ("", [], {}, None)}
+    return value
 
 
 def _without_more(value: Any) -> Any:

@@ -167,6 +167,10 @@ class Tools:
             given = _given(arguments)
             confirmed = isinstance(reply, AcceptedElicitation) and reply.data.go_ahead
             if answer and row.question and not confirmed:
+                with _errors_in_words():
+                    await row.question(
+                        there, **given
+                    )  # where there is nothing to ask, that is told
                 cancelled = isinstance(reply, CancelledElicitation)
                 why = NOT_ANSWERED if cancelled else "declined by the person"
                 why = why if _can_ask(context) else CANNOT_ASK

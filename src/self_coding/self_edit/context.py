@@ -15,7 +15,7 @@ from self_coding.errors import SelfCodingError, StorageError
 from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
 from self_coding.self_edit.history import Facts, History, Kind, Reflected, RefusedBy
 from self_coding.self_edit.ports import Services
-from self_coding.self_edit.views import attempt_of, signature_of
+from self_coding.self_edit.views import attempt_of, new_dependency, signature_of
 from self_coding.text import shorten
 from self_coding.values.attempts import Failure, Outcome
 from self_coding.values.code import Impact
@@ -192,6 +192,8 @@ async def _reflect(services: Services, attempt: History, diff: str) -> Reflected
             described, importers=importers, new_failures=attempt.refusal.failures
         )
     lesson = None if landed else await reflection.lesson(described, failure)
+    if lesson and (lacking := new_dependency(diff, attempt.refusal.output)):
+        lesson = replace(lesson, text=lacking)  # no line of the change is to blame
     if lesson is not None:
         # Anchored in the files as they were before the edit: those are what main still has.
         base = attempt.edited.base
