@@ -95,8 +95,10 @@ def _environment(folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     [site] = folder.glob("lib/python3*/site-packages")
     ours = Path(sysconfig.get_path("purelib"))
-    (site / "pytest").symlink_to(ours / "pytest")  # as pip would have it
-    (site / "ours.pth").write_text(f"{ours}\n")
+    # Pytest and what it needs, as pip would have it; without the plugins that are installed beside
+    # ours, which load for longer than these tests run.
+    for name in ("pytest", "_pytest", "py.py", "pluggy", "iniconfig", "packaging", "pygments"):
+        (site / name).symlink_to(ours / name)
 
 
 @pytest.mark.parametrize("kind", PROJECTS)

@@ -56,8 +56,20 @@ async def _no(context: object, params: ElicitRequestParams) -> ElicitResult:
 
 def connected(test: Callable[[Client, Path], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Run a test with a client over stdio, once for each generation of the protocol."""
+    return _connected(test, ["auto", "legacy"])
 
-    @pytest.mark.parametrize("mode", ["auto", "legacy"])
+
+def connected_once(
+    test: Callable[[Client, Path], Awaitable[None]],
+) -> Callable[..., Awaitable[None]]:
+    """Run a test of our own answers, which no generation of the protocol changes."""
+    return _connected(test, ["auto"])
+
+
+def _connected(
+    test: Callable[[Client, Path], Awaitable[None]], modes: list[str]
+) -> Callable[..., Awaitable[None]]:
+    @pytest.mark.parametrize("mode", modes)
     async def run(repository: Path, mode: str) -> None:
         async with Client(_server(repository), mode=mode, elicitation_callback=_yes) as client:
             await test(client, repository)
@@ -94,7 +106,7 @@ async def test_the_tools_are_typed_and_hinted(client: Client, repository: Path) 
     assert all(one["description"] for one in parameters)
 
 
-@connected
+@connected_once
 async def test_the_caller_edits_and_it_lands(client: Client, repository: Path) -> None:
     """begin_edit, an edit in the worktree, submit_edit: main has it, the checkout was not used."""
     begun = await _call(client, "begin_edit", task="Add a function that triples a number")
@@ -110,7 +122,7 @@ async def test_the_caller_edits_and_it_lands(client: Client, repository: Path) -
     assert "triple" in shown.stdout
 
 
-@connected
+@connected_once
 async def test_a_new_session_finds_its_way_from_status(client: Client, repository: Path) -> None:
     """What waits is told with its worktree, its age and the next call; and where main is."""
     begun = await _call(client, "begin_edit", task="Add triple")
@@ -121,7 +133,7 @@ async def test_a_new_session_finds_its_way_from_status(client: Client, repositor
     assert f"submit_edit(attempt={begun['attempt']})" in open_one["next"]
 
 
-@connected
+@connected_once
 async def test_a_breaking_edit_is_refused_and_remembered(client: Client, repository: Path) -> None:
     """A red change does not land; the next one at the same task is warned."""
     begun = await _call(client, "begin_edit", task="Make the import of the package fail")
@@ -171,7 +183,7 @@ async def test_progress_arrives(client: Client, repository: Path) -> None:
     assert any("test" in step for step in steps)
 
 
-@connected
+@connected_once
 async def test_reading_tools_answer(client: Client, repository: Path) -> None:
     """Index, journal and plan answer with what stands in the repository."""
     relative = _source(repository).relative_to(repository).as_posix()
@@ -185,7 +197,7 @@ async def test_reading_tools_answer(client: Client, repository: Path) -> None:
     assert "files" in await _call(client, "relevant_files", task=relative)
 
 
-@connected
+@connected_once
 async def test_a_snapshot_can_be_gone_back_to(client: Client, repository: Path) -> None:
     """snapshot, an edit, rollback with the person's yes, undo with the person's yes."""
     taken = await _call(client, "snapshot")
@@ -227,7 +239,7 @@ async def test_an_error_names_the_next_step(client: Client, repository: Path) ->
     assert "hint:" in str(result.content)
 
 
-@connected
+@connected_once
 async def test_errors_are_in_the_words_of_tools(client: Client, repository: Path) -> None:
     """No option of the command line, no text of a library, and no prefix in what a tool refuses."""
     for tool, arguments, said in (
@@ -246,7 +258,7 @@ async def test_errors_are_in_the_words_of_tools(client: Client, repository: Path
         ]
 
 
-@connected
+@connected_once
 async def test_any_repository_can_be_named(client: Client, repository: Path) -> None:
     """A call goes to the repository that it names, whatever its main branch is called."""
     other = sample_repo(repository.parent / "other")
@@ -262,7 +274,7 @@ async def test_any_repository_can_be_named(client: Client, repository: Path) -> 
     assert (await _call(client, "status"))["repository"] == str(repository)
 
 
-@connected
+@connected_once
 async def test_an_open_attempt_is_shown_with_its_next_call(
     client: Client, repository: Path
 ) -> None:

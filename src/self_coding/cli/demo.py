@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 # What the demo changes in a copy of this project, and the tests that judge it: few, so that the
 # story takes seconds; the broken code is in one module, what goes red is in another room.
 _FILE = "src/self_coding/retrieval.py"
-_TESTS = "python -m pytest -q -n 0 -p no:randomly tests/unit/journal"
+_TESTS = "python -m pytest -q -n 0 -p no:randomly tests/unit/journal/test_journal_ranking.py"
 _BREAKING_TASK = "Make split_identifier faster: lower-case the name once, not every part"
 _BROKEN = (
     "tuple([part.lower() for part in pattern.findall(name)])",
