@@ -69,6 +69,8 @@ class Database:
         self._durable = durable
         self._patience = patience
         self._page = page
+        # One connection for all threads: SQLite serialises writers anyway, and each costs its own
+        # cache. Reentrant, as a transaction may call what reads.
         self._lock = threading.RLock()
         self._held = _Held()
         weakref.finalize(self, self._held.close)  # must not hold `self`, or it would never run

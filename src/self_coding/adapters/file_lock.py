@@ -41,6 +41,8 @@ def try_lock(path: Path) -> FileLock | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
+            # flock, not lockf: those of POSIX are dropped when any descriptor of the file is
+            # closed, by whatever part of this process.
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -72,6 +72,7 @@ def remove_abandoned(part: Path, *, wait: bool = False) -> bool:
     `wait` lets a living process end first.
     """
     try:
+        # NONBLOCK: opening a pipe that somebody put there would wait for its writer.
         fd = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
@@ -80,6 +81,7 @@ def remove_abandoned(part: Path, *, wait: bool = False) -> bool:
         return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        # The name may be another writer's by now; only the file that was locked is abandoned.
         if _is_at(fd, part):
             part.unlink(missing_ok=True)
     except BlockingIOError:
@@ -111,6 +113,8 @@ def _written(target: Path, content: str | bytes, prefix: str, *, durable: bool) 
             file.write(data)
             if durable:
                 file.flush()
+                # Of the content alone: should the rename be lost with the power, the old file is
+                # still whole.
                 os.fsync(fd)
         yield part
     finally:
@@ -136,6 +140,7 @@ def remove_tree(top: Path) -> None:
         return
     # Below PATH_MAX no path names a folder, and recursion ends at Python's limit: one descriptor
     # walks down by names and up by `..`. A link is never followed: nothing else works here now.
+    # The parent is the caller's, who may have come by a link.
     here = os.open(top.parent, _FOLDER & ~os.O_NOFOLLOW)
     trail: list[tuple[str, list[str]]] = []
     pending = [top.name]
@@ -149,6 +154,7 @@ def remove_tree(top: Path) -> None:
                 name = pending.pop()
                 trail.append((name, pending))
                 with suppress(OSError):  # another user's
+                    # A folder without rights cannot be opened, not even by its owner.
                     os.chmod(name, 0o700, dir_fd=here)
             below = os.open(name, _FOLDER, dir_fd=here)
             os.close(here)
@@ -158,6 +164,8 @@ def remove_tree(top: Path) -> None:
                 _insist(partial(os.rmdir, name, dir_fd=here), name, here)
                 continue
             with os.scandir(here) as entries:
+                # Read to its end first: readdir promises nothing of a folder that changes
+                # meanwhile.
                 found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
             pending = [name for name, is_folder in found.items() if is_folder]
             for name in found.keys() - {*pending}:

@@ -72,13 +72,19 @@ _PLUMBING = (
     "core.quotePath=false",
     "core.safecrlf=false",
     "core.trustctime=true",
+    # The user's may be `minimal`, which compares whole seconds and sizes alone.
     "core.checkStat=default",
     "core.ignoreStat=false",
+    # Undo and the guard read reflogs, which a bare repository does not keep by itself.
     "core.logAllRefUpdates=true",
+    # Our copies of an index are moved; a split one is two files, one of which stays behind.
     "core.splitIndex=false",
     "core.sshCommand=false",
+    # What we write is UTF-8; another setting would mark it as something else.
     "i18n.commitEncoding=UTF-8",
     "advice.addEmbeddedRepo=false",
+    # A submodule or a partial clone would make git reach for the network in the middle of a
+    # checkout.
     "protocol.allow=never",
 )
 

@@ -21,6 +21,7 @@ from typing import IO, NamedTuple, cast
 
 from self_coding.errors import ProcessError
 
+# What a pipe of Linux holds: more is never there at once.
 _CHUNK = 1 << 16
 _GRACE = 0.2  # seconds a finished command's pipes are still read when a stray child holds them
 _STUBBORN = 1.5  # seconds that a gentle `kill` gets before the group is ended by force
@@ -55,6 +56,7 @@ class Scope:
         """Remember how to end a command; ends it at once when the scope is cancelled already."""
         with self._lock:
             self._kills[key] = kill
+            # Cancelled while the command was being started: nobody else would end it.
             late = self.cancelled
         if late:
             kill()
@@ -69,6 +71,7 @@ class Scope:
         with self._lock:
             self.cancelled = True
             kills = list(self._kills.values())
+        # Outside of the lock: what ends a command may wait, and `remove` wants the lock.
         for kill in kills:
             kill()
 
@@ -116,8 +119,7 @@ def run(
 
     Args:
         argv: the command and its arguments; never a shell string.
-        cwd: the directory it runs in.
-        env: its whole environment; None inherits ours.
+        cwd, env: where it runs, and its whole environment; None inherits ours.
         stdin: bytes fed to it; nothing else can be read by it.
         timeout: wall seconds; None waits for ever.
         limit: bytes kept of each stream; what comes after is read and dropped.
@@ -137,6 +139,7 @@ def run(
     try:
         child = _start(argv, cwd, env, (*pass_fds, *handed), piped=bool(stdin), merged=merged)
     finally:
+        # Also where the start failed: the other end sees the pipe close.
         for fd in handed:
             os.close(fd)
     current = _current.get()
@@ -154,7 +157,7 @@ def run(
             current.remove(child.pid)
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
-                with suppress(BrokenPipeError):
+                with suppress(BrokenPipeError):  # closing flushes, and it may read no longer
                     pipe.close()
     return Completed(
         argv=tuple(argv),
@@ -220,6 +223,7 @@ class Kept:
         split = max(0, self._room - len(self._head))
         self._head += chunk[:split]
         self._tail += chunk[split:]
+        # Cut rarely: to move the whole tail for each chunk would be quadratic.
         if len(self._tail) > 2 * self._keep:
             self._trim()
 
@@ -240,6 +244,7 @@ class Kept:
 
 def kill_group(pid: int) -> None:
     """End the process group that `pid` leads; one that is gone already is no error."""
+    # Gone, or all that is left of the group has changed its user: neither can be ended from here.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
@@ -290,6 +295,8 @@ def _talk(
         _register(selector, child, stdin, kept)
         view = memoryview(stdin)
         while selector.get_map():
+            # A child's end makes no pipe ready while a descendant holds it, so we look by the
+            # clock, too.
             # Never past the deadline, and short once the child has gone.
             longest = 0.25 if gone_at == math.inf else 0.05
             ready = selector.select(max(0.0, min(longest, deadline - time.monotonic())))
@@ -304,6 +311,7 @@ def _talk(
                     else:
                         selector.unregister(key.fileobj)
             if time.monotonic() >= deadline:
+                # Asked once to end; from here on the grace period decides.
                 timed_out, deadline = True, math.inf
                 _end(child, end)
                 gone_at = time.monotonic()
@@ -331,6 +339,7 @@ def _register(
         source = pipes.get(name) if name in pipes else int(name)
         if source is None:  # merged: there is no second pipe
             continue
+        # One stream that is silent must not keep us from the others.
         os.set_blocking(source if isinstance(source, int) else source.fileno(), False)
         selector.register(source, selectors.EVENT_READ, name)
     if stdin:

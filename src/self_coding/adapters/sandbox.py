@@ -93,6 +93,7 @@ def level(required: str = "none", outside: Path | None = None, wanted: str = "be
             f"there is no sandbox level {required!r} or {wanted!r}",
             hint=f"one of {', '.join(LEVELS)}",
         )
+    # Asked by running it: kernels, containers and distributions forbid namespaces in many ways.
     best = "bwrap" if bubblewrap(outside) else _without_bubblewrap()
     chosen = best if wanted == "best" else wanted
     if LEVELS.index(best) > LEVELS.index(chosen) or LEVELS.index(chosen) > LEVELS.index(required):
@@ -162,6 +163,7 @@ def run(spec: SandboxSpec, command: str, limits: RunLimits, *, at: str) -> Compl
             walls = (domain, not network) if at == "landlock" else (None, False)
             box = replace(_box(spec, private), landlock=walls[0], closed=walls[1])
             return _supervised(argv, env, spec.tree, limits, box)
+        # Without a supervisor nothing else tells the descendants of this run from other processes.
         mark = secrets.token_hex(16)
         try:
             return process.run(
@@ -243,6 +245,7 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
     for folder in ("/dev/shm", *map(str, hidden_folders())):  # noqa: S108
         argv += ["--size", size, "--tmpfs", folder]
     for secret in _SECRETS:
+        # Only then: a test run as root holds the host's uid, and could read them.
         if os.access(secret, os.R_OK):
             argv += ["--ro-bind", "/dev/null", secret]
     argv += ["--bind", str(spec.tree), str(spec.mount)]
@@ -250,9 +253,11 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
     if spec.network and names.is_relative_to("/run"):
         argv += ["--ro-bind-try", str(names), str(names)]
     for source, place in spec.readable:
+        # Behind the tree: what is bound back may be inside of it.
         argv += ["--ro-bind", str(source), str(place)] if source else ["--tmpfs", str(place)]
     for place in spec.layers:
         argv += ["--overlay-src", str(place), "--tmp-overlay", str(place)]
+    # A read-only mount does not keep anybody from connecting to a socket on it.
     for place in _socket_places(spec):
         argv += ["--ro-bind", "/dev/null", str(place)]
     handed: list[int] = []
@@ -263,6 +268,7 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
         os.write(writing, content)
         os.close(writing)
         handed.append(reading)
+        # By descriptor: the content is in no file that the tests, or others, could change first.
         argv += [how, str(reading), str(place)]
     for name, value in (("HOME", "/tmp/home"), ("TMPDIR", "/tmp")):  # noqa: S108
         argv += ["--setenv", name, value]
@@ -327,6 +333,7 @@ def _readable(spec: SandboxSpec) -> Iterator[Path]:
             continue
         if not any(one.is_relative_to(folder) for one in hidden):
             yield folder
+        # A hidden folder is somewhere below: go one level down, and leave it out there.
         elif folder.is_dir() and not folder.is_symlink():
             with suppress(OSError):
                 pending += folder.iterdir()
@@ -348,6 +355,7 @@ def _runs(binary: str, *, layered: bool = False) -> bool:
     """Return whether this bubblewrap really runs something here, with all the flags we use."""
     with tempfile.TemporaryDirectory(prefix="self-coding-") as name:
         folder = Path(name)
+        # Overlays in a user namespace came late, and some file systems refuse to be below one.
         layers = (folder / "layer",) if layered else ()
         for one in layers:
             one.mkdir()

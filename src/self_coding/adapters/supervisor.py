@@ -89,6 +89,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main(text: str) -> int:
     """Run the command that `text` describes, contained, and return its exit status."""
     plan = json.loads(text)
+    # The self-pipe: a signal between the last look and `select` would be slept through otherwise.
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
@@ -97,6 +98,7 @@ def main(text: str) -> int:
         signal.signal(number, lambda got, _: stopped.append(got))
     signal.signal(signal.SIGCHLD, lambda _got, _frame: None)  # ignored, it would not wake us
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    # Orphans become our children instead of init's, so that the process table leads to all of them.
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if os.getppid() != plan["parent"]:  # it died before prctl took effect: no signal will come
         return _CANNOT
@@ -108,6 +110,7 @@ def main(text: str) -> int:
     pause = _TICK if watch else 5.0
     while status is None and not stopped:
         ready = select.select([wake, plan["lifeline"]], [], [], pause)[0]
+        # Its other end was closed by the kernel, however our parent has died.
         if plan["lifeline"] in ready:
             break
         if wake in ready:
@@ -119,6 +122,7 @@ def main(text: str) -> int:
                 os.write(2, f"\nself-coding: the run was ended: {excess}\n".encode())
                 break
             pause = max(_TICK, 20 * (time.monotonic() - before))  # at most a twentieth of a core
+    # Also where the command has ended by itself: what it left running would outlive the verdict.
     end_descendants()
     return 128 + signal.SIGTERM if status is None else status
 
@@ -146,6 +150,7 @@ class Watch:
             self._bound_memory(found)
         # A walk costs: only when that much was written, or as a hundredth of the time.
         now, free = time.monotonic(), _free(self.box["written"])
+        # The file system tells what was written by everybody, for nothing: the walk tells by whom.
         drop = self.free - free >= self.box["disk"] // 4
         if self.box["disk"] and (drop or now - self.looked > max(2.0, 100 * self.cost)):
             size = self._written(list(found))
@@ -158,6 +163,8 @@ class Watch:
         held = 0
         for place in self.box["in_memory"]:  # what lies in a tmpfs is memory as well
             with suppress(OSError):
+                # Through the root of a process inside, as its mounts are in a namespace that we are
+                # not in. The youngest is the command's, not bubblewrap's own.
                 inside = os.statvfs(f"/proc/{max(found, default=0)}/root{place}")
                 held += (inside.f_blocks - inside.f_bfree) * inside.f_frsize
         if held + sum(one.memory for one in found.values()) <= self.box["memory"]:
@@ -182,6 +189,7 @@ class Watch:
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
                     elif status.st_ctime >= self.started:
+                        # Blocks, not size: a file with a hole of a terabyte takes nothing.
                         total += status.st_blocks * 512
         seen = set()
         for pid in pids:  # files without a name any more
@@ -203,12 +211,15 @@ def end_descendants() -> None:
     """End every process below this one; stop them first, so that none can fork away."""
     deadline = time.monotonic() + 5.0
     while time.monotonic() < deadline:
+        # All are stopped before one is killed; a fork between the two looks is found in the next
+        # round.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in _descendants(os.getpid()):
                 with suppress(OSError):
                     os.kill(pid, number)
         while True:
             try:
+                # Reaped at once: a zombie is still listed, and would be counted as alive.
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
                     break
             except ChildProcessError:
@@ -239,6 +250,7 @@ def _descendants(top: int) -> dict[int, Process]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
+                # Between listing and opening a process may have ended.
                 with open(f"/proc/{name}/stat", "rb") as file:
                     process = Process(file.read())
             except (OSError, IndexError, ValueError):
@@ -271,6 +283,7 @@ def _become(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
     """In the forked child: give up rights, then turn into the command."""
     try:
         os.close(plan["lifeline"])
+        # Out of our group: a signal to the command's must not reach its supervisor.
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -304,17 +317,24 @@ def _enter(box: dict) -> None:  # type: ignore[type-arg] # plain JSON
                     if os.stat(f"/proc/{pid}").st_uid == os.getuid():
                         amount += len(os.listdir(f"/proc/{pid}/task"))
         hard = resource.getrlimit(getattr(resource, name))[1]
+        # A limit that is above the hard one cannot be set without rights; the stricter one is as
+        # good.
         least = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(getattr(resource, name), (least, least))
+    # The kernel wants it before it lets a user set a filter or a domain: a set-uid program must not
+    # run with more rights and half its calls refused.
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     if not box["namespaces"]:
         # Without them, exec gives root none either: no clock, raw sockets, immutable files,
         # mounts, and no typing into terminals that are not the command's own (TIOCSTI).
+        # CLEAR_ALL: ambient ones would survive exec beside an empty bounding set.
         _libc.prctl(_PR_CAP_AMBIENT, 4, 0, 0, 0)
+        # Whatever this kernel has: numbers that it does not know are refused, which is fine.
         for capability in range(64):
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if box["landlock"]:
         _landlock(box["landlock"])
+    # The filter last: it forbids calls that the steps above make.
     rules = (*_RULES, *(_CLOSED if box["closed"] else ()), *(() if private else _SHARED_IPC))
     _filter(rules, architecture, column)
 
@@ -324,11 +344,13 @@ def _separate_ipc(box: dict) -> bool:  # type: ignore[type-arg] # plain JSON
 
     What is left there would stay on the host, and who left it cannot be told afterwards.
     """
+    # Before the namespace is entered: in there nobody is mapped yet, and both are 65534.
     user, group = os.getuid(), os.getgid()
     if _libc.unshare(0x10000000 | 0x08000000 | 0x00020000) != 0:  # NEWUSER, NEWIPC, NEWNS
         return False
     try:
         for name, text in (
+            # The kernel lets a user write gid_map only after this.
             ("setgroups", "deny"),
             ("uid_map", f"{user} {user} 1"),
             ("gid_map", f"{group} {group} 1"),
@@ -352,6 +374,8 @@ def _filter(rules: tuple[Rule, ...], architecture: int, column: int) -> None:
     load, equal, at_least, masked, answer = 0x20, 0x15, 0x35, 0x54, 0x06
     refuse, allow = 0x00050000, 0x7FFF0000  # SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW
     foreign = one(answer, refuse | errno.ENOSYS)  # 32-bit calls and x32 have other numbers
+    # A BPF program of the kernel's `struct seccomp_data`: the number of the call at 0, the
+    # architecture at 4, the arguments from 16 on. Jumps count instructions forward.
     code = [one(load, 4), one(equal, architecture, 1), foreign]
     code += [one(load, 0), one(at_least, 0x40000000, 0, 1), foreign]
     for name, error, conditions in rules:
@@ -362,12 +386,14 @@ def _filter(rules: tuple[Rule, ...], architecture: int, column: int) -> None:
         code.append(one(equal, int(number), 0, left))
         for argument, mask, is_equal, value in conditions:
             left -= 3
+            # The low half of a 64-bit argument: all that is compared here fits.
             place = 16 + 8 * argument + 4 * (sys.byteorder == "big")
             jump = (0, left) if is_equal else (left, 0)
             code += [one(load, place), one(masked, mask), one(equal, value, *jump)]
         code += [one(answer, refuse | error), one(load, 0)]
     code.append(one(answer, allow))
     program = b"".join(code)
+    # Named, so that it lives until the kernel has copied it.
     kept = ctypes.create_string_buffer(program)
     described = struct.pack("HxxxxxxP", len(code), ctypes.addressof(kept))
     _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.create_string_buffer(described), 0, 0))
@@ -378,6 +404,7 @@ class _Ruleset(ctypes.Structure):
 
 
 class _Beneath(ctypes.Structure):
+    # As in the kernel's header, where the descriptor follows without padding.
     _pack_ = 1
     _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
 
@@ -388,9 +415,12 @@ def _landlock(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
     if abi < 1:
         raise OSError("this kernel has no Landlock")
     every = _EXECUTE | _WRITE_FILE | _READ_FILE | _READ_DIR | _MAKE
+    # A right that the kernel does not know makes the whole call fail, so each is asked for from its
+    # version on.
     every |= (_REFER if abi >= 2 else 0) | (_TRUNCATE if abi >= 3 else 0)
     every |= _IOCTL if abi >= 5 else 0
     rules = _Ruleset(every, 0 if plan["network"] or abi < 4 else 3, 3 if abi >= 6 else 0)
+    # The struct grew with the versions: a kernel takes no field that it does not know.
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     domain = _checked(_libc.syscall(_CREATE_RULESET, ctypes.byref(rules), size, 0))
     reading = (_EXECUTE | _READ_FILE | _READ_DIR) & every
@@ -403,11 +433,13 @@ def _landlock(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
 
 def _allow(domain: int, path: str, rights: int) -> None:
     try:
+        # O_PATH: a folder that may not be read can still be named.
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return  # a path that is not there needs no right
     try:
         if not os.path.isdir(path):
+            # The kernel refuses a rule that gives a file the rights of a folder.
             rights &= _FILE_ONLY
         rule = _Beneath(rights, fd)
         _checked(_libc.syscall(_ADD_RULE, domain, 1, ctypes.byref(rule), 0))

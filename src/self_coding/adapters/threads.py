@@ -63,9 +63,11 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         with scope(commands):
             return function(*args, **kwargs)
 
+    # Locks that this call chain holds are remembered in it; a bare thread would wait for itself.
     context = contextvars.copy_context()
     future = asyncio.get_running_loop().run_in_executor(_pool, context.run, call)
     try:
+        # Cancelling a future of an executor does not stop its thread: it only forgets it.
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         commands.cancel()
@@ -85,4 +87,5 @@ def _forget() -> None:
     _pool = None
 
 
+# The pool's object is copied by fork, its threads are not: work for it would wait for ever.
 os.register_at_fork(after_in_child=_forget)

@@ -187,6 +187,7 @@ class _GateRun:
     def report(self, first: tuple[str, ...]) -> GateReport:
         started = time.monotonic()
         record, judgement = self._decide(first)
+        # Only the affected tests ran. A no from them is final; a yes needs the whole suite.
         if not record.complete and judgement.passed:  # the fast no was a flaky one
             record, judgement = self._decide(())
         report = record.report
@@ -227,12 +228,14 @@ class _GateRun:
             return replace(report, judged_by_base="same")
         # Compared with the base in any case: what fails there as well is not the change's doing.
         run = _GateRun(gate, mixed.commit, mixed.tree, base, self.at, prepared_by=self.commit)
+        # The base's tests have no affected ones: all of them are asked.
         record, judgement = run._decide(())
         before = run._base(record)
         if record.disk_full:  # the change may have filled it: that is no word for it
             return replace(report, passed=False, reason=judgement.reason, environment=True)
         # A base without tests has nothing to say.
         mute = before is not None and before.understood and not before.report.collected
+        # What could not be run is no word against the change.
         silent = judgement.environment or (mute and not record.report.results)
         said = () if judgement.passed or silent else base_failures(record, judgement)
         findings: tuple[Finding, ...] = ()
@@ -274,6 +277,8 @@ class _GateRun:
         if renamed and record.unstable is None and not record.timed_out:
             with self.gate.checkout(self.commit) as path:  # only a second collection can tell
                 second = self._run(path, collect_only=True).report
+            # Ids that differ from run to run, such as those of random parameters, are no tests that
+            # came or went.
             record = replace(record, unstable=tuple(sorted(one_sided(record.report, second))))
             self._keep(key, record)
         judgement = self._judge(record, base)
@@ -296,6 +301,7 @@ class _GateRun:
 
     def _test(self, key: str, first: tuple[str, ...]) -> RunRecord:
         """Run the affected tests, and unless they say no, everything."""
+        # One checkout for both runs: making it costs more than many suites.
         with self.gate.checkout(self.commit) as path:
             base = self._known_base()
             if self._worth_running_first(path, first, base):
@@ -324,6 +330,7 @@ class _GateRun:
             files = [file for suffix in suffixes() for file in path.rglob(f"*{suffix}")]
             tests = [file for file in files if is_test_module(file.name)]
             suite = {file.relative_to(path).as_posix() for file in tests}
+        # Above that, two runs cost more than the whole suite once.
         return 2 * len(asked) < len(suite | asked)
 
     def _retry(

@@ -84,6 +84,7 @@ def mix(top: Path, base: str, candidate: str, material: Material) -> MixedTree:
         oid = _git(top, "hash-object", "-w", "--stdin", stdin=git.encode(text)).strip()
         lines.append(f"{entry.mode} {oid}\t{entry.path}")
     with tempfile.TemporaryDirectory(prefix="self-coding-") as folder:
+        # An index of its own: nothing of the person's is read or written.
         env = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git(top, "read-tree", candidate, env=env)
         stdin = git.encode("\0".join(lines) + "\0")

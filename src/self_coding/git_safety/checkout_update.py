@@ -185,6 +185,7 @@ def _sort(
         if mode == change.mode and oid in (change.new, ""):
             continue
         entry: tuple[str, str] | None = (change.mode, change.new)
+        # Something else is staged: only a merge by line can keep both.
         if path not in at_old:
             clean = path in by_line and stage == "0"
             entry = merge_staged(repo, change, mode, oid) if clean else None
@@ -192,6 +193,7 @@ def _sort(
             left.append((path, STAGED))
             continue
         entries[path] = entry
+        # The files of a submodule are its own repository's.
         if change.is_link:
             continue
         if path in flags:
@@ -208,6 +210,7 @@ def _sort(
                 merged.append(path)
         else:
             expected = "" if change.status == "A" else signatures[path]
+            # By size, time and inode, read before git compared: a later save fails this comparison.
             targets.append(FileTarget(path, change.mode, change.new, expected))
     return targets, entries, left, tuple(merged)
 
@@ -235,6 +238,7 @@ def _blocked(repo: Repository, steps: Sequence[FileStep]) -> dict[str, str]:
                 if (not item.is_dir() or item.is_symlink()) and inner not in leaving:
                     blocked[step.path] = f"{inner} is in the way"
                     break
+        # The very content that is to come is in nobody's way.
         elif signature(place) and fingerprint(place, repo.object_format) != step.digest:
             blocked[step.path] = "an untracked or ignored file is there"
     return blocked

@@ -24,7 +24,11 @@ _SINCE = "modified since it was read"
 _AT_FDCWD = -100
 _NOREPLACE = 1
 _EXCHANGE = 2
+# What renameat2 answers where the kernel or the file system lacks it: old kernels, NFS, some FUSE
+# and overlay mounts. EXDEV too, since a bind mount inside the tree is another mount to it.
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV)
+# By libc, as Python has no renameat2. `use_errno`: errno is then kept for each thread, where
+# another call cannot overwrite it before it is read.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,13 +55,16 @@ class FileStep:
 def fingerprint(path: Path, object_format: str) -> str:
     """Return what is at `path` now, in the form of `FileStep.expected`; "" for nothing."""
     try:
+        # lstat, here and below: a link is content of its own, whatever it leads to.
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
             content, mode = os.fsencode(path.readlink()), "120000"
         elif stat.S_ISREG(status.st_mode):
             content = path.read_bytes()
+            # Git keeps of all permissions the owner's execute bit alone.
             mode = "100755" if status.st_mode & 0o100 else "100644"
         else:
+            # A pipe or socket: to open it would block, or talk to somebody.
             return "other"
     except (FileNotFoundError, NotADirectoryError):
         return ""
@@ -103,15 +110,20 @@ class FileSwap:
     def execute(self) -> str:
         """Carry the step out; "" when it is done (now or before a crash), else why it is not."""
         step = self.step
+        # The intent is a file that others may write: a step of it must not name `.git/..` or a
+        # place outside.
         if any(not part or part in (".", "..") for part in step.path.split("/")):
             return "not a path inside the working tree"
         with _open_parent(self.top, step.path, create=not step.deletes) as parent:
             if parent is None:
+                # What shall go and has no folder to be in is gone: after a crash this step is done
+                # again.
                 gone = step.deletes and not os.path.lexists(self.place)
                 return "" if gone else "a file or symlink is in the place of its folder"
             self.parent = parent
             # Through the descriptor: a folder that is exchanged for a symlink now cannot lead us
             # out of the tree.
+            # Where /proc is not mounted the path by its names is all there is.
             if Path(f"/proc/self/fd/{parent}").exists():
                 self.place = Path(f"/proc/self/fd/{parent}") / self.name
             return self._delete() if step.deletes else self._write()
@@ -124,6 +136,7 @@ class FileSwap:
             problem = self._move_in(self.staged)
             if problem:
                 return problem
+        # Neither here nor there: an earlier run has deleted it, and its staging folder is cleared.
         elif not os.path.lexists(self.staged):
             return ""
         # Compared only now, out of reach of whoever writes to the path. After a crash between
@@ -137,6 +150,7 @@ class FileSwap:
     def _write(self) -> str:
         step = self.step
         present = os.path.lexists(self.place)
+        # By content, not by a note of progress: after a crash only what is on the disk is certain.
         ready = os.path.lexists(self.staged) and self._fingerprint(self.staged) == step.digest
         if present and self._fingerprint(self.place) == step.digest:
             # Written before a crash, then `staged` is what was displaced; or by someone else.
@@ -145,6 +159,7 @@ class FileSwap:
             return _SINCE
         if step.expected:
             return self._exchange() if present else "deleted since it was read"
+        # Git knows no empty folders, so one in the way of a new file holds nothing of anybody's.
         if present and not _remove_empty_folders(self.place):
             return "something that was not captured is in the way"
         return self._move_out()
@@ -161,11 +176,14 @@ class FileSwap:
         code = rename(_AT_FDCWD, os.fspath(self.staged), self.parent, self.name, _EXCHANGE)
         if code not in _UNSUPPORTED:
             return os.strerror(code) if code else self._check_displaced()
+        # Without an exchange the path is missing for a moment, between a move in and a move out;
+        # still no byte is overwritten, as both refuse to replace.
         aside = self.staged.with_name(self.staged.name + ".old")
         problem = self._move_in(aside)
         if problem:
             return problem
         if not self._is_expected(aside):
+            # It was theirs: back to its place, unless they have made another one meanwhile.
             _link_or_copy(aside, self.place)
             return CONCURRENT
         return self._move_out()
@@ -175,6 +193,7 @@ class FileSwap:
         if not os.path.lexists(self.staged) or self._is_expected(self.staged):
             return ""
         if rename(_AT_FDCWD, os.fspath(self.staged), self.parent, self.name, _EXCHANGE):
+            # The way back failed, as the path has been changed once more: say where the bytes are.
             return f"{CONCURRENT}; their version is kept at {self.staged}"
         return CONCURRENT
 
@@ -184,6 +203,7 @@ class FileSwap:
         code = rename(self.parent, self.name, _AT_FDCWD, os.fspath(target), _NOREPLACE)
         if code not in _UNSUPPORTED:
             return _problem(code)
+        # Our own staging folder, in which nobody else makes names: a look is enough here.
         if os.path.lexists(target):
             return CONCURRENT
         try:
@@ -214,6 +234,7 @@ def _link_or_copy(source: Path, target: Path) -> str:
     if os.path.lexists(target):
         return CONCURRENT
     try:
+        # Whole before it has its name: a reader of the target never sees half a file.
         beside = target.with_name(f".{target.name}.self-coding-{os.getpid()}"[-200:])
         shutil.copy2(source, beside, follow_symlinks=False)
         os.link(beside, target, follow_symlinks=False)
@@ -230,6 +251,7 @@ def _remove_empty_folders(place: Path) -> bool:
     """Remove folders that hold no file; False where there is one."""
     if place.is_symlink() or not place.is_dir():
         return False
+    # From below, as `rmdir` takes empty folders only; a file that comes meanwhile makes it fail.
     for folder, _, files in os.walk(place, topdown=False):
         if files:
             return False
@@ -244,6 +266,8 @@ def _remove_empty_folders(place: Path) -> bool:
 def _open_parent(top: Path, path: str, *, create: bool) -> Iterator[int | None]:
     """Open the path's folder without following a symlink; None where there is none."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    # The top itself may be reached through a link, a user's own; only what is below must not be
+    # one.
     current = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in PurePosixPath(path).parts[:-1]:

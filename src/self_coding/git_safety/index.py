@@ -77,6 +77,7 @@ def stage_files(
     written = {t.path: (t.mode, t.oid) for t in targets if t.mode != GONE and t.content is None}
     if written:
         files.mkdir()
+        # An index of the new files alone, in which `checkout-index` writes all that are named.
         index = scratch(repo, "staging-index")
         git = replace(writer, index=index)
         try:
@@ -87,6 +88,7 @@ def stage_files(
                 set_entries(repo, git, written)
             # Git writes the files: line ends, encodings and symlinks as a checkout would.
             names = encode("".join(f"{path}\0" for path in written))
+            # Into another folder, so it overwrites nothing; without --force it would refuse to.
             git.run("checkout-index", "-q", f"--prefix={files}/", "-z", "--stdin", stdin=names)
         finally:
             index.unlink(missing_ok=True)
@@ -155,6 +157,7 @@ def refuse_filtered(repo: Repository, paths: Iterable[str], doing: str) -> None:
     # A filter is switched off by name (adapters/git.py), and then its paths would be taken as they
     # are: a large file in the place of its pointer, or the other way around.
     data = encode("".join(f"{name}\0" for name in names))
+    # Attributes of the files as they are now, as git itself would go by.
     parts = fields(repo.git.run("check-attr", "-z", "--stdin", "filter", stdin=data).stdout)
     for path, name in zip(parts[::3], parts[2::3], strict=False):
         if name in drivers:
@@ -182,6 +185,7 @@ def patch(repo: Repository, old: str, new: str, *, limit: int = DIFF_LIMIT) -> s
     It is cut at `limit` bytes, with a mark.
     """
     ends = [old, new] if new else [old]
+    # Between commits no file is looked at, so that no copy of the index is needed.
     with nullcontext(repo.git) if new else refreshed_index(repo) as git:
         done = git.run("diff", *_PATCH, "-p", *ends, "--", limit=limit)
     text = done.stdout.decode("utf-8", "replace")

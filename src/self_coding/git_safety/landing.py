@@ -85,6 +85,7 @@ def _replay(repo: Repository, onto: str, head: str, message: str) -> tuple[str, 
         # What is there, as if it were made upon this commit's own parent: that one is the base.
         there = commit_tree(repo, tree, [parent], b"there")
         done = repo.git.run("merge-tree", "--write-tree", there, commit, ok=(0, 1))
+        # One of them does not apply by itself: the caller lands them as one.
         if done.returncode:
             return None
         tree = decode(done.stdout).strip()
@@ -231,6 +232,7 @@ def land(
 
     def once() -> Landed | Moved:
         actual = repo.branch(repo.main)
+        # What was tested is one tree: on another main it would be another, which nobody has tested.
         if actual != what.onto:
             return Moved(expected=what.onto, actual=actual)
         # Before anything moves: a landing without a place in the chain could not be proved later.
@@ -249,6 +251,7 @@ def land(
                 reason=reason or what.head[:12],
                 attempt=attempt,
                 undo_ref=next(filter(None, before), ""),
+                # Undo takes the checkouts back along with the branch.
                 data={"way": "follow"},
             ),
         )
@@ -276,6 +279,7 @@ def _attested(repo: Repository, done: Landed | Moved) -> Landed | Moved:
 def prepare_checkouts(repo: Repository, what: Candidate) -> list[PreparedUpdate]:
     """Prepare each checkout that is on main to move along with it."""
     tops = {here.top for here in user_checkouts.user_checkouts(repo)}
+    # A switch that is under way would make the plan wrong; most end within a moment.
     user_checkouts.wait_for_switches(tops, user_checkouts.PLANNING_WAIT)
     prepared = []
     for here in repo.checkouts():
@@ -291,6 +295,8 @@ def _check_not_rebasing(checkout: Repository) -> None:
     """Refuse while main is being rebased: HEAD is detached then, and `head-name` tells."""
     for folder in ("rebase-merge", "rebase-apply"):
         name = checkout.directory / folder / "head-name"
+        # The rebase ends by moving main from where it began, and fails where a landing has moved
+        # it.
         if name.is_file() and decode(name.read_bytes()).strip() == checkout.main_ref:
             checkout.check_idle("moving main")
 
@@ -352,6 +358,7 @@ def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Move
     """
     repo.check_idle("a merge from here")
     actual, tip = repo.branch(repo.main), repo.branch(branch)
+    # Under the lock: the candidate was tested without it, for minutes.
     for expected, now in ((what.onto, actual), (what.head, tip)):
         if now != expected:
             return Moved(expected=expected, actual=now)
@@ -369,6 +376,7 @@ def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Move
     prepared = prepare_update(
         repo, head.commit, what.commit, head_from=head.target, head_to=repo.main_ref, strict=True
     )
+    # Git would refuse to delete it, and a checkout on a branch that is gone has no HEAD.
     in_use = any(other.head_branch() == branch for other in others)
     execute(
         repo,

@@ -23,6 +23,8 @@ from self_coding.git_safety.objects import disk_errors
 
 WAIT_SECONDS = 120.0
 INDEX_WAIT_SECONDS = 5.0
+# By call chain, not by process: flock would let a second task of this process wait for the first
+# for ever, while a nested operation of the same task must pass.
 _held: ContextVar[frozenset[str]] = ContextVar("self_coding_git_lock", default=frozenset())
 
 
@@ -50,6 +52,7 @@ def _acquire(folder: Path, kind: str, wait: float) -> int:
     path = folder / "lock"
     with disk_errors(f"cannot open {path}"):
         folder.mkdir(parents=True, exist_ok=True)
+        # Never unlinked: who waits on a removed file would hold a lock that nobody else can see.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + wait
     pause = 0.005
@@ -58,6 +61,8 @@ def _acquire(folder: Path, kind: str, wait: float) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
+            # A thread cannot be interrupted in a blocking flock, so it polls, and looks whether it
+            # is still wanted.
             if process.cancelled():
                 os.close(descriptor)
                 raise GitOperationError(f"{kind} was cancelled while it waited") from None
@@ -73,9 +78,13 @@ def _acquire(folder: Path, kind: str, wait: float) -> int:
                     hint="wait for it, or end that process; its lock goes with it",
                 ) from None
             time.sleep(pause)
+            # Most operations last milliseconds: quick at first, then cheap for who waits behind
+            # tests.
             pause = min(pause * 1.5, 0.1)
     holder = json.dumps({"pid": os.getpid(), "operation": kind, "since": time.time()}).encode()
     with suppress(OSError):  # a full disk must not stop the operation here
+        # Blanks over what a longer note before it has left: truncating first would show a reader an
+        # empty file.
         os.pwrite(descriptor, holder + b" " * max(0, 200 - len(holder)), 0)
     return descriptor
 
@@ -96,6 +105,7 @@ class Intent:
         except FileNotFoundError:
             return None
         except ValueError:
+            # Not None: something had begun, and whoever recovers must say that it cannot be read.
             return {}
         return loaded if isinstance(loaded, dict) else {}
 
@@ -133,6 +143,7 @@ class IndexLock:
                         return
                     if time.monotonic() > deadline:
                         made = time.time()
+                        # It may have gone between the failed link and this look.
                         with suppress(FileNotFoundError):
                             made = self.lock.stat().st_mtime
                         raise GitOperationError(
@@ -156,6 +167,8 @@ class IndexLock:
     def release(self) -> None:
         """Give the lock back with the index as it was."""
         try:
+            # Only while it is still our file: somebody may have removed it by hand, and another git
+            # have taken it since.
             if self.lock.samefile(self.token):
                 self.lock.unlink()
         except FileNotFoundError:

@@ -63,6 +63,7 @@ def checkout(
         if not mounted:
             root = _outside(repo) or Path(tempfile.mkdtemp(prefix="self-coding-"))
             replace_file(repo.folder / _OUTSIDE, os.fsencode(root))
+    # By number, not by name of the commit: a checkout that is kept costs a tenth of a new one.
     for number in range(1, 1000):  # the first that is free
         if (descriptor := _take(root / f"{number}.lock")) is not None:
             break
@@ -74,6 +75,7 @@ def checkout(
             reset(repo, place, repo.commit(commit), exact=exact)
         yield place
     finally:
+        # The lock goes with it: the folder stays for the next.
         os.close(descriptor)
 
 
@@ -90,6 +92,8 @@ def remove_checkouts(repo: Repository) -> list[str]:
                 place = root / f"t{lock.stem}"
                 remove_tree(place)
                 remove_tree(_registration(repo, place))
+                # While it is held: who opened it before sees no link to it any more, and takes
+                # another.
                 lock.unlink()
                 os.close(descriptor)
                 said.append(f"removed the checkout at {place}")
@@ -120,6 +124,7 @@ def _outside(repo: Repository) -> Path | None:
     """Return the folder of checkouts outside of the user's tree, if there is one."""
     with suppress(OSError, ValueError):
         root = Path(os.fsdecode((repo.folder / _OUTSIDE).read_bytes()).strip())
+        # Below /tmp anybody can make a folder of this name: only one of our own is used.
         if root.is_absolute() and root.is_dir() and root.stat().st_uid == os.getuid():
             return root
     return None
@@ -144,6 +149,7 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
     directory = pooled.directory
     if not (directory / "locked").is_file() or not place.is_dir():
         _make(repo, place, directory, commit)  # also what a crash left half-made
+    # What an editor left in the middle would make git, and our own checks, refuse.
     states = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_MSG", "BISECT_LOG")
     for name in ("index.lock", *states):
         (directory / name).unlink(missing_ok=True)
@@ -151,6 +157,7 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
         remove_tree(directory / name)
     write_pointer(place, directory)
     git = exact_git(pooled) if exact else pooled.git
+    # A person's sparse checkout would leave out files that the tests need.
     git = replace(git, config=(*git.config, "core.sparseCheckout=false"))
     # If no folder changed since the clean-up, nothing untracked can be there: spares the walk.
     try:
@@ -174,10 +181,12 @@ def reset(repo: Repository, place: Path, commit: str, *, exact: bool = False) ->
     if not nothing_added:
         listed = git.run("ls-files", "-z", ok=())
         _remove_additions(place, frozenset(fields(listed.stdout) if not listed.returncode else ()))
+    # It fails where something is in the way that the index did not name: then everything goes.
     if git.run("read-tree", "--reset", "-u", commit, ok=()).returncode != 0:
         ours.unlink(missing_ok=True)
         _remove_additions(place, frozenset())
         git.run("read-tree", "--reset", "-u", commit)
+    # Last: a crash before this leaves the old index, by which the next reset knows the old files.
     ours.replace(directory / "index")
 
 
@@ -197,6 +206,7 @@ def _remove_additions(place: Path, tracked: frozenset[str]) -> None:
         path = entry.path[start:]
         if is_ours(entry) and entry.is_dir(follow_symlinks=False):
             mode = entry.stat(follow_symlinks=False).st_mode
+            # Set-gid and sticky bits as well: new files would inherit a group.
             if mode & 0o7000 or mode & 0o700 != 0o700:
                 Path(entry.path).chmod(0o755)
         elif path != ".git" and (path not in tracked or entry.is_dir(follow_symlinks=False)):
@@ -210,6 +220,7 @@ def _make(repo: Repository, place: Path, directory: Path, commit: str) -> None:
     remove_tree(directory)
     remove_tree(place)
     inside = directory.is_relative_to(repo.common)
+    # Relative, as git writes it: the repository may be moved.
     common = os.path.relpath(repo.common, directory) if inside else repo.common
     with disk_errors(f"cannot make a worktree at {place}"):
         made.mkdir(parents=True)
@@ -229,6 +240,7 @@ def write_pointer(place: Path, directory: Path) -> None:
     content = os.fsencode(f"gitdir: {directory}\n")
     if pointer.is_symlink() or not pointer.is_file():
         remove_tree(pointer)
+    # Only where it differs: a git that reads it now must not meet half of it.
     if not pointer.exists() or pointer.read_bytes() != content:
         pointer.write_bytes(content)
     back, here = directory / "gitdir", os.fsencode(f"{pointer}\n")
@@ -238,6 +250,7 @@ def write_pointer(place: Path, directory: Path) -> None:
 
 def detach(pooled: Repository, commit: str) -> None:
     """Point HEAD of one of our worktrees at a commit, at once."""
+    # Not by git: that is one process more for each reset, and a line is all there is to it.
     replace_file(pooled.directory / "HEAD", f"{commit}\n")
 
 

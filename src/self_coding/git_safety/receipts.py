@@ -65,6 +65,7 @@ def seal(store: Path, *, onto: str, landed: str, attempt: str = "") -> Receipt |
     Raises:
         GateError: the chain could not be written.
     """
+    # A note, not an argument: the tests ran in another process, maybe days ago.
     path = _note_path(store, landed)
     tested = _read(path)
     if tested is None:
@@ -146,6 +147,8 @@ def chain(
         )
         content = json.dumps(_stored(receipt), indent=1, sort_keys=True)
         try:
+            # Its content is on the disk before it has a name: a power loss must not leave an empty
+            # link in the chain.
             create_file(folder / _name(receipt.number), content, durable=True)
         except FileExistsError:
             continue

@@ -58,16 +58,19 @@ def operation_lock(repo: Repository, kind: str) -> Iterator[None]:
     """
     try:
         with exclusive(repo.folder, kind) as outermost:
+            # Two looks at files for each operation, so that the usual case costs nothing.
             if outermost and (Intent(repo.folder).path.exists() or unreleased_tokens(repo.folder)):
                 for line in repair(repo):
                     _logger.warning("repaired after a crash: %s", line)
             before = None
             if outermost and kind in _MOVE_CHECKOUTS:
+                # Before the operation: afterwards nobody can tell who was where when main moved.
                 [main] = repo.tips([repo.main_ref])
                 heads = {here.directory: here.head_target() for here in user_checkouts(repo)}
                 before = _Positions(main, heads)
             yield
             if before is not None:
+                # Not in a `finally`: an operation that failed has moved nothing.
                 _settle_switches(repo, repo.main_ref, before)
     except OSError as error:
         raise GitOperationError(
@@ -94,6 +97,7 @@ def repair(repo: Repository) -> list[str]:
     from pydantic import TypeAdapter, ValidationError  # only after a crash: it is slow to import
 
     try:
+        # Checked, not trusted: an older or newer version, or anybody, may have written it.
         transaction = TypeAdapter(Transaction).validate_python(stored)
     except ValidationError:
         intent.clear()
@@ -116,6 +120,7 @@ def repair(repo: Repository) -> list[str]:
     for (_, old, new), tip in zip(transaction.refs, tips, strict=True):
         # A tip beyond `new`: it was moved to `new` by us, and moved on since.
         moved_on = new and tip not in (old, new, "") and repo.is_ancestor(new, tip)
+        # Dropping is right even where some refs stand at `new` by chance: git moves all or none.
         if tip != new and not moved_on:
             intent.clear()
             cleanup(transaction)
@@ -133,6 +138,7 @@ def _finish(repo: Repository, transaction: Transaction, intent: Intent) -> list[
             lock.acquire()
             stack.callback(lock.release)
             # A person committed or staged after the crash: their index is newer than ours.
+            # Publishing ours over it would unstage, or take back, what they have staged since.
             theirs = update.index and here.index_digest() != update.index_before
             moved = update.head_to and here.head_target() != update.head_from
             parts.append(
@@ -159,6 +165,8 @@ def _release_locks(repo: Repository) -> list[str]:
     locks = [one.directory / "index.lock" for one in repo.checkouts()] if tokens else []
     for lock in locks:
         for token in tokens:
+            # The same inode, so the lock was linked from our token; age or a process id would be a
+            # guess.
             if lock.exists() and token.exists() and lock.samefile(token):
                 lock.unlink()
                 said.append(f"removed our stale {lock}")
@@ -173,11 +181,13 @@ def _remove_ref_locks(repo: Repository, transaction: Transaction, intent: Intent
     They bear no mark. Ours are those on the refs of the transaction that are younger than its
     intent and still there after a living git would long have let go.
     """
+    # The intent is written before the refs are locked; file systems' clocks tick that coarsely.
     since = intent.path.stat().st_mtime - 0.01
     moves = (*transaction.refs, *transaction.after)
     names = [repo.common / f"{ref}.lock" for ref, _, _ in moves]
     names += [Path(part.directory) / "HEAD.lock" for part in transaction.parts if part.head_to]
     if any(not new for _, _, new in moves):
+        # A deleted ref is taken out of the packed ones as well, for which git locks them.
         names += [repo.common / "packed-refs.lock", repo.common / "packed-refs.new"]
 
     def is_stale(lock: Path) -> bool:
@@ -219,6 +229,7 @@ def _settle_switches(repo: Repository, ref: str, before: _Positions) -> None:
     if not main or not before.main or main == before.main:
         return
     checkouts = [here for here in user_checkouts(repo) if here.directory in before.heads]
+    # A switch that read main before it moved writes HEAD only at its end.
     wait_for_switches({here.top for here in checkouts}, SETTLING_WAIT)
     for here in checkouts:
         if here.head_target() != before.heads[here.directory]:
@@ -231,6 +242,7 @@ def _settle_switches(repo: Repository, ref: str, before: _Positions) -> None:
 def _settle(here: Repository, old: str, new: str) -> None:
     """Take what is still at the other end of main's move to the commit that HEAD is at."""
     head = here.head()
+    # Elsewhere, or in the middle of a merge or rebase: nothing there is of this move.
     if head.commit not in (old, new) or here.state():
         return
     other = old if head.commit == new else new

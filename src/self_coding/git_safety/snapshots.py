@@ -129,6 +129,7 @@ def create(
         "uncaptured": [[item.path, item.reason] for item in capture.uncaptured],
         "excludes": capture.excludes,
     }
+    # ASCII: paths that are not UTF-8 are lone surrogates in there, which only escapes can hold.
     data = json.dumps(meta, ensure_ascii=True, indent=1).encode()
     parts = {
         "worktree": (objects.TREE, state.tree),
@@ -202,6 +203,8 @@ def _read_index(repo: Repository) -> tuple[str, str, bytes]:
         stages = {}
         for number, part in enumerate(git.run("ls-files", "-s", "-z").stdout.split(b"\0")[:-1]):
             mode, oid, _ = decode(part.partition(b"\t")[0]).split(" ")
+            # A submodule's commit is in another repository's objects: a tree of ours cannot hold
+            # it.
             if mode != objects.LINK:
                 stages[f"{number:06}"] = (mode, oid)
         return "", objects.write_tree(repo.common / "objects", stages, repo.object_format), raw
@@ -232,6 +235,7 @@ def snapshot(repo: Repository, *, limit: int) -> Capture:
         head = repo.born()
         capture = create(repo, next_ref(repo, SNAPSHOTS), max_untracked_bytes=limit)
         repo.log.add("snapshot", refs=[(capture.ref, "", capture.commit)], reason=head.branch)
+        # A repository of thousands of loose refs and objects is slow for the person's own git.
         if int(capture.ref.rsplit("/", 1)[-1]) % _PACK_EVERY == 0:
             _pack(repo)
     return capture
@@ -250,6 +254,8 @@ def gc(repo: Repository, *, keep: int, keep_days: float) -> list[str]:
     """Drop the refs beyond their retention, and temporary files; say what was dropped."""
     said = []
     with operation_lock(repo, "gc"):
+        # Both limits must be passed: the newest stay whatever their age, the young whatever their
+        # number.
         oldest = time.time() - keep_days * _DAY
         for prefix in (SNAPSHOTS, UNDO, KEPT):
             beyond = _list(repo, prefix)[keep:]
@@ -280,6 +286,8 @@ def _pack(repo: Repository) -> None:
     refs = repo.git.run("for-each-ref", "--format=%(objectname)", "refs/self-coding").stdout
     if refs:
         place = repo.common / "objects" / "pack" / "pack"
+        # Not `git gc` or `repack -d`: those drop what is unreachable, which may be a person's lost
+        # work.
         flags = ("--revs", "--unpacked", "--non-empty", "-q")
         repo.git.run("pack-objects", *flags, str(place), stdin=refs)
         repo.git.run("prune-packed", "-q")

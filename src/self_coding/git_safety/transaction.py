@@ -28,6 +28,7 @@ from self_coding.git_safety.objects import few
 from self_coding.git_safety.repository import Repository
 
 _logger = logging.getLogger(__name__)
+# Each time main was moved by somebody else in the milliseconds between reading and swapping it.
 _TRIES = 12
 T = TypeVar("T")
 
@@ -120,6 +121,8 @@ def execute(repo: Repository, transaction: Transaction) -> Result:
         GitOperationError: git or the disk refused; recovery finishes or drops the rest.
     """
     intent = Intent(repo.folder)
+    # A fresh key for each run: the log takes a key once, and so tells a repetition after a crash
+    # from the same operation asked for again.
     transaction = replace(transaction, key=uuid.uuid4().hex)
     with ExitStack() as stack:
         # Before the locks: a lock that outlives us is then always accompanied by an intent.
@@ -129,6 +132,8 @@ def execute(repo: Repository, transaction: Transaction) -> Result:
             for update in transaction.parts:
                 lock = IndexLock(Path(update.directory), repo.folder)
                 lock.acquire()
+                # Released in any case at the end; behind `publish` the lock is the index by then,
+                # and release finds nothing to remove.
                 stack.callback(lock.release)
                 locks.append(lock)
                 # With the index locked: it and HEAD must be as when the transaction was prepared.
@@ -169,6 +174,8 @@ def publish(
     refused: list[tuple[str, str]] = []
     for update, lock in zip(transaction.parts, locks, strict=True):
         here = repo.at(Path(update.top), Path(update.directory))
+        # The index last: its lock is held until then, so that no `git commit` records a state in
+        # between.
         refused += swap_files(here, update)
         move_head(here, update, transaction.note)
         publish_index(here, update, lock)
@@ -178,6 +185,8 @@ def publish(
     for ref, old, new in transaction.refs:
         if ref == repo.main_ref or transaction.kind in ("land", "merge"):
             try:
+                # After the refs: the chain proves what has landed, and must not name what a crash
+                # prevented.
                 receipts.seal(repo.folder, onto=old, landed=new, attempt=transaction.attempt)
             except (GateError, OSError) as error:  # it has moved, with a receipt or without
                 _logger.warning("no receipt for %s: %s", new[:12], error)
@@ -219,6 +228,7 @@ def move_refs(repo: Repository, transaction: Transaction, moves: Sequence[Move])
         return
     command = b""
     for ref, old, new in moves:
+        # All zeros ask git that the ref does not exist; an empty value would let it be anything.
         before = old or repo.zero  # "" is "no such ref"
         if new:
             command += b"update " + encode(f"{ref}\0{new}\0{before}\0")
@@ -244,11 +254,14 @@ def swap_files(here: Repository, update: CheckoutUpdate) -> list[tuple[str, str]
     for number, step in steps:
         staged = Path(update.staging) / f"{number}"
         try:
+            # One that cannot be changed stops no other: main has moved, and whatever follows it is
+            # right.
             problem = FileSwap(here.top, staged, step, here.object_format).execute()
         except OSError as error:
             problem = str(error)
         if problem:
             refused.append((step.path, problem))
+        # As git does: a folder goes with its last file.
         elif step.deletes:
             prune(here.top, step.path)
     return refused
@@ -274,8 +287,10 @@ def publish_index(here: Repository, update: CheckoutUpdate, lock: IndexLock) -> 
         listed = fields(git.run("ls-files", "-z", "--", *few(present)).stdout)
         names = encode("".join(f"{path}\0" for path in sorted(set(present) & set(listed))))
         if names:
+            # Only paths that the prepared index has: `add --refresh` fails on any other.
             flags = ("--pathspec-from-file=-", "--pathspec-file-nul")
             git.run("add", "--refresh", *flags, stdin=names, ok=())
+    # Last, and by rename: from here on git sees the checkout at the new commit.
     lock.publish(prepared)
 
 
@@ -287,6 +302,7 @@ def cleanup(transaction: Transaction) -> None:
         staging = Path(update.staging)
         if not update.staging or not staging.exists():
             continue
+        # A refused swap may have left the only copy of what somebody wrote.
         if not _holds_foreign_bytes(update):
             remove_tree(staging)
             continue
@@ -300,6 +316,7 @@ def cleanup(transaction: Transaction) -> None:
 
 def _holds_foreign_bytes(update: CheckoutUpdate) -> bool:
     """Return whether the staging folder has a file that neither the user's tree nor we had."""
+    # Whose repository it is, is not known here; a digest of the other kind matches nothing.
     formats = ("sha1", "sha256")
     for number, step in enumerate(update.steps):
         staged = Path(update.staging) / f"{number}"

@@ -66,6 +66,8 @@ def exact_git(repo: Repository) -> Git:
         "config": encode(
             f"[core]\n\trepositoryformatversion = {version}\n\tbare = false\n{extension}"
         ),
+        # It outranks every .gitattributes of the tree, so that nothing there can ask for a
+        # conversion.
         "info/attributes": b"* -text -eol -filter -ident -working-tree-encoding -crlf\n",
         "info/exclude": exclude,
     }
@@ -86,6 +88,7 @@ def exact_git(repo: Repository) -> Git:
         directory=private,
         common=private,
         index=private / "index",
+        # New objects go where the repository finds them; refs and config stay private.
         objects=repo.common / "objects",
         config=("core.autocrlf=false", "core.eol=lf", "core.bare=false", *carried),
     )
@@ -94,6 +97,7 @@ def exact_git(repo: Repository) -> Git:
 def read_tree_state(private: Git, repo: Repository, limit: int) -> TreeState:
     """Bring the private index up to the working tree and store what is new as objects."""
     assert private.index is not None
+    # Kept between snapshots: with it git compares times, without it it reads every file.
     if not private.index.exists():
         _seed(private, repo)
     state = _read(private, repo, limit)
@@ -120,6 +124,7 @@ def _read(private: Git, repo: Repository, limit: int) -> TreeState | None:
         # A deleted path is listed as modified ("C"), too; "R" (removed) is the one that counts.
         tags[part[2:]] = "R" if tags.get(part[2:]) == "R" else part[0]
     untracked = frozenset(path for path, tag in tags.items() if tag == "?")
+    # A dotfiles repository around a whole home: a snapshot would copy the disk into `.git`.
     if len(untracked) > HOME_LIMIT and repo.top in (Path("/"), Path("~").expanduser()):
         raise GitOperationError(
             f"{repo.top} holds {len(untracked)} untracked files and is a whole home or disk",
@@ -162,6 +167,7 @@ def _why_uncaptured(path: Path, name: str, *, untracked: bool, limit: int) -> st
     if stat.S_ISREG(status.st_mode):
         if untracked and status.st_size > limit:
             return f"larger than {limit} bytes"
+        # Asked before git is: it would stop at the first path that it may not read.
         return "" if os.access(path, os.R_OK) else "unreadable"
     if stat.S_ISLNK(status.st_mode) or (stat.S_ISDIR(status.st_mode) and not untracked):
         return ""
@@ -175,6 +181,7 @@ def update_index(git: Git, paths: Sequence[str], uncaptured: dict[str, str] | No
     """
     if not paths:
         return
+    # --replace: a file where a folder was, or the other way around, is no error.
     command = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
     data = encode("\0".join(paths) + "\0")
     if uncaptured is None:
@@ -238,6 +245,7 @@ def reconcile(repo: Repository, private: Git, state: TreeState, index: str) -> T
         ours = set(fields(private.run("ls-files", "-z").stdout))
         theirs = set(fields(git.run("ls-files", "-z").stdout))
         extra, missing = sorted(ours - theirs), sorted(theirs - ours)
+    # The private index has held it since before it was ignored; the rules of now decide.
     gone = ignored(private, [path for path in extra if path not in state.untracked], "--no-index")
     back = [p for p in missing if p not in state.uncaptured and _is_file(repo.top, p)]
     for path in set(missing) - set(back):
@@ -307,6 +315,7 @@ def ignored_under(repo: Repository, tree: str, rules: str, paths: Sequence[str])
                 (top / name).write_bytes(content or b"")
         case = repo.git.settings.values.get("core.ignorecase", "false")
         config = (f"core.excludesFile={folder / 'excludes'}", f"core.ignorecase={case}")
+        # Without the user's settings: their excludes of today are not those of the snapshot.
         git = Git(directory, directory, top, config=("core.bare=false", *config))
         return frozenset(ignored(git, paths, "--no-index"))
     finally:

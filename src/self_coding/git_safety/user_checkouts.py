@@ -71,6 +71,7 @@ def no_arrivals(repo: Repository, refs: Collection[str], *, but: Collection[str]
         yield
         return
     tops = {here.top for here in others}
+    # A switch that began before takes no lock any more, and writes HEAD at its end.
     quiet = wait_for_switches(tops, SHORT_WAIT)
     with ExitStack() as stack:
         for here in others:  # `git switch` takes the index lock first, so none begins now

@@ -83,6 +83,7 @@ def isolate(
             raise GitOperationError(
                 f"there is a branch called {branch!r} already", hint="give another name"
             )
+        # Two checkouts of one branch: a commit in one would show as changes in the other.
         if any(other.head_branch() == branch for other in repo.checkouts()):
             raise GitOperationError(
                 f"the branch {branch!r} is checked out elsewhere",
@@ -198,6 +199,7 @@ def record(
             # A merge that its caller began there ends with this commit, as its second parent.
             merging = pooled.directory / "MERGE_HEAD"
             merged = merging.read_text().split() if merging.is_file() else []
+            # A merge that changes nothing still has two parents to record.
             same = tree == before and not merged
             made = current if same else commit_tree(repo, tree, [current, *merged], text)
             if made != tip or head.ref != ref:
@@ -217,6 +219,8 @@ def record(
                         attempt=worktree.attempt,
                     ),
                 )
+            # Only when the commit is on the branch: after a crash it is made again, with both
+            # parents.
             merging.unlink(missing_ok=True)
         finally:
             index.unlink(missing_ok=True)
@@ -342,12 +346,14 @@ def release(
         moves = [(ref, earlier, pinned.commit)]
         repo.log.add("release", refs=moves, reason=assigned.branch, attempt=attempt)
         commit = pinned.head.commit or assigned.base
+        # Before anything is removed, as its branch could be moved by whatever fails from here on.
         detach(pooled, commit)
         if pinned.uncaptured or foreign:
             # Keep the folder of a worktree that holds what no snapshot has.
             repo.log.forget_worktree(assigned.path.name)
             aside = repo.folder / "set-aside" / f"{attempt}-{time.time_ns()}"
             aside.parent.mkdir(parents=True, exist_ok=True)
+            # Moved, not copied: it may be what did not fit into a snapshot for its size.
             shutil.move(assigned.path, aside)
             if not foreign:
                 (aside / ".git").unlink(missing_ok=True)

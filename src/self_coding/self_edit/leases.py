@@ -56,6 +56,7 @@ class Leases:
     def holder(self, edit: str) -> Holder | None:
         """Return who works on a self-edit now."""
         path = self.path(edit)
+        # The lock alone tells whether there is a holder: what a dead one wrote stays in the file.
         if not is_locked(path):
             return None
         told = []
@@ -97,6 +98,8 @@ class Leases:
                 await asyncio.sleep(_LOOKS)
             lease.stopped = True
             assert task is not None
+            # Cancelled in its own process: it ends its commands and gives back what it holds, which
+            # no signal from outside would do.
             task.cancel()
 
         watching = asyncio.create_task(watch())
@@ -106,6 +109,7 @@ class Leases:
             if not lease.stopped:
                 raise
             assert task is not None
+            # The cancellation was ours, and ends here as an error: the caller's task goes on.
             task.uncancel()
             raise EditError("the attempt was ended by `drop_edit`", hint="") from error
         finally:
@@ -115,6 +119,7 @@ class Leases:
     async def stop(self, edit: str) -> None:
         """Have whoever works on a self-edit stop, and wait until it has."""
         request = self.path(edit, "stop")
+        # Until the lock is gone, not until the request is seen: only then is nothing of it running.
         while self.holder(edit):
             request.touch()  # again: between two holders it would be lost
             await asyncio.sleep(_LOOKS)

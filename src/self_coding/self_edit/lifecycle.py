@@ -107,6 +107,7 @@ def _tested(attempt: History, siblings: Sequence[History]) -> Step:
     if not at_rest or len(siblings) + 1 < attempt.plan.best_of:
         return Step.WAIT
     running = [attempt, *(one for one in siblings if not one.settled)]
+    # The same answer in every process of the round, since sizes are stored: nobody is asked.
     return Step.CHOOSE if min(running, key=lambda one: one.size) is attempt else Step.WAIT
 
 
@@ -156,6 +157,7 @@ _TABLE: dict[str, Step | _Rule | None] = {
     Kind.TESTED: _tested,
     Kind.CHOSEN: _green,
     Kind.APPROVED: Step.INTEND,
+    # Done again after a crash: the swap compares, so a landing that happened is found as done.
     Kind.LANDING: Step.SWAP,
     Kind.MOVED: _moved,
     Kind.LANDED: Step.CLEAN,

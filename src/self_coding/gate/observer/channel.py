@@ -27,6 +27,7 @@ class Channel:
     """One session's report."""
 
     def __init__(self, reading: int, writing: int) -> None:
+        # From a pipe: an environment or a file could still be read by the tree's code.
         self._key = os.read(reading, KEY_BYTES)
         os.close(reading)
         self._fd = os.dup(writing)  # not inherited by children, as the original is
@@ -37,12 +38,15 @@ class Channel:
         self._blake, self._owner, self._number = hashlib.blake2b, os.getpid(), 0
 
     def send(self, kind: str, value: object) -> None:
+        # By the function kept above: a test that replaces os.getpid could speak as the process.
         if self._getpid() != self._owner:
             return  # a fork of the test process is not the test process
         body = self._encode([self._number, kind, value]).encode()
         self._number += 1
+        # Over the number as well: a line that is repeated or left out breaks the order.
         mac = self._blake(body, digest_size=8, key=self._key).hexdigest().encode()
         line = self._key[:4].hex().encode() + b" " + mac + b" " + body + b"\n"
+        # A pipe may take less than all of it at once.
         while line:
             line = line[self._write(self._fd, line) :]
 
@@ -54,6 +58,7 @@ class Channel:
 
 def open_channel(runner: str) -> tuple[Channel | None, dict[str, object]]:
     """The channel and the settings of this process; None where the gate started something else."""
+    # Popped, so that what the tests start does not report beside them.
     value = os.environ.pop(ENVIRONMENT, "")
     if not value:
         return None, {}

@@ -16,6 +16,7 @@ class Finder:
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
         if name != "unittest":
             return None
+        # The plain finder, whatever the tree has put before it.
         spec: Any = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name)
         run = spec.loader.exec_module
 
