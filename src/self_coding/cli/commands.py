@@ -369,7 +369,15 @@ def dashboard_command(session: Session, port: int, *, no_open: bool) -> None:
     from self_coding.dashboard.server import serve
 
     app = open_app(session.repo)
-    serve(app, port=port, examine=lambda: examine(app.top), browse=not no_open, say=session.say)
+    # Without a screen the "browser" would be one that takes this terminal.
+    has_screen = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    serve(
+        app,
+        port=port,
+        examine=lambda: examine(app.top),
+        browse=bool(has_screen) and not no_open,
+        say=session.say,
+    )
 
 
 @click.command("mcp")

@@ -48,6 +48,7 @@ _RUNNERS = {
 _CMAKE = "cmake -S . -B build && cmake --build build && ctest --test-dir build --output-on-failure"
 _EXTRAS = {
     "mcp": ("mcp", "the MCP server"),
+    "web": ("jinja2", "the dashboard"),
     "llm": ("pydantic_ai", "models behind OpenAI-compatible endpoints"),
 }
 

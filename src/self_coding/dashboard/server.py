@@ -41,6 +41,7 @@ def serve(
         except OSError as error:
             message = f"cannot bind port {port} on {HOST}: {error.strerror}"
             raise ConfigError(message, hint="choose another --port") from error
+        ours.listen(CONNECTIONS)  # now: a browser that is open already asks before we serve
         at = ours.getsockname()[1]
         door = guarded(pages, port=at)
         address = f"http://{HOST}:{at}/?token="
