@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
-from self_coding.audit.judging_modules import Place, Withdrawn
+from self_coding.audit.claims import plain
+from self_coding.audit.definitions import Place, Withdrawn
 from self_coding.audit.syntax import (
     bound,
     constants,
@@ -135,7 +136,7 @@ class Canonical(ast.NodeTransformer):
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         if not self.claims:
             return self.generic_visit(node)
-        test = self.visit(node.test)
+        test = self.visit(plain(node.test))
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             return _claim("truth", test.operand)
         match test:
@@ -170,23 +171,17 @@ class Canonical(ast.NodeTransformer):
         return ast.Assert(ast.Compare(left, [op], [right]))
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        visited = cast("ast.Expr", self.generic_visit(node))
-        call = visited.value
-        if (
-            not self.claims
-            or not isinstance(call, ast.Call)
-            or not isinstance(call.func, ast.Attribute)
-        ):
-            return visited
-        name, args = call.func.attr, call.args
-        if name in {"assertTrue", "assertFalse"} and args:
-            return _claim("truth", args[0])
-        if name in {"assertEqual", "assertIs"} and len(args) > 1:
-            return self._comparison(args[0], ast.Eq(), args[1])
-        if name.startswith("assert") and any(map(is_literal, args)) and not call.keywords:
-            at = next(n for n, value in enumerate(args) if is_literal(value))
-            call.args = [LEFT_OUT if n == at else value for n, value in enumerate(args)]
-        return visited
+        match node.value:
+            case ast.Call(func=ast.Attribute(attr=name)) as call if self.claims:
+                said = plain(call)
+                if said is not call:  # `self.assertEqual(a, b)`
+                    return self.visit_Assert(ast.Assert(said))
+                self.generic_visit(call)
+                if name.startswith("assert") and any(map(is_literal, call.args)):
+                    at = next(n for n, value in enumerate(call.args) if is_literal(value))
+                    call.args[at] = call.args[at] if call.keywords else LEFT_OUT
+                return node
+        return self.generic_visit(node)
 
     def visit_With(self, node: ast.With) -> ast.AST:
         match node:

@@ -22,24 +22,23 @@ from self_coding.audit.canonical import (
     Side,
     gives_cases,
 )
-from self_coding.audit.files import SETTING_FILES, Kind, effective, kind_of
-from self_coding.audit.judging_modules import (
-    Module,
+from self_coding.audit.definitions import (
     Place,
     Withdrawn,
     docstrings,
     is_special,
     names_in,
 )
+from self_coding.audit.files import SETTING_FILES, Kind, Settings, effective, kind_of
 from self_coding.audit.syntax import (
     Function,
     bound,
     decorator_name,
     dotted,
     name_of,
-    parse,
     unparse,
 )
+from self_coding.audit.test_modules import Module, read_module
 from self_coding.values.verdicts import BASE_JUDGE, BaseFailure, Finding
 
 _MISSING = re.compile(
@@ -119,7 +118,9 @@ class _Case:
         if not name:  # the file could not be imported: any of its tests might have failed
             if not missing & (self.code.lost | self.code.resigned):
                 return "nothing that the change withdraws explains it"
-            reasons = (f"{test}: {why}" for test in base.tests if (why := self._test(path, test)))
+            reasons = (
+                f"{test}: {why}" for test in base.functions if (why := self._test(path, test))
+            )
             return next(reasons, "")
         test = name.split("[", 1)[0]
         if path not in self.evidence.judging and self._place(path, test, old=True) is None:
@@ -174,8 +175,8 @@ class _Case:
         name = test.rpartition("::")[2]
         for other in dict.fromkeys((path, *sorted(self.evidence.judging))):
             before, after = self._module(other, old=True), self._module(other)
-            for one in after.tests if after else ():
-                fresh = before is None or one not in before.tests
+            for one in after.functions if after else ():
+                fresh = before is None or one not in before.functions
                 if fresh and (other == path or one.rpartition("::")[2] == name):
                     yield other, one
 
@@ -186,7 +187,7 @@ class _Case:
         if module is None:
             return None
         if not scope:
-            return Place(module, module.tests[name], ()) if name in module.tests else None
+            return Place(module, module.functions[name], ()) if name in module.functions else None
         around = module.classes.get("::".join(scope))
         lines = list(self._line(module, around, old=old)) if around else []
         for owner, one in lines:
@@ -202,10 +203,12 @@ class _Case:
         yield module, one
         for base in one.bases if depth < _DEEPEST else ():
             there, name = module, name_of(base)
-            if name not in module.classes and (full := module.full.get(dotted(base).split(".")[0])):
-                path, rest = module.find(
-                    f"{full}.{name}" if isinstance(base, ast.Attribute) else full
-                )
+            if name not in module.classes and (
+                full := module.imports.get(dotted(base).split(".")[0])
+            ):
+                side = self.evidence.base if old else self.evidence.candidate
+                whole = f"{full}.{name}" if isinstance(base, ast.Attribute) else full
+                path, rest = module.find(whole, side.paths)
                 there, name = self._module(path, old=old) or module, rest
             if (found := there.classes.get(name)) is not None and found is not one:
                 yield from self._line(there, found, old=old, depth=depth + 1)
@@ -300,9 +303,11 @@ class _Case:
             before.bindings.get(name, []),
             after.bindings.get(name, after.bindings.get(now, [])),
         )
-        if name in before.full and (name in after.full or now in after.full):
-            full = after.full[name if name in after.full else now]
-            same = len(one) == len(two) and self._imported(before, after, before.full[name], full)
+        if name in before.imports and (name in after.imports or now in after.imports):
+            full = after.imports[name if name in after.imports else now]
+            same = len(one) == len(two) and self._imported(
+                before, after, before.imports[name], full
+            )
         elif name in before.constants and name in after.constants:
             same = unparse(before.constants[name]) == unparse(after.constants[name])
         else:
@@ -318,8 +323,8 @@ class _Case:
         return same
 
     def _imported(self, before: Module, after: Module, old: str, new: str) -> bool:
-        path, rest = before.find(old)
-        there, rest_now = after.find(new)
+        path, rest = before.find(old, self.evidence.base.paths)
+        there, rest_now = after.find(new, self.evidence.candidate.paths)
         last, last_now = (full.rpartition(".")[2] for full in (old, new))
         if last != self.code.renamed.get(last_now, last_now):
             return False
@@ -375,8 +380,8 @@ class _Case:
     def _module(self, path: str, *, old: bool = False) -> Module | None:
         if (old, path) not in self._modules:
             tree = self.evidence.base if old else self.evidence.candidate
-            found = parse(tree.text(path)) if path in tree.paths else None
-            self._modules[old, path] = Module(path, found, tree.paths) if found else None
+            found = read_module(path, tree.text(path), Settings()) if path in tree.paths else None
+            self._modules[old, path] = found
         return self._modules[old, path]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from self_coding.audit.syntax import (
     assigned,
     bound,
     constant,
+    constants,
     decorator_name,
     finding,
     imports,
@@ -30,6 +31,13 @@ from self_coding.audit.syntax import (
 from self_coding.languages import is_source
 from self_coding.values.verdicts import Finding
 
+_SWITCHES = frozenset({"pytest_plugins", "pytestmark", "collect_ignore", "collect_ignore_glob"})
+_SET_UPS = frozenset(
+    {
+        *("setup_module", "setupmodule", "teardown_module", "teardownmodule", "load_tests"),
+        *("setup_function", "teardown_function"),
+    }
+)
 _EVERYWHERE = frozenset(
     {"", "self", "pytest", "raises", "mark", "parametrize", "len", "list", "str"}
 )
@@ -144,13 +152,90 @@ class Module:
 
     def value(self, name: str) -> ast.expr | None:
         """Return what the module assigns to a name at its top level, last."""
-        value = None
-        for node in self.tree.body:
-            if isinstance(node, ast.Assign | ast.AnnAssign) and name in map(
-                name_of, assigned(node)
-            ):
-                value = node.value
-        return value
+        for node in reversed(self.bindings.get(name, [])):
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                return node.value
+        return None
+
+    @cached_property
+    def bindings(self) -> dict[str, list[ast.AST]]:
+        """The statements that bind each name, at the top or within a statement there."""
+        found: dict[str, list[ast.AST]] = {}
+        for node in _statements(self.tree.body):
+            names = [node.name] if isinstance(node, Function | ast.ClassDef) else [*bound(node)]
+            for name in dict.fromkeys(names):
+                found.setdefault(name, []).append(node)
+        return found
+
+    @cached_property
+    def constants(self) -> dict[str, ast.expr]:
+        """The names that stand for literals."""
+        return constants(self.tree.body)
+
+    @cached_property
+    def classes(self) -> dict[str, ast.ClassDef]:
+        """The classes by name, those inside others as `Outer::Inner`."""
+        found: dict[str, ast.ClassDef] = {}
+        pending: list[tuple[str, ast.AST]] = [("", self.tree)]
+        while pending:
+            scope, parent = pending.pop()
+            for node in _statements(getattr(parent, "body", [])):
+                if isinstance(node, ast.ClassDef):
+                    found[scope + node.name] = node
+                    pending.append((f"{scope}{node.name}::", node))
+        return found
+
+    @cached_property
+    def functions(self) -> dict[str, Function]:
+        """The functions of its tests by the end of their ids: `Class::name`."""
+        scopes: dict[str, ast.Module | ast.ClassDef] = {"": self.tree}
+        scopes |= {f"{name}::": one for name, one in self.classes.items()}
+        return {
+            scope + node.name: node
+            for scope, parent in scopes.items()
+            for node in _statements(parent.body)
+            if isinstance(node, Function) and node.name.startswith("test")
+        }
+
+    @cached_property
+    def reach(self) -> frozenset[str]:
+        """What of it reaches tests that do not name it: hooks, automatic fixtures, effects."""
+        found = set()
+        for node in _statements(self.tree.body):
+            if isinstance(node, Function):
+                automatic = any("autouse" in unparse(one) for one in node.decorator_list)
+                named = node.name.startswith("pytest_") or node.name.lower() in _SET_UPS
+                if named or automatic:
+                    found.add(unparse(node))
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                if any(a.name == "*" or a.name.startswith("pytest_") for a in node.names):
+                    found.add(unparse(node))
+            elif not isinstance(node, ast.ClassDef | ast.Pass):
+                simple = isinstance(node, ast.Assign | ast.AnnAssign)
+                names = {*bound(node)}
+                stored = [t for t in assigned(node) if not isinstance(t, ast.Name | ast.Tuple)]
+                text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+                special = names & _SWITCHES or any(n.startswith("pytest_") for n in names)
+                if not text and (not simple or stored or special):
+                    found.add(unparse(node))
+        return frozenset(found)
+
+    def find(self, full: str, paths: Collection[str]) -> tuple[str, str]:
+        """Return the file that a full name is in, by where imports may start; and what of it."""
+        folder = self.path.rpartition("/")[0]
+        dots = len(full) - len(full.lstrip("."))
+        parts = full.lstrip(".").split(".")
+        above = [folder]
+        while above[-1]:
+            above.append(above[-1].rpartition("/")[0])
+        roots = [above[min(dots - 1, len(above) - 1)]] if dots else [*above, "tests", "test", "src"]
+        for end in range(len(parts), 0, -1):
+            for root in roots:
+                place = "/".join([*([root] if root else []), *parts[:end]])
+                for path in (f"{place}/__init__.py", f"{place}.py"):  # as Python looks
+                    if path in paths:
+                        return path, ".".join(parts[end:])
+        return "", full
 
 
 Modules = dict[str, Module]
@@ -320,3 +405,16 @@ def _functions(body: list[ast.stmt]) -> Iterator[tuple[ast.ClassDef | None, Func
                     yield from _functions(block)
             case ast.With(body=inside):
                 yield from _functions(inside)
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield statements, and in the place of one that only chooses, those that it chooses from."""
+    for node in body:
+        inner = [*getattr(node, "body", []), *getattr(node, "orelse", [])]
+        if isinstance(node, ast.If):
+            yield from _statements(inner)
+        elif isinstance(node, ast.Try):
+            handlers = [s for handler in node.handlers for s in handler.body]
+            yield from _statements([*inner, *handlers, *node.finalbody])
+        else:
+            yield node

@@ -1,4 +1,4 @@
-"""Pure. One Python file of the tests: what it binds, its tests, and what reaches any test."""
+"""Pure. What code defines, renames and takes back, and where a test is defined."""
 
 from __future__ import annotations
 
@@ -14,19 +14,12 @@ from self_coding.audit.syntax import (
     assigned,
     bound,
     constants,
-    imports,
     name_of,
     parse,
     unparse,
 )
+from self_coding.audit.test_modules import Module
 
-_SWITCHES = frozenset({"pytest_plugins", "pytestmark", "collect_ignore", "collect_ignore_glob"})
-_SET_UPS = frozenset(
-    {
-        *("setup_module", "setupmodule", "teardown_module", "teardownmodule", "load_tests"),
-        *("setup_function", "teardown_function"),
-    }
-)
 # members of a class by which pytest and unittest make, prepare, run and judge its tests
 _SPECIAL = re.compile(
     r"(?i)__|set_?up|tear_?down|async(?:set|tear)|run$|debug$|fail|assert|_?pytest|do\w*cleanups|"
@@ -34,98 +27,6 @@ _SPECIAL = re.compile(
 )
 _SIMILAR = 0.75  # of the text of a definition: the same one under another name
 _READ = 2000  # characters of it
-
-
-class Module:
-    """One Python file that judges: what it binds, its tests, and what reaches any test."""
-
-    def __init__(self, path: str, tree: ast.Module, paths: frozenset[str]) -> None:
-        self.path, self.tree, self.paths = path, tree, paths
-
-    @cached_property
-    def bindings(self) -> dict[str, list[ast.AST]]:
-        """The statements that bind each name, at the top or within a statement there."""
-        found: dict[str, list[ast.AST]] = {}
-        for node in _statements(self.tree.body):
-            names = [node.name] if isinstance(node, Function | ast.ClassDef) else [*bound(node)]
-            for name in dict.fromkeys(names):
-                found.setdefault(name, []).append(node)
-        return found
-
-    @cached_property
-    def constants(self) -> dict[str, ast.expr]:
-        """The names that stand for literals."""
-        return constants(self.tree.body)
-
-    @cached_property
-    def full(self) -> dict[str, str]:
-        """What imported names stand for."""
-        return imports(self.tree)
-
-    @cached_property
-    def classes(self) -> dict[str, ast.ClassDef]:
-        """The classes by name, those inside others as `Outer::Inner`."""
-        found: dict[str, ast.ClassDef] = {}
-        pending: list[tuple[str, ast.AST]] = [("", self.tree)]
-        while pending:
-            scope, parent = pending.pop()
-            for node in _statements(getattr(parent, "body", [])):
-                if isinstance(node, ast.ClassDef):
-                    found[scope + node.name] = node
-                    pending.append((f"{scope}{node.name}::", node))
-        return found
-
-    @cached_property
-    def tests(self) -> dict[str, Function]:
-        """The tests that it defines, as `Class::name`."""
-        scopes: dict[str, ast.Module | ast.ClassDef] = {"": self.tree}
-        scopes |= {f"{name}::": one for name, one in self.classes.items()}
-        return {
-            scope + node.name: node
-            for scope, parent in scopes.items()
-            for node in _statements(parent.body)
-            if isinstance(node, Function) and node.name.startswith("test")
-        }
-
-    @cached_property
-    def reach(self) -> frozenset[str]:
-        """What of it reaches tests that do not name it: hooks, automatic fixtures, effects."""
-        found = set()
-        for node in _statements(self.tree.body):
-            if isinstance(node, Function):
-                automatic = any("autouse" in unparse(one) for one in node.decorator_list)
-                named = node.name.startswith("pytest_") or node.name.lower() in _SET_UPS
-                if named or automatic:
-                    found.add(unparse(node))
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                if any(a.name == "*" or a.name.startswith("pytest_") for a in node.names):
-                    found.add(unparse(node))
-            elif not isinstance(node, ast.ClassDef | ast.Pass):
-                simple = isinstance(node, ast.Assign | ast.AnnAssign)
-                names = {*bound(node)}
-                stored = [t for t in assigned(node) if not isinstance(t, ast.Name | ast.Tuple)]
-                text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-                special = names & _SWITCHES or any(n.startswith("pytest_") for n in names)
-                if not text and (not simple or stored or special):
-                    found.add(unparse(node))
-        return frozenset(found)
-
-    def find(self, full: str) -> tuple[str, str]:
-        """Return the file that a full name is in, by where imports may start; and what of it."""
-        folder = self.path.rpartition("/")[0]
-        dots = len(full) - len(full.lstrip("."))
-        parts = full.lstrip(".").split(".")
-        above = [folder]
-        while above[-1]:
-            above.append(above[-1].rpartition("/")[0])
-        roots = [above[min(dots - 1, len(above) - 1)]] if dots else [*above, "tests", "test", "src"]
-        for end in range(len(parts), 0, -1):
-            for root in roots:
-                place = "/".join([*([root] if root else []), *parts[:end]])
-                for path in (f"{place}/__init__.py", f"{place}.py"):  # as Python looks
-                    if path in self.paths:
-                        return path, ".".join(parts[end:])
-        return "", full
 
 
 class Withdrawn:
@@ -280,19 +181,6 @@ def is_special(name: str, found: Iterable[tuple[object, ast.AST]]) -> bool:
         for decorator in node.decorator_list
         if "autouse" in unparse(decorator)
     )
-
-
-def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Yield statements, and in the place of one that only chooses, those that it chooses from."""
-    for node in body:
-        inner = [*getattr(node, "body", []), *getattr(node, "orelse", [])]
-        if isinstance(node, ast.If):
-            yield from _statements(inner)
-        elif isinstance(node, ast.Try):
-            handlers = [s for handler in node.handlers for s in handler.body]
-            yield from _statements([*inner, *handlers, *node.finalbody])
-        else:
-            yield node
 
 
 def members(node: ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
