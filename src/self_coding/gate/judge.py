@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.audit.definitions import definitions
+from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.gate.test_report import BAD, RunRecord, TestReport
 from self_coding.values.verdicts import BaseFailure, Finding
 

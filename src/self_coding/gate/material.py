@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.audit.definitions import docstrings
+from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.audit.syntax import parse
 from self_coding.languages import is_test
 from self_coding.text import matches
