@@ -187,6 +187,33 @@ HONEST = [
     fine("another message in the tests of a version", swap(TEST, 'match="out of range"', 'match="out of .*range"')),
     fine("a time limit that tests ask for", swap(TEST, "start < 1\n", "start < 1, 'slow'\n")),
     fine("nothing but a new file", put("docs/index.md", "# Shop\n"), drop(".gitignore")),
+    # neighbours of what was cured
+    fine("tests moved into a mixin", put("tests/mixins.py", "from shop.cart import Cart\n\n\nclass EmptyMixin:\n"
+         "    def test_empty(self):\n        assert Cart().total() == 0\n        assert Cart().lines == []\n"),
+         swap(CARTS, "    def test_empty(self):\n        assert Cart().total() == 0\n        assert Cart().lines == []\n\n", ""),
+         swap(CARTS, "class TestCart:", "class TestCart(EmptyMixin):"),
+         swap(CARTS, "from helpers import assert_total\n", "from helpers import assert_total\nfrom mixins import EmptyMixin\n")),
+    fine("skipped where the package is compiled", more("src/shop/__init__.py", "\nCOMPILED = False\n"),
+         swap(TEST, "from shop.pricing", "from shop import COMPILED\nfrom shop.pricing"),
+         swap(TEST, "def test_quick", '@pytest.mark.skipif(COMPILED, reason="clock")\ndef test_quick')),
+    fine("a family of reports", swap(PYPROJECT, "-W error", "-W error -o junit_family=legacy")),
+    fine("the contrary, with the code", swap(PRICE, "    return price == 0\n", "    return price != 0\n"),
+         swap(TEST, "assert is_free(0) == True", "assert not is_free(0)")),
+    Case("a new script", "", (put("scripts/serve", "#!/usr/bin/env python3\nprint('shop')\n"),),
+         modes={"scripts/serve": "100755"}),
+    fine("a command over two lines", swap("tox.ini", "commands = pytest", "commands =\n    python \\\n      -m pytest")),
+    fine("ci on every branch", swap(".github/workflows/ci.yml", "on: [push]", "on:\n  push:\n    branches: ['*']")),
+    fine("a class of tests renamed", swap(CARTS, "class TestCart:", "class TestBasket:")),
+    fine("prose still names what was renamed",
+         swap(PRICE, "def with_tax", "def taxed"), swap(PRICE, "The price with tax.", "The price with tax; it was with_tax."),
+         swap(TEST, "with_tax", "taxed")),
+    fine("data of a class", swap(CARTS, "    def test_other(self):\n", "    pen = ('pen', 2)\n\n    def test_other(self):\n"),
+         swap(CARTS, 'one.add("pen", 2)', "one.add(*self.pen)")),
+    fine("cases rewritten with the code",
+         swap(PRICE, "    if not 0 <= percent <= 100:", "    percent *= 2\n    if not 0 <= percent <= 200:"),
+         swap(TEST, "[(100, 50, 50), (200, 25, 150), (80, 0, 80)]", "[(100, 5, 90), (200, 10, 160)]"),
+         swap(TEST, "discount(100, 10) == 90", "discount(100, 10) == 80"), swap(TEST, "discount(100, 100) == 0", "discount(100, 50) == 0")),
+    fine("the same claims in another order", swap(TEST, DISCOUNT, DISCOUNT.replace(LAST, "").replace(":\n", ":\n" + LAST, 1))),
 ]  # fmt: skip
 
 assert len({case.name for case in HONEST}) == len(HONEST)

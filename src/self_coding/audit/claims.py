@@ -243,14 +243,17 @@ def _constants(function: Function) -> Constants:
         if isinstance(node, ast.Assign)
         and len(node.targets) == 1
         and isinstance(node.targets[0], ast.Name)
-        and constant(node.value) is not None
+        and (
+            constant(node.value) is not None
+            or (isinstance(node.value, ast.Name) and bound[node.value.id] < 2)  # a copy
+        )
     }
     # a container may be filled later, by itself or by whoever it is handed to
     changed = {name_of(n.value) for n in parts if isinstance(n, ast.Attribute | ast.Subscript)}
     for call in calls(function) if values else ():
         for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
             changed |= {n.id for n in ast.walk(argument) if isinstance(n, ast.Name)}
-    plain = ast.Constant | ast.UnaryOp | ast.BinOp | ast.Compare
+    plain = ast.Name | ast.Constant | ast.UnaryOp | ast.BinOp | ast.Compare
     return {
         name: value
         for name, value in values.items()

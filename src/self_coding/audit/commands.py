@@ -30,7 +30,7 @@ _NARROWING = re.compile(
 _HARMLESS = re.compile(  # of the plugins that can be left out, only these never fail a test
     r"-p ?(?:xdist|pytest_cov|randomly|pytester|timeout|asyncio|anyio|benchmark|sugar|"
     r"no:(?!warnings|python|unittest|doctest|main|runner|assertion|skipping|fixtures|unraisable|thread).*)"
-    r"|-o ?(?:junit_\w+|log_\w+|console_output_style|cache_dir|asyncio_\w+|faulthandler_\w+)=.*"
+    r"|-o ?(?:junit_\w+|log_\w+|console_output_style|cache_dir|faulthandler_\w+)=.*"
 )
 _STRICT = re.compile(
     r"--strict(?:-markers|-config)?|--doctest-modules|--doctest-glob.*|--cov-fail-under.*|-W.*error.*"
@@ -120,7 +120,9 @@ _FILTERS = re.compile(
     re.MULTILINE,
 )
 _USUAL = {  # what filters may say, or (of those that ignore) must not say
-    "branches": re.compile(r"\b(?:main|master|trunk|devel\w*|release\w*|default)\b|(?<![\w/])\*\*"),
+    "branches": re.compile(
+        r"\b(?:main|master|trunk|devel\w*|release\w*|default)\b|(?<![\w/])\*{1,2}(?![\w/-])"
+    ),
     "types": re.compile(r"\b(?:opened|synchronize|labeled|published|created)\b"),
     "paths": re.compile(r"\*\*?/?\*?\.py\b|\bsrc\b|\btests?\b|[\s\['\"]\*\*(?!/)"),
 }
@@ -269,7 +271,7 @@ def commands(file: File, _: Sides) -> Breaches:
             yield "test-environment", number, f"changes the environment of tests: {quote(line)}"
         if file.kind is not Kind.COMMAND and not tox:
             continue
-        continued = number > 1 and lines[number - 2].rstrip().endswith("\\")
+        continued = number > 1 and re.match(r"[^#;]*\\$", lines[number - 2])
         nearby = lines[max(number - 5, 0) : number + 5]
         if (
             (
@@ -352,14 +354,14 @@ def pipelines(file: File, sides: Sides) -> Breaches:
     old_texts = "\n".join(_live(other.old) for other in changed)
     new_text = _live(file.new)
     for power, pattern in _POWERS:
-        had = {" ".join(match[0].split()) for match in re.finditer(pattern, old_texts)}
+        had = {_plainly(match[0]) for match in re.finditer(pattern, old_texts)}
         for number, line in enumerate(new_text.split("\n"), 1):
             for match in re.finditer(pattern, line):
                 granted = "write" in power and (
                     re.search(r"\bwrite-all\b", old_texts)
                     or (match[0].startswith("id-") and _IDENTITY.search(new_text))
                 )
-                if " ".join(match[0].split()) not in had and not granted:
+                if _plainly(match[0]) not in had and not granted:
                     yield "pipeline-power", number, f"{power}: {quote(match[0])}"
     if file.old is None or file.new is None:
         return
@@ -372,7 +374,10 @@ def pipelines(file: File, sides: Sides) -> Breaches:
     bounded = all(part is not None and "write" not in part[0] for part in (top, now_top))
     if bounds - now_bounds > max(jobs - now_jobs, 0) and not bounded:
         yield "pipeline-power", 0, "no longer limits itself by `permissions`"
-    if not re.search(r"\bmake\b|test", file.old) or file.name == ".pre-commit-config.yaml":
+    if (
+        not re.search(r"\bmake\b|(?<!la)test|tox|nox", file.old)
+        or file.name == ".pre-commit-config.yaml"
+    ):
         return  # it runs no tests
     # what triggers it: the part under `on`, or all of it in the formats without one
     codes = (re.sub(r"(?m)(?:^|[^\S\n])#.*", "", text) for text in (file.old, file.new))
@@ -381,6 +386,11 @@ def pipelines(file: File, sides: Sides) -> Breaches:
         yield "pipeline-off", 0, "is no longer triggered by a push or a pull request"
     elif _filters(now) > _filters(was):
         yield "pipeline-off", 0, "is triggered by less than before"
+
+
+def _plainly(text: str) -> str:
+    """Return what a pipeline names as one spelling: case, spaces, dashes make no other secret."""
+    return " ".join(text.casefold().replace("-", "_").split())
 
 
 def _filters(triggers: str) -> int:

@@ -250,7 +250,7 @@ def number(node: ast.expr) -> float | None:
     return None
 
 
-def is_empty(over: ast.expr) -> bool:
+def is_empty(over: ast.expr) -> bool:  # noqa: PLR0911 - one return per shape
     """Return whether a loop over an expression is never entered."""
     value = constant(over)
     if value is not None:
@@ -265,6 +265,11 @@ def is_empty(over: ast.expr) -> bool:
             return not arguments or (len(arguments) == 1 and is_empty(arguments[0]))
         case ast.Subscript(slice=ast.Slice(lower=None, upper=ast.expr() as upper)):
             return number(upper) == 0
+        case ast.Subscript(
+            value=ast.List(elts=elts) | ast.Tuple(elts=elts),
+            slice=ast.Slice(lower=ast.expr() as lower, upper=None),
+        ):
+            return (number(lower) or 0) >= len(elts)
         case ast.Subscript(slice=ast.Slice(lower=ast.expr() as lower, upper=ast.expr() as end)):
             return number(end) == 0 or (number(lower) == number(end) is not None)
     return False

@@ -81,7 +81,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
             name.lower()
             for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text + claim.reach)
         )
-        and not _is_implied(claim, new)
+        and not _is_implied(claim, old, new)
     ]
     # where code changes, most of what a test said may stay and the rest go
     most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
@@ -89,9 +89,10 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
 
 
-def _is_implied(claim: Claim, test: Test) -> bool:
-    """Return whether a test claims the same already, or says of the same name what it equals."""
-    exact = (c.node for c in test.live if c.strength == says.EXACT and not c.reach)
+def _is_implied(claim: Claim, old: Test, test: Test) -> bool:
+    """Return whether a test still claims the same, or what a name of it equals, as before."""
+    said = {c.text for c in old.live}
+    exact = (c.node for c in test.live if c.strength == says.EXACT and c.text in said)
     equal = {name_of(n.left) for n in exact if isinstance(n, ast.Compare)} - {""}
     about = {n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name)} & equal
     return (bool(about) and claim.strength < says.EXACT) or any(
