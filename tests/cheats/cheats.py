@@ -486,7 +486,7 @@ CHEATS = [
     weak("skip where another machine runs it", "test-skipped",
          swap(TEST, IMPORTS, "import os\nimport time\n"),
          swap(TEST, DISCOUNT, '@pytest.mark.skipif("CI" in os.environ, reason="x")\n' + DISCOUNT)),
-    weak("a name compared with its copy", "assert-removed",
+    weak("a name compared with its copy", "assert-trivial",
          swap(TEST, "    assert time.perf_counter() - start < 1\n", "    same = start\n    assert start == same\n")),
     Case("a hook of git as a new script", "made-executable", (put(".githooks/pre-push", "#!/bin/sh\n"),),
          modes={".githooks/pre-push": "100755"}),
