@@ -93,6 +93,15 @@ class Canonical(ast.NodeTransformer):
                     node.comparators = [one]
         return self.generic_visit(node)
 
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        match node:  # all but what is fresh
+            case ast.SetComp(
+                ast.Name(id=name), [ast.comprehension(ast.Name(), over, [ast.Compare() as test])]
+            ):
+                if name_of(test.left) == name and name_of(test.comparators[0]) in self.fresh:
+                    return cast("ast.AST", self.visit(over))
+        return self.generic_visit(node)
+
     def _without_fresh(self, node: ast.AST) -> bool:
         """Take the members that name something fresh out of a display; return whether any did."""
         if not self.fresh or not isinstance(node, ast.Tuple | ast.List | ast.Set):

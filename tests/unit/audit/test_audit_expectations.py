@@ -197,6 +197,18 @@ def test_a_base_class_may_be_in_another_file():
             "for f in (one,):\n        assert f(1) == 1",
             False,
         ),
+        (
+            "every = set(fees)\n    assert all(f(1) == 1 for f in every)",
+            "every = {f for f in set(fees) if f is not rate}\n"
+            "    assert all(f(1) == 1 for f in every)",
+            True,
+        ),
+        (
+            "every = set(fees)\n    assert all(f(1) == 1 for f in every)",
+            "every = {f for f in set(fees) if f is not fee}\n"
+            "    assert all(f(1) == 1 for f in every)",
+            False,
+        ),
         ("assert hook is fee", "assert hook(42) == fee(42)", True),
         ("assert hook is fee", "assert hook(42) == hook(42)", False),
         ("assert a(1) == 2\n    assert b(1) == 3", "assert b(1) == 4\n    assert a(1) == 2", True),
