@@ -1,11 +1,13 @@
 """How many commits of people do policy and audit refuse? Replays histories, commit by commit.
 
-    python bench/refusals.py HISTORY... [--each N] [--list]
+    python bench/refusals.py HISTORY... [--each N] [--list] [--suite COMMAND [--python PATH]]
 
 A history is a bundle, of which all branches count, or a clone (bare or not), of which the commits
 before HEAD do. Every commit by a person that has one parent is judged as a change from it. Two
 rates are printed: of all commits, and of those that touch Python, tests or settings (the others
-can hardly be refused, and make the rate look better). Refusals that a project orders by a list of
+can hardly be refused, and make the rate look better). With `--suite` the base's tests judge, too,
+where code and tests change and the interpreter has what the suite imports; a commit whose own
+suite is not green there says nothing. Refusals that a project orders by a list of
 paths are counted apart: they are as wrong or right as the list. `--list`
 prints every refusal with its reasons.
 """
@@ -19,13 +21,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from self_coding.audit import SETTING_FILES, Kind, effective, kind_of
+from self_coding.errors import SelfCodingError
+from self_coding.gate.gate_run import Gate
 from self_coding.self_edit.policy import Policy
 from self_coding.values.repository import Change, FileChange
-from self_coding.values.verdicts import Finding
+from self_coding.values.verdicts import BASE_JUDGE, Finding, GateSettings
 
 ORDERED = {"protected-path", "guard-settings", "submodule"}
 BOT = re.compile(r"(?i)\[bot\]|\bbot\b|^(?:dependabot|renovate|pre-commit-ci)\b")
@@ -128,6 +133,40 @@ def concerns_tests(commit: Commit) -> bool:
     return bool(kinds - {Kind.PROSE, Kind.OTHER})
 
 
+class Suite:
+    """The gate on a clone of a history: what the base's own tests say of a commit."""
+
+    def __init__(self, history: History, folder: Path, command: str, python: str) -> None:
+        self.top, self.place, self.ran = folder / f"{history.name}.top", folder / "tree", 0
+        subprocess.run(
+            ["git", "clone", "-q", str(history.path), str(self.top)], check=True, timeout=300
+        )
+        settings = GateSettings(command=command, python=python, retries=0, timeout=300)
+        self.gate = Gate(self.top, settings, self.checkout)
+
+    @contextmanager
+    def checkout(self, commit: str) -> Iterator[Path]:
+        git = ["git", "-C", str(self.top), "worktree"]
+        subprocess.run([*git, "add", "-qf", "--detach", self.place, commit], check=True)
+        try:
+            yield self.place
+        finally:
+            subprocess.run([*git, "remove", "-f", "-f", self.place], check=True)
+
+    def judge(self, commit: Commit) -> tuple[Finding, ...]:
+        settings = effective({})
+        kinds = {kind_of(path, settings) for path in commit.change.paths}
+        if Kind.SOURCE not in kinds or not kinds & {Kind.TEST, Kind.SUPPORT, Kind.DATA}:
+            return ()
+        try:
+            tree = self.gate.tree_of(commit.id)
+            report = self.gate.run(commit.id, tree=tree, base=commit.change.base)
+        except SelfCodingError:
+            return ()
+        self.ran += report.judged_by_base == "ran"
+        return tuple(one for one in report.findings if one.rule == BASE_JUDGE)
+
+
 @dataclass(frozen=True)
 class Judged:
     """What was said of one commit."""
@@ -167,6 +206,8 @@ def main() -> None:
     parser.add_argument("histories", nargs="+", type=Path)
     parser.add_argument("--each", type=int, default=0, help="newest N commits of each history")
     parser.add_argument("--list", action="store_true", help="print every refusal")
+    parser.add_argument("--suite", default="", help="the command by which the base judges, too")
+    parser.add_argument("--python", default="", help="the interpreter of the suite")
     arguments = parser.parse_args()
     start = time.process_time()
     every: list[Judged] = []
@@ -175,14 +216,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for place in arguments.histories:
             history = History(place, Path(folder))
+            suite = None
+            if arguments.suite:
+                suite = Suite(history, Path(folder), arguments.suite, arguments.python)
             judged = []
             for commit in history.commits(arguments.each):
                 verdict = policy.judge(commit.change, before=commit.before, after=commit.after)
-                judged.append(
-                    Judged(commit.id, commit.subject, concerns_tests(commit), verdict.findings)
-                )
+                findings = verdict.findings or (suite.judge(commit) if suite else ())
+                judged.append(Judged(commit.id, commit.subject, concerns_tests(commit), findings))
             history.close()
             report(history.name, judged, listing=arguments.list)
+            if suite is not None:
+                show("judged by the base's tests", suite.ran, len(judged))
             every += judged
     print()
     report("all", every, listing=False)
