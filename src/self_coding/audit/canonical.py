@@ -18,6 +18,7 @@ from self_coding.audit.claims import plain
 from self_coding.audit.definitions import Place, Withdrawn
 from self_coding.audit.syntax import (
     bound,
+    constant,
     constants,
     decorator_name,
     dotted,
@@ -173,8 +174,8 @@ class Canonical(ast.NodeTransformer):
                         right = inner  # of the same values, as exact
                 expected = right if called & used else _Masked().visit(right)
                 return _claim("exact" if isinstance(op, _EXACT) else "other", left, expected)
-            case ast.Constant(value=str(needle)), ast.In() | ast.NotIn(), _:
-                return _claim("holds", right, ast.Constant(min(len(needle), 4)))
+            case _, ast.In() | ast.NotIn(), _ if is_literal(left):
+                return _claim("holds" if isinstance(op, ast.In) else "lacks", right, left)
             case ast.Call(args=[ast.BinOp(op=ast.Sub()) as apart]), _, _ if is_literal(apart.right):
                 apart.right = LEFT_OUT  # `abs(f() - 5) < 1e-9`
         return ast.Assert(ast.Compare(left, [op], [right]))
@@ -232,22 +233,34 @@ def _claim(kind: str, *values: ast.expr) -> ast.Expr:
 
 
 def says_as_much(line: str, now: str) -> bool:
-    """Return whether a claim may stand for another: more members are expected, or what functions
-    answer is compared as it was said which function it is."""
-    start = "__exact__("
-    if not (line.lstrip().startswith(start) and now.lstrip().startswith(start)):
-        return False
-    margins = (len(text) - len(text.lstrip()) for text in (line, now))
-    if len({*margins}) > 1:
+    """Return whether a claim may stand for another: more members are expected, another part is
+    held or the same one lacking, or what functions answer is compared as which function it was."""
+    margin, margin_now = line.partition("__")[0], now.partition("__")[0]
+    if margin != margin_now or margin.strip() or not (line.strip() and now.strip()):
         return False
     match ast.parse(line.strip()).body[0], ast.parse(now.strip()).body[0]:
-        case ast.Expr(ast.Call(args=[left, right])), ast.Expr(ast.Call(args=[left_now, right_now])):
+        case (
+            ast.Expr(ast.Call(func=ast.Name(kind), args=[left, right])),
+            ast.Expr(ast.Call(func=ast.Name(kind_now), args=[left_now, right_now])),
+        ):
+            if {kind, kind_now} <= {"__holds__", "__lacks__"} and _covers(left, left_now):
+                return _covers(right, right_now) or (
+                    kind == kind_now and _size(right_now) >= _size(right)
+                )
+            if {kind, kind_now} != {"__exact__"}:
+                return False
             if _covers(left, left_now):
                 return _covers(right, right_now, more=True)
             match left_now, right_now:
                 case ast.Call(func=asked), ast.Call(func=answering):
                     return _covers(left, asked) and _covers(right, answering)
     return False
+
+
+def _size(part: ast.expr) -> int:
+    """Return how much a part says that must be in something; more than a few letters are enough."""
+    text = constant(part)
+    return min(len(text[0]), 4) if text and isinstance(text[0], str | bytes) else 4
 
 
 def _covers(old: ast.AST, new: ast.AST, *, more: bool = False) -> bool:
@@ -276,7 +289,9 @@ def is_harmless(line: str, taken: Iterable[str]) -> bool:
     text = line.lstrip()
     if any(word in text for word in (":=", "lambda", "exec(", "setattr(")):
         return False
-    if text.startswith(("assert ", "__exact__(", "__truth__(", "__holds__(", "__other__(", "pass")):
+    if text.startswith(
+        ("assert ", "__exact__(", "__truth__(", "__holds__(", "__lacks__(", "__other__(", "pass")
+    ):
         return True
     name, equals, _ = text.partition(" = ")
     return bool(equals) and name.isidentifier() and name not in taken

@@ -233,3 +233,112 @@ def test_a_constant_of_a_helper_is_what_the_helper_does():
     base = "EXACT = 0.1\n\n\ndef check(value):\n    assert abs(value - 2) < EXACT\n\n\n" + test
     after = {"src/shop/money.py": OTHER, "tests/test_money.py": base.replace("0.1", "9")}
     assert "check, which it uses, changes" in why(after, base=FILES | {"tests/test_money.py": base})
+
+
+CASES = (
+    "import pytest\nfrom shop.money import fee\n\nALL = [(10, 2), (500, 5)]\n\n\n@pytest.fixture\n"
+    "def amount():\n    return 10\n\n\n@pytest.mark.parametrize('n, want', ALL)\n"
+    "def test_fee(n, want, amount):\n    assert fee(n) == want\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        ("(10, 2)", "(10, 3)", True),
+        ("[(10, 2), (500, 5)]", "[(10, 3), (500, 5), (900, 5)]", True),
+        ("(10, 2), (500, 5)", "(500, 5)", False),
+        ("(10, 2)", "(11, 2)", False),
+        ("(10, 2)", "(10, fee(10))", False),
+        ("return 10", "return 11", False),
+        ("want, amount)", "want)", False),
+        ("want, amount)", "want, amount, capsys)", True),
+        ("want, amount)", "want, amount, fake)", False),
+        ("@pytest.mark.parametrize", "@pytest.mark.slow\n@pytest.mark.parametrize", False),
+        ("'n, want', ALL)", "'n, want', ALL, ids=str)", False),
+        ("'n, want', ALL)", "'want, n', ALL)", False),
+    ],
+)
+def test_cases_may_expect_another_value(old, new, allowed):
+    """A row may differ where it is only expected, and rows may come; fixtures stay."""
+    base = FILES | {"tests/test_money.py": CASES}
+    after = {"src/shop/money.py": OTHER, "tests/test_money.py": changed((old, new), base=CASES)}
+    assert (not why(after, "test_fee[10-2]", base=base)) is allowed
+
+
+UNITTEST = (
+    "import unittest\nfrom shop.money import fee\n\n\nclass Fees(unittest.TestCase):\n"
+    "    def test_fee(self):\n        self.assertEqual(fee(10), 2)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        ("assertEqual(fee(10), 2)", "assertEqual(fee(10), 3)", True),
+        ("assertEqual(fee(10), 2)", "assertEqual(fee(500), 3)", False),
+        ("assertEqual(fee(10), 2)", "assertTrue(fee(10))", False),
+        ("assertTrue(fee(10))", "assertFalse(fee(10))", True),
+        ("assertIn(2, fee(10))", "assertIn(3, fee(10))", True),
+        ("assertIn('two', fee(10))", "assertNotIn('two', fee(10))", True),
+        ("assertIn('two', fee(10))", "assertNotIn('six', fee(10))", False),
+        ("assertRegex(fee(10), 'two')", "assertRegex(fee(10), 'three')", True),
+        ("assertAlmostEqual(fee(10), 2)", "assertAlmostEqual(fee(10), 2, delta=9)", False),
+        ("assertEqual(fee(10), 2)", "check(fee(10), 2)", False),
+    ],
+)
+def test_methods_of_unittest_are_claims(before, after, allowed):
+    """What they say counts as the condition that it is."""
+    base = FILES | {"tests/test_money.py": UNITTEST.replace("assertEqual(fee(10), 2)", before)}
+    test = UNITTEST.replace("assertEqual(fee(10), 2)", after)
+    found = why(
+        {"src/shop/money.py": OTHER, "tests/test_money.py": test}, "Fees::test_fee", base=base
+    )
+    assert (not found) is allowed
+
+
+@pytest.mark.parametrize(
+    ("new", "allowed"),
+    [
+        (">>> fee(10)\n    3\n", True),
+        (">>> fee(500)\n    5\n", False),
+        (">>> fee(10)\n    ...\n", False),
+        ("", False),
+    ],
+)
+def test_a_doctest_keeps_its_examples(new, allowed):
+    """Another literal answer passes; an example that goes, or any answer, does not."""
+    head = 'def fee(amount):\n    """The fee.\n\n    '
+    base = {"src/shop/money.py": f'{head}>>> fee(10)\n    2\n    """\n    return 2\n'}
+    after = {"src/shop/money.py": f'{head}{new}    """\n    return 3\n'}
+    sides = [Tree(paths=frozenset(side), text=side.get) for side in (base, after)]
+    evidence = Evidence(base=sides[0], candidate=sides[1], changed=tuple(base), judging=frozenset())
+    failure = BaseFailure(id="src/shop/money.py::shop.money.fee", message="Expected 2, got 3")
+    assert (not unaccounted([failure], evidence)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("tests/conftest.py", "def pytest_runtest_call(item):\n    pass\n", "tests/conftest.py"),
+        ("tests/conftest.py", "x = [\n", "tests/conftest.py changes"),
+        ("tests/pytest.ini", "[pytest]\naddopts = -q\n", "tests/pytest.ini changes"),
+        ("tests/note.txt", "a\n", ""),
+    ],
+)
+def test_what_reaches_every_test_may_not_change_beside(path, text, said):
+    """A hook, a setting or a file that cannot be read beside the test makes it unaccountable."""
+    after = {"src/shop/money.py": OTHER, "tests/test_money.py": TEST.replace("== 2", "== 3")}
+    found = why({**after, path: text})
+    assert said in found if said else not found
+
+
+def test_the_run_and_the_kind_of_the_test_count():
+    """A test that did not pass, or that pytest would run another way, stands in for none."""
+    after = {
+        "src/shop/money.py": OTHER,
+        "tests/test_money.py": changed(("def test", "async def test")),
+    }
+    assert "another kind of test" in why(after)
+    assert "withdraws explains it" in why({"src/shop/money.py": OTHER}, "", "SyntaxError: x")
+    assert "does not account for it" in why({"src/shop/money.py": OTHER}, "", NO_NAME, base={})
