@@ -76,7 +76,9 @@ class Canonical(ast.NodeTransformer):
         return ast.Attribute(self.visit(node.value), attr, node.ctx)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        fresh, self.fresh = self.fresh, ()  # what is handed over stays an input
         called = cast("ast.Call", self.generic_visit(node))
+        self.fresh = fresh
         if name_of(node.func) in self.resigned:
             values = [*called.args, *(keyword.value for keyword in called.keywords)]
             self.handed += [unparse(value) for value in values if is_literal(value)]
@@ -128,9 +130,15 @@ class Canonical(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
-        pairs = zip(node.keys, node.values, strict=True)
-        kept = [pair for pair in pairs if not any(self._is_fresh(n) for n in pair if n)]
-        node.keys, node.values = [k for k, _ in kept], [v for _, v in kept]
+        said = [unparse(key) for key in node.keys if key]
+        kept = [  # a key that is there twice has the last value
+            (key, value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if key is None
+            or said.count(unparse(key)) > 1
+            or not (self._is_fresh(key) or self._is_fresh(value))
+        ]
+        node.keys, node.values = [key for key, _ in kept], [value for _, value in kept]
         return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:

@@ -36,6 +36,7 @@ from self_coding.audit.syntax import (
     decorator_name,
     dotted,
     name_of,
+    strings,
     unparse,
 )
 from self_coding.audit.test_modules import Module, read_module
@@ -191,7 +192,7 @@ class _Case:
         around = module.classes.get("::".join(scope))
         lines = list(self._line(module, around, old=old)) if around else []
         for owner, one in lines:
-            for node in one.body:
+            for node in reversed(one.body):  # of two with one name the last one counts
                 if isinstance(node, Function) and node.name == name:
                     return Place(owner, node, tuple(lines))
         return None
@@ -225,7 +226,9 @@ class _Case:
             return f"it hands over other values than {', '.join(handed)}"
         return self._class(before, after) or self._uses(first, second)
 
-    def _uses(self, first: Side, second: Side) -> str:
+    def _uses(  # noqa: PLR0911 - one return per reason
+        self, first: Side, second: Side
+    ) -> str:
         """Return what a test uses that is not what it was; empty where all is."""
         one, two = first.function, second.function
         before, after = first.place.module, second.place.module
@@ -239,6 +242,9 @@ class _Case:
             same = self._alike(a, b) and not names_in(a) & first.known.keys()
             if not same and not gives_cases(first, second, a, b):
                 return f"{decorator_name(b)} changes, and not by an expected value alone"
+        ways = (len(m.bindings.get(f.name, [])) for m, f in ((before, one), (after, two)))
+        if not first.place.line and len({*ways}) > 1:
+            return "its name is bound to something else, too"
         held = first.place.members
         for name in fixtures:
             if name not in held and not self._fixture(before, after, name):
@@ -257,16 +263,21 @@ class _Case:
             return f"its class {before.owner} changes"
         held, now = before.members, after.members
         pending, seen = {*names_in(before.function, attributes=True)}, set[str]()
+        pending |= {before.function.name, after.function.name}  # may be assigned as well
         pending |= {a.arg for a in ast.walk(before.function) if isinstance(a, ast.arg)}
+        pending |= {*strings(ast.walk(before.function))}  # `getattr(self, "amount")`
         pending |= {n for side in (held, now) for n, found in side.items() if is_special(n, found)}
         literal = {n[5:] for n in before.constants.keys() & after.constants.keys()}
-        free = literal - {  # these are compared where the test uses them
-            name
-            for found in held.values()
-            for _, node in found
-            if isinstance(node, Function)
-            for name in names_in(node, attributes=True)
-        }
+        parts = [n for f in (before.function, after.function) for n in ast.walk(f)]
+        parts = [n for n in parts if dotted(n) not in before.constants]
+        elsewhere = {*map(name_of, parts), *strings(parts)}
+        elsewhere |= {n.arg for n in parts if isinstance(n, ast.arg)}
+        for found in held.values():
+            for _, node in found:
+                elsewhere |= (
+                    names_in(node, attributes=True) if isinstance(node, Function) else set()
+                )
+        free = literal - elsewhere  # these are compared where the test uses them
         while names := (pending - seen - free) & {*held, *now}:
             seen |= names
             for name in names:
@@ -277,6 +288,7 @@ class _Case:
                 for (module, node), (module_now, _) in pairs:
                     pending |= names_in(node, attributes=True)
                     pending |= {a.arg for a in ast.walk(node) if isinstance(a, ast.arg)}
+                    pending |= {*strings(ast.walk(node))}
                     for used in names_in(node) & module.bindings.keys():
                         if not self._binding(module, module_now, used):
                             return f"{used}, which its class {before.owner} uses, changes"

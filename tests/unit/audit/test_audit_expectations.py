@@ -158,6 +158,9 @@ INHERITED = (
         ("    pass\n", "    def setUp(self):\n        fee.__defaults__ = (1,)\n", False),
         ("unittest.TestCase", "Lenient", False),
         ("== self.expected", "!= self.expected", False),
+        ("expected = 2", "expected = 3\n    test_fee = fee", False),
+        ("    def test_fee", "    def test_fee(self):\n        pass\n\n    def test_fee", True),
+        ("class TestFee", "    def test_fee(self):\n        pass\n\n\nclass TestFee", False),
     ],
 )
 def test_an_inherited_test_is_read_where_it_is_defined(old, new, allowed):
@@ -225,6 +228,41 @@ def test_more_may_be_expected(before, after, allowed):
     test = changed(("assert fee(10) == 2", after))
     code = OTHER + "\n\ndef rate(n):\n    return n\n"
     assert (not why({"src/shop/money.py": code, "tests/test_money.py": test}, base=base)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("assert fee([10]) == 2", "assert fee([10, FIX]) == 2"),
+        ("assert fee(*(10,)) == 2", "assert fee(*(10, FIX)) == 2"),
+        (
+            "all = {'fee': fee}\n    assert all['fee'](1) == 2",
+            "all = {'fee': fee, 'fee': FIX}\n    assert all['fee'](1) == 2",
+        ),
+        (
+            "all = {'fee': fee}\n    assert all['fee'](1) == 2",
+            "all = {'fee': fee, **FIX}\n    assert all['fee'](1) == 2",
+        ),
+        ("assert fee(10) == 2", "assert fee(10) == 2\n\n\ntest_fee = FIX"),
+    ],
+)
+def test_what_is_new_in_the_code_is_no_other_input(before, after):
+    """A name that the code did not have may not be handed over, override or replace."""
+    base = FILES | {"tests/test_money.py": changed(("assert fee(10) == 2", before))}
+    test = changed(("assert fee(10) == 2", after))
+    code = OTHER + "\n\nFIX = 1\n"
+    assert why({"src/shop/money.py": code, "tests/test_money.py": test}, base=base)
+
+
+@pytest.mark.parametrize("use", ["fee(TestFee.amount)", "fee(getattr(self, 'amount'))"])
+def test_a_constant_of_a_class_is_an_input_however_it_is_reached(use):
+    """Another literal in a class counts unless the test reads it from itself alone."""
+    text = (
+        f"class TestFee:\n    amount = 10\n\n    def test_fee(self):\n        assert {use} == 2\n"
+    )
+    base = FILES | {"tests/test_money.py": text}
+    after = {"src/shop/money.py": OTHER, "tests/test_money.py": text.replace("10", "11")}
+    assert why(after, "TestFee::test_fee", base=base)
 
 
 def test_a_constant_of_a_helper_is_what_the_helper_does():
