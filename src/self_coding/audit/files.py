@@ -18,11 +18,11 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from self_coding.audit import syntax
-from self_coding.languages import is_source, languages
+from self_coding.languages import is_source, language_of
 
 Contents = Mapping[str, bytes | None]
 
-SETTING_FILES = tuple(name for language in languages() for name in language.test_settings)
+SETTING_FILES = language_of("a.py").test_settings
 """In the order in which pytest looks: the first that holds pytest settings is the only one."""
 
 _DEFAULT_PATTERNS = {
@@ -50,10 +50,10 @@ _NO_CODE = re.compile(  # what no test can depend on: pictures, fonts, and files
 class Kind(StrEnum):
     """What a file is to the tests."""
 
-    TEST = "test"  # a Python module that is collected
-    SUPPORT = "support"  # Python beside the tests: conftest, helpers
+    TEST = "test"  # a module that is collected
+    SUPPORT = "support"  # code beside the tests: conftest, helpers
     DATA = "data"  # anything else beside the tests
-    SOURCE = "source"  # other Python
+    SOURCE = "source"  # other code
     COMMAND = "command"  # what runs the tests: CI, Makefile, tox, nox, scripts
     SETTING = "setting"  # where pytest, coverage and the project are configured
     PROSE = "prose"  # documentation
@@ -107,7 +107,7 @@ class File:
     @property
     def is_beside_tests(self) -> bool:
         """Whether it is Python that runs with the tests."""
-        return self.kind in {Kind.TEST, Kind.SUPPORT}
+        return self.is_python and self.kind in {Kind.TEST, Kind.SUPPORT}
 
     @property
     def tree(self) -> ast.Module:
@@ -203,6 +203,13 @@ def kind_of(path: str, settings: Settings) -> Kind:  # noqa: PLR0911 - one retur
     beside = not _TEST_FOLDERS.isdisjoint(folder.lower() for folder in folders)
     # the order matters: a noxfile and a test under scripts/ are Python, too
     source = is_source(path)
+    if source and not path.endswith(".py"):
+        language = language_of(path)
+        if language.is_test_module(path):
+            return Kind.TEST
+        if beside or language.is_test(path):
+            return Kind.SUPPORT
+        return Kind.COMMAND if _COMMANDS.fullmatch(path) else Kind.SOURCE
     if source and is_collected(path, settings):
         return Kind.TEST
     if name in {"conftest.py", "tests.py", "test.py"} or (beside and source):

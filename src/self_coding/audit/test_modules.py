@@ -28,7 +28,6 @@ from self_coding.audit.syntax import (
     strings,
     unparse,
 )
-from self_coding.languages import is_source
 from self_coding.values.verdicts import Finding
 
 _SWITCHES = frozenset({"pytest_plugins", "pytestmark", "collect_ignore", "collect_ignore_glob"})
@@ -261,9 +260,9 @@ def read_sides(files: Files, *, strict: bool) -> Sides:
         if file.is_beside_tests:
             module = read_module(file.path, file.old, files.settings, runs=kind is Kind.TEST)
             old |= {file.path: module} if module is not None else {}
-        if kind in {Kind.SOURCE, Kind.OTHER} and is_source(file.path):
+        if kind in {Kind.SOURCE, Kind.OTHER} and file.path.endswith(".py"):
             kind = kind_of(file.path, files.new_settings)  # it may have become a test
-        if kind in {Kind.TEST, Kind.SUPPORT}:
+        if kind in {Kind.TEST, Kind.SUPPORT} and file.is_python:
             settings = (files.settings, files.new_settings)
             runs = kind is Kind.TEST and any(is_collected(file.path, side) for side in settings)
             module = read_module(file.path, file.new, files.new_settings, runs=runs)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.refresh import make_resolvers
 from self_coding.languages import (
     Language,
     Project,
@@ -22,7 +23,8 @@ from self_coding.languages import (
     is_setting,
     is_source,
     language_of,
-    languages,
+    language_of_manifest,
+    top_manifests,
     unpack_imports,
     unpack_symbols,
 )
@@ -68,10 +70,26 @@ class Graph:
             for fixture in languages[file].fixtures(path):
                 if fixture in ids:
                     self._importers[ids[fixture]].add(file)
+        self._scopes: dict[str, list[int]] = defaultdict(list)
+        self._languages = languages
+        for file, path in paths.items():
+            if scope := languages[file].scope(path):
+                self._scopes[scope + "\0" + languages[file].name].append(file)
+
+    def _around(self, target: int) -> Iterator[int]:
+        """Yield the files that may need one of their scope without importing it."""
+        language, path = self._languages[target], self.paths[target]
+        if scope := language.scope(path):
+            for file in self._scopes[scope + "\0" + language.name]:
+                if file != target and language.sees(self.paths[file], path):
+                    yield file
 
     def importers(self, path: str) -> list[str]:
         """Return the files that import one file directly, by path."""
-        importers = self._importers.get(self._ids.get(path, -1), set()) - {self._ids.get(path)}
+        target = self._ids.get(path)
+        if target is None:
+            return []
+        importers = {*self._importers.get(target, ()), *self._around(target)} - {target}
         return sorted(self.paths[file] for file in importers)
 
     def values(self) -> ImportGraph:
@@ -107,6 +125,9 @@ class Graph:
                 for source in self._importers.get(target, ()):
                     if source not in seen:
                         through.setdefault(source, self.paths[target])
+                for source in self._around(target):
+                    if source not in seen:
+                        through.setdefault(source, self.paths[target])
             seen.update(through)
             level = sorted(through, key=self.paths.__getitem__)
             dependents += [
@@ -135,20 +156,19 @@ class IndexReader:
         return Graph(self.paths, store.pairs(self.connection))
 
     @cached_property
-    def projects(self) -> dict[Language, Project]:
-        """What the project declares, by language."""
-        manifests = {each: self.source(each.manifest) or b"" for each in languages()}
-        return {each: each.project(each.decode(text)) for each, text in manifests.items()}
+    def projects(self) -> dict[str, Project]:
+        """What the manifests at the top of the tree declare, by their names."""
+        texts = {name: self.source(name) for name in top_manifests()}
+        return {
+            name: language.project({name: language.decode(text)})
+            for name, text in texts.items()
+            if text
+            for language in [language_of_manifest(name)]
+        }
 
     @cached_property
     def _resolvers(self) -> dict[Language, Resolver]:
-        return {
-            each: each.resolver(
-                {path: file for path, file in self.ids.items() if path.endswith(each.suffixes)},
-                project.roots,
-            )
-            for each, project in self.projects.items()
-        }
+        return make_resolvers(self.ids, store.declared_roots(self.connection))
 
     def resolve(self, importer: str, module: str, names: tuple[str, ...]) -> list[str]:
         """Return the files that an import in `importer` means."""
@@ -157,6 +177,8 @@ class IndexReader:
 
     def named(self, language: Language, modules: Iterable[str]) -> frozenset[str]:
         """Return the files that dotted names mean, as the top of the project sees them."""
+        if language not in self._resolvers:
+            return frozenset()
         literal = self._resolvers[language].literal
         return frozenset(self.paths[file] for module in modules for file in literal("", module))
 
@@ -216,9 +238,10 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
             first.update(dict.fromkeys(_importers_of_gone(reader, path), path))
     entries: dict[str, str] = {}
     plugins: set[str] = set()
-    for language, project in reader.projects.items():
+    for manifest, project in reader.projects.items():
+        language = language_of_manifest(manifest)
         named = reader.named(language, project.entries)
-        entries.update(dict.fromkeys(named, language.manifest))
+        entries.update(dict.fromkeys(named, manifest))
         plugins |= reader.named(language, project.plugins)
     dependents = reader.graph.dependents(paths, first)
     outside = [
@@ -301,7 +324,13 @@ def with_uses(reader: IndexReader, found: Impact) -> Impact:
 def _importers_of_gone(reader: IndexReader, path: str) -> list[str]:
     """Return the files that import a file that is no longer there."""
     phantom, language = -1, language_of(path)
-    resolver = language.resolver({**reader.ids, path: phantom})
+    [resolver] = [
+        made
+        for each, made in make_resolvers(
+            {**reader.ids, path: phantom}, store.declared_roots(reader.connection)
+        ).items()
+        if each is language
+    ]
     return sorted(
         importer
         for _, importer, imports in store.all_imports(reader.connection, language.stem(path))
@@ -352,7 +381,7 @@ def module_info(reader: IndexReader, path: str) -> ModuleInfo | None:
 def _by_text(path: str, module: str, source: bytes) -> ModuleInfo:
     """Return what the text scan tells of a file that cannot be parsed."""
     language = language_of(path)
-    told = language.scan(source)
+    told = language.scan(source, path)
     symbols = unpack_symbols(told.symbols)
     classes = [each for each in symbols if each.kind == "class" and not each.parent]
     return ModuleInfo(
@@ -369,7 +398,7 @@ def _by_text(path: str, module: str, source: bytes) -> ModuleInfo:
             for name in each.names or ("",)
             if each.kind != "string"
         ],
-        error=language.syntax_error(source) or "it cannot be parsed",
+        error=language.syntax_error(source, path) or "it cannot be parsed",
     )
 
 

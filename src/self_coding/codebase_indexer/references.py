@@ -94,7 +94,8 @@ class _Search:
             symbols = store.heads(index.connection, index.ids[path])
             methods = [head.line for head in heads if is_method(symbols, head)]
             if self.owner or any(not head.parent for head in heads):
-                self._exported[path] = {outer}
+                names = language_of(path).exported_as(index.text(path), outer)
+                self._exported[path] = {outer, *names}
             if not self.owner:
                 self._methods[path] = methods
                 if len(methods) < len(heads):
@@ -169,7 +170,8 @@ class _Search:
     def _in(self, path: str, file: Occurrences) -> Iterator[tuple[int, str, bool]]:
         """Return the uses in one file: line, how, certain."""
         exported = self._exported.get(path, set())
-        bare = set() if self.owner else exported | ({self.name} if path in self._plain else set())
+        is_plain = path in self._plain or self._is_beside(path)
+        bare = set() if self.owner else exported | ({self.name} if is_plain else set())
         for _, line in self._imported(path, file):
             yield line, "import", not self.owner
         for word, line in file.names:
@@ -188,6 +190,14 @@ class _Search:
             text, language = self._texts[path], language_of(path)
             for line in language.class_body_uses(text, self.name, methods, named):
                 yield line, "name", True
+
+    def _is_beside(self, path: str) -> bool:
+        """Return whether a file sees what a file of its package defines, without an import."""
+        scope = language_of(path).scope(path)
+        return bool(scope) and any(
+            language_of(plain) is language_of(path) and language_of(plain).scope(plain) == scope
+            for plain in self._plain
+        )
 
     def _resolve(self, path: str, module: str) -> Sequence[str]:
         """Return the files that an imported module means."""
@@ -227,15 +237,23 @@ class _Search:
         prefixes = {each for each in prefixes if each.partition(".")[0] not in ("", "self", "cls")}
         if not prefixes:
             return {}
+        modules: dict[str, set[str]] = {}
+        if language_of(path).qualified:  # what is there needs no import
+            for each in prefixes:
+                for target in self._resolve(path, each):
+                    modules.setdefault(each, set()).update(self._exported.get(target, ()))
         # Parsing is dear: ask first whether any import of the file can bind one of them.
         stored = store.imports(self._index.connection, self._index.ids[path])
         text = nfkc(self._texts[path])
         wanted = {
             each
             for each in prefixes
-            if f"\t{each}" in stored or f",{each}" in stored or f"as {each}" in text
+            if f"\t{each}" in stored
+            or f",{each}" in stored
+            or f"/{each}" in stored
+            or f"as {each}" in text
+            or f" {each} " in text
         }
-        modules: dict[str, set[str]] = {}
         for _, module, names in self._scan(path, _IMPORT).imports if wanted else ():
             for name, local in names:
                 if (local or name) not in wanted:
@@ -246,8 +264,9 @@ class _Search:
                     dotted = f"{module}{'' if module[-1:] == '.' else '.'}{name}"
                     parents = self._resolve(path, module)
                     targets = [each for each in self._resolve(path, dotted) if each not in parents]
-                for target in targets:
-                    modules[local or name] = self._exported.get(target, set())
+                held = [self._exported.get(target, set()) for target in targets]
+                if held:
+                    modules[local or name] = set().union(*held)
         return modules
 
 

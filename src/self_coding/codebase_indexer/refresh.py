@@ -9,12 +9,13 @@ is stored is not scanned.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sqlite3
 import time
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -32,11 +33,10 @@ from self_coding.errors import (
 )
 from self_coding.languages import (
     Language,
-    Project,
     Resolver,
     Scan,
     language_of,
-    languages,
+    language_of_manifest,
     unpack_import,
 )
 
@@ -46,6 +46,7 @@ _PATIENCE = 20  # times half a minute: as long as another process may build a ve
 _BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
 _BULK = 400  # from this many changed files on, the full text is merged afterwards
 _CHUNK = 1 << 20  # bytes read at once of a file that has grown since the look
+_UNREAD: Stamp = (-2, 0, 0)  # like no other: for files whose parser was missing
 _DEAD_FILES = 5  # dead rows of the full text that never matter
 _DEAD_SHARE = 0.05  # of the live ones, from which index_all writes it anew
 _DEAD_SHARE_ASKED = 0.3  # the same for a question, which is to be quick
@@ -174,7 +175,12 @@ def _look(
     """Return the files as they are and as they are stored, and whether that is the same."""
     stamps, are_settled = store.stamps(connection)
     view = store.meta(connection, "view")
-    seen = look(root, src_dirs, stamps, store.folders(connection), view)
+    manifests = [each for each in store.meta(connection, "manifests").split("\n") if each]
+    seen = look(root, src_dirs, stamps, store.folders(connection), view, manifests)
+    unread = store.meta(connection, "unread").split()
+    if unread and (readable := tuple(s for s in unread if not language_of(f"a{s}").missing)):
+        # A parser was installed: what was not read for want of one is read now.
+        stamps = {p: _UNREAD if p.endswith(readable) else s for p, s in stamps.items()}
     return seen, stamps, are_settled and not seen.relisted and seen.files == stamps
 
 
@@ -217,6 +223,9 @@ class _Update:
         self.dirty = [p for p, now in seen.files.items() if stamps.get(p) != now or now[0] < 0]
         few = len(self.dirty) + len(self.gone) < _BATCH and not parse
         self.stored = store.stored_files(connection, [*self.dirty, *self.gone] if few else None)
+        for path in self.dirty:
+            if stamps.get(path) == _UNREAD:  # the same bytes say more now
+                self.stored[path] = self.stored[path]._replace(hash=None)
         self.next_doc = int(store.meta(connection, "next_doc") or 1)
         self.next_file = int(store.meta(connection, "next_file") or 1)
         self.indexed = 0
@@ -238,13 +247,21 @@ class _Update:
         if is_bulk:
             store.set_bulk(self.connection, is_bulk=False)
         if self.changed or self.added or self.gone or self.seen.relisted:
-            texts = {each: _read_if_any(self.top + each.manifest) for each in languages()}
-            projects = {each: each.project(each.decode(text)) for each, text in texts.items()}
-            _link(self.connection, self.changed, self.added | self.gone, projects)
+            if self.seen.relisted:
+                store.put_meta(self.connection, "manifests", "\n".join(self.seen.manifests))
+                declared = declared_roots(self.top, self.seen.manifests)
+                changed = declared != store.declared_roots(self.connection)
+                store.put_meta(self.connection, "declared", json.dumps(declared))
+            else:
+                changed = False
+            _link(self.connection, self.changed, self.added | self.gone, anew=changed)
         self._sweep()
         store.put_meta(self.connection, "next_doc", self.next_doc)
         store.put_meta(self.connection, "next_file", self.next_file)
         store.put_meta(self.connection, "view", self.seen.view)
+        ends = {f".{path.rpartition('.')[2]}" for path in self.seen.files}
+        unread = sorted(each for each in ends if language_of(f"a{each}").missing)
+        store.put_meta(self.connection, "unread", " ".join(unread))
         updates = int(store.meta(self.connection, "updates") or 0)
         store.put_meta(self.connection, "updates", updates + 1)
         if self.seen.relisted:
@@ -261,10 +278,10 @@ class _Update:
             if each.source is None:
                 verdicts[each.path] = 0
             elif self.parse and (each.is_new or not each.stored or each.stored.parsed is None):
-                error = each.language.syntax_error(each.source)
+                error = each.language.syntax_error(each.source, each.path)
                 verdicts[each.path] = int(error is None)
         new = [each for each in sources if each.is_new]
-        scans = {each.path: each.language.scan(each.source or b"") for each in new}
+        scans = {each.path: each.language.scan(each.source or b"", each.path) for each in new}
         rows: list[FileRow] = []
         blind: list[store.Blind] = []
         texts: list[tuple[object, ...]] = []
@@ -344,7 +361,7 @@ class _Update:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
             texts = [
-                (doc, *_words(path, language_of(path).scan(_read_if_any(self.top + path))))
+                (doc, *_words(path, language_of(path).scan(_read_if_any(self.top + path), path)))
                 for doc, (path, _) in enumerate(batch, start + 1)
             ]
             docs = [(doc, file) for doc, (_, file) in enumerate(batch, start + 1)]
@@ -388,6 +405,16 @@ def _read(path: str, size: int = 0) -> bytes:
         os.close(file)
 
 
+def declared_roots(top: str, manifests: Iterable[str]) -> dict[str, list[str]]:
+    """Return what the manifests of a tree declare, by a name of each language's files."""
+    texts: dict[str, dict[str, str]] = {}
+    for path in manifests:
+        language = language_of_manifest(path)
+        if text := _read_if_any(top + path):
+            texts.setdefault(f"a{language.suffixes[0]}", {})[path] = language.decode(text)
+    return {name: list(language_of(name).project(held).roots) for name, held in texts.items()}
+
+
 def _read_if_any(path: str) -> bytes:
     try:
         return _read(path)
@@ -399,7 +426,8 @@ def _link(
     connection: sqlite3.Connection,
     changed: Mapping[int, tuple[str, str]],
     moved: Set[str],
-    projects: Mapping[Language, Project],
+    *,
+    anew: bool,
 ) -> None:
     """Resolve imports into edges between files, and store them.
 
@@ -410,24 +438,19 @@ def _link(
         connection: inside a transaction; `files` is up to date already.
         changed: id -> path and imports of the files whose imports are new.
         moved: the paths that appeared or vanished.
-        projects: what may declare source roots.
+        anew: whether the declared source roots are others.
     """
-    spelled = "\n".join(root for project in projects.values() for root in project.roots)
-    if not (changed or moved or spelled != store.meta(connection, "declared")):
+    if not (changed or moved or anew):
         return
     paths = store.paths(connection)
-    resolvers = {
-        each: each.resolver(
-            {path: file for path, file in paths.items() if path.endswith(each.suffixes)},
-            project.roots,
-        )
-        for each, project in projects.items()
-    }
+    resolvers = make_resolvers(paths, store.declared_roots(connection))
     roots = sorted(root for each in resolvers.values() for root in each.roots())
     discovered = store.readable("\n".join(roots))
     again = dict(changed)
-    everything = discovered != store.meta(connection, "roots") or any(
-        language_of(path).is_package(path) for path in moved
+    everything = (
+        anew
+        or discovered != store.meta(connection, "roots")
+        or any(language_of(path).is_package(path) for path in moved)
     )
     if (everything or moved) and len(changed) < len(paths):
         stems = {language_of(path).stem(path) for path in moved}
@@ -435,7 +458,6 @@ def _link(
             if file not in again and (everything or any(stem in imports for stem in stems)):
                 again[file] = (path, imports)
     store.put_meta(connection, "roots", discovered)
-    store.put_meta(connection, "declared", spelled)
     targets = {each: _Targets(resolver) for each, resolver in resolvers.items()}
     store.put_links(
         connection,
@@ -445,6 +467,19 @@ def _link(
             for language in [language_of(path)]
         ],
     )
+
+
+def make_resolvers(
+    paths: Mapping[str, int], declared: Mapping[str, Sequence[str]]
+) -> dict[Language, Resolver]:
+    """Return what resolves the imports of each language that has files."""
+    files: dict[Language, dict[str, int]] = {}
+    for path, file in paths.items():
+        files.setdefault(language_of(path), {})[path] = file
+    return {
+        each: each.resolver(own, declared.get(f"a{each.suffixes[0]}", ()))
+        for each, own in files.items()
+    }
 
 
 class _Targets:

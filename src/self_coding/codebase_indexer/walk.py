@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from self_coding.adapters.paths import git_directories
 from self_coding.errors import GitOperationError, IndexerError
-from self_coding.languages import languages, suffixes
+from self_coding.languages import is_manifest, suffixes, top_manifests
 
 _RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see `settled`
 _SKIPPED = frozenset(
@@ -40,12 +40,13 @@ Stamp = tuple[int, int, int]
 
 
 class Look(NamedTuple):
-    """The files as they are: `folders` and `view` are to be stored and handed in next time."""
+    """The files as they are: all but `files` is to be stored and handed in next time."""
 
     files: dict[str, Stamp]
     folders: dict[str, str]
     view: str
     relisted: bool
+    manifests: tuple[str, ...] = ()
 
 
 class _View(NamedTuple):
@@ -70,19 +71,23 @@ def look(
     known: Iterable[str],
     folders: Mapping[str, str],
     view: str,
+    manifests: Sequence[str] = (),
 ) -> Look:
     """Return the source files below `root`, each with its stamp.
 
     Args:
         root: the folder whose files are meant; paths are relative to it.
         src_dirs: only files below these folders; None for all.
-        known, folders, view: what the last look found, empty for the first.
+        known, folders, view, manifests: what the last look found, empty for the first.
     """
     top = str(root)
-    now = _view(root, src_dirs)
+    now = _view(root, src_dirs, manifests)
     if not now.git:
-        files = _stamps(top, _walk(top, src_dirs))
-        return Look(files, {}, str(now), relisted=view != str(now))
+        walked = list(_walk(top, src_dirs))
+        found = tuple(sorted({*top_manifests(), *filter(is_manifest, walked)}))
+        files = _stamps(top, [path for path in walked if path.endswith(suffixes())])
+        now = _view(root, src_dirs, found)
+        return Look(files, {}, str(now), relisted=view != str(now), manifests=found)
     parts = view.split("\n")
     then = _View(*parts) if len(parts) == 4 else _View("", "", "")
     are_same = then.rest == now.rest and bool(folders)
@@ -93,23 +98,27 @@ def look(
         tracked = then.tracked if then.stamp == now.stamp else _tracked(top, src_dirs)[1]
         if tracked == then.tracked:  # git may have written its index anew
             view = str(now._replace(tracked=tracked))
-            return Look(_stamps(top, known), dict(folders), view, relisted=False)
+            stamps = _stamps(top, known)
+            return Look(stamps, dict(folders), view, relisted=False, manifests=tuple(manifests))
     started = time.time_ns()
     listed, tracked = _listed(top, src_dirs)
     endings = suffixes()
     files = _stamps(top, [path for path in listed if path.endswith(endings)])
     fresh = _folders(top, listed, started)
-    return Look(files, fresh, str(now._replace(tracked=tracked)), relisted=True)
+    found = tuple(sorted({*top_manifests(), *filter(is_manifest, listed)}))
+    rest = _view(root, src_dirs, found).rest
+    view = str(now._replace(rest=rest, tracked=tracked))
+    return Look(files, fresh, view, relisted=True, manifests=found)
 
 
-def _view(root: Path, src_dirs: Sequence[str] | None) -> _View:
-    places = [root / each.manifest for each in languages() if each.manifest]
+def _view(root: Path, src_dirs: Sequence[str] | None, manifests: Sequence[str]) -> _View:
+    places = [root / each for each in manifests]
     checkout = git_directories(root)
     if checkout is not None:
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
         info, config = checkout.common / "info", checkout.common / "config"
         places += [info / "exclude", config, Path(home) / "git" / "ignore"]
-    dirs = repr((str(root), None if src_dirs is None else list(src_dirs)))
+    dirs = repr((str(root), None if src_dirs is None else list(src_dirs), suffixes()))
     rest = " ".join([dirs, *map(_brief, places)])
     if checkout is None:
         return _View("", "", rest)
@@ -278,5 +287,5 @@ def _walk(top: str, src_dirs: Sequence[str] | None) -> Iterable[str]:
             ]
             prefix = folder[len(top) + 1 :]
             for name in names:
-                if name.endswith(endings):
+                if name.endswith(endings) or is_manifest(f"{prefix}/{name}".lstrip("/")):
                     yield f"{prefix}/{name}" if prefix else name

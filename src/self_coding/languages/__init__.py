@@ -1,8 +1,8 @@
 """Pure: what the other packages know of a programming language, behind one protocol.
 
-A language is one new module of this package, without "_" in its name, whose `LANGUAGE` satisfies
-`Language`: derived from it, `suffixes` and `is_test` are enough to begin with. Nothing else names
-its files, its tests or its imports.
+A language is one new module of this package whose `LANGUAGE` satisfies `Language` (derived from
+it, `suffixes` and `is_test` are enough to begin with), and its row in `_ROWS`. Nothing else names
+its files, its tests or its imports; its module is loaded when a file of it is there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -29,8 +28,12 @@ class Language(Protocol):
         """What the names of its source files end in."""
 
     @property
-    def manifest(self) -> str:
-        """The file at the top of a project that declares source roots and entry points."""
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def missing(self) -> str:
+        """Why none of its files can be read here, empty where they can."""
         return ""
 
     @property
@@ -66,6 +69,28 @@ class Language(Protocol):
         """Return whether a file makes its folder importable, and so moves source roots."""
         return False
 
+    @property
+    def inline_tests(self) -> bool:
+        """Whether what is no test file may hold tests."""
+        return False
+
+    @property
+    def qualified(self) -> bool:
+        """Whether a name with its whole path needs no import."""
+        return False
+
+    def scope(self, path: str) -> str:
+        """Return what files of one scope share: they see each other without an import."""
+        return ""
+
+    def sees(self, path: str, other: str) -> bool:
+        """Return whether a file may need another one of its scope that it does not import."""
+        return True
+
+    def exported_as(self, text: str, name: str) -> frozenset[str]:
+        """Return the names under which others import what a file calls `name`."""
+        return frozenset((name,))
+
     def packages(self, path: str) -> Iterator[str]:
         """Return the files that run before `path` is imported, if they exist, innermost first."""
         return iter(())
@@ -78,13 +103,13 @@ class Language(Protocol):
         """Return the text of a source file; bytes that cannot be decoded are replaced."""
         return source.decode("utf-8", "replace")
 
-    def scan(self, source: bytes) -> Scan:
+    def scan(self, source: bytes, path: str = "") -> Scan:
         """Return what the text of a file tells, in linear time, whatever its bytes are."""
         text = self.decode(source)
         blind = [BlindLine(1, "what this file imports is not known")]
         return Scan(text.count("\n") + 1, "", [], "", "", blind, text)
 
-    def syntax_error(self, source: bytes) -> str | None:
+    def syntax_error(self, source: bytes, path: str = "") -> str | None:
         """Return why the parser refuses a file, None when it does not."""
         return None
 
@@ -117,8 +142,8 @@ class Language(Protocol):
         """Yield small changes of these lines of a file that a good test notices."""
         return iter(())
 
-    def project(self, manifest: str) -> Project:
-        """Read the text of the manifest; nothing in it is required."""
+    def project(self, manifests: Mapping[str, str]) -> Project:
+        """Read the texts of the manifests (see `_ROWS`), by path; nothing in them is required."""
         return Project()
 
     def resolver(self, files: Mapping[str, int], roots: Iterable[str] = ()) -> Resolver:
@@ -288,34 +313,65 @@ def nfkc(text: str) -> str:
     return "".join([each if at % 2 else normalize("NFKC", each) for at, each in enumerate(parts)])
 
 
+# A module, what the names of its files end in, and its manifests: the files that declare source
+# roots, names and entry points, at the top of the tree, or anywhere in it ("*/" before them).
+_ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("python", (".py",), ("pyproject.toml",)),
+    (
+        "typescript",
+        (".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs"),
+        ("*/package.json", "*/tsconfig.json", "*/jsconfig.json", "*/tsconfig.base.json"),
+    ),
+    ("go", (".go",), ("*/go.mod",)),
+    ("rust", (".rs",), ("*/Cargo.toml",)),
+    ("java", (".java",), ()),
+)
+_SUFFIXES = tuple(suffix for _, endings, _ in _ROWS for suffix in endings)
+_MODULES = {suffix: module for module, endings, _ in _ROWS for suffix in endings}
+_TOPS = {name.removeprefix("*/"): module for module, _, names in _ROWS for name in names}
+_BELOW = {name[2:]: module for module, _, names in _ROWS for name in names if name[:2] == "*/"}
+
+
+@cache
+def _load(module: str) -> Language:
+    language: Language = import_module(f"{__name__}.{module}").LANGUAGE
+    return language
+
+
 @cache
 def languages() -> tuple[Language, ...]:
     """Return every language there is."""
-    # Not by `pkgutil`: that loads `inspect`, which takes as long as all else a question loads.
-    names = sorted(each.stem for each in Path(__file__).parent.glob("*.py"))
-    modules = [import_module(f"{__name__}.{name}") for name in names if "_" not in name]
-    return tuple(module.LANGUAGE for module in modules)
+    return tuple(_load(module) for module, _, _ in _ROWS)
 
 
-@cache
 def suffixes() -> tuple[str, ...]:
     """Return what source files end in, for `str.endswith`."""
-    return tuple(suffix for each in languages() for suffix in each.suffixes)
+    return _SUFFIXES
 
 
-@cache
-def _by_suffix() -> dict[str, Language]:
-    return {suffix: each for each in languages() for suffix in each.suffixes}
+def top_manifests() -> tuple[str, ...]:
+    """Return the names of manifests at the top of a tree."""
+    return tuple(_TOPS)
+
+
+def is_manifest(path: str) -> bool:
+    """Return whether a file declares how one language's imports are to be read."""
+    return path in _TOPS or path.rpartition("/")[2] in _BELOW
+
+
+def language_of_manifest(path: str) -> Language:
+    """Return the language of a manifest."""
+    return _load(_TOPS.get(path) or _BELOW[path.rpartition("/")[2]])
 
 
 def language_of(path: str) -> Language:
     """Return the language of a source file; a KeyError for any other."""
-    return _by_suffix()["." + path.rpartition(".")[2]]
+    return _load(_MODULES["." + path.rpartition(".")[2]])
 
 
 def is_source(path: str) -> bool:
     """Return whether a file is source code."""
-    return path.endswith(suffixes())
+    return path.endswith(_SUFFIXES)
 
 
 def is_test(path: str) -> bool:

@@ -20,8 +20,10 @@ _TESTS = ("tests.py", "test.py")
 class Python:
     """Python 3, with pytest's and unittest's names for tests."""
 
+    name = "Python"
+    missing = ""
+    inline_tests = qualified = False
     suffixes = (".py",)
-    manifest = "pyproject.toml"
     test_settings = (
         *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml"),
         *("tox.ini", "setup.cfg"),
@@ -54,6 +56,15 @@ class Python:
     def is_package(self, path: str) -> bool:
         return path.endswith(_INIT)
 
+    def scope(self, path: str) -> str:
+        return ""
+
+    def sees(self, path: str, other: str) -> bool:
+        return True
+
+    def exported_as(self, text: str, name: str) -> frozenset[str]:
+        return frozenset((name,))
+
     def packages(self, path: str) -> Iterator[str]:
         # Folders may lack one in between: whoever imports `a.b.c` runs `a` all the same.
         return _above(path, _INIT)
@@ -68,7 +79,7 @@ class Python:
 
         return decode(source)
 
-    def scan(self, source: bytes) -> Scan:
+    def scan(self, source: bytes, path: str = "") -> Scan:
         from self_coding.languages.python_scan import scan
 
         return scan(source)
@@ -90,17 +101,17 @@ class Python:
 
         return mutants(text, lines)
 
-    def project(self, manifest: str) -> Project:
+    def project(self, manifests: Mapping[str, str]) -> Project:
         from self_coding.languages.python_imports import read_project
 
-        return read_project(manifest)
+        return read_project(next(iter(manifests.values()), ""))
 
     def resolver(self, files: Mapping[str, int], roots: Iterable[str] = ()) -> Resolver:
         from self_coding.languages.python_imports import Layout
 
         return Layout(files, roots)
 
-    def syntax_error(self, source: bytes) -> str | None:
+    def syntax_error(self, source: bytes, path: str = "") -> str | None:
         from self_coding.languages.python_syntax import syntax_error
 
         return syntax_error(source)

@@ -54,6 +54,7 @@ def parse(source: bytes, path: str, module: str) -> ModuleInfo | None:
                         methods=_functions(node.body, are_methods=True),
                         docstring=ast.get_docstring(node),
                         line_number=node.lineno,
+                        end_line=node.end_lineno or 0,
                         bases=[ast.unparse(each) for each in node.bases],
                     )
                     for node in tree.body
@@ -84,6 +85,7 @@ def _functions(body: Iterable[ast.stmt], *, are_methods: bool) -> list[FunctionI
             returns=ast.unparse(node.returns) if node.returns else None,
             docstring=ast.get_docstring(node),
             line_number=node.lineno,
+            end_line=node.end_lineno or 0,
             is_async=isinstance(node, ast.AsyncFunctionDef),
             is_method=are_methods,
         )

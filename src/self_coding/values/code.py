@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FunctionInfo:
-    """A function or method: `args` and `returns` are source text, `line_number` is 1-based."""
+    """A function or method: `args` and `returns` are source text, its lines are 1-based."""
 
     name: str
     args: list[str] = field(default_factory=list)
@@ -16,6 +16,7 @@ class FunctionInfo:
     line_number: int = 0
     is_async: bool = False
     is_method: bool = False
+    end_line: int = 0
 
 
 @dataclass
@@ -27,14 +28,16 @@ class ClassInfo:
     docstring: str | None = None
     line_number: int = 0
     bases: list[str] = field(default_factory=list)
+    end_line: int = 0
 
 
 @dataclass
 class ModuleInfo:
-    """One Python file: its top-level classes and functions, and the dotted names it imports.
+    """One source file: its top-level classes and functions, and the names of what it imports.
 
-    `error` says why this interpreter cannot parse it; then names and lines are those of the text
-    scan, and arguments, docstrings and bases are missing.
+    `error` says why it cannot be parsed here; then names and lines are those of the text scan,
+    and arguments, docstrings and bases are missing. `origin` is "generated", "vendored" or
+    "minified" where nobody wrote it here.
     """
 
     file_path: str
@@ -45,6 +48,7 @@ class ModuleInfo:
     docstring: str | None = None
     test_coverage: str | None = None
     error: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

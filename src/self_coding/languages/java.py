@@ -1,0 +1,176 @@
+"""Pure: Java, as the other packages know it: a public class is a file of its name, a package the
+folders around it, below whatever source root (Maven's and Gradle's, or any other)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from self_coding.languages import BlindLine, NoImports, Resolver, Statement, pack_import
+from self_coding.languages.syntax_tree import (
+    Imported,
+    Tree,
+    TreeLanguage,
+    line_of,
+    text_of,
+    without_comments,
+)
+
+_IMPORTS = "(import_declaration) @import (package_declaration) @package"
+_IMPORT = re.compile(r"import\s+(static\s+)?([\w.\s]+?)\s*(\.\s*\*)?\s*;")
+_TYPE = re.compile(r"(?<![\w.$])[A-Z]\w*+")
+_QUALIFIED = re.compile(r"(?<![\w.$])[a-z]\w*+(?:\.[a-z]\w*+)++\.[A-Z]\w*+")
+_REFLECTED = re.compile(r"\b(?:Class\.forName|loadClass)\(\s*+(?!\")|\bServiceLoader\.load\(")
+_LANG = frozenset(
+    (
+        *("String", "Object", "Integer", "Long", "Boolean", "Override", "Exception", "List", "Map"),
+        *("Set", "Class", "System", "Math", "Character", "Double", "Float", "Throwable"),
+    )
+)
+
+
+class Java(TreeLanguage):
+    """Java, with Surefire's and JUnit's names for tests."""
+
+    name = "Java"
+    suffixes = (".java",)
+    grammars = {".java": ("tree_sitter_java", "language")}
+    settings = frozenset(
+        ("pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "gradle.properties")
+    )
+    qualified = True
+    bases = ("superclass", "super_interfaces", "extends_interfaces")
+    quoted = (
+        r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)|"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)++\''
+    )
+    query = "\n".join(
+        f"({kind} name: (_) @name) @{what}"
+        for what, kinds in (
+            ("class", "class interface enum record annotation_type"),
+            ("def", "method constructor"),
+        )
+        for kind in (f"{each}_declaration" for each in kinds.split())
+    )
+
+    def is_test(self, path: str) -> bool:
+        around = f"/{path.rpartition('/')[0]}/"
+        return self.is_test_module(path) or "/test/" in around or "/tests/" in around
+
+    def is_test_module(self, path: str) -> bool:
+        name = path.rpartition("/")[2].removesuffix(".java")
+        return name.endswith(("Test", "Tests", "TestCase", "IT")) or (
+            name.startswith("Test") and name[4:5].isupper()
+        )
+
+    def tests_named_after(self, path: str) -> tuple[str, ...]:
+        name = path.rpartition("/")[2].removesuffix(".java")
+        return f"{name}Test.java", f"{name}Tests.java", f"Test{name}.java", f"{name}TestCase.java"
+
+    def scope(self, path: str) -> str:
+        return _package(path)
+
+    def sees(self, path: str, other: str) -> bool:
+        return False  # which classes of its package a file needs, its own words tell
+
+    def imports(self, tree: Tree, text: str) -> Imported:
+        found = Imported([], [], [])
+        bare = without_comments(text, self.quoted)
+        words = set(_TYPE.findall(bare)) - _LANG
+        known: set[str] = set()
+        stars = []
+        for _, held in tree.find(_IMPORTS):
+            for node in held.get("import", ()):
+                match = _IMPORT.match(text_of(node))
+                if match is None:
+                    continue
+                dotted = re.sub(r"\s+", "", match[2])
+                if match[3]:
+                    stars.append((line_of(node), dotted))
+                    continue
+                module, _, name = dotted.rpartition(".")
+                known.add(name)
+                found.packed.append(pack_import(module, (name,)))
+                found.statements.append(Statement(line_of(node), module, ((name, None),)))
+        rest = sorted(words - known)
+        for line, dotted in stars:
+            found.packed.append(pack_import(dotted, ("*", *rest)))
+            found.statements.append(Statement(line, dotted, (("*", None),)))
+        if rest:
+            found.packed.append(pack_import("", rest))
+        for dotted in sorted(set(_QUALIFIED.findall(bare))):
+            module, _, name = dotted.rpartition(".")
+            found.packed.append(pack_import(module, (name,)))
+        for match in _REFLECTED.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.blind.append(BlindLine(line, "a class whose name is computed at run time"))
+        return found
+
+    def resolver(self, files: Mapping[str, int], roots: Iterable[str] = ()) -> Resolver:
+        return Classes(files)
+
+
+LANGUAGE = Java()
+
+
+class Classes(NoImports):
+    """The classes of a repository by the folders around them, of which a package is the last."""
+
+    def __init__(self, files: Mapping[str, int]) -> None:
+        self._places: dict[str, list[tuple[str, int]]] = defaultdict(list)  # by class name
+        self._folders: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for path, file in files.items():
+            folder, _, name = path.rpartition("/")
+            self._places[name.removesuffix(".java")].append((f"/{folder}", file))
+            self._folders[folder.rpartition("/")[2]][f"/{folder}"].append(file)
+
+    def module(self, path: str) -> str:
+        folder = path.removesuffix(".java")
+        for root in ("src/main/java/", "src/test/java/", "src/", "java/"):
+            before, found, after = folder.rpartition(root)
+            if found and (not before or before.endswith("/")):
+                return after.replace("/", ".")
+        return folder.replace("/", ".")
+
+    def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        found = self.anywhere(module, names)
+        if found is not None:
+            return found
+        # A package lies in several roots, `src/main/java` and `src/test/java`; which part of the
+        # folders is the package does not show, but beside those two the ends are the same.
+        here = _package(path)
+        return tuple(
+            file
+            for name in names
+            for folder, file in self._places.get(name, ())
+            if _package(f"{folder[1:]}/x") == here
+        )
+
+    def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        if not module:
+            return None
+        end = "/" + module.replace(".", "/")
+        if not names:  # all of a package
+            last = self._folders.get(module.rpartition(".")[2], {})
+            return tuple(f for folder, files in last.items() if folder.endswith(end) for f in files)
+        found = [
+            file
+            for name in names
+            for folder, file in self._places.get(name, ())
+            if folder.endswith(end)
+        ]
+        if not found:  # a class inside of one, or a static name of it
+            outer, _, name = module.rpartition(".")
+            if outer and name[:1].isupper():
+                return self.anywhere(outer, (name,))
+        return tuple(found)
+
+
+_ROOT = re.compile(r"(?:.*/)?src/(?:main|test|\w+)/(?:java|groovy)/|(?:.*/)?(?:src|test|tests)/")
+
+
+def _package(path: str) -> str:
+    """Return the folders of a file below its source root."""
+    folder = path.rpartition("/")[0] + "/"
+    match = _ROOT.match(folder)
+    return folder[match.end() :] if match else folder

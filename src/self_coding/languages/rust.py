@@ -1,0 +1,301 @@
+"""Pure: Rust, as the other packages know it: a crate is a tree of modules below its root file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from self_coding.languages import NoImports, Project, Resolver, Statement, pack_import
+from self_coding.languages.syntax_tree import (
+    Imported,
+    Tree,
+    TreeLanguage,
+    line_of,
+    text_of,
+    without_comments,
+)
+
+_IMPORTS = """
+(use_declaration argument: (_) @use)
+(mod_item name: (_) @mod !body) @declared
+(extern_crate_declaration name: (_) @crate)
+(macro_invocation macro: (identifier) @macro (token_tree (string_literal) @file))
+"""
+_INCLUDING = frozenset(("include", "include_str", "include_bytes"))
+_PATH = re.compile(r"(?<![\w:$'])(?:\$?crate|[a-z_]\w*+)(?:::[A-Za-z_]\w*+)++")
+_PLACE = re.compile(r'path\s*=\s*"([^"\n]*)"')
+_TABLE = re.compile(r"(?m)^[ \t]*\[+([^\]\n]*)\]+[^\n]*\n((?:(?![ \t]*\[)[^\n]*(?:\n|\Z))*)")
+_VALUE = re.compile(r'(?m)^[ \t]*([\w-]+)[ \t]*=[ \t]*"([^"\n]*)"')
+_STEMS = frozenset(("lib", "main", "mod"))
+
+
+class Rust(TreeLanguage):
+    """Rust, with cargo's folders for tests; those inside of modules are told by `#[cfg(test)]`."""
+
+    name = "Rust"
+    suffixes = (".rs",)
+    grammars = {".rs": ("tree_sitter_rust", "language")}
+    settings = frozenset(("Cargo.toml", "Cargo.lock", "nextest.toml", "rust-toolchain.toml"))
+    quoted = (
+        r'r#*+"(?:[^"]|"(?!#))*+"#*+|"(?:[^"\\]|\\.)*+"?'
+        r"|'(?:[^'\\\n]|\\[^\n]{1,10}?)'"
+    )
+    inline_tests = qualified = True
+    query = """
+    (struct_item name: (_) @name) @class
+    (enum_item name: (_) @name) @class
+    (union_item name: (_) @name) @class
+    (trait_item name: (_) @name) @class
+    (type_item name: (_) @name) @class
+    (mod_item name: (_) @name body: (_)) @class
+    (function_item name: (_) @name) @def
+    (function_signature_item name: (_) @name) @def
+    (macro_definition name: (_) @name) @def
+    (impl_item type: [
+      (type_identifier) @name (generic_type type: (_) @name)
+      (scoped_type_identifier name: (_) @name)
+    ]) @scope
+    """
+
+    def is_test(self, path: str) -> bool:
+        around = f"/{path.rpartition('/')[0]}/"
+        return "/tests/" in around or "/benches/" in around or self._is_named_so(path)
+
+    def is_test_module(self, path: str) -> bool:
+        return path.rpartition("/")[0].rpartition("/")[2] == "tests" or self._is_named_so(path)
+
+    @staticmethod
+    def _is_named_so(path: str) -> bool:
+        name = path.rpartition("/")[2]
+        return name in ("tests.rs", "test.rs") or name.endswith(("_test.rs", "_tests.rs"))
+
+    def tests_named_after(self, path: str) -> tuple[str, ...]:
+        name = path.rpartition("/")[2].removesuffix(".rs")
+        return f"{name}.rs", f"{name}_test.rs", f"test_{name}.rs", f"{name}_tests.rs"
+
+    def stem(self, path: str) -> str:
+        name = path.rpartition("/")[2].removesuffix(".rs")
+        return "" if name in _STEMS else name
+
+    def imports(self, tree: Tree, text: str) -> Imported:
+        found = Imported([], [], [])
+        for _, held in tree.find(_IMPORTS):
+            for node in held.get("use", ()):
+                for module, name, local in _leaves(re.sub(r"//[^\n]*|\s+", " ", text_of(node)), ""):
+                    found.packed.append(pack_import(module, (name,) if name else ()))
+                    statement = Statement(line_of(node), module, ((name, local),))
+                    found.statements.append(statement)
+            for node in held.get("mod", ()):
+                item = held["declared"][0]
+                place = _attribute(item)
+                inside = _modules_around(item)
+                if place:
+                    found.packed.append(pack_import(place, (), kind="string"))
+                else:
+                    found.packed.append(pack_import("::".join(("self", *inside)), (text_of(node),)))
+            for node in held.get("crate", ()):
+                found.packed.append(pack_import(text_of(node), ()))
+            for node in held.get("macro", ()):
+                if text_of(node) in _INCLUDING:
+                    place = text_of(held["file"][0]).strip('"')
+                    if place.endswith(".rs") and "\t" not in place:
+                        found.packed.append(pack_import(place, (), kind="string"))
+        for path in sorted(set(_PATH.findall(without_comments(text, self.quoted)))):
+            module, _, name = path.removeprefix("$").rpartition("::")
+            found.packed.append(pack_import(module, (name,)))
+        return found
+
+    def project(self, manifests: Mapping[str, str]) -> Project:
+        return Project(roots=tuple(sorted(set(_crates(manifests)))))
+
+    def resolver(self, files: Mapping[str, int], roots: Iterable[str] = ()) -> Resolver:
+        return Crates(files, roots)
+
+
+LANGUAGE = Rust()
+
+
+def _attribute(item: object) -> str:
+    """Return the `#[path = "..."]` above a declaration, empty without one."""
+    above = item.prev_sibling  # type: ignore[attr-defined]
+    while above is not None and above.type == "attribute_item":
+        if place := _PLACE.search(text_of(above)):
+            return place[1]
+        above = above.prev_sibling
+    return ""
+
+
+def _modules_around(item: object) -> list[str]:
+    """Return the names of the modules with a body around a declaration, outermost first."""
+    names: list[str] = []
+    around = item.parent  # type: ignore[attr-defined]
+    while around is not None:
+        if around.type == "mod_item":
+            names.insert(0, text_of(around.child_by_field_name("name")))
+        around = around.parent
+    return names
+
+
+def _leaves(text: str, before: str) -> Iterator[tuple[str, str, str | None]]:
+    """Yield module, name and local name of each leaf of a `use` tree."""
+    text = text.strip().removeprefix("::")
+    head, brace, rest = text.partition("{")
+    if not brace:
+        path, _, local = text.partition(" as ")
+        full = f"{before}::{path.strip()}" if before else path.strip()
+        module, _, name = full.replace(" ", "").removesuffix("::self").rpartition("::")
+        yield (module, name, local.strip() or None) if module else (name, "", local.strip() or None)
+        return
+    prefix = "::".join(each for each in (before, head.strip().rstrip(":").strip()) if each)
+    depth, start, inner = 0, 0, rest.rpartition("}")[0]
+    for at, sign in enumerate(f"{inner},"):
+        depth += (sign == "{") - (sign == "}")
+        if sign == "," and not depth:
+            if inner[start:at].strip():
+                yield from _leaves(inner[start:at], prefix)
+            start = at + 1
+
+
+def _crates(manifests: Mapping[str, str]) -> Iterator[str]:
+    """Yield `name=root file` of each crate; targets named by cargo's own rules have no name."""
+    for path, text in manifests.items():
+        folder = path.rpartition("Cargo.toml")[0]
+        tables = [(name.strip(), dict(_VALUE.findall(body))) for name, body in _TABLE.findall(text)]
+        package = next((values for name, values in tables if name == "package"), {})
+        library = next((values for name, values in tables if name == "lib"), {})
+        if package:
+            name = library.get("name") or package.get("name", "")
+            yield f"{name.replace('-', '_')}={folder}{library.get('path', 'src/lib.rs')}"
+        for name, values in tables:
+            if name in ("bin", "test", "bench", "example") and "path" in values:
+                yield f"={folder}{values['path']}"
+            elif (
+                name.startswith(("dependencies.", "workspace.dependencies."))
+                and "package" in values
+            ):
+                yield f"{name.rpartition('.')[2].replace('-', '_')}~{values['package']}"
+
+
+class Crates(NoImports):
+    """The modules of a repository: where each file's children are, and which crate it is in."""
+
+    def __init__(self, files: Mapping[str, int], roots: Iterable[str]) -> None:
+        self._declared = frozenset(roots)
+        self._files = files
+        pairs = [each.split("=", 1) for each in self._declared if "=" in each]
+        self._named = {name: root for name, root in pairs if name and root in files}
+        for each in self._declared:
+            local, alias, name = each.partition("~")
+            if alias and (root := self._named.get(name.replace("-", "_"))):
+                self._named.setdefault(local, root)
+        self._tops = {root for _, root in pairs}
+        for path in files:
+            folder, _, name = path.rpartition("/")
+            kind = folder.rpartition("/")[2]
+            if name in ("lib.rs", "main.rs", "build.rs") or kind in _TARGETS:
+                self._tops.add(path)
+        self._crate: dict[str, str] = {}
+
+    def roots(self) -> frozenset[str]:
+        return self._declared
+
+    def module(self, path: str) -> str:
+        root = self._root(path)
+        name = next((name for name, top in self._named.items() if top == root), "crate")
+        inside = _children(path, is_top=path in self._tops)
+        below = inside.removeprefix(root.rpartition("/")[0]).strip("/")
+        return "::".join([name, *below.split("/")]) if below else name
+
+    def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
+        parts = module.replace(".", "::").split("::")
+        found: dict[int, None] = {}
+        for name in names or ("",):
+            place = self._find(path, [*parts, name] if name and name != "*" else parts)
+            if place is not None and place != path:
+                found[self._files[place]] = None
+        return tuple(found)
+
+    def anywhere(self, module: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        first = module.replace(".", "::").partition("::")[0]
+        return () if first in ("std", "core", "alloc") else None
+
+    def literal(self, path: str, text: str) -> tuple[int, ...]:
+        parts = path.split("/")[:-1]
+        for part in text.split("/"):
+            if part == "..":
+                del parts[-1:]
+            elif part != ".":
+                parts.append(part)
+        place = "/".join(parts)
+        return (self._files[place],) if place in self._files else ()
+
+    def _find(self, path: str, parts: list[str]) -> str | None:
+        """Return the file of the longest beginning of a path that is a module."""
+        first, *rest = parts
+        if first == "crate":
+            return self._walk(self._root(path), rest)
+        if first in ("self", "super"):
+            place: str | None = path
+            for part in [first, *rest]:
+                if part == "super" and place is not None:
+                    place = self._parent(place)
+                elif part != "self":
+                    break
+            rest = [part for part in rest if part not in ("super", "self")]
+            return place if place is None else self._walk(place, rest)
+        inside = self._walk(path, parts)  # a child of this module, else a crate
+        if inside not in (None, path):
+            return inside
+        return self._walk(self._named[first], rest) if first in self._named else None
+
+    def _walk(self, place: str, parts: list[str]) -> str | None:
+        for part in parts:
+            below = _children(place, is_top=place in self._tops)
+            stem = f"{below}/{part}" if below else part
+            inner = next(
+                (one for one in (f"{stem}.rs", f"{stem}/mod.rs") if one in self._files), ""
+            )
+            if not inner:
+                break
+            place = inner
+        return place if place in self._files else None
+
+    def _parent(self, path: str) -> str | None:
+        folder, _, name = path.rpartition("/")
+        if name == "mod.rs":
+            folder = folder.rpartition("/")[0]
+        for each in (
+            f"{folder}/mod.rs",
+            f"{folder}.rs",
+            *(f"{folder}/{n}.rs" for n in ("lib", "main")),
+        ):
+            if each.lstrip("/") in self._files and each.lstrip("/") != path:
+                return each.lstrip("/")
+        return path if path in self._tops else None
+
+    def _root(self, path: str) -> str:
+        """Return the root file of the crate that a file is in."""
+        if path in self._tops or path in self._crate:
+            return self._crate.get(path, path)
+        folder = path.rpartition("/")[0]
+        while True:
+            for name in ("lib.rs", "main.rs"):
+                top = f"{folder}/{name}".lstrip("/")
+                if top in self._tops and top in self._files:
+                    self._crate[path] = top
+                    return top
+            if not folder:
+                return path
+            folder = folder.rpartition("/")[0]
+
+
+_TARGETS = frozenset(("tests", "benches", "examples", "bin"))
+
+
+def _children(path: str, *, is_top: bool) -> str:
+    """Return the folder in which the modules below a file are."""
+    folder, _, name = path.rpartition("/")
+    if is_top or name == "mod.rs":
+        return folder
+    stem = name.removesuffix(".rs")
+    return f"{folder}/{stem}" if folder else stem

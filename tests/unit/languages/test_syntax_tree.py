@@ -1,0 +1,251 @@
+"""Languages over a syntax tree: one small repository in each, asked what the index is asked."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from self_coding.codebase_indexer import CodebaseIndexer
+from self_coding.languages import language_of, syntax_tree, unpack_symbols
+
+TYPESCRIPT = {
+    "package.json": '{"name": "root", "workspaces": ["packages/*"]}',
+    "tsconfig.json": '{// a comment\n"compilerOptions": {"paths": {"@app/*": ["./src/*"],}}}',
+    "packages/core/package.json": '{"name": "@acme/core", "exports": {".": "./dist/index.js"}}',
+    "packages/core/src/index.ts": "export * from './area.js';\n",
+    "packages/core/src/area.ts": "export function area(r: number): number {\n  return r * r;\n}\n",
+    "src/shape.tsx": (
+        "import { area as size } from '@acme/core';\nimport * as names from '@app/names';\n"
+        "export class Shape {\n  paint(): string { return names.title(size(2)); }\n}\n"
+    ),
+    "src/names.js": "exports.title = function (n) { return `${n}`; };\n",
+    "src/old.cjs": "const { title } = require('./names');\nmodule.exports = { title };\n",
+    "src/shape.test.ts": "import { Shape } from './shape';\nit('paints', () => new Shape());\n",
+    "src/alone.ts": "export const alone = () => 1;\n",
+}
+GO = {
+    "go.mod": "module example.com/tool\n\ngo 1.19\n",
+    "main.go": 'package main\n\nimport "example.com/tool/area"\n\nfunc main() { area.Size(2) }\n',
+    "area/area.go": "package area\n\n// Size squares.\nfunc Size(r int) int { return r * r }\n",
+    "area/more.go": "package area\n\nfunc Twice(r int) int { return 2 * Size(r) }\n",
+    "area/area_test.go": (
+        'package area\n\nimport "testing"\n\nfunc TestSize(t *testing.T) { Size(1) }\n'
+    ),
+    "other/other.go": "package other\n\ntype Thing struct{}\n\nfunc (t *Thing) Do() {}\n",
+}
+RUST = {
+    "Cargo.toml": '[workspace]\nmembers = ["core", "app"]\n',
+    "core/Cargo.toml": '[package]\nname = "my-core"\nversion = "0.1.0"\n',
+    "core/src/lib.rs": "pub mod area;\nmod inner;\npub use crate::inner::Deep;\n",
+    "core/src/area.rs": "use super::inner::deep;\npub fn size(r: u32) -> u32 { r * deep() }\n",
+    "core/src/inner/mod.rs": "pub struct Deep;\npub fn deep() -> u32 { 1 }\n",
+    "core/src/alone.rs": "pub fn alone() {}\n",
+    "core/tests/area.rs": "use my_core::area::size;\n#[test]\nfn sizes() { size(1); }\n",
+    "app/Cargo.toml": '[package]\nname = "app"\nversion = "0.1.0"\n',
+    "app/src/main.rs": "fn main() { my_core::area::size(2); }\n",
+}
+JAVA = {
+    "pom.xml": "<project/>",
+    "src/main/java/org/acme/Area.java": (
+        "package org.acme;\npublic class Area {\n  public int size(int r) { return r * r; }\n}\n"
+    ),
+    "src/main/java/org/acme/Shape.java": (
+        "package org.acme;\nclass Shape { int a() { return new Area().size(2); } }\n"
+    ),
+    "src/main/java/org/acme/ui/Window.java": (
+        "package org.acme.ui;\nimport org.acme.*;\nclass Window { Area area; }\n"
+    ),
+    "src/main/java/org/acme/ui/Alone.java": "package org.acme.ui;\nclass Alone { /* Area */ }\n",
+    "src/test/java/org/acme/AreaTest.java": (
+        "package org.acme;\nclass AreaTest { void sizes() { new Area(); } }\n"
+    ),
+}
+
+
+def repository(folder: Path, files: Mapping[str, str]) -> CodebaseIndexer:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return CodebaseIndexer(folder, db_path=folder.parent / "index.db")
+
+
+@pytest.mark.parametrize(
+    ("files", "changed", "dependents", "tests"),
+    [
+        (
+            TYPESCRIPT,
+            "packages/core/src/area.ts",
+            {"packages/core/src/index.ts", "src/shape.tsx", "src/shape.test.ts"},
+            ["src/shape.test.ts"],
+        ),
+        (
+            TYPESCRIPT,
+            "src/names.js",
+            {"src/old.cjs", "src/shape.tsx", "src/shape.test.ts"},
+            ["src/shape.test.ts"],
+        ),
+        (
+            GO,
+            "area/area.go",
+            {"main.go", "area/more.go", "area/area_test.go"},
+            ["area/area_test.go"],
+        ),
+        (
+            RUST,
+            "core/src/inner/mod.rs",
+            {"core/src/lib.rs", "core/src/area.rs", "core/tests/area.rs", "app/src/main.rs"},
+            ["core/tests/area.rs"],
+        ),
+        (
+            JAVA,
+            "src/main/java/org/acme/Area.java",
+            {
+                "src/main/java/org/acme/Shape.java",
+                "src/main/java/org/acme/ui/Window.java",
+                "src/test/java/org/acme/AreaTest.java",
+            },
+            ["src/test/java/org/acme/AreaTest.java"],
+        ),
+    ],
+    ids=["typescript", "commonjs", "go", "rust", "java"],
+)
+async def test_impact_follows_imports(
+    tmp_path: Path, files: Mapping[str, str], changed: str, dependents: set[str], tests: list[str]
+) -> None:
+    """What depends on a file, and which tests reach it, is found through its language's imports."""
+    index = repository(tmp_path / "repo", files)
+    impact = await index.impact([changed])
+    assert {each.path for each in impact.dependents} == dependents
+    assert list(impact.tests) == tests
+    assert impact.complete
+
+
+@pytest.mark.parametrize(
+    ("files", "symbol", "uses"),
+    [
+        (TYPESCRIPT, "area", {"src/shape.tsx:1", "src/shape.tsx:4"}),
+        (TYPESCRIPT, "title", {"src/shape.tsx:4", "src/old.cjs:1", "src/old.cjs:2"}),
+        (GO, "Size", {"main.go:5", "area/more.go:3", "area/area_test.go:5"}),
+        (RUST, "size", {"core/tests/area.rs:1", "core/tests/area.rs:3", "app/src/main.rs:1"}),
+        (
+            JAVA,
+            "Area",
+            {
+                "src/main/java/org/acme/Shape.java:2",
+                "src/main/java/org/acme/ui/Window.java:2",
+                "src/main/java/org/acme/ui/Window.java:3",
+                "src/test/java/org/acme/AreaTest.java:2",
+            },
+        ),
+    ],
+    ids=["typescript", "commonjs", "go", "rust", "java"],
+)
+async def test_users_are_certain_where_names_resolve(
+    tmp_path: Path, files: Mapping[str, str], symbol: str, uses: set[str]
+) -> None:
+    """A use of a name is certain where an import, a package or a module leads to its definition."""
+    users = await repository(tmp_path / "repo", files).symbol_users(symbol)
+    certain = {f"{each.path}:{each.line}" for each in users.uses}
+    assert uses <= certain | {f"{each.path}:{each.line}" for each in users.unknown}
+    assert uses <= certain
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "name", "lines"),
+    [
+        (TYPESCRIPT, "src/shape.tsx", "paint", (4, 4)),
+        (GO, "other/other.go", "Do", (5, 5)),
+        (RUST, "core/src/inner/mod.rs", "deep", (2, 2)),
+        (JAVA, "src/main/java/org/acme/Area.java", "size", (3, 3)),
+    ],
+    ids=["typescript", "go", "rust", "java"],
+)
+async def test_definitions_have_spans(
+    tmp_path: Path, files: Mapping[str, str], path: str, name: str, lines: tuple[int, int]
+) -> None:
+    """A file's functions and methods are told with their first and last lines."""
+    info = await repository(tmp_path / "repo", files).get_module_info(path)
+    assert info is not None
+    assert not info.error
+    methods = [each for one in info.classes for each in one.methods]
+    [found] = [each for each in (*info.functions, *methods) if each.name == name]
+    assert (found.line_number, found.end_line) == lines
+
+
+async def test_mixed_repositories_are_one_graph(tmp_path: Path) -> None:
+    """Files of all languages are in one index, and each is asked in its own way."""
+    python = {"tool.py": "def run(): pass\n", "test_tool.py": "import tool\n"}
+    index = repository(tmp_path / "repo", {**python, **GO, **JAVA, **RUST, **TYPESCRIPT})
+    assert (await index.impact(["tool.py"])).tests[0] == "test_tool.py"
+    assert "area/area_test.go" in (await index.impact(["area/area.go"])).tests
+    summary = await index.get_summary(4000)
+    assert "Total modules: 25 (" in summary
+    assert all(word in summary for word in ("Shape", "Size", "Deep", "Area", "run"))
+    found = await index.relevant_files("Twice returns the wrong size", 3)
+    assert "area/more.go" in [each.path for each in found]
+
+
+async def test_what_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a language's parser its text is found, and no answer about it is complete;
+    installed, it is read at the next question."""
+    index = repository(tmp_path / "repo", GO)
+    with monkeypatch.context() as patch:
+        patch.setattr(syntax_tree, "_is_there", lambda package: False)
+        impact = await index.impact(["area/area.go"])
+        assert not impact.complete
+        assert "Go is not read" in impact.blind_spots[0].reason
+        assert "self-coding[languages]" in impact.blind_spots[0].reason
+        assert (await index.relevant_files("Twice", 1))[0].path == "area/more.go"
+        info = await index.get_module_info("area/area.go")
+        assert info is not None
+        assert "self-coding[languages]" in info.error
+    assert (await index.impact(["area/area.go"])).complete
+
+
+async def test_a_new_manifest_moves_imports(tmp_path: Path) -> None:
+    """When `go.mod` names the module otherwise, imports lead elsewhere at once."""
+    index = repository(tmp_path / "repo", GO)
+    assert "main.go" in [each.path for each in (await index.impact(["area/area.go"])).dependents]
+    (tmp_path / "repo/go.mod").write_text("module example.com/renamed\n\ngo 1.19\n")
+    assert "main.go" not in await index.get_dependency_chain("area/area.go")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "origin"),
+    [
+        ("api/api.pb.go", "package api\n", "generated"),
+        ("a.ts", "// Code generated by x. DO NOT EDIT.\n", "generated"),
+        ("vendor/x/y.go", "package y\n", "vendored"),
+        ("lib.js", "a=1;" * 10_000, "minified"),
+        ("src/a.ts", "export const a = 1;\n", ""),
+    ],
+)
+def test_files_that_nobody_wrote_are_marked(path: str, text: str, origin: str) -> None:
+    """Generated, vendored and minified files are told from those that somebody wrote here."""
+    assert syntax_tree.origin(path, text.encode()) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 300_000, "{" * 300_000, "a<" * 150_000, "f(){" * 70_000, "`${" * 100_000, "!" * 300_000],
+    ids=["round", "curly", "angle", "bodies", "templates", "signs"],
+)
+@pytest.mark.parametrize("path", ["a.go", "a.ts", "a.rs", "a.java"])
+def test_no_text_keeps_a_parser_busy(path: str, text: str) -> None:
+    """A text that would take a parser minutes, or all memory, is not read, and that is said."""
+    source = "\n".join(text[at : at + 80] for at in range(0, len(text), 80)).encode()
+    assert language_of(path).scan(source, path).blind[0].reason.startswith(("it ", "a "))
+
+
+def test_methods_know_their_owner() -> None:
+    """A method that is written outside of its type belongs to it all the same."""
+    go = unpack_symbols(language_of("a.go").scan(GO["other/other.go"].encode()).symbols)
+    assert [(each.name, each.parent) for each in go] == [("Thing", ""), ("Do", "Thing")]
+    rust = b"struct S; impl Clone for S { fn clone(&self) -> S { S } }"
+    heads = unpack_symbols(language_of("a.rs").scan(rust).symbols)
+    assert [(each.name, each.parent) for each in heads] == [("S", ""), ("clone", "S")]
