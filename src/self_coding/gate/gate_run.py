@@ -306,7 +306,7 @@ class _GateRun:
             base = self._known_base()
             if self._worth_running_first(path, first, base):
                 quick = self._run(path, tests=first)
-                if not quick.understood:  # nothing was selected: that was the whole command
+                if not quick.understood or quick.complete:  # that was the whole command
                     quick = replace(quick, complete=True)
                     self._keep(key, quick)
                     return quick
@@ -449,7 +449,7 @@ class _GateRun:
         return judge(
             record,
             base,
-            must_report=must_report(command),
+            must_report=must_report(command, self.at),
             sides=sides,
             lacking=what_is_missing(record, self.gate.top, self.gate.settings),
         )

@@ -63,7 +63,8 @@ def run(
             "collect_only": collect_only,
             "fail_fast": fail_fast,
         }
-        with observe(support, told) as observed:
+        path = spec.env.get("PATH", os.defpath)
+        with observe(support, told, tree, path) as observed:
             guard = TreeGuard(tree)  # after the layout, whose mount points and links are ours
             done = sandbox.run(
                 replace(spec, env={**spec.env, **observed.env}),
@@ -76,8 +77,8 @@ def run(
                 ),
                 at=at,
             )
-            report = observed.report(done)
-        output = done.stdout.decode(errors="replace")
+            report, shown = observed.report(done)
+        output = done.stdout.decode(errors="replace") + shown[-settings.output_bytes :]
         if done.returncode and output.startswith(("bwrap: ", "self-coding: cannot contain")):
             raise GateError(
                 f"the sandbox could not be set up: {output.splitlines()[0]}",
@@ -99,7 +100,8 @@ def run(
             exit_status=done.returncode,
             timed_out=done.timed_out,
             output=output,
-            complete=tests is None and not collect_only,
+            # other runners are told of no tests: they ran all that the command says
+            complete=(tests is None and not collect_only) or report.is_foreign,
             report=report,
             planted=guard.planted(trusted=at == "bwrap"),
             rewrote=guard.rewritten(),

@@ -1,7 +1,8 @@
 """How a test command is observed: what goes beside the tree and into its environment, and back.
 
 The observers go with every command: what runs neither pytest nor unittest never loads them, and
-`make test` may well run either. An empty report then means that only the exit status is known.
+`make test` may well run either. So do the shims of other runners, and JUnit files that the run
+left in the tree are read. An empty report then means that only the exit status is known.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from self_coding.adapters.process import Completed
-from self_coding.gate.test_report import KEY_BYTES, TestReport, read
+from self_coding.gate.runner_reports import Tree, read_junit, read_stream
+from self_coding.gate.shims import PIPE, put_shims
+from self_coding.gate.test_report import KEY_BYTES, TestReport, combine, read
+from self_coding.languages import is_manifest
 
 OBSERVER = Path(__file__).with_name("observer")
 _MODULE = "self_coding_report"  # the plugin's name inside the test run
@@ -28,6 +33,13 @@ _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
 _CLOSING = re.compile(r"\b(?:hatch|tox|nox)\b[^;&|]*")  # they hand no descriptor to what they start
 _NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+)* -m unittest\b")
+_SHIMMED = re.compile(r"(?:^|[\s;&|(])(?:go test|cargo test|node --test|npx vitest|npx jest)\b")
+_JUNIT = re.compile(
+    r"(?:^|/)(?:surefire-reports|failsafe-reports)/TEST-[^/]*\.xml$"
+    r"|(?:^|/)(?:test-results|test-reports|reports?)/(?:[^/]+/)*[^/]*\.xml$|(?:^|/)junit[^/]*\.xml$"
+)
+_JUNIT_BYTES = 32 << 20
+_IDLE = frozenset((".git", "node_modules", "vendor", "__pycache__"))  # where no report is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,22 +49,29 @@ class Observation:
     env: Mapping[str, str]
     handed: tuple[int, ...]
     readers: Mapping[int, int]
-    report: Callable[[Completed], TestReport]
+    report: Callable[[Completed], tuple[TestReport, str]]
 
 
-def must_report(command: str) -> bool:
-    """Return whether a command names pytest or unittest, so that a missing report is suspicious."""
-    return _NAMED.search(_CLOSING.sub("", command)) is not None
+def must_report(command: str, at: str) -> bool:
+    """Return whether a command names a runner that is observed at a level of the sandbox, so that
+    a missing report is suspicious."""
+    named = _NAMED.search(_CLOSING.sub("", command))
+    # Landlock lets nobody open the pipe, which then only its exit status speaks for.
+    return bool(named or (at != "landlock" and _SHIMMED.search(command)))
 
 
 @contextmanager
-def observe(folder: Path, settings: Mapping[str, object]) -> Iterator[Observation]:
+def observe(
+    folder: Path, settings: Mapping[str, object], tree: Path, path: str
+) -> Iterator[Observation]:
     """Hand the observers a one-time key for each session and a pipe for their signed report.
 
     Args:
         folder: read-only, beside the tree, on the import path of the command.
         settings: `top` of the tree, tests to `select` (None: all), `collect_only`, `fail_fast`,
             and the `names` that the tree's own code is imported by.
+        tree: the checkout, to which the reports of other runners are related.
+        path: the PATH of the tests.
     """
     package = folder / _PACKAGE
     package.mkdir()
@@ -71,10 +90,19 @@ def observe(folder: Path, settings: Mapping[str, object]) -> Iterator[Observatio
     os.write(keys_written, b"".join(keys))
     os.close(keys_written)
     report_read, report_written = os.pipe()
+    put_shims(folder, path)
+    # Opened for both ends here, so that it ends when the last process of the run does.
+    stream_read = os.open(folder / PIPE, os.O_RDONLY | os.O_NONBLOCK)
+    stream_written = os.open(folder / PIPE, os.O_WRONLY)
+    started = time.time()
 
-    def report(done: Completed) -> TestReport:
-        [received] = done.extra
-        return read(received, keys, cut=len(received) >= _REPORT_BYTES)
+    def report(done: Completed) -> tuple[TestReport, str]:
+        received, stream = done.extra
+        python = read(received, keys, cut=len(received) >= _REPORT_BYTES)
+        if python.sessions and not stream:
+            return python, ""
+        other, shown = _other_runners(stream, tree, str(settings["top"]), started)
+        return combine(python, other), shown
 
     try:
         yield Observation(
@@ -82,17 +110,54 @@ def observe(folder: Path, settings: Mapping[str, object]) -> Iterator[Observatio
                 "PYTEST_PLUGINS": _MODULE,
                 _CHANNEL: f"{keys_read},{report_written},{folder}/settings.json",
             },
-            handed=(keys_read, report_written),  # closed here as soon as the command runs
-            readers={report_read: _REPORT_BYTES},
+            # closed here as soon as the command runs
+            handed=(keys_read, report_written, stream_written),
+            readers={report_read: _REPORT_BYTES, stream_read: _REPORT_BYTES},
             report=report,
         )
     finally:
         os.close(report_read)
+        os.close(stream_read)
+
+
+def _other_runners(stream: bytes, tree: Path, top: str, started: float) -> tuple[TestReport, str]:
+    """Return what shims and JUnit files say, and what a person would have seen of the former."""
+    files: dict[str, Path] = {}
+    reports: list[Path] = []
+    for folder, inside, names in os.walk(tree):
+        inside[:] = [each for each in inside if each not in _IDLE]
+        for name in names:
+            place = Path(folder, name)
+            path = place.relative_to(tree).as_posix()
+            if _JUNIT.search(path) and place.is_file() and place.stat().st_mtime >= started - 1:
+                reports.append(place)
+            else:
+                files[path] = place
+
+    def text(path: str) -> str | None:
+        try:
+            return files[path].read_text("utf-8", "replace") if path in files else None
+        except OSError:
+            return None
+
+    if not stream and not reports:
+        return TestReport(), ""
+    manifests = {path: text(path) or "" for path in files if is_manifest(path)}
+    known = Tree(top, frozenset(files), text, manifests)
+    if stream:
+        report, shown = read_stream(stream.decode("utf-8", "replace"), known)
+        if len(stream) >= _REPORT_BYTES:
+            report = replace(report, tampered="it was too long")
+        if report.sessions:
+            return report, shown
+    small = (place for place in sorted(reports) if place.stat().st_size < _JUNIT_BYTES)
+    return read_junit((place.read_bytes() for place in small), known), ""
 
 
 def observer_digest() -> str:
     """Return the digest of what runs inside: a changed observer makes old verdicts stale."""
     digest = hashlib.sha256()
-    for file in sorted(OBSERVER.glob("*.py")):
+    others = (OBSERVER.with_name(f"{name}.py") for name in ("shims", "runner_reports"))
+    for file in (*sorted(OBSERVER.glob("*.py")), *others):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -38,6 +38,7 @@ class TestReport:
         looked: what files of the tree have looked at to see how they are run: `what by file`.
         canaries: the tests of ours that must fail and did not.
         examples: the lines of doctests, each with `runs` or `skips` before it.
+        is_foreign: whether all of it is from runners that choose their tests themselves.
     """
 
     __test__ = False  # pytest: a value, not a test class
@@ -56,6 +57,7 @@ class TestReport:
     looked: tuple[str, ...] = ()
     canaries: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    is_foreign: bool = False
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -118,6 +120,23 @@ def read(report: bytes, keys: Iterable[bytes], *, cut: bool = False) -> TestRepo
     return reading.report(wrong)
 
 
+def combine(one: TestReport, other: TestReport) -> TestReport:
+    """Return what two reports about different tests of one run say together."""
+    if not (one.sessions and other.sessions):
+        return one if one.sessions or one.tampered else other
+    return replace(
+        one,
+        sessions=one.sessions + other.sessions,
+        ended=one.ended and other.ended,
+        statuses=one.statuses + other.statuses,
+        collected=tuple(dict.fromkeys(one.collected + other.collected)),
+        results=tuple({each.id: each for each in one.results + other.results}.values()),
+        unfinished=one.unfinished + other.unfinished,
+        tampered=one.tampered or other.tampered,
+        is_foreign=one.is_foreign and other.is_foreign,
+    )
+
+
 class TestCount:
     """How many tests have ended, of how many, while a report comes in; for display alone.
 
@@ -135,7 +154,7 @@ class TestCount:
         for line in lines:
             try:
                 _, kind, value = json.loads(line.split(b" ", 2)[2])
-            except (ValueError, IndexError):
+            except (ValueError, IndexError, TypeError):
                 continue
             match kind, value:
                 case "hello", _:  # another run
@@ -231,5 +250,9 @@ class _Reading:
             unfinished=tuple(node for node in self.started if node not in self.results),
             tampered=wrong,
             probes=tuple(sorted(self.probes)),
-            **states,
+            replaced=states["replaced"],
+            rewritten=states["rewritten"],
+            altered=states["altered"],
+            canaries=states["canaries"],
+            examples=states["examples"],
         )

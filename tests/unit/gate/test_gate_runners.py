@@ -25,19 +25,26 @@ from self_coding.gate.test_report import KEY_BYTES
         ("hatch run dev:pytest -q", False),  # it closes what we hand over
         ("tox -e pytest", False),
         ("nox -s pytest && python -m pytest", True),
+        ("cd area && go test ./...", True),
+        ("cargo test --offline", True),
+        ("npx vitest run", True),
+        ("go vet ./...", False),
         ("true", False),
     ],
 )
 def test_silence_is_suspicious_only_of_a_runner_that_is_named(command, named):
-    """The observers go with every command; where pytest or unittest is named it must report."""
-    assert must_report(command) is named
+    """The observers go with every command; where a runner that is observed is named it must
+    report, unless the sandbox keeps it from the pipe of those that are not Python's."""
+    assert must_report(command, "bwrap") is named
+    assert must_report(command, "landlock") is (named and "py" in command)
 
 
 def test_pytest_reports_through_a_pipe_with_one_time_keys(tmp_path):
     """What is written to the handed pipe, signed with a handed key, comes back as a report."""
     wanted = {"top": str(tmp_path / "tree"), "select": ["t.py"], "names": ["pkg"]}
-    with observe(tmp_path, wanted) as observed:
-        keys, report = observed.handed
+    (tmp_path / "bin").mkdir()
+    with observe(tmp_path, wanted, tmp_path / "tree", "") as observed:
+        keys, report, stream = observed.handed
         key = os.read(keys, KEY_BYTES)
         lines = b""
         for number, (kind, value) in enumerate([("hello", {}), ("end", {"status": 0})]):
@@ -46,15 +53,16 @@ def test_pytest_reports_through_a_pipe_with_one_time_keys(tmp_path):
             lines += key[:4].hex().encode() + b" " + mac + b" " + body + b"\n"
         for fd in observed.handed:  # as starting the command does
             os.close(fd)
-        found = observed.report(Completed(("x",), 0, b"", b"", extra=(lines,)))
+        found = observed.report(Completed(("x",), 0, b"", b"", extra=(lines, b"")))[0]
         assert (found.sessions, found.ended, found.tampered) == (1, True, "")
         settings = json.loads((tmp_path / "settings.json").read_text())
         assert (settings["select"], settings["names"]) == (["t.py"], ["pkg"])
         assert f"{observed.env['PYTEST_PLUGINS']}.py" in os.listdir(tmp_path)
-        [reader] = observed.readers
-    with pytest.raises(OSError, match="descriptor"):
-        os.fstat(reader)
-    for fd in (keys, report):
+        readers = tuple(observed.readers)
+    for reader in readers:
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(reader)
+    for fd in (keys, report, stream):
         with suppress(OSError):
             os.fstat(fd)
             pytest.fail("a descriptor stayed open")

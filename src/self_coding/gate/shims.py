@@ -1,0 +1,120 @@
+"""What stands before the programs that run tests: it hands their own report to us.
+
+A shim is a shell script on PATH, before the program whose name it has. Where that is about to run
+tests, it is started so that it reports each of them, into a named pipe that we read along: what
+was written there nobody can take back, and no process of the tests is told where it is. Anything
+else goes straight to the program.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+PIPE = "reports"  # in the folder beside the tree
+_NESTED = "SELF_CODING_INSIDE"  # tests that run tests of their own are not ours
+
+_START = """#!/bin/sh
+# Put here by self-coding: it runs {name}, and tells how its tests went.
+pipe='{pipe}'
+real=
+IFS=:
+for folder in $PATH; do
+  [ -x "$folder/{name}" ] && [ "$folder/{name}" != '{shim}' ] && real=$folder/{name} && break
+done
+unset IFS
+[ -n "$real" ] || {{ echo '{name}: not found' >&2; exit 127; }}
+[ -z "${nested}" ] && ( : >>"$pipe" ) 2>/dev/null || exec "$real" "$@"
+begin() {{ export {nested}=1; printf '\\n\\036begin %s %s\\n' "$1" "$PWD" >>"$pipe"; }}
+end() {{ printf '\\n\\036end %s\\n' "$1" >>"$pipe"; exit "$1"; }}
+"""
+_GO = """
+[ "$1" = test ] || exec "$real" "$@"
+shift
+for word; do case $word in -c|-json|-h|-list|-list=*) exec "$real" test "$@";; esac; done
+begin go
+status=$( {{ {{ "$real" test -json "$@" 3>&-; echo $? >&3; }} | cat >>"$pipe"; }} 3>&1 )
+end "$status"
+"""
+_CARGO = """
+case "$1" in +*) [ "$2" = test ];; *) [ "$1" = test ];; esac || exec "$real" "$@"
+for word; do case $word in --no-run|--list|--help|-h) exec "$real" "$@";; esac; done
+# What fails in one binary must not hide the tests of the next.
+if [ "$1" = test ]; then shift; set -- test --no-fail-fast "$@"
+else chain=$1; shift 2; set -- "$chain" test --no-fail-fast "$@"; fi
+begin cargo
+exec 4>&1
+export CARGO_TERM_COLOR=never
+status=$( {{ {{ "$real" "$@" 2>&1 3>&- 4>&-; echo $? >&3; }} | tee -a "$pipe" >&4; }} 3>&1 )
+end "$status"
+"""
+_NODE = """
+runner= reporter= destination=
+for word; do
+  case $word in
+    --test) [ -n "$runner" ] || runner=node;;
+    --test-reporter=*|--test-reporter) reporter=1;;
+    --test-reporter-destination*) destination=1;;
+    -*) ;;
+    *)
+      case ${{word##*/}} in
+        vitest|vitest.mjs) [ -n "$runner" ] || runner=vitest;;
+        jest|jest.js|react-scripts) [ -n "$runner" ] || runner=jest;;
+      esac
+      break;;
+  esac
+done
+case $runner in
+  '') exec "$real" "$@";;
+  node)
+    set -- --test-reporter='{folder}/node_reporter.mjs' --test-reporter-destination="$pipe" "$@"
+    [ -n "$reporter" ] || set -- --test-reporter=spec --test-reporter-destination=stdout "$@"
+    [ -z "$reporter" ] || [ -n "$destination" ] || set -- --test-reporter-destination=stdout "$@";;
+  vitest) set -- "$@" --reporter=default --reporter=json --outputFile.json="$pipe";;
+  jest) set -- "$@" --json --outputFile="$pipe";;
+esac
+begin "$runner"
+"$real" "$@"
+end $?
+"""
+_REPORTER = """// Writes one line of JSON for each test that ended; put here by self-coding.
+export default async function* report(source) {
+  for await (const { type, data } of source) {
+    if (!["test:start", "test:pass", "test:fail"].includes(type)) continue;
+    const error = data.details?.error;
+    const cause = error?.cause ?? error;
+    yield JSON.stringify({
+      type, name: data.name, nesting: data.nesting, file: data.file, line: data.line,
+      suite: data.details?.type === "suite", seconds: (data.details?.duration_ms ?? 0) / 1000,
+      skip: data.skip !== undefined && data.skip !== false, todo: data.todo !== undefined,
+      message: String(cause?.message ?? cause ?? ""), stack: String(cause?.stack ?? ""),
+      how: error?.failureType,
+    }) + "\\n";
+  }
+}
+"""
+_SCRIPTS = {"go": _GO, "cargo": _CARGO, "node": _NODE}
+
+
+def put_shims(folder: Path, path: str) -> None:
+    """Make the pipe, and a shim for each program that is found on `path`.
+
+    Args:
+        folder: read-only for the tests, its `bin` first on their PATH.
+        path: a PATH as the tests have it.
+    """
+    os.mkfifo(folder / PIPE)
+    (folder / "node_reporter.mjs").write_text(_REPORTER, encoding="utf-8")
+    for name, script in _SCRIPTS.items():
+        if shutil.which(name, path=path) is not None:
+            shim = folder / "bin" / name
+            text = (_START + script).format(
+                name=name,
+                pipe=folder / PIPE,
+                shim=shim,
+                folder=folder,
+                nested=_NESTED,
+            )
+            shim.write_text(text, encoding="utf-8")
+            shim.chmod(0o755)

@@ -1,0 +1,158 @@
+"""Per-test evidence of other runners, with their real tool chains: what ran, what failed, where."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from gate_repo import Repo
+
+TYPESCRIPT = {
+    "package.json": '{"name": "area", "type": "module", "scripts": {"test": "node --test"}}\n',
+    "src/area.js": "export function size(r) {\n  return r * r;\n}\n",
+    "test/area.test.js": (
+        "import { test, describe } from 'node:test';\nimport assert from 'node:assert';\n"
+        "import { size } from '../src/area.js';\n"
+        "test('squares', () => {\n  assert.strictEqual(size(3), 9);\n});\n"
+        "describe('none', () => {\n  test('is none', () => {\n"
+        "    assert.strictEqual(size(0), 0);\n  });\n});\n"
+    ),
+}
+GO = {
+    "go.mod": "module example.com/tool\n\ngo 1.19\n",
+    "area/area.go": "package area\n\nfunc Size(r int) int {\n\treturn r * r\n}\n",
+    "area/area_test.go": (
+        'package area\n\nimport "testing"\n\n'
+        "func TestSquares(t *testing.T) {\n"
+        '\tif got := Size(3); got != 9 {\n\t\tt.Errorf("got %d, want 9", got)\n\t}\n}\n\n'
+        "func TestNone(t *testing.T) {\n"
+        '\tt.Run("is none", func(t *testing.T) {\n'
+        '\t\tif got := Size(0); got != 0 {\n\t\t\tt.Fatalf("got %d, want 0", got)\n\t\t}\n'
+        "\t})\n}\n"
+    ),
+}
+RUST = {
+    "Cargo.toml": '[package]\nname = "area"\nversion = "0.1.0"\nedition = "2021"\n',
+    "Cargo.lock": 'version = 3\n\n[[package]]\nname = "area"\nversion = "0.1.0"\n',
+    ".gitignore": "target\n",
+    "src/lib.rs": (
+        "pub fn size(r: i64) -> i64 {\n    r * r\n}\n\n#[cfg(test)]\nmod tests {\n"
+        "    use super::*;\n\n    #[test]\n    fn squares() {\n        assert_eq!(size(3), 9);\n"
+        "    }\n}\n"
+    ),
+    "tests/none.rs": "#[test]\nfn is_none() {\n    assert_eq!(area::size(0), 0);\n}\n",
+}
+_JARS = ":".join(
+    f"/usr/share/java/{name}.jar"
+    for name in (
+        *("junit-jupiter-api", "junit-jupiter-engine", "junit-platform-commons", "apiguardian-api"),
+        *("junit-platform-console", "junit-platform-engine", "junit-platform-launcher", "picocli"),
+        *("junit-platform-reporting", "opentest4j", "univocity-parsers"),
+    )
+)
+JAVA = {
+    ".gitignore": "out\nbuild\n",
+    "test.sh": (
+        f"set -e\njars={_JARS}\nmkdir -p out\njavac -cp $jars -d out $(find src -name '*.java')\n"
+        "java -cp $jars:out org.junit.platform.console.ConsoleLauncher --disable-banner"
+        " --scan-classpath=out --reports-dir=build/test-results\n"
+    ),
+    "src/main/java/org/acme/Area.java": (
+        "package org.acme;\n\npublic class Area {\n    public static int size(int r) {\n"
+        "        return r * r;\n    }\n}\n"
+    ),
+    "src/test/java/org/acme/AreaTest.java": (
+        "package org.acme;\n\nimport static org.junit.jupiter.api.Assertions.assertEquals;\n"
+        "import org.junit.jupiter.api.Test;\n\nclass AreaTest {\n    @Test\n"
+        "    void squares() {\n        assertEquals(9, Area.size(3));\n    }\n\n    @Test\n"
+        "    void isNone() {\n        assertEquals(0, Area.size(0));\n    }\n}\n"
+    ),
+}
+HOME = Path.home()
+CARGO = [str(HOME / name) for name in (".cargo/bin", ".rustup") if (HOME / name).exists()]
+# Language: its repository, command, program, and the file, text and replacement of a bug.
+CASES = {
+    "javascript": (TYPESCRIPT, "npm test", "npm", "src/area.js", "r * r", "r + r"),
+    "go": (GO, "go test ./...", "go", "area/area.go", "r * r", "r + r"),
+    "rust": (RUST, "cargo test --offline", "cargo", "src/lib.rs", "r * r", "r + r"),
+    "java": (*(JAVA, "sh test.sh", "javac", "src/main/java/org/acme/Area.java", "r * r", "r + r"),),
+}
+SQUARES = {
+    "javascript": ("test/area.test.js::squares", "test/area.test.js", 5),
+    "go": ("area/area_test.go::TestSquares", "area/area_test.go", 7),
+    "rust": ("src/lib.rs::tests::squares", "src/lib.rs", 11),
+    "java": (
+        "src/test/java/org/acme/AreaTest.java::squares()",
+        "src/test/java/org/acme/AreaTest.java",
+        9,
+    ),
+}
+
+
+class Case:
+    """A repository in one language, with a gate for it."""
+
+    def __init__(self, language: str, folder: Path) -> None:
+        files, command, program, self.path, self.good, self.bad = CASES[language]
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+        self.language = language
+        self.files = dict(files)
+        self.settings = {"command": command, "readable": tuple(CARGO), "retries": 0}
+        self.repo = Repo(folder / "repo")
+        self.base = self.repo.commit(self.files)
+
+    def bug(self) -> str:
+        return self.repo.commit({self.path: self.files[self.path].replace(self.good, self.bad)})
+
+    def run(self, commit: str, base: str | None = None):
+        return self.repo.run(commit, base=base, **self.settings)
+
+
+@pytest.fixture(params=list(CASES))
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    return Case(request.param, tmp_path)
+
+
+def test_each_test_is_known_by_its_id(case) -> None:
+    """What passes is told test by test, with ids that name the file, from the runner's report."""
+    report = case.run(case.base)
+    assert report.passed, (report.reason, report.output)
+    assert report.understood
+    assert report.ran >= 2
+    assert SQUARES[case.language][0] in {one.id for one in report.tests}
+    assert {one.outcome for one in report.tests} == {"passed"}
+
+
+def test_a_failure_has_its_id_message_and_place(case) -> None:
+    """A bug fails the test that sees it: by id, with the place in the tree, and no other test."""
+    report = case.run(case.bug(), case.base)
+    name, path, line = SQUARES[case.language]
+    assert not report.passed
+    assert report.new_failures == (name,), (report.reason, report.output)
+    [failure] = [one.failure for one in report.tests if one.id == name]
+    assert (failure.path, failure.line) == (path, line)
+    assert "9" in failure.message
+
+
+def test_what_failed_before_does_not_count(case) -> None:
+    """On a base with a known failure, a change that adds none may land; the failure is named."""
+    red = case.bug()
+    report = case.run(case.repo.commit({"notes.md": "more\n"}), red)
+    assert report.passed, (report.reason, report.output)
+    assert report.known_failures == (SQUARES[case.language][0],)
+
+
+def test_nothing_passed_proves_nothing(case) -> None:
+    """A command that runs no test at all is refused, whatever its exit status is."""
+    narrowed = {
+        "javascript": "node --test --test-name-pattern=nothing-at-all",
+        "go": "go test -run NothingAtAll ./...",
+        "rust": "cargo test --offline nothing_at_all",
+        "java": "mkdir -p build/test-results && echo '<testsuite/>' > build/test-results/a.xml",
+    }
+    case.settings["command"] = narrowed[case.language]
+    report = case.run(case.base)
+    assert not report.passed
+    assert "nothing was proved" in report.reason, (report.reason, report.output)

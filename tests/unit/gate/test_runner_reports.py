@@ -1,0 +1,139 @@
+"""Reports of runners other than Python's, as they come: streams, JSON, JUnit files."""
+
+from __future__ import annotations
+
+import json
+
+from self_coding.gate.runner_reports import Tree, read_junit, read_stream
+
+JEST = {
+    "numTotalTests": 3,
+    "testResults": [
+        {
+            "name": "/top/src/a.test.ts",
+            "status": "failed",
+            "message": "",
+            "assertionResults": [
+                {"ancestorTitles": ["sum"], "title": "adds", "status": "passed", "duration": 3},
+                {
+                    "ancestorTitles": ["sum"],
+                    "title": "carries",
+                    "status": "failed",
+                    "failureMessages": [
+                        "AssertionError: expected 1 to be 2\n    at /top/src/a.test.ts:7:19"
+                    ],
+                },
+                {"ancestorTitles": [], "title": "waits", "status": "pending"},
+            ],
+        },
+        {
+            "name": "/top/src/b.test.ts",
+            "status": "failed",
+            "message": "no module",
+            "assertionResults": [],
+        },
+    ],
+}
+
+
+def stream(runner: str, body: str, exit_status: int | None = 0) -> str:
+    end = "" if exit_status is None else f"\n\x1eend {exit_status}\n"
+    return f"\n\x1ebegin {runner} /top\n{body}{end}"
+
+
+def tree(*paths: str, **texts: str) -> Tree:
+    return Tree("/top", frozenset(paths), texts.get)
+
+
+def test_jest_and_vitest_tell_ids_durations_and_places() -> None:
+    """Their JSON gives each test by file and titles; a file that did not load is an error."""
+    known = tree("src/a.test.ts", "src/b.test.ts")
+    report, _ = read_stream(stream("vitest", json.dumps(JEST), 1), known)
+    assert report.outcomes == {
+        "src/a.test.ts::sum > adds": "passed",
+        "src/a.test.ts::sum > carries": "failed",
+        "src/a.test.ts::waits": "skipped",
+        "src/b.test.ts": "error",
+    }
+    assert report.results[0].seconds == 0.003
+    failure = report.results[1].failure
+    assert failure is not None
+    assert (failure.path, failure.line) == ("src/a.test.ts", 7)
+    assert failure.message == "AssertionError: expected 1 to be 2"
+
+
+def test_a_runner_that_counted_otherwise_is_not_believed() -> None:
+    """A total that is not that of the tests listed says that the report was changed."""
+    report, _ = read_stream(stream("jest", json.dumps(JEST | {"numTotalTests": 9})), tree())
+    assert "counted other tests" in report.tampered
+    body = (
+        "     Running unittests src/lib.rs (target/debug/deps/area-0a1b)\n\nrunning 2 tests\n"
+        "test a ... ok\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n"
+    )
+    assert (
+        "counted other tests" in read_stream(stream("cargo", body), tree("src/lib.rs"))[0].tampered
+    )
+
+
+def test_a_stream_without_its_end_is_unfinished() -> None:
+    """A runner that was killed leaves a report that does not end, and its test without result."""
+    events = [
+        {"Action": "run", "Package": "p", "Test": "TestA"},
+        {"Action": "output", "Package": "p", "Test": "TestA", "Output": "=== RUN TestA\n"},
+    ]
+    body = "\n".join(map(json.dumps, events))
+    report, shown = read_stream(stream("go", body, None), tree())
+    assert not report.ended
+    assert report.unfinished == ("p::TestA",)
+    assert shown == "=== RUN TestA\n"
+
+
+def test_a_line_more_never_hides_a_failure() -> None:
+    """Of two outcomes of one test the worse counts, whichever was written last."""
+    events = [{"Action": a, "Package": "p", "Test": "TestA"} for a in ("run", "fail", "pass")]
+    report, _ = read_stream(stream("go", "\n".join(map(json.dumps, events)), 1), tree())
+    assert report.outcomes == {"p::TestA": "failed"}
+
+
+def test_a_package_that_does_not_build_is_an_error() -> None:
+    """What cannot be compiled is told by its folder, and is no test."""
+    events = [
+        {"Action": "output", "Package": "p", "Output": "FAIL\tp [build failed]\n"},
+        {"Action": "fail", "Package": "p"},
+    ]
+    body = "p/a.go:3:5: undefined: x\n" + "\n".join(map(json.dumps, events))
+    report, shown = read_stream(stream("go", body, 2), tree())
+    assert report.outcomes == {"p": "error"}
+    assert "undefined: x" in shown
+    body = "error[E0425]: cannot find value `x`\n --> src/lib.rs:2:5\n\nerror: could not compile\n"
+    report, _ = read_stream(stream("cargo", body, 101), tree("src/lib.rs"))
+    assert report.outcomes == {"cargo": "error"}
+    assert "cannot find value" in report.results[0].message
+
+
+def test_junit_files_are_the_common_tongue() -> None:
+    """Any runner's JUnit XML gives ids by file, messages and places; skipped tests are told."""
+    document = b"""<testsuites><testsuite>
+      <testcase classname="org.acme.AreaTest" name="squares()" time="0.25"/>
+      <testcase classname="org.acme.AreaTest" name="fails()">
+        <failure message="expected: 9" type="AssertionError">AssertionError: expected: 9
+\tat org.acme.AreaTest.fails(AreaTest.java:12)</failure></testcase>
+      <testcase classname="a" name="waits" file="/top/spec/a_spec.rb"><skipped/></testcase>
+    </testsuite></testsuites>"""
+    report = read_junit([document], tree("src/test/java/org/acme/AreaTest.java"))
+    path = "src/test/java/org/acme/AreaTest.java"
+    assert report.outcomes == {
+        f"{path}::squares()": "passed",
+        f"{path}::fails()": "failed",
+        "spec/a_spec.rb::waits": "skipped",
+    }
+    failure = report.results[1].failure
+    assert failure is not None
+    assert (failure.path, failure.line) == (path, 12)
+    assert failure.message == "AssertionError: expected: 9"
+
+
+def test_a_junit_file_that_cannot_be_read_is_said() -> None:
+    """A torn file, and one with entities that might unfold without end, make the report torn."""
+    assert "cannot be read" in read_junit([b"<testsuite><"], tree()).tampered
+    assert "entities" in read_junit([b'<!DOCTYPE a [<!ENTITY b "c">]><a/>'], tree()).tampered
