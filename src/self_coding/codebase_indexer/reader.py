@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from self_coding.codebase_indexer import store
-from self_coding.codebase_indexer.refresh import make_resolvers
+from self_coding.codebase_indexer.links import declared_roots, make_resolvers
 from self_coding.languages import (
     Language,
     Project,
@@ -168,7 +168,7 @@ class IndexReader:
 
     @cached_property
     def _resolvers(self) -> dict[Language, Resolver]:
-        return make_resolvers(self.ids, store.declared_roots(self.connection))
+        return make_resolvers(self.ids, declared_roots(self.connection))
 
     def resolve(self, importer: str, module: str, names: tuple[str, ...]) -> list[str]:
         """Return the files that an import in `importer` means."""
@@ -327,7 +327,7 @@ def _importers_of_gone(reader: IndexReader, path: str) -> list[str]:
     [resolver] = [
         made
         for each, made in make_resolvers(
-            {**reader.ids, path: phantom}, store.declared_roots(reader.connection)
+            {**reader.ids, path: phantom}, declared_roots(reader.connection)
         ).items()
         if each is language
     ]

@@ -14,8 +14,7 @@ import os
 import sqlite3
 import time
 import zlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import NamedTuple, TypeVar
 
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.links import declared_roots, link, read_manifests
 from self_coding.codebase_indexer.store import Counts, FileRow, StoredFile
 from self_coding.codebase_indexer.walk import Look, Stamp, look, settled
 from self_coding.errors import (
@@ -33,11 +33,8 @@ from self_coding.errors import (
 )
 from self_coding.languages import (
     Language,
-    Resolver,
     Scan,
     language_of,
-    language_of_manifest,
-    unpack_import,
 )
 
 T = TypeVar("T")
@@ -249,12 +246,14 @@ class _Update:
         if self.changed or self.added or self.gone or self.seen.relisted:
             if self.seen.relisted:
                 store.put_meta(self.connection, "manifests", "\n".join(self.seen.manifests))
-                declared = declared_roots(self.top, self.seen.manifests)
-                changed = declared != store.declared_roots(self.connection)
+                declared = read_manifests(
+                    lambda path: _read_if_any(self.top + path), self.seen.manifests
+                )
+                changed = declared != declared_roots(self.connection)
                 store.put_meta(self.connection, "declared", json.dumps(declared))
             else:
                 changed = False
-            _link(self.connection, self.changed, self.added | self.gone, anew=changed)
+            link(self.connection, self.changed, self.added | self.gone, anew=changed)
         self._sweep()
         store.put_meta(self.connection, "next_doc", self.next_doc)
         store.put_meta(self.connection, "next_file", self.next_file)
@@ -405,110 +404,8 @@ def _read(path: str, size: int = 0) -> bytes:
         os.close(file)
 
 
-def declared_roots(top: str, manifests: Iterable[str]) -> dict[str, list[str]]:
-    """Return what the manifests of a tree declare, by a name of each language's files."""
-    texts: dict[str, dict[str, str]] = {}
-    for path in manifests:
-        language = language_of_manifest(path)
-        if text := _read_if_any(top + path):
-            texts.setdefault(f"a{language.suffixes[0]}", {})[path] = language.decode(text)
-    return {name: list(language_of(name).project(held).roots) for name, held in texts.items()}
-
-
 def _read_if_any(path: str) -> bytes:
     try:
         return _read(path)
     except OSError:
         return b""
-
-
-def _link(
-    connection: sqlite3.Connection,
-    changed: Mapping[int, tuple[str, str]],
-    moved: Set[str],
-    *,
-    anew: bool,
-) -> None:
-    """Resolve imports into edges between files, and store them.
-
-    Resolved are those that changed, those that may name a file that appeared or vanished, and
-    all of them when the source roots or a package changed.
-
-    Args:
-        connection: inside a transaction; `files` is up to date already.
-        changed: id -> path and imports of the files whose imports are new.
-        moved: the paths that appeared or vanished.
-        anew: whether the declared source roots are others.
-    """
-    if not (changed or moved or anew):
-        return
-    paths = store.paths(connection)
-    resolvers = make_resolvers(paths, store.declared_roots(connection))
-    roots = sorted(root for each in resolvers.values() for root in each.roots())
-    discovered = store.readable("\n".join(roots))
-    again = dict(changed)
-    everything = (
-        anew
-        or discovered != store.meta(connection, "roots")
-        or any(language_of(path).is_package(path) for path in moved)
-    )
-    if (everything or moved) and len(changed) < len(paths):
-        stems = {language_of(path).stem(path) for path in moved}
-        for file, path, imports in store.all_imports(connection):
-            if file not in again and (everything or any(stem in imports for stem in stems)):
-                again[file] = (path, imports)
-    store.put_meta(connection, "roots", discovered)
-    targets = {each: _Targets(resolver) for each, resolver in resolvers.items()}
-    store.put_links(
-        connection,
-        [
-            (file, resolvers[language].module(path), targets[language].of(file, path, imports))
-            for file, (path, imports) in again.items()
-            for language in [language_of(path)]
-        ],
-    )
-
-
-def make_resolvers(
-    paths: Mapping[str, int], declared: Mapping[str, Sequence[str]]
-) -> dict[Language, Resolver]:
-    """Return what resolves the imports of each language that has files."""
-    files: dict[Language, dict[str, int]] = {}
-    for path, file in paths.items():
-        files.setdefault(language_of(path), {})[path] = file
-    return {
-        each: each.resolver(own, declared.get(f"a{each.suffixes[0]}", ()))
-        for each, own in files.items()
-    }
-
-
-class _Targets:
-    """The edges of files as they are stored, from their packed imports.
-
-    Most lines are in many files and mean the same in all of them, so each is resolved once.
-    """
-
-    def __init__(self, resolver: Resolver) -> None:
-        self.resolver = resolver
-        self.same: dict[str, tuple[int, ...]] = {}  # of lines that mean the same in every file
-        self.own: set[str] = set()  # the lines whose meaning depends on the file
-
-    def of(self, file: int, path: str, imports: str) -> bytes:
-        """Return the files that one file imports."""
-        targets: set[int] = set()
-        for line in imports.split("\n") if imports else ():
-            resolved = self.same.get(line)
-            if resolved is None:
-                kind, module, names = unpack_import(line)
-                if kind == "string":
-                    resolved = self.resolver.literal(path, module)
-                elif line in self.own:
-                    resolved = self.resolver.resolve(path, module, names)
-                elif (resolved := self.resolver.anywhere(module, names)) is not None:
-                    self.same[line] = resolved
-                else:
-                    self.own.add(line)
-                    resolved = self.resolver.resolve(path, module, names)
-            targets.update(resolved)
-        targets.discard(file)  # a file does not import itself
-        return array("I", sorted(targets)).tobytes()

@@ -9,7 +9,6 @@ Rows of `words` are never changed: a changed file gets a new row, and rows that 
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from array import array
@@ -117,13 +116,6 @@ def meta(connection: sqlite3.Connection, key: str) -> str:
     """Return one fact about the index itself, empty when it was never stored."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return "" if row is None else str(row[0])
-
-
-def declared_roots(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """Return what the manifests declared, by a name of each language's files."""
-    text = meta(connection, "declared")
-    roots: dict[str, list[str]] = json.loads(text) if text[:1] == "{" else {}
-    return roots
 
 
 def put_meta(connection: sqlite3.Connection, key: str, value: object) -> None:
