@@ -9,6 +9,7 @@ at the right moment) is the gate's work.
     test_modules        the tests in a file, and the two sides of a change
     tests, weakening, skips          rules for the tests
     subject, framework, commands     rules for the code, the plugins, and what runs the tests
+    other_languages     the rules for the tests of languages other than Python, by one table each
 
 A new rule is a generator of breaches with a row in a table below; a change that it refuses goes
 to `tests/cheats`, and its name into `docs/explanation/integrity.md`.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from self_coding.audit import commands, framework, subject, tests
+from self_coding.audit import commands, framework, other_languages, subject, tests
 from self_coding.audit.files import SETTING_FILES, Contents, Kind, effective, kind_of, read_files
 from self_coding.audit.syntax import finding
 from self_coding.audit.test_modules import read_sides
@@ -56,6 +57,8 @@ def audit(
         for rule, message in commands.audit_settings(old, new):
             findings.add(finding(rule, new.path or old.path, 0, message))
     for file in files.changed:
+        for r, at, text in other_languages.audit_file(file, files):
+            findings.add(finding(r, file.path, at, text))
         for check in _RULES:
             findings |= {finding(r, file.path, at, text) for r, at, text in check(file, sides)}
         for check in _RULES_FOR_NEW_CODE:

@@ -1,0 +1,212 @@
+"""Cheats and honest changes in other languages than Python, read from the two sides."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.audit import audit
+from self_coding.languages import syntax_tree
+
+TS = (
+    "import { size } from './area';\n\ndescribe('size', () => {\n  it('squares', () => {\n"
+    "    expect(size(3)).toBe(9);\n    expect(size(4)).toBe(16);\n  });\n"
+    "  it('is none', () => {\n    expect(size(0)).toBe(0);\n  });\n});\n"
+)
+GO = (
+    'package area\n\nimport "testing"\n\nfunc TestSquares(t *testing.T) {\n'
+    '\tif got := Size(3); got != 9 {\n\t\tt.Errorf("got %d", got)\n\t}\n}\n\n'
+    "func TestNone(t *testing.T) {\n\tassert.Equal(t, 0, Size(0))\n}\n"
+)
+RUST = (
+    "pub fn size(r: u32) -> u32 { r * r }\n\n#[cfg(test)]\nmod tests {\n    use super::*;\n\n"
+    "    #[test]\n    fn squares() {\n        assert_eq!(size(3), 9);\n    }\n\n"
+    "    #[test]\n    fn none() {\n        assert_eq!(size(0), 0);\n    }\n}\n"
+)
+JAVA = (
+    "package a;\nclass AreaTest {\n    @Test\n    void squares() {\n"
+    "        assertEquals(9, Area.size(3));\n    }\n\n    @Test\n    void none() {\n"
+    "        assertEquals(0, Area.size(0));\n    }\n}\n"
+)
+FILES = {
+    "ts": ("src/area.test.ts", TS),
+    "go": ("area/area_test.go", GO),
+    "rust": ("src/lib.rs", RUST),
+    "java": ("src/test/java/a/AreaTest.java", JAVA),
+}
+CHEATS = {
+    "ts it.only": ("ts", "test-focused", "  it('squares'", "  it.only('squares'"),
+    "ts fit": ("ts", "test-focused", "  it('squares'", "  fit('squares'"),
+    "ts describe.only": ("ts", "test-focused", "describe('size'", "describe.only('size'"),
+    "ts it.skip": ("ts", "skip-added", "  it('squares'", "  it.skip('squares'"),
+    "ts xit": ("ts", "skip-added", "  it('squares'", "  xit('squares'"),
+    "ts todo": ("ts", "skip-added", "  it('squares'", "  it.todo('squares'"),
+    "ts claim gone": ("ts", "assert-removed", "    expect(size(3)).toBe(9);\n", ""),
+    "ts claim commented": ("ts", "assert-removed", "    expect(size(3))", "    // expect(size(3))"),
+    "ts truthy": (
+        "ts",
+        "assert-weakened",
+        "expect(size(3)).toBe(9)",
+        "expect(size(3)).toBeTruthy()",
+    ),
+    "ts close to": ("ts", "assert-weakened", ".toBe(9)", ".toBeCloseTo(9, -2)"),
+    "ts trivial": ("ts", "assert-trivial", "expect(size(3)).toBe(9)", "expect(true).toBe(true)"),
+    "ts early end": (
+        "ts",
+        "assert-removed",
+        "    expect(size(3))",
+        "    return;\n    expect(size(3))",
+    ),
+    "ts test gone": (
+        *(
+            "ts",
+            "test-removed",
+            "  it('is none', () => {\n    expect(size(0)).toBe(0);\n  });\n",
+            "",
+        ),
+    ),
+    "go skip": ("go", "skip-added", "\tif got", '\tt.Skip("later")\n\tif got'),
+    "go claim gone": ("go", "assert-removed", '\t\tt.Errorf("got %d", got)\n', ""),
+    "go log instead": ("go", "assert-removed", "t.Errorf(", "t.Logf("),
+    "go weaker": (
+        "go",
+        "assert-weakened",
+        "assert.Equal(t, 0, Size(0))",
+        "assert.NotNil(t, Size(0))",
+    ),
+    "go renamed out": ("go", "test-removed", "func TestSquares", "func testSquares"),
+    "go build tag": ("go", "skip-added", "package area", "//go:build ignore\n\npackage area"),
+    "rust ignore": (
+        "rust",
+        "skip-added",
+        "    #[test]\n    fn squares",
+        "    #[test]\n    #[ignore]\n    fn squares",
+    ),
+    "rust attribute gone": (
+        "rust",
+        "test-removed",
+        "    #[test]\n    fn squares",
+        "    fn squares",
+    ),
+    "rust claim gone": ("rust", "assert-removed", "        assert_eq!(size(3), 9);\n", ""),
+    "rust test gone": (
+        "rust",
+        "test-removed",
+        "    #[test]\n    fn none() {\n        assert_eq!(size(0), 0);\n    }\n",
+        "",
+    ),
+    "rust trivial": ("rust", "assert-trivial", "assert_eq!(size(3), 9)", "assert!(true)"),
+    "rust should panic": (
+        "rust",
+        "skip-added",
+        "    #[test]\n    fn squares",
+        "    #[test]\n    #[should_panic]\n    fn squares",
+    ),
+    "java disabled": (
+        "java",
+        "skip-added",
+        "    @Test\n    void squares",
+        "    @Disabled\n    @Test\n    void squares",
+    ),
+    "java annotation gone": (
+        "java",
+        "test-removed",
+        "    @Test\n    void squares",
+        "    void squares",
+    ),
+    "java assume": (
+        "java",
+        "skip-added",
+        "        assertEquals(9",
+        "        assumeTrue(false);\n        assertEquals(9",
+    ),
+    "java claim gone": ("java", "assert-removed", "        assertEquals(9, Area.size(3));\n", ""),
+    "java weaker": (
+        "java",
+        "assert-weakened",
+        "assertEquals(9, Area.size(3))",
+        "assertNotNull(Area.size(3))",
+    ),
+    "java trivial": ("java", "assert-trivial", "assertEquals(9, Area.size(3))", "assertTrue(true)"),
+}
+HONEST = {
+    "ts another value": ("ts", "toBe(9)", "toBe(10)"),
+    "ts a test more": (
+        "ts",
+        "  it('is none'",
+        "  it('doubles', () => {\n    expect(1).toBe(1);\n  });\n  it('is none'",
+    ),
+    "ts renamed": ("ts", "it('squares'", "it('squares a number'"),
+    "ts stricter": ("ts", "toBe(9)", "toStrictEqual(9)"),
+    "go renamed": ("go", "TestNone", "TestNothing"),
+    "go a claim more": (
+        "go",
+        "\tassert.Equal(t, 0",
+        "\tassert.Equal(t, 1, Size(1))\n\tassert.Equal(t, 0",
+    ),
+    "rust renamed": ("rust", "fn squares", "fn squares_a_number"),
+    "rust unskipped": ("rust", "pub fn size", "/// Squares.\npub fn size"),
+    "java renamed": ("java", "void squares", "void squaresANumber"),
+    "java stronger": ("java", "assertEquals(0,", "assertSame(0,"),
+}
+
+
+def findings(language: str, old: str, new: str) -> set[str]:
+    path, text = FILES[language]
+    assert old in text
+    changed = text.replace(old, new, 1).encode()
+    return {one.rule for one in audit([path], before={path: text.encode()}, after={path: changed})}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_is_refused(name: str) -> None:
+    """Each way to make a test say less is refused by its rule."""
+    language, rule, old, new = CHEATS[name]
+    assert rule in findings(language, old, new)
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_change_is_not(name: str) -> None:
+    """A value that follows, a name, a test more: nothing is said."""
+    assert findings(*HONEST[name]) == set()
+
+
+@pytest.mark.parametrize("language", ["ts", "go", "java"])
+def test_a_file_of_tests_that_is_gone_is_missed(language: str) -> None:
+    """Removing tests together with their file is refused."""
+    path, text = FILES[language]
+    found = audit([path], before={path: text.encode()}, after={path: None})
+    assert {one.rule for one in found} == {"test-removed"}
+
+
+def test_tests_of_withdrawn_code_may_go() -> None:
+    """Where the code that a test names is removed, the test may go with it."""
+    path, text = FILES["go"]
+    code = "package area\n\nfunc Size(r int) int { return r * r }\n"
+    before = {path: text.encode(), "area/area.go": code.encode()}
+    after = {path: b"package area\n", "area/area.go": b"package area\n"}
+    assert audit(before, before=before, after=after) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("jest.config.js", "module.exports = { testPathIgnorePatterns: ['area'] };\n"),
+        ("package.json", '{"scripts": {"test": "vitest run || true"}}\n'),
+        ("pom.xml", "<project><skipTests>true</skipTests></project>\n"),
+        ("Cargo.toml", "[lib]\ntest = false\n"),
+        ("build.gradle", "test { ignoreFailures = true }\n"),
+    ],
+)
+def test_settings_that_run_less_are_refused(path: str, text: str) -> None:
+    """A setting of another runner that leaves tests out, or lets failures pass, is refused."""
+    found = audit([path], before={path: b"\n"}, after={path: text.encode()})
+    assert "collection-narrowed" in {one.rule for one in found}
+
+
+def test_what_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the parser a changed test file is refused with the words that say what to install."""
+    monkeypatch.setattr(syntax_tree, "_is_there", lambda package: False)
+    path, text = FILES["go"]
+    [found] = audit([path], before={path: text.encode()}, after={path: b"package area\n"})
+    assert found.rule == "test-unreadable"
+    assert "self-coding[languages]" in found.message
