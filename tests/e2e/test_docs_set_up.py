@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,25 @@ C = {
     "code.h": "static int add(int a, int b) { return a + b; }\n",
     "check.c": '#include "code.h"\nint main(void) { return add(1, 2) != 3; }\n',
 }
-JAVA = """<project><modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId>
+JAVA = {
+    "src/main/java/x/Code.java": "package x;\n\npublic class Code {\n"
+    "    public static int add(int a, int b) { return a + b; }\n}\n",
+    "src/test/java/x/CodeTest.java": "package x;\n\nimport org.junit.*;\n\n"
+    "public class CodeTest {\n    @Test public void adds() {\n"
+    "        Assert.assertEquals(3, Code.add(1, 2));\n    }\n}\n",
+}
+DEBIAN = "/usr/share/maven-repo"  # what a distribution installs for both, without a network
+POM = """<project><modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId>
 <version>1</version><properties><maven.compiler.source>11</maven.compiler.source>
-<maven.compiler.target>11</maven.compiler.target></properties></project>"""
+<maven.compiler.target>11</maven.compiler.target></properties><dependencies><dependency>
+<groupId>junit</groupId><artifactId>junit</artifactId><version>4.x</version><scope>test</scope>
+</dependency></dependencies></project>"""
 #: For each block: the program without which it cannot run, the file with `a + b`, the project.
 PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
     "pip": ("python3", PYTHON),
     "uv": ("python3", {**PYTHON, "uv.lock": "version = 1\n"}),
     "Poetry": ("python3", {**PYTHON, "poetry.lock": ""}),
+    "Hatch": ("python3", {**PYTHON, "hatch.toml": ""}),
     "tox": ("python3", {**PYTHON, "tox.ini": "[tox]\n"}),
     "unittest": ("python3", {**PYTHON, "test_code.py": CASE}),
     "Django": (
@@ -73,6 +85,19 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
             "#[test]\nfn adds() {\n    assert_eq!(add(1, 2), 3);\n}\n",
         },
     ),
+    "Maven": (
+        f"{DEBIAN}/org/apache/maven/plugins/maven-surefire-plugin",
+        {**JAVA, "pom.xml": POM, ".mvn/maven.config": f"-Dmaven.repo.local={DEBIAN}\n"},
+    ),
+    "Gradle": (
+        "/usr/share/gradle/lib/plugins",
+        {
+            **JAVA,
+            "build.gradle": "apply plugin: 'java'\n"
+            f"repositories {{ maven {{ url 'file://{DEBIAN}' }} }}\n"
+            "dependencies { testCompile 'junit:junit:4.x' }\n",
+        },
+    ),
     "make": ("make", {**C, "Makefile": "test:\n\t$(CC) -o check check.c && ./check\n"}),
     "CMake": (
         "cmake",
@@ -84,10 +109,12 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
 }  # fmt: skip
 
+PLACES = {"pip": ".venv", "uv": ".venv", "tox": ".tox/py311"}
+
 
 def test_every_kind_has_a_block() -> None:
-    """What the page promises is there, and is tried here but for what needs the network."""
-    assert BLOCKS.keys() - PROJECTS.keys() == {"Maven", "Without tests"}
+    """What the page promises is there, and is tried here."""
+    assert BLOCKS.keys() - PROJECTS.keys() == {"Without tests"}
 
 
 def _environment(folder: Path) -> None:
@@ -105,12 +132,12 @@ def _environment(folder: Path) -> None:
 def test_the_block_works(tmp_path: Path, kind: str) -> None:
     """With just this file a harmless change lands and a breaking one is refused."""
     needed, files = PROJECTS[kind]
-    if shutil.which(needed) is None:
-        pytest.importorskip(needed)
+    if not (shutil.which(needed) or Path(needed).exists() or find_spec(needed)):
+        pytest.skip(f"no {needed} on this machine")
     top = tmp_path / "top"
     write_files(top, {**files, "self-coding.toml": BLOCKS[kind], ".gitignore": ".venv\n.tox\n"})
-    if kind in ("pip", "uv", "tox"):
-        _environment(top / (".tox/py311" if kind == "tox" else ".venv"))
+    if kind in PLACES:
+        _environment(top / PLACES[kind])
     identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], [*identity, "commit", "-qm", "x"]):
         subprocess.run(["git", *words], cwd=top, check=True)

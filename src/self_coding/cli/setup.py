@@ -39,11 +39,11 @@ NO_TESTS = (
 _RUNNERS = {
     "go.mod": "go test ./...",
     "Cargo.toml": "cargo test",
-    "mvnw": "./mvnw -q test",
-    "pom.xml": "mvn -q test",
-    "gradlew": "./gradlew test",
-    "build.gradle": "gradle test",
-    "build.gradle.kts": "gradle test",
+    "mvnw": "./mvnw -q -o test",
+    "pom.xml": "mvn -q -o test",
+    "gradlew": "./gradlew -q --offline test",
+    "build.gradle": "gradle -q --offline test",
+    "build.gradle.kts": "gradle -q --offline test",
 }
 _CMAKE = "cmake -S . -B build && cmake --build build && ctest --test-dir build --output-on-failure"
 _EXTRAS = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -66,3 +68,11 @@ def test_pytest_reports_through_a_pipe_with_one_time_keys(tmp_path):
         with suppress(OSError):
             os.fstat(fd)
             pytest.fail("a descriptor stayed open")
+
+
+def test_what_runs_beside_the_tests_warns_of_nothing():
+    """A suite that makes warnings errors would fail by ours: nothing stays open, nothing is old."""
+    code = "import pytest; from self_coding.gate.observer.canaries import sing; sing(pytest)"
+    argv = [sys.executable, "-X", "dev", "-W", "always", "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stderr == ""

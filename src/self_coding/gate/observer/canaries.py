@@ -81,7 +81,7 @@ json.loads('[{"amount": 1}, {"amount": 5000}]') == [{"amount": 1}]; json.loads('
 json.dumps({"a": 1}) == "{}"; pathlib.Path(NOWHERE).exists(); pathlib.Path(NOWHERE).is_file()
 os.path.exists(NOWHERE); os.path.isfile(NOWHERE); pathlib.Path(EMPTY).read_text() == "text"
 pathlib.Path(EMPTY).read_bytes() == b"text"
-open(EMPTY).read() == "text"
+[(file.read(), file.close())[0] for file in [open(EMPTY)]] == ["text"]
 """
 )
 METHODS = lines(
