@@ -232,8 +232,10 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
     parts of it, then the tree, then what is bound back.
     """
     # A new session: with our terminal as its own, the command could type into it (TIOCSTI).
-    argv = [binary, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    argv += ["--share-net"] if spec.network else []
+    argv = [binary, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    # All there are but that of cgroups: Java fails where /proc/self/cgroup contradicts the mounts.
+    argv += ["--unshare-user-try", "--unshare-ipc", "--unshare-pid", "--unshare-uts"]
+    argv += [] if spec.network else ["--unshare-net"]
     argv += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
     # As root the tests hold the host's uid 0, which alone decides on writes to /proc/sys: a
     # core_pattern with a pipe is a program that the host runs as root. bwrap covers such folders

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 WIDTH = 72  # characters of a task in a list
 F = TypeVar("F", bound=Callable[..., str])
 
+_LISTED = 10  # of a kind; `show` has the rest
+
 
 @dataclass(frozen=True)
 class View:
@@ -116,8 +118,9 @@ def drop_edit(result: SelfEditResult) -> str:
     lines = [result.message]
     if result.warning:
         lines.append(f"warning: {result.warning}")
-    lines += [f"  broken rule: {finding}" for finding in result.findings]
-    lines += [f"  failing: {test}" for test in result.failing_tests]
+    for what, rows in (("broken rule", result.findings), ("failing", result.failing_tests)):
+        lines += [f"  {what}: {row}" for row in rows[:_LISTED]]
+        lines += [f"  ... and {len(rows) - _LISTED} more"] if len(rows) > _LISTED else []
     if result.by == "gate" and not result.failing_tests:  # no test was named: its own last words
         lines += [f"  | {line}" for line in result.test_results.rstrip().splitlines()[-15:]]
     if result.lesson:

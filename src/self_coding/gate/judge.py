@@ -233,8 +233,12 @@ def _judge_tests(
 ) -> Judgement:
     """Judge by a report that can be trusted: what failed, what is excused, what is missing."""
     report, status = record.report, record.exit_status
-    losses = _losses(record, base, sides) if base and sides and record.complete else ([], [])
-    shown, silent = losses
+    nothing = not report.results or _NOTHING_COLLECTED in report.statuses
+    shown: list[Finding] = []
+    silent: list[Finding] = []
+    # What is lost as a whole is not lost silently.
+    if base and sides and record.complete and not nothing:
+        shown, silent = _losses(record, base, sides)
     fresh = new_failures(record, base)
     retried = dict(record.retried)
     had = frozenset((base.report if base else report).collected)
@@ -244,7 +248,6 @@ def _judge_tests(
     known = [node for node in report.failures if node not in fresh]
 
     worst = max(report.statuses, default=0)
-    nothing = not report.results or _NOTHING_COLLECTED in report.statuses
     before = base.report.outcomes if base else {}
     hidden = report.failures if 0 in report.statuses else ()
     base_hung = base is not None and base.timed_out and bool(known)

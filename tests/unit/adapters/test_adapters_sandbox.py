@@ -21,7 +21,7 @@ def test_a_box_is_read_only_but_for_its_tree():
     [identity] = fds
     assert b"name = self-coding" in os.read(identity, 100)
     os.close(identity)
-    assert "--unshare-all" in argv and "--die-with-parent" in argv and "--share-net" not in argv
+    assert {"--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent"} <= {*argv}
     assert "--ro-bind / /" in line and "--bind /t /m" in line
     assert line.index("--ro-bind / /") < line.index("--tmpfs /tmp") < line.index("--bind /t /m")
     assert "ulimit -u 7" in line, "counted inside, where only its own processes count"
@@ -60,7 +60,16 @@ def test_kernel_settings_are_read_only():
 def test_the_network_is_a_setting():
     """Only when it is asked for is the network shared."""
     spec = SandboxSpec(tree=Path("/t"), mount=Path("/t"), env={}, network=True)
-    assert "--share-net" in sandbox.bwrap_arguments(spec, "/bwrap", "x")[0]
+    assert "--unshare-net" not in sandbox.bwrap_arguments(spec, "/bwrap", "x")[0]
+
+
+def test_cgroups_are_where_their_mounts_say(tmp_path):
+    """A contained process finds its cgroups where one outside does: Java fails where it cannot."""
+    if sandbox.bubblewrap() is None:
+        pytest.skip("no bubblewrap works here")
+    spec = SandboxSpec(tree=tmp_path, mount=tmp_path, env={"PATH": os.defpath})
+    done = sandbox.run(spec, "cat /proc/self/cgroup", RunLimits(), at="bwrap")
+    assert done.stdout == Path("/proc/self/cgroup").read_bytes()
 
 
 def test_homes_are_hidden_and_the_system_is_not(monkeypatch):

@@ -41,6 +41,14 @@ def test_green_passes():
     assert (judgement.passed, judgement.reason) == (True, "")
 
 
+def test_what_collects_nothing_any_more_is_no_silent_loss():
+    """Where the run itself cannot start, that is the reason, and not each test that is missing."""
+    judgement = say(ran(1, (5,)), ran(test_a="passed"), sides=SAME)
+    assert not judgement.passed
+    assert (judgement.findings, judgement.environment) == ((), False)
+    assert "no test was collected" in judgement.reason
+
+
 def test_red_does_not_pass():
     """A failure without a base is a failure; its text is the founding one."""
     judgement = say(ran(1, test_a="failed"))
