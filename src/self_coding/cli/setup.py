@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,7 +167,7 @@ def _test_command(top: Path) -> str:
         "python manage.py test": "manage.py" in names and not uses_pytest,
         " ".join(["python -m django test", f"--settings={module and module[1]}", *labels]): module
         and not uses_pytest,
-        "python -m unittest discover": unittest,
+        f"python -m unittest discover{_start_of(tests, names)}": unittest,
         "python -m pytest --tb=short -q": tests or uses_pytest,
         "nox": "noxfile.py" in names,
         "tox": "tox.ini" in names,
@@ -180,6 +181,14 @@ def _test_command(top: Path) -> str:
         "make check": "check" in targets,
     }
     return next((command for command, is_so in fits.items() if is_so), _CMAKE if cmake else "")
+
+
+def _start_of(tests: list[str], names: list[str]) -> str:
+    """Return the option of unittest for tests in a folder that is no package: it looks in none."""
+    folder = os.path.commonpath([os.path.dirname(one) for one in tests]) if tests else ""  # noqa: PTH120
+    above = [folder, *(str(one) for one in Path(folder).parents)]
+    packages = all(f"{one}/__init__.py" in names for one in above if one not in ("", "."))
+    return "" if not folder or packages else f" -s {folder}"
 
 
 # -- doctor -----------------------------------------------------------------------------------
@@ -334,24 +343,29 @@ def _not_in_git(app: App) -> list[Check]:
     entries = [one for one in git.decode(linked, errors="replace").split("\0") if one]
     names = [one.partition("\t")[2] for one in entries]
     carried = app.settings.gate.carry
+    directories = git_directories(app.top)
+    common = directories.common if directories else app.top / ".git"
     modules = [one.partition("\t")[2] for one in entries if one.startswith("160000")]
-    if left := [name for name in modules if name not in carried]:
-        told = f"{', '.join(left)}: a checkout under test has an empty folder there"
-        hint = f"to lend the tests yours, read-only: gate.carry = {json.dumps(left)}"
-        checks.append(Check("submodules", "note", told, hint))
+    # What this machine holds is there for the tests, whatever a checkout of git's would have.
+    held = [app.top / name / ".git" for name in modules]
+    held += [common / "modules" / name / "HEAD" for name in modules]
+    there = {name for name, place in zip(2 * modules, held, strict=True) if place.exists()}
+    if left := [name for name in modules if name not in there and name not in carried]:
+        told = f"{', '.join(left)}: not fetched, so tests have an empty folder there"
+        checks.append(Check("submodules", "note", told, "run git submodule update --init"))
     attributes = [app.top / one for one in names if Path(one).name == ".gitattributes"]
     if any("filter=lfs" in one.read_text(errors="replace") for one in attributes if one.is_file()):
-        asked = "".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape")
-        words = ("check-attr", "-z", "--stdin", "filter")
-        told = git.decode(git.run(words, cwd=app.top, stdin=asked, ok=()).stdout, errors="replace")
-        parts = told.split("\0")
-        found = [
-            name for name, value in zip(parts[::3], parts[2::3], strict=False) if value == "lfs"
-        ]
-        if left := [name for name in found if name not in carried]:
+        words = ("ls-files", "-z", "--", ":(attr:filter=lfs)")
+        found = git.fields(git.run(words, cwd=app.top, ok=()).stdout)
+        files = [name for name in found if name not in carried and (app.top / name).is_file()]
+        if left := [name for name in files if _is_pointer(app.top / name)]:
             shown = (
                 f"{', '.join(left[:5])}{' ...' if len(left) > 5 else ''}: tests see LFS pointers"
             )
-            hint = f"to lend them your files, read-only: gate.carry = {json.dumps(left[:5])}"
-            checks.append(Check("git lfs", "note", shown, hint))
+            checks.append(Check("git lfs", "note", shown, "run git lfs pull"))
     return checks
+
+
+def _is_pointer(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(40).startswith(b"version https://git-lfs")

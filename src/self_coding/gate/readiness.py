@@ -128,14 +128,16 @@ def _failure(
     lacking = what_is_missing(record, gate.top, gate.settings)
     if len(modules) > 1:  # all of them at once, not one a day
         lacking = f"no modules {', '.join(modules)}; install them, or set gate.python"
-    what, _, way = lacking.partition("; ")
+    what, _, way = lacking.rpartition("; ")
     file, why = next(iter(broken.items()), ("", ""))
     plain = re.sub(r"\x1b\[[\d;]*m", "", record.output)  # colours
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     # What it calls an error, where it does: the last lines are often what follows from that.
     errors = [line for line in lines if re.match(r"(?i)\W*(npm )?(fatal|err(or|!))", line)][:2]
     lines = [*dict.fromkeys([*errors, *lines[-2 if errors else -3 :]])]
-    said = f"exit status {record.exit_status} on main: {' | '.join(lines)}"[:400]
+    said = f"exit status {record.exit_status} on main: {' | '.join(lines) or 'it says nothing'}"[
+        :400
+    ]
     cases: tuple[tuple[object, str, str], ...] = (
         (what, what, way),
         (record.timed_out, "the tests could not even be listed in time", "run the command by hand"),

@@ -83,7 +83,23 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
         ),
         ({"tox.ini": "[testenv]\ncommands = ./run\n"}, "tox"),
         ({"noxfile.py": "import nox\n"}, "nox"),
-        ({"tests/test_a.py": "import unittest\n"}, "python -m unittest discover"),
+        ({"tests/test_a.py": "import unittest\n"}, "python -m unittest discover -s tests"),
+        (
+            {
+                "a/tests/__init__.py": "",
+                "a/tests/test_a.py": "import unittest\n",
+                "a/__init__.py": "",
+            },
+            "python -m unittest discover",
+        ),
+        (
+            {
+                "a/tests/test_a.py": "import unittest\n",
+                "a/tests/sub/test_b.py": "import unittest\n",
+            },
+            "python -m unittest discover -s a/tests",
+        ),
+        ({"test_a.py": "import unittest\n"}, "python -m unittest discover"),
         ({"tests/test_a.py": "import pytest\n"}, "python -m pytest --tb=short -q"),
         (
             {"tests/test_a.py": "import unittest\n", "setup.cfg": "[tool:pytest]\n"},
@@ -195,7 +211,7 @@ def test_doctor_fails_where_everything_is_red(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["submodules", "git lfs"])
 def test_what_a_checkout_lacks_is_noted(tmp_path: Path, kind: str) -> None:
-    """Submodules and LFS files are named until `gate.carry` lends them to the tests."""
+    """What nobody has fetched is named, until it is there or `gate.carry` lends it to the tests."""
     top = _repository(tmp_path)
     _commit(top, {"test_a.py": "def test_a(): pass\n", "a.bin": "x", ".gitattributes": ""})
     name = "a.bin"
@@ -205,8 +221,19 @@ def test_what_a_checkout_lacks_is_noted(tmp_path: Path, kind: str) -> None:
         subprocess.run(["git", "update-index", "--add", "--cacheinfo", entry], cwd=top, check=True)
     else:
         (top / ".gitattributes").write_text("*.bin filter=lfs\n")
+        (top / "a.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
     state, told = _states(top)[kind]
     assert state == "note"
     assert name in told
+    place = top / name
+    if kind == "submodules":
+        place.mkdir(parents=True)
+        (place / ".git").touch()
+    else:
+        place.write_text("what it holds")
+    assert kind not in _states(top)
+    place = place / ".git" if kind == "submodules" else place
+    place.unlink()
+    place.write_text("version https://git-lfs") if kind == "git lfs" else None
     (top / "self-coding.toml").write_text(f'[gate]\ncarry = ["{name}"]\n')
     assert kind not in _states(top)
