@@ -256,7 +256,11 @@ def _judge_tests(
     failed = f": {_few(report.failures)} failed" if report.failures else ""
     refusals: tuple[tuple[object, str], ...] = (
         (new, f"tests failed: {len(new)} {'new ' if base else ''}failure{'s' * (len(new) > 1)}"),
-        (nothing, "tests failed: no test was collected, so nothing was proved"),
+        (
+            nothing,
+            "tests failed: no test was collected, so nothing was proved"
+            + ("" if had else "; write a first one, or set another test_command"),
+        ),
         (status and not report.failures, f"exit status {status} although no test failed"),
         (worst > 1, f"the test runner could not finish: exit status {worst}"),
         (hidden, "exit status 0 although tests failed"),

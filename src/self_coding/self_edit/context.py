@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from self_coding.errors import SelfCodingError, StorageError
-from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
+from self_coding.languages import is_source, is_test, language_of, unpack_symbols
+from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit, words
 from self_coding.self_edit.history import Facts, History, Kind, Reflected, RefusedBy
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.views import attempt_of, new_dependency, signature_of
@@ -29,6 +30,7 @@ _SIMILAR = 3
 _LESSONS = 3
 _SURVIVORS = 10
 _TRACED = 20  # changed files whose importers are looked up
+_SHORT = 60  # lines of a file or function that is shown as it is
 _QUOTED = 600  # characters of one remembered text
 _SMALL = 120  # tokens: below this a section says nothing
 _NOTHING_TO_LEARN = (*(RefusedBy.CHOICE, RefusedBy.CANCELLED, RefusedBy.CRASHED, RefusedBy.ERROR),)
@@ -49,8 +51,12 @@ async def gather(
         main = await services.repository.get_main_commit()
         digests = await _digests(services, main, anchored)
         lessons = await journal.lessons(task=task, files=paths, contents=digests)
+    sources = [path for path in paths if is_source(path) and not is_test(path)][:_CHANGED]
+    commit = await services.repository.get_main_commit() if sources else ""
+    texts = await services.repository.read(commit, sources) if sources else {}
     context = Context(
         files=tuple(files),
+        code=tuple(part for path in sources for part in definitions(path, texts[path], task)),
         summary=await index.get_summary(max_tokens, task=task),
         dependents=impact.dependents,
         tests=impact.tests,
@@ -61,6 +67,27 @@ async def gather(
         feedback=tuple(feedback),
     )
     return fit_parts(context, max_tokens)
+
+
+def definitions(path: str, source: bytes | None, task: str) -> list[str]:
+    """Pure: return the functions whose names have a word of the task; a short file as it is."""
+    if source is None:
+        return []
+    language = language_of(path)
+    lines = language.decode(source).split("\n")
+    if len(lines) <= _SHORT:
+        return ["\n".join([f"{path}:", *lines]).rstrip()]
+    wanted, found = set(words(task)), []
+    symbols = unpack_symbols(language.scan(source).symbols)
+    for at, one in enumerate(symbols):
+        inside = f"{one.parent}.{one.name}".lstrip(".")
+        after = (s.line for s in symbols[at + 1 :] if not f"{s.parent}.".startswith(f"{inside}."))
+        end = next(after, len(lines) + 1) - 1
+        while lines[end - 1].lstrip()[:1] in ("", "@", "#"):  # of the next one
+            end -= 1
+        if end - one.line < _SHORT and wanted & {*words(one.name)}:
+            found.append("\n".join([f"{path}:{one.line}:", *lines[one.line - 1 : end]]))
+    return found
 
 
 def fit_parts(context: Context, max_tokens: int) -> Context:
@@ -114,8 +141,8 @@ def _sections(context: Context) -> list[tuple[str, list[str], str]]:
     similar = []
     for attempt in (one.attempt for one in context.similar):
         because = f"\nbecause: {attempt.failure_analysis}" if attempt.failure_analysis else ""
-        words = f"{attempt.outcome.value}: {attempt.task_description}{because}"
-        similar.append(quote(f"attempt {attempt.id}, {words}"))
+        told = f"{attempt.outcome.value}: {attempt.task_description}{because}"
+        similar.append(quote(f"attempt {attempt.id}, {told}"))
     warning = [quote(str(context.warning))] if context.warning else []
     return [
         ("What failed before in this self-edit", tries, "journal: this self-edit"),
@@ -125,13 +152,14 @@ def _sections(context: Context) -> list[tuple[str, list[str], str]]:
         ("What depends on them", dependents, "index: import graph"),
         ("Tests that reach them", list(context.tests[:12]), "index: test selection"),
         ("Similar attempts", similar, "journal: quoted"),
+        ("Code", list(context.code), "git: main"),
         ("Codebase", [context.summary] if context.summary else [], "index: summary"),
     ]
 
 
-def quote(words: str, limit: int = _QUOTED) -> str:
+def quote(text: str, limit: int = _QUOTED) -> str:
     """Return a remembered text as data: bounded and marked line by line, never an instruction."""
-    return "\n".join(f"> {line}" for line in shorten(words, limit).splitlines())
+    return "\n".join(f"> {line}" for line in shorten(text, limit).splitlines())
 
 
 def shown_facts(context: Context) -> Facts:
@@ -201,11 +229,11 @@ async def _reflect(services: Services, attempt: History, diff: str) -> Reflected
         lesson = await journal.learn(replace(lesson, anchors=tuple(digests.items())))
     similar = await journal.similar_attempts(attempt.task, limit=_SIMILAR)
     past = [one.attempt for one in similar if one.attempt.id != attempt.id]
-    words = await reflection.reflect_with_context(described, past, failure=failure)
+    said = await reflection.reflect_with_context(described, past, failure=failure)
     for lesson_shown in attempt.lessons:
         await journal.used(lesson_shown, attempt.id, Outcome.SUCCESS if landed else Outcome.FAILURE)
     return Reflected(
-        reflection=words,
+        reflection=said,
         lesson=lesson.text if lesson else "",
         signature=signature_of(attempt, failure.signature),
         failing=failure.failing_tests,

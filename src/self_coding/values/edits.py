@@ -88,6 +88,7 @@ class Context:
     """
 
     files: tuple[RelevantFile, ...] = ()
+    code: tuple[str, ...] = ()
     summary: str = ""
     dependents: tuple[Dependent, ...] = ()
     tests: tuple[str, ...] = ()

@@ -49,8 +49,8 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
         ({"package.json": "{"}, ""),
         ({"go.mod": "module x\n"}, "go test ./..."),
         ({"Cargo.toml": "[package]\n"}, "cargo test"),
-        ({"pom.xml": "<project/>"}, "mvn -q test"),
-        ({"build.gradle.kts": "", "gradlew": ""}, "./gradlew test"),
+        ({"pom.xml": "<project/>"}, "mvn -q -o test"),
+        ({"build.gradle.kts": "", "gradlew": ""}, "./gradlew -q --offline test"),
         ({"Makefile": "all: x\n\ntest: all\n\t./x\n"}, "make test"),
         ({"Makefile": "test := x\nall:\n"}, ""),
         (
@@ -111,7 +111,7 @@ def test_the_test_command_is_found(tmp_path: Path, files: dict[str, str], comman
     """The project's own files say what runs its tests; where none does, nothing is guessed."""
     _repository(tmp_path)
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
     for folder in (".venv/lib/numpy", "node_modules/x"):  # not the project's own

@@ -6,7 +6,7 @@ import pytest
 
 from memory_services import Disk, memory_services
 from self_coding.retrieval import estimate_tokens
-from self_coding.self_edit.context import fit_parts, gather, quote
+from self_coding.self_edit.context import definitions, fit_parts, gather, quote
 from self_coding.values.attempts import (
     DeadEnd,
     Lesson,
@@ -100,3 +100,63 @@ async def test_gathering_asks_every_room() -> None:
     assert context.tests == ("test_a.py",)
     assert "> look before you leap" in context.text
     assert "Codebase Summary" in context.summary
+
+
+LONG = "".join(f"def other_{n}():\n    return {n}\n\n\n" for n in range(30)).encode()
+SHOP = b"""class Shop:
+    def price(self, item):
+        # the sum
+        return item.price
+
+    @property
+    def name(self):
+        return "shop"
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "task", "shown"),
+    [
+        (
+            "a.py",
+            b"def add(a, b):\n    return a + b\n",
+            "x",
+            ["a.py:\ndef add(a, b):\n    return a + b"],
+        ),
+        (
+            "shop.py",
+            SHOP + LONG,
+            "change the price",
+            [
+                "shop.py:2:\n    def price(self, item):\n        # the sum\n"
+                "        return item.price"
+            ],
+        ),
+        ("a.py", LONG, "other 7", None),
+        ("a.py", LONG, "nothing of it", []),
+        ("a.py", None, "gone", []),
+        ("a.py", b"def broken(:\n" + LONG, "broken", ["a.py:1:\ndef broken(:"]),
+    ],
+)
+def test_the_code_that_a_task_names_is_shown(
+    path: str, source: bytes | None, task: str, shown: list[str] | None
+) -> None:
+    """A short file as it is; of a long one each function whose name has a word of the task."""
+    found = definitions(path, source, task)
+    if shown is None:
+        assert "a.py:29:\ndef other_7():\n    return 7" in found
+    else:
+        assert found == shown
+
+
+def test_code_is_left_out_before_what_the_journal_knows() -> None:
+    """Code comes after what was tried and learnt, and one piece too long does not hide the next."""
+    context = Context(
+        code=("long\n" * 5000, "def add(): ..."),
+        lessons=(Lesson(text="look first"),),
+        summary="s" * 9000,
+    )
+    shown = fit_parts(context, 400).text
+    assert shown.index("look first") < shown.index("def add(): ...") < shown.index("## Codebase")
