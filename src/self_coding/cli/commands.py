@@ -206,11 +206,11 @@ def init_command(
     """Detect main branch and test command, and write them into self-coding.toml."""
     from self_coding.app import open_app
     from self_coding.cli.setup import (
-        NO_TESTS,
         Check,
         detect,
         detect_more,
         examine_tests,
+        how_to_prove,
         write_settings,
     )
 
@@ -239,7 +239,7 @@ def init_command(
     lines += [f"{one.state:5} {one.name}: {one.told}" for one in shown]
     lines += [f"hint: {one.name}: {one.hint}" for one in checks if one.hint]
     if not detected.test_command:
-        lines.append(f"next: {NO_TESTS}")
+        lines.append(f"next: {how_to_prove(detected.top)}")
     else:
         lines.append(
             f"next: commit it, for policy is read from commits: git add {path.name} && "

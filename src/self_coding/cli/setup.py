@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 FILE = "self-coding.toml"
 OLDEST_GIT = (2, 38)  # merge-tree --write-tree
-NO_TESTS = (
-    "say what proves a change: self-coding init --force --test-command COMMAND"
-    ' (without any tests, "python -m compileall -q ." finds at least what cannot be read)'
-)
 #: A file at the top, and what runs the tests of a project that has it; the first one counts.
 _RUNNERS = {
     "go.mod": "go test ./...",
@@ -162,7 +158,7 @@ def _test_command(top: Path) -> str:
     except (ValueError, LookupError, TypeError):
         script = ""
     locks = {"pnpm-lock.yaml": "pnpm test", "yarn.lock": "yarn test"}
-    targets = re.findall(r"^(?:[\w -]+ )?(test|check)\b[\w -]*:(?!=)", makefile, re.MULTILINE)
+    targets = _targets(makefile)
     fits = {  # the first one that is true
         "python manage.py test": "manage.py" in names and not uses_pytest,
         " ".join(["python -m django test", f"--settings={module and module[1]}", *labels]): module
@@ -181,6 +177,32 @@ def _test_command(top: Path) -> str:
         "make check": "check" in targets,
     }
     return next((command for command, is_so in fits.items() if is_so), _CMAKE if cmake else "")
+
+
+def how_to_prove(top: Path) -> str:
+    """Return what to do where nothing is seen that proves a change, in words of this project."""
+    listed = git.run(("ls-files", "-z"), cwd=top, ok=()).stdout
+    names = [Path(name) for name in git.fields(listed)]
+    makefile = next((top / one for one in names if str(one).lower() == "makefile"), None)
+    text = makefile.read_text(errors="replace") if makefile and makefile.is_file() else ""
+    targets = [one for one in _targets(text) if re.search("test|check|spec", one)]
+    could = f'"make {targets[0]}", and what it builds, is one' if targets else ""
+    if text and not could:
+        could = 'without any tests, "make" finds at least what cannot be built'
+    elif not could and any(one.suffix == ".py" for one in names):
+        could = 'without any tests, "python -m compileall -q ." finds at least what cannot be read'
+    told = "say what proves a change: self-coding init --force --test-command COMMAND"
+    return f"{told} ({could})" if could else told
+
+
+def _targets(makefile: str) -> list[str]:
+    """Return the targets of a makefile that are written out."""
+    found: list[str] = []
+    for line in makefile.splitlines():
+        names, colon, rest = line.partition(":")
+        if colon and rest[:1] != "=" and line[0] not in "\t #.":
+            found += names.split()
+    return found
 
 
 def _start_of(tests: list[str], names: list[str]) -> str:
@@ -270,7 +292,7 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
     command, fitting = app.settings.test_command, _test_command(app.top)
     # The default alone is a guess: it has to fit what is there.
     if command == Settings.test_command != fitting:
-        hint = f"set test_command, e.g. {fitting!r}" if fitting else NO_TESTS
+        hint = f"set test_command, e.g. {fitting!r}" if fitting else how_to_prove(app.top)
         return [Check("test command", "fail", "no tests are seen", hint)]
     checks = []
     python = choose_python(app.top, replace(app.settings.gate, command=command))

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from self_coding.cli.setup import Check, detect, detect_more, examine, write_settings
+from self_coding.cli.setup import (
+    Check,
+    detect,
+    detect_more,
+    examine,
+    how_to_prove,
+    write_settings,
+)
 from self_coding.errors import ConfigError, GitNotRepositoryError
 from self_coding.testing import write_files
 
@@ -119,6 +126,25 @@ def test_the_test_command_is_found(tmp_path: Path, files: dict[str, str], comman
         (tmp_path / folder / "conftest.py").write_text("import pytest\n")
         (tmp_path / folder / "test_x.py").write_text("import pytest\n")
     assert detect(tmp_path, main_branch=None, test_command=None).test_command == command
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"Makefile": "all: sds-test\n\nsds-test: sds.c\n\tcc sds.c\n"}, "make sds-test"),
+        ({"makefile": "all: a.c\n\tcc a.c\n"}, '"make" finds'),
+        ({"a.py": ""}, "compileall"),
+        ({"a.hs": ""}, "--test-command COMMAND"),
+    ],
+)
+def test_what_could_prove_a_change_is_said(
+    tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    """Where nothing is guessed, the way out is one for this project's own language."""
+    _commit(_repository(tmp_path), files)
+    told = how_to_prove(tmp_path)
+    assert said in told
+    assert ("compileall" in told) == ("a.py" in files)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
