@@ -49,6 +49,8 @@ class SandboxSpec:
             source, an empty folder appears.
         layers: folders that can be written over in memory, themselves unchanged; only where
             `can_layer` says so.
+        overlaid: (source, names, place): a source that is read-only at its place, but for the
+            folders of `names`, which are empty there and can be written to; as with `layers`.
         files: (place, content) pairs that appear read-only over what is there.
         network: True leaves the network open.
         loopback: True leaves 127.0.0.1 open where the level has no private one.
@@ -61,6 +63,7 @@ class SandboxSpec:
     env: Mapping[str, str]
     readable: tuple[tuple[Path | None, Path], ...] = ()
     layers: tuple[Path, ...] = ()
+    overlaid: tuple[tuple[Path, Path, Path], ...] = ()
     files: tuple[tuple[Path, bytes], ...] = ()
     network: bool = False
     loopback: bool = False
@@ -259,6 +262,11 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
         argv += ["--ro-bind", str(source), str(place)] if source else ["--tmpfs", str(place)]
     for place in spec.layers:
         argv += ["--overlay-src", str(place), "--tmp-overlay", str(place)]
+    for source, names, place in spec.overlaid:
+        argv += ["--overlay-src", str(source), "--overlay-src", str(names)]
+        argv += ["--ro-overlay", str(place)]
+        for written in names.iterdir():
+            argv += ["--size", size, "--tmpfs", str(place / written.name)]
     # A read-only mount does not keep anybody from connecting to a socket on it.
     for place in _socket_places(spec):
         argv += ["--ro-bind", "/dev/null", str(place)]
@@ -311,11 +319,13 @@ def _run_in_bubblewrap(
 ) -> Completed:
     argv, fds = bwrap_arguments(spec, binary, command)
     bound = {str(place) for _, place in spec.readable} | {str(spec.mount)}
+    names = [place / one.name for _, names, place in spec.overlaid for one in names.iterdir()]
+    written = (*spec.layers, *names)
     limited = {name: value for name, value in spec.rlimits.items() if name != "RLIMIT_NPROC"}
     box = replace(
         _box(spec),
         limits={"RLIMIT_CORE": 0, **limited},
-        in_memory=tuple({"/dev/shm", *map(str, (*hidden_folders(), *spec.layers))} - bound),  # noqa: S108
+        in_memory=tuple({"/dev/shm", *map(str, (*hidden_folders(), *written))} - bound),  # noqa: S108
         namespaces=True,
     )
     handed = replace(limits, handed=(*fds, *limits.handed))

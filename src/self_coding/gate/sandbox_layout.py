@@ -39,6 +39,7 @@ from self_coding.gate.tool_chains import (
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+_WRITTEN = (".cache", ".vite", ".vite-temp", ".vitest")  # in node_modules, by its tools
 _NOT_FOUND = (126, 127)  # a shell's exit statuses: what is hidden at landlock is 126
 _ABSENT = ("not found", "command not found", "No such file or directory", "Permission denied")
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
@@ -58,6 +59,8 @@ def support_folder(python: Path) -> Iterator[Path]:
             # the tested tree, which would run before the report's keys are read.
             (folder / f"{name}.py").write_text("# hides a file of this name\n", encoding="utf-8")
         (folder / "git").mkdir()
+        for name in _WRITTEN:
+            (folder / "written" / name).mkdir(parents=True)
         (folder / "bin").mkdir()
         if not (python.parent / "python").exists():
             starter = folder / "bin" / "python"
@@ -115,10 +118,14 @@ class SandboxLayout:
             carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
         with support_folder(self.python) as support:
             files, repository = self._repository_binds(support)
-            layers = tuple(self.tools.caches) if can_layer(self.at, top) else ()
+            layered = can_layer(self.at, top)
+            layers = tuple(self.tools.caches) if layered else ()
+            own = [one for one in carried if layered and one[1].name == "node_modules"]
+            overlaid = [(one, support / "written", top / inside) for one, inside in own]
+            carried = [one for one in carried if one not in own]
             folders = [*readable_folders(top, settings), *self.tools.folders]
-            if not layers:
-                folders += [one for one, name in self.tools.caches.items() if not name]
+            caches = self.tools.caches.items()
+            folders += [one for one, name in caches if not (layered or name)]
             shown = [(folder, folder) for folder in folders]
             shown += [(source, top / inside) for source, inside in carried]
             readable = [*shown, (support, support), *self._interpreter_binds(), *repository]
@@ -126,6 +133,7 @@ class SandboxLayout:
             held = list(held_content(tree, top))
             readable += [(source, top / inside) for source, inside in held]
             inside_top = [*(place for _, place in readable), *layers]
+            inside_top += [place for _, _, place in overlaid]
             places = [one.relative_to(top) for one in inside_top if one.is_relative_to(top)]
             added = [tree / name for name in places if not os.path.lexists(tree / name)]
             pushed: list[tuple[Path, bytes | None]] = []
@@ -153,6 +161,7 @@ class SandboxLayout:
                         },
                         readable=tuple(readable),
                         layers=layers,
+                        overlaid=tuple(overlaid),
                         files=files,
                         network=settings.network,
                         loopback=settings.loopback,

@@ -11,6 +11,7 @@ import pytest
 from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import RunLimits, SandboxSpec, can_layer
 from self_coding.errors import ConfigError
+from self_coding.gate.sandbox_layout import SandboxLayout
 from self_coding.gate.tool_chains import readable_folders, tool_chains
 from self_coding.values.verdicts import GateSettings
 
@@ -162,6 +163,26 @@ def test_a_layer_is_read_written_and_left_as_it_was(tmp_path):
     assert [one.name for one in cache.iterdir()] == ["old"]
     again = sandbox.run(replace(spec, layers=()), f"ls {cache}", RunLimits(), at="bwrap")
     assert again.returncode
+
+
+def test_what_is_lent_can_be_written_to_where_its_tools_do(tmp_path):
+    """`node_modules` is read-only, but for the caches that tools keep in it, there or not."""
+    if not can_layer(sandbox.level()):
+        pytest.skip("no bubblewrap that can layer")
+    top, tree = tmp_path / "top", tmp_path / "tree"
+    tree.mkdir()
+    (top / "node_modules/.vite").mkdir(parents=True)
+    (top / "node_modules/it.js").write_text("it")
+    settings = GateSettings(command="npm test", carry=("node_modules",))
+    layout = SandboxLayout(top=top, settings=settings, at="bwrap", tree=tree)
+    script = """cd node_modules; cat it.js
+        for one in .cache .vite; do echo x > $one/new; ls $one; done
+        echo x > it.js || echo no; rm it.js || echo no; mkdir .other || echo no"""
+    with layout.sandbox() as (spec, _):
+        done = sandbox.run(spec, f"{{ {script}; }} 2>/dev/null", RunLimits(), at="bwrap")
+    assert done.stdout.decode().split() == ["itnew", "new", "no", "no", "no"]
+    assert [one.name for one in (top / "node_modules").rglob("*") if one.is_file()] == ["it.js"]
+    assert not any(tree.iterdir())
 
 
 def test_readable_folders_are_those_that_exist(home, tmp_path):
