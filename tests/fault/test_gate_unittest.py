@@ -133,3 +133,20 @@ def test_chosen_tests_run_alone(repo) -> None:
     report = gate.run(bad, tree=repo.tree(bad), base=base, first=("tests/test_core.py",))
     assert not report.passed
     assert [one.id for one in report.tests] == IDS or report.ran == 2
+
+
+@pytest.mark.parametrize(
+    "command", ["python -m pytest -q", "python -m pytest -q -n 2", COMMANDS[0]]
+)
+def test_one_run_of_the_base_lists_all_and_runs_what_is_left_out(repo, command: str) -> None:
+    """A test that is gone and one that is skipped now are both seen, though the base ran once."""
+    test = (
+        "import unittest\nimport flags\n\n\nclass FlagTest(unittest.TestCase):\n"
+        "    def test_a(self):\n        pass\n\n    if flags.MORE:\n\n        def test_gone(self):\n"
+        "            pass\n\n    @unittest.skipUnless(flags.MORE, 'less')\n    def test_left_out(self):\n"
+        "        pass\n"
+    )
+    base = repo.commit({"flags.py": "MORE = True\n", "test_flags.py": test})
+    report = repo.run(repo.commit({"flags.py": "MORE = False\n"}), base, command=command)
+    assert not report.passed
+    assert {one.rule for one in report.findings} == {"census-shrank", "skips-grew"}

@@ -48,7 +48,7 @@ def run(
     collect_only: bool = False,
     fail_fast: bool = False,
 ) -> RunRecord:
-    """Run a command in a checkout, or only the given tests of it, or up to a first failure.
+    """Run a command in a checkout, only the given tests of it, or up to a first failure.
 
     Raises:
         GateError: the sandbox could not be set up.

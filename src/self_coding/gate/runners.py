@@ -68,8 +68,9 @@ def observe(
 
     Args:
         folder: read-only, beside the tree, on the import path of the command.
-        settings: `top` of the tree, tests to `select` (None: all), `collect_only`, `fail_fast`,
-            and the `names` that the tree's own code is imported by.
+        settings: `top` of the tree, tests to `select` (None: all), `collect_only` (list all, run
+            none but those selected), `fail_fast`, and the `names` that the tree's own code is
+            imported by.
         tree: the checkout, to which the reports of other runners are related.
         path: the PATH of the tests.
     """

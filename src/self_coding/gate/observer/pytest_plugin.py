@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # `-x` in the settings would hide what fails behind an old failure.
         config.option.maxfail = 1 if SETTINGS.get("fail_fast") else 0
         config.option.continue_on_collection_errors = True
-        if SETTINGS.get("collect_only"):
+        if SETTINGS.get("collect_only") and SETTINGS.get("select") is None:
             config.option.collectonly = True
         config.pluginmanager.register(Reporter(SETTINGS, CHANNEL), NAME)
 
@@ -62,6 +62,8 @@ class Observer:
         self.chosen = None if chosen is None else frozenset(chosen)
         self.files = {os.path.abspath(name.split("::")[0]) for name in chosen or ()}
         self.whole_files = {os.path.abspath(name) for name in chosen or () if "::" not in name}
+        self.lists_all = bool(settings.get("collect_only"))
+        self.listed: list[str] = []
         self.raised: set[str] = set()
         self.called: set[str] = set()
         self.rewritten: list[str] = []
@@ -75,7 +77,7 @@ class Observer:
         def pytest_ignore_collect(
             self, collection_path: os.PathLike[str], config: pytest.Config
         ) -> bool | None:
-            if self.chosen is None or not os.path.isfile(collection_path):
+            if self.chosen is None or self.lists_all or not os.path.isfile(collection_path):
                 return None
             by_id = str(config.rootpath) != os.getcwd()  # ids do not name files from here
             return None if by_id or os.path.abspath(collection_path) in self.files else True
@@ -84,6 +86,7 @@ class Observer:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
+        self.listed = [item.nodeid for item in items]
         if self.chosen is None:
             return
         kept: list[pytest.Item] = []
@@ -222,7 +225,8 @@ class Reporter(Observer):
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.items or not self.elsewhere:
-            self.collected(item.nodeid for item in session.items)
+            ran = [item.nodeid for item in session.items]
+            self.collected(self.listed if self.lists_all and self.chosen is not None else ran)
             self.send("state", self.begin(session))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

@@ -63,21 +63,21 @@ class Session:
     def run(self, runner: Any, suite: Any, was_run: Any) -> Any:
         assert self.channel is not None
         cases = [(case, self.node(case)) for case in cases_of(suite)]
-        chosen = self.settings.get("select")
+        chosen, only_listed = self.settings.get("select"), self.settings.get("collect_only")
+        listed = [node for _, node in cases]
         if chosen is not None:
             cases = [one for one in cases if names(one[1]) & {*chosen}]
             suite = unittest.TestSuite(case for case, _ in cases)
         nodes = [node for _, node in cases]
-        self.channel.collected(node for node in nodes if "::" in node)
+        self.channel.collected(node for node in (listed if only_listed else nodes) if "::" in node)
         self.channel.send("state", self.state())
-        if self.settings.get("collect_only"):
+        if only_listed and chosen is None:
             self.outcomes.update(dict.fromkeys(nodes, "collected"))
             result = runner._makeResult()
             result.testsRun = len(cases)  # nothing run is an error of its own since Python 3.12
             return result
-        runner.failfast = bool(
-            self.settings.get("fail_fast")
-        )  # its own would hide what fails behind an old failure
+        # its own would hide what fails behind an old failure
+        runner.failfast = bool(self.settings.get("fail_fast"))
         result = was_run(runner, suite)
         for fixture, told in self.fixtures.items():  # of a class or a module, and its tests
             members = [one for one in nodes if fixture in names(one) and one not in self.outcomes]
