@@ -56,7 +56,11 @@ def strength(
     began = time.monotonic()
     whole = run(tree, tests or None, seconds, False)
     took = time.monotonic() - began
-    passing = _passing(whole)
+    cases: dict[str, bool] = {}  # the tests, without their parameters: whether all passed
+    for result in whole.report.results:
+        name = result.id.split("[", 1)[0]
+        cases[name] = cases.get(name, True) and result.outcome not in BAD
+    passing = tuple(name for name, good in cases.items() if good and "::" in name)
     if whole.timed_out or (whole.exit_status and not passing):
         why = "take longer than that" if whole.timed_out else "do not pass"
         return Strength(made=len(made), reason=f"the tests alone {why}")
@@ -79,26 +83,14 @@ def strength(
         if record.timed_out and left < wanted:  # nobody knows whether it would have ended
             break
         tried += 1
-        if not _noticed(record):
+        passed = any(one.outcome == "passed" for one in record.report.results)
+        green = (
+            passed and not record.report.failures if record.understood else not record.exit_status
+        )
+        if green and not record.timed_out:
             survived.append(f"{path}:{mutant.line}: `{mutant.old}` became `{mutant.new}`")
     reason = "" if tried else f"no mutant could be tried in {seconds:g} s"
     return Strength(made=len(made), tried=tried, survived=tuple(survived), reason=reason)
-
-
-def _passing(record: RunRecord) -> tuple[str, ...]:
-    """Return the tests, without their parameters, that passed in every case."""
-    outcomes: dict[str, bool] = {}
-    for result in record.report.results:
-        name = result.id.split("[", 1)[0]
-        outcomes[name] = outcomes.get(name, True) and result.outcome not in BAD
-    return tuple(name for name, good in outcomes.items() if good and "::" in name)
-
-
-def _noticed(record: RunRecord) -> bool:
-    if not record.understood:
-        return record.timed_out or record.exit_status != 0
-    passed = any(one.outcome == "passed" for one in record.report.results)
-    return record.timed_out or bool(record.report.failures) or not passed
 
 
 def _mutants(
@@ -106,9 +98,8 @@ def _mutants(
 ) -> Iterator[tuple[str, Mutant]]:
     """Yield the mutants of the code, and the path of each."""
     plain = ("--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
-    listed = _git(
-        top, "diff-tree", "-r", "-z", "--name-only", "--diff-filter=AM", *plain[:1], *ends
-    )
+    named = ("-r", "-z", "--name-only", "--diff-filter=AM", "--no-renames")
+    listed = _git(top, "diff-tree", *named, *ends)
     code = [path for path in git.fields(listed) if is_source(path) and not material.judges(path)]
     for path in code[:_FILES]:
         place = tree / path

@@ -317,7 +317,10 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     dropped = " and given up" if attempt.has(Kind.STOPPED) and attempt.has(Kind.REFUSED) else ""
     failed = f"{stage}{dropped}: {refusal.reason or refusal.by}"
     headline = f"attempt {attempt.id} {headlines.get(stage, failed)}"
-    told = [headline, left_out_line(attempt.edited), _survivors(attempt)]
+    survived = attempt.strength.survived if attempt.strength else ()
+    named = "; ".join(survived[:_LEFT_NAMED]) + _and_more(len(survived) - _LEFT_NAMED)
+    told = [headline, left_out_line(attempt.edited)]
+    told += [f"no test noticed: {named}"] if survived else []
     aside = attempt.data(Kind.CLEANED).get("aside")
     told += [f"kept as it was: {place}" for place in (aside if isinstance(aside, list) else ())]
     return SelfEditResult(
@@ -345,12 +348,6 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         cost=attempt.report.cost or None,
         lands_on=attempt.plan.base,
     )
-
-
-def _survivors(attempt: History) -> str:
-    survived = attempt.strength.survived if attempt.strength else ()
-    more = _and_more(len(survived) - _LEFT_NAMED)
-    return f"no test noticed: {'; '.join(survived[:_LEFT_NAMED])}{more}" if survived else ""
 
 
 def checked(attempt: History) -> SelfEditResult:

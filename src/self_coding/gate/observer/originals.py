@@ -78,7 +78,11 @@ class Originals:
         # After every test: without a line of Python for each of some hundred functions.
         self.fast: list[tuple[Any, Any, tuple[Any, ...]]] = []
         for _, holder, kept in self.often:
-            named = [n for n, one in kept.items() if not is_exception(one)]
+            named = [
+                name
+                for name, one in kept.items()
+                if not (isinstance(one, type) and issubclass(one, BaseException))
+            ]
             if named:
                 names = (*named, named[0])  # of one name alone it would give the value itself
                 values = tuple(kept[name] for name in names)
@@ -157,10 +161,6 @@ class Originals:
                 if own and says_yes(one):
                     found.add(f"{name}.{one.__qualname__}.__eq__ by {self.home(one) or ''}")
         return sorted(found)
-
-
-def is_exception(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 def callables(values: Any) -> dict[str, Any]:
