@@ -150,6 +150,8 @@ def _told(event: Event) -> str:
         return f"by {event.data.get('person') or 'a person'}"
     if event.kind == "bypassed":
         return f"main was moved past the guard to {event.data.get('tip')}"
+    if event.kind == Kind.LANDED:
+        return str(event.data.get("new", ""))[:12]
     if event.kind in ours:
         return str(event.data.get(ours[event.kind], ""))
     return views.event_line(event.kind, dict(event.data))
