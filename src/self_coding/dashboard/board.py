@@ -7,6 +7,7 @@ doctor said, the import graph. All of it can be thrown away.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -170,7 +171,8 @@ class Board:
             return found
 
         # Whoever works on an attempt writes into its lease, and main moves with its file.
-        return "|".join([await self.app.journal.mark(), *await in_thread(stamps)])
+        seen = "|".join([await self.app.journal.mark(), *await in_thread(stamps)])
+        return hashlib.sha256(seen.encode()).hexdigest()[:16]
 
     async def next_change(self, seen: str) -> str:
         """Wait until something has changed since the mark `seen`; return the new mark."""

@@ -28,7 +28,8 @@ async def live(request: Request) -> Response:
     async def stream() -> AsyncIterator[str]:
         board.listeners += 1
         try:
-            seen = await board.look()
+            # What the page has shown: a change between that and this connection is told at once.
+            seen = request.query_params.get("seen") or await board.look()
             yield "retry: 3000\n\n"
             while True:
                 try:

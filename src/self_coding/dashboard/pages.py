@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -34,6 +35,7 @@ from self_coding.values.attempts import AttemptLine
 from self_coding.values.edits import Waiting
 from self_coding.values.explanations import EXPLANATIONS
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 PAGE = 50  # attempts on one page
 STATES = ("landed", "open", "refused", "environment", "held", "stopped", "crashed", "cancelled",
           "rollback")  # fmt: skip
@@ -51,18 +53,18 @@ def application(board: Board) -> Starlette:
     """Return the routes over one board."""
     app = Starlette(
         routes=[
-            Route("/", attention),
-            Route("/attempts", attempts),
-            Route("/attempts/{attempt:int}", attempt),
-            Route("/attempts/{attempt:int}/undo", undo),
+            Route("/", _marked(attention)),
+            Route("/attempts", _marked(attempts)),
+            Route("/attempts/{attempt:int}", _marked(attempt)),
+            Route("/attempts/{attempt:int}/undo", _marked(undo)),
             Route("/attempts/{attempt:int}/{part}.txt", part),
             Route("/attempts/{attempt:int}/{verb}", act, methods=["POST"]),
-            Route("/rates", rates),
-            Route("/map", map_page),
+            Route("/rates", _marked(rates)),
+            Route("/map", _marked(map_page)),
             Route("/map.json", map_json),
-            Route("/health", health),
+            Route("/health", _marked(health)),
             Route("/health", actions.examine, methods=["POST"]),
-            Route("/settings", settings),
+            Route("/settings", _marked(settings)),
             Route("/theme", actions.theme, methods=["POST"]),
             Route("/live", live),
             Route("/static/{name}", static),
@@ -71,6 +73,18 @@ def application(board: Board) -> Starlette:
     )
     app.state.board = board
     return app
+
+
+def _marked(page: Endpoint) -> Endpoint:
+    """Return a page that knows of which moment it is, taken before it asks for anything."""
+
+    async def marked(request: Request) -> Response:
+        board: Board = request.app.state.board
+        with suppress(SelfCodingError):
+            request.state.mark = await board.look()
+        return await page(request)
+
+    return marked
 
 
 async def act(request: Request) -> Response:
@@ -256,6 +270,7 @@ async def _page(request: Request, name: str, status: int = 200, **more: Any) -> 
             needs=needs,
             now=datetime.now(UTC),
             csrf=form_key(session),
+            mark=getattr(request.state, "mark", ""),
             theme=theme if theme in ("light", "dark") else "auto",
             notice=board.notices.pop(session, None),
             here=f"{request.url.path}{query}",

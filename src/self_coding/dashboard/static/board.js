@@ -68,7 +68,7 @@ async function refresh() {
   if (chosen && document.getElementById(chosen)) document.getElementById(chosen).classList.add("chosen");
 }
 if ($("[data-live]")) {
-  const stream = new EventSource("/live");
+  const stream = new EventSource(`/live?seen=${document.body.dataset.mark}`);
   const shown = $(".live");
   stream.onopen = () => (shown.hidden = false);
   stream.onerror = () => (shown.hidden = true);
