@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from self_coding.reflection.localization import ASSERTIONS, locate
+from self_coding.reflection.other_output import read_other_output
 from self_coding.reflection.test_output import FailedTest, read_output
 from self_coding.reflection.tracebacks import Frame, Raised, read_exceptions, split_raised
 from self_coding.values.attempts import Failure
@@ -107,7 +108,7 @@ def failed_tests(
         half = _LONGEST // 2
         output = f"{output[:half]}\n... [cut] ...\n{output[-half:]}"
     text = _ANSI.sub("", output).replace("\r\n", "\n")
-    failed = read_output(text) or _crash(text)
+    failed = read_output(text) or read_other_output(text) or _crash(text)
     if not failed and ("Traceback (most recent call last):" in text or 'File "' in text):
         # A program that is not a test runner: its last traceback ended it.
         raised = [one for one in read_exceptions(text.split("\n")) if one.exception]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from self_coding.languages import is_source, is_test
 from self_coding.reflection.test_output import FailedTest
 from self_coding.reflection.tracebacks import Frame, Raised
 
@@ -51,11 +52,16 @@ _WORD = re.compile(r"[A-Za-z_]\w+")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _CALL = re.compile(r"(?<![\w@])((?:\w++\.){0,20}+)(\w++)\(")
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(?P<start>\d+)(?:,\d+)? @@ ?(?P<head>.*)$")
-_DEFINITION = re.compile(r"(?P<indent>\s*)(?:async\s+)?(?:def|class)\s+(?P<name>\w+)")
+_DEFINITION = re.compile(
+    r"(?P<indent>\s*)(?:(?:async|export|default|pub)\s+)*"
+    r"(?:def|class|fn|function|func(?:\s*\([^()\n]{0,80}\))?)\s+(?P<name>\w+)"
+)
 
 
 def is_test_path(path: str) -> bool:
     """Return whether a file belongs to the tests rather than to what is tested."""
+    if is_source(path) and not path.endswith(".py"):
+        return is_test(path)
     *folders, name = path.split("/")
     if name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py":
         return True
@@ -251,7 +257,10 @@ def _test_lines(raised: Raised) -> list[str]:
 
 def _stem(path: str) -> str:
     """A file's name without what marks tests and private modules."""
-    name = path.rpartition("/")[2].removesuffix(".py").removesuffix("_test")
+    name = path.rpartition("/")[2]
+    if not name.endswith(".py"):  # area.test.ts, area_test.go, AreaTest.java
+        name = name.partition(".")[0].removesuffix("Tests").removesuffix("Test")
+    name = name.removesuffix(".py").removesuffix("_test")
     return name.removeprefix("test_").strip("_")
 
 

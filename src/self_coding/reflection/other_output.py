@@ -1,0 +1,124 @@
+"""Read failing tests out of what other runners than Python's print.
+
+Pure. `go test`, `cargo test`, `node --test`, jest, vitest, JUnit's console and Surefire: the name
+of a failing test, the message behind it, and the places in files that its block names. Ids are as
+the runner prints them; a file is put before one where its block names a test file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from self_coding.languages import is_source, is_test
+from self_coding.reflection.test_output import FailedTest
+from self_coding.reflection.tracebacks import Frame, Raised, split_raised
+
+# How a failing test begins; the block below it ends where the next one does.
+_HEAD = re.compile(
+    r"^(?:\s{0,12}--- FAIL: (?P<go>\S+) \([\d.]+s\)"
+    r"|---- (?P<rust>\S[^\n]{0,300}) stdout ----"
+    r"|\s{0,12}\u2716 (?P<node>\S[^\n]{0,300}?)(?: \([\d.]+m?s\))?"
+    r"|\s{0,16}not ok \d{1,6} (?:- )?(?P<tap>\S[^\n]{0,300})"
+    r"|\s{0,4}\u25cf (?P<jest>\S[^\n]{0,300})"
+    r"|\s{0,4}FAIL\s{1,4}(?P<vitest>\S[^\n]{0,200} > [^\n]{1,300})"
+    r"|(?:\[ERROR\]\s{1,4})?(?P<java>[\w.$]{1,200}[.:#]\w{1,100}(?:\(\))?)\s.{0,40}"
+    r"<<< (?:FAIL|ERR)\w{0,6}!?"
+    r"|\s{0,8}JUnit Jupiter:(?P<junit>\w{1,200}:\w{1,100}\(\)))$"
+)
+_PLACE = re.compile(
+    r"(?<![\w./-])((?:[\w.@+-]{1,100}/|/){0,20}[\w.@+-]{1,100}\.[a-z]{1,4}):(\d{1,7})"
+)
+_ELSEWHERE = re.compile(
+    r"node:internal|/node_modules/|org\.junit\.|java\.base/|/rustc/|\bgoroutine\b"
+)
+_PANIC = re.compile(r"^thread '.{0,300}' (?:\(\d+\) )?panicked at (?:'(?P<old>.*)', )?")
+_NOISE = re.compile(
+    r"^(?:at |note: |\d+ \||>|===|---|\.\.\.|\+ |- |exit status|FAIL\b|ok\b|test result|stack back"
+    r"|MethodSource|=> *$|org\.junit"
+    r"|(?:duration_ms|type|location|failureType|code|name|stack|error): ?(?:\|-)?.*$|$)"
+)
+_BUILD = re.compile(
+    r"^(?P<path>[\w./-]{1,300}\.(?:go|java|[cm]?tsx?)):(?P<line>\d+)(?::\d+)?: (?P<what>\S.*)$"
+    r"|^error(?:\[E\d+\])?: (?P<rust>\S.*)$"
+)
+_LONGEST = 40  # lines of a block that are read
+_MARKS = re.compile(
+    r"--- FAIL: | stdout ----$|\u2716 |\u25cf |^\s*not ok \d|^\s*FAIL\s|<<< |JUnit Jupiter:", re.M
+)
+
+
+def read_other_output(output: str) -> list[FailedTest]:
+    """Return the failing tests that another runner's output shows; none for other text."""
+    lines = output.split("\n")
+    if _MARKS.search(output):
+        found = {test.id: test for test in _blocks(lines)}
+        names = list(found)
+        # A test around failing ones says nothing of its own.
+        return [
+            found[name]
+            for name in names
+            if found[name].raised.frames or not any(o.startswith(f"{name}/") for o in names)
+        ]
+    for at, line in enumerate(lines):
+        if match := _BUILD.match(line):
+            frames = _frames([line] if match["path"] else lines[at : at + 4])
+            if frames:
+                raised = Raised(
+                    exception="BuildError", message=match["what"] or match["rust"], frames=frames
+                )
+                return [FailedTest(id="", raised=raised)]
+    return []
+
+
+def _blocks(lines: list[str]) -> Iterator[FailedTest]:
+    heads = [(at, match) for at, line in enumerate(lines) if (match := _HEAD.match(line.rstrip()))]
+    ends = [at for at, _ in heads[1:]] + [len(lines)]
+    for (at, match), end in zip(heads, ends, strict=True):
+        name = next(each for each in match.groups() if each).strip()
+        block = lines[at + 1 : min(end, at + 1 + _LONGEST)]
+        if any("subtestsFailed" in line for line in block):
+            continue  # what failed inside of it was told before
+        frames = _frames(block)
+        message = _message(block)
+        exception, text = split_raised(message) or ("AssertionError", message)
+        tests = [frame.path for frame in frames if is_test(frame.path)]
+        path = tests[0] if tests else (frames[-1].path if frames else "")
+        if " > " in name and is_source(name.split(" > ")[0].split(" ")[0]):
+            path, _, name = name.partition(" > ")
+        yield FailedTest(
+            id=f"{path}::{name}" if path else name,
+            raised=Raised(
+                exception=exception, message=text, frames=frames, details=tuple(block[:8])
+            ),
+        )
+
+
+def _frames(block: list[str]) -> tuple[Frame, ...]:
+    """Return the places that a block names, outermost first, as stacks have them last."""
+    inside = [line.replace("file://", "") for line in block if not _ELSEWHERE.search(line)]
+    places = [match for line in inside for match in _PLACE.finditer(line) if is_source(match[1])]
+    frames = dict.fromkeys(Frame(match[1], int(match[2])) for match in places)
+    return tuple(reversed([*frames]))
+
+
+def _message(block: list[str]) -> str:
+    """Return the lines of a block that say what is wrong."""
+    said: list[str] = []
+    for line in block:
+        text = line.strip()
+        if panic := _PANIC.match(text):
+            if panic["old"]:
+                return panic["old"]
+            continue
+        if place := _PLACE.match(text):
+            text = text[place.end() :].lstrip(": ")
+        text = text.removeprefix("=> ")
+        if _NOISE.match(text):
+            if said and text:
+                break
+            continue
+        said.append(text)
+        if len(said) == 4:
+            break
+    return "\n".join(said)

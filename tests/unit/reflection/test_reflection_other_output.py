@@ -1,0 +1,122 @@
+"""What other runners than Python's print about a failing test, as they printed it."""
+
+from __future__ import annotations
+
+import pytest
+
+from self_coding.reflection.failures import read_failure
+
+OUTPUTS = {
+    "node": """TAP version 13
+# Subtest: squares
+not ok 1 - squares
+  ---
+  duration_ms: 1.957485
+  location: '/repo/test/area.test.js:4:1'
+  failureType: 'testCodeFailure'
+  error: |-
+    Expected values to be strictly equal:
+
+    6 !== 9
+
+  code: 'ERR_ASSERTION'
+  stack: |-
+    TestContext.<anonymous> (file:///repo/test/area.test.js:5:10)
+    Test.run (node:internal/test_runner/test:796:25)
+  ...
+1..1
+# fail 1
+""",
+    "go": """--- FAIL: TestSquares (0.00s)
+    area_test.go:7: got 6, want 9
+FAIL
+FAIL	example.com/tool/area	0.003s
+FAIL
+""",
+    "rust": """running 1 test
+test tests::squares ... FAILED
+
+failures:
+
+---- tests::squares stdout ----
+
+thread 'tests::squares' (31) panicked at src/lib.rs:11:9:
+assertion `left == right` failed
+  left: 6
+ right: 9
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+
+failures:
+    tests::squares
+
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out
+""",
+    "java": """Failures (1):
+  JUnit Jupiter:AreaTest:squares()
+    MethodSource [className = 'org.acme.AreaTest', methodName = 'squares']
+    => org.opentest4j.AssertionFailedError: expected: <9> but was: <6>
+       org.junit.jupiter.api.AssertionFailureBuilder.build(AssertionFailureBuilder.java:151)
+       org.acme.AreaTest.squares(AreaTest.java:9)
+       java.base/java.lang.reflect.Method.invoke(Method.java:569)
+""",
+    "vitest": """ FAIL  test/area.test.js > none > squares
+AssertionError: expected 6 to be 9 // Object.is equality
+
+- Expected
++ Received
+
+ \u276f test/area.test.js:5:21
+""",
+    "jest": """FAIL test/area.test.js
+  \u25cf none \u203a squares
+
+    expect(received).toBe(expected) // Object.is equality
+
+    Expected: 9
+    Received: 6
+
+      at Object.toBe (test/area.test.js:4:21)
+""",
+}
+TOLD = {
+    "node": ("test/area.test.js::squares", "6 !== 9", "test/area.test.js:"),
+    "go": ("area_test.go::TestSquares", "got 6, want 9", "area_test.go:7"),
+    "rust": ("src/lib.rs::tests::squares", "left: 6", "src/lib.rs:11"),
+    "java": ("AreaTest.java::AreaTest:squares()", "expected: <9> but was: <6>", "AreaTest.java:9"),
+    "vitest": ("test/area.test.js::none > squares", "expected 6 to be 9", "test/area.test.js:5"),
+    "jest": ("test/area.test.js::none \u203a squares", "toBe(expected)", "test/area.test.js:4"),
+}
+
+
+@pytest.mark.parametrize("runner", OUTPUTS)
+def test_failing_tests_are_told_with_message_and_place(runner: str) -> None:
+    """Each runner's text gives the failing test, what it said, and where; the changed file that
+    the test is named after is the cause."""
+    source = "src/lib.rs" if runner == "rust" else "src/area.js"
+    failure = read_failure(OUTPUTS[runner], files_modified=[source, "docs/notes.md"], root="/repo")
+    name, message, place = TOLD[runner]
+    assert failure.failing_tests == (name,)
+    assert message in failure.message
+    assert failure.location.startswith(place)
+    assert failure.root_cause_file == source
+
+
+@pytest.mark.parametrize(
+    ("output", "place"),
+    [
+        ("./area/area.go:4:9: undefined: r\n", "area/area.go:4"),
+        ("error[E0425]: cannot find value `r`\n --> src/lib.rs:2:5\n  |\n", "src/lib.rs:2"),
+        ("src/main/java/a/Area.java:5: error: cannot find symbol\n", "src/main/java/a/Area.java:5"),
+    ],
+)
+def test_what_does_not_build_is_told(output: str, place: str) -> None:
+    """A compiler's first error is the failure where no test could run."""
+    failure = read_failure(output)
+    assert (failure.exception, failure.location) == ("BuildError", place)
+    assert failure.message
+
+
+def test_other_text_is_no_failure() -> None:
+    """What no runner printed says nothing."""
+    assert read_failure("all good\nsee area.go:4\n").failing_tests == ()
