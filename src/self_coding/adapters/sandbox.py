@@ -47,10 +47,8 @@ class SandboxSpec:
         env: its whole environment.
         readable: (source, place) pairs that are bound back in this order, read-only; without a
             source, an empty folder appears.
-        layers: folders that can be written over in memory, themselves unchanged; only where
-            `can_layer` says so.
-        overlaid: (source, names, place): a source that is read-only at its place, but for the
-            folders of `names`, which are empty there and can be written to; as with `layers`.
+        layers: (source, place) pairs: folders that can be written over in memory, the sources
+            unchanged; only where `can_layer` says so.
         files: (place, content) pairs that appear read-only over what is there.
         network: True leaves the network open.
         loopback: True leaves 127.0.0.1 open where the level has no private one.
@@ -62,8 +60,7 @@ class SandboxSpec:
     mount: Path
     env: Mapping[str, str]
     readable: tuple[tuple[Path | None, Path], ...] = ()
-    layers: tuple[Path, ...] = ()
-    overlaid: tuple[tuple[Path, Path, Path], ...] = ()
+    layers: tuple[tuple[Path, Path], ...] = ()
     files: tuple[tuple[Path, bytes], ...] = ()
     network: bool = False
     loopback: bool = False
@@ -260,13 +257,8 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
     for source, place in spec.readable:
         # Behind the tree: what is bound back may be inside of it.
         argv += ["--ro-bind", str(source), str(place)] if source else ["--tmpfs", str(place)]
-    for place in spec.layers:
-        argv += ["--overlay-src", str(place), "--tmp-overlay", str(place)]
-    for source, names, place in spec.overlaid:
-        argv += ["--overlay-src", str(source), "--overlay-src", str(names)]
-        argv += ["--ro-overlay", str(place)]
-        for written in names.iterdir():
-            argv += ["--size", size, "--tmpfs", str(place / written.name)]
+    for source, place in spec.layers:
+        argv += ["--overlay-src", str(source), "--tmp-overlay", str(place)]
     # A read-only mount does not keep anybody from connecting to a socket on it.
     for place in _socket_places(spec):
         argv += ["--ro-bind", "/dev/null", str(place)]
@@ -319,8 +311,7 @@ def _run_in_bubblewrap(
 ) -> Completed:
     argv, fds = bwrap_arguments(spec, binary, command)
     bound = {str(place) for _, place in spec.readable} | {str(spec.mount)}
-    names = [place / one.name for _, names, place in spec.overlaid for one in names.iterdir()]
-    written = (*spec.layers, *names)
+    written = (place for _, place in spec.layers)
     limited = {name: value for name, value in spec.rlimits.items() if name != "RLIMIT_NPROC"}
     box = replace(
         _box(spec),
@@ -368,9 +359,8 @@ def _runs(binary: str, *, layered: bool = False) -> bool:
     with tempfile.TemporaryDirectory(prefix="self-coding-") as name:
         folder = Path(name)
         # Overlays in a user namespace came late, and some file systems refuse to be below one.
-        layers = (folder / "layer",) if layered else ()
-        for one in layers:
-            one.mkdir()
+        layers = ((folder, folder / "layer"),) if layered else ()
+        (folder / "layer").mkdir()
         spec = SandboxSpec(tree=folder, mount=folder, env={"PATH": os.defpath}, layers=layers)
         try:
             done = _run_in_bubblewrap(spec, binary, _PROBE_COMMAND, _PROBE)

@@ -39,7 +39,6 @@ from self_coding.gate.tool_chains import (
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-_WRITTEN = (".cache", ".vite", ".vite-temp", ".vitest")  # in node_modules, by its tools
 _NOT_FOUND = (126, 127)  # a shell's exit statuses: what is hidden at landlock is 126
 _ABSENT = ("not found", "command not found", "No such file or directory", "Permission denied")
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
@@ -59,8 +58,6 @@ def support_folder(python: Path) -> Iterator[Path]:
             # the tested tree, which would run before the report's keys are read.
             (folder / f"{name}.py").write_text("# hides a file of this name\n", encoding="utf-8")
         (folder / "git").mkdir()
-        for name in _WRITTEN:
-            (folder / "written" / name).mkdir(parents=True)
         (folder / "bin").mkdir()
         if not (python.parent / "python").exists():
             starter = folder / "bin" / "python"
@@ -119,10 +116,11 @@ class SandboxLayout:
         with support_folder(self.python) as support:
             files, repository = self._repository_binds(support)
             layered = can_layer(self.at, top)
-            layers = tuple(self.tools.caches) if layered else ()
+            # What is installed there keeps its caches there as well, and looks whether it can.
             own = [one for one in carried if layered and one[1].name == "node_modules"]
-            overlaid = [(one, support / "written", top / inside) for one, inside in own]
             carried = [one for one in carried if one not in own]
+            layers = [(source, top / inside) for source, inside in own]
+            layers += [(one, one) for one in self.tools.caches if layered]
             folders = [*readable_folders(top, settings), *self.tools.folders]
             caches = self.tools.caches.items()
             folders += [one for one, name in caches if not (layered or name)]
@@ -132,9 +130,8 @@ class SandboxLayout:
             readable += [one for pair in shown for one in channels(*pair)]
             held = list(held_content(tree, top))
             readable += [(source, top / inside) for source, inside in held]
-            inside_top = [*(place for _, place in readable), *layers]
-            inside_top += [place for _, _, place in overlaid]
-            places = [one.relative_to(top) for one in inside_top if one.is_relative_to(top)]
+            bound = [place for _, place in (*readable, *layers)]
+            places = [place.relative_to(top) for place in bound if place.is_relative_to(top)]
             added = [tree / name for name in places if not os.path.lexists(tree / name)]
             pushed: list[tuple[Path, bytes | None]] = []
             try:
@@ -156,12 +153,11 @@ class SandboxLayout:
                         tree=tree,
                         mount=top,
                         env={
-                            **{self.tools.caches[one]: str(one) for one in layers},
+                            **{name: str(one) for one, name in caches if layered and name},
                             **self._environment(support),
                         },
                         readable=tuple(readable),
-                        layers=layers,
-                        overlaid=tuple(overlaid),
+                        layers=tuple(layers),
                         files=files,
                         network=settings.network,
                         loopback=settings.loopback,
