@@ -133,7 +133,6 @@ class OpenAttempts:
         """Wait until an attempt has ended or waits for somebody; see that somebody drives it.
 
         Args:
-            attempt: the attempt.
             seconds: how long, or to its end; then the answer says how far it has come, and it goes
                 on.
             check: have its edit checked meanwhile.
@@ -229,7 +228,6 @@ class OpenAttempts:
         """Return how strong an attempt's tests are, where that is known.
 
         Args:
-            attempt: the attempt.
             measure: find out where it is not: runs the tests for `gate.mutant_seconds` at most.
 
         Raises:

@@ -200,12 +200,10 @@ class SelfEdit(OpenAttempts):
         and submitted again: only `drop_edit` ends it, or its landing.
 
         Args:
-            attempt: the id that `begin_edit` gave.
             summary: the approach in words, for the journal.
             ask: called before anything lands.
             wait: judge it in a process of its own, which outlives this call, and wait so many
                 seconds for the end; None judges it in this process.
-            on_progress: told each step as it happens.
 
         Raises:
             EditError: no such attempt waits for a submission, or nothing is edited yet: then it
@@ -236,9 +234,7 @@ class SelfEdit(OpenAttempts):
         """Judge and test what was edited so far; nothing lands or ends, and no rate counts it.
 
         Args:
-            attempt: the id that `begin_edit` gave.
             wait: as for `submit_edit`; `wait_edit` goes on waiting for it, too.
-            on_progress: told each step as it happens.
 
         Raises:
             EditError: no such attempt waits for a submission, or nothing is edited yet.
@@ -259,9 +255,7 @@ class SelfEdit(OpenAttempts):
         """Land an attempt that waits green for approval; main moved meanwhile is tested anew.
 
         Args:
-            attempt: the attempt.
             wait: as for `submit_edit`.
-            on_progress: told each step as it happens.
 
         Raises:
             EditError: no such attempt waits for approval, or it has waited too long.
