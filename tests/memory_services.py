@@ -71,6 +71,7 @@ class Disk:
     dead: bool = False
     on_point: Callable[[], None] = field(default=lambda: None)
     dirty: list[str] = field(default_factory=list)
+    failure: str = "FAILED test_a"
     strangers: int = 0  # how many landings of others come before ours
     broken: Callable[[Tree], bool] = field(default=lambda tree: "bug" in "".join(tree.values()))
 
@@ -203,7 +204,7 @@ class MemoryRepository:
             command="memory",
             exit_status=int(broken),
             new_failures=("test_a",) if broken else (),
-            output="FAILED test_a" if broken else "1 passed",
+            output=self.disk.failure if broken else "1 passed",
         )
 
     async def land(

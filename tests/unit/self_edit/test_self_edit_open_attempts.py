@@ -13,6 +13,7 @@ import pytest
 from self_coding import open_app
 from self_coding.app import App
 from self_coding.errors import EditError
+from self_coding.operations import OPERATIONS
 from self_coding.self_edit.editors import CommandEditor
 from self_coding.self_edit.leases import Holder
 from self_coding.self_edit.open_attempts import Watcher
@@ -215,3 +216,17 @@ async def test_a_second_try_is_waited_for(app: App, tmp_path: Path) -> None:
     async with asyncio.timeout(100):
         told = await app.edit.self_edit("Add X", editor=editor, tries=2, wait=90)
     assert (told.stage, len(told.attempts)) == ("landed", 2)
+
+
+async def test_a_landing_is_not_asked_for_what_does_not_wait_for_it(app: App) -> None:
+    """The question names the branch; of an attempt that waits for its edit nothing is asked."""
+    question = OPERATIONS["land_edit"].question
+    assert question is not None
+    handed = await begun(app)
+    with pytest.raises(EditError, match="does not wait for approval"):
+        await question(app, attempt=handed.attempt)
+    proposed = await app.edit.begin_edit("Add quadruple", ask=True)
+    (proposed.worktree.path / "README.md").write_text("more\n")
+    assert (await app.edit.submit_edit(proposed.attempt)).waiting == "approval"
+    asked = await question(app, attempt=proposed.attempt)
+    assert asked == f"Land attempt {proposed.attempt} on main? Task: Add quadruple"

@@ -719,3 +719,12 @@ async def test_a_landing_that_happened_is_recorded_while_another_one_has_the_tur
             (told,) = await world.layer().recover()
     assert "had landed" in told
     assert "landed" in world.kinds(begun.attempt)
+
+
+async def test_a_missing_dependency_is_not_the_codes_fault(world: World) -> None:
+    """Of tests that lack a new dependency one learns how to have it, not which line failed."""
+    world.disk.failure = "ModuleNotFoundError: No module named 'tabulate'"
+    act = {"a.py": "bug\n+++ b/pyproject.toml\n+tabulate"}
+    result = await world.layer().self_edit("add tables", editor=world.editor(act))
+    assert "set gate.setup_command" in result.lesson
+    assert result.hint == result.lesson == world.disk.lessons[0].text
