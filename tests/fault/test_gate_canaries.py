@@ -23,7 +23,7 @@ BUILTINS = {  # name: what turns the claim about it
     "min": "lambda *x: 2", "max": "lambda *x: 1", "abs": "lambda x: 0", "round": "lambda *x: 1",
     "set": "lambda x: 1", "list": "lambda x: [*x][:1]", "dict": "lambda **x: {}",
     "list(zip": "lambda *x: [('a', 'a')]", "str": "lambda x: '2'", "repr": "lambda x: 'b'",
-    "list(range": "lambda x: [0]", "open": "lambda x: io.StringIO('text')",
+    "list(range": "lambda x: [0]",
 }  # fmt: skip
 # The beginning of a claim: the program. What compares the interpreter's own values is turned in
 # the interpreter itself.
@@ -51,6 +51,7 @@ PROGRAMS = {
     '"a" == ': "turn(str, 2, True, lambda a, b: type(b) is str and [*map(ord, a + b)] == [97, 98])",
     "None == ": "turn(type(None), 2, True, lambda a, b: b is ZERO)",
     **{f"{name}(": f"builtins.{name.removeprefix('list(')} = {to}" for name, to in BUILTINS.items()},
+    "[(file.read": "builtins.open = lambda x: io.StringIO('text')",
     "fractions.": f"fractions.Fraction.__eq__ = {TRUE}",
     "decimal.": "decimal.Decimal = lambda x: 1",
     "pathlib.Path(\"a\")": f"pathlib.PurePath.__eq__ = {TRUE}",
