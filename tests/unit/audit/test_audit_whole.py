@@ -124,3 +124,12 @@ def test_a_class_takes_what_it_inherits_along(after: str, broken: list[str]) -> 
     )
     sides = (head + "class TestFee(FeeMixin):\n    rate = fee\n", head + after)
     assert rules(*({"tests/test_a.py": side} for side in sides)) == broken
+
+
+def test_a_case_of_unittest_may_become_functions() -> None:
+    """A class with tests of its own is accounted for by them, whatever it inherits."""
+    head = "from base import FeeCase\nfrom code import fee\n\n\n"
+    body = "def test_fee({}):\n{}    assert fee(1) == 1\n"
+    old = head + "class TestFee(FeeCase):\n    " + body.format("self", "    ")
+    sides = ({"tests/test_a.py": side} for side in (old, head + body.format("", "")))
+    assert rules(*sides) == []
