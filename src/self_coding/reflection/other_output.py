@@ -44,7 +44,8 @@ _BUILD = re.compile(
 )
 _LONGEST = 40  # lines of a block that are read
 _MARKS = re.compile(
-    r"--- FAIL: | stdout ----$|\u2716 |\u25cf |^\s*not ok \d|^\s*FAIL\s|<<< |JUnit Jupiter:", re.M
+    r"--- FAIL: | stdout ----$|\u2716 |\u25cf |^[ \t]*not ok \d|^[ \t]*FAIL\s|<<< |JUnit Jupiter:",
+    re.M,
 )
 
 

@@ -21,6 +21,7 @@ PACKAGES = (
     *("reflection", "redaction", "modification_journal", "audit", "text", "retrieval"),
     *("self_edit", "codebase_indexer.history", "codebase_indexer.ranking"),
     *("codebase_indexer.summary", "codebase_indexer.task_parser"),
+    *("gate.judge", "gate.python_env", "gate.readiness", "gate.run", "gate.sandbox_layout"),
 )
 
 
