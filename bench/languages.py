@@ -158,6 +158,11 @@ def java(folder: Path) -> tuple[Edges, Edges]:
             a, b = (places.get(name.partition("$")[0]) for name in match.groups())
             if a and b and a != b:
                 truth.add((a, b))
+    # A type that the source never names follows from others: it is reached through them.
+    texts = {path: (folder / path).read_text("utf-8", "replace") for path in own}
+    named = {(a, b) for a, b in truth if re.search(rf"\b{Path(b).stem}\b", texts[a])}
+    found = len(named & pairs) / max(1, len(named))
+    print(f"java: {len(named)} of {len(truth)} edges are named in the source, recall {found:.3f}")
     return pairs, truth
 
 

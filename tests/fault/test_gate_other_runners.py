@@ -156,3 +156,22 @@ def test_nothing_passed_proves_nothing(case) -> None:
     report = case.run(case.base)
     assert not report.passed
     assert "nothing was proved" in report.reason, (report.reason, report.output)
+
+
+def test_the_base_judges_a_bent_test(case) -> None:
+    """A bug whose test was bent to it passes by itself, and main's own test says no."""
+    test = {
+        "javascript": ("test/area.test.js", "size(3), 9", "size(3), 6"),
+        "go": ("area/area_test.go", "got != 9", "got != 6"),
+        "java": ("src/test/java/org/acme/AreaTest.java", "(9, Area", "(6, Area"),
+    }
+    if case.language not in test:
+        pytest.skip("Rust's tests are in the file that they test, and are not divided yet")
+    path, old, new = test[case.language]
+    bent = {
+        path: case.files[path].replace(old, new),
+        case.path: case.files[case.path].replace(case.good, case.bad),
+    }
+    report = case.run(case.repo.commit(bent), case.base)
+    assert not report.passed
+    assert {one.rule for one in report.findings} == {"base-judge"}, (report.reason, report.output)

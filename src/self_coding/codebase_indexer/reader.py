@@ -72,7 +72,9 @@ class Graph:
                     self._importers[ids[fixture]].add(file)
         self._scopes: dict[str, list[int]] = defaultdict(list)
         self._languages = languages
-        for file, path in paths.items():
+        # Most languages have none, and Python's files pay nothing for those that have.
+        scoped = {each for each in {*languages.values()} if each.scope("a/a")}
+        for file, path in paths.items() if scoped else ():
             if scope := languages[file].scope(path):
                 self._scopes[scope + "\0" + languages[file].name].append(file)
 
@@ -125,7 +127,7 @@ class Graph:
                 for source in self._importers.get(target, ()):
                     if source not in seen:
                         through.setdefault(source, self.paths[target])
-                for source in self._around(target):
+                for source in self._around(target) if self._scopes else ():
                     if source not in seen:
                         through.setdefault(source, self.paths[target])
             seen.update(through)

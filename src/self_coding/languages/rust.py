@@ -23,6 +23,7 @@ _IMPORTS = """
 """
 _INCLUDING = frozenset(("include", "include_str", "include_bytes"))
 _PATH = re.compile(r"(?<![\w:$'])(?:\$?crate|[a-z_]\w*+)(?:::[A-Za-z_]\w*+)++")
+_MODULE = re.compile(r"\bmod\s++([a-z_]\w*+)\s*+;")  # also where a macro hides it from the tree
 _PLACE = re.compile(r'path\s*=\s*"([^"\n]*)"')
 _TABLE = re.compile(r"(?m)^[ \t]*\[+([^\]\n]*)\]+[^\n]*\n((?:(?![ \t]*\[)[^\n]*(?:\n|\Z))*)")
 _VALUE = re.compile(r'(?m)^[ \t]*([\w-]+)[ \t]*=[ \t]*"([^"\n]*)"')
@@ -100,7 +101,11 @@ class Rust(TreeLanguage):
                     place = text_of(held["file"][0]).strip('"')
                     if place.endswith(".rs") and "\t" not in place:
                         found.packed.append(pack_import(place, (), kind="string"))
-        for path in sorted(set(_PATH.findall(without_comments(text, self.quoted)))):
+        bare = without_comments(text, self.quoted)
+        told = {line.rpartition("\t")[2] for line in found.packed}
+        inside = {*_MODULE.findall(bare)} - told if "macro" in bare or "!" in bare else set()
+        found.packed.extend(pack_import("self", (name,)) for name in sorted(inside))
+        for path in sorted(set(_PATH.findall(bare))):
             module, _, name = path.removeprefix("$").rpartition("::")
             found.packed.append(pack_import(module, (name,)))
         return found
