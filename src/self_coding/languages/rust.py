@@ -103,8 +103,8 @@ class Rust(TreeLanguage):
                         found.packed.append(pack_import(place, (), kind="string"))
         bare = without_comments(text, self.quoted)
         told = {line.rpartition("\t")[2] for line in found.packed}
-        inside = {*_MODULE.findall(bare)} - told if "macro" in bare or "!" in bare else set()
-        found.packed.extend(pack_import("self", (name,)) for name in sorted(inside))
+        hidden = {*_MODULE.findall(bare)} - told
+        found.packed.extend(pack_import("self", (name,)) for name in sorted(hidden))
         for path in sorted(set(_PATH.findall(bare))):
             module, _, name = path.removeprefix("$").rpartition("::")
             found.packed.append(pack_import(module, (name,)))
