@@ -153,7 +153,10 @@ def entry(client: str, start: Start) -> Entry:
     own: dict[str, Callable[[], dict[str, Json]]] = {
         # without these `codex exec` calls nothing that lands
         "codex": lambda: {
-            "tools": {name: {"approval_mode": "approve"} for name in ("self_edit", "submit_edit")}
+            "tools": {
+                name: {"approval_mode": "approve"}
+                for name in ("self_edit", "submit_edit", "wait_edit")
+            }
         },
         "opencode": lambda: {"enabled": True, **({"oauth": False} if start.port else {})},
         "goose": lambda: {
