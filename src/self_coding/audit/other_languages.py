@@ -73,13 +73,13 @@ TABLES: Mapping[str, Table] = {
     "Rust": Table(
         tests="(function_item name: (_) @name) @test",
         claims=r"(?:(?:debug_)?assert\w*!|panic!|unreachable!|\.unwrap\(\)|\.expect\(|\.unwrap_err\()",
-        weak=r"assert!\(.*\bis_(?:some|ok|none|err)\(|\.unwrap\(\)|\.expect\(|assert!\((?!.*[=<>])",
+        weak=r"assert!\(.{0,300}\bis_(?:some|ok|none|err)\(|\.unwrap\(\)|\.expect\(|assert!\((?!.{0,300}[=<>])",
         off=r"#\[ignore\b|#\[cfg\(any\(\)\)\]|#\[should_panic\]",
     ),
     "Java": Table(
         tests="(method_declaration name: (_) @name) @test",
         claims=r"(?:(?:\w+\.)?(?:assert|verify|fail|expect|then)\w*\s*\()",
-        weak=r"assert(?:NotNull|True|False|That\([^,]*\)\.(?:isNotNull|isTrue))",
+        weak=r"assert(?:NotNull|True|False|That\([^,\n]{0,200}\)\.(?:isNotNull|isTrue))",
         off=r"@(?:Disabled|Ignore)\b|\bassume(?:True|False|That)?\(|\babort\(|enabled\s*=\s*false",
     ),
 }
@@ -92,22 +92,22 @@ _ATTRIBUTE = {
     "Java": re.compile(r"@(?:\w*Test|TestFactory|Property)\b"),
 }
 _TRIVIAL = re.compile(
-    r"expect\(\s*(true|1|!0)\s*\)\.(?:toBe|toEqual|toBeTruthy)\((?:\s*(?:true|1)?\s*)\)"
-    r"|assert(?:\.ok)?\(\s*(?:true|1)\b|assert(?:_eq)?!\(\s*(?:true|(\w+)\s*,\s*\2)\s*\)"
-    r"|assertTrue\(\s*true\b|assert\.True\(\s*\w+,\s*true\b|assertEquals\(\s*(\w+)\s*,\s*\3\s*\)"
+    r"expect\(\s*+(true|1|!0)\s*+\)\.(?:toBe|toEqual|toBeTruthy)\(\s*+(?:true|1)?+\s*+\)"
+    r"|assert(?:\.ok)?\(\s*+(?:true|1)\b|assert(?:_eq)?!\(\s*+(?:true|(\w{1,60}+)\s*+,\s*+\2)\s*+\)"
+    r"|assertTrue\(\s*+true\b|assert\.True\(\s*+\w{1,40}+,\s*+true\b|assertEquals\(\s*+(\w{1,60}+)\s*+,\s*+\3\s*+\)"
 )
 _EXAMPLE = re.compile(r"// ?(?:Unordered )?[Oo]utput:")  # which Go compares
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _CARGO = re.compile(r"(?:^|/)(?:Cargo|nextest)\.toml$")
 _NARROWED = re.compile(
-    r"testPathIgnorePatterns|testNamePattern|passWithNoTests|--pass-with-no-tests|\bexclude\b.*test"
+    r"testPathIgnorePatterns|testNamePattern|passWithNoTests|--pass-with-no-tests|\bexclude\b.{0,200}test"
     r"|<(?:skipTests|skip|testFailureIgnore|maven\.test\.skip)>\s*true|ignoreFailures\s*=\s*true"
     r"|<exclude>[^<]*|\b(?:test|harness)\s*=\s*false|\|\|\s*(?:true|exit 0)|-DskipTests"
     r"|-run[ =]|-short\b|--test-name-pattern|-t[ =]['\"]"
 )
 _TOLERANCE = re.compile(r"toBeCloseTo\(|closeTo\(|InDelta\(|InEpsilon\(|abs\(\)\s*<|Offset\.")
 _LEFT_OUT = re.compile(
-    r"(?m)^(?://go:build|// \+build) .*\b(?:ignore|never)\b|^#!\[cfg\(any\(\)\)\]"
+    r"(?m)^(?://go:build|// \+build) .{0,200}\b(?:ignore|never)\b|^#!\[cfg\(any\(\)\)\]"
 )
 
 
