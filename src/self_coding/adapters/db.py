@@ -106,6 +106,8 @@ class Database:
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
         with self._lock:
+            # A connection must not be used across a fork, and one to a file that was replaced
+            # writes into nothing.
             self._held.close()
 
     def _connection(self) -> sqlite3.Connection:

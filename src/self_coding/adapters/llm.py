@@ -62,6 +62,7 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
+        # None is unknown, not free: two unknown ones are still unknown.
         costs = [cost for cost in (self.cost, other.cost) if cost is not None]
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
@@ -212,6 +213,7 @@ class LanguageModel(TypedModel):
 
         def validate(value: T) -> T:
             if check is not None and (problem := check(value)):
+                # It goes back to the model as a message, which then has the rest of its tries.
                 raise ModelRetry(problem)
             return value
 
@@ -314,6 +316,7 @@ def _openai(model: str, base_url: str | None, api_key: str | None) -> Opener:
             client = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=1)
         except OpenAIError as error:
             raise ModelUnavailableError(str(error), hint="give an API key") from error
+        # For one call: a client belongs to the event loop in which it was opened.
         async with client:
             yield OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
 
@@ -339,6 +342,7 @@ def _require(module: str, extra: str) -> None:
     """Refuse early, without loading anything, when the extra is missing."""
     from importlib.util import find_spec
 
+    # `find_spec` loads nothing, where an import would take seconds.
     if find_spec(module) is None or find_spec("pydantic_ai") is None:
         raise MissingExtraError(extra, f"the {module} client")
 

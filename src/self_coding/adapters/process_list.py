@@ -33,6 +33,7 @@ def kill_marked(variable: str, value: str) -> None:
     wanted = f"{variable}={value}".encode()
     for entry in _processes():
         with suppress(OSError):
+            # What the process was started with: it can change its own variables, not this record.
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
                 os.kill(int(entry.name), signal.SIGKILL)
 

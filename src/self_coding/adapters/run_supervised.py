@@ -93,10 +93,13 @@ def run(
 
     def terminate(pid: int) -> None:
         with suppress(ProcessLookupError):
+            # Not SIGKILL: the supervisor is what ends the rest, and would leave them alive.
             os.kill(pid, signal.SIGTERM)
 
     try:
         return process.run(
+            # Isolated, without site: neither variables nor files of the tested tree reach what
+            # guards it.
             [sys.executable, "-I", "-S", str(_SUPERVISOR), json.dumps(plan, ensure_ascii=False)],
             cwd=cwd,
             env={**env, MARK: mark},
@@ -105,6 +108,7 @@ def run(
             limit=output_bytes,
             tail=output_bytes // 2,
             merged=True,
+            # Closed here once it is handed over, or our own copy would keep the pipe open.
             handed=(lifeline, *handed),
             readers=readers,
             kill=terminate,
@@ -112,4 +116,6 @@ def run(
         )
     finally:
         os.close(ours)
+        # For when the supervisor itself was killed: its orphans carry the mark in their
+        # environment.
         process_list.kill_marked(MARK, mark)

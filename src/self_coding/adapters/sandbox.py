@@ -145,6 +145,8 @@ def run(spec: SandboxSpec, command: str, limits: RunLimits, *, at: str) -> Compl
         if binary is None:
             raise SandboxUnavailableError("bubblewrap is gone", hint="try again")
         return _run_in_bubblewrap(spec, str(binary), command, limits)
+    # Below bubblewrap's level nothing is hidden by mounts: each run gets a home and a TMPDIR of its
+    # own, which go with it.
     private = Path(tempfile.mkdtemp(prefix="self-coding-"))
     env = dict(spec.env)
     for name, variable in (("home", "HOME"), ("tmp", "TMPDIR")):

@@ -55,6 +55,7 @@ def adding(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark: 
     is_there = False
     with suppress(ValueError):
         is_there = all(settings_text.add(text, form, entry) is None for entry in entries)
+    # An older entry of ours goes first: two of one name would both be called.
     if (note or mark in text) and not is_there:
         kept = removing(file, form, entries, ledger, mark)
         text = (kept.after or b"").decode()
@@ -89,6 +90,7 @@ def removing(file: Path, form: str, entries: Sequence[Entry], ledger: Path, mark
     if before is None:
         return Change(file, None, None)
     is_untouched = note is not None and note["after"] == _digest(before)
+    # From the end, so that what is cut does not move the places before it.
     for at, piece in reversed(note["pieces"] if note else []):
         if is_untouched or text.count(piece) == 1:
             start = at if is_untouched else text.find(piece)
@@ -116,11 +118,14 @@ def apply(change: Change, ledger: Path, *, remove: bool = False) -> None:
     Raises:
         ConfigError: it is another by now, or cannot be written; it stays as it is.
     """
+    # The plan may be minutes old, as a person was shown it and asked.
     if _read(change.file)[0] != change.before:
         raise ConfigError(f"{change.file} has just been changed", hint="look again, try again")
     try:
         if not remove:  # noted first: what a crash leaves behind can then still be told apart
             _note(ledger, change.file, change.note)
+        # People keep their settings elsewhere and link to them: the file is changed, the link
+        # stays.
         target = Path(os.path.realpath(change.file))
         if change.after is not None:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -107,6 +107,7 @@ def main(text: str) -> int:
     if child == 0:
         _become(plan)
     status: int | None = None
+    # Signals and the lifeline wake it at once; the pause is for what can only be polled.
     pause = _TICK if watch else 5.0
     while status is None and not stopped:
         ready = select.select([wake, plan["lifeline"]], [], [], pause)[0]

@@ -56,6 +56,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     from self_coding.adapters.process import Scope, scope
 
     if _pool is None:
+        # Our own: asyncio's has a few threads a core, and ours wait for children rather than work.
         _pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="self-coding")
     commands = Scope()
 

@@ -112,6 +112,7 @@ def _follow(database: Database, repo_path: Path, reached: Reached, now: str) -> 
     If git cannot say, or too little would be left, all is forgotten, to be read again.
     """
     # Git runs before the write lock is taken: nobody waits for a slow `git log`.
+    # A rebase or a switch: commits that HEAD has no more, which must not vote for files.
     gone = _hashes(repo_path, f"{now}..{reached.head}") if now and reached.head else None
     new = _commits(repo_path, f"{reached.head}..{now}", DEPTH) if gone is not None else []
     with database.write() as connection:
@@ -160,6 +161,8 @@ def head(repo_path: Path) -> str:
     text = ""
     with suppress(OSError):
         text = (checkout.directory / "HEAD").read_text("utf-8", "replace").strip()
+        # A linked worktree has refs of its own, such as those of a bisect; the rest are the
+        # repository's.
         for directory in (checkout.directory, checkout.common):
             ref = directory / text.removeprefix("ref: ")
             if text.startswith("ref: ") and ref.is_file():
@@ -190,6 +193,7 @@ def parse(text: str) -> Iterator[Commit]:
     tokens = text.split("\0")
     at, end = 0, len(tokens)
     while at + 4 < end:
+        # Not at the head of a commit: go on to the next, rather than lose all that follows.
         if tokens[at] or not _HASH.match(tokens[at + 1]):
             at += 1
             continue
@@ -209,6 +213,8 @@ def parse(text: str) -> Iterator[Commit]:
             hash=commit_hash,
             time=int(time) if time.isdigit() else 0,
             message=message[:_MESSAGE].strip(),
+            # What touches everything, as a reformatting does, tells nothing of what belongs
+            # together.
             paths=tuple(paths) if len(paths) <= WIDEST else (),
             renames=tuple(renames),
         )

@@ -107,6 +107,7 @@ class _Search:
     def load(self, paths: Iterable[str], bound: int) -> bool:
         """Read further files, the nearest first, up to a bound; return whether there were any."""
         further = [path for path in paths if path not in self._texts and path not in self.unread]
+        # Where files are left out, those near a definition are the likelier users.
         further = _nearest_first(further, self._definitions)
         room = max(0, bound - len(self._texts))
         self.unread.update(further[room:])

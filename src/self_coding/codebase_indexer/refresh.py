@@ -38,6 +38,8 @@ from self_coding.languages import (
 )
 
 T = TypeVar("T")
+# The schema itself is its version: an index is a cache, so that one of another schema is built anew
+# and never migrated.
 _FINGERPRINT = str(zlib.crc32("".join(store.MIGRATIONS).encode()))
 _PATIENCE = 20  # times half a minute: as long as another process may build a very large index
 _BATCH = 200  # files scanned before they are stored: each step then runs from a warm cache
@@ -89,6 +91,7 @@ class Cache:
     def _wait(self, work: Callable[[Database], T]) -> T:
         """Do `work` when no other process writes."""
         for _ in range(_PATIENCE):
+            # Another process builds the same index: what it stores spares us the work.
             with suppress(StorageBusyError):
                 return work(self._open())
         return work(self._open())
@@ -117,6 +120,7 @@ class Cache:
     def _delete(self) -> None:
         self.close()
         self._database = None
+        # The file last: SQLite would take a log that is left beside a new file for that file's.
         for suffix in ("-wal", "-shm", "-journal", ""):
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.path}{suffix}")  # noqa: PTH108 - a name, not a path, is made
@@ -134,6 +138,7 @@ def refresh(
         parse: whether each file's own parser is asked for a verdict, too.
     """
     with database.read() as connection:
+        # In the transaction of the look: the number tells later whether anybody has stored since.
         before, view = store.meta(connection, "updates"), store.meta(connection, "view")
         seen, stamps, is_same = _look(connection, root, src_dirs)
         counts, unparsed = store.counts(connection) if is_same else (None, 0)
@@ -142,6 +147,8 @@ def refresh(
             # Spares the next question asking git, unless another process has updated since the
             # look. Where the file cannot be written, git is asked again.
             with suppress(StorageError), database.write() as connection:
+                # The view of a tree that another process has seen later must not be replaced by
+                # ours.
                 if store.meta(connection, "updates") == before:
                     store.put_meta(connection, "view", seen.view)
         return counts
@@ -234,6 +241,7 @@ class _Update:
         """Store what was seen and is not stored, and count it."""
         dirty = self.dirty
         if self.parse:
+            # Asked for a verdict, a file is parsed once, though its text has not changed.
             rest = self.stored.keys() - self.gone - set(dirty)
             dirty = [*dirty, *sorted(path for path in rest if self.stored[path].parsed is None)]
         is_bulk = len(dirty) >= _BULK

@@ -68,6 +68,7 @@ def summarize(
     def purpose_of(path: str) -> str:
         try:
             with (repo_path / path).open("rb") as file:
+                # The head alone: what a module is for stands in its first lines.
                 start = file.read(_DOCSTRING_BYTES)
         except OSError:
             return ""
@@ -139,6 +140,7 @@ def _votes(
 
     def present_paths(commit: int) -> Iterable[str]:
         for path in store.paths_of_commit(connection, commit):
+            # A commit names files as they were called then.
             name = path if path in present else store.renamed_path(connection, path, commit)
             if name is not None and name in present:
                 yield name

@@ -338,6 +338,7 @@ def put_facts(connection: sqlite3.Connection, file: int, facts: Sequence[object]
 def put_texts(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> None:
     """Add rows of the full text: the number of the row, then `FIELDS`."""
     query = "INSERT INTO words (rowid, path, names, docs, body) VALUES (?,?,?,?,?)"
+    # As Python normalises identifiers: other spellings of a name are the same name.
     normal = ([nfkc(each) if isinstance(each, str) else each for each in row] for row in rows)
     connection.executemany(query, normal)
 
@@ -349,6 +350,7 @@ def renumber_texts(connection: sqlite3.Connection, docs: Iterable[tuple[int, int
 
 def clear_texts(connection: sqlite3.Connection) -> None:
     """Remove the whole full text."""
+    # FTS5's own way: a plain DELETE would need the text of each row, which is not stored.
     connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
 
 
@@ -396,6 +398,7 @@ def add_commits(
     """
     relevant = [commit for commit in reversed(commits) if commit.paths or commit.renames]
     lowest, highest = connection.execute("SELECT min(id), max(id) FROM commits").fetchone()
+    # History is read backwards in steps, so that older commits need room for ids below.
     first = _FIRST_COMMIT if lowest is None else lowest - len(relevant) if older else highest + 1
     for id, commit in enumerate(relevant, first):
         row = connection.execute("SELECT id FROM commits WHERE hash = ?", (commit.hash,)).fetchone()
@@ -457,6 +460,7 @@ def touched_paths(connection: sqlite3.Connection) -> list[tuple[str, int]]:
 def renamed_path(connection: sqlite3.Connection, path: str, since: int) -> str | None:
     """Return the name that live commits newer than `since` gave a file last, None for none."""
     name: str | None = None
+    # Bounded: files that changed their names with each other make a circle.
     for _ in range(_MOST_RENAMES):
         row = connection.execute(
             "SELECT r.new, r.commit_id FROM renames r JOIN commits c ON c.id = r.commit_id"

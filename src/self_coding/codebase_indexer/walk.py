@@ -96,10 +96,12 @@ def look(
         for folder, stored in folders.items()
     ):
         tracked = then.tracked if then.stamp == now.stamp else _tracked(top, src_dirs)[1]
+        # `git status` and the like refresh git's index, and so change its time without its list.
         if tracked == then.tracked:  # git may have written its index anew
             view = str(now._replace(tracked=tracked))
             stamps = _stamps(top, known)
             return Look(stamps, dict(folders), view, relisted=False, manifests=tuple(manifests))
+    # Before git lists: a folder that changes from here on is too young to be trusted.
     started = time.time_ns()
     listed, tracked = _listed(top, src_dirs)
     endings = suffixes()
@@ -118,6 +120,7 @@ def _view(root: Path, src_dirs: Sequence[str] | None, manifests: Sequence[str]) 
         home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
         info, config = checkout.common / "info", checkout.common / "config"
         places += [info / "exclude", config, Path(home) / "git" / "ignore"]
+    # The root as well: a repository that was moved is another one to the stamps.
     dirs = repr((str(root), None if src_dirs is None else list(src_dirs), suffixes()))
     rest = " ".join([dirs, *map(_brief, places)])
     if checkout is None:
@@ -144,6 +147,7 @@ def settled(now: Stamp, read_at: int) -> Stamp:
     """
     mtime, ctime, size = now
     newest = max(mtime, ctime)
+    # A time in whole seconds is one of a file system that keeps no more (FAT rounds to two).
     slack = _RACY_NS if newest % 1_000_000_000 else 2_000_000_000
     return now if newest + slack < read_at else (-1, ctime, size)
 
@@ -157,6 +161,7 @@ def _stamps(top: str, paths: Iterable[str]) -> dict[str, Stamp]:
         try:
             seen = status(prefix + path)
         except FileNotFoundError:
+            # Git tracks a link that leads nowhere; without an entry it would be new at every look.
             if os.path.islink(prefix + path):  # noqa: PTH114
                 stamps[path] = (-1, -1, -1)
         except OSError:
@@ -187,6 +192,7 @@ def _tracked(top: str, src_dirs: Sequence[str] | None) -> tuple[bytes, str]:
     """Return what git's index lists, and its digest."""
     import hashlib  # seldom needed, and long to load
 
+    # An empty list of folders is none of them; without paths git would list everything.
     below = ["--", *src_dirs] if src_dirs else []
     listed = _list(top, "-c", *below) if src_dirs is None or src_dirs else b""
     return listed, hashlib.sha256(listed).hexdigest()

@@ -223,8 +223,11 @@ class _GateRun:
             globs=settings.judging,
             collected=(*(one.id for one in report.tests), *collected),
         )
+        # The base's judging files on the candidate's code: tests that came along with a change
+        # cannot alone speak for it.
         mixed = mix(gate.top, base, self.commit, material)
         if not mixed.commit:
+            # Nothing that judges differs, so the run that passed was by the base's tests.
             return replace(report, judged_by_base="same")
         # Compared with the base in any case: what fails there as well is not the change's doing.
         run = _GateRun(gate, mixed.commit, mixed.tree, base, self.at, prepared_by=self.commit)

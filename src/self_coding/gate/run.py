@@ -85,6 +85,8 @@ def run(
                 hint="see the page about the sandbox",
             )
         ended = done.returncode == _ENDED and _EXCEEDED.search(output)
+        # A full disk makes tests fail that the change did not break; only here can the two be told
+        # apart.
         room = min(shutil.disk_usage(place).free for place in (tree, tempfile.gettempdir()))
         # A pass rests on the tree's own code. Where no runner told whence it was imported,
         # and the mount does not settle it, the interpreter is asked.
@@ -130,6 +132,7 @@ def prepare(layout: SandboxLayout, store: Path) -> Path | None:
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     place = store / digest.hexdigest()[:32]
     if place.is_dir():
+        # Used now: the oldest are what is removed below.
         os.utime(place)
         return place
     before = {entry.name for entry in tree.iterdir()}
@@ -145,6 +148,7 @@ def prepare(layout: SandboxLayout, store: Path) -> Path | None:
         )
     # Moved under another name first, so that it is there whole or not at all.
     part = place.with_name(place.name + ".part")
+    # Left by a set-up that was killed.
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     for name in sorted({entry.name for entry in tree.iterdir()} - before):

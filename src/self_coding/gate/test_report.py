@@ -115,6 +115,7 @@ def read(report: bytes, keys: Iterable[bytes], *, cut: bool = False) -> TestRepo
     for line in report.split(b"\n"):
         if line and not wrong:
             wrong = reading.take(line)
+    # The process was ended while it wrote: what follows is missing.
     if report and not report.endswith(b"\n"):
         wrong = wrong or "its last line is torn"
     return reading.report(wrong)
@@ -190,6 +191,8 @@ class _Reading:
         mac, _, body = rest.partition(b" ")
         key = self.keys.get(head)
         expected = hashlib.blake2b(body, digest_size=8, key=key or b"").hexdigest()
+        # No constant time is needed: who could measure it is in the judged process, and has no
+        # second try.
         if key is None or expected.encode() != mac:
             return "a line of it is not the plugin's"
         try:
@@ -212,6 +215,7 @@ class _Reading:
                 pass
             case "collected", list(ids):
                 self.collected.update(dict.fromkeys(map(str, ids)))
+            # A test that has begun and has no result took the process with it.
             case "start", str(node):
                 self.started[node] = None
             case "result", [str(node), str(when), str(outcome), float(seconds), str(text), parts]:

@@ -97,6 +97,7 @@ def _commit(
     index_before = repo.index_digest()
     # What a person has staged; a deletion has mode `GONE`.
     if head.commit:
+        # Plumbing: `git diff` obeys a user's settings, and refreshes the index.
         flags = ("--cached", "--raw", "-z", "--no-abbrev")
         listed = objects.parse_raw(repo.git.run("diff-index", *flags, head.commit, "--").stdout)
         staged = [(change.path, change.mode, change.new) for change in listed]
@@ -112,6 +113,7 @@ def _commit(
         git = replace(repo.git, index=prepared)
         tree = git.text("write-tree")
         [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
+        # Nothing to commit is no error: after a crash the commit is there already.
         if tree == head_tree and not allow_empty:
             return head.commit
         if not head.commit and not allow_empty and not repo.git.run("ls-tree", tree).stdout:
@@ -149,6 +151,7 @@ def _index_of_everything(repo: Repository, head: Head) -> tuple[Path, Path]:
     touched = dict.fromkeys(part[2:] for part in fields(done.stdout))
     add_files(repo, git, [p for p in touched if not p.endswith("/") and p not in hidden])
     if hidden:
+        # One that was committed in spite of all stays as it is in HEAD, rather than being deleted.
         in_head = objects.entries(repo.git, head.commit, sorted(hidden)) if head.commit else {}
         set_entries(repo, git, {path: in_head.get(path, (GONE, "")) for path in sorted(hidden)})
     return index, _copy(repo, index)
@@ -162,6 +165,7 @@ def _index_of(
     index = copy_index(repo)
     git = replace(repo.git, index=index)
     add_files(repo, git, paths)
+    # Nothing else is staged, so the user's index with the named paths is what is committed.
     if staged <= set(paths):
         return index, _copy(repo, index)
     # Other paths are staged: the commit starts from HEAD, and the staged ones stay in the user's.
@@ -222,6 +226,7 @@ def _expand(repo: Repository, head: Head, named: Sequence[str]) -> list[str]:
             paths[path] = None
     files = [path for path in paths if not (repo.top / path).is_dir()]
     tracked = set(objects.staged(repo.git, files))
+    # A file that is staged for deletion is in HEAD alone, and may be named.
     if head.commit and any(path not in tracked for path in files):
         tracked |= set(objects.entries(repo.git, head.commit, objects.few(files)))
     new = [path for path in files if path not in tracked]
@@ -282,6 +287,7 @@ def run_git(repo: Repository, args: tuple[str, ...], *, check: bool, timeout: fl
     try:
         return run()
     finally:
+        # In a `finally`: a command that was ended at the time limit may have committed before.
         after = repo.head()
         if before.branch == after.branch and before.commit != after.commit:
             repo.log.add("git", refs=[(after.ref, before.commit, after.commit)], reason=args[0])

@@ -77,14 +77,17 @@ def merge_file(repo: Repository, change: Difference) -> FileTarget | None:
     place = repo.top / change.path
     try:
         status = place.lstat()
+        # Behind a linked folder the file is not the one that git tracks.
         if not stat.S_ISREG(status.st_mode) or place.parent.resolve() != place.parent:
             return None
         content = place.read_bytes()
     except OSError:
         return None
     mode = on_disk = "100755" if status.st_mode & 0o100 else "100644"
+    # On such a file system the bit means nothing: git keeps the one it had.
     if repo.git.settings.values.get("core.filemode") == "false":
         mode = change.old_mode
+    # Both sides as a checkout would write them, since the third is a file as it is.
     words = ("cat-file", "--filters", f"--path={change.path}")
     old, new = (repo.git.run(*words, oid).stdout for oid in (change.old, change.new))
     merged = _merge(repo, (change.old_mode, old), (mode, content), (change.mode, new))
@@ -118,6 +121,7 @@ def _merge_lines(repo: Repository, old: bytes, mine: bytes, new: bytes) -> bytes
         for file, content in zip(files, (mine, old, new), strict=True):
             file.write_bytes(content)
         done = repo.git.run("merge-file", "-p", "-q", *map(str, files), ok=())
+        # The exit status is the number of conflicts.
         if not 0 < done.returncode < 128:  # clean, or, from 128 on, not text
             return None if done.returncode else done.stdout
         words = ("diff", "--no-index", "-U0", "--no-color", "--no-ext-diff", "--no-textconv")

@@ -290,6 +290,7 @@ def _open_parent(top: Path, path: str, *, create: bool) -> Iterator[int | None]:
 
 def prune(top: Path, path: str) -> None:
     """Remove the folders that the deletion of `path` has left empty."""
+    # Upwards, until one holds something or is a link: what is behind that is not ours.
     for parent in PurePosixPath(path).parents:
         if str(parent) == "." or (top / parent).is_symlink():
             return

@@ -87,6 +87,8 @@ class Log:
             folder / "operations.db",
             application=_APPLICATION,
             migrations=_MIGRATIONS,
+            # It may lose its last lines at a power loss: refs and receipts are what counts, and
+            # they are git's and files of their own.
             durable=False,
         )
 
@@ -147,6 +149,7 @@ class Log:
     def made(self, commit: str, *, but: Sequence[str] = ()) -> Entry | None:
         """Return the operation that first moved a ref to `commit`, of any kind but some."""
         entries = self._entries(
+            # The first one: later moves to the same commit, by undo or rollback, did not make it.
             " WHERE id = (SELECT min(m.operation) FROM moves m JOIN operations o"
             " ON o.id = m.operation WHERE m.new = ? AND instr(?, '|' || o.kind || '|') = 0)",
             (commit, f"|{'|'.join(but)}|"),
@@ -188,6 +191,8 @@ class Log:
     ) -> None:
         """Give a worktree to an attempt, or set it free with None."""
         with self._database.write() as connection:
+            # An attempt has one worktree at most: the column is unique, and a crash may have left
+            # another row.
             connection.execute("DELETE FROM worktrees WHERE attempt = ?", (attempt,))
             connection.execute(
                 "INSERT OR REPLACE INTO worktrees (name, attempt, branch, base, made)"

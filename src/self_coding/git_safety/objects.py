@@ -53,10 +53,13 @@ def write(objects: Path, kind: str, content: bytes, object_format: str) -> str:
     name = object_id(kind, content, object_format)
     target = objects / name[:2] / name[2:]
     with disk_errors(f"cannot write into {objects}"):
+        # One in a pack is not seen here and is written again, loose: git takes either.
         if target.exists():
             os.utime(target)  # as git does: `git prune` spares what is young
             return name
         target.parent.mkdir(exist_ok=True)
+        # Level 1, as git's own default for loose objects: they are packed, and compressed well,
+        # later.
         data = zlib.compress(f"{kind} {len(content)}\0".encode() + content, 1)
         # `git gc` removes a `tmp_obj_` file that a crash leaves. The content must be on the disk
         # before any ref can name it.
@@ -99,6 +102,7 @@ def write_commit(
     seconds = int(time.time() if at is None else at)
     identity = git.settings.identity
     name, email = (
+        # What git takes out of a name as well: each of them would end the header line or the name.
         "".join(char for char in identity[key] if char not in "<>\n\0").strip(" .,:;\"'")
         or "self-coding"
         for key in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
@@ -123,6 +127,7 @@ def parse_raw(data: bytes) -> list[Difference]:
     differences = []
     position = 0
     while position + 1 < len(parts):
+        # With --numstat in the same output, its lines come between and are not for us.
         if not parts[position].startswith(b":"):
             position += 1
             continue
@@ -148,6 +153,7 @@ def read_many(git: Git, names: Iterable[str]) -> list[bytes | None]:
         if len(header) != 3 or not header[2].isdigit():
             contents.append(None)
             continue
+        # By the size that was told: a blob may hold newlines, and lines that look like a header.
         size = int(header[2])
         contents.append(data[position : position + size])
         position += size + 1
@@ -179,4 +185,6 @@ def staged(git: Git, paths: Iterable[str] = ()) -> dict[str, tuple[str, str, str
 def few(paths: Iterable[str]) -> tuple[str, ...]:
     """Return `paths` as arguments, or none (meaning: all) where they would be too many."""
     listed = tuple(paths)
+    # The kernel bounds the arguments of a process; to list everything costs less than many
+    # processes.
     return listed if len(listed) <= 400 and sum(map(len, listed)) < 60_000 else ()

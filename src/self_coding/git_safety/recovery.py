@@ -210,6 +210,7 @@ def remove_scratch(repo: Repository) -> list[str]:
     removed = [*(repo.folder / "capture").glob("*/index.lock")]
     removed += (repo.common / "refs" / "self-coding").rglob("*.lock")
     removed += (repo.common / "worktrees").glob("*/self-coding-index.lock")
+    # With the lock held no operation of ours is at work, so what is in there is of a dead one.
     for folder in ("tmp", "staging"):
         removed += (repo.folder / folder).glob("*")
     for path in removed:

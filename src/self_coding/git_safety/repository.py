@@ -113,6 +113,8 @@ class Repository:
 
     def at(self, top: Path, directory: Path) -> Repository:
         """Return the same repository seen from another of its checkouts."""
+        # A shallow copy: the log, the settings and the session are the repository's, not a
+        # checkout's.
         other = copy(self)
         other._git = replace(self._git, top=top, directory=directory)
         other.repo_path, other.directory = top, directory
@@ -180,6 +182,7 @@ class Repository:
                                 oid, name = line.split(" ", 1)
                                 packed[name] = oid
                 text = packed.get(ref, "")
+            # A symbolic ref, or half a write of somebody else's tool.
             if text and len(text) != len(self.zero):
                 return self.resolve(refs)
             ids.append(text)
@@ -224,6 +227,7 @@ class Repository:
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Return whether the history of `new` contains `old`; False where one is missing."""
+        # Exit status 1 is no, 128 is a commit that is not here: both mean that it is not contained.
         return self.git.run("merge-base", "--is-ancestor", old, new, ok=()).returncode == 0
 
     def state(self) -> str:
@@ -263,6 +267,7 @@ class Repository:
         text = os.fspath(given)
         top = self.top
         if Path(text).is_absolute():
+            # The parent alone: a link at the path itself is the file that is meant.
             parent = Path(text).parent.resolve()
             if not parent.is_relative_to(top):
                 raise GitOperationError(
@@ -288,6 +293,8 @@ class Repository:
         # The registrations are read, not `git worktree list`: it runs for every operation.
         for directory in sorted(folder.iterdir()) if folder.is_dir() else []:
             pointer = directory / "gitdir"
+            # A registration without its pointer is one that git is just making, or that a crash
+            # left.
             if directory == self.directory or not pointer.is_file():
                 continue
             top = Path(decode(pointer.read_bytes()).strip()).parent

@@ -80,7 +80,10 @@ def rollback(repo: Repository, target: Snapshot | str, *, attempt: str | None, l
 def plan_rollback(repo: Repository, target: Snapshot | str, *, limit: int) -> RollbackPlan:
     """Return exactly what `rollback` would do now; nothing is changed."""
     with operation_lock(repo, "plan rollback"):
+        # By the very code that would do it, its capture included: a plan made in another way could
+        # promise something else.
         prepared = _prepare(repo, _target(repo, target), limit)
+        # Nothing is taken away, so that nothing needs to be kept for `undo`.
         repo.git.run("update-ref", "-d", prepared.now.ref)
         return prepared.plan
 
@@ -163,6 +166,7 @@ def _prepare(repo: Repository, target: RestoreTarget, limit: int) -> PreparedRes
 def _execute(repo: Repository, prepared: PreparedRestore, attempt: str) -> None:
     """Do what was planned; the state before it stays, for `undo`."""
     target, now, files = prepared.target, prepared.now, prepared.files
+    # A capture holds bytes as they were in the files, a commit what git makes files of.
     writer = exact_git(repo) if target.capture else repo.git
     if not target.capture:
         refuse_filtered(repo, [file.path for file in files if file.mode != GONE], "going back to")
@@ -170,6 +174,7 @@ def _execute(repo: Repository, prepared: PreparedRestore, attempt: str) -> None:
     index = scratch(repo, "next-index")
     if target.capture and target.capture.raw_index:
         [raw] = objects.read_many(repo.git, [target.capture.raw_index])
+        # The raw file, not its tree: flags and intents to add are in nothing else.
         index.write_bytes(raw or b"")
     else:
         replace(repo.git, index=index).run("read-tree", target.commit or "--empty")
@@ -179,9 +184,11 @@ def _execute(repo: Repository, prepared: PreparedRestore, attempt: str) -> None:
         steps=steps,
         staging=staging,
         index=str(index),
+        # As it was captured: what is staged from now on makes the whole rollback begin anew.
         index_before=now.digest,
     )
     left = [one.path for one in prepared.plan.paths if one.action == "keep"]
+    # Undo compares by these: a path that is no longer as the rollback left it stays.
     pairs = [[f.path, f.expected, s.digest] for f, s in zip(files, steps, strict=True)]
     execute(
         repo,
@@ -205,6 +212,7 @@ def _check_idle(repo: Repository, target: RestoreTarget) -> None:
     """A merge in progress may be rolled back within itself, never away."""
     state = repo.state_mark()
     if target.capture and target.capture.state == state:
+        # The same merge goes on, but commits were made within it.
         if state and repo.head() != target.capture.head:
             repo.check_idle("a rollback")
         return
@@ -229,6 +237,7 @@ def _branch_move(repo: Repository, target: RestoreTarget) -> tuple[tuple[str, st
             f"the snapshot was taken before the first commit of {target.branch!r}",
             hint="its files are kept under its ref",
         )
+    # A branch that moves under another checkout makes its index and files look like changes there.
     elsewhere = [
         other
         for other in repo.checkouts()

@@ -163,6 +163,7 @@ def _reverse(
     for _, tip, _ in refs:
         if tip:  # a commit that loses its branch stays
             repo.git.run("update-ref", f"{KEPT}/{tip}", tip)
+    # HEAD is in the log beside the refs, but moves last, with the checkout.
     head_move = next((move for move in operation.refs if move[0] == "HEAD"), None)
     # A branch that HEAD is on is deleted only after HEAD has left it.
     leaving = head_move[2] if head_move else ""
@@ -189,6 +190,8 @@ def _reverse(
             data={"way": entry.data.get("way", ""), "files": files},
         ),
     )
+    # After the transaction: between the two a crash leaves an operation that can be undone twice,
+    # and the second time finds the refs moved on, and refuses.
     repo.log.mark_undone(operation.id, undone=True)
     if kind == "redo" and entry.reverses is not None:
         repo.log.mark_undone(entry.reverses, undone=False)

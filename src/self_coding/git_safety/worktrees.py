@@ -71,6 +71,8 @@ def isolate(
             # A crash may have cut off the first call, or the repository was moved since.
             pooled = pooled_at(repo, worktree.path)
             write_pointer(worktree.path, pooled.directory)
+            # Cut off between the reset, which detaches, and the branch: only then is HEAD still at
+            # the base.
             if not pooled.head_branch() and pooled.head().commit == worktree.base:
                 enter_branch(pooled, worktree)
             return worktree

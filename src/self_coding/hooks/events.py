@@ -43,10 +43,12 @@ async def on_edit(app: App, event: str, payload: Json) -> dict[str, Json]:
     else:
         seen, facts = app.common / FOLDER / SEEN, await in_thread(_facts, app.top)
         with suppress(OSError):
+            # A hook runs after every command of an agent; a snapshot for each would be thousands.
             if seen.read_text() == facts:
                 return {}  # most shell commands only look
         taken = await app.git.snapshot(run_tests=False)
         with suppress(OSError):
+            # After the snapshot: should it fail, the next hook tries again.
             replace_file(seen, facts)
         missing = [one.path for one in taken.uncaptured]
         text = f"not in the snapshot: {', '.join(missing)}" if missing else ""
@@ -71,6 +73,7 @@ def _facts(top: Path) -> str:
     for part in listed.split(b"\0"):
         fields = part.split(b" ", {b"1": 8, b"2": 9, b"u": 10, b"?": 1}.get(part[:1], 0))
         with suppress(OSError, ValueError):
+            # The status names a changed file once, however often it is changed: its times tell.
             status = (top / os.fsdecode(fields[-1])).lstat()
             facts.update(f"{status.st_mtime_ns} {status.st_size} {status.st_ino}".encode())
     return facts.hexdigest()

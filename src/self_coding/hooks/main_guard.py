@@ -44,6 +44,7 @@ async def before_push(app: App, lines: str) -> PushVerdict:
     main = f"refs/heads/{app.git.main_branch}"
     for line in lines.splitlines():
         parts = line.split()
+        # A deletion pushes zeros: there is no commit to have a receipt.
         if len(parts) != 4 or parts[2] != main or set(parts[1]) == {"0"}:
             continue
         if not await app.git.has_receipt(parts[1]):
@@ -79,6 +80,7 @@ async def note_bypass(app: App) -> Bypass | None:
 
     receipts = await in_thread(read_receipts, app.common / FOLDER)
     main = f"refs/heads/{app.git.main_branch}"
+    # Receipts of landings elsewhere, on another branch, say nothing of main.
     for last in reversed(receipts):
         landing = None
         with suppress(GitOperationError):
@@ -91,6 +93,7 @@ async def note_bypass(app: App) -> Bypass | None:
     attempt = int(last.attempt)
     events = await app.journal.events(attempt)
     recorded = [str(event.data.get("tip")) for event in events if event.kind == BYPASSED]
+    # The first parents are what main was moved to; what came by a merge is that merge's.
     words = ["rev-list", "--first-parent", "--ignore-missing", f"--max-count={_MOST}", main]
     # Ids read from files are never options: each has a caret before it.
     words += [*(f"^{end}" for end in (last.landed, *recorded)), "--"]

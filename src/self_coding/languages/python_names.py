@@ -73,6 +73,7 @@ def find_names(text: str, words: frozenset[str]) -> Occurrences:
     occurrences = Occurrences([], [], [], [], [])
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # A newline in front, so that every line begins with one and patterns need no second case.
     code = without_strings("\n" + text)[0]
     hits = _hits(text, code, words)
     numbers = [line for line, _, _ in hits]
@@ -97,11 +98,13 @@ def find_names(text: str, words: frozenset[str]) -> Occurrences:
             elif tree := _parse_part(lines, start, numbers[further - 1], stop):
                 shift = start - 1 - (lines[start - 1][:1] in (" ", "\t"))
                 _collect(tree, shift, numbers[done:further], words, occurrences)
+            # A cut can fall into brackets or a long string; then only all of the file parses.
             elif not is_refused and (tree := _parse(text)) is not None:
                 occurrences = Occurrences([], [], [], [], [])
                 _collect(tree, 0, numbers, words, occurrences)
                 break
             else:
+                # Nor does the whole: do not try again for each part that follows.
                 is_refused = True
                 occurrences.unparsed.extend((word, line) for line, word, _ in hits[done:further])
             done = further

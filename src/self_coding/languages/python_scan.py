@@ -102,6 +102,8 @@ def scan(source: bytes) -> Scan:
     code = nfkc(code)  # as the interpreter compares names
     names, symbols, imports, breaks = _heads(code)
     lines = breaks - text.endswith("\n") if text else 0
+    # Counting is quick and says enough: only where the word occurs more often than statements begin
+    # with it is a second search due.
     has_more = code.count("import") > imports.count("\n") + bool(imports)
     if has_more:
         inline = INLINE.finditer(_COMMENT.sub("", code))  # behind a colon or a semicolon
@@ -124,7 +126,10 @@ def _heads(code: str) -> tuple[list[str], str, str, int]:
     symbols: list[str] = []
     imports: list[str] = []
     stack: list[tuple[int, str]] = []  # indentation and dotted name of the heads around
+    # Looked up once: this is the loop over every statement of every file.
     packed_already = _STATEMENTS.get
+    # `split`, not `finditer`: it makes strings of what is between as well, from which the lines are
+    # counted, in one pass in C.
     parts = _HEAD.split(code)
     each = iter(parts)
     line = 0
@@ -140,6 +145,7 @@ def _heads(code: str) -> tuple[list[str], str, str, int]:
             continue
         parent = ""
         if indent:
+            # As Python reads indentation: a tab goes on to the next multiple of eight.
             depth = len(indent.expandtabs()) if "\t" in indent else len(indent)
             while stack and stack[-1][0] >= depth:
                 stack.pop()
@@ -166,6 +172,7 @@ def _pack_statement(statement: str) -> str:
     if packed is None:
         packed = _pack_unusual(statement)
     if len(statement) < _LONG_STATEMENT:
+        # A server may look at many repositories: the memory of one must not stay for ever.
         if len(_STATEMENTS) >= _MOST_STATEMENTS:
             _STATEMENTS.clear()
         _STATEMENTS[statement] = packed
@@ -203,12 +210,14 @@ def _split(text: str, quotes: str) -> tuple[str, str]:
     parts = text.split(quotes)
     if len(parts) == 1:
         return text, ""
+    # An odd number of quotes: one of them is in a comment or in another string.
     if not len(parts) & 1:
         return _slowly(text)
     docstrings: list[str] = []
     for number in range(1, len(parts), 2):
         code, string = parts[number - 1], parts[number]
         before = code[code.rfind("\n") + 1 :]
+        # Its last quote was escaped: the string goes on.
         if string[-1:] == "\\":
             return _slowly(text)
         if before.isspace() or not before:
@@ -217,6 +226,8 @@ def _split(text: str, quotes: str) -> tuple[str, str]:
             return _slowly(text)
         elif not before.strip(" \trRuU"):
             docstrings.append(string)
+        # As many lines as before, so that numbers need no second table; quotes, so that it is still
+        # a value.
         parts[number] = '""' + "\n" * string.count("\n")
     return "".join(parts), "\n".join(docstrings)
 
@@ -255,6 +266,8 @@ def _dynamic_imports(
     if calls and any(map(text.__contains__, _IMPORTERS)):  # a search in C, before the pattern
         for line, match in _numbered(text, _CALL.finditer(text)):
             at = match.start()
+            # A bound for generated files, whose one line would be searched from its start for each
+            # call.
             near = text[max(0, at - _LOOK_BACK) : at]
             before = near.rpartition("\n")[2].strip()
             if before.startswith("#") or before.endswith("def"):
@@ -282,6 +295,7 @@ def _started_programs(text: str, literals: list[str], blind: list[BlindLine]) ->
         literal = match[2]
         if _SCRIPT.fullmatch(literal) or ("." in literal and _DOTTED.fullmatch(literal)):
             literals.append(literal)
+    # Code that is handed to a child as text: `python -c "import a"`.
     literals += [match[1] for match in _CODE.finditer(text)]
     literals += [match[1] for match in _MODULE_OPTION.finditer(text)]
     started = _RUN.search(text)

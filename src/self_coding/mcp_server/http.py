@@ -51,6 +51,7 @@ def serve(
     )  # fmt: skip
     # Bound here and not by uvicorn, so that the address is told only once the port is ours.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as ours:
+        # Or a restart would wait a minute for the connections of the last one to be forgotten.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             ours.bind((HOST, port))
@@ -88,6 +89,7 @@ def _patient() -> type[asyncio.Protocol]:
         def wait(self) -> None:
             if self.late is not None:
                 self.late.cancel()
+            # The request that is now: another one by then means that it did ask in time.
             asked = self.cycle
             # uvicorn's own limit ends with the first byte, which a slow head has sent long ago
             seconds = HEADER_SECONDS + (asked is not None) * self.timeout_keep_alive
@@ -162,6 +164,7 @@ def _readable(receive: Receive, send: Send) -> tuple[Receive, Send]:
             message, read = {"type": "http.response.body"}, 0
             with suppress(TimeoutError):
                 async with asyncio.timeout(BODY_SECONDS):
+                    # Bounded by bytes and by time: who sends without end is cut off after all.
                     while read < _DRAINED and (part := await next_part()).get("more_body"):
                         read += len(cast("bytes", part["body"]))
         await send(message)

@@ -75,6 +75,7 @@ def append(store: Store, attempt: int, kind: str, data: dict[str, Json]) -> Even
     with store.write() as queries:
         entry = queries.record(attempt)
         event = _advance(queries, attempt, entry, kind, data)
+        # A refused try stays open for its caller, but the next one must find it as a dead end.
         if kind == TRIED and entry.outcome:
             _index(queries, attempt, entry)
         return event

@@ -49,6 +49,7 @@ def put(queries: Queries, lesson: Lesson) -> Lesson:
         if len(said & also) >= _ALIKE * max(1, len(said | also)):
             lesson = _merged(other, lesson)
             break
+    # The keys of both: what pulled either one pulls what they became.
     number = queries.put_lesson(lesson, keys | _keys(lesson))
     return queries.lessons([number])[0]
 
@@ -113,6 +114,7 @@ def worth(lesson: Lesson, idle: int = 0) -> float:
     What came of its uses raises or sinks it; code that has drifted, and attempts that went by
     without it being learnt anew or used (`idle`), fade it.
     """
+    # Laplace's rule: a new lesson is worth one, and a single failure does not sink it.
     earned = (lesson.successes + 1.0) / (lesson.uses + 2.0) * 2
     fresh = 0.5 if lesson.freshness == "drifted" else 1.0
     return earned * fresh * (0.4 + 0.6 * math.exp(-idle / _FADES))
@@ -189,6 +191,7 @@ def _merged(old: Lesson, new: Lesson) -> Lesson:
     """Return two lessons as one: the shorter sentence, both evidences, the newest anchors."""
     return Lesson(
         id=old.id,
+        # Of two that say the same, the shorter one costs every later prompt less.
         text=min(old.text, new.text, key=len),
         files=tuple(dict.fromkeys(old.files + new.files)),
         symbols=tuple(dict.fromkeys(old.symbols + new.symbols)),

@@ -215,6 +215,7 @@ class Queries(ABC):
                 continue
             # Level 1, the fastest: a durable write waits for this.
             raw = value.encode("utf-8")
+            # By content: the same diff comes in the event, in the row and often in the next try.
             digest = hashlib.blake2b(raw, digest_size=16).digest()
             row = self._first("SELECT id FROM blob WHERE digest = ?", digest) or self._first(
                 "INSERT INTO blob (digest, body) VALUES (?, ?) RETURNING id",

@@ -120,6 +120,7 @@ def changed_lines(diff: str, limit: int = _CHANGED) -> str:
 def terms(features: Features) -> set[str]:
     """Return every term by which the inverted index finds an attempt of these features."""
     fields = (features.body, features.places, features.names, features.head)
+    # Paths and symbols are hashed to one word each: the index would take them apart at every dot.
     plain = {word for field in fields for word in field}
     return plain | _hashed("p_", features.files) | _hashed("y_", map(str.lower, features.symbols))
 
@@ -133,6 +134,7 @@ def pack(features: Features) -> str:
 def unpack(stored: str) -> Features:
     """Return the features that `pack` stored; what is missing is empty."""
     lines = stored.split("\n")
+    # An older version stored fewer fields.
     lines += [""] * (8 - len(lines))
     body, subject, places, names, head, files, symbols = (
         tuple(line.split(" ")) if line else () for line in lines[:7]
@@ -243,6 +245,7 @@ def rank(
     measured = [
         (one.total(weights), one.candidate.row, one) for one in measure(query, candidates, rarity)
     ]
+    # By row as well: equal scores must not change places from one question to the next.
     measured.sort(key=lambda item: (-item[0], -item[1]))
     return [
         Hit(row, score, one.alike, one.candidate.features, _reasons(query, one, rarity))
@@ -384,6 +387,7 @@ def _shared_files(query: Features, measured: Sequence[Measures], rarity: Rarity)
         for at, share in zip(order, trust, strict=True):
             for path in set(measured[at].candidate.features.files):
                 expected[path] = expected.get(path, 0.0) + share / sum(trust)
+    # Behind the teachers, whose guesses it replaces.
     expected |= dict.fromkeys(query.files, 1.0)
     for path in expected:
         expected[path] *= rarity.files.get(path, 1.0)

@@ -228,6 +228,7 @@ def _listed(files: object) -> Iterable[object]:
 def path(value: str) -> str:
     """Return a path in the spelling that the journal stores: `/`, no leading `./`."""
     spelled = value.replace("\\", "/")
+    # Again and again: `././a` is a path, too, and must be the same key as `a`.
     while spelled.startswith("./"):
         spelled = spelled[2:]
     return spelled
@@ -271,6 +272,7 @@ def micros(value: datetime | None) -> int | None:
         return None
     if not isinstance(value, datetime):
         raise JournalError("timestamp must be a datetime", hint="pass an aware datetime, or None")
+    # Not the local zone: a journal is read on other machines.
     aware = value if value.tzinfo else value.replace(tzinfo=UTC)
     return int((aware - EPOCH).total_seconds() * 1_000_000)
 

@@ -73,6 +73,8 @@ def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
             same = hit.alike / SAME_TITLE
             if len(ours) >= _TELLING and set(query.files) & set(hit.features.files):
                 theirs = Counter(hit.features.head)
+                # As multisets: a line that comes three times is not the same change as one that
+                # comes once.
                 share = (ours & theirs).total() / max(1, (ours | theirs).total())
                 same = max(same, share / SAME_DIFF)
             if same > score:
@@ -106,6 +108,7 @@ def gather(
             # its newest ones are tells how many there must be.
             frequency *= newest / max(1, newest - rows[-1] + 1)
         probed.append((rareness(frequency, newest), term, rows))
+    # The rarest first: they say most, and bring few rows into the room that is there.
     probed.sort(key=lambda each: -each[0])
     promise: dict[int, float] = defaultdict(float)
     room = _READ
@@ -123,6 +126,7 @@ def gather(
         room -= len(rows)
         for row in rows:
             promise[row] += rarity
+    # The last attempts are near what is asked, whatever words they used.
     for row in range(max(1, newest - _RECENT), newest + 1):
         promise.setdefault(row, 0.0)
     for row in promise:

@@ -131,9 +131,11 @@ class SQLiteStore:
 def founding_table(connection: Connection) -> tuple[str, list[str]] | None:
     """Return the name and the columns of the founding version's attempts, None if there is none."""
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    # By its columns: the founding version let its caller name the table.
     for (name,) in names:
         quoted = str(name).replace('"', '""')
         # asked first: a table of another kind may have no rowid to order by
+        # A name cannot be bound to a `?`, so it is quoted as SQLite quotes.
         columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{quoted}")')]
         if {"task_description", "outcome"} <= set(columns):
             return quoted, columns
@@ -152,5 +154,6 @@ class _SQLiteQueries(Queries):
     def newest_with(self, terms: Iterable[str], limit: int) -> dict[str, list[int]]:
         """Return the newest attempts that hold each term, newest first."""
         sql = "SELECT rowid FROM word WHERE word MATCH ? ORDER BY rowid DESC LIMIT ?"
+        # A term in quotes is a string to FTS5, whatever operators it spells.
         quoted = {term: '"' + term.replace('"', '""') + '"' for term in terms}
         return {term: self._numbers(sql, match, limit) for term, match in quoted.items()}

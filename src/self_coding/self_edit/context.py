@@ -43,6 +43,7 @@ async def gather(
     index, journal = services.index, services.journal
     files = await index.relevant_files(task, limit=_FILES)
     paths = [file.path for file in files]
+    # What will be changed is not known yet: the best guesses stand for it.
     changed = paths[:_CHANGED]
     impact = await index.impact(paths=changed) if changed else Impact(paths=())
     lessons = await journal.lessons(task=task, files=paths)
@@ -112,6 +113,7 @@ def fit_parts(context: Context, max_tokens: int) -> Context:
 def _sections(context: Context) -> list[tuple[str, list[str], str]]:
     """Return what there is to say: heading, lines, source, most important first."""
     tries = []
+    # The newest first: where the room ends, the oldest are left out.
     for one in reversed(context.feedback):
         tries.append(f"Attempt {one.attempt} was refused by {one.by}:\n{quote(one.reason)}")
         if one.failing_tests:

@@ -140,6 +140,7 @@ class Runner:
     async def _drive(self, leader: int) -> int:
         while True:
             round_ = await self._round(leader)
+            # From what is stored, at each turn: nothing is remembered here that a crash could take.
             ready = [one.id for one in round_ if self._next_step(one, round_)]
             if not ready and not round_[0].next_try:
                 return leader
@@ -163,6 +164,8 @@ class Runner:
                 step = self._next_step(attempt, round_)
                 if step is None:
                     return
+                # The turn comes with the second test: the first may be in vain for anybody, and
+                # needs no queue.
                 if step is Step.INTEND or (step is Step.TEST and attempt.has(Kind.MOVED)):
                     waiting = partial(self.steps.say, number, step, "another one is landing")
                     await turn.take(waiting)
@@ -225,6 +228,7 @@ class Runner:
 
     async def _last_leader(self, leader: int) -> int:
         """Return the leader of the newest round of the self-edit."""
+        # A try ends by naming the next one, so that the chain is in the journal alone.
         while following := (await self.log.get(leader)).next_try:
             leader = following
         return leader

@@ -295,6 +295,7 @@ class Steps:
         dead_end = await services.journal.dead_end(
             task=attempt.task, diff=change.diff, files=change.paths, at="edit"
         )
+        # Its own earlier try is known to it already.
         if dead_end is not None and dead_end.attempt != attempt.id:
             self.say(attempt.id, "warning", str(dead_end))
             await self._log.append(attempt.id, WARNED, {"text": str(dead_end)})

@@ -84,6 +84,7 @@ def failure_parts(
     def inside(path: str) -> str:
         return path[len(top) + 1 :] if top and path.startswith(top + os.sep) else path
 
+    # By the frames' own objects: text of a traceback can be changed by whoever prints it.
     calls = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         path = frame.f_code.co_filename

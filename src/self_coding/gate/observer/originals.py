@@ -60,6 +60,7 @@ class Originals:
         self.early = [f"{name}, imported before the observer, by {path}" for name, path in early]
         self.holders: list[tuple[str, Any, dict[str, Any]]] = []
         self.parts: dict[int, tuple[Any, ...]] = {}
+        # The objects, not their ids: an id can be used again by what comes later.
         self.finders = [*sys.meta_path, *sys.path_hooks]
         for name, module in list(sys.modules.items()):
             if name not in LIBRARY and name.split(".", 1)[0] not in RUNNERS:
@@ -67,6 +68,7 @@ class Originals:
             kept = callables(vars(module))
             for key, value in list(vars(module).items()):
                 if isinstance(value, type) and value.__module__ == name:
+                    # A class in C cannot be changed from Python: nothing to compare.
                     if value.__flags__ & HEAP_TYPE:
                         self._keep(f"{name}.{key}", value, callables(vars(value)))
                 elif name == "json" and type(value).__module__.startswith("json."):

@@ -43,9 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if given is not None:
         config.pluginmanager.register(WorkerObserver(given), NAME)
     elif CHANNEL is not None and not TAKEN and not hasattr(config, "workerinput"):
+        # A test may run pytest inside of itself: the first session is the one that is judged.
         TAKEN.append(config)
         # `-x` in the settings would hide what fails behind an old failure.
         config.option.maxfail = 1 if SETTINGS.get("fail_fast") else 0
+        # One broken file must not hide that the others went red as well.
         config.option.continue_on_collection_errors = True
         if SETTINGS.get("collect_only") and SETTINGS.get("select") is None:
             config.option.collectonly = True
@@ -97,6 +99,7 @@ class Observer:
             names = {item.nodeid, *("::".join(parts[:end]) for end in range(1, len(parts) + 1))}
             in_file = str(getattr(item, "path", "")) in self.whole_files
             (kept if in_file or names & self.chosen else dropped).append(item)
+        # In place: pytest holds this very list.
         items[:] = kept
         if dropped:
             config.hook.pytest_deselected(items=dropped)
@@ -204,6 +207,7 @@ class Reporter(Observer):
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         config = session.config
+        # Each test in a process of its own: what it changes there is not to be seen here.
         forked = getattr(config.option, "forked", False)
         self.elsewhere = config.pluginmanager.hasplugin("dsession") or bool(forked)
 
@@ -277,6 +281,7 @@ class Reporter(Observer):
 
 def function_of(item: pytest.Item) -> tuple[object, object]:
     """The function of a test as its module or class has it now, and its code."""
+    # Looked up anew, as `item.obj` keeps what was collected: a test may replace the next one.
     owner = getattr(item.parent, "obj", None)
     value = getattr(owner, getattr(item, "originalname", None) or item.name, None)
     value = getattr(value, "__func__", value)

@@ -135,6 +135,7 @@ class CommandEditor:
     def _run(self, assignment: Assignment) -> Completed:
         text, top = prompt(assignment), assignment.worktree.path
         inside = top / self._folder
+        # The folder comes from the caller, what is there from the repository: a link may lead out.
         here = inside if inside.is_dir() and inside.resolve().is_relative_to(top.resolve()) else top
         with tempfile.TemporaryDirectory(prefix="self-coding-context-") as folder:
             context = Path(folder) / "context.md"
@@ -151,6 +152,7 @@ class CommandEditor:
             if self._shell:
                 line = self._words[-1]
                 if "/" in self._command:  # it is the caller's file, not the worktree's copy of it
+                    # The first word alone: what comes after it is the agent's business.
                     line = line.replace(self._command, shlex.quote(_find(self._command)), 1)
                 words = ["/bin/sh", "-c", _with_parameters(line), "sh", *values.values()]
             else:
@@ -228,6 +230,7 @@ def _progress(say: Callable[[str], None]) -> Callable[[bytes], None]:
 
     def watch(piece: bytes) -> None:
         nonlocal last
+        # Dropped, not kept for later: it is only shown, and what is newer says more.
         if time.monotonic() - last < _PAUSE:
             return
         if line := _last_line(piece[-2000:].decode("utf-8", "replace")):
@@ -283,6 +286,7 @@ def _argument(text: str, context: Path) -> str:
     raw = text.replace("\0", " ").encode("utf-8", "replace")
     if len(raw) <= _ARGUMENT_BYTES:
         return raw.decode("utf-8")
+    # By bytes, as the kernel counts an argument; a character that is cut in two is left out.
     head = raw[:_ARGUMENT_BYTES].decode("utf-8", "ignore")
     return f"{head}\n[... the rest is in {context}]"
 

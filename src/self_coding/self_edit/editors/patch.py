@@ -70,6 +70,7 @@ class PatchEditor:
     def restored(cls, spec: Mapping[str, object]) -> PatchEditor | None:
         """Build the editor anew; None if the journal had to take a secret out of the patch."""
         patch = str(spec.get("patch") or "").encode("utf-8", "surrogateescape")
+        # The journal takes secrets out of what it stores: what is left is another patch.
         unchanged = hashlib.sha256(patch).hexdigest() == spec.get("digest")
         return cls(patch) if unchanged else None
 
@@ -98,6 +99,7 @@ class PatchEditor:
     def _applied(self, files: list[FilePatch], assignment: Assignment) -> str:
         """Apply the patch as it is, or else as it is surely meant; return what git said."""
         top = assignment.worktree.path
+        # Git first, which knows renames, modes and binary files; ours only fits what models write.
         if all(one.is_plain for one in files):
             output, reason = _git_apply(normalized(self._patch), assignment)
             if not reason:
@@ -118,6 +120,8 @@ def _git_apply(patch: bytes, assignment: Assignment, *options: str) -> tuple[str
             ["apply", "--whitespace=nowarn", *options, "-"],
             cwd=assignment.worktree.path,
             config=_CONFIG,
+            # In a repository `git apply` skips, without a word, paths that are outside of the
+            # folder it runs in.
             env=git.NO_REPOSITORY,
             stdin=patch,
             ok=None,
@@ -139,6 +143,7 @@ def _read(top: Path, path: str) -> bytes | None:
     """Return a file of the worktree; None for what is not there, no file, or led to by a link."""
     target = top / path
     try:
+        # A link in the worktree may lead to any file of the machine.
         inside = target.resolve() == top.resolve() / path
         return target.read_bytes() if inside and target.is_file() else None
     except (OSError, ValueError):
