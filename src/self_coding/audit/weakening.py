@@ -72,6 +72,10 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
                 message += ", and no code changed"
             yield new.finding(rule, message, now.line)
     paired = {id(claim) for pair in pairs for claim in pair}
+    # What is claimed still, or of a name that equals what it did, is not dropped.
+    claimed, said = {(c.text, c.reach) for c in new.live}, {c.text for c in old.live}
+    exact = (c.node for c in new.live if c.strength == says.EXACT and c.text in said)
+    equal = {name_of(n.left) for n in exact if isinstance(n, ast.Compare)} - {""}
     dropped = [
         claim
         for claim in lost
@@ -81,23 +85,16 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
             name.lower()
             for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text + claim.reach)
         )
-        and not _is_implied(claim, old, new)
+        and (claim.text, claim.reach) not in claimed
+        and not (
+            claim.strength < says.EXACT
+            and equal & {n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name)}
+        )
     ]
     # where code changes, most of what a test said may stay and the rest go
     most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
     if dropped and not (around.renewed or most) and len(cases(new)) <= max(len(cases(old)), 1):
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
-
-
-def _is_implied(claim: Claim, old: Test, test: Test) -> bool:
-    """Return whether a test still claims the same, or what a name of it equals, as before."""
-    said = {c.text for c in old.live}
-    exact = (c.node for c in test.live if c.strength == says.EXACT and c.text in said)
-    equal = {name_of(n.left) for n in exact if isinstance(n, ast.Compare)} - {""}
-    about = {n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name)} & equal
-    return (bool(about) and claim.strength < says.EXACT) or any(
-        claim.text == other.text and claim.reach == other.reach for other in test.live
-    )
 
 
 def _less_reached(old: Test, new: Test) -> Iterator[Finding]:
@@ -175,7 +172,14 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
         return "raises-widened"
     if after < before or says.is_loosened(new, old):
         return ""
-    if now.strength < was.strength and not _is_opposite(old, new):
+    # The same may be expected to be false that was true, or the other way round.
+    opposite = any(
+        isinstance(one, ast.UnaryOp)
+        and isinstance(one.op, ast.Not)
+        and ast.dump(one.operand) == ast.dump(other)
+        for one, other in ((old, new), (new, old))
+    )
+    if now.strength < was.strength and not opposite:
         # the default tolerance; a wider one is refused above
         counts = isinstance(new, ast.Call) and name_of(new.func) == "assertCountEqual"
         if now.strength != says.CLOSE or not (after > 0 or counts):
@@ -188,17 +192,6 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
             about == now_about != "" and expected != now_expected and not around.touches_source
         )
     return "expectation-changed" if changed else ""
-
-
-def _is_opposite(one: ast.expr, two: ast.expr) -> bool:
-    """Return whether the same is expected to be false that was true, or the other way round."""
-    match one, two:
-        case (ast.UnaryOp(op=ast.Not(), operand=said), other) | (
-            other,
-            ast.UnaryOp(op=ast.Not(), operand=said),
-        ):
-            return ast.dump(said) == ast.dump(other)
-    return False
 
 
 def _expectation(claim: ast.expr) -> tuple[str, str]:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
         AttemptRecord,
         Attempts,
         Inbox,
-        InboxItem,
         SimilarAttempts,
         Status,
         SuccessRates,
@@ -251,7 +250,13 @@ def inbox(result: Inbox) -> str:
             lines.append(f"  {first_line(one.why, 200)}")
         until = f", expires {when(one.expires)}" if one.expires else ""
         lines += [f"  since {when(one.since)}{until}"] if one.since else []
-        lines += [f"  next: self-coding {_next_words(one)}", ""]
+        command = one.action.replace("_", "-")
+        if one.kind == "red main":
+            command += ' "Make the tests of main pass"'
+        elif one.attempt is not None and one.kind not in ("environment", "bypass"):
+            drop = "" if one.kind == "running" else f", or self-coding drop-edit {one.attempt}"
+            command += f" {one.attempt}{drop}"
+        lines += [f"  next: self-coding {command}", ""]
     lines = lines or ["nothing needs you", ""]
     if result.decided:
         rows = [
@@ -260,17 +265,6 @@ def inbox(result: Inbox) -> str:
         ]
         lines += ["decided:", table([[*row[:-1], first_line(row[-1], WIDTH)] for row in rows])]
     return "\n".join(lines).rstrip()
-
-
-def _next_words(one: InboxItem) -> str:
-    """Return the command that goes on with an item of the inbox, and the one that ends it."""
-    command = one.action.replace("_", "-")
-    if one.kind == "red main":
-        return f'{command} "Make the tests of main pass"'
-    if one.attempt is None or one.kind in ("environment", "bypass"):
-        return command
-    drop = "" if one.kind == "running" else f", or self-coding drop-edit {one.attempt}"
-    return f"{command} {one.attempt}{drop}"
 
 
 def _part(record: AttemptRecord, session: Session, part: str | None = None) -> object:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -74,15 +75,19 @@ class Access:
         if scope["method"] == "GET" and "token" in query:
             await self._admit(scope["path"], query, send)
             return
-        session = self._session(headers.get("cookie", ""))
+        kept = None
+        with suppress(CookieError):
+            kept = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
+        given = (kept.value if kept else "").encode()
+        session = next((s for s in self._sessions if hmac.compare_digest(s.encode(), given)), None)
         if session is None:
             await _refuse(send, 401, "open the address that `self-coding dashboard` printed")
             return
         scope[SESSION] = session
         if scope["method"] not in ("GET", "HEAD"):
             form = await self._form(headers, receive)
-            given = form.get("csrf", "")
-            if not hmac.compare_digest(given.encode(), form_key(session).encode()):
+            form_given = form.get("csrf", "").encode()
+            if not hmac.compare_digest(form_given, form_key(session).encode()):
                 await _refuse(send, 403, "this form is not of this page: load the page again")
                 return
             scope[FORM] = form
@@ -108,15 +113,6 @@ class Access:
         headers = [(b"location", place.encode()), (b"set-cookie", cookie.encode())]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
-
-    def _session(self, cookies: str) -> str | None:
-        try:
-            kept = SimpleCookie(cookies).get(self._cookie)
-        except CookieError:
-            return None
-        given = kept.value if kept else ""
-        found = [one for one in self._sessions if hmac.compare_digest(one.encode(), given.encode())]
-        return found[0] if found else None
 
     async def _form(self, headers: dict[str, str], receive: Receive) -> dict[str, str]:
         """Return the fields of a form that was sent from a page of ours; none otherwise."""

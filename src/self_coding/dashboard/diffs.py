@@ -101,7 +101,16 @@ def _mark_changes(rows: list[Row]) -> None:
         came = _run(rows, at + gone, "add")
         if gone == came:
             for before, after in zip(rows[at:], rows[at + gone : at + gone + came], strict=False):
-                _mark(before, after)
+                a, b = before.text, after.text
+                head = tail = 0
+                while head < min(len(a), len(b)) and a[head] == b[head]:
+                    head += 1
+                while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
+                    tail += 1
+                # Else all of it is new, which colours say already.
+                if head + tail > max(len(a), len(b)) // 3:
+                    before.changed = (head, len(a) - tail)
+                    after.changed = (head, len(b) - tail)
         at += max(1, gone + came)
 
 
@@ -110,16 +119,3 @@ def _run(rows: list[Row], at: int, kind: str) -> int:
     while end < len(rows) and rows[end].kind == kind:
         end += 1
     return end - at
-
-
-def _mark(before: Row, after: Row) -> None:
-    a, b = before.text, after.text
-    head = 0
-    while head < min(len(a), len(b)) and a[head] == b[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    if head + tail > max(len(a), len(b)) // 3:  # else all of it is new, which colours say already
-        before.changed = (head, len(a) - tail)
-        after.changed = (head, len(b) - tail)

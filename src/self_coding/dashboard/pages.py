@@ -175,9 +175,9 @@ async def map_page(request: Request) -> Response:
     board: Board = request.app.state.board
     paths = await _changed(request, board)
     impact = await board.impact(paths) if paths else None
-    return await _page(
-        request, "map", paths=paths, impact=impact, most=_DEPENDENTS, query=_map_query(request)
-    )
+    kept = {name: request.query_params.get(name, "") for name in ("attempt", "path")}
+    query = urlencode(_filled(kept))
+    return await _page(request, "map", paths=paths, impact=impact, most=_DEPENDENTS, query=query)
 
 
 async def map_json(request: Request) -> Response:
@@ -196,11 +196,6 @@ async def _changed(request: Request, board: Board) -> list[str]:
     asked = request.query_params.get("path", "").split("\n")
     known = set((await board.graph()).paths) if any(asked) else set()
     return [path for one in asked if (path := one.strip()) in known][:100]
-
-
-def _map_query(request: Request) -> str:
-    kept = {name: request.query_params.get(name, "") for name in ("attempt", "path")}
-    return urlencode(_filled(kept))
 
 
 async def health(request: Request) -> Response:

@@ -114,8 +114,9 @@ def _environments(top: Path, settings: GateSettings, setup: Path | None) -> list
 
 def _made_by_tools(top: Path) -> Iterator[tuple[Path, str]]:
     """Yield the environments of a checkout that tools keep under names of their own."""
-    home, data, cache = _user_folders()
-    place = top.resolve()
+    home, place = Path.home(), top.resolve()
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     for tool in ("tox", "nox"):
         yield from ((one, tool) for one in _for_tests((top / f".{tool}").glob("*")))
     # Each tool names the folder by the project, a digest of its path, the Python's version.
@@ -142,13 +143,6 @@ def _made_by_tools(top: Path) -> Iterator[tuple[Path, str]]:
         named = re.search(r"(?m)^name:[ \t]*[\"']?([\w.-]+)", _text(top / name))
         listed = _text(home / ".conda/environments.txt").splitlines()
         yield from ((Path(one), "conda") for one in listed if named and Path(one).name == named[1])
-
-
-def _user_folders() -> tuple[Path, Path, Path]:
-    """Return the caller's home, and where programs keep data and caches of theirs."""
-    home = Path.home()
-    data, cache = (os.environ.get(f"XDG_{name}_HOME") for name in ("DATA", "CACHE"))
-    return home, Path(data or home / ".local/share"), Path(cache or home / ".cache")
 
 
 def _digest(how: str, text: str) -> str:

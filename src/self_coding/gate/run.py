@@ -85,8 +85,7 @@ def run(
                 hint="see the page about the sandbox",
             )
         ended = done.returncode == _ENDED and _EXCEEDED.search(output)
-        # A full disk makes tests fail that the change did not break; only here can the two be told
-        # apart.
+        # A full disk makes tests fail that the change did not break: asked while it is full.
         room = min(shutil.disk_usage(place).free for place in (tree, tempfile.gettempdir()))
         # A pass rests on the tree's own code. Where no runner told whence it was imported,
         # and the mount does not settle it, the interpreter is asked.

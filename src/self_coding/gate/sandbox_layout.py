@@ -169,8 +169,7 @@ class SandboxLayout:
                 for place, content in pushed:
                     remove_tree(place)
                     place.mkdir() if content is None else place.write_bytes(content)
-                for place in added:
-                    self._take_out(place)
+                self._take_out(added)
 
     def _environment(self, support: Path) -> dict[str, str]:
         """Return the variables with the tests' Python first on PATH, their own code on its path."""
@@ -230,16 +229,18 @@ class SandboxLayout:
         own = [(None, git / FOLDER)] if (common / FOLDER).is_dir() else []
         return ((self.top / ".git", content),), [(common, git), *own, (directory, inside)]
 
-    def _take_out(self, place: Path) -> None:
-        """Remove an empty mount point or a link of ours, and the empty folders above it."""
-        with suppress(OSError):
-            if place.is_symlink() or (place.is_file() and not place.stat().st_size):
-                place.unlink()
-        for folder in (place, *place.parents):
-            if folder == self.tree or not folder.is_relative_to(self.tree):
-                return
+    def _take_out(self, places: Iterable[Path]) -> None:
+        """Remove empty mount points and links of ours, and the empty folders above them."""
+        for place in places:
             with suppress(OSError):
-                folder.rmdir()
+                if place.is_symlink() or (place.is_file() and not place.stat().st_size):
+                    place.unlink()
+            for folder in (place, *place.parents):
+                if self.tree not in folder.parents:
+                    break
+                # What the tests filled stays: `rmdir` refuses it.
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def environment(settings: GateSettings) -> dict[str, str]:

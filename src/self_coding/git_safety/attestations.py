@@ -16,7 +16,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from self_coding.adapters import git, process
@@ -136,12 +136,21 @@ def check(repo: Repository) -> list[Finding]:
     no finding: it claims nothing.
     """
     receipts, signing = {one.landed: one for one in read_receipts(repo.folder)}, _signing(repo)
-    return [
-        Finding(rule=rule, path=receipts[note.landed].landed, message=message)
-        for note in _notes(repo)
-        if note.landed in receipts
-        for rule, message in _wrong(note, receipts[note.landed], signing)
-    ]
+    findings = []
+    for note in [one for one in _notes(repo) if one.landed in receipts]:
+        said = tuple(body for body, _ in note.envelopes)
+        signed = [(body, one) for body, signatures in note.envelopes for one in signatures]
+        problem = ""
+        rule, name = "note-signature", note.landed[:12]
+        if not note.readable or said != statements(receipts[note.landed]):
+            rule, problem = "note-changed", f"the note of {name} does not say what its receipt says"
+        else:
+            checks = (_refused(_signed_bytes(body), one, signing) for body, one in signed)
+            if why := next(filter(None, checks), ""):
+                problem = f"the note of {name} is not signed by it: {why}"
+        if problem:
+            findings.append(Finding(rule=rule, path=note.landed, message=problem))
+    return findings
 
 
 class _Note:
@@ -160,18 +169,6 @@ class _Note:
                 self.readable = False
             else:
                 self.envelopes.append((body, signatures))
-
-
-def _wrong(note: _Note, receipt: Receipt, signing: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    bodies = tuple(body for body, _ in note.envelopes)
-    if not note.readable or bodies != statements(receipt):
-        yield "note-changed", f"the note of {note.landed[:12]} does not say what its receipt says"
-        return
-    for body, signatures in note.envelopes:
-        for signature in signatures:
-            if why := _refused(_signed_bytes(body), signature, signing):
-                yield "note-signature", f"the note of {note.landed[:12]} is not signed by it: {why}"
-                return
 
 
 def _notes(repo: Repository) -> Iterable[_Note]:

@@ -49,7 +49,8 @@ def lines(
     """
     where, values = ["1 = 1"], list[object]()
     for word in words.split()[:8]:
-        pattern = f"%{_escaped(word.lower())}%"
+        plain = word.lower().replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        pattern = f"%{plain}%"
         columns = [f"lower({one}) LIKE ? ESCAPE '!'" for one in ("task", "analysis", "files")]
         where.append(f"({' OR '.join(columns)})")
         values += [pattern] * len(columns)
@@ -144,7 +145,3 @@ def mark(queries: Queries) -> str:
         "(SELECT id FROM attempt WHERE ended IS NULL)), (SELECT sum(attempts) FROM tally)"
     ).fetchone()
     return "/".join(str(value) for value in row)
-
-
-def _escaped(word: str) -> str:
-    return word.replace("!", "!!").replace("%", "!%").replace("_", "!_")

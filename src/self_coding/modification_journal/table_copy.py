@@ -44,6 +44,12 @@ _AFTER = ("tally", "lesson", "lesson_trigger", "lesson_use")
 _ROWS = 500  # in one transaction
 
 
+_LAST_EVENTS = (
+    "SELECT id, max(sequence) FROM attempt LEFT JOIN event ON event.attempt = attempt.id "
+    "WHERE id > ? AND id <= ? GROUP BY id"
+)
+
+
 def copy(source: Store, target: Store, told: Callable[[int, int], None]) -> int:
     """Make `target` what `source` is; return how many attempts were new or had gone on.
 
@@ -65,7 +71,12 @@ def copy(source: Store, target: Store, told: Callable[[int, int], None]) -> int:
         for ids in _batches(there, "attempt"):
             numbers = [int(row[0]) for row in ids]
             with target.write() as here:
-                changed = _changed(there, here, last, numbers[-1])
+                # Those that have other events at the source than at the target.
+                now, before = (
+                    dict(each.connection.execute(_LAST_EVENTS, (last, numbers[-1])).fetchall())
+                    for each in (there, here)
+                )
+                changed = {int(one) for one in now if now[one] != before.get(one)}
                 known = {row[0] for row in _rows(here, "feature", _between(last, numbers[-1]))}
                 for table in _OF_ATTEMPTS:
                     rows = [
@@ -103,16 +114,6 @@ def _check(there: Queries, target: Store) -> None:
                         f"the target has attempts of its own: {number} is another one there",
                         hint="copy into an empty journal; `export` and `import` renumber",
                     )
-
-
-def _changed(there: Queries, here: Queries, after: int, last: int) -> set[int]:
-    """Return the attempts of a range that have other events at the source than at the target."""
-    sql = (
-        "SELECT id, max(sequence) FROM attempt LEFT JOIN event ON event.attempt = attempt.id "
-        "WHERE id > ? AND id <= ? GROUP BY id"
-    )
-    now, known = (dict(q.connection.execute(sql, (after, last)).fetchall()) for q in (there, here))
-    return {int(number) for number, sequence in now.items() if sequence != known.get(number)}
 
 
 def _key(table: str) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ class OpenAttempts:
                     break
                 if self._start is None:
                     if check:
-                        return await self._check(attempt, on_progress)
+                        return await self.check_here(attempt, on_progress)
                     await self.resume(attempt=attempt, on_progress=on_progress)
                     runner.log.forget()
                     return await runner.result(history.leader)
@@ -165,7 +165,13 @@ class OpenAttempts:
                 child = self._start(attempt, check=check, log=log)
             elif holder is None and ended:
                 if not done or (check and history.events[-1].kind != CHECKED):
-                    raise self._failed(history)
+                    log = self.leases.path(history.edit, "log")
+                    said = log.read_text(errors="replace").strip()[-600:] if log.is_file() else ""
+                    raise EditError(
+                        f"the process that judged attempt {history.id} has ended: "
+                        f"{said or 'it said nothing'}",
+                        hint="`wait_edit` starts another one; the edit is where it was",
+                    )
                 break
             if time.monotonic() >= end:
                 return views.under_way(history, watcher.last)
@@ -317,7 +323,7 @@ class OpenAttempts:
                 async with self.leases.hold(one.edit, patience=0.0) as lease:
                     if lease is not None:
                         runner = self._runner(one.plan.base, RunContext(limits=self.limits))
-                        await self._expire(runner, one, overdue)
+                        await self.expire(runner, one, overdue)
         for leader in interrupted(attempts):
             history, landed = await self._history(leader), False
             if history.landing_open and history.candidate is not None:
@@ -343,7 +349,7 @@ class OpenAttempts:
         end = inbox.expiry(attempt.events[-1].at, days)
         return f"nobody {what} it for {days:g} days" if end and end < datetime.now(UTC) else ""
 
-    async def _expire(self, runner: Runner, attempt: History, why: str) -> None:
+    async def expire(self, runner: Runner, attempt: History, why: str) -> None:
         """End an attempt that has waited too long; its commits are kept."""
         if decide(attempt) is Step.SUBMIT:
             await runner.call_off(attempt.id, RefusedBy.CANCELLED, why)
@@ -353,7 +359,8 @@ class OpenAttempts:
         await runner.log.append(attempt.id, *no)
         await runner.drive(attempt.leader)
 
-    async def _check(self, attempt: int, on_progress: OnProgress | None) -> SelfEditResult:
+    async def check_here(self, attempt: int, on_progress: OnProgress | None) -> SelfEditResult:
+        """Check what was edited so far in this process."""
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
             await runner.check(waiting, await self._edited(waiting))
             return views.checked(await runner.log.get(attempt))
@@ -414,15 +421,6 @@ class OpenAttempts:
         if not history.edit:
             raise EditError(f"there is no self-edit attempt {attempt}", hint="see `attempts`")
         return history
-
-    def _failed(self, history: History) -> EditError:
-        """Return the error of a process that ended before its work was done."""
-        log = self.leases.path(history.edit, "log")
-        said = log.read_text(errors="replace").strip()[-600:] if log.is_file() else ""
-        return EditError(
-            f"the process that judged attempt {history.id} has ended: {said or 'it said nothing'}",
-            hint="`wait_edit` starts another one; the edit is where it was",
-        )
 
     async def _history(self, attempt: int) -> History:
         return History(await self.services.journal.events(attempt))

@@ -247,7 +247,7 @@ class SelfEdit(OpenAttempts):
             return await self.wait_edit(
                 attempt, seconds=wait, check=not driven, on_progress=on_progress
             )
-        return await self._check(attempt, on_progress)
+        return await self.check_here(attempt, on_progress)
 
     async def land_edit(
         self, attempt: int, *, wait: float | None = None, on_progress: OnProgress | None = None
@@ -263,7 +263,7 @@ class SelfEdit(OpenAttempts):
         if wait is None or not await self._is_driven(attempt):
             async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
                 if overdue := self._overdue(waiting):
-                    await self._expire(runner, waiting, overdue)
+                    await self.expire(runner, waiting, overdue)
                     hint = f"begin_edit(from_attempt={attempt}) begins anew with its change"
                     raise EditError(f"attempt {attempt} has expired: {overdue}", hint=hint)
                 person = await self.services.repository.person()
