@@ -340,10 +340,11 @@ class Worker:
             if answer is not None and answer["refused_by"] == "conflict":
                 # an edit that was called off has landed meanwhile, at the same place
                 answer = await self.call(client, "drop_edit", attempt=attempt, reason="conflict")
-                self.note("killed", answer, ("cancelled",))
+                self.note("killed", answer, ("cancelled", "refused by conflict"))
                 return
             if answer is not None and not answer["waiting"]:
-                self.note("killed", answer, GOOD)
+                # Killed in `begin_edit`, before there was a worktree, it is called off.
+                self.note("killed", answer, GOOD if "begun" in said else (*GOOD, "cancelled"))
                 return
             await asyncio.sleep(0.5)
         found = await self.call(client, "attempts", limit=1000)

@@ -311,9 +311,8 @@ def _patient(
 
     def wait(turn: Turn) -> Call | str:
         is_tested = re.search(r'stage\\*": ?\\*"testing', turn.results[-1])
-        return (
-            Call("wait_edit", {"attempt": int(said(turn, 0, "attempt"))}) if is_tested else "Done."
-        )
+        attempt = int(said(turn, -1, "attempt") or 0)  # a client may have cleared older replies
+        return Call("wait_edit", {"attempt": attempt}) if is_tested else "Done."
 
     waits: list[Step] = [wait] * 15
     steps = [*session(client, EXTRA, "", TRIPLE), *waits]
