@@ -283,10 +283,16 @@ async def show_attempt(
         raise JournalError(f"there is no attempt {attempt}", hint="`attempts` lists them")
     is_open = attempt in await app.journal.unfinished()
     waiting = [one for one in await app.edit.waiting() if one.attempt == attempt] if is_open else []
-    strength = await app.edit.strength(attempt, measure=mutants)
+    events = await app.journal.events(attempt)
+    # Asked only where there is something to tell: the service loads the gate, four times as much
+    # as all else of this look-up.
+    is_known = any(one.kind == "measured" or one.data.get("strength") for one in events)
+    strength = None
+    if mutants or is_known:
+        strength = await app.edit.strength(attempt, measure=mutants)
     return AttemptRecord(
         attempt=found,
-        events=await app.journal.events(attempt),
+        events=events,
         waiting=next(iter(waiting), None),
         strength=strength,
     )
