@@ -123,13 +123,12 @@ CALLS: dict[str, dict[str, Any]] = {
     "snapshot": {},
     "plan_rollback": {"target": "HEAD"},
     "inbox": {},
-    "plan_undo": {},
 }
 
 #: Their answers are about one attempt or one operation, and have the same bound.
 ANSWER_OF_ONE = {
     "self_edit", "check_edit", "submit_edit", "wait_edit", "land_edit", "drop_edit", "rollback",
-    "undo",
+    "undo", "plan_undo",
 }  # fmt: skip
 
 
