@@ -43,6 +43,7 @@ _LISTING = (
     ),
 )
 _LISTED = re.compile(r"(?m)^(?:(?:Test|Example|Fuzz)\w*|.*: (?:test|benchmark))$")
+_NO_PLUGINS = "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)'?")
 
 
@@ -93,6 +94,9 @@ def readiness(gate: Gate, commit: str, seconds: float = _SECONDS) -> Readiness:
             ask = f"command -v {shlex.quote(words[0] if words else command)}"
             done = sandbox.run(spec, ask, RunLimits(timeout=_SECONDS), at=layout.at)
         record = run(layout, listing, collect_only=True)
+        bare = RunRecord(exit_status=0)
+        if "INTERNALERROR> " in record.output:  # a plugin may hide what else is missing
+            bare = run(layout, f"export {_NO_PLUGINS}; {listing}", collect_only=True)
     report = record.report
     listed = record.understood or listing != command
     tests = len(report.collected) if record.understood else None
@@ -104,7 +108,7 @@ def readiness(gate: Gate, commit: str, seconds: float = _SECONDS) -> Readiness:
             match = _NO_MODULE.search(one.message)
             last = (one.message.strip() or "it failed").splitlines()[-1]
             broken[one.id] = match[0] if match else last.removeprefix("E").strip()[:120]
-    failure, hint = _failure(gate, record, tests, broken)
+    failure, hint = _failure(gate, record, bare, tests, broken)
     return Readiness(
         program=done.stdout.decode(errors="replace").strip(),
         tests=tests,
@@ -118,15 +122,22 @@ def readiness(gate: Gate, commit: str, seconds: float = _SECONDS) -> Readiness:
 
 
 def _failure(
-    gate: Gate, record: RunRecord, tests: int | None, broken: Mapping[str, str]
+    gate: Gate,
+    record: RunRecord,
+    bare: RunRecord,
+    tests: int | None,
+    broken: Mapping[str, str],
 ) -> tuple[str, str]:
     """Return why nothing can be proved, and the way out; both empty where something can."""
     if tests and (record.understood or not record.exit_status):
         return "", ""
-    texts = [record.output, *(one.message for one in record.report.results)]
+    results = [*record.report.results, *bare.report.results]
+    texts = [record.output, bare.output, *(one.message for one in results)]
     modules = dict.fromkeys(name for text in texts for name in _NO_MODULE.findall(text))
     lacking = what_is_missing(record, gate.top, gate.settings)
-    if len(modules) > 1:  # all of them at once, not one a day
+    if bare.output and modules and lacking:
+        lacking = f"no module {', '.join(modules)}, and {lacking}"
+    elif len(modules) > 1:  # all of them at once, not one a day
         lacking = f"no modules {', '.join(modules)}; install them, or set gate.python"
     what, _, way = lacking.rpartition("; ")
     file, why = next(iter(broken.items()), ("", ""))

@@ -42,6 +42,8 @@ _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FIL
 _NOT_FOUND = (126, 127)  # a shell's exit statuses: what is hidden at landlock is 126
 _ABSENT = ("not found", "command not found", "No such file or directory", "Permission denied")
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
+# What pytest prints of an exception outside of tests: where each call was, and what was raised.
+_INTERNAL = re.compile(r'(?m)^INTERNALERROR> (?:  File "([^"\n]+)"|(\w[\w.]*+: [^\n]{1,120}))')
 _GUARDED = (  # files of a repository that make git run something, or read from elsewhere
     *("config", "config.worktree", "info/attributes", "info/exclude"),
     "objects/info/alternates",
@@ -277,10 +279,30 @@ def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str
     texts = [one.message for one in report.results] if report.results else [output]
     match = next(filter(None, (_NO_MODULE.search(text) for text in texts)), None)
     if match is None:
-        return ""
+        return _plugin_that_ends_pytest(output, top, settings)
     python = choose_python(top, settings)
     there = "in an environment of the project (.venv)" if python.why.startswith(OURS) else "there"
     return f"no module {match[1]!r} for {python}; install it {there}, or set gate.python"
+
+
+def _plugin_that_ends_pytest(output: str, top: Path, settings: GateSettings) -> str:
+    """Return which installed plugin raised before any test, and the way out.
+
+    An environment made for something else has plugins that the project never asked for, and they
+    meet its settings: `filterwarnings = error` makes a deprecation of theirs the end of pytest.
+    Empty where a file of the project raised: the output says more.
+    """
+    place = raised = ""
+    for file, text in _INTERNAL.findall(output):  # the innermost call, and what follows it
+        place, raised = (file, "") if file else (place, raised or text)
+    package = place.rpartition("/site-packages/")[2].partition("/")[0].removesuffix(".py")
+    if package in ("", "_pytest", "pluggy"):
+        return ""
+    return (
+        f"the plugin {package!r} of {choose_python(top, settings)} ends pytest before any test:"
+        f" {raised}; make an environment (.venv) with just what the project's tests need,"
+        " or set gate.python"
+    )
 
 
 class TreeGuard:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,21 @@ def test_a_command_that_lists_nothing_is_run(tmp_path: Path) -> None:
     """Without a listing the command itself is the proof that it can pass."""
     found = ready(tmp_path, {"Makefile": "test:\n\ttrue\n"}, "make test")
     assert (found.tests, found.failure, found.listed) == (None, "", False)
+
+
+def test_a_plugin_that_ends_pytest_hides_nothing(tmp_path: Path) -> None:
+    """A plugin of the environment that raises is named, and so are the modules behind it."""
+    environment = tmp_path / "top" / ".venv"
+    make = [sys.executable, "-m", "venv", "--without-pip", str(environment)]
+    subprocess.run(make, check=True)
+    [site] = environment.glob("lib/python3*/site-packages")
+    for name in ("pytest", "_pytest", "py.py", "pluggy", "iniconfig", "packaging", "pygments"):
+        (site / name).symlink_to(Path(sysconfig.get_path("purelib")) / name)
+    entry = {"METADATA": "Name: noisy\nVersion: 1\n", "entry_points.txt": "[pytest11]\nn = noisy\n"}
+    raises = "def pytest_configure(config):\n    raise DeprecationWarning('it is unset')\n"
+    write_files(site, {"noisy.py": raises, **{f"noisy-1.dist-info/{n}": entry[n] for n in entry}})
+    files = {"test_a.py": "import no_such_a\n", "test_b.py": "import no_such_b\n"}
+    found = ready(tmp_path / "top", {**files, ".gitignore": ".venv\n"}, PYTEST)
+    assert found.failure.startswith("no module no_such_a, no_such_b, and the plugin 'noisy' of ")
+    assert found.failure.endswith("ends pytest before any test: DeprecationWarning: it is unset")
+    assert found.hint.startswith("make an environment (.venv)")

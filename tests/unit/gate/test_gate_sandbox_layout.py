@@ -131,6 +131,33 @@ def test_a_module_that_is_missing_is_named_with_the_python(tmp_path):
         assert what_is_missing(other, tmp_path, GateSettings()) == ""
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("/e/lib/site-packages/pytest_other/plugin.py", "the plugin 'pytest_other' of "),
+        ("/e/lib/site-packages/other.py", "the plugin 'other' of "),
+        ("/e/lib/site-packages/_pytest/config.py", ""),
+        ("/project/conftest.py", ""),
+    ],
+)
+def test_a_plugin_that_ends_pytest_is_named(tmp_path, place, said):
+    """Pytest's INTERNALERROR out of an installed plugin is the environment's fault."""
+    output = (
+        'INTERNALERROR>   File "/e/lib/site-packages/pluggy/_callers.py", line 1, in f\n'
+        f'INTERNALERROR>   File "{place}", line 306, in pytest_configure\n'
+        "INTERNALERROR>     warnings.warn(Unset)\n"
+        "INTERNALERROR> pytest.PytestDeprecationWarning: it is unset; set it\n"
+        "INTERNALERROR> More of it: words.\n"
+    )
+    missing = what_is_missing(
+        RunRecord(exit_status=3, output=output), tmp_path, GateSettings(python="/usr/bin/python3")
+    )
+    assert missing.startswith(said) and bool(missing) == bool(said)
+    if said:
+        assert "ends pytest before any test: pytest.PytestDeprecationWarning: it is un" in missing
+        assert missing.endswith("or set gate.python")
+
+
 def test_what_rustup_starts_is_named_and_found(home, monkeypatch, tmp_path):
     """A link to rustup needs the tool chains as well, and a variable that leads to them."""
     (home / ".cargo/bin/rustup").touch(mode=0o755)
