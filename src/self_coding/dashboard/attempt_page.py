@@ -136,7 +136,7 @@ def _moments(events: list[Event]) -> list[Moment]:
     began = events[0].at if events else None
     lasted = [(b.at - a.at).total_seconds() for a, b in pairwise(events)]
     found = []
-    for event, seconds in zip(events, [*lasted, 0.0], strict=True):
+    for event, seconds in zip(events, [*lasted, 0.0], strict=False):
         told = _told(event)
         assert began is not None
         found.append(Moment(event, within(began, event.at), told, seconds))

@@ -52,8 +52,8 @@ _MARKS = re.compile(
 def read_other_output(output: str) -> list[FailedTest]:
     """Return the failing tests that another runner's output shows; none for other text."""
     lines = output.split("\n")
-    if _MARKS.search(output):
-        found = {test.id: test for test in _blocks(lines)}
+    found = {test.id: test for test in _blocks(lines)} if _MARKS.search(output) else {}
+    if found:
         names = list(found)
         # A test around failing ones says nothing of its own.
         return [
@@ -75,7 +75,7 @@ def read_other_output(output: str) -> list[FailedTest]:
 def _blocks(lines: list[str]) -> Iterator[FailedTest]:
     heads = [(at, match) for at, line in enumerate(lines) if (match := _HEAD.match(line.rstrip()))]
     ends = [at for at, _ in heads[1:]] + [len(lines)]
-    for (at, match), end in zip(heads, ends, strict=True):
+    for (at, match), end in zip(heads, ends, strict=False):  # without a head there is still an end
         name = next(each for each in match.groups() if each).strip()
         block = lines[at + 1 : min(end, at + 1 + _LONGEST)]
         if any("subtestsFailed" in line for line in block):

@@ -120,3 +120,19 @@ def test_what_does_not_build_is_told(output: str, place: str) -> None:
 def test_other_text_is_no_failure() -> None:
     """What no runner printed says nothing."""
     assert read_failure("all good\nsee area.go:4\n").failing_tests == ()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("./a.go:3:5: undefined: y\nFAIL\tx [build failed]\nFAIL\n", "undefined: y"),
+        ("[ERROR] Tests run: 1, Failures: 1 <<< FAILURE! - in x.CodeTest\n", ""),
+        ("[ERROR] There are test failures.\n<<< \n", ""),
+        ("    not ok 1\n  FAIL \n", ""),
+        ("FAIL src/a.css\n", ""),
+    ],
+)
+def test_a_mark_without_a_test_is_no_error(output: str, said: str) -> None:
+    """What looks like a runner's output but names no test is read on, for what did not build."""
+    failure = read_failure(output)
+    assert (failure.failing_tests, failure.message) == ((), said)
