@@ -22,6 +22,7 @@ from self_coding.errors import (
     GitOperationError,
     SelfCodingError,
 )
+from self_coding.git_safety.repository import discover
 from self_coding.languages import is_test_module
 from self_coding.settings import Settings
 
@@ -72,6 +73,7 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
             hint="run `git init` first, or use --repo",
         )
     top = directories.top
+    discover(top, main="main")  # git says why it will not have one: somebody else's, say
     if git.run(("rev-parse", "--verify", "-q", "HEAD"), cwd=top, ok=()).returncode:
         raise GitOperationError(
             "the repository has no commit yet, so there is nothing to change or to test",

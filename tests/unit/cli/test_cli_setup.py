@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import tomllib
 from pathlib import Path
@@ -18,7 +19,7 @@ from self_coding.cli.setup import (
     write_settings,
 )
 from self_coding.errors import ConfigError, GitNotRepositoryError
-from self_coding.testing import write_files
+from self_coding.testing import sample_repo, write_files
 
 
 def _repository(path: Path, branch: str = "main") -> Path:
@@ -203,6 +204,18 @@ def test_outside_a_repository_is_told(tmp_path: Path) -> None:
     """There is nothing to detect without a repository."""
     with pytest.raises(GitNotRepositoryError):
         detect(tmp_path, main_branch=None, test_command=None)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_the_repository_of_somebody_else_is_told(tmp_path: Path) -> None:
+    """Git's own advice is passed on; that there is no commit would be wrong."""
+    top = sample_repo(tmp_path / "top")
+    os.chown(top, 4321, 4321)
+    os.chown(top / ".git", 4321, 4321)
+    with pytest.raises(GitNotRepositoryError) as refused:
+        detect(top, main_branch=None, test_command=None)
+    assert "dubious ownership" in refused.value.message
+    assert refused.value.hint.startswith("git config --global --add safe.directory ")
 
 
 def _states(top: Path, *, run: bool = False) -> dict[str, tuple[str, str]]:
