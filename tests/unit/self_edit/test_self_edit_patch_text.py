@@ -103,6 +103,32 @@ async def test_what_is_certain_is_applied(
     assert (tree / name).read_bytes() == after
 
 
+MARKED = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("hunk", "after"),
+    [
+        ("@@ -1,2 +1,2 @@\n one\n-two\n+TWO\n", b"one\r\nTWO\r\nthree\r\nfour\r\n"),
+        ("@@ -1,2 +1,2 @@\n-one\n+ONE\n two\n", b"ONE\r\ntwo\r\nthree\r\nfour\r\n"),
+        ("@@ -1,9 +1,9 @@\n+zero\n one\n", b"zero\r\none\r\ntwo\r\nthree\r\nfour\r\n"),
+        ("@@ -1,2 +1 @@\n-one\n two\n", b"two\r\nthree\r\nfour\r\n"),
+        ("@@ -3,2 +3,1 @@\n three\n-four\n", b"one\r\ntwo\r\nthree\r\n"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+async def test_a_file_keeps_its_byte_order_mark(
+    tree: Path, hunk: str, after: bytes, end: bytes
+) -> None:
+    """A patch that shows no mark applies to a file with one, which stays at the beginning."""
+    (tree / "marked.txt").write_bytes(
+        MARKED + b"one\r\ntwo\r\nthree\r\nfour\r\n".replace(b"\r\n", end)
+    )
+    git(tree, "add", "-A")
+    await apply(tree, f"--- a/marked.txt\n+++ b/marked.txt\n{hunk}")
+    assert (tree / "marked.txt").read_bytes() == MARKED + after.replace(b"\r\n", end)
+
+
 async def test_a_block_adds_deletes_and_moves(tree: Path) -> None:
     """All that a "*** Begin Patch" block can say is done, whole or not at all."""
     moved = "*** Update File: src/deep.txt\n*** Move to: src/moved.txt\n@@ two\n three\n-four\n+4\n"

@@ -8,6 +8,7 @@ ends; where that is no place, or more than one, it is refused.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -300,12 +301,21 @@ def _rendered(one: FilePatch, old: str | None, new: str | None, content: bytes) 
 
 def _hunks(one: FilePatch, path: str, content: list[bytes]) -> list[bytes]:
     keys = [line.rstrip(b"\r\n") for line in content]
+    # Who writes a patch seldom sees the byte order mark: one that names none keeps it.
+    hidden = bool(keys) and keys[0].startswith(BOM_UTF8)
+    hidden = hidden and not any(
+        text.startswith(BOM_UTF8) for hunk in one.hunks for _, text in hunk.lines
+    )
+    if hidden:
+        keys[0] = keys[0].removeprefix(BOM_UTF8)
     out: list[bytes] = []
     after = shift = 0
     for number, hunk in enumerate(one.hunks, 1):
         at = _position(hunk, keys, after, f"{path}: hunk {number}")
         expected = hunk.old
         lines = _with_ends(hunk, content[at : at + len(expected)], content, at)
+        if hidden and at == 0:
+            lines = _with_mark(lines)
         old = sum(tag != b"+" for tag, _ in lines)
         new = sum(tag != b"-" for tag, _ in lines)
         first = at + (old > 0), at + shift + (new > 0)
@@ -372,6 +382,20 @@ def _with_ends(
         # A file gets the final line end that it had, unless taking that away is the change.
         taken = all(text.endswith(b"\n") for text in hunk.old)
         out[-1] = (b"+", out[-1][1].rstrip(b"\r\n")) if taken else out[-1]
+    return out
+
+
+def _with_mark(lines: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Leave the byte order mark at the beginning of the file, whatever line comes first now."""
+    first = next((number for number, (tag, _) in enumerate(lines) if tag != b"-"), -1)
+    out: list[tuple[bytes, bytes]] = []
+    for number, (tag, text) in enumerate(lines):
+        meant = text.removeprefix(BOM_UTF8)
+        meant = BOM_UTF8 + meant if number == first else meant
+        if tag == b" " and meant != text:
+            out += [(b"-", text), (b"+", meant)]
+        else:
+            out.append((tag, text if tag == b"-" else meant))
     return out
 
 
