@@ -3,8 +3,9 @@
     retrieval DATA [--without WEIGHT] [--mixed] [--no-outcome]   nDCG@5 over a replayed history
     ablation DATA                            the same, with each idea taken out
     dead-ends DATA                           precision and recall of the warning
-    scale ROWS [--folder F]                  CPU ms of search, rate, failures, file at ROWS rows
-                                             (over 100,000, the rest are variations of the first)
+    scale ROWS [--folder F] [--database A]   CPU ms of search, rate, failures, file at ROWS rows
+                                             (over 100,000, the rest are variations of the first);
+                                             on PostgreSQL at the address A, copied there first
     log [ROWS or DATA]                       CPU ms of one durable log_attempt
     writers [PROCESSES ROWS]                 rows lost with many processes writing at once
     kill [TIMES]                             acknowledged rows lost when a writer is killed
@@ -39,6 +40,7 @@ from self_coding.modification_journal import (
     attempts,
     search,
 )
+from self_coding.modification_journal.postgres import PostgresStore
 from self_coding.modification_journal.queries import now
 from self_coding.modification_journal.ranking import DEFAULT, Weights, features, measure
 from self_coding.modification_journal.record import ENDED, from_attempt
@@ -253,7 +255,7 @@ def multiply(store: SQLiteStore, count: int) -> None:
                     "VALUES (?, ?, ?, 'ended', ?, ?)",
                     (row, row, row, past.outcome, " ".join(body)),
                 )
-                queries.add_features(row, past.outcome, changed)
+                queries.put_features(row, past.outcome, changed)
         if begin % 100_000 == 0:
             print(f"  {begin} rows", file=sys.stderr, flush=True)
 
@@ -269,10 +271,38 @@ def timed(name: str, calls) -> None:
     print(f"{name:22s} p50 {statistics.median(spent):8.2f}  p95 {p95:8.2f} CPU ms", flush=True)
 
 
-def scale(count: int, folder: str) -> None:
+def on_postgres(source: SQLiteStore, address: str) -> PostgresStore:
+    """The same journal on a server; how long its copy takes, and the round trips of a search."""
+    import psycopg
+
+    from self_coding.modification_journal import table_copy
+
+    target = PostgresStore(address)
+    begun, started = cpu(), time.monotonic()
+    rows = table_copy.copy(source, target, lambda *_: None)
+    wall = time.monotonic() - started
+    print(f"copied {rows} attempts: {cpu() - begun:.0f} CPU s, {wall:.0f} s", flush=True)
+    trips = 0
+    plain = psycopg.Connection.execute
+
+    def counted(*args, **more):
+        nonlocal trips
+        trips += 1
+        return plain(*args, **more)
+
+    psycopg.Connection.execute = counted
+    search.find(target, features(Invented(seed=2).task()), 5)
+    psycopg.Connection.execute = plain
+    print(f"round trips of one find_similar, begin and commit included: {trips}", flush=True)
+    return target
+
+
+def scale(count: int, folder: str, address: str = "") -> None:
     with scratch() as own:
         store = fill(Path(folder or own), min(count, 100_000))
         multiply(store, count)
+        if address:
+            store = on_postgres(store, address)
         made = Invented(seed=2)
         tasks = [made.task() for _ in range(200)]
         short = [t.split("\n")[0] for t in tasks]
@@ -414,6 +444,7 @@ def main() -> None:
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--no-outcome", action="store_true")
     parser.add_argument("--folder", default="")
+    parser.add_argument("--database", default="")
     given = parser.parse_args()
     data = Path(given.values[0]) if given.values else Path()
     numbers = [int(value) for value in given.values if value.isdigit()]
@@ -432,7 +463,7 @@ def main() -> None:
     elif given.what == "dead-ends":
         warnings(data, given.repos)
     elif given.what == "scale":
-        scale(numbers[0] if numbers else 100_000, given.folder)
+        scale(numbers[0] if numbers else 100_000, given.folder, given.database)
     elif given.what == "log":
         log(numbers[0] if numbers else 3000, data if data.name and data.is_dir() else None)
     elif given.what == "writers":
