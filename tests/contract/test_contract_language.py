@@ -1,4 +1,4 @@
-"""A language is one new file: the index asks for nothing else."""
+"""A language is one new file and one row: the index asks for nothing else."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from pathlib import Path
 import self_coding
 
 TOY = """
-from self_coding.languages import BlindLine, Occurrences, Project, Scan, pack_import
+from self_coding.languages import Language, Resolver, Scan, pack_import
 from self_coding.values.code import ModuleInfo
 
 
-class Layout:
+class Layout(Resolver):
     def __init__(self, files):
         self.files = files
 
     def module(self, path):
         return path.removesuffix(".toy")
-
-    def roots(self):
-        return frozenset()
 
     def resolve(self, path, module, names):
         return tuple(self.files[each] for each in (f"{module}.toy",) if each in self.files)
@@ -36,7 +33,7 @@ class Layout:
         return ()
 
 
-class Toy:
+class Toy(Language):
     suffixes = (".toy",)
     manifest = "toy.cfg"
     test_settings = ("toy.cfg",)
@@ -47,27 +44,13 @@ class Toy:
 
     is_test_module = is_test
 
-    def may_hold_tests(self, path):
-        return True
-
     def tests_named_after(self, path):
         return (f"check_{path}",)
 
     def stem(self, path):
         return path.removesuffix(".toy")
 
-    def is_package(self, path):
-        return False
-
-    def packages(self, path):
-        return iter(())
-
-    fixtures = packages
-
-    def decode(self, source):
-        return source.decode()
-
-    def scan(self, source):
+    def scan(self, source, path=""):
         lines = source.decode().splitlines()
         imports = [pack_import(line[4:], ()) for line in lines if line.startswith("use ")]
         names = [line[4:] for line in lines if line.startswith("fun ")]
@@ -75,20 +58,8 @@ class Toy:
         packed = "\\n".join(symbols), names, "\\n".join(imports)
         return Scan(len(lines), *packed, "", [], source.decode())
 
-    def syntax_error(self, source):
-        return None
-
     def parse(self, source, path, module):
         return ModuleInfo(file_path=path, module_name=module)
-
-    def find_names(self, text, words):
-        return Occurrences([], [], [], [], [])
-
-    def class_body_uses(self, text, name, heads, lines):
-        return []
-
-    def project(self, manifest):
-        return Project()
 
     def resolver(self, files, roots=()):
         return Layout(files)
@@ -159,10 +130,14 @@ def _answers(folder: Path, files: dict[str, str], ask: str) -> object:
 
 
 def _with_language(folder: Path, name: str, source: str) -> None:
-    """Put a copy of the package with one more language into a folder."""
+    """Put a copy of the package with one more language, and its row, into a folder."""
     package = folder / "self_coding"
     shutil.copytree(Path(self_coding.__file__).parent, package)
     (package / "languages" / f"{name}.py").write_text(source)
+    table, last = package / "languages" / "__init__.py", '    ("java", (".java",), ()),\n'
+    text = table.read_text()
+    assert last in text
+    table.write_text(text.replace(last, f'{last}    ("{name}", (".{name}",), ("{name}.cfg",)),\n'))
 
 
 def test_suffixes_and_tests_are_enough(tmp_path: Path) -> None:
@@ -179,8 +154,8 @@ def test_suffixes_and_tests_are_enough(tmp_path: Path) -> None:
     assert sorted(users) == [["lib.stub", 1], ["spec/lib.stub", 1]]
 
 
-def test_a_language_is_one_new_file(tmp_path: Path) -> None:
-    """With one more module in `languages`, its files are indexed beside Python's."""
+def test_a_language_is_one_new_file_and_a_row(tmp_path: Path) -> None:
+    """With one more module and row in `languages`, its files are indexed beside Python's."""
     _with_language(tmp_path, "toy", TOY)
     files = {
         "base.toy": "fun frobnicate\n",
