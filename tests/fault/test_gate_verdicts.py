@@ -412,15 +412,15 @@ def test_a_readable_folder_brings_a_tool_in(repo, tmp_path, monkeypatch, level):
     assert shown.passed, shown.output
 
 
-def test_a_red_main_is_run_once_and_named(repo):
-    """A command that fails on main too says so for every change, at the cost of one run."""
+def test_a_red_main_is_named(repo):
+    """A command that fails on main too says so for every change, and is asked again: its bare exit
+    status may be the machine's."""
     base, first = repo.commit(FILES), repo.commit({"calc.py": CODE + "\n"})
     red = repo.run(first, base, command="exit 3")
     assert (red.passed, red.environment) == (False, True)
     assert red.reason.startswith("main fails this command itself (exit status 3)")
-    before, second = repo.checkouts, repo.commit({"calc.py": CODE + "\n\n"})
+    second = repo.commit({"calc.py": CODE + "\n\n"})
     assert repo.run(second, base, command="exit 3").environment
-    assert repo.checkouts == before + 1
     mine = repo.run(second, base, command="test $(wc -l < calc.py) -lt 4")
     assert (mine.passed, mine.environment, mine.reason) == (False, False, "exit status 1")
 

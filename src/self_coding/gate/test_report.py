@@ -257,6 +257,7 @@ class _Reading:
             replaced=states["replaced"],
             rewritten=states["rewritten"],
             altered=states["altered"],
+            looked=states["looked"],
             canaries=states["canaries"],
             examples=states["examples"],
         )

@@ -368,7 +368,8 @@ class GitSafety:
 
     async def contains(self, commit: str) -> bool:
         """Return whether main already contains `commit`; a branch that is gone contains nothing."""
-        return await in_thread(self._repo.is_ancestor, commit, self._repo.main_ref)
+        repo = self._repo
+        return await in_thread(lambda: repo.is_ancestor(repo.commit(commit), repo.main_ref))
 
     async def has_receipt(self, commit: str) -> bool:
         """Return whether `commit` is a landing that was tested."""

@@ -108,8 +108,9 @@ def _reversible(repo: Repository, kind: str, attempt: str | None) -> list[Entry]
         # Who names no attempt means what is theirs and to be seen. What moved the branch of an
         # attempt alone (its edit, its way back) is book-keeping to them.
         ours = entry.session == repo.session or operation.actor == repo.actor
-        on_main = any(ref == repo.main_ref for ref, *_ in operation.refs)
-        seen = on_main or entry.data.get("way") == "files" or not operation.attempt
+        # A landing on another branch is as much to be seen as one on main.
+        landed = operation.kind == "land" or any(ref == repo.main_ref for ref, *_ in operation.refs)
+        seen = landed or entry.data.get("way") == "files" or not operation.attempt
         if attempt is not None or (ours and (seen or kind == "redo")):
             entries.append(entry)
     return entries

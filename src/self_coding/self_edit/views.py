@@ -46,7 +46,7 @@ _ABSENT = re.compile(  # as Python, Node, Go and Cargo say it
     r"(?:No module named|Cannot find (?:module|package)|module providing package"
     r"|module provides package|failed to get|no matching package named|unresolved import"
     r"|can't find crate for) ['`]?([\w@./-]+)"
-    r"|(?<![\w./-])([\w./-]++)@v[\w.+-]++: (?:Get |module lookup)"
+    r"|(?<![\w./-])([\w./-]{1,200}+)@v[\w.+-]{1,100}+: (?:Get |module lookup)"
 )
 
 
