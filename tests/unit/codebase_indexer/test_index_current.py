@@ -269,7 +269,7 @@ def age(tree: Path) -> None:
 async def relisted(tree: Path) -> bool:
     """Whether a look at an old, unchanged tree asks git for the list again."""
     first = look(tree, None, (), {}, "")
-    return look(tree, None, first.files, first.folders, first.view).relisted
+    return look(tree, None, first.files, first.folders, first.view, first.manifests).relisted
 
 
 async def test_git_is_not_asked_in_vain(tree: Path, write, git) -> None:
@@ -280,7 +280,7 @@ async def test_git_is_not_asked_in_vain(tree: Path, write, git) -> None:
     assert not await relisted(tree)
     first = look(tree, None, (), {}, "")
     os.utime(tree / ".git/index")
-    assert not look(tree, None, first.files, first.folders, first.view).relisted
+    assert not look(tree, None, first.files, first.folders, first.view, first.manifests).relisted
 
 
 async def test_git_is_asked_once_when_it_wrote_its_index_anew(
@@ -339,7 +339,10 @@ async def test_exclude_rules_are_noticed(tree: Path, write) -> None:
     age(tree)
     first = look(tree, None, (), {}, "")
     write(**{".git/info/exclude": "b.py\n"})
-    assert "pkg/b.py" not in look(tree, None, first.files, first.folders, first.view).files
+    assert (
+        "pkg/b.py"
+        not in look(tree, None, first.files, first.folders, first.view, first.manifests).files
+    )
 
 
 @pytest.mark.parametrize("folder", ["", "pkg/"])
@@ -349,7 +352,10 @@ async def test_edited_ignore_files_are_noticed(tree: Path, write, folder: str) -
     age(tree)
     first = look(tree, None, (), {}, "")
     write(**{f"{folder}.gitignore": "b.py\n"})
-    assert "pkg/b.py" not in look(tree, None, first.files, first.folders, first.view).files
+    assert (
+        "pkg/b.py"
+        not in look(tree, None, first.files, first.folders, first.view, first.manifests).files
+    )
 
 
 async def test_forced_files_are_noticed(tree: Path, write, git) -> None:
@@ -359,7 +365,10 @@ async def test_forced_files_are_noticed(tree: Path, write, git) -> None:
     first = look(tree, None, (), {}, "")
     assert "pkg/b.py" not in first.files
     git("add", "-f", "pkg/b.py")
-    assert "pkg/b.py" in look(tree, None, first.files, first.folders, first.view).files
+    assert (
+        "pkg/b.py"
+        in look(tree, None, first.files, first.folders, first.view, first.manifests).files
+    )
 
 
 async def test_empty_folders_are_watched(tree: Path, write) -> None:
@@ -369,7 +378,10 @@ async def test_empty_folders_are_watched(tree: Path, write) -> None:
     age(tree)
     first = look(tree, None, (), {}, "")
     (tree / "one/two/three/new.py").write_text("")
-    assert "one/two/three/new.py" in look(tree, None, (), first.folders, first.view).files
+    assert (
+        "one/two/three/new.py"
+        in look(tree, None, (), first.folders, first.view, first.manifests).files
+    )
 
 
 def test_young_files_are_not_trusted() -> None:
