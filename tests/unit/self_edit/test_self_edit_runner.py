@@ -121,6 +121,7 @@ async def test_an_empty_edit_is_an_outcome(world: World) -> None:
     result = await world.layer().self_edit("edit", editor=world.editor({}))
     assert (result.success, result.by) == (False, "empty")
     assert "nothing was changed" in result.message
+    assert result.hint.endswith(f"`show-attempt {result.attempt_id}`")
 
 
 async def test_the_next_try_is_told_why(world: World) -> None:
