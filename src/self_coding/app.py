@@ -207,10 +207,7 @@ def open_app(
         common, packed = directories.common, b""
         with suppress(OSError):
             packed = (common / "packed-refs").read_bytes()
-        has_main = (common / "refs/heads/main").is_file() or b" refs/heads/main\n" in packed
-        # Which branch is a remote's own is always in a file of its own, where refs are files.
-        others = b"".join(one.read_bytes() for one in (common / "refs/remotes").glob("*/HEAD"))
-        if has_main and others.count(b"/main\n") == others.count(b"ref:"):
+        if (common / "refs/heads/main").is_file() or b" refs/heads/main\n" in packed:
             return ""  # the usual case costs no process
         return default_branch(directories.top)
 
@@ -222,7 +219,7 @@ def open_app(
 
 
 def default_branch(top: Path) -> str:
-    """Return the remote's own branch, else main or master, else the one checked out.
+    """Return main or master, else the remote's own branch, else the one checked out.
 
     The remote is `origin`, or whichever comes first; its branch must be here, too.
     """
@@ -234,7 +231,7 @@ def default_branch(top: Path) -> str:
     heads = ask("for-each-ref", "--format=%(symref:lstrip=2)", "refs/remotes/*/HEAD").split()
     heads.sort(key=lambda one: not one.startswith("origin/"))
     branches = ask("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split()
-    names = [*(one.partition("/")[2] for one in heads), "main", "master", "trunk"]
+    names = ["main", "master", *(one.partition("/")[2] for one in heads), "trunk"]
     usual = [name for name in names if name in branches]
     return usual[0] if usual else ask("symbolic-ref", "--short", "HEAD") or "main"
 

@@ -96,9 +96,9 @@ def test_the_old_names_still_work() -> None:
     ("local", "remote", "found"),
     [
         (["main"], {}, "main"),
-        (["main", "develop"], {"origin": "develop"}, "develop"),
-        (["main", "develop"], {"origin": "main", "fork": "develop"}, "main"),
-        (["main", "develop"], {"upstream": "develop"}, "develop"),
+        (["main", "work"], {"origin": "work"}, "main"),
+        (["develop", "work"], {"origin": "develop", "fork": "work"}, "develop"),
+        (["develop", "work"], {"upstream": "develop"}, "develop"),
         (["main"], {"origin": "develop"}, "main"),
         (["master", "other"], {}, "master"),
         (["release/2"], {"origin": "release/2"}, "release/2"),
@@ -108,7 +108,7 @@ def test_the_old_names_still_work() -> None:
 def test_the_main_branch_is_the_remotes_own(
     tmp_path: Path, local: list[str], remote: dict[str, str], found: str
 ) -> None:
-    """Without a setting, main is what the remote has as its own and is here, or the usual one."""
+    """Without a setting, main is the usual one, or what the remote has as its own and is here."""
     repo = sample_repo(tmp_path / "repo")
 
     def git(*words: str) -> None:
