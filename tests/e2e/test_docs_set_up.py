@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.testing import write_files
+from tool_chains import works
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "set-up-your-project.md"
 BLOCKS = dict(re.findall(r"(?ms)^## (.+?)\n(?:(?!^##).)*?^```toml\n(.*?)^```", PAGE.read_text()))
@@ -132,7 +132,7 @@ def _environment(folder: Path) -> None:
 def test_the_block_works(tmp_path: Path, kind: str) -> None:
     """With just this file a harmless change lands and a breaking one is refused."""
     needed, files = PROJECTS[kind]
-    if not (shutil.which(needed) or Path(needed).exists() or find_spec(needed)):
+    if not (works(needed) or Path(needed).exists() or find_spec(needed)):
         pytest.skip(f"no {needed} on this machine")
     top = tmp_path / "top"
     write_files(top, {**files, "self-coding.toml": BLOCKS[kind], ".gitignore": ".venv\n.tox\n"})

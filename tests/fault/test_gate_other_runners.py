@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 from gate_repo import Repo
+
+from tool_chains import works
 
 TYPESCRIPT = {
     "package.json": '{"name": "area", "type": "module", "scripts": {"test": "node --test"}}\n',
@@ -95,8 +96,8 @@ class Case:
 
     def __init__(self, language: str, folder: Path) -> None:
         files, command, program, self.path, self.good, self.bad = CASES[language]
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
+        if not works(program):
+            pytest.skip(f"{program} does not run here")
         self.language = language
         self.files = dict(files)
         self.settings = {"command": command, "readable": tuple(CARGO), "retries": 0}
