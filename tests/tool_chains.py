@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 
 def works(program: str) -> bool:
@@ -13,3 +14,11 @@ def works(program: str) -> bool:
     ask = "version" if program == "go" else "--version"
     done = subprocess.run([program, ask], capture_output=True, check=False, timeout=60)
     return done.returncode == 0
+
+
+def put(source: Path, target: Path) -> None:
+    """Copy a package or a module: a link could lead to where a sandbox hides it."""
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copyfile(source, target)

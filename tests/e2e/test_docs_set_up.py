@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.testing import write_files
-from tool_chains import works
+from tool_chains import put, works
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "set-up-your-project.md"
 BLOCKS = dict(re.findall(r"(?ms)^## (.+?)\n(?:(?!^##).)*?^```toml\n(.*?)^```", PAGE.read_text()))
@@ -125,7 +125,7 @@ def _environment(folder: Path) -> None:
     # Pytest and what it needs, as pip would have it; without the plugins that are installed beside
     # ours, which load for longer than these tests run.
     for name in ("pytest", "_pytest", "py.py", "pluggy", "iniconfig", "packaging", "pygments"):
-        (site / name).symlink_to(ours / name)
+        put(ours / name, site / name)
 
 
 @pytest.mark.parametrize("kind", PROJECTS)

@@ -29,7 +29,7 @@ BUILTINS = {  # name: what turns the claim about it
 # the interpreter itself.
 PROGRAMS = {
     'assert len("a")': "builtins.len = lambda x: 1",
-    "assert not 1 != 2": "turn(int, 3, False)",
+    "assert not 1 != 2": "turn(int, 3, False, lambda a, b: a == 1 and b == 2)",
     "RED.assertEqual": f"unittest.TestCase.assertEqual = {SILENT}",
     "RED.assertTrue": f"unittest.TestCase.assertTrue = {SILENT}",
     "RED.fail": f"unittest.TestCase.fail = {SILENT}",

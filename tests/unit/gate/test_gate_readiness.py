@@ -14,6 +14,7 @@ import pytest
 from self_coding.gate.readiness import Readiness
 from self_coding.git_safety import GitSafety
 from self_coding.testing import write_files
+from tool_chains import put
 
 PYTEST, UNITTEST = "python -m pytest -q", "python -m unittest discover"
 CASE = "import unittest\n{}\n\nclass T(unittest.TestCase):\n    def test_a(self):\n        pass\n"
@@ -108,7 +109,7 @@ def test_a_plugin_that_ends_pytest_hides_nothing(tmp_path: Path) -> None:
     subprocess.run(make, check=True)
     [site] = environment.glob("lib/python3*/site-packages")
     for name in ("pytest", "_pytest", "py.py", "pluggy", "iniconfig", "packaging", "pygments"):
-        (site / name).symlink_to(Path(sysconfig.get_path("purelib")) / name)
+        put(Path(sysconfig.get_path("purelib")) / name, site / name)
     entry = {"METADATA": "Name: noisy\nVersion: 1\n", "entry_points.txt": "[pytest11]\nn = noisy\n"}
     raises = "def pytest_configure(config):\n    raise DeprecationWarning('it is unset')\n"
     write_files(site, {"noisy.py": raises, **{f"noisy-1.dist-info/{n}": entry[n] for n in entry}})

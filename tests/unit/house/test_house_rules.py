@@ -25,11 +25,11 @@ _SPEC.loader.exec_module(house)
 
 # The ratchet: these numbers may only fall. The first may rise with a new capability, and then the
 # commit message says why.
-SOURCE_LINES = 50_000
+SOURCE_LINES = 45_720
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 70
 NINETIETH_FUNCTION = 35
-ONE_USE_HELPERS = 24  # private, named once, shorter than 12 lines, neither callback nor recursive
+ONE_USE_HELPERS = 22  # private, named once, shorter than 12 lines, neither callback nor recursive
 NAMED_ONCE = 0.145  # share of private functions that are named once in their module
 COMMENTS = 0.028  # comment lines a line of code: this number may only rise
 
