@@ -163,6 +163,6 @@ async def test_two_branches_are_landed_on_at_once(app: App, repo: Path) -> None:
     one, two = await asyncio.gather(
         *(app.edit.self_edit(f"Add it to {b}", editor=editor, base=b) for b in ("main", "release"))
     )
-    assert (one.stage, two.stage) == ("landed", "landed")
+    assert (one.stage, two.stage) == ("landed", "landed"), (one, two)
     assert git(repo, "rev-parse", "main") == one.commit_hash
     assert git(repo, "rev-parse", "release") == two.commit_hash
