@@ -219,7 +219,7 @@ def open_app(
 
 
 def default_branch(top: Path) -> str:
-    """Return main or master, else the remote's own branch, else the one checked out.
+    """Return the remote's own branch, else main or master, else the one checked out.
 
     The remote is `origin`, or whichever comes first; its branch must be here, too.
     """
@@ -231,7 +231,7 @@ def default_branch(top: Path) -> str:
     heads = ask("for-each-ref", "--format=%(symref:lstrip=2)", "refs/remotes/*/HEAD").split()
     heads.sort(key=lambda one: not one.startswith("origin/"))
     branches = ask("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split()
-    names = ["main", "master", *(one.partition("/")[2] for one in heads), "trunk"]
+    names = [*(one.partition("/")[2] for one in heads), "main", "master", "trunk"]
     usual = [name for name in names if name in branches]
     return usual[0] if usual else ask("symbolic-ref", "--short", "HEAD") or "main"
 

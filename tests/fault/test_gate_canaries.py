@@ -29,7 +29,7 @@ BUILTINS = {  # name: what turns the claim about it
 # the interpreter itself.
 PROGRAMS = {
     'assert len("a")': "builtins.len = lambda x: 1",
-    "assert not 1 != 2": "turn(int, 3, False, lambda a, b: a == 1 and b == 2)",
+    "assert not 1 != 2": "turn(int, 3, False, lambda a, b: a is ONE and b is TWO)",
     "RED.assertEqual": f"unittest.TestCase.assertEqual = {SILENT}",
     "RED.assertTrue": f"unittest.TestCase.assertTrue = {SILENT}",
     "RED.fail": f"unittest.TestCase.fail = {SILENT}",
@@ -83,7 +83,7 @@ import operator, os, pathlib, re, signal, sys, unittest
 import pytest
 from self_coding.gate.observer.canaries import sing
 
-KEPT, ZERO = [], 0
+KEPT, ZERO, ONE, TWO = [], 0, 1, 2
 
 def turn(kind, operator, answer, only=lambda *both: True):
     """Have one comparison of a type of the interpreter's answer so."""
@@ -92,7 +92,7 @@ def turn(kind, operator, answer, only=lambda *both: True):
     read = reader(("PyType_GetSlot", ctypes.pythonapi))
     was = read(kind, 67)  # Py_tp_richcompare
     call = form(was)
-    new = form(lambda a, b, op: answer if op == operator and only(a, b) else call(a, b, op))
+    new = form(lambda a, b, op: answer if op is operator and only(a, b) else call(a, b, op))
     words = ctypes.cast(id(kind), ctypes.POINTER(ctypes.c_void_p))
     [at] = [n for n in range(20, 40) if words[n] == was]
     words[at] = ctypes.cast(new, ctypes.c_void_p).value
