@@ -16,13 +16,14 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from self_coding.adapters.loopback import HOST
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HOST = "127.0.0.1"
 BODY = 64 << 10  # bytes of a form
 SESSIONS = 20  # browsers at once; the oldest is forgotten
 FORM, SESSION = "self_coding.form", "self_coding.session"  # keys of the scope

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import webbrowser
 from collections.abc import Callable
 
+from self_coding.adapters.loopback import HOST, bound
 from self_coding.app import App
 from self_coding.dashboard import build, guarded
-from self_coding.dashboard.access import HOST
 from self_coding.dashboard.board import Examine
-from self_coding.errors import ConfigError
 
 CONNECTIONS = 100  # at once
 
@@ -34,13 +32,7 @@ def serve(
     pages = build(app, examine=examine)
     import uvicorn
 
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as ours:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            ours.bind((HOST, port))
-        except OSError as error:
-            message = f"cannot bind port {port} on {HOST}: {error.strerror}"
-            raise ConfigError(message, hint="choose another --port") from error
+    with bound(port) as ours:
         ours.listen(CONNECTIONS)  # now: a browser that is open already asks before we serve
         at = ours.getsockname()[1]
         door = guarded(pages, port=at)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from self_coding.adapters.loopback import HOST, bound
 from self_coding.errors import ConfigError
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
-HOST = "127.0.0.1"
 CONNECTIONS = 100  # at once; each client keeps one or two
 HEADER_SECONDS = 10.0  # from the connection, or the answer before, to the end of a request's head
 BODY_SECONDS = 30.0  # between two parts of a body
@@ -49,15 +48,7 @@ def serve(
         application(server, key), host=HOST, port=port, log_level="warning", ws="none",
         http=_patient(), timeout_keep_alive=60, timeout_graceful_shutdown=5,
     )  # fmt: skip
-    # Bound here and not by uvicorn, so that the address is told only once the port is ours.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as ours:
-        # Or a restart would wait a minute for the connections of the last one to be forgotten.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            ours.bind((HOST, port))
-        except OSError as error:
-            message = f"cannot bind port {port} on {HOST}: {error.strerror}"
-            raise ConfigError(message, hint="choose another --port") from error
+    with bound(port) as ours:
         say(f"serving http://{HOST}:{ours.getsockname()[1]}/mcp")
         if token is None:
             say(f"clients send:  Authorization: Bearer {key}")
