@@ -45,8 +45,8 @@ def attest(repo: Repository) -> int:
     """
     written = 0
     try:
-        newest = read_receipts(repo.folder)[-_LOOKED_AT:]
-        have = {note.landed for note in _notes(repo)} if newest else set()
+        newest = read_receipts(repo.folder, _LOOKED_AT)
+        have = {landed for _, landed in _listed(repo)} if newest else set()
         signing = _signing(repo)
         for receipt in newest:
             if receipt.landed in have or not receipt.passed:
@@ -137,7 +137,7 @@ def check(repo: Repository) -> list[Finding]:
     """
     receipts, signing = {one.landed: one for one in read_receipts(repo.folder)}, _signing(repo)
     findings = []
-    for note in [one for one in _notes(repo) if one.landed in receipts]:
+    for note in [one for one in _Note.read_all(repo) if one.landed in receipts]:
         said = tuple(body for body, _ in note.envelopes)
         signed = [(body, one) for body, signatures in note.envelopes for one in signatures]
         problem = ""
@@ -170,19 +170,24 @@ class _Note:
             else:
                 self.envelopes.append((body, signatures))
 
+    @classmethod
+    def read_all(cls, repo: Repository) -> Iterable[_Note]:
+        """Read every note with two processes, however many there are."""
+        pairs = _listed(repo)
+        asked = "".join(f"{blob}\n" for blob, _ in pairs).encode()
+        out = repo.git.run("cat-file", "--batch", stdin=asked).stdout if pairs else b""
+        at = 0
+        for _, landed in pairs:
+            end = out.index(b"\n", at)
+            size = int(out[at:end].rsplit(b" ", 1)[1])
+            at = end + 1 + size + 1
+            yield cls(landed, git.decode(out[end + 1 : end + 1 + size], errors="replace"))
 
-def _notes(repo: Repository) -> Iterable[_Note]:
-    """Read every note with two processes, however many there are."""
+
+def _listed(repo: Repository) -> list[list[str]]:
+    """Return the blob of each note, and the commit that it is about."""
     listed = git.decode(repo.git.run("notes", f"--ref={NOTES}", "list", ok=None).stdout)
-    pairs = [line.split(" ") for line in listed.splitlines()]
-    asked = "".join(f"{blob}\n" for blob, _ in pairs).encode()
-    out = repo.git.run("cat-file", "--batch", stdin=asked).stdout if pairs else b""
-    at = 0
-    for _, landed in pairs:
-        end = out.index(b"\n", at)
-        size = int(out[at:end].rsplit(b" ", 1)[1])
-        at = end + 1 + size + 1
-        yield _Note(landed, git.decode(out[end + 1 : end + 1 + size], errors="replace"))
+    return [line.split(" ") for line in listed.splitlines()]
 
 
 def _signed_bytes(body: bytes) -> bytes:

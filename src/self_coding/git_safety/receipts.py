@@ -169,10 +169,13 @@ def add_strength(store: Path, landed: str, strength: str) -> None:
         replace_file(path, strength)
 
 
-def read_receipts(store: Path) -> tuple[Receipt, ...]:
-    """Return the receipts in order; a damaged file is left out (`verify` names it)."""
+def read_receipts(store: Path, newest: int = 0) -> tuple[Receipt, ...]:
+    """Return the receipts in order; a damaged file is left out (`verify` names it).
+
+    `newest` reads no more than so many, from the end; 0 reads all.
+    """
     receipts = []
-    for path in _files(store / _FOLDER):
+    for path in _files(store / _FOLDER)[-newest:]:
         if (receipt := _read(path)) is not None:
             with suppress(OSError):
                 told = _strength_path(store, receipt.landed).read_text("utf-8", "replace")
