@@ -11,6 +11,7 @@ from self_coding.languages.syntax_tree import (
     Imported,
     Tree,
     TreeLanguage,
+    joined,
     line_of,
     text_of,
 )
@@ -97,21 +98,8 @@ def _roots(manifests: Mapping[str, str]) -> Iterator[str]:
         if module := _MODULE.search(plain):
             yield f"{module[1]}={folder}"
         for name, place in _REPLACE.findall(plain):
-            if target := _joined(folder, place):
+            if target := joined(folder, place):
                 yield f"{name}={target}"
-
-
-def _joined(folder: str, place: str) -> str | None:
-    """Return a path from a folder on; None where it leaves the repository."""
-    parts = folder.split("/") if folder else []
-    for part in place.split("/"):
-        if part == "..":
-            if not parts:
-                return None
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
 
 
 class Packages(NoImports):

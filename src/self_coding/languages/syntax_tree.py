@@ -256,6 +256,19 @@ def line_of(node: Node) -> int:
     return node.start_point[0] + 1
 
 
+def joined(folder: str, place: str) -> str | None:
+    """Return a path from a folder on, without its dots; None where it leaves the repository."""
+    parts = folder.split("/") if folder else []
+    for part in place.split("/"):
+        if part == "..":
+            if not parts:
+                return None
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
 def without_comments(text: str, quoted: str) -> str:
     """Return a text with comments and strings blank, line for line."""
     return _without_quoted(quoted, text, frozenset(), [])

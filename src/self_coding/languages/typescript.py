@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from self_coding.languages import BlindLine, NoImports, Project, Resolver, Statement, pack_import
-from self_coding.languages.syntax_tree import Imported, Tree, TreeLanguage, line_of, text_of
+from self_coding.languages.syntax_tree import Imported, Tree, TreeLanguage, joined, line_of, text_of
 
 _IMPORTS = """
 (import_statement source: (string (string_fragment) @from)) @statement
@@ -262,16 +262,9 @@ def _targets(value: object) -> Iterator[str]:
 
 
 def _at(folder: str, place: str) -> str:
-    """Return a path from a folder on, without its dots; empty where it leaves the repository."""
-    parts = folder.split("/") if folder else []
-    for part in place.split("/"):
-        if part == "..":
-            if not parts:
-                return "\0"
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
+    """Return a path from a folder on; one that leaves the repository is no file's."""
+    path = joined(folder, place)
+    return "\0" if path is None else path
 
 
 class Modules(NoImports):

@@ -74,17 +74,6 @@ def test_a_source_that_was_put_back_was_rewritten(tmp_path):
     assert guard.rewritten() == ("a.py", "b.txt")
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A home folder with a key, a token and a tool chain."""
-    for name in (".ssh", ".cargo/bin", "tools"):
-        (tmp_path / "home" / name).mkdir(parents=True)
-    (tmp_path / "home/.cargo/credentials.toml").write_text("token")
-    (tmp_path / "home/link").symlink_to(".ssh")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 @pytest.mark.parametrize(
     "output",
     [

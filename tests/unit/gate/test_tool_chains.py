@@ -17,17 +17,6 @@ from self_coding.values.verdicts import GateSettings
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A home folder with a key, a token and a tool chain."""
-    for name in (".ssh", ".cargo/bin", "tools"):
-        (tmp_path / "home" / name).mkdir(parents=True)
-    (tmp_path / "home/.cargo/credentials.toml").write_text("token")
-    (tmp_path / "home/link").symlink_to(".ssh")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def install(home, monkeypatch):
     """Puts a tool on PATH that gives some answers, and makes the folders that they name."""
     monkeypatch.setenv("PATH", f"{home}/tools:/nowhere")
