@@ -126,6 +126,18 @@ def test_each_test_is_known_by_its_id(case) -> None:
     assert {one.outcome for one in report.tests} == {"passed"}
 
 
+@pytest.mark.parametrize(
+    "more", ["-q", "--quiet", "-- --quiet", "-- --format terse", "-- --format=terse"]
+)
+def test_a_quiet_cargo_names_its_tests_too(tmp_path: Path, more: str) -> None:
+    """Dots instead of names are what people ask for on a screen; the report has the names."""
+    case = Case("rust", tmp_path)
+    case.settings["command"] = f"cargo test --offline {more}"
+    report = case.run(case.base)
+    assert report.passed, (report.reason, report.output)
+    assert SQUARES["rust"][0] in {one.id for one in report.tests}
+
+
 def test_a_failure_has_its_id_message_and_place(case) -> None:
     """A bug fails the test that sees it: by id, with the place in the tree, and no other test."""
     report = case.run(case.bug(), case.base)

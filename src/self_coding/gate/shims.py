@@ -40,12 +40,22 @@ end "$status"
 _CARGO = """
 case "$1" in +*) [ "$2" = test ];; *) [ "$1" = test ];; esac || exec "$real" "$@"
 for word; do case $word in --no-run|--list|--help|-h) exec "$real" "$@";; esac; done
+# Quiet and terse, cargo prints dots where it would name each test.
+asked=
+for word; do
+  shift
+  case $asked$word in
+    --format) asked=--format;;
+    -q|--quiet|--format*) asked=;;
+    *) asked=; set -- "$@" "$word";;
+  esac
+done
 # What fails in one binary must not hide the tests of the next.
 if [ "$1" = test ]; then shift; set -- test --no-fail-fast "$@"
 else chain=$1; shift 2; set -- "$chain" test --no-fail-fast "$@"; fi
 begin cargo
 exec 4>&1
-export CARGO_TERM_COLOR=never
+export CARGO_TERM_COLOR=never CARGO_TERM_QUIET=false
 status=$( {{ {{ "$real" "$@" 2>&1 3>&- 4>&-; echo $? >&3; }} | tee -a "$pipe" >&4; }} 3>&1 )
 end "$status"
 """
