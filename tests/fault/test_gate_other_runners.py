@@ -127,15 +127,28 @@ def test_each_test_is_known_by_its_id(case) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", ["-q", "--quiet", "-- --quiet", "-- --format terse", "-- --format=terse"]
+    ("language", "command"),
+    [
+        *(
+            ("rust", f"cargo test --offline {more}")
+            for more in ("-q", "--quiet", "-- --quiet", "-- --format terse", "-- --format=terse")
+        ),
+        ("rust", "cargo test --offline --no-fail-fast"),
+        ("go", "go test -json ./..."),
+        ("go", "go test -json ./... | grep Action && go vet ./..."),
+        ("javascript", "node --test --test-reporter=dot"),
+        ("javascript", "node --test --test-reporter tap"),
+        ("javascript", "node --test --test-reporter=tap --test-reporter-destination=out.tap"),
+    ],
 )
-def test_a_quiet_cargo_names_its_tests_too(tmp_path: Path, more: str) -> None:
-    """Dots instead of names are what people ask for on a screen; the report has the names."""
-    case = Case("rust", tmp_path)
-    case.settings["command"] = f"cargo test --offline {more}"
+def test_what_people_ask_of_a_runner_hides_no_test(tmp_path: Path, language, command) -> None:
+    """Dots, another reporter, a stream of their own: the report has the names, a bug is seen."""
+    case = Case(language, tmp_path)
+    case.settings["command"] = command
     report = case.run(case.base)
     assert report.passed, (report.reason, report.output)
-    assert SQUARES["rust"][0] in {one.id for one in report.tests}
+    assert SQUARES[language][0] in {one.id for one in report.tests}
+    assert case.run(case.bug(), case.base).new_failures == (SQUARES[language][0],)
 
 
 def test_a_failure_has_its_id_message_and_place(case) -> None:

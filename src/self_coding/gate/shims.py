@@ -32,9 +32,18 @@ end() {{ printf '\\n\\036end %s\\n' "$1" >>"$pipe"; exit "$1"; }}
 _GO = """
 [ "$1" = test ] || exec "$real" "$@"
 shift
-for word; do case $word in -c|-json|-h|-list|-list=*) exec "$real" test "$@";; esac; done
+shown=/dev/null
+for word; do
+  case $word in
+    -c|-h|-list|-list=*) exec "$real" test "$@";;
+    -json|-json=true) shown=/dev/fd/4;;  # it was asked for: somebody reads it
+  esac
+done
 begin go
-status=$( {{ {{ "$real" test -json "$@" 3>&-; echo $? >&3; }} | cat >>"$pipe"; }} 3>&1 )
+exec 4>&1
+status=$(
+  {{ {{ "$real" test -json "$@" 3>&- 4>&-; echo $? >&3; }} | tee -a "$pipe" >$shown; }} 3>&1
+)
 end "$status"
 """
 _CARGO = """
@@ -46,7 +55,7 @@ for word; do
   shift
   case $asked$word in
     --format) asked=--format;;
-    -q|--quiet|--format*) asked=;;
+    -q|--quiet|--no-fail-fast|--format*) asked=;;
     *) asked=; set -- "$@" "$word";;
   esac
 done
@@ -78,9 +87,10 @@ done
 case $runner in
   '') exec "$real" "$@";;
   node)
-    set -- --test-reporter='{folder}/node_reporter.mjs' --test-reporter-destination="$pipe" "$@"
+    # Node pairs reporters and destinations by their order: ours is the first of both.
     [ -n "$reporter" ] || set -- --test-reporter=spec --test-reporter-destination=stdout "$@"
-    [ -z "$reporter" ] || [ -n "$destination" ] || set -- --test-reporter-destination=stdout "$@";;
+    [ -z "$reporter" ] || [ -n "$destination" ] || set -- --test-reporter-destination=stdout "$@"
+    set -- --test-reporter='{folder}/node_reporter.mjs' --test-reporter-destination="$pipe" "$@";;
   vitest) set -- "$@" --reporter=default --reporter=json --outputFile.json="$pipe";;
   jest) set -- "$@" --json --outputFile="$pipe";;
 esac
