@@ -162,6 +162,30 @@ def test_pages_live(browser: Browser, repo: Path) -> None:
         page.locator("text=No attempt is like that").wait_for()
 
 
+def test_what_somebody_writes_is_not_replaced(browser: Browser, repo: Path) -> None:
+    """News that were asked for before somebody began to write wait until they have done."""
+    app = opened(repo)
+    run(_hold(app, "Add one", {"src/calc/one.py": "ONE = 1\n"}))
+    with serving(app) as server, page_of(browser, server) as page:
+        page.locator(".live:visible").wait_for()
+        asked: list[Any] = []
+        page.route(
+            lambda _: True,
+            lambda route: (
+                asked.append(route) if route.request.resource_type == "fetch" else route.continue_()
+            ),
+        )
+        run(opened(repo).edit.begin_edit("Something new"))
+        _until(page, lambda: bool(asked))
+        page.keyboard.press("j")
+        page.keyboard.press("r")
+        page.keyboard.type("not this week")
+        with page.expect_response(lambda answer: answer.request.resource_type == "fetch"):
+            asked[0].continue_()
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.activeElement.value") == "not this week"
+
+
 def test_hostile_texts_do_nothing(browser: Browser, repo: Path) -> None:
     """Whatever stands in a stored field: nothing runs, steers, or is wider than the page."""
     app = opened(repo)

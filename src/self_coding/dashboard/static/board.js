@@ -60,6 +60,8 @@ async function refresh() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // Asked again: while the answer was on its way somebody may have begun to write.
+  if (isBusy()) return void (late = true);
   for (const part of $$("[data-live]")) {
     const fresh = $(`[data-live="${part.dataset.live}"]`, page);
     if (fresh && fresh.innerHTML !== part.innerHTML) part.replaceWith(document.adoptNode(fresh));
