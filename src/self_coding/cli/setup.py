@@ -145,7 +145,8 @@ def _test_command(top: Path) -> str:
     uses_pytest = any("pytest" in one for one in settings) or any(
         Path(name).name in ("conftest.py", "pytest.ini") for name in names
     )
-    tests = [name for name in names if is_test_module(name)]
+    # Those of Python: other languages' tests are run by what their own manifests name.
+    tests = [name for name in names if name.endswith(".py") and is_test_module(name)]
     cmake = text("CMakeLists.txt")
     makefile = text("Makefile") or text("GNUmakefile") or text("makefile")
     module = re.search(r"DJANGO_SETTINGS_MODULE\s*[?:]?=\s*([\w.]+)", f"{settings[3]}\n{makefile}")

@@ -30,6 +30,9 @@ def _repository(path: Path, branch: str = "main") -> Path:
     return path
 
 
+_NPM = '{"scripts": {"test": "mocha"}}'
+
+
 @pytest.mark.parametrize("branch", ["main", "master", "trunk", "develop"])
 def test_the_main_branch_is_found(tmp_path: Path, branch: str) -> None:
     """A usual name wins, else the branch that is checked out."""
@@ -107,6 +110,13 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
             },
             "python -m unittest discover -s a/tests",
         ),
+        # tests that are named as those of other languages are
+        ({"package.json": _NPM, "test/a.test.js": "", "src/b.spec.ts": ""}, "npm test"),
+        ({"package.json": _NPM, "pnpm-lock.yaml": "", "test/test_a.js": ""}, "pnpm test"),
+        ({"go.mod": "module x\n", "a_test.go": "package unittest\n"}, "go test ./..."),
+        ({"Cargo.toml": "[package]\n", "tests/a.rs": "", "src/lib.rs": ""}, "cargo test"),
+        ({"pom.xml": "<project/>", "src/test/java/x/ATest.java": ""}, "mvn -q -o test"),
+        ({"Makefile": "test:\n\tgo test\n", "a_test.go": ""}, "make test"),
         ({"test_a.py": "import unittest\n"}, "python -m unittest discover"),
         ({"tests/test_a.py": "import pytest\n"}, "python -m pytest --tb=short -q"),
         (
