@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from self_coding.adapters import process, process_list, run_supervised
+from self_coding.adapters import process, process_list, run_supervised, supervisor
 from self_coding.adapters.files import remove_tree
 from self_coding.adapters.process import Completed
 from self_coding.adapters.run_supervised import MARK, Box
@@ -266,14 +266,16 @@ def bwrap_arguments(spec: SandboxSpec, binary: str, command: str) -> tuple[list[
         argv += ["--ro-bind", "/dev/null", str(place)]
     handed: list[int] = []
     argv += ["--dir", "/tmp/home", "--chdir", str(spec.mount)]  # noqa: S108
-    identity = ("--file", Path("/tmp/home/.gitconfig"), _IDENTITY)  # noqa: S108
-    for how, place, content in (identity, *(("--ro-bind-data", *file) for file in spec.files)):
+    identity = ("--file", "/tmp/home/.gitconfig", _IDENTITY)  # noqa: S108
+    given = [("--seccomp", "", supervisor.no_mounts()), identity]
+    given += [("--ro-bind-data", str(place), content) for place, content in spec.files]
+    for how, at, content in given:
         reading, writing = os.pipe()  # bwrap reads it once; the content must fit into a pipe
         os.write(writing, content)
         os.close(writing)
         handed.append(reading)
         # By descriptor: the content is in no file that the tests, or others, could change first.
-        argv += [how, str(reading), str(place)]
+        argv += [how, str(reading), *([at] if at else [])]
     for name, value in (("HOME", "/tmp/home"), ("TMPDIR", "/tmp")):  # noqa: S108
         argv += ["--setenv", name, value]
     # The number of processes is counted by namespace: only a shell inside can set its limit. The
@@ -296,9 +298,12 @@ def _socket_places(spec: SandboxSpec) -> Iterator[Path]:
     hidden = hidden_folders()
     for line in lines[1:]:
         path = Path(*line.split(maxsplit=7)[7:])  # without a name: the column is missing
-        if not path.is_absolute() or not path.is_socket():
+        try:
+            folders = [folder.stat() for folder in path.parents] if path.is_absolute() else []
+            if not folders or not path.is_socket():
+                continue
+        except OSError:  # in a folder that is closed to us, and to the tests
             continue
-        folders = [folder.stat() for folder in path.parents]
         if not all(one.st_uid == os.getuid() or one.st_mode & 0o001 for one in folders):
             continue
         if not any(path.is_relative_to(one) for one in (*hidden, spec.mount)):

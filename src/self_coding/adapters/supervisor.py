@@ -39,7 +39,7 @@ _FILE_ONLY = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
 _NUMBERS = """keyctl 250 219  add_key 248 217  request_key 249 218  io_uring_setup 425 425
     socket 41 198  socketpair 53 199  shmget 29 194  semget 64 190  msgget 68 186  mq_open 240 180
     chmod 90 -  fchmod 91 52  fchmodat 268 53  fchmodat2 452 452  creat 85 -  open 2 -
-    openat 257 56""".split()  # noqa: SIM905 - read as a table
+    openat 257 56  mount 165 40  fsopen 430 430""".split()  # noqa: SIM905 - read as a table
 _SYSCALLS = {_NUMBERS[at]: _NUMBERS[at + 1 : at + 3] for at in range(0, len(_NUMBERS), 3)}
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1), "riscv64": (0xC00000F3, 1)}
 _UNIX, _INET, _INET6, _NETLINK = _FAMILIES = 1, 2, 10, 16
@@ -82,6 +82,10 @@ _CLOSED: tuple[Rule, ...] = (
 _SHARED_IPC: tuple[Rule, ...] = tuple(
     (n, errno.EPERM, ()) for n in ("shmget", "semget", "msgget", "mq_open")
 )
+
+# In a user namespace of its own root mounts its control groups anew, for writing: their limits are
+# the host's, and bind those who run us as well. Binding what is there already stays refused there.
+_MOUNTS: tuple[Rule, ...] = (("mount", errno.EPERM, ()), ("fsopen", errno.EPERM, ()))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -299,7 +303,7 @@ def _become(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
 
 def _enter(box: dict) -> None:  # type: ignore[type-arg] # plain JSON
     """Give up rights for good, each before the step that would forbid it."""
-    architecture, column = _MACHINES[platform.machine()]
+    column = _MACHINES[platform.machine()][1]
     # A new session keyring, or the descendants would possess the keys of the login's. First:
     # the filter forbids the call.
     _libc.syscall(int(_SYSCALLS["keyctl"][column]), 1, None)
@@ -335,9 +339,14 @@ def _enter(box: dict) -> None:  # type: ignore[type-arg] # plain JSON
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if box["landlock"]:
         _landlock(box["landlock"])
-    # The filter last: it forbids calls that the steps above make.
-    rules = (*_RULES, *(_CLOSED if box["closed"] else ()), *(() if private else _SHARED_IPC))
-    _filter(rules, architecture, column)
+    # The filter last: it forbids calls that the steps above make, and bubblewrap still has to make.
+    mounts = () if box["namespaces"] else _MOUNTS
+    rules = (*_RULES, *mounts, *(_CLOSED if box["closed"] else ()))
+    code = _program((*rules, *(() if private else _SHARED_IPC)))
+    # Named, so that it lives until the kernel has copied it.
+    kept = ctypes.create_string_buffer(code)
+    described = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(kept))
+    _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.create_string_buffer(described), 0, 0))
 
 
 def _separate_ipc(box: dict) -> bool:  # type: ignore[type-arg] # plain JSON
@@ -366,8 +375,15 @@ def _separate_ipc(box: dict) -> bool:  # type: ignore[type-arg] # plain JSON
     return True
 
 
-def _filter(rules: tuple[Rule, ...], architecture: int, column: int) -> None:
-    """Let the kernel refuse system calls, by their numbers and by arguments that are numbers."""
+def no_mounts() -> bytes:
+    """Return the filter under which no file system can be mounted, for bubblewrap to set last."""
+    return _program(_MOUNTS)
+
+
+def _program(rules: tuple[Rule, ...]) -> bytes:
+    """Return a filter by which the kernel refuses system calls, by their numbers and by arguments
+    that are numbers."""
+    architecture, column = _MACHINES[platform.machine()]
 
     def one(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
         return struct.pack("HBBI", code, yes, no, value)
@@ -393,11 +409,7 @@ def _filter(rules: tuple[Rule, ...], architecture: int, column: int) -> None:
             code += [one(load, place), one(masked, mask), one(equal, value, *jump)]
         code += [one(answer, refuse | error), one(load, 0)]
     code.append(one(answer, allow))
-    program = b"".join(code)
-    # Named, so that it lives until the kernel has copied it.
-    kept = ctypes.create_string_buffer(program)
-    described = struct.pack("HxxxxxxP", len(code), ctypes.addressof(kept))
-    _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.create_string_buffer(described), 0, 0))
+    return b"".join(code)
 
 
 class _Ruleset(ctypes.Structure):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ def test_a_box_is_read_only_but_for_its_tree():
     spec = SandboxSpec(tree=Path("/t"), mount=Path("/m"), env={}, rlimits=rlimits)
     argv, fds = sandbox.bwrap_arguments(spec, "/bwrap", "run me")
     line = " ".join(argv)
-    [identity] = fds
+    no_mounts, identity = fds
     assert b"name = self-coding" in os.read(identity, 100)
+    assert f"--seccomp {no_mounts} " in line
     os.close(identity)
+    os.close(no_mounts)
     assert {"--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent"} <= {*argv}
     assert "--ro-bind / /" in line and "--bind /t /m" in line
     assert line.index("--ro-bind / /") < line.index("--tmpfs /tmp") < line.index("--bind /t /m")
@@ -61,6 +64,28 @@ def test_the_network_is_a_setting():
     """Only when it is asked for is the network shared."""
     spec = SandboxSpec(tree=Path("/t"), mount=Path("/t"), env={}, network=True)
     assert "--unshare-net" not in sandbox.bwrap_arguments(spec, "/bwrap", "x")[0]
+
+
+def test_a_socket_in_a_closed_folder_is_nobodys_matter(tmp_path, monkeypatch):
+    """A daemon's socket in a folder that we may not enter is left out, and no error."""
+    place = Path(f"/var/tmp/{os.getpid()}.{tmp_path.name}"[:100])
+    as_it_is = Path.stat
+
+    def stat(path, **how):
+        if path == place:
+            raise PermissionError(13, "Permission denied", str(path))
+        return as_it_is(path, **how)
+
+    spec = SandboxSpec(tree=tmp_path, mount=tmp_path, env={})
+    monkeypatch.setattr(sandbox, "hidden_folders", tuple)
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(place))
+        try:
+            assert place in sandbox._socket_places(spec)
+            monkeypatch.setattr(Path, "stat", stat)
+            assert place not in sandbox._socket_places(spec)
+        finally:
+            place.unlink()
 
 
 def test_cgroups_are_where_their_mounts_say(tmp_path):
