@@ -29,8 +29,12 @@ if TYPE_CHECKING:
     from self_coding.reflection import ReflectionService
     from self_coding.self_edit import SelfEdit
     from self_coding.self_edit.editors import Editor
+    from self_coding.self_edit.reported import ReportedErrors
     from self_coding.settings import Settings
     from self_coding.values.edits import SelfEditResult
+
+
+_FOLLOWED = 500  # newest operations that are looked through for landings that were undone
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,13 @@ class App:
             limits=self.settings.limits,
             restore=restore,
             start=self._start,
+            reported=self.reported,
         )
+
+    @cached_property
+    def reported(self) -> ReportedErrors:
+        """The uncaught errors of the project's own programs."""
+        return reported_errors(self.top, self.common)
 
     def _start(self, attempt: int, *, check: bool, log: Path) -> subprocess.Popen[bytes]:
         """Start a process of the repository's own, which outlives ours."""
@@ -150,6 +160,14 @@ class App:
             ours = {name: value for name, value in self.environ.items() if name.startswith(PREFIX)}
             environ = {n: v for n, v in environ.items() if not n.startswith(PREFIX)} | ours
         return start_detached(words, cwd=self.top, env=environ, output=log)
+
+    async def follow_undo(self) -> list[int]:
+        """Relabel the attempts whose landing was undone, or done again; return their ids."""
+        done = [one for one in await self.git.operations(_FOLLOWED) if one.kind == "land"]
+        moves = [(one, new) for one in done for ref, _, new in one.refs if ref != "HEAD" and new]
+        undone = {new: one.reason for one, new in moves if one.undone}
+        standing = {new for one, new in moves if not one.undone} - undone.keys()
+        return await self.journal.follow_undo(undone, standing)
 
     async def catch_up(self) -> list[int]:
         """Relabel the attempts whose landing was reverted on main; return their ids."""
@@ -216,6 +234,13 @@ def open_app(
     )
     given = {name: value for name, value in arguments.items() if value is not None}
     return App(directories.top, directories.common, settings, start, llm_adapter, environ, given)
+
+
+def reported_errors(top: Path, common: Path) -> ReportedErrors:
+    """Return the errors that were reported of a repository, without its other services."""
+    from self_coding.self_edit.reported import ReportedErrors
+
+    return ReportedErrors(common / FOLDER / "errors", top)
 
 
 def default_branch(top: Path) -> str:

@@ -142,6 +142,7 @@ class Operation:
         return await self.call(app, **arguments)
 
 
+GO_BACK = "Go back"  # a section of the help
 F = TypeVar("F", bound=Callable[..., Awaitable[object]])
 OPERATIONS: dict[str, Operation] = {}
 

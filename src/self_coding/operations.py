@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from self_coding.errors import EditError, IndexerError, JournalError
 from self_coding.operation import (
+    GO_BACK,
     OPERATIONS,
     About,
     Arg,
@@ -45,7 +46,6 @@ from self_coding.operation import (
     Propose,
     RankBy,
     Reason,
-    Revision,
     RunTests,
     Steps,
     Summary,
@@ -60,7 +60,6 @@ from self_coding.operation import (
 from self_coding.values.results import (
     AttemptRecord,
     Attempts,
-    Explained,
     Inbox,
     RolledBack,
     SimilarAttempts,
@@ -77,9 +76,8 @@ if TYPE_CHECKING:
     from self_coding.values.edits import Begun, Context, SelfEditResult
     from self_coding.values.repository import Operation as RepositoryOperation
     from self_coding.values.repository import RollbackPlan, Snapshot, UndoPlan
-    from self_coding.values.verdicts import Finding
 
-CHANGE, LOOK_BACK, CODE, GO_BACK = "Change code", "Look back", "Know the code", "Go back"
+CHANGE, LOOK_BACK, CODE = "Change code", "Look back", "Know the code"
 
 
 # -- change code ------------------------------------------------------------------------------
@@ -115,7 +113,7 @@ async def self_edit(
     )
     await _before_edit(app, caller)
     return await app.edit.self_edit(
-        task,
+        await app.reported.task(task),
         editor=chosen,
         tries=tries,
         best_of=best_of,
@@ -146,7 +144,11 @@ async def begin_edit(
     """
     await _before_edit(app, caller)
     return await app.edit.begin_edit(
-        task, ask=propose, from_attempt=from_attempt, branch=branch, base=base
+        await app.reported.task(task),
+        ask=propose,
+        from_attempt=from_attempt,
+        branch=branch,
+        base=base,
     )
 
 
@@ -253,7 +255,8 @@ async def status(app: App) -> Status:
 async def inbox(app: App) -> Inbox:
     """Tell what needs you, most urgent first, each with the next step; and what was decided.
 
-    A red main, approvals, edits that were refused or are about to expire, what a crash interrupted.
+    A red main, approvals, edits that were refused or are about to expire, what a crash interrupted,
+    errors that were reported.
     """
     await app.catch_up()
     return await app.edit.inbox()
@@ -443,49 +446,22 @@ async def _undo_question(app: App, steps: int = 1, attempt: int | None = None) -
 @operation(GO_BACK, "git.undo", effect="restores", question=_undo_question)
 async def undo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> RepositoryOperation:
     """Take back what self-coding last did here: revert a landing or a rollback."""
-    return await app.git.undo(steps, attempt=None if attempt is None else str(attempt))
+    done = await app.git.undo(steps, attempt=None if attempt is None else str(attempt))
+    await app.follow_undo()
+    return done
 
 
 @operation(GO_BACK, "git.redo", effect="restores", tool=False)
 async def redo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> RepositoryOperation:
     """Do again what `undo` has taken back."""
-    return await app.git.redo(steps, attempt=None if attempt is None else str(attempt))
+    done = await app.git.redo(steps, attempt=None if attempt is None else str(attempt))
+    await app.follow_undo()
+    return done
 
 
-@operation(GO_BACK, "git.operations", tool=False)
-async def operations(app: App, limit: Limit = 20) -> list[RepositoryOperation]:
-    """List what self-coding did to this repository: who, when, why, refs before and after."""
-    return await app.git.operations(limit)
-
-
-@operation(GO_BACK, "git.explain", tool=False)
-async def explain(app: App, revision: Revision) -> Explained:
-    """Tell whether a commit or reflog entry is self-coding's doing."""
-    found = await app.git.explain(revision)
-    return Explained(ours=found is not None, operation=found)
-
-
-@operation(GO_BACK, "git.recover", effect="restores", tool=False)
-async def recover(app: App) -> list[str]:
-    """Repair what a crash left behind, and tell what can be resumed."""
-    from self_coding.hooks.main_guard import note_bypass
-
-    repaired = [*await app.git.recover(), *await app.edit.recover()]
-    bypass = await note_bypass(app)
-    return [*repaired, f"bypassed: {bypass}"] if bypass else repaired
-
-
-@operation(GO_BACK, "git.gc", effect="restores", tool=False)
-async def gc(app: App) -> list[str]:
-    """Forget snapshots and attempts that are past their retention."""
-    return await app.git.gc()
-
-
-@operation(GO_BACK, "git.verify", tool=False)
-async def verify(app: App) -> list[Finding]:
-    """Check the receipts of all landings: the tested tree is the landed tree."""
-    return await app.git.verify()
-
+# At the end: in help, what is registered first comes first.
+from self_coding.incoming import drop_error, report_error  # noqa: E402, F401
+from self_coding.upkeep import explain, gc, operations, recover, verify  # noqa: E402, F401
 
 #: Every name that is accepted, with the operation it means.
 NAMES: Mapping[str, Operation] = {

@@ -49,11 +49,11 @@ def opened(top: Path, *, tests: str = "true", **settings: object) -> App:
     return open_app(top, environ={}, test_command=tests, **settings)
 
 
-async def make(path: Path, *, tests: str = TESTS) -> dict[str, int]:
+async def make(path: Path, *, tests: str = TESTS) -> dict[str, Any]:
     """Make the repository; return the numbers of its attempts by what became of them."""
     top = sample_repo(path)
     app, fast = opened(top, tests=tests), opened(top)
-    made: dict[str, int] = {}
+    made: dict[str, Any] = {}
 
     async def edit(name: str, task: str, files: dict[str, str], by: App, **how: Any) -> None:
         result = await by.edit.self_edit(task, editor=ScriptedEditor(files), **how)
@@ -88,6 +88,9 @@ async def make(path: Path, *, tests: str = TESTS) -> dict[str, int]:
     )
     more = {"src/calc/mean.py": mean}
     await edit("waiting", "Add mean() of two numbers", more, fast, hold=True)
+    stack = f'Traceback (most recent call last):\n  File "{top}/{CORE}", line 6, in add\n'
+    error = await app.reported.report_error(f"{stack}    return a + b\nTypeError: two kinds\n")
+    made["error"] = error.id
     await app.journal.close()
     await fast.journal.close()
     return made

@@ -42,7 +42,7 @@ PAGES = ("/", "/attempts", "/attempts/{landed}", "/attempts/{refused}", "/attemp
          "/attempts/{waiting}", "/attempts/{interrupted}", "/attempts/{undone}",
          "/attempts/{landed}/undo", "/rates", "/map", "/map?attempt={landed}",
          "/map?path=src/calc/core.py", "/health", "/settings", "/attempts?words=nothing+like+it",
-         "/nowhere")  # fmt: skip
+         "/errors/{error}", "/nowhere")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,7 @@ def test_hostile_texts_do_nothing(browser: Browser, repo: Path) -> None:
             "/attempts",
             "/rates",
             *(f"/attempts/{n + 1}" for n in range(len(KINDS))),
+            *(f"/errors/{n:010x}" for n in range(len(KINDS))),
         ]:
             page.goto(server.root + path, wait_until="domcontentloaded")
             told = page.evaluate(
@@ -229,6 +230,12 @@ async def poison(app: App, kinds: Sequence[str]) -> None:
             await app.journal.finish(begun, Outcome.FAILURE)
         await app.journal.learn(Lesson(text=f"lesson {begun}", evidence=(begun,)))
     await app.journal.close()
+    errors = app.common / "self_coding" / "errors"
+    errors.mkdir()
+    for number, text in enumerate(kinds):
+        stored = dict.fromkeys(("title", "stack"), text) | {"count": 3, "dropped": ""}
+        stored |= dict.fromkeys(("first", "last"), "2026-01-01T00:00:00+00:00")
+        (errors / f"{number:010x}.json").write_text(json.dumps(stored))
     assert app.journal.db_path is not None
     with closing(sqlite3.connect(app.journal.db_path)) as raw, raw:
         for number, text in enumerate(

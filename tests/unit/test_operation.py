@@ -16,7 +16,7 @@ from self_coding import open_app
 from self_coding.errors import IndexerError
 from self_coding.operation import Arg, Caller, Operation, spoken
 from self_coding.operations import OPERATIONS
-from self_coding.testing import git, sample_repo
+from self_coding.testing import ScriptedEditor, git, sample_repo
 from self_coding.values.attempts import Lesson, ModificationAttempt
 
 Count = Annotated[int, Arg("How many.", least=1, option="-n")]
@@ -168,3 +168,15 @@ async def test_a_lesson_whose_code_changed_is_stale(tmp_path: Path) -> None:
     told = await OPERATIONS["success_rates"](app)
     await app.journal.close()
     assert told.quality["stale"] == pytest.approx(2 / 3)
+
+
+async def test_an_undone_landing_counts_as_undone(tmp_path: Path) -> None:
+    """`undo` takes the success out of the rates, and `redo` brings it back."""
+    app = open_app(sample_repo(tmp_path / "repository"), environ={}, test_command="true")
+    done = await app.edit.self_edit("Add it", editor=ScriptedEditor({"new.py": "x = 1\n"}))
+    assert done.success
+    await OPERATIONS["undo"](app)
+    rate = (await OPERATIONS["success_rates"](app)).rates["overall"]
+    assert (rate.successes, rate.total) == (0, 1)
+    await OPERATIONS["redo"](app)
+    assert (await OPERATIONS["success_rates"](app)).rates["overall"].successes == 1

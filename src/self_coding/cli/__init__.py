@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import click
 
 from self_coding.cli.session import Session, guarded
-from self_coding.operation import OPERATIONS, Caller, Operation
-from self_coding.operations import GO_BACK, LOOK_BACK, NAMES
+from self_coding.operation import GO_BACK, OPERATIONS, Caller, Operation
+from self_coding.operations import LOOK_BACK, NAMES
 from self_coding.text import diff_paths, move_diff
 
 if TYPE_CHECKING:
-    from self_coding.cli.views import View
+    from self_coding.cli.view import View
     from self_coding.operation import Parameter
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -88,7 +88,9 @@ def _command(row: Operation) -> click.Command:
     from self_coding.cli.views import view_of
 
     view = view_of(row.name)
-    options = view.options()
+    options = [*view.options()]
+    if view.sarif:
+        options.append(click.Option(["--sarif"], is_flag=True, help="Print findings as SARIF."))
     parameters = [one for one in row.parameters if one.arg.only != "mcp"]
     help_ = row.description
     for one in parameters:
@@ -168,8 +170,17 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
             at = f"on {branch}" if branch else "detached"
             session.say(f"this is for {main}; your checkout is {at}")
     caller = Caller(lambda step: session.say(progress_line(step)), ask_person, session.say)
+    as_sarif = extra.pop("sarif", False)
     result = session.run(row(app, caller, **values), inline=row.effect == "reads")
-    session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))
+    if as_sarif:
+        from importlib import metadata
+
+        from self_coding.cli.sarif import found_in, sarif
+        from self_coding.cli.session import print_json
+
+        print_json(sarif(found_in(result), metadata.version("self-coding")))
+    else:
+        session.emit(view.data(result, session, **extra), lambda: view.text(result, **extra))
     if status := view.status(result):
         raise SystemExit(status)
 

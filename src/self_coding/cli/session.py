@@ -84,7 +84,7 @@ class Session:
                 data: bytes = source.read()
         except OSError as error:
             raise ConfigError(
-                f"cannot read the patch {file}: {error.strerror}", hint="name a file that exists"
+                f"cannot read {file}: {error.strerror}", hint="name a file that exists"
             ) from error
         return data.decode("utf-8", "surrogateescape")
 

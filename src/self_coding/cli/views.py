@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from self_coding.cli import incoming_views
 from self_coding.cli.session import (
     NOT_LANDED,
     Session,
@@ -24,6 +23,7 @@ from self_coding.cli.session import (
     printable,
     table,
 )
+from self_coding.cli.view import WIDTH, View, view, when
 from self_coding.text import first_line
 
 if TYPE_CHECKING:
@@ -41,35 +41,12 @@ if TYPE_CHECKING:
     )
     from self_coding.values.verdicts import Finding
 
-WIDTH = 72  # characters of a task in a list
-F = TypeVar("F", bound=Callable[..., str])
-
 _LISTED = 10  # of a kind; `show` has the rest
-
-
-@dataclass(frozen=True)
-class View:
-    """`text` for people, `data` for --json, the exit status, and options of the view's own."""
-
-    text: Callable[..., str]
-    data: Callable[..., object] = lambda result, session, **options: result
-    status: Callable[[Any], int] = lambda result: 0
-    options: Callable[[], Sequence[click.Option]] = tuple
-
-
-def view(**more: Any) -> Callable[[F], F]:
-    """Add to a text view what else its command needs."""
-
-    def add(text: F) -> F:
-        vars(text)["more"] = more
-        return text
-
-    return add
 
 
 def view_of(name: str) -> View:
     """Return the view of an operation."""
-    text = globals().get(name, plain)
+    text: Any = globals().get(name) or getattr(incoming_views, name, plain)
     return View(text, **vars(text).get("more", {}))
 
 
@@ -80,11 +57,6 @@ def plain(result: object) -> str:
     if isinstance(result, list) and all(isinstance(one, str) for one in result):
         return "\n".join(result)
     return json.dumps(as_json(result), indent=2)
-
-
-def when(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
-    """Return a time as people read it, in their own zone."""
-    return moment.astimezone().strftime(form) if moment else "-"
 
 
 def progress_line(step: Progress) -> str:
@@ -160,7 +132,7 @@ def _squash() -> click.Option:
     )
 
 
-@view(status=_landed, options=lambda: (_squash(),))
+@view(status=_landed, options=lambda: (_squash(),), sarif=True)
 def submit_edit(result: SelfEditResult) -> str:
     """Return what `drop_edit` returns; not to land is a status of its own."""
     return drop_edit(result)
@@ -169,7 +141,7 @@ def submit_edit(result: SelfEditResult) -> str:
 land_edit = check_edit = wait_edit = submit_edit
 
 
-@view(status=_landed, options=_settings_options)
+@view(status=_landed, options=_settings_options, sarif=True)
 def self_edit(result: SelfEditResult) -> str:
     """Return what `drop_edit` returns; the gate can be told otherwise."""
     return drop_edit(result)
@@ -253,6 +225,8 @@ def inbox(result: Inbox) -> str:
         command = one.action.replace("_", "-")
         if one.kind == "red main":
             command += ' "Make the tests of main pass"'
+        elif one.error:
+            command += f' "Fix error {one.error}", or self-coding drop-error {one.error}'
         elif one.attempt is not None and one.kind not in ("environment", "bypass"):
             drop = "" if one.kind == "running" else f", or self-coding drop-edit {one.attempt}"
             command += f" {one.attempt}{drop}"
@@ -278,7 +252,7 @@ def _part_options() -> Sequence[click.Option]:
     )
 
 
-@view(data=_part, options=_part_options)
+@view(data=_part, options=_part_options, sarif=True)
 def show_attempt(record: AttemptRecord, part: str | None = None) -> str:
     """Return one attempt, or one part of it."""
     from self_coding.values.attempts import editor_output
@@ -449,7 +423,7 @@ def explain(result: Any) -> str:
     return f"ours: operation {one.id} ({one.kind}) {refs}".rstrip() + f" by {one.actor}"
 
 
-@view(status=lambda findings: int(bool(findings)))
+@view(status=lambda findings: int(bool(findings)), sarif=True)
 def verify(findings: list[Finding]) -> str:
     """Return what is wrong with receipts."""
     return "\n".join(map(str, findings)) or "every receipt holds"

@@ -59,6 +59,21 @@ async def _told(work: Awaitable[Any]) -> tuple[str, str]:
     return "done", f"Taken back: {result.reason}.{left}"
 
 
+async def drop_error(request: Request) -> Response:
+    """Offer a reported error no more; then show what needs a person."""
+    board: Board = request.app.state.board
+    error, form = request.path_params["error"], request.scope[FORM]
+    given = {"error": error, "reason": form.get("reason", "")[:2000]}
+    try:
+        await NAMES["drop_error"](board.app, None, **given)
+        told = ("done", f"Error {error} is not offered any more.")
+    except SelfCodingError as problem:
+        told = ("error", f"{problem.message}. Next: {spoken(problem.hint, calls=False)}")
+    board.notices[request.scope[SESSION]] = told
+    board.forget_inbox()
+    return RedirectResponse("/", 303)
+
+
 async def examine(request: Request) -> Response:
     """Have the doctor look again."""
     board: Board = request.app.state.board

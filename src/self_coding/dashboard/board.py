@@ -94,6 +94,10 @@ class Board:
             self._inbox = (mark, await self.app.edit.inbox())
         return self._inbox[1]
 
+    def forget_inbox(self) -> None:
+        """Ask anew what needs a person: something has changed that leaves no mark."""
+        self._inbox = None
+
     async def catch_up(self) -> None:
         """Let the journal follow main's history, where main has moved."""
         with suppress(SelfCodingError):  # a repository without a main has nothing to follow
@@ -164,10 +168,11 @@ class Board:
 
         def stamps() -> list[str]:
             found = []
-            for path in (common / main, common / "packed-refs", *sorted(leases.glob("*.lock"))):
+            seen = (common / main, common / "packed-refs", common / FOLDER / "errors")
+            for path in (*seen, *sorted(leases.glob("*.lock"))):
                 with suppress(OSError):
-                    seen = path.stat()
-                    found.append(f"{path.name}:{seen.st_mtime_ns}:{seen.st_size}")
+                    state = path.stat()
+                    found.append(f"{path.name}:{state.st_mtime_ns}:{state.st_size}")
             return found
 
         # Whoever works on an attempt writes into its lease, and main moves with its file.

@@ -59,6 +59,8 @@ def application(board: Board) -> Starlette:
             Route("/attempts/{attempt:int}/undo", _marked(undo)),
             Route("/attempts/{attempt:int}/{part}.txt", part),
             Route("/attempts/{attempt:int}/{verb}", act, methods=["POST"]),
+            Route("/errors/{error}", _marked(reported)),
+            Route("/errors/{error}/drop", actions.drop_error, methods=["POST"]),
             Route("/rates", _marked(rates)),
             Route("/map", _marked(map_page)),
             Route("/map.json", map_json),
@@ -139,6 +141,16 @@ async def undo(request: Request) -> Response:
     number = request.path_params["attempt"]
     plan = await board.app.git.plan_undo(attempt=str(number))
     return await _page(request, "undo", plan=plan, number=number)
+
+
+async def reported(request: Request) -> Response:
+    """An error that was reported: its stack, and how it becomes a task."""
+    board: Board = request.app.state.board
+    known = {one.id: one for one in await board.app.reported.errors()}
+    found = known.get(request.path_params["error"])
+    if found is None:
+        raise HTTPException(404)
+    return await _page(request, "reported", error=found)
 
 
 async def part(request: Request) -> Response:

@@ -162,7 +162,10 @@ NEED = shape(
     "Something that needs a person or a caller, and the call that goes on with it.",
     since=(str, lambda one: one.since.isoformat(timespec="seconds") if one.since else ""),
     expires=(str, lambda one: one.expires.isoformat(timespec="seconds") if one.expires else ""),
-    next=(str, lambda one: one.action),
+    next=(
+        str,
+        lambda one: f'{one.action}(task="Fix error {one.error}")' if one.error else one.action,
+    ),
 )
 INBOX = shape(
     results.Inbox,

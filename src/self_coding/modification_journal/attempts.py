@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from self_coding.errors import JournalError
 from self_coding.modification_journal import record
@@ -30,6 +30,7 @@ from self_coding.values.attempts import UNCOUNTED, Event, Json, ModificationAtte
 
 DIMENSIONS = ("area", "editor", "model", "period")
 _OVERALL = "overall"
+_UNDONE = "undone"  # what the reason of such a label begins with
 _Z = 1.959964  # 95 %
 _SOURCE_ROOTS = frozenset(("src", "lib", "source", "python"))
 _REVERTS = re.compile(
@@ -149,6 +150,28 @@ def relabel(store: Store, undone: Mapping[str, str]) -> list[int]:
     with store.read() as queries:
         landed = [(n, why) for commit, why in undone.items() for n in queries.landed_as(commit)]
     return [number for number, why in landed if _relabel(store, number, Outcome.ROLLBACK, why)]
+
+
+def follow_undo(store: Store, undone: Mapping[str, str], standing: Collection[str]) -> list[int]:
+    """Bring outcomes into line with what `undo` and `redo` did; return the attempts that changed.
+
+    Args:
+        store: the journal's database.
+        undone: the landings (commit -> reason) that were taken back.
+        standing: those that were not, or were done again.
+    """
+    changed = relabel(store, {commit: f"{_UNDONE}: {why}" for commit, why in undone.items()})
+    for commit in standing:
+        with store.read() as queries:
+            landed = [(number, queries.events(number)) for number in queries.landed_as(commit)]
+        for number, events in landed:
+            last = next((one.data for one in reversed(events) if one.kind == RELABELLED), {})
+            # A landing that a person reverted stands in no log of ours, and stays reverted.
+            ours = str(last.get("failure_analysis")).startswith(_UNDONE)
+            before = Outcome(str(last["was"])) if ours and last.get("was") else None
+            if before and _relabel(store, number, before, "it was done again"):
+                changed.append(number)
+    return changed
 
 
 def _relabel(store: Store, attempt: int, outcome: Outcome, because: str) -> bool:

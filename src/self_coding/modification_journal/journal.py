@@ -304,6 +304,11 @@ class ModificationJournal:
         """
         return await in_thread(attempts.scan, self._store, log)
 
+    async def follow_undo(self, undone: Mapping[str, str], standing: Collection[str]) -> list[int]:
+        """Re-label the attempts whose landing (commit -> reason) was undone, and those that stand
+        again; the ids whose outcome changed."""
+        return await in_thread(attempts.follow_undo, self._store, undone, standing)
+
     async def quality(self, contents: Mapping[str, str] | None = None) -> dict[str, float]:
         """Return how many lessons there are, and which shares are junk, duplicate, stale, unused.
 

@@ -12,15 +12,16 @@ from datetime import datetime, timedelta
 from self_coding.self_edit.history import RefusedBy
 from self_coding.values.attempts import AttemptLine, Event
 from self_coding.values.edits import Waiting
-from self_coding.values.results import Decision, InboxItem, Status
+from self_coding.values.results import Decision, InboxItem, ReportedError, Status
 
 #: Kinds of events that the inbox is made of, beside the attempts that have not ended.
 NOTED = ("approved", "refused", "bypassed")
 SOON = timedelta(days=2)  # an edit that expires within this is told before others of its kind
 
 #: In this order: what stops everybody, what lands or dies by a person's word, what only waits.
-_ORDER = ("red main", "bypass", "environment", "interrupted", "approval", "expiring", "refused",
-          "open", "running")  # fmt: skip
+_ORDER = ("red main", "bypass", "environment", "interrupted", "approval", "expiring", "error",
+          "refused", "open", "running")  # fmt: skip
+_ERRORS = 20  # reported errors that are offered at one time
 _KINDS = {"approval": "approval", "resume": "interrupted", "process": "running"}
 _NEXT = {
     "approval": "land_edit",
@@ -41,7 +42,11 @@ def expiry(since: datetime, days: float) -> datetime | None:
 
 
 def needs(
-    status: Status, newest: Sequence[AttemptLine], noted: Sequence[Event], now: datetime
+    status: Status,
+    newest: Sequence[AttemptLine],
+    noted: Sequence[Event],
+    now: datetime,
+    errors: Sequence[InboxItem] = (),
 ) -> list[InboxItem]:
     """Return what needs a person, most urgent first.
 
@@ -50,8 +55,9 @@ def needs(
         newest: the newest attempts, newest first.
         noted: events of the kinds `NOTED`, newest first.
         now: this moment.
+        errors: the reported errors that are `offered`.
     """
-    items = []
+    items = [*errors]
     if status.failing:
         named = ", ".join(status.failing[:3])
         more = f" and {len(status.failing) - 3} more" if len(status.failing) > 3 else ""
@@ -90,6 +96,39 @@ def needs(
         )
     items += [_open(one, now) for one in status.waiting]
     return sorted(items, key=lambda one: _ORDER.index(one.kind))
+
+
+def offered(
+    errors: Sequence[ReportedError], told: Sequence[AttemptLine], waiting: Sequence[Waiting]
+) -> list[InboxItem]:
+    """Return the errors that wait for somebody to take them up, newest first.
+
+    Not those that were dropped, that an attempt is at, or that none has seen since one landed.
+
+    Args:
+        errors: what was reported, newest first.
+        told: attempts that landed and speak of errors.
+        waiting: the attempts that have not ended.
+    """
+    busy = " ".join(one.task for one in waiting)
+    items = []
+    for one in errors:
+        ended = [line.ended for line in told if one.id in line.task and line.ended]
+        if one.dropped or one.id in busy or (ended and max(ended) >= one.last):
+            continue
+        back = "it is back after a fix; " if ended else ""
+        often = "once" if one.count == 1 else f"{one.count} times"
+        items.append(
+            InboxItem(
+                kind="error",
+                title=one.task,
+                why=f"{back}seen {often}, last at {one.last:%Y-%m-%d %H:%M} UTC",
+                since=one.first,
+                action="self_edit",
+                error=one.id,
+            )
+        )
+    return items[:_ERRORS]
 
 
 def _open(one: Waiting, now: datetime) -> InboxItem:

@@ -41,6 +41,7 @@ from self_coding.values.verdicts import Strength
 
 if TYPE_CHECKING:
     from self_coding.git_safety import GitSafety
+    from self_coding.self_edit.reported import ReportedErrors
 
 Restore = Callable[[Mapping[str, object]], Editor | None]
 
@@ -105,6 +106,7 @@ class OpenAttempts:
         restore: builds an editor anew from what the journal stored of it.
         start: starts a process that goes on with an attempt, or (True) only checks its edit; None
             does it here.
+        reported: errors that wait to become tasks.
     """
 
     def __init__(
@@ -115,12 +117,14 @@ class OpenAttempts:
         limits: Limits | None = None,
         restore: Restore = editors.restored,
         start: Start | None = None,
+        reported: ReportedErrors | None = None,
     ) -> None:
         self.services = services
         self.limits = limits or Limits()
         self.leases = Leases(leases)
         self._restore = restore
         self._start = start
+        self.reported = reported
 
     async def wait_edit(
         self,
@@ -271,8 +275,12 @@ class OpenAttempts:
         status, newest = await self.status(), await journal.lines(limit=20)
         noted = await journal.recent_events(inbox.NOTED)
         told = await journal.lines(ids=[one.attempt for one in noted])
+        errors = await self.reported.errors() if self.reported else []
+        # Asked only where there are errors: words are looked for in all attempts.
+        fixed = await journal.lines(words="fix error", state="landed", limit=200) if errors else []
+        offered = inbox.offered(errors, fixed, status.waiting)
         return Inbox(
-            needs=inbox.needs(status, newest, noted, datetime.now(UTC)),
+            needs=inbox.needs(status, newest, noted, datetime.now(UTC), offered),
             decided=inbox.decisions(noted, told)[:_DECIDED],
         )
 

@@ -50,8 +50,9 @@ class InboxItem:
     """Something that needs a person, since when, and the operation that goes on with it.
 
     `kind` is "red main", "bypass", "environment", "interrupted", "approval", "expiring" (a
-    caller's edit that is soon given up), "refused" (one that waits to be corrected), "open" (one
-    that was never submitted) or "running". `path` is the worktree of an edit.
+    caller's edit that is soon given up), "error" (an uncaught one of the project's own program,
+    whose number is `error`), "refused" (one that waits to be corrected), "open" (one that was
+    never submitted) or "running". `path` is the worktree of an edit.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class InboxItem:
     since: datetime | None = None
     expires: datetime | None = None
     path: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,27 @@ class Decision:
     at: datetime
     why: str
     stage: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedError:
+    """An uncaught error of the project's own program: when it was seen first and last, how often.
+
+    `stack` is what it printed, without secrets; `dropped` why it is offered no more.
+    """
+
+    id: str
+    title: str
+    stack: str
+    first: datetime
+    last: datetime
+    count: int = 1
+    dropped: str = ""
+
+    @property
+    def task(self) -> str:
+        """The words by which it becomes a task; whoever makes the edit is shown the stack."""
+        return f"Fix error {self.id}: {self.title}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -270,3 +270,25 @@ async def test_a_refused_try_is_known_before_its_attempt_ends(journal):
     assert await journal.get_success_rate() == {
         "overall": 1.0, "success": 1, "failure": 0, "rollback": 0, "total": 1,
     }  # fmt: skip
+
+
+async def test_what_was_undone_did_not_succeed(journal):
+    """A landing that `undo` took back is a rollback in every rate until `redo` lands it again."""
+    number = await journal.begin("t", facts={"editor": "me"})
+    await journal.finish(number, Outcome.SUCCESS, stage="landed", commit=A)
+    assert await journal.follow_undo({A: "t"}, ()) == [number]
+    assert (await journal.success_rates())["overall"].successes == 0
+    assert (await journal.get_success_rate())["rollback"] == 1
+    assert (await journal.get_by_id(number)).failure_analysis == "undone: t"
+    assert await journal.follow_undo({A: "t"}, ()) == []
+    assert await journal.follow_undo({}, {A}) == [number]
+    assert (await journal.success_rates("editor"))["me"].successes == 1
+
+
+async def test_what_a_person_reverted_stays_reverted(journal):
+    """That no undo of ours took a landing back does not make its revert undone."""
+    number = await journal.begin("t")
+    await journal.finish(number, Outcome.SUCCESS, stage="landed", commit=A)
+    await journal.scan(f"\x1e{B}\x1fRevert\n\nThis reverts commit {A}.")
+    assert await journal.follow_undo({}, {A}) == []
+    assert (await journal.get_success_rate())["rollback"] == 1
