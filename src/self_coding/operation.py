@@ -160,17 +160,28 @@ def operation(section: str, method: str, *old_names: str, **row: Any) -> Callabl
 
 
 def spoken(text: str, *, calls: bool) -> str:
-    """Return a text with operations named as a caller of tools (`calls`) or of commands does."""
-    if calls:
-        for row in OPERATIONS.values():
-            text = text.replace(f"self-coding {row.command}", row.name)
-            text = text.replace(row.command, row.name)
-        return text
+    """Return a text with operations named as a caller of tools (`calls`) or of commands does.
+
+    Texts name an operation as Python does, in backticks; what no tool does is named as a command.
+    """
     for row in OPERATIONS.values():
-        if row.name != row.command:  # of the others, one cannot tell a name from a word
-            text = text.replace(row.name, f"self-coding {row.command}")
+        command = f"self-coding {row.command}"
+        if not calls:
+            text = text.replace(f"`{row.name}`", f"`{command}`")
+            if row.name != row.command:  # of the others, one cannot tell a name from a word
+                # No part of a path or of a branch's name.
+                text = re.sub(rf"(?<![\w./-]){row.name}(?![\w/-]|\.\w)", command, text)
+        elif row.tool:
+            text = re.sub(rf"\b{command}(?![\w-])", row.name, text)
+        else:
+            text = text.replace(f"`{row.name}`", f"the command `{command}`")
+    if calls:
+        return text
     text = text.replace("self-coding self-coding ", "self-coding ")
-    return re.sub(r"\((\w+)=(\w+)\)", lambda arg: f" --{arg[1].replace('_', '-')} {arg[2]}", text)
+    text = re.sub(r"\((?:attempt=)?(\d+)\)", r" \1", text)
+    return re.sub(
+        r"\((\w+)=([\w.]+)\)", lambda arg: f" --{arg[1].replace('_', '-')} {arg[2]}", text
+    )
 
 
 # -- the arguments that operations share -----------------------------------------------------

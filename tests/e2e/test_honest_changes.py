@@ -326,7 +326,12 @@ def test_who_is_refused_learns_all_from_the_message(tmp_path):
     assert "main's own test tests/test_prices.py::test_tax says no" in found.message
     assert "assert 15.0 == 12.0" in found.message
     assert "with_tax(10) == 12.0" in result.test_results
-    for way in ("git show main:tests/test_prices.py", "--ask", 'policy.mode = "ask"', "land-edit"):
+    for way in (
+        "git show main:tests/test_prices.py",
+        "`propose`",
+        'policy.mode = "ask"',
+        "`land_edit`",
+    ):
         assert way in result.hint
 
 

@@ -189,7 +189,9 @@ async def test_reading_tools_answer(client: Client, repository: Path) -> None:
     relative = _source(repository).relative_to(repository).as_posix()
     assert (await _call(client, "impact", paths=[relative]))["paths"] == [relative]
     found = await _call(client, "symbol_users", symbol="add", limit=1)
-    assert [use["path"] for use in found["uses"]] and found["more_uses"] >= 0
+    assert len(found["uses"]) == 1 < found["counts"]["uses"]
+    rest = found["more"]["uses"].rpartition(" ")[2]
+    assert "test_core.py" in (await client.read_resource(rest)).contents[0].text
     assert "Codebase Summary" in str((await _call(client, "code_summary"))["text"])
     assert await _call(client, "context", task=f"change {relative}")
     assert (await _call(client, "attempts"))["attempts"] == []
@@ -286,6 +288,39 @@ async def test_an_open_attempt_is_shown_with_its_next_call(
     assert shown["waiting"]["worktree"] == begun["worktree"]
     assert "tests failed" in shown["waiting"]["why"]
     assert "submit_edit" in shown["waiting"]["next"]
+
+
+@connected_once
+async def test_an_open_attempt_is_called_open(client: Client, repository: Path) -> None:
+    """An attempt that waits for its next try is no failure; its resource names the next call."""
+    begun = await _call(client, "begin_edit", task="Break it")
+    (Path(str(begun["worktree"])) / "src/calc/core.py").write_text(BREAK)
+    assert (await _call(client, "submit_edit", attempt=begun["attempt"]))["stage"] == "refused"
+    read = (await client.read_resource(f"attempt://{begun['attempt']}")).contents[0]
+    told = json.loads(read.text)
+    assert told["outcome"] == "open"
+    assert told["waiting"]["worktree"] == begun["worktree"]
+    assert f"submit_edit(attempt={begun['attempt']})" in told["waiting"]["next"]
+    shown = await _call(client, "show_attempt", attempt=begun["attempt"])
+    assert shown["attempt"]["outcome"] == "open"
+    await _call(client, "drop_edit", attempt=begun["attempt"])
+    ended = (await _call(client, "attempts"))["attempts"]
+    assert [one["outcome"] for one in ended] == ["failure"], "its last try was refused"
+
+
+@connected_once
+async def test_links_lead_to_the_repository_of_the_call(client: Client, repository: Path) -> None:
+    """Links of a call for another repository read that one's attempts, not the server's own."""
+    other = sample_repo(repository.parent / "an other")
+    begun = await _call(client, "begin_edit", task="Break it", repo=str(other))
+    (Path(str(begun["worktree"])) / "src/calc/core.py").write_text(BREAK)
+    call = {"attempt": begun["attempt"], "repo": str(other)}
+    red = await client.call_tool("submit_edit", call)
+    uris = [str(one.uri) for one in red.content if one.type == "resource_link"]
+    texts = [(await client.read_resource(uri)).contents[0].text for uri in uris]
+    assert any("broken on purpose" in text for text in texts)
+    with pytest.raises(Exception, match="no attempt 1"):
+        await client.read_resource("attempt://1")
 
 
 @connected

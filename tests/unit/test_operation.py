@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -12,7 +14,9 @@ from typing import Annotated, Literal
 
 import pytest
 
+import self_coding
 from self_coding import open_app
+from self_coding.cli import COMMANDS
 from self_coding.errors import IndexerError
 from self_coding.operation import Arg, Caller, Operation, spoken
 from self_coding.operations import OPERATIONS
@@ -131,6 +135,71 @@ def test_an_operation_is_named_as_its_caller_names_it() -> None:
         "`self-coding attempts` lists"
     )
     assert spoken("see `self-coding show-attempt 3`", calls=True) == "see `show_attempt 3`"
+    hint = "`operations` lists what was done; submit_edit(attempt=3), see `attempts`"
+    assert spoken(hint, calls=True) == (
+        "the command `self-coding operations` lists what was done; submit_edit(attempt=3), "
+        "see `attempts`"
+    )
+    assert spoken(hint, calls=False) == (
+        "`self-coding operations` lists what was done; self-coding submit-edit 3, "
+        "see `self-coding attempts`"
+    )
+    for calls in (True, False):
+        path = "src/self_edit/x.py is on timmy/self-edit/1, in the self-edit of 3"
+        assert spoken(path, calls=calls) == path
+
+
+def _texts(node: ast.AST) -> list[str]:
+    """Every text in an expression; what is computed in it as `7`."""
+    if isinstance(node, ast.JoinedStr):
+        parts = (one.value if isinstance(one, ast.Constant) else "7" for one in node.values)
+        return ["".join(map(str, parts))]
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    return [text for one in ast.iter_child_nodes(node) for text in _texts(one)]
+
+
+def _hints() -> dict[str, str]:
+    """Every hint below the entry points, by where it stands."""
+    top, found = Path(self_coding.__file__).parent, {}
+    for file in sorted(top.rglob("*.py")):
+        name = file.relative_to(top).as_posix()
+        if name.startswith(("cli/", "dashboard/", "hooks/install")):
+            continue  # no tool comes there
+        for node in ast.walk(ast.parse(file.read_text())):
+            held: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                held = [one.value for one in node.keywords if one.arg == "hint"]
+            elif isinstance(node, ast.Assign) and "hint" in ast.unparse(node.targets[0]).lower():
+                held = [node.value]
+            elif isinstance(node, ast.FunctionDef) and (
+                "hint" in node.name or node.name in ("ways_on", "new_dependency", "after_conflict")
+            ):
+                held = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)]
+            found |= {f"{name}:{node.lineno}: {t}": t for one in held for t in _texts(one)}
+    return found
+
+
+def test_hints_speak_the_words_of_their_interface() -> None:
+    """No hint names a flag, a command or a call that whoever reads it does not have."""
+    tools = {row.name for row in OPERATIONS.values() if row.tool}
+    wrong = []
+    for where, hint in _hints().items():
+        for_tools, for_people = (spoken(hint, calls=calls) for calls in (True, False))
+        # A whole command of the shell is what it is; the rest is about the tools.
+        said = re.sub(r"`(?:git|self-coding|pip) [^`]*`|\bgit [^;]*", "", for_tools)
+        named = set(re.findall(r"`([a-z_]+)\b", said)) & {row.name for row in OPERATIONS.values()}
+        called = set(re.findall(r"\b([a-z_]+)\((?=\w)", said))
+        commands = {row.command for row in OPERATIONS.values() if row.tool}
+        shell = set(re.findall(r"`self-coding ([a-z-]+)", for_tools))
+        if re.search(r"(?<!\w)--?[a-z]", said) or "self-coding " in said:
+            wrong.append(where)
+        if (named | called) - tools or shell & commands or shell - {*COMMANDS}:
+            wrong.append(where)
+        if re.search(r"\b\w+_edit\b|show_attempt|\w\((?:attempt|from_attempt)=", for_people):
+            wrong.append(where)
+    assert len(_hints()) > 150
+    assert wrong == [], "\n".join(wrong)
 
 
 async def test_status_tells_a_red_main(tmp_path) -> None:  # type: ignore[no-untyped-def]

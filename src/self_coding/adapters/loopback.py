@@ -27,5 +27,5 @@ def bound(port: int) -> Iterator[socket.socket]:
             ours.bind((HOST, port))
         except OSError as error:
             message = f"cannot bind port {port} on {HOST}: {error.strerror}"
-            raise ConfigError(message, hint="choose another --port") from error
+            raise ConfigError(message, hint="choose another port") from error
         yield ours

@@ -24,6 +24,7 @@ from self_coding.cli.session import (
     table,
 )
 from self_coding.cli.view import WIDTH, View, view, when
+from self_coding.operation import spoken
 from self_coding.text import first_line
 
 if TYPE_CHECKING:
@@ -98,15 +99,15 @@ def drop_edit(result: SelfEditResult) -> str:
         lines.append(f"lesson: {result.lesson}")
     if result.checkout:
         lines.append(f"your checkout: {result.checkout}")
-    number = result.attempt_id
+    number, hint = result.attempt_id, spoken(result.hint, calls=False)
     if result.waiting == "process":
         wait = f"self-coding wait-edit {number}"
         lines.append(f"next: {wait}; self-coding drop-edit {number} ends it")
     elif result.waiting == "submit":
-        correct = result.hint or f"correct it in {result.worktree}"
+        correct = hint or f"correct it in {result.worktree}"
         lines.append(f"next: {correct}; then self-coding submit-edit {number} again")
-    elif result.hint:
-        lines.append(f"next: {result.hint}")
+    elif hint:
+        lines.append(f"next: {hint}")
     elif result.waiting == "approval":
         lines.append(f"next: self-coding land-edit {number}, or self-coding drop-edit {number}")
     elif number is not None:
@@ -168,7 +169,13 @@ def _ended(result: Attempts, session: Session) -> object:
             f"{len(result.waiting)} more have not ended: "
             "`self-coding attempts` without --json shows them"
         )
+    if result.has_more and session.as_json:
+        session.say(_older(result))
     return result.attempts
+
+
+def _older(result: Attempts) -> str:
+    return f"there are older ones: self-coding attempts -n {2 * len(result.attempts)}"
 
 
 @view(data=_ended)
@@ -177,8 +184,9 @@ def attempts(result: Attempts) -> str:
     rows = []
     for one in result.attempts:
         task = first_line(one.task_description, WIDTH)
-        rows.append([str(one.id), when(one.timestamp), one.outcome.value, task])
+        rows.append([str(one.id), when(one.timestamp), one.ended_as, task])
     lines = [table(rows) or f"no attempts {'have ended ' if result.waiting else ''}yet"]
+    lines += [_older(result)] if result.has_more else []
     return "\n".join([*lines, *map(_open_line, result.waiting)])
 
 
@@ -262,7 +270,7 @@ def show_attempt(record: AttemptRecord, part: str | None = None) -> str:
         return one.diff if part == "diff" else one.test_results
     lines = [
         f"attempt {one.id}: {first_line(one.task_description, WIDTH)}",
-        f"{one.outcome.value}, {when(one.timestamp)}, try {one.retry_count + 1}",
+        f"{one.ended_as}, {when(one.timestamp)}, try {one.retry_count + 1}",
     ]
     output, strength = editor_output(record.events).splitlines(), record.strength
     sections = (
@@ -298,7 +306,7 @@ def similar_attempts(result: SimilarAttempts, *, explain: bool) -> str:
     rows = []
     for one in result.similar:
         task = first_line(one.attempt.task_description, WIDTH)
-        row = [str(one.attempt.id), one.attempt.outcome.value, task]
+        row = [str(one.attempt.id), one.attempt.ended_as, task]
         rows.append([*row, f"{one.score:.2f}: {'; '.join(one.reasons)}"] if explain else row)
     lines = [f"warning: {result.dead_end}"] if result.dead_end else []
     lines.append(table(rows) or "nothing alike was tried")

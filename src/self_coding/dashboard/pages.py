@@ -10,7 +10,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from importlib import resources
 from typing import Any
@@ -302,6 +302,7 @@ def _templates() -> jinja2.Environment:
     )
     environment.filters |= {
         "block": lambda text, limit=texts.BLOCK: Markup(escape(texts.block(text, limit))),  # noqa: S704 - escaped here
+        "as_commands": partial(spoken, calls=False),
         "short": texts.line,
         "row": lambda text: Markup(escape(text)),  # noqa: S704 - visible already, escaped here
         "percent": lambda share: f"{share:.0%}",

@@ -209,10 +209,10 @@ def changed_paths(repo: Repository, since: str, *, untracked: bool) -> list[str]
     return sorted(set(changed))
 
 
-def is_clean(repo: Repository) -> bool:
-    """Return whether nothing is staged, changed or untracked."""
+def is_clean(repo: Repository, paths: Iterable[str] = ()) -> bool:
+    """Return whether nothing is staged, changed or untracked; of `paths` only, if there are any."""
     flags = ("--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=dirty")
-    return not repo.git.run("status", *flags).stdout
+    return not repo.git.run("status", *flags, "--", *objects.few(paths)).stdout
 
 
 def describe(repo: Repository, base: str, head: str, *, diff_limit: int = DIFF_LIMIT) -> Change:

@@ -371,7 +371,7 @@ def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Move
         if other.head_branch() == repo.main:
             raise GitOperationError(
                 f"{repo.main!r} is already checked out at {other.top}",
-                hint="merge there, or use candidate() and land()",
+                hint="merge there",
             )
     prepared = prepare_update(
         repo, head.commit, what.commit, head_from=head.target, head_to=repo.main_ref, strict=True

@@ -75,7 +75,7 @@ def operation_lock(repo: Repository, kind: str) -> Iterator[None]:
     except OSError as error:
         raise GitOperationError(
             f"{kind}: {error}",
-            hint="make room on the disk, or the folder writable; recover() finishes what began",
+            hint="make room on the disk, or the folder writable; `recover` finishes what began",
         ) from error
 
 

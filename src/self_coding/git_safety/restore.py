@@ -108,7 +108,7 @@ def _rollback_worktree(repo: Repository, worktree: Worktree, to: str, limit: int
     if head.ref != ref:
         raise GitOperationError(
             f"the worktree of {worktree.attempt!r} is not on its branch {worktree.branch!r}",
-            hint="record() what it did, then go back",
+            hint="switch it back to that branch, then try again",
         )
     prepared = prepare_update(pooled, head.commit, to, head_from=ref)
     execute(
@@ -255,7 +255,7 @@ def _branch_move(repo: Repository, target: RestoreTarget) -> tuple[tuple[str, st
     )
     raise GitOperationError(
         f"going back would take commits off a branch: {target.branch!r} {why}",
-        hint=f"rollback({target.commit[:12]!r}) goes to the commit and leaves the branch alone",
+        hint=f"`rollback` to {target.commit[:12]} goes to the commit and leaves the branch alone",
     )
 
 

@@ -103,7 +103,7 @@ def create(
     if clean:
         [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
         # Bytes that differ may still be the same to git, by its line-end conversion: ask it.
-        clean = index == head_tree and (state.tree == index or is_clean(repo))
+        clean = index == head_tree and (state.tree == index or is_clean(repo, state.differing))
     store = repo.common / "objects"
     blob = objects.write(store, "blob", raw, repo.object_format) if raw else ""
     capture = Capture(
@@ -164,7 +164,8 @@ def load(repo: Repository, ref: str) -> Capture:
             parts[decode(name)] = decode(facts).split(" ")[2]
     if "meta" not in parts or "worktree" not in parts:
         raise GitOperationError(
-            f"there is no snapshot {ref!r}", hint="it may have been removed by gc; see snapshots()"
+            f"there is no snapshot {ref!r}",
+            hint=f"`gc` may have dropped it; `git for-each-ref {SNAPSHOTS}` lists the others",
         )
     [content] = objects.read_many(repo.git, [parts["meta"]])
     try:

@@ -48,6 +48,11 @@ class TreeState:
     uncaptured: dict[str, str]
     changes: tuple[Difference, ...] = ()
 
+    @property
+    def differing(self) -> list[str]:
+        """The only paths that may not be as the user's index has them."""
+        return [*(change.path for change in self.changes), *self.uncaptured]
+
 
 def exact_git(repo: Repository) -> Git:
     """Return git with a private directory for this checkout in which nothing is converted."""

@@ -53,7 +53,7 @@ def repeat(
         if len(entries) < steps:
             of = f" of {attempt!r}" if attempt else ""
             if not entries:
-                hint = "see operations() for what was done; an attempt's own steps need its name"
+                hint = "`operations` lists what was done; the steps of an attempt need its number"
                 raise GitOperationError(f"there is nothing to {kind}{of}", hint=hint)
             number = f"{len(entries)} step{'' if len(entries) == 1 else 's'}"
             hint = f"nothing was changed; ask for {number} or fewer"

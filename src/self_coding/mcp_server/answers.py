@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
 from self_coding.mcp_server.bounds import BUDGET, PROSE
+from self_coding.operation import OPERATIONS, spoken
 from self_coding.self_edit.context import fit_parts
 from self_coding.text import cut_middle, shorten
 from self_coding.values import results
@@ -38,7 +39,8 @@ TEXT_LIMIT = 20_000  # characters of one text in an answer
 class Answer:
     """The shape of an answer, how it is made, and what it is when the person said no.
 
-    `budget` is the most characters of it; `links` are its resources.
+    `budget` is the most characters of it; `links` are its resources; `limited` are the lists that
+    the argument `limit` cuts.
     """
 
     form: type
@@ -46,6 +48,7 @@ class Answer:
     declined: Callable[[str, Mapping[str, Any]], object] = lambda why, arguments: None
     budget: int = BUDGET
     links: Callable[[Any], Mapping[str, str]] = lambda result: {}
+    limited: tuple[str, ...] = ()
 
 
 def shape(
@@ -89,7 +92,8 @@ EDITED = shape(
         str,
         lambda result: (
             _WAITS.get(result.waiting, "{hint}").format(
-                hint=result.hint or "correct it in `worktree`", n=result.attempt_id
+                hint=spoken(result.hint, calls=True) or "correct it in `worktree`",
+                n=result.attempt_id,
             )
             if result.waiting or result.hint
             else ""
@@ -115,8 +119,9 @@ BEGUN = shape(
 )
 ATTEMPT = shape(
     ModificationAttempt,
-    "id outcome",
+    "id",
     "One attempt as the journal remembers it.",
+    outcome=(str, lambda one: one.ended_as),
     files=(list[str], lambda one: _first(one.files_modified, 50)),
     task=(str, lambda one: cut_middle(one.task_description, 2_000)),
     at=(str, lambda one: one.timestamp.isoformat() if one.timestamp else ""),
@@ -131,8 +136,9 @@ _NEXT = {
 }
 LINE = shape(
     ModificationAttempt,
-    "id outcome",
+    "id",
     "One attempt in a list; `show_attempt` has all of it.",
+    outcome=(str, lambda one: one.ended_as),
     files=(list[str], lambda one: _first(one.files_modified, 5)),
     task=(str, lambda one: shorten(one.task_description, 200)),
     at=(str, lambda one: one.timestamp.isoformat(timespec="seconds") if one.timestamp else ""),
@@ -156,16 +162,24 @@ STATUS = shape(
     failing=(list[str], lambda found: found.failing),
     waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
 )
+
+
+def _call(need: results.InboxItem) -> str:
+    """Return the call that goes on with it; what no tool does is a command."""
+    if need.action not in OPERATIONS or not OPERATIONS[need.action].tool:
+        return f"the command `self-coding {need.action}`"
+    if need.error:
+        return f'{need.action}(task="Fix error {need.error}")'
+    return need.action if need.attempt is None else f"{need.action}(attempt={need.attempt})"
+
+
 NEED = shape(
     results.InboxItem,
     "kind attempt title why worktree=path",
     "Something that needs a person or a caller, and the call that goes on with it.",
     since=(str, lambda one: one.since.isoformat(timespec="seconds") if one.since else ""),
     expires=(str, lambda one: one.expires.isoformat(timespec="seconds") if one.expires else ""),
-    next=(
-        str,
-        lambda one: f'{one.action}(task="Fix error {one.error}")' if one.error else one.action,
-    ),
+    next=(str, _call),
 )
 INBOX = shape(
     results.Inbox,
@@ -177,7 +191,7 @@ INBOX = shape(
 ATTEMPTS = shape(
     results.Attempts,
     "has_more",
-    "Attempts, newest first, and what has not ended; `has_more`: a larger `limit` shows more.",
+    "Attempts, newest first, and what has not ended; `has_more`: a larger `limit` tells even more.",
     attempts=(list[LINE.form], lambda found: [LINE.of(one) for one in found.attempts]),  # type: ignore[name-defined]
     waiting=(OPENS, lambda found: [OPEN.of(one) for one in found.waiting]),
 )
@@ -281,10 +295,17 @@ USE = shape(SymbolUse, "path line how", "One line that uses a symbol, and how it
 USES = list[USE.form]  # type: ignore[name-defined]
 USERS = shape(
     SymbolUsers,
-    "definitions more_uses more_unknown",
-    "Who uses a symbol: `uses` are certain, `unknown` share its name; `more_*` are left out.",
+    "definitions",
+    "Who uses a symbol: `uses` are certain, `unknown` share its name; `counts` are of all.",
     uses=(USES, lambda users: [USE.of(use) for use in users.uses]),
     unknown=(USES, lambda users: [USE.of(use) for use in users.unknown]),
+    counts=(
+        dict[str, int],
+        lambda users: {
+            "uses": len(users.uses) + users.more_uses,
+            "unknown": len(users.unknown) + users.more_unknown,
+        },
+    ),
     unread_files=(int, lambda users: len(users.unread)),
 )
 SUMMARY = shape(str, "", "The code in a few thousand tokens.", text=(str, str))
@@ -359,13 +380,13 @@ ANSWERS = {
     "drop_edit": EDITED,
     "status": STATUS,
     "inbox": INBOX,
-    "attempts": ATTEMPTS,
+    "attempts": replace(ATTEMPTS, limited=("attempts",)),
     "show_attempt": RECORD,
-    "similar_attempts": SIMILAR,
+    "similar_attempts": replace(SIMILAR, limited=("similar",)),
     "success_rates": RATES,
-    "relevant_files": FILES,
+    "relevant_files": replace(FILES, limited=("files",)),
     "impact": IMPACT,
-    "symbol_users": USERS,
+    "symbol_users": replace(USERS, limited=("uses", "unknown")),
     "code_summary": replace(SUMMARY, budget=PROSE),
     "context": replace(CONTEXT, budget=PROSE),
     "snapshot": SNAPSHOT,

@@ -66,7 +66,11 @@ class Answers:
         self._number = 0
 
     def result(
-        self, value: object, budget: int = BUDGET, links: Mapping[str, str] | None = None
+        self,
+        value: object,
+        budget: int = BUDGET,
+        links: Mapping[str, str] | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> CallToolResult:
         """Return a value as what a client gets: bounded, compact, with links to the rest.
 
@@ -74,9 +78,11 @@ class Answers:
             value: a dataclass of `answers`.
             budget: the most characters.
             links: further resources of it, by their name.
+            limits: the most entries of some of its lists.
         """
         whole: dict[str, Any] = _without_more(to_jsonable_python(value))
-        told = fit(whole, budget)
+        asked = {name: whole[name][:most] for name, most in (limits or {}).items()}
+        told = fit(whole | asked, budget)
         left = {
             name: len(whole[name]) - len(part)
             for name, part in told.items()
@@ -105,8 +111,8 @@ class Answers:
 
     def read(self, number: str, name: str, start: str) -> str | None:
         """Return what an answer left out, from an entry on, a page at a time; None: it is gone."""
-        kept = self._kept.get(int(number) if number.isdigit() else 0, {}).get(name)
-        if kept is None or not start.isdigit():
+        kept = self._kept.get(int(number) if number.isdecimal() else 0, {}).get(name)
+        if kept is None or not start.isdecimal():
             return None
         entries = list(kept.items()) if isinstance(kept, dict) else kept
         lines: list[str] = []

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from mcp.server.mcpserver import (
     AcceptedElicitation,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 CANNOT_ASK = "declined: this client cannot ask its person; use the command line instead"
 NOT_ANSWERED = "declined: the question was not answered; where nobody can, use the command line"
+_REST = 500  # entries beyond the limit of a list that can still be read
 _PATIENCE = 45.0  # seconds; clients give up after 60 when nobody sets it otherwise
 _REPO, _WHERE = "repo", "A path in another repository than the server's."
 _CALL = "call_context"  # the parameter that the SDK fills with the context of a call
@@ -140,11 +142,20 @@ class Tools:
     ) -> CallToolResult:
         """Run an operation; return what the client is told of its result."""
         answer = ANSWERS.get(row.name)
+        limits = {}
+        if answer and answer.limited:
+            # More than was asked for costs next to nothing, and is then a resource to read on in.
+            limit: Any = next(one for one in row.parameters if one.name == "limit")
+            asked = int(given.get("limit", limit.default))
+            limits = dict.fromkeys(answer.limited, asked)
+            given = {**given, "limit": min(asked + _REST, limit.arg.most)}
         with _errors_in_words():
             result = await row(app, caller, **given)
         if answer is None:
             return self._kept.result(result)
-        return self._kept.result(answer.of(result), answer.budget, answer.links(result))
+        elsewhere = "" if app is self._own else f"?repo={quote(str(app.top), safe='')}"
+        links = {name: f"{uri}{elsewhere}" for name, uri in answer.links(result).items()}
+        return self._kept.result(answer.of(result), answer.budget, links, limits)
 
     def _tool(self, row: Operation) -> Callable[..., Awaitable[Any]]:
         """Return the function that the SDK registers; of its signature the SDK makes the schema."""

@@ -124,9 +124,7 @@ def used(store: Store, lesson: int, attempt: int, outcome: Outcome) -> None:
     """Store that a lesson was shown to an attempt, and how that ended."""
     with store.write() as queries:
         if not queries.lessons([lesson]):
-            raise JournalError(
-                f"there is no lesson {lesson}", hint="`self-coding lessons` lists them"
-            )
+            raise JournalError(f"there is no lesson {lesson}", hint="`lessons` lists them")
         queries.put_use(lesson, attempt, outcome.value)
 
 

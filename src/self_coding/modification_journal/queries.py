@@ -105,9 +105,7 @@ class Queries(ABC):
         """
         row = self.connection.execute(f"{_READ} WHERE id = ?", (attempt,)).fetchone()
         if row is None:
-            raise JournalError(
-                f"there is no attempt {attempt}", hint="`self-coding attempts` lists them"
-            )
+            raise JournalError(f"there is no attempt {attempt}", hint="`attempts` lists them")
         return _record(row[2:])
 
     def attempts(self, ids: Sequence[int]) -> dict[int, ModificationAttempt]:

@@ -16,7 +16,7 @@ from typing import TypeAlias, cast
 
 from self_coding.errors import JournalError
 from self_coding.redaction import redact
-from self_coding.values.attempts import Json, ModificationAttempt, Outcome
+from self_coding.values.attempts import OPEN, Json, ModificationAttempt, Outcome
 
 PLANNED, ENDED, REFLECTED, RELABELLED = "planned", "ended", "reflected", "relabelled"
 TRIED = "tried"  # a submission was refused, and may be corrected: what came of it so far
@@ -130,6 +130,7 @@ class Record:
             id=number,
             timestamp=moment(self.at),
             embedding=embedding,
+            stage=OPEN if self.ended is None else self.stage,
         )
 
 

@@ -143,7 +143,7 @@ def _sections(context: Context) -> list[tuple[str, list[str], str]]:
     similar = []
     for attempt in (one.attempt for one in context.similar):
         because = f"\nbecause: {attempt.failure_analysis}" if attempt.failure_analysis else ""
-        told = f"{attempt.outcome.value}: {attempt.task_description}{because}"
+        told = f"{attempt.ended_as}: {attempt.task_description}{because}"
         similar.append(quote(f"attempt {attempt.id}, {told}"))
     warning = [quote(str(context.warning))] if context.warning else []
     return [

@@ -250,7 +250,7 @@ class OpenAttempts:
         if found is None:
             raise EditError(
                 f"attempt {attempt} has no tests that passed, or no time to measure them",
-                hint="gate.mutant_seconds is the time; `show-attempt` says what failed",
+                hint="gate.mutant_seconds is the time; `show_attempt` says what failed",
             )
         await self.services.journal.append(attempt, MEASURED, facts_of(found))
         return found

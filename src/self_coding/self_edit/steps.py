@@ -285,7 +285,7 @@ class Steps:
             )
         if change.is_empty:
             reason = "; ".join(filter(None, ("nothing was changed", left_out)))
-            return refused(RefusedBy.EMPTY, reason, hint=f"see `show-attempt {attempt.id}`")
+            return refused(RefusedBy.EMPTY, reason, hint=f"see `show_attempt` of {attempt.id}")
         self._keep(change)
         return StepResult(Kind.EDITED, facts_of(edited))
 

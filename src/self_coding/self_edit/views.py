@@ -177,8 +177,8 @@ def ways_on(findings: Sequence[Finding], main: str) -> str:
     path = next((one.path for one in findings if one.path), "")
     see = f" (git show {main}:{path})" if path else ""
     return (
-        f"make main's test pass on this code{see}, or let a person approve what it refuses: the"
-        ' same command with --ask, or policy.mode = "ask" and then self-coding land-edit'
+        f"make main's test pass on this code{see}, or let a person approve what it refuses:"
+        ' `propose` it, or set policy.mode = "ask"; then `land_edit`'
     )
 
 

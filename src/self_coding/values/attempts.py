@@ -21,14 +21,15 @@ class Outcome(StrEnum):
 
 #: Stages of attempts that ended without saying anything about their change.
 UNCOUNTED = frozenset({"cancelled", "environment"})
+OPEN = "open"  # the stage of one that has not ended
 
 
 @dataclass
 class ModificationAttempt:
     """One try at a task, as the founding API hands it in and out.
 
-    `id` and `timestamp` (aware, UTC) are set by the journal. `embedding` is kept for
-    the caller who gave it; nothing reads it.
+    `id`, `timestamp` (aware, UTC) and `stage` are set by the journal; `stage` is "open" until it
+    has ended. `embedding` is kept for the caller who gave it; nothing reads it.
     """
 
     task_description: str
@@ -43,6 +44,12 @@ class ModificationAttempt:
     id: int | None = None
     timestamp: datetime | None = None
     embedding: list[float] | None = None
+    stage: str = field(default="", kw_only=True, compare=False, repr=False)
+
+    @property
+    def ended_as(self) -> str:
+        """Its outcome in a word, or what tells nothing of its change: "open", "environment"."""
+        return self.stage if self.stage in (OPEN, *UNCOUNTED) else self.outcome.value
 
 
 @dataclass(frozen=True, kw_only=True)

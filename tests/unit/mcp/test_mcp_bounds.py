@@ -16,6 +16,7 @@ from self_coding.mcp_server import build
 from self_coding.mcp_server.answers import ANSWERS
 from self_coding.mcp_server.bounds import BUDGET, Answers, compact, fit
 from self_coding.modification_journal import ModificationAttempt
+from self_coding.testing import sample_repo
 from self_coding.values.attempts import Outcome
 from self_coding.values.results import Attempts
 
@@ -155,6 +156,33 @@ async def test_every_answer_is_bounded_on_a_large_repository(large: Path) -> Non
     assert all("uses Thing" in one for one in told["dependents"])
     assert all(one.startswith("src/pkg") for one in told["blind_spots"])
     assert "more: answer://" in told["more"]["dependents"]
+
+
+async def test_what_is_beyond_a_limit_can_be_read(tmp_path: Path) -> None:
+    """Every list that has a limit says how much more there is, and as which resource."""
+    app = open_app(sample_repo(tmp_path / "repository"), environ={})
+    for number in range(6):
+        await app.journal.log_attempt(ModificationAttempt(f"Change number {number} of the sums"))
+    no_word = await app.journal.begin("Change the sums where nothing runs")
+    await app.journal.finish(no_word, Outcome.FAILURE, stage="environment")
+    server = build(app)
+    limited = {
+        "attempts": ("attempts", {}),
+        "similar_attempts": ("similar", {"task": "Change the sums"}),
+        "relevant_files": ("files", {"task": "add two numbers, report the line"}),
+        "symbol_users": ("uses", {"symbol": "add"}),
+    }
+    tools = await server.list_tools()
+    assert {tool.name for tool in tools if "limit" in tool.input_schema["properties"]} == {*limited}
+    for tool, (name, arguments) in limited.items():
+        whole = (await server.call_tool(tool, {**arguments, "limit": 50})).structured_content[name]
+        result = await server.call_tool(tool, {**arguments, "limit": 1})
+        assert result.structured_content[name] == whole[:1] != whole
+        [link] = [one for one in result.content if isinstance(one, ResourceLink)]
+        [rest] = await server.read_resource(str(link.uri))
+        assert len(rest.content.splitlines()) == len(whole) - 1, tool
+    told = (await server.call_tool("attempts", {})).structured_content["attempts"]
+    assert [one["outcome"] for one in told] == ["environment", *["failure"] * 6]
 
 
 def test_a_list_inside_an_entry_tells_what_it_left_out() -> None:

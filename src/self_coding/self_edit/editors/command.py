@@ -247,7 +247,7 @@ def _split(command: str | Sequence[str]) -> list[str]:
         message = f"the command cannot be split into words: {error}"
         raise EditError(message, hint="check its quotes") from error
     if not any(words):
-        raise EditError("the command is empty", hint='--with "agent {task}"')
+        raise EditError("the command is empty", hint="such as `agent {task}`")
     if any("\0" in word for word in words):
         raise EditError("the command holds a NUL character", hint="remove it")
     return words

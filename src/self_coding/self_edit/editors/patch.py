@@ -47,7 +47,7 @@ class PatchEditor:
         # Bytes all the way: a patch may hold text in any encoding.
         data = patch.encode("utf-8", "surrogateescape") if isinstance(patch, str) else patch
         if not data.strip():
-            raise EditError("the patch is empty", hint="give a unified diff: git diff > FILE")
+            raise EditError("the patch is empty", hint="give a unified diff, as of `git diff`")
         if len(data) > _MOST_BYTES:
             raise EditError(
                 f"the patch has {len(data)} bytes, the most is {_MOST_BYTES}",
