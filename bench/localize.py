@@ -6,6 +6,7 @@
     python bench/localize.py --set ... --summary                       # with the task told
     python bench/localize.py --set ... --made 280 --histories ../shared/bench/histories \
         --without recency                                # tasks made of the histories' commits
+    python bench/localize.py --set ... --lines          # functions that 4,000 tokens hold
 
 The set's own `score.py` asks the public API with a fresh index per task; this one keeps one index
 per repository and asks each task once per table row, so that the rows differ in the signal alone.
@@ -31,6 +32,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+import lines
 import made
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import history, ranking, search, store
@@ -49,11 +51,16 @@ def main() -> int:
     parser.add_argument("--made", type=int, help="so many tasks made of each history instead")
     parser.add_argument("--histories", type=Path, help="a folder of further bundles for --made")
     parser.add_argument("--summary", action="store_true", help="get_summary(4000, task) instead")
+    parser.add_argument("--lines", action="store_true", help="functions inside of 4,000 tokens")
     chosen = parser.parse_args()
     scorer = _scorer(chosen.set)
     variants = _variants(chosen.without)
     found: dict[str, list[Row]] = defaultdict(list)
     for row, database, root in _trees(chosen, scorer):
+        if chosen.lines:
+            for name, told in lines.measured(row, database, root):
+                found[name].append(told)
+            continue
         if chosen.summary:
             found["summary with task"].append(_summarised(row, database, root, scorer))
             continue
@@ -170,7 +177,7 @@ def _line(name: str, rows: list[Row], first: list[Row], keys: list[str]) -> str:
     for key in [*keys, "cpu"]:
         values = [row[key] for row in rows if key in row]
         cell = f"{sum(values) / len(values):.3f}" if values else "-"
-        if rows is not first and key in ("recall@5", "mrr"):
+        if rows is not first and key in ("recall@5", "mrr", "functions"):
             cell += _beside([row[key] - other[key] for row, other in zip(rows, first, strict=True)])
         cells.append(cell)
     return f"| {name} | {len(rows)} | {' | '.join(cells)} |"

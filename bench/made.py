@@ -46,7 +46,12 @@ def _found(bare: Path, repo: str) -> Iterator[dict[str, Any]]:
         files = _files([token.strip() for token in changes.split("\0") if token.strip()])
         _, *parents = head.split()
         if len(parents) == 1 and files and _tells(task.partition("\n")[0]):
-            base = {"repo": repo, "kind": "made", "base_commit": parents[0]}
+            base = {
+                "repo": repo,
+                "kind": "made",
+                "base_commit": parents[0],
+                "commit": head.split()[0],
+            }
             yield {**base, "task": task, "files": files}
 
 

@@ -242,6 +242,7 @@ DefinedIn = Annotated[
 Tokens = Annotated[
     int, Arg("The most tokens it may count.", least=1, most=1_000_000, option="--tokens")
 ]
+Spans = Annotated[bool, Arg("Show the functions and lines of them that matter most.")]
 RankBy = Annotated[str | None, Arg("Put first what this task concerns.")]
 RunTests = Annotated[
     bool, Arg("Run the tests on it, too; the answer has the result.", option="--tests")

@@ -47,6 +47,7 @@ from self_coding.operation import (
     RankBy,
     Reason,
     RunTests,
+    Spans,
     Steps,
     Summary,
     Symbol,
@@ -342,9 +343,14 @@ async def lessons(
 
 
 @operation(CODE, "indexer.relevant_files", "relevant")
-async def relevant_files(app: App, task: About, limit: Limit = 5) -> list[RelevantFile]:
-    """Find the source files that a bug report or a task concerns, best first."""
-    return await app.indexer.relevant_files(task, limit=limit)
+async def relevant_files(
+    app: App, task: About, limit: Limit = 5, spans: Spans = False, max_tokens: Tokens = 4000
+) -> list[RelevantFile]:
+    """Find the source files that a bug report or a task concerns, best first.
+
+    With spans, their functions and lines, too, with the code, in at most so many tokens.
+    """
+    return await app.indexer.relevant_files(task, limit=limit, spans=spans, max_tokens=max_tokens)
 
 
 @operation(CODE, "indexer.impact")

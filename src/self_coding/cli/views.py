@@ -338,9 +338,15 @@ def lessons(learnt: list[Lesson]) -> str:
 
 @view(options=_explain_option)
 def relevant_files(files: list[RelevantFile], *, explain: bool) -> str:
-    """Return the paths, or a line with score and reasons for each."""
+    """Return the paths, a line with score and reasons for each, or the code that matters."""
     if not files:
         return "nothing in the code matches these words"
+    if any(file.spans for file in files):
+        found = [(span.score, file.path, span) for file in files for span in file.spans]
+        return "\n\n".join(
+            f"{path}:{span.start}-{span.end} {span.symbol} ({'; '.join(span.reasons)})\n{span.code}"
+            for _, path, span in sorted(found, key=lambda each: -each[0])
+        )
     if not explain:
         return "\n".join(file.path for file in files)
     return table([[f"{file.score:.2f}", file.path, "; ".join(file.reasons)] for file in files])

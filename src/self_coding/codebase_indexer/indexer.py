@@ -162,12 +162,19 @@ class CodebaseIndexer:
         found = await self.relevant_files(task_description, limit)
         return found if explain else [each.path for each in found]
 
-    async def relevant_files(self, task: str, limit: int = 5) -> list[RelevantFile]:
-        """Return the files that a task concerns, best first, with what spoke for each."""
+    async def relevant_files(
+        self, task: str, limit: int = 5, *, spans: bool = False, max_tokens: int = 4000
+    ) -> list[RelevantFile]:
+        """Return the files that a task concerns, best first, with what spoke for each.
+
+        With `spans`, the functions and lines of them that matter most, with their code, in at
+        most `max_tokens`; files that hold such lines are named beyond the limit.
+        """
         from self_coding.codebase_indexer import search
 
+        room = max_tokens if spans else 0
         return await self._ask(
-            lambda database: search.relevant_files(database, self.repo_path, task, limit)
+            lambda database: search.relevant_files(database, self.repo_path, task, limit, room)
         )
 
     relevant = relevant_files  # the old name, until 0.2

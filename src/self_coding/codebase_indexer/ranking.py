@@ -207,7 +207,7 @@ def score_mentions(task: Task, matcher: PathMatcher) -> Scores:
     # Of a traceback the innermost frame says most; each file counts by its first one only.
     shown: Scores = {}
     weight = 1.0
-    for path in reversed(task.frames[-_FRAMES:]):
+    for path, _ in reversed(task.places[-_FRAMES:]):
         files, shared = matcher.of_path(path)
         files = [file for file in files if not file.is_test]
         # Sharing no more than its name, a path with folders is that of another project.

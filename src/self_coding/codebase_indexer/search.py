@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import history, ranking, store, summary
+from self_coding.codebase_indexer import history, passages, ranking, store, summary
 from self_coding.codebase_indexer.ranking import PathMatcher, Ranked
 from self_coding.codebase_indexer.summary import Outline
 from self_coding.codebase_indexer.task_parser import (
@@ -22,8 +22,9 @@ from self_coding.codebase_indexer.task_parser import (
     parse_task,
     search_terms,
 )
+from self_coding.languages import language_of
 from self_coding.retrieval import estimate_tokens
-from self_coding.values.code import RelevantFile
+from self_coding.values.code import CodeSpan, RelevantFile
 
 # What one occurrence counts in path, names, docstrings, body: the order of `store.FIELDS`.
 _EVERYWHERE = (4.0, 2.0, 1.5, 1.0)
@@ -35,22 +36,52 @@ _VOTERS = 40  # past commits that vote
 _CANDIDATES = 400  # past commits looked at: age and files that are gone leave fewer
 _NEWEST = 200  # commits whose files count as recently changed
 _NAMES = 150  # names of a task whose definitions are looked up
+_SHOWN_BYTES = 1 << 19  # of a file whose functions are looked at
 _DOCSTRING_BYTES = 2_000  # of a file, in which its docstring's first sentence ends
 
 
 def relevant_files(
-    database: Database, repo_path: Path, task: str, limit: int
+    database: Database, repo_path: Path, task: str, limit: int, max_tokens: int = 0
 ) -> list[RelevantFile]:
-    """Return the files that a task concerns, best first, with what spoke for each."""
+    """Return the files that a task concerns, best first, with what spoke for each.
+
+    With `max_tokens`, their functions and lines in so many; files that hold some come beside the
+    limit.
+    """
     if limit <= 0:
         return []
     history.refresh(database, repo_path)
     with database.read() as connection:
-        ranked = rank_files(connection, task)[:limit]
+        ranked = rank_files(connection, task)[: max(limit, passages.FILES if max_tokens else 0)]
+    spans: dict[str, tuple[CodeSpan, ...]] = {}
+    if max_tokens:
+        paths = [each.file.path for each in ranked[: passages.FILES]]
+        sources = {path: _read(repo_path / path, _SHOWN_BYTES) for path in paths}
+        texts = {
+            path: language_of(path).decode(source)
+            for path, source in sources.items()
+            if len(source) < _SHOWN_BYTES  # a longer one was made by a program
+        }
+        spans = passages.pack(parse_task(task), ranked[: passages.FILES], texts, max_tokens)
     return [
-        RelevantFile(path=each.file.path, score=round(each.score, 4), reasons=each.reasons())
-        for each in ranked
+        RelevantFile(
+            path=each.file.path,
+            score=round(each.score, 4),
+            reasons=each.reasons(),
+            spans=spans.get(each.file.path, ()),
+        )
+        for at, each in enumerate(ranked)
+        if at < limit or each.file.path in spans
     ]
+
+
+def _read(place: Path, most: int) -> bytes:
+    """Return the beginning of a file, nothing where it cannot be read."""
+    try:
+        with place.open("rb") as file:
+            return file.read(most)
+    except OSError:
+        return b""
 
 
 def summarize(
@@ -66,12 +97,8 @@ def summarize(
         modules = _outlines(connection, task)
 
     def purpose_of(path: str) -> str:
-        try:
-            with (repo_path / path).open("rb") as file:
-                # The head alone: what a module is for stands in its first lines.
-                start = file.read(_DOCSTRING_BYTES)
-        except OSError:
-            return ""
+        # The head alone: what a module is for stands in its first lines.
+        start = _read(repo_path / path, _DOCSTRING_BYTES)
         return summary.purpose(start.decode("utf-8", "replace").lstrip("\ufeff").replace("\r", ""))
 
     return summary.write(modules, max_tokens, count, purpose_of)

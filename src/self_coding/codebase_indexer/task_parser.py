@@ -7,7 +7,7 @@ and reads a bounded part of a very long one. Ranking the matches is left to `ran
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -34,8 +34,13 @@ _FENCE = re.compile(
     r"^[ \t]*(```++|~~~++)[^\n]*+\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
 )
 _CODE_LINE = ("    ", "\t", ">>>", "...", "$ ", "E  ", "In [")
-_FRAME = re.compile(rf"File \"([^\"\n]+{_SUFFIX})\", line \d+")
-_PYTEST_FRAME = re.compile(rf"^[ \t>]*([\w./\\-]+{_SUFFIX}):\d+:", re.MULTILINE)
+_FRAME = re.compile(rf"File \"([^\"\n]+{_SUFFIX})\", line (\d+)")
+_PLACE = re.compile(
+    rf"(?:^|[\s(@]|file://)(?P<path>(?:[A-Za-z]:)?[\w.@+/\\-]{{1,300}}{_SUFFIX}):(?P<line>\d{{1,7}})\b"
+)
+_JAVA_FRAME = re.compile(
+    r"\bat ([\w.]{1,200})(?:\$[\w$]{1,100})?\.[\w$<>]{1,100}\(\w{1,100}\.java:(\d{1,7})\)"
+)
 _PATH = re.compile(rf"(?<![\w/.\\-])(?:[\w.-]+[/\\])*[\w-]+{_SUFFIX}\b")
 _FOLDER = re.compile(r"(?<![\w/.:-])(?:[A-Za-z_][\w-]*/){1,8}[A-Za-z_][\w-]*(?![\w./-])")
 _DOTTED = re.compile(r"(?<![\w/.-])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
@@ -61,7 +66,7 @@ i we you he my your our can could should would will shall do does did done have 
 then than there here what which who how why also only just about into out up down some any all no
 more most such via use using used get got self def return import none true false class
 """
-_STOP = frozenset(_STOP_WORDS.split())
+STOP = frozenset(_STOP_WORDS.split())
 
 # Different terms looked up of each part of a task.
 _TITLE_WORDS, _PROSE_WORDS, _NAMES, _PHRASES, _MESSAGE_WORDS = 60, 90, 60, 40, 60
@@ -72,7 +77,8 @@ class Task:
     """The parts of a task's text, each in the order of the text.
 
     `identifiers` maps a code-like name to how plainly it was named: 1 in title or back-ticks,
-    less inside pasted code. `frames` are the files of a traceback, as they were printed there;
+    less inside pasted code. `places` are file and line of a traceback's frames, as they were
+    printed there, innermost last;
     `phrases` are compound names as runs of lower-case words.
     """
 
@@ -82,7 +88,7 @@ class Task:
     identifiers: dict[str, float]
     paths: tuple[str, ...]
     modules: tuple[str, ...]
-    frames: tuple[str, ...]
+    places: tuple[tuple[str, int], ...]
     phrases: tuple[str, ...]
 
 
@@ -108,7 +114,7 @@ def parse_task(text: str) -> Task:
     linked = _BLOB_URL.findall(text)
     text = _CHECKBOX.sub(" ", _COMMENT.sub(" ", text))
     # Tracebacks are pasted with a fence, with an indent or with neither: look everywhere.
-    frames = [*_FRAME.findall(text), *_PYTEST_FRAME.findall(text)]
+    places = list(_places(text))
     title, _, rest = text.partition("\n")
     dump = _VERSIONS.search(rest)
     if dump and len(_VERSION_LINE.findall(rest, dump.start())) >= 5:
@@ -133,9 +139,23 @@ def parse_task(text: str) -> Task:
         identifiers=_identifiers(title, prose, code),
         paths=tuple(dict.fromkeys([*linked, *paths, *_FOLDER.findall(spoken)])),
         modules=tuple(dict.fromkeys(_DOTTED.findall(spoken))),
-        frames=tuple(path.replace("\\", "/") for path in frames),
+        places=tuple(places),
         phrases=tuple(dict.fromkeys(" ".join(run) for run in runs if 2 <= len(run) <= 4)),
     )
+
+
+def _places(text: str) -> Iterator[tuple[str, int]]:
+    """Yield file and line of the frames of a pasted stack trace, innermost last."""
+    for path, line in _FRAME.findall(text):
+        yield path.replace("\\", "/"), int(line)
+    others = [
+        (match["path"].replace("\\", "/"), int(match["line"])) for match in _PLACE.finditer(text)
+    ]
+    yield from (each for each in others if each[0].endswith(".py"))
+    # All but Python's begin with the innermost frame.
+    yield from (each for each in reversed(others) if not each[0].endswith((".py", ".java")))
+    for dotted, line in reversed(_JAVA_FRAME.findall(text)):
+        yield f"{dotted.replace('.', '/')}.java", int(line)
 
 
 def _identifiers(title: str, prose: str, code: str) -> dict[str, float]:
@@ -161,7 +181,7 @@ def _identifiers(title: str, prose: str, code: str) -> dict[str, float]:
 
 def search_terms(task: Task) -> SearchTerms:
     """Return the terms to look up; common words are left out unless there is nothing else."""
-    for stop in (_STOP, frozenset[str]()):
+    for stop in (STOP, frozenset[str]()):
         title = _words(task.title, _TITLE_WORDS, stop)
         prose = _words(task.prose, _PROSE_WORDS, stop)
         code = _words(task.code, _PROSE_WORDS, stop)
@@ -181,7 +201,7 @@ def search_terms(task: Task) -> SearchTerms:
 def message_words(task: Task) -> list[str]:
     """Return the words by which past commits' messages are searched."""
     runs = dict.fromkeys(_RUN.findall(f"{task.title} {task.prose} {task.code}".lower()))
-    telling = (word for word in runs if len(word) > 1 and word not in _STOP)
+    telling = (word for word in runs if len(word) > 1 and word not in STOP)
     return list(islice(telling, _MESSAGE_WORDS))
 
 

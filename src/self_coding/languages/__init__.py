@@ -117,6 +117,10 @@ class Language(Protocol):
         """Return the signatures and docstrings of a file, None when it cannot be parsed."""
         return None
 
+    def bodies(self, text: str, path: str) -> list[Body]:
+        """Return the functions of a file that are inside no other one."""
+        return []
+
     def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
         """Return where a file uses words that are `nfkc`, and the imports on whose lines one is."""
         import re  # not at the top: see `nfkc`
@@ -209,6 +213,14 @@ class Occurrences(NamedTuple):
     attributes: list[tuple[str, str, int]]
     strings: list[tuple[str, int]]
     unparsed: list[tuple[str, int]]
+
+
+class Body(NamedTuple):
+    """A function: its first and last line, and its name behind those of its classes."""
+
+    start: int
+    end: int
+    name: str
 
 
 class Mutant(NamedTuple):

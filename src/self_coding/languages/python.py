@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from self_coding.languages import Mutant, Occurrences, Project, Resolver, Scan
+    from self_coding.languages import Body, Mutant, Occurrences, Project, Resolver, Scan
     from self_coding.values.code import ModuleInfo
 
 _INIT, _CONFTEST = "__init__.py", "conftest.py"
@@ -83,6 +83,11 @@ class Python:
         from self_coding.languages.python_scan import scan
 
         return scan(source)
+
+    def bodies(self, text: str, path: str) -> list[Body]:
+        from self_coding.languages import python_syntax
+
+        return python_syntax.bodies(text)
 
     def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
         from self_coding.languages.python_names import find_names

@@ -11,6 +11,7 @@ import symtable
 import warnings
 from collections.abc import Iterable
 
+from self_coding.languages import Body
 from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo
 
 REFUSALS = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -66,6 +67,28 @@ def parse(source: bytes, path: str, module: str) -> ModuleInfo | None:
             )
         except REFUSALS:
             return None
+
+
+def bodies(text: str) -> list[Body]:
+    """Return the functions of a module and of its classes, decorators included."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            waiting: list[tuple[ast.AST, str]] = [(ast.parse(text), "")]
+        except REFUSALS:
+            return []
+    found = []
+    while waiting:
+        around, names = waiting.pop()
+        for node in ast.iter_child_nodes(around):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                start = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                found.append(Body(start, node.end_lineno or start, names + node.name))
+            elif isinstance(node, ast.ClassDef):
+                waiting.append((node, f"{names}{node.name}."))
+            elif not isinstance(node, ast.expr):  # a branch, a handler
+                waiting.append((node, names))
+    return found
 
 
 def _reason(error: BaseException) -> str:

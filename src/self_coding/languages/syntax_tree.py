@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
-from self_coding.languages import BlindLine, Language, Occurrences, Scan, Statement, nfkc
+from self_coding.languages import BlindLine, Body, Language, Occurrences, Scan, Statement, nfkc
 from self_coding.values.code import ClassInfo, FunctionInfo, ModuleInfo
 
 if TYPE_CHECKING:
@@ -154,6 +154,14 @@ class TreeLanguage(Language):
             around.append((-end, f"{parent}.{word}" if parent and kind != "scope" else word))
             line, last = node.start_point[0] + 1, node.end_point[0] + 1
             yield Head(line, last, kind, word, parent, node)
+
+    def bodies(self, text: str, path: str) -> list[Body]:
+        tree = self.tree(text.encode("utf-8", "replace"), path)
+        found: list[Body] = []
+        for head in () if isinstance(tree, str) else self.heads(tree):
+            if head.kind == "def" and not (found and head.end <= found[-1].end):
+                found.append(Body(head.line, head.end, f"{head.parent}.{head.name}".lstrip(".")))
+        return found
 
     def syntax_error(self, source: bytes, path: str = "") -> str | None:
         tree = self.tree(source, path)

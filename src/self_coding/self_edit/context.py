@@ -8,18 +8,18 @@ as a lesson, anchored in the code that it speaks of.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from self_coding.errors import SelfCodingError, StorageError
-from self_coding.languages import is_source, is_test, language_of, unpack_symbols
-from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit, words
+from self_coding.languages import language_of
+from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
 from self_coding.self_edit.history import Facts, History, Kind, Reflected, RefusedBy
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.views import attempt_of, new_dependency, signature_of
 from self_coding.text import shorten
 from self_coding.values.attempts import Failure, Outcome
-from self_coding.values.code import Impact
+from self_coding.values.code import Impact, RelevantFile
 from self_coding.values.edits import Context, Feedback, Section
 from self_coding.values.verdicts import Strength
 
@@ -30,7 +30,7 @@ _SIMILAR = 3
 _LESSONS = 3
 _SURVIVORS = 10
 _TRACED = 20  # changed files whose importers are looked up
-_SHORT = 60  # lines of a file or function that is shown as it is
+_CODE = 0.8  # of the budget: what a change touches predicts best whether it will be right
 _QUOTED = 600  # characters of one remembered text
 _SMALL = 120  # tokens: below this a section says nothing
 _NOTHING_TO_LEARN = (*(RefusedBy.CHOICE, RefusedBy.CANCELLED, RefusedBy.CRASHED, RefusedBy.ERROR),)
@@ -41,8 +41,9 @@ async def gather(
 ) -> Context:
     """Return all that is known about a task before it is edited, within `max_tokens`."""
     index, journal = services.index, services.journal
-    files = await index.relevant_files(task, limit=_FILES)
-    paths = [file.path for file in files]
+    room = int(max_tokens * _CODE)
+    files = await index.relevant_files(task, limit=_FILES, spans=room > 0, max_tokens=room)
+    paths = [file.path for file in files[:_FILES]]
     # What will be changed is not known yet: the best guesses stand for it.
     changed = paths[:_CHANGED]
     impact = await index.impact(paths=changed) if changed else Impact(paths=())
@@ -52,13 +53,12 @@ async def gather(
         main = await services.repository.get_main_commit()
         digests = await _digests(services, main, anchored)
         lessons = await journal.lessons(task=task, files=paths, contents=digests)
-    sources = [path for path in paths if is_source(path) and not is_test(path)][:_CHANGED]
+    sources = [file.path for file in files if file.spans]
     commit = await services.repository.get_main_commit() if sources else ""
     texts = await services.repository.read(commit, sources) if sources else {}
     context = Context(
-        files=tuple(files),
-        code=tuple(part for path in sources for part in definitions(path, texts[path], task)),
-        summary=await index.get_summary(max_tokens, task=task),
+        files=tuple(replace(file, spans=()) for file in files[:_FILES]),
+        code=tuple(shown_code(files, texts)),
         dependents=impact.dependents,
         tests=impact.tests,
         blind_spots=impact.blind_spots,
@@ -67,28 +67,29 @@ async def gather(
         warning=await journal.dead_end(task, at="plan"),
         feedback=tuple(feedback),
     )
-    return fit_parts(context, max_tokens)
+    # The summary is for orientation: it has the room that is left, and never less than a few lines.
+    left = max_tokens - estimate_tokens(fit_parts(context, max_tokens).text) - _SMALL // 4
+    summary = await index.get_summary(max(left, _SMALL), task=task)
+    return fit_parts(replace(context, summary=summary), max_tokens)
 
 
-def definitions(path: str, source: bytes | None, task: str) -> list[str]:
-    """Pure: return the functions whose names have a word of the task; a short file as it is."""
-    if source is None:
-        return []
-    language = language_of(path)
-    lines = language.decode(source).split("\n")
-    if len(lines) <= _SHORT:
-        return ["\n".join([f"{path}:", *lines]).rstrip()]
-    wanted, found = set(words(task)), []
-    symbols = unpack_symbols(language.scan(source).symbols)
-    for at, one in enumerate(symbols):
-        inside = f"{one.parent}.{one.name}".lstrip(".")
-        after = (s.line for s in symbols[at + 1 :] if not f"{s.parent}.".startswith(f"{inside}."))
-        end = next(after, len(lines) + 1) - 1
-        while lines[end - 1].lstrip()[:1] in ("", "@", "#"):  # of the next one
-            end -= 1
-        if end - one.line < _SHORT and wanted & {*words(one.name)}:
-            found.append("\n".join([f"{path}:{one.line}:", *lines[one.line - 1 : end]]))
-    return found
+def shown_code(files: Sequence[RelevantFile], main: Mapping[str, bytes | None]) -> list[str]:
+    """Pure: return the spans of files, most likely first, as main has them; others not at all."""
+    spans = sorted(
+        ((file.path, span) for file in files for span in file.spans),
+        key=lambda each: -each[1].score,
+    )
+    shown = []
+    for path, span in spans:
+        text = language_of(path).decode(main.get(path) or b"")
+        # The index speaks of the working tree, which may hold what main does not.
+        if (at := f"\n{text}\n".find(f"\n{span.code}\n")) >= 0:
+            start = text.count("\n", 0, at) + 1 if at else 1
+            end = start + span.end - span.start
+            why = f" {span.symbol}" if span.symbol else ""
+            why += f": {span.reasons[0]}" if span.reasons else ""
+            shown.append(f"{path}:{start}-{end}{why}\n{span.code}")
+    return shown
 
 
 def fit_parts(context: Context, max_tokens: int) -> Context:
@@ -151,10 +152,10 @@ def _sections(context: Context) -> list[tuple[str, list[str], str]]:
         ("Warning", warning, "journal: dead ends"),
         ("Lessons", lessons, "journal: lessons, quoted"),
         ("Files that seem to matter", files, "index: relevance"),
+        ("Code", list(context.code), "git: main, by the index's relevance"),
         ("What depends on them", dependents, "index: import graph"),
         ("Tests that reach them", list(context.tests[:12]), "index: test selection"),
         ("Similar attempts", similar, "journal: quoted"),
-        ("Code", list(context.code), "git: main"),
         ("Codebase", [context.summary] if context.summary else [], "index: summary"),
     ]
 

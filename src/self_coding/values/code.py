@@ -98,12 +98,29 @@ class ImportGraph:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodeSpan:
+    """Lines of a file, from 1, that a task seems to concern: a function's, or some between.
+
+    `score` is the chance that a change for the task touches them, `symbol` the function's name
+    behind those of its classes, `code` what stands there.
+    """
+
+    start: int
+    end: int
+    symbol: str
+    score: float
+    reasons: tuple[str, ...]
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RelevantFile:
     """A file that a task seems to concern, its score, and what spoke for it, strongest first."""
 
     path: str
     score: float
     reasons: tuple[str, ...] = ()
+    spans: tuple[CodeSpan, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def test_paths_modules_and_frames() -> None:
     assert "src/pkg/models.py" in read.paths
     assert "pkg.sessions.Session" in read.modules
     site = "/home/me/site-packages/pkg"
-    assert read.frames == (f"{site}/adapters.py", f"{site}/models.py")
+    assert [path for path, _ in read.places] == [f"{site}/adapters.py", f"{site}/models.py"]
 
 
 def test_hyphened_and_dotted_names_are_phrases() -> None:
@@ -93,3 +93,33 @@ def test_query_splits_names_as_the_full_text_does() -> None:
     asked = search_terms(parse_task("getUserName and keep_alive"))
     assert {"getusername", "user", "name", "keep", "alive"} <= set(asked.title)
     assert "keep alive" in asked.names
+
+
+@pytest.mark.parametrize(
+    ("trace", "innermost"),
+    [
+        (
+            '  File "/srv/app/a.py", line 3, in f\n  File "/srv/app/b.py", line 9, in g',
+            "app/b.py:9",
+        ),
+        ("tests/test_a.py:4: in test\n    f()\nshop/a.py:12: KeyError", "shop/a.py:12"),
+        ("main.go\n\t/src/shop/price.go:31 +0x1d\nmain.main()\n\t/src/main.go:7", "price.go:31"),
+        (
+            "thread 'main' panicked at src/lib.rs:10:5:\nboom\n  at ./src/main.rs:3:1",
+            "src/lib.rs:10",
+        ),
+        (
+            "    at Shop.price (/w/src/shop.ts:8:11)\n    at run (/w/src/run.js:2:1)",
+            "src/shop.ts:8",
+        ),
+        ("TypeError: x\n    at file:///w/src/shop.mjs:8:11\n", "src/shop.mjs:8"),
+        (
+            "\tat org.shop.Cart$Row.sum(Cart.java:42)\n\tat org.Main.main(Main.java:7)",
+            "Cart.java:42",
+        ),
+    ],
+)
+def test_a_pasted_stack_trace_names_its_places(trace: str, innermost: str) -> None:
+    """File and line of each frame are read in five languages, the innermost last."""
+    path, line = parse_task(f"It fails\n\n{trace}").places[-1]
+    assert f"{path}:{line}".endswith(innermost)

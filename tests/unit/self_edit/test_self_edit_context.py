@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from memory_services import Disk, memory_services
 from self_coding.retrieval import estimate_tokens
-from self_coding.self_edit.context import definitions, fit_parts, gather, quote
+from self_coding.self_edit.context import fit_parts, gather, quote, shown_code
 from self_coding.values.attempts import (
     DeadEnd,
     Lesson,
     ModificationAttempt,
     SimilarAttempt,
 )
-from self_coding.values.code import BlindSpot, Dependent, Impact, RelevantFile
+from self_coding.values.code import BlindSpot, CodeSpan, Dependent, Impact, RelevantFile
 from self_coding.values.edits import Context, Feedback
 
 IMPACT = Impact(
@@ -102,53 +104,31 @@ async def test_gathering_asks_every_room() -> None:
     assert "Codebase Summary" in context.summary
 
 
-LONG = "".join(f"def other_{n}():\n    return {n}\n\n\n" for n in range(30)).encode()
-SHOP = b"""class Shop:
-    def price(self, item):
-        # the sum
-        return item.price
-
-    @property
-    def name(self):
-        return "shop"
-
-
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "source", "task", "shown"),
-    [
-        (
-            "a.py",
-            b"def add(a, b):\n    return a + b\n",
-            "x",
-            ["a.py:\ndef add(a, b):\n    return a + b"],
-        ),
-        (
-            "shop.py",
-            SHOP + LONG,
-            "change the price",
-            [
-                "shop.py:2:\n    def price(self, item):\n        # the sum\n"
-                "        return item.price"
-            ],
-        ),
-        ("a.py", LONG, "other 7", None),
-        ("a.py", LONG, "nothing of it", []),
-        ("a.py", None, "gone", []),
-        ("a.py", b"def broken(:\n" + LONG, "broken", ["a.py:1:\ndef broken(:"]),
-    ],
+SPAN = CodeSpan(
+    start=2,
+    end=3,
+    symbol="Shop.price",
+    score=0.9,
+    reasons=("the task names it",),
+    code="    def price(self):\n        return 1",
 )
-def test_the_code_that_a_task_names_is_shown(
-    path: str, source: bytes | None, task: str, shown: list[str] | None
-) -> None:
-    """A short file as it is; of a long one each function whose name has a word of the task."""
-    found = definitions(path, source, task)
-    if shown is None:
-        assert "a.py:29:\ndef other_7():\n    return 7" in found
-    else:
-        assert found == shown
+
+
+def test_the_code_that_a_task_concerns_is_shown_as_main_has_it() -> None:
+    """A span has file, lines, name and reason, the likeliest first; what main lacks is left out."""
+    other = replace(SPAN, start=9, end=9, symbol="", score=0.95, reasons=(), code="NEW = 1")
+    likely = replace(other, code="OLD = 1")
+    files = (
+        RelevantFile(path="shop.py", score=1.0, spans=(SPAN,)),
+        RelevantFile(path="b.py", score=0.5, spans=(other, likely)),
+    )
+    # Two lines more stand above it on main.
+    main = {"shop.py": b"import os\n\nclass Shop:\n" + SPAN.code.encode(), "b.py": b"OLD = 1\n"}
+    assert shown_code(files, main) == [
+        "b.py:1-1\nOLD = 1",
+        "shop.py:4-5 Shop.price: the task names it\n" + SPAN.code,
+    ]
+    assert shown_code(files, {"shop.py": None, "b.py": b"NEW = 11\n"}) == []
 
 
 def test_code_is_left_out_before_what_the_journal_knows() -> None:
