@@ -136,7 +136,12 @@ class Module:
 
 def audit_file(file: File, files: Files) -> Breaches:
     """Yield what a changed file takes from the tests of other languages than Python."""
-    yield from _settings(file)
+    is_ours = is_setting(file.path) and not file.path.endswith((".py", ".toml"))
+    if is_ours or _CARGO.search(file.path):
+        had = {row.strip() for row in (file.old or "").split("\n")}
+        for number, row in enumerate((file.new or "").split("\n"), 1):
+            if row.strip() not in had and (match := _NARROWED.search(row)):
+                yield "collection-narrowed", number, f"{quote(match[0])} makes fewer tests count"
     yield from _file_of_tests(file, files)
 
 
@@ -166,16 +171,6 @@ def _file_of_tests(file: File, files: Files) -> Breaches:
             yield "test-focused", line, f"{quote(text)} leaves out every other test"
     spare = _elsewhere(file, files, language, table)
     yield from _compare(file, old, new, spare, _withdrawn(files, language, table))
-
-
-def _settings(file: File) -> Breaches:
-    """Yield what the settings of another runner than pytest's no longer run, or let pass."""
-    is_ours = is_setting(file.path) and not file.path.endswith((".py", ".toml"))
-    if is_ours or _CARGO.search(file.path):
-        had = {row.strip() for row in (file.old or "").split("\n")}
-        for number, row in enumerate((file.new or "").split("\n"), 1):
-            if row.strip() not in had and (match := _NARROWED.search(row)):
-                yield "collection-narrowed", number, f"{quote(match[0])} makes fewer tests count"
 
 
 def _compare(

@@ -97,12 +97,17 @@ def pack(
         one = found[at][0]
         if one.tokens <= left:
             left -= one.tokens
+            told = [
+                (-weight * signals[at][name], said)
+                for name, (weight, said) in _WEIGHTS.items()
+                if said and signals[at][name] > 0
+            ]
             span = CodeSpan(
                 start=one.start,
                 end=one.end,
                 symbol=one.name,
                 score=round(chances[at], 4),
-                reasons=_reasons(signals[at]),
+                reasons=tuple(dict.fromkeys(said for _, said in sorted(told)))[:3],
                 code=one.text,
             )
             spans[one.path].append(span)
@@ -234,12 +239,3 @@ def _frames(task: Task) -> Callable[[Passage], float]:
         return 0.0
 
     return score
-
-
-def _reasons(signals: Mapping[str, float]) -> tuple[str, ...]:
-    told = sorted(
-        (-weight * signals[name], said)
-        for name, (weight, said) in _WEIGHTS.items()
-        if said and signals[name] > 0
-    )
-    return tuple(dict.fromkeys(said for _, said in told))[:3]
