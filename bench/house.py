@@ -18,7 +18,7 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "self_coding"
@@ -78,8 +78,8 @@ class Module:
         return tuple(self._functions())
 
     def _functions(self) -> Iterator[Function]:
-        called = [id(n.func) for n in ast.walk(self.tree) if isinstance(n, ast.Call)]
-        names = [(_name(node), id(node) in set(called), node.lineno) for node in _named(self.tree)]
+        called = {id(n.func) for n in ast.walk(self.tree) if isinstance(n, ast.Call)}
+        names = [(_name(node), id(node) in called, node.lineno) for node in _named(self.tree)]
         for node in ast.walk(self.tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
@@ -104,6 +104,7 @@ def _name(node: ast.Name | ast.Attribute) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr
 
 
+@cache
 def modules(source: Path = SOURCE) -> list[Module]:
     """Return every module of a package, in the order of their paths."""
     return [Module(path, path.read_text(encoding="utf-8")) for path in sorted(source.rglob("*.py"))]

@@ -58,25 +58,23 @@ from self_coding.operation import (
     Wait,
     operation,
 )
-from self_coding.values.results import (
-    AttemptRecord,
-    Attempts,
-    Inbox,
-    RolledBack,
-    SimilarAttempts,
-    Status,
-    SuccessRates,
-)
 
 if TYPE_CHECKING:
     from self_coding.app import App
-    from self_coding.values.attempts import (
-        Lesson,
-    )
+    from self_coding.values.attempts import Lesson
     from self_coding.values.code import Impact, RelevantFile, SymbolUsers
     from self_coding.values.edits import Begun, Context, SelfEditResult
     from self_coding.values.repository import Operation as RepositoryOperation
     from self_coding.values.repository import RollbackPlan, Snapshot, UndoPlan
+    from self_coding.values.results import (
+        AttemptRecord,
+        Attempts,
+        Inbox,
+        RolledBack,
+        SimilarAttempts,
+        Status,
+        SuccessRates,
+    )
 
 CHANGE, LOOK_BACK, CODE = "Change code", "Look back", "Know the code"
 
@@ -267,6 +265,7 @@ async def inbox(app: App) -> Inbox:
 async def attempts(app: App, limit: Limit = 20, outcome: Outcomes = None) -> Attempts:
     """Show the history: all attempts, newest first, landed or failed, and those under way."""
     from self_coding.values.attempts import Outcome
+    from self_coding.values.results import Attempts
 
     await app.catch_up()
     wanted = [Outcome(value) for value in outcome or ()] or None
@@ -281,6 +280,8 @@ async def show_attempt(
     app: App, attempt: AttemptId, mutants: MeasureMutants = False
 ) -> AttemptRecord:
     """Show one attempt whole: events, diff, test output, what failed and why."""
+    from self_coding.values.results import AttemptRecord
+
     await app.catch_up()
     found = await app.journal.get_by_id(attempt)
     if found is None:
@@ -295,16 +296,15 @@ async def show_attempt(
     if mutants or is_known:
         strength = await app.edit.strength(attempt, measure=mutants)
     return AttemptRecord(
-        attempt=found,
-        events=events,
-        waiting=next(iter(waiting), None),
-        strength=strength,
+        attempt=found, events=events, waiting=next(iter(waiting), None), strength=strength
     )
 
 
 @operation(LOOK_BACK, "journal.similar_attempts", "similar", "find_similar")
 async def similar_attempts(app: App, task: Task, limit: Limit = 5) -> SimilarAttempts:
     """Find who tried something like TASK before: lessons, and whether it is a known dead end."""
+    from self_coding.values.results import SimilarAttempts
+
     await app.catch_up()
     similar = await app.journal.similar_attempts(task, limit=limit)
     return SimilarAttempts(similar=similar, dead_end=await app.journal.dead_end(task))
@@ -316,6 +316,8 @@ async def success_rates(app: App, by: By = None) -> SuccessRates:
 
     Rates have their 95 % intervals.
     """
+    from self_coding.values.results import SuccessRates
+
     await app.catch_up()
     rates = await app.journal.success_rates(by)
     anchored = await app.journal.anchored_paths()
@@ -434,6 +436,8 @@ async def rollback(app: App, target: Target) -> RolledBack:
 
     What the working tree holds now is captured first.
     """
+    from self_coding.values.results import RolledBack
+
     plan = await app.git.plan_rollback(target)
     return RolledBack(commit=await app.git.rollback(target), plan=plan)
 

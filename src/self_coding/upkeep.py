@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from self_coding.operation import GO_BACK, Limit, Revision, operation
-from self_coding.values.results import Explained
 
 if TYPE_CHECKING:
     from self_coding.app import App
     from self_coding.values.repository import Operation as RepositoryOperation
+    from self_coding.values.results import Explained
     from self_coding.values.verdicts import Finding
 
 
@@ -25,6 +25,8 @@ async def operations(app: App, limit: Limit = 20) -> list[RepositoryOperation]:
 @operation(GO_BACK, "git.explain", tool=False)
 async def explain(app: App, revision: Revision) -> Explained:
     """Tell whether a commit or reflog entry is self-coding's doing."""
+    from self_coding.values.results import Explained
+
     found = await app.git.explain(revision)
     return Explained(ours=found is not None, operation=found)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from self_coding.testing import sample_repo, write_files
 
 GOOD = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
@@ -28,8 +29,7 @@ def repository(tmp_path: Path) -> Path:
 def run(
     repository: Path, *words: str, stdin: str = "", status: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, input=stdin, timeout=120)
+    done = forked.run("--repo", str(repository), *words, stdin=stdin)
     assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import forked
+from self_coding.settings import read_settings
 from self_coding.testing import write_files
 from tool_chains import put, works
 
@@ -109,6 +111,8 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
 }  # fmt: skip
 
+#: What takes many seconds each, and differs from the others by the words of its command.
+LONG = {"uv", "Poetry", "Hatch", "tox", "Maven", "Gradle"}
 PLACES = {"pip": ".venv", "uv": ".venv", "tox": ".tox/py311"}
 
 
@@ -129,6 +133,15 @@ def _environment(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", PROJECTS)
+def test_the_block_is_read(tmp_path: Path, kind: str) -> None:
+    """Every setting of the file is one that there is, with a value that it can have."""
+    write_files(tmp_path, {"self-coding.toml": BLOCKS[kind]})
+    assert read_settings(tmp_path, environ={}) != read_settings(tmp_path / "nowhere", environ={})
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in PROJECTS]
+)
 def test_the_block_works(tmp_path: Path, kind: str) -> None:
     """With just this file a harmless change lands and a breaking one is refused."""
     needed, files = PROJECTS[kind]
@@ -144,7 +157,6 @@ def test_the_block_works(tmp_path: Path, kind: str) -> None:
     [code] = [name for name, text in files.items() if "a + b" in text]
     environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     for edit, status in (("s/a + b/b + a/", 0), ("s/b + a/a - b/", 1)):
-        argv = [sys.executable, "-m", "self_coding", "-q", "try", edit, "--with"]
-        argv.append(f"sed -i '{edit}' {code}")
-        done = subprocess.run(argv, cwd=top, env=environ, capture_output=True, text=True)
+        command = f"sed -i '{edit}' {code}"
+        done = forked.run("-q", "try", edit, "--with", command, cwd=top, env=environ)
         assert done.returncode == status, f"{done.stdout}\n{done.stderr}"

@@ -12,6 +12,7 @@ import pytest
 from mcp import StdioServerParameters
 from mcp.client import Client
 
+import forked
 from self_coding import CodebaseIndexer, GitSafety, ModificationJournal
 from self_coding.adapters import git as adapter
 from self_coding.app import open_app
@@ -58,8 +59,7 @@ def _bytes(top: Path) -> dict[str, bytes]:
 
 
 def _cli(asked: Path, *words: str) -> str:
-    argv = [sys.executable, "-m", "self_coding", "--repo", str(asked), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=150)
+    done = forked.run("--repo", str(asked), *words)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 

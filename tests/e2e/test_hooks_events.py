@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import forked
 from self_coding.app import App, open_app
 from self_coding.hooks.install import install
 from self_coding.hooks.main_guard import note_bypass
@@ -235,10 +235,7 @@ def test_the_guard_refuses_what_was_not_tested(pushing: Path) -> None:
 
 
 def _command(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "self_coding", *words],
-        cwd=repository, capture_output=True, text=True, timeout=150,
-    )  # fmt: skip
+    return forked.run(*words, cwd=repository)
 
 
 def test_a_bypass_is_told_and_recorded_once(pushing: Path, app: App) -> None:

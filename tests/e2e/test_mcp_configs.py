@@ -12,14 +12,14 @@ import pytest
 from mcp import StdioServerParameters
 from mcp.client import Client
 
+import forked
 from self_coding.cli.commands import CLIENTS
 from self_coding.mcp_server import clients
 from self_coding.testing import sample_repo
 
 
 def _printed(client: str, repository: Path) -> str:
-    argv = [sys.executable, "-m", "self_coding", "mcp", "--print-config", client]
-    done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, timeout=150)
+    done = forked.run("mcp", "--print-config", client, cwd=repository)
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("for "), "where it goes is said on standard error"
     return done.stdout
@@ -47,13 +47,23 @@ def _command(client: str, text: str) -> list[str]:
     return [entry["command"], *entry["args"]]
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sample_repo(tmp_path_factory.mktemp("configs") / "a repository")
+
+
+#: What was started, and where; most clients are given the very same words.
+started: set[tuple[str, ...]] = set()
+
+
 @pytest.mark.parametrize("client", CLIENTS)
-async def test_the_printed_settings_start_a_server(client: str, tmp_path: Path) -> None:
+async def test_the_printed_settings_start_a_server(client: str, repository: Path) -> None:
     """Cursor and VS Code start it elsewhere, with the project's folder; the others in it."""
-    repository = sample_repo(tmp_path / "a repository")
     command = _command(client, _printed(client, repository))
     filled = [word.replace("${workspaceFolder}", str(repository)) for word in command]
-    start = repository if filled == command else tmp_path
+    start = repository if filled == command else repository.parent
+    if (*filled, str(start)) in started:
+        return
     server = StdioServerParameters(command=filled[0], args=filled[1:], cwd=start)
     async with Client(server) as session:
         names = {tool.name for tool in (await session.list_tools()).tools}
@@ -61,11 +71,12 @@ async def test_the_printed_settings_start_a_server(client: str, tmp_path: Path) 
         found = await session.call_tool("relevant_files", {"task": "add two numbers"})
         assert not found.is_error, found.content
         assert "src/calc/core.py" in str(found.structured_content)
+    started.add((*filled, str(start)))
 
 
 def test_every_client_is_offered() -> None:
     """The command line names the clients without loading the server; the names are the same."""
-    assert CLIENTS == clients.CLIENTS
+    assert tuple(clients.AGENTS) == CLIENTS
 
 
 def test_settings_for_a_port_that_changes_are_refused() -> None:

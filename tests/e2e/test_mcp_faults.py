@@ -16,6 +16,7 @@ import pytest
 from mcp import MCPError, StdioServerParameters
 from mcp.client import Client
 
+import forked
 from self_coding.testing import sample_repo
 
 #: A client in a process of its own, so that it can be killed in the middle of a call.
@@ -54,8 +55,7 @@ def _main(repository: Path) -> str:
 
 
 def _command(repository: Path, *words: str) -> object:
-    argv = [sys.executable, "-m", "self_coding", "--json", *words]
-    done = subprocess.run(argv, cwd=repository, capture_output=True, text=True, timeout=90)
+    done = forked.run("--json", *words, cwd=repository)
     assert done.returncode == 0, (words, done.stdout, done.stderr)
     return json.loads(done.stdout)
 

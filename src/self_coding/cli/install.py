@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from self_coding.adapters.paths import FOLDER, git_directories
-from self_coding.adapters.settings_files import LEDGER, Change, adding, apply, removing
-from self_coding.adapters.settings_text import Entry
+from self_coding.cli.commands import CLIENTS
 from self_coding.cli.session import FAILED, Session, printable, table
 from self_coding.errors import ConfigError, GitNotRepositoryError, MissingExtraError
-from self_coding.hooks import install as hooks
-from self_coding.mcp_server.clients import AGENTS, Start, entry, found
+
+if TYPE_CHECKING:
+    from self_coding.adapters.settings_files import Change
+    from self_coding.adapters.settings_text import Entry
+    from self_coding.mcp_server.clients import Start
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Entered:
 
 
 @click.command("install")
-@click.argument("agents", nargs=-1, type=click.Choice(tuple(AGENTS)), metavar="[AGENTS]...")
+@click.argument("agents", nargs=-1, type=click.Choice(CLIENTS), metavar="[AGENTS]...")
 @click.option(
     "--scope", type=click.Choice(["project", "user"]), default="project", show_default=True,
     help="For this repository, or for all that the agent works in.",
@@ -55,6 +57,10 @@ def install_command(
 
     The change of each file is shown first. What stands there stays: a file is added to, or refused.
     """
+    from self_coding.adapters.paths import FOLDER, git_directories
+    from self_coding.adapters.settings_files import LEDGER, apply
+    from self_coding.mcp_server.clients import AGENTS, Start, found
+
     home, directories = Path.home(), git_directories(session.repo)
     in_project = scope == "project"
     if directories is None and in_project:
@@ -75,24 +81,7 @@ def install_command(
             agent, top if in_project else None, home, Start(portable, top=str(top)), not no_hooks
         )
     ]
-    done: list[Entered] = []
-    changes: list[tuple[int, Change]] = []
-    for agent, what, file, entries in files:
-        row = Entered(agent, what, str(file or ""), "absent" if remove else "already there")
-        try:
-            if file is None:
-                raise ConfigError("", hint="it has no file in a repository: --scope user")
-            if in_project and hooks.leads_out(file, top):
-                raise ConfigError("", hint=f"{file} leads out of the repository")
-            plan = removing if remove else adding
-            change = plan(file, AGENTS[agent].form, entries, ledger, hooks.MARK)
-            if change.before != change.after:
-                changes.append((len(done), change))
-                click.echo(printable(change.diff), err=True)
-        except ConfigError as error:
-            hint = " ".join(filter(None, [error.message, error.hint]))
-            row = replace(row, outcome="refused" if file else "left alone", hint=hint)
-        done.append(row)
+    done, changes = _planned(files, ledger, top if in_project else None, remove=remove)
     if changes and not yes:
         many = f"{len(changes)} file{'s' if len(changes) > 1 else ''}"
         click.confirm(f"Change {many}?", abort=True, err=True)
@@ -110,6 +99,40 @@ def install_command(
         raise SystemExit(FAILED)
 
 
+def _planned(
+    files: list[tuple[str, str, Path | None, list[Entry]]],
+    ledger: Path,
+    top: Path | None,
+    *,
+    remove: bool,
+) -> tuple[list[Entered], list[tuple[int, Change]]]:
+    """Return what becomes of each file, and the changes with the row of each; none leads out of
+    `top`."""
+    from self_coding.adapters.settings_files import adding, removing
+    from self_coding.hooks import install as hooks
+    from self_coding.mcp_server.clients import AGENTS
+
+    done: list[Entered] = []
+    changes: list[tuple[int, Change]] = []
+    for agent, what, file, entries in files:
+        row = Entered(agent, what, str(file or ""), "absent" if remove else "already there")
+        try:
+            if file is None:
+                raise ConfigError("", hint="it has no file in a repository: --scope user")
+            if top and hooks.leads_out(file, top):
+                raise ConfigError("", hint=f"{file} leads out of the repository")
+            plan = removing if remove else adding
+            change = plan(file, AGENTS[agent].form, entries, ledger, hooks.MARK)
+            if change.before != change.after:
+                changes.append((len(done), change))
+                click.echo(printable(change.diff), err=True)
+        except ConfigError as error:
+            hint = " ".join(filter(None, [error.message, error.hint]))
+            row = replace(row, outcome="refused" if file else "left alone", hint=hint)
+        done.append(row)
+    return done, changes
+
+
 def _files(
     agent: str,
     top: Path | None,
@@ -118,6 +141,9 @@ def _files(
     with_hooks: bool,
 ) -> Iterator[tuple[str, Path | None, list[Entry]]]:
     """Yield each file of an agent with what goes into it; None where it has none in `top`."""
+    from self_coding.hooks import install as hooks
+    from self_coding.mcp_server.clients import AGENTS, entry
+
     client, held = AGENTS[agent], hooks.AGENTS.get(agent)
     server: Path | None = top / client.project if top else home / client.user
     if top and not client.project:

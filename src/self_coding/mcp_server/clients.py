@@ -93,7 +93,6 @@ AGENTS = {
         ("zed", ".config/zed"), {}, type="",
     ),
 }  # fmt: skip
-CLIENTS = tuple(AGENTS)
 
 
 @dataclass(frozen=True)

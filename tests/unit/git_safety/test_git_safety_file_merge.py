@@ -37,9 +37,21 @@ def carry_out(said):
     return subprocess.run(command[1], shell=True, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("where", ["staged", "unstaged", "both"])
-@pytest.mark.parametrize("ends", ["lf", "crlf", "autocrlf", "rewritten"])
-@pytest.mark.parametrize("mode", ["", "mine", "landed"])
+# Every pair of where and ends, and of each with a mode; all triples with `-m slow`.
+PLACES, ENDS, MODES = (
+    ("staged", "unstaged", "both"),
+    ("lf", "crlf", "autocrlf", "rewritten"),
+    3 * ("", "mine", "landed"),
+)
+TRIPLES = [
+    pytest.param(where, end, mode, marks=[] if mode == MODES[at + n] else pytest.mark.slow)
+    for at, where in enumerate(PLACES)
+    for n, end in enumerate(ENDS)
+    for mode in MODES[:3]
+]
+
+
+@pytest.mark.parametrize(("where", "ends", "mode"), TRIPLES)
 async def test_no_commit_takes_a_landing_back(make, where, ends, mode) -> None:
     """Whatever is staged or not, with whatever line ends and modes: lines of both sides stay."""
     chance = random.Random(f"{where} {ends} {mode}")
@@ -115,8 +127,7 @@ BESIDE = {  # what a person has of the three lines, what lands, and the two toge
 }
 
 
-@pytest.mark.parametrize("where", ["staged", "unstaged"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(("where", "end"), [("staged", "\n"), ("unstaged", "\r\n")])
 @pytest.mark.parametrize("kind", BESIDE)
 async def test_a_landing_right_beside_a_persons_lines(make, where, end, kind) -> None:
     """Lines that merely touch are merged; else the file stays, and the commit against it is said.

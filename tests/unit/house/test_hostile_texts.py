@@ -15,8 +15,8 @@ from self_coding.redaction.rules import ASSIGNMENT, ENVIRONMENT, RULES
 from worst_cases import patterns_of, run_limited, seconds_per_text
 from worst_cases import worst_cases as texts_for
 
-SIZE = 100_000  # a square of it takes ten seconds and more
-SECONDS = 1.0  # of CPU; the slowest takes a twentieth
+SIZE = 40_000  # a square of it takes two seconds and more
+SECONDS = 0.4  # of CPU; the slowest takes a twentieth
 PACKAGES = (
     *("reflection", "redaction", "modification_journal", "audit", "text", "retrieval"),
     *("self_edit", "codebase_indexer.history", "codebase_indexer.ranking"),

@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from self_coding.errors import ConfigError
-from self_coding.mcp_server.clients import CLIENTS, Start, configuration, place
+from self_coding.mcp_server.clients import AGENTS, Start, configuration, place
 
 FOLDER = ["--repo", "${workspaceFolder}"]
 URL = "http://127.0.0.1:8765/mcp"
@@ -65,7 +65,7 @@ HTTP = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", AGENTS)
 def test_over_http_the_token_is_a_variable(client: str) -> None:
     """Each client gets the address in its own words, and the token by the name of a variable."""
     text = configuration(client, Start(port=8765))
@@ -103,7 +103,7 @@ def test_goose_gets_an_extension() -> None:
     assert fields["cmd"] == '"uvx"' and fields["timeout"] == "1800"
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", AGENTS)
 def test_portable_settings_name_no_path_of_this_machine(client: str) -> None:
     """Settings that are meant to be shared start the server through uvx, sandbox included."""
     told = configuration(client, Start(portable=True)) + place(client, Start(portable=True))

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
+import forked
 from self_coding.testing import sample_repo
 
 INFO = {"name": "a client", "version": "1"}
@@ -18,11 +20,6 @@ META = {
     "io.modelcontextprotocol/clientInfo": INFO,
     "io.modelcontextprotocol/clientCapabilities": {},
 }
-#: The SDK alone, as the server was before there was a record.
-DIRECT = (
-    "from self_coding.app import open_app; from self_coding.mcp_server import build; "
-    "build(open_app()).run('stdio')"
-)
 
 
 def _hello(version: str, **other: object) -> dict[str, object]:
@@ -93,16 +90,35 @@ def _talk(
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
-    answers = []
-    for one in said:
-        message = {"jsonrpc": "2.0", **one} if isinstance(one, dict) else one
-        process.stdin.write(json.dumps(message) + "\n")
-        process.stdin.flush()
-        if isinstance(one, dict) and "id" in one and "method" in one:
-            answers.append(json.loads(process.stdout.readline()))
+    answers = _said(said, process.stdin, process.stdout)
     rest, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
     return [*answers, *map(json.loads, rest.splitlines())], errors
+
+
+def _said(said: list[object], given: TextIO, told: TextIO) -> list[dict[str, object]]:
+    answers = []
+    for one in said:
+        message = {"jsonrpc": "2.0", **one} if isinstance(one, dict) else one
+        given.write(json.dumps(message) + "\n")
+        given.flush()
+        if isinstance(one, dict) and "id" in one and "method" in one:
+            answers.append(json.loads(told.readline()))
+    return answers
+
+
+def _talk_to_the_sdk(repository: Path, said: list[object]) -> list[dict[str, object]]:
+    """Say everything to the SDK alone, as the server was before there was a record."""
+    (its_in, given), (told, its_out), errors = os.pipe(), os.pipe(), os.open(os.devnull, os.O_RDWR)
+    server = forked.start("sdk", (), [its_in, its_out, errors], cwd=repository)
+    for one in (its_in, its_out, errors):
+        os.close(one)
+    with open(told) as out:
+        with open(given, "w") as into:
+            answers = _said(said, into, out)
+        answers += map(json.loads, out)
+    assert forked.ended(server) == 0
+    return answers
 
 
 @pytest.mark.parametrize("said", CONVERSATIONS.values(), ids=CONVERSATIONS)
@@ -111,8 +127,7 @@ def test_the_answers_are_those_of_the_sdk(
 ) -> None:
     """Whatever a client says, it is answered as if the SDK had been there from the start."""
     ours, _ = _talk(["-m", "self_coding", "mcp"], repository, cache, said)
-    sdk, _ = _talk(["-c", DIRECT], repository, cache, said)
-    assert ours == sdk
+    assert ours == _talk_to_the_sdk(repository, said)
 
 
 @pytest.mark.parametrize("said", [[_hello("2025-11-25"), DONE, LIST], [DISCOVER, MODERN]])
