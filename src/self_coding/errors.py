@@ -2,31 +2,6 @@
 
 An exception means *this layer could not do its work*. Failing tests, a refused change or a
 moved main branch are values and events, not exceptions; this module holds no control flow.
-
-    SelfCodingError                      message, hint (what to do next), slug (docs heading)
-      GitSafetyError
-        GitNotRepositoryError            the path is in no git repository
-        GitDirtyWorkingDirectoryError    uncommitted work stands in the way, and stays
-        GitOperationError                git refused: argv, returncode, stderr
-          GitTimeoutError                git took longer than its limit
-          MergeConflictError             two sides changed the same lines: paths
-          MainMovedError                 the ref is no longer where it was read
-      GateError                          the gate could not run (never: the tests failed)
-        SandboxUnavailableError          less isolation to be had than was required
-        GateTimeoutError                 preparing the gate took longer than its limit
-      IndexerError                       the index cannot answer
-      JournalError                       the journal refuses the request
-      StorageError                       a database file cannot be used: path
-        StorageVersionError              it was written by a newer version, or is not ours
-        StorageBusyError                 another process holds it
-        StorageDamagedError              its bytes are not a database any more
-      ProcessError                       a command could not be started: argv
-      ModelError
-        ModelUnavailableError            no model answers
-        ModelReplyError                  a model answered, not in the asked form
-      ConfigError                        a setting is unknown or out of range
-      EditError                          an editor could not make its edit
-      MissingExtraError                  an optional extra is not installed
 """
 
 from __future__ import annotations
