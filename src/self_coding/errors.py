@@ -8,12 +8,7 @@ from __future__ import annotations
 
 
 class SelfCodingError(Exception):
-    """Something this layer was asked for could not be done.
-
-    Args:
-        message: what happened, one sentence.
-        hint: the next thing to do, one sentence; empty where there is none.
-    """
+    """Something this layer was asked for could not be done."""
 
     slug = "error"
 

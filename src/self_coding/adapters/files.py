@@ -200,12 +200,7 @@ def _make_changeable(fd: int) -> None:
 def walk(
     top: Path, into: Callable[[os.DirEntry[str]], bool] = lambda _: True
 ) -> Iterator[os.DirEntry[str]]:
-    """Yield every entry below a folder, whatever its depth; links are not followed.
-
-    Args:
-        top: the folder.
-        into: whether to go into a folder below it.
-    """
+    """Yield every entry below a folder, whatever its depth; links are not followed."""
     pending = [str(top)]
     while pending:
         with suppress(OSError), os.scandir(pending.pop()) as entries:  # no name is that long

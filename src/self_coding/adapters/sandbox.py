@@ -106,11 +106,7 @@ def level(required: str = "none", outside: Path | None = None, wanted: str = "be
 
 
 def bubblewrap(outside: Path | None = None) -> Path | None:
-    """Return a bubblewrap that works here: the one on PATH, else the one of the extra `sandbox`.
-
-    Args:
-        outside: one below this folder does not count.
-    """
+    """Return a bubblewrap that works here: the one on PATH, else the one of the extra `sandbox`."""
     return _working_bubblewrap(os.environ.get("PATH", os.defpath), outside)
 
 

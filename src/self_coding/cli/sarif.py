@@ -42,12 +42,7 @@ def found_in(result: object) -> list[Finding]:
 
 
 def sarif(findings: Iterable[Finding], version: str) -> Json:
-    """Return findings as a SARIF log, paths relative to the top of the repository.
-
-    Args:
-        findings: what was found, in its order.
-        version: that of this package.
-    """
+    """Return findings as a SARIF log, paths relative to the top of the repository."""
     found = list(findings)
     names = list(dict.fromkeys(one.rule for one in found))
     rules: list[Json] = [

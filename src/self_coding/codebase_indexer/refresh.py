@@ -56,10 +56,6 @@ class Cache:
 
     A damaged index, or one of another schema, is deleted and rebuilt from the working tree. A
     file that does not carry our mark is refused, and nothing is written into it.
-
-    Args:
-        path: the file.
-        ours: True when nobody else puts files there (the default place).
     """
 
     def __init__(self, path: Path, *, ours: bool) -> None:

@@ -89,14 +89,7 @@ def write(
     count: Callable[[str], int] = estimate_tokens,
     purpose_of: Callable[[str], str] = lambda path: "",
 ) -> str:
-    """Return a text about all modules that counts at most `max_tokens`, however small that is.
-
-    Args:
-        modules: every file of the index.
-        max_tokens: the budget.
-        count: how many tokens a text has.
-        purpose_of: what a file says it is for, by path; empty if it does not say.
-    """
+    """Return a text about all modules that counts at most `max_tokens`, however small that is."""
     tests = [module for module in modules if module.is_test]
     total = f"Total modules: {len(modules)}" + (f" ({len(tests)} of them tests)" if tests else "")
     ranked = rank(modules)

@@ -27,11 +27,6 @@ async def on_edit(app: App, event: str, payload: Json) -> dict[str, Json]:
     """Return the answer to an edit hook in Claude Code's format; empty for nothing to say.
 
     What a shell command edited is only seen after it: then its warning comes with the snapshot.
-
-    Args:
-        app: the repository's services.
-        event: "pre-edit" or "post-edit".
-        payload: what the client sent: `tool_name`, `tool_input`, ...
     """
     data = payload if isinstance(payload, dict) else {}
     tool_input = data.get("tool_input")

@@ -35,18 +35,7 @@ def lines(
     ids: Collection[int] | None = None,
     limit: int = 50,
 ) -> list[AttemptLine]:
-    """Return attempts, newest first; every argument narrows the choice.
-
-    Args:
-        queries: an open transaction.
-        words: stand in the task, in what failed or in the paths; letter case makes no difference.
-        state: a stage, an outcome, or "open".
-        editor: who made the edit.
-        path: what was changed.
-        before: only attempts older than this one.
-        ids: only these.
-        limit: the most.
-    """
+    """Return attempts, newest first; every argument narrows the choice."""
     where, values = ["1 = 1"], list[object]()
     for word in words.split()[:8]:
         plain = word.lower().replace("!", "!!").replace("%", "!%").replace("_", "!_")

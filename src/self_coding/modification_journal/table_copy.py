@@ -53,11 +53,6 @@ _LAST_EVENTS = (
 def copy(source: Store, target: Store, told: Callable[[int, int], None]) -> int:
     """Make `target` what `source` is; return how many attempts were new or had gone on.
 
-    Args:
-        source: the journal to read; it can be used meanwhile.
-        target: an empty journal, or one that an earlier copy of this source was written into.
-        told: is told after each transaction how many attempts are done, and of how many.
-
     Raises:
         JournalError: the target has attempts that are not the source's.
     """

@@ -104,11 +104,6 @@ def offered(
     """Return the errors that wait for somebody to take them up, newest first.
 
     Not those that were dropped, that an attempt is at, or that none has seen since one landed.
-
-    Args:
-        errors: what was reported, newest first.
-        told: attempts that landed and speak of errors.
-        waiting: the attempts that have not ended.
     """
     busy = " ".join(one.task for one in waiting)
     items = []

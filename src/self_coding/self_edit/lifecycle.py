@@ -44,12 +44,7 @@ class Step(StrEnum):
 
 
 def decide(attempt: History, siblings: Sequence[History] = ()) -> Step | None:
-    """Return the next step of the attempt; None when it has ended.
-
-    Args:
-        attempt: the attempt's events so far.
-        siblings: the other attempts of its best-of-N round.
-    """
+    """Return the next step of the attempt; None when it has ended."""
     # A cancelled sibling cancels the round, but not what may have moved main already: whether it
     # landed must be found out and recorded.
     called_off = any(one.cancelled for one in siblings)

@@ -32,12 +32,7 @@ _NAMED = re.compile(r"\berror ([0-9a-f]{10})\b")
 
 
 class ReportedErrors:
-    """The errors that were reported of one repository.
-
-    Args:
-        folder: where they are kept.
-        top: the working tree; frames below it are the project's own.
-    """
+    """The errors that were reported of one repository."""
 
     def __init__(self, folder: Path, top: Path) -> None:
         self._folder = folder

@@ -35,13 +35,7 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.2, 0.02  # seconds between two looks at it
 
 
 class Runner:
-    """Drives self-edits over the given services.
-
-    Args:
-        services: the services it works with.
-        run: what this run works with.
-        landing_lock: the file by which self-edits of several processes take turns to land.
-    """
+    """Drives self-edits over the given services."""
 
     def __init__(
         self, services: Services, run: RunContext, *, landing_lock: Path | None = None
@@ -240,10 +234,6 @@ class LandingTurn:
     Without it a busy main starves whoever has the slower tests. It is a courtesy between our own
     processes and decides nothing: main moves by compare-and-swap alone, whoever holds the turn.
     The kernel drops it with the process; leaving the `with` block gives it up.
-
-    Args:
-        path: the lock file; None when there is nobody to take turns with.
-        patience: seconds to wait for it.
     """
 
     def __init__(self, path: Path | None, *, patience: float = PATIENCE) -> None:
