@@ -164,7 +164,7 @@ def _hints() -> dict[str, str]:
     top, found = Path(self_coding.__file__).parent, {}
     for file in sorted(top.rglob("*.py")):
         name = file.relative_to(top).as_posix()
-        if name.startswith(("cli/", "dashboard/", "hooks/install")):
+        if name.startswith(("cli/", "dashboard/", "hooks/install", "intake")):
             continue  # no tool comes there
         for node in ast.walk(ast.parse(file.read_text())):
             held: list[ast.expr] = []
