@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +23,7 @@ from self_coding.self_edit.history import (
     CHECKED,
     MEASURED,
     SHOWN,
+    Facts,
     History,
     Kind,
     RefusedBy,
@@ -62,6 +62,7 @@ class Start(Protocol):
         ...
 
 
+DIRTY = 500  # paths of the checkout that were changed before an edit began
 _DECIDED = 20  # approvals of the past that the inbox tells
 _LOOKS = 0.25  # seconds between two looks at an attempt that another process drives
 
@@ -370,7 +371,7 @@ class OpenAttempts:
     async def check_here(self, attempt: int, on_progress: OnProgress | None) -> SelfEditResult:
         """Check what was edited so far in this process."""
         async with self._taken_up(attempt, None, on_progress) as (runner, waiting):
-            await runner.check(waiting, await self._edited(waiting))
+            await runner.check(waiting, await self._edited(waiting), await self._strayed(waiting))
             return views.checked(await runner.log.get(attempt))
 
     async def _edited(self, waiting: History, *, bypassed: bool = False) -> Change:
@@ -392,20 +393,23 @@ class OpenAttempts:
         told = [f"nothing is edited yet in {place.path}"]
         told.append(views.left_out_line(views.edited(change, whole=False)))
         hint = f"attempt {waiting.id} still waits: edit there, and submit again"
-        known = waiting.data(SHOWN).get("dirty")
-        before = known if isinstance(known, list) else []
-        strayed = [one for one in await repository.get_modified_files() if one not in before]
-        if strayed:
-            # The usual mistake: the files of the same name in the person's own checkout.
-            top = repository.repo_path
-            told.append(f"changed since in the checkout {top}: {', '.join(strayed[:5])}")
-            paths = shlex.join(strayed[:20])
-            hint = (
-                f"carry it over: cd {shlex.quote(str(top))} && git add -N {paths} && "
-                f"git diff HEAD -- {paths} | git -C {shlex.quote(str(place.path))} apply, "
-                "then submit again, and take it back there"
-            )
+        if strayed := await self._strayed(waiting):
+            named, way = views.strayed_lines(strayed, str(place.path))
+            told.append(named)
+            hint = f"{way}, then submit again, and take it back there"
         raise EditError("; ".join(filter(None, told)), hint=hint)
+
+    async def _strayed(self, waiting: History) -> Facts:
+        """Return what was changed in the person's checkout since an edit began; empty for nothing.
+
+        The usual mistake: the files of the same name there.
+        """
+        known = waiting.data(SHOWN).get("dirty")
+        if not isinstance(known, list) or len(known) >= DIRTY:
+            return {}  # one cannot tell what was changed before
+        repository = self.services.repository
+        paths = [one for one in await repository.get_modified_files() if one not in known]
+        return {"top": str(repository.repo_path), "paths": [*paths[:20]]} if paths else {}
 
     @asynccontextmanager
     async def _taken_up(

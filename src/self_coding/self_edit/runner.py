@@ -92,7 +92,7 @@ class Runner:
             await self.log.append(leader, *(landed or back))
         await self._drive(leader)
 
-    async def check(self, attempt: History, change: Change) -> None:
+    async def check(self, attempt: History, change: Change, strayed: Facts) -> None:
         """Judge and test a change as if it was submitted now; only what came of it is stored."""
         edited: Facts = facts_of(views.edited(change, whole=False))
         seen = attempt.then(Kind.WRITTEN, {}).then(Kind.EDITED, edited)
@@ -102,7 +102,7 @@ class Runner:
                 kind, facts = await self._perform(step, seen, ())
                 seen = seen.then(kind, facts)
                 steps.append([kind.value, facts])
-        await self.log.append(attempt.id, CHECKED, {"steps": steps})
+        await self.log.append(attempt.id, CHECKED, {"steps": steps, "strayed": strayed})
 
     async def call_off(self, leader: int, by: str, reason: str) -> int:
         """End every open attempt of the self-edit without landing; tidy up after each."""

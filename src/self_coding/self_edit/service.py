@@ -15,7 +15,7 @@ from self_coding.self_edit.context import gather, shown_facts
 from self_coding.self_edit.editors import CallerEditor, Editor
 from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, RefusedBy
 from self_coding.self_edit.lifecycle import Step, decide
-from self_coding.self_edit.open_attempts import OpenAttempts, not_waiting
+from self_coding.self_edit.open_attempts import DIRTY, OpenAttempts, not_waiting
 from self_coding.self_edit.runner import Runner, open_attempts
 from self_coding.self_edit.steps import RunContext, StepResult, answered, refused
 from self_coding.values.edits import (
@@ -29,7 +29,6 @@ from self_coding.values.edits import (
 )
 from self_coding.values.repository import Worktree
 
-_DIRTY = 500  # paths of the checkout that were changed before an edit began
 _MOST = {"tries": 50, "best_of": 16}
 
 
@@ -132,7 +131,7 @@ class SelfEdit(OpenAttempts):
                 context = await self.context(task)
                 repository = self.services.repository
                 facts = shown_facts(context)
-                facts["dirty"] = [*(await repository.get_modified_files())[:_DIRTY]]
+                facts["dirty"] = [*(await repository.get_modified_files())[:DIRTY]]
                 conflicts: tuple[str, ...] = ()
                 if earlier is not None:
                     conflicts = await repository.carry(worktree, *earlier)
@@ -216,8 +215,11 @@ class SelfEdit(OpenAttempts):
                 # Whoever submitted it before is gone, since nobody drives it.
                 again: Facts = {"by": RefusedBy.CRASHED, "reason": "it was submitted again"}
                 await runner.log.append(attempt, Kind.RETURNED, again)
-            await self._edited(await runner.log.get(attempt), bypassed=True)
+            submitted = await runner.log.get(attempt)
+            await self._edited(submitted, bypassed=True)
             facts: Facts = {"summary": summary, "ask": ask is not None}
+            if strayed := await self._strayed(submitted):
+                facts = {**facts, "strayed": strayed}
             if wait is None:
                 await runner.drive(attempt, facts)
                 return await runner.result(attempt)

@@ -6,6 +6,7 @@ It retells the events; it never judges an attempt better or worse than they do.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -92,6 +93,28 @@ def left_out_line(change: Edited) -> str:
     named = change.left_out[:_LEFT_NAMED]
     more = _and_more(change.left_count - len(named))
     return f"left out: {', '.join(named)}{more}" if named else ""
+
+
+def strayed_lines(strayed: Facts, place: str) -> tuple[str, str]:
+    """Return what was changed beside an edit, in the checkout, and how to carry it over."""
+    paths, top = strayed.get("paths"), str(strayed.get("top"))
+    named = [str(one) for one in paths] if isinstance(paths, list) else []
+    words = shlex.join(named)
+    return (
+        f"changed since in the checkout {top}: {', '.join(named[:_LEFT_NAMED])}",
+        f"carry it over: cd {shlex.quote(top)} && git add -N {words} && "
+        f"git diff HEAD -- {words} | git -C {shlex.quote(place)} apply",
+    )
+
+
+def _beside(attempt: History) -> str:
+    """Return what was changed in the checkout, and not in the worktree, when it was submitted."""
+    strayed = attempt.data(Kind.WRITTEN).get("strayed")
+    if not isinstance(strayed, dict) or not strayed:
+        return ""
+    gone = attempt.has(Kind.LANDED)
+    named, way = strayed_lines(strayed, "WORKTREE" if gone else str(attempt.worktrees[-1].path))
+    return f"not part of it: {named} ({'in a new worktree, ' * gone}{way})"
 
 
 def _and_more(count: int) -> str:
@@ -320,7 +343,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     headline = f"attempt {attempt.id} {headlines.get(stage, failed)}"
     survived = attempt.strength.survived if attempt.strength else ()
     named = "; ".join(survived[:_LEFT_NAMED]) + _and_more(len(survived) - _LEFT_NAMED)
-    told = [headline, left_out_line(attempt.edited)]
+    told = [headline, left_out_line(attempt.edited), _beside(attempt)]
     told += [f"no test noticed: {named}"] if survived else []
     aside = attempt.data(Kind.CLEANED).get("aside")
     told += [f"kept as it was: {place}" for place in (aside if isinstance(aside, list) else ())]
@@ -353,14 +376,15 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
 
 def checked(attempt: History) -> SelfEditResult:
     """Return what a submission would come to, by the attempt's last check."""
-    steps, seen = attempt.data(CHECKED).get("steps"), attempt.then(Kind.WRITTEN, {})
+    steps, strayed = (attempt.data(CHECKED).get(name) for name in ("steps", "strayed"))
+    seen = attempt.then(Kind.WRITTEN, {"strayed": strayed})
     for step in steps if isinstance(steps, list) else ():
         match step:
             case [str(kind), dict(facts)]:
                 seen = seen.then(kind, facts)
     green, why = not seen.has(Kind.REFUSED), seen.refusal.reason
     line = f"would land: {size_line(seen)}" if green else f"would be refused: {why}"
-    told = (f"attempt {attempt.id} {line}", left_out_line(seen.edited))
+    told = (f"attempt {attempt.id} {line}", left_out_line(seen.edited), _beside(seen))
     return replace(
         result_of(seen, attempts=(attempt.id,)),
         success=green,

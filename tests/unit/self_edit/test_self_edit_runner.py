@@ -121,7 +121,7 @@ async def test_an_empty_edit_is_an_outcome(world: World) -> None:
     result = await world.layer().self_edit("edit", editor=world.editor({}))
     assert (result.success, result.by) == (False, "empty")
     assert "nothing was changed" in result.message
-    assert result.hint.endswith(f"`show-attempt {result.attempt_id}`")
+    assert result.hint == f"see `show_attempt` of {result.attempt_id}"
 
 
 async def test_the_next_try_is_told_why(world: World) -> None:
@@ -395,6 +395,22 @@ async def test_an_edit_in_the_wrong_place_is_named(world: World) -> None:
     ) as caught:
         await layer.submit_edit(begun.attempt)
     assert "git diff HEAD -- a.py | git -C" in caught.value.hint
+
+
+@pytest.mark.parametrize("known", [["before.py"], [f"{n}.py" for n in range(500)]])
+async def test_an_edit_that_strayed_in_part_is_noted(world: World, known: list[str]) -> None:
+    """Beside a good edit, new changes of the checkout are noted where they are certain."""
+    world.disk.dirty = known
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    world.disk.worktrees[begun.worktree.attempt].update(GOOD)
+    world.disk.dirty = ["a.py", *known]
+    noted = "not part of it: changed since in the checkout checkout: a.py (" * (len(known) == 1)
+    assert noted in (await layer.check_edit(begun.attempt)).message
+    landed = await layer.submit_edit(begun.attempt)
+    assert landed.stage == "landed"
+    assert noted in landed.message
+    assert ("git diff HEAD -- a.py" in landed.message) == bool(noted)
 
 
 async def test_a_caller_may_be_approved(world: World) -> None:
