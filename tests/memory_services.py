@@ -359,6 +359,16 @@ class MemoryRules:
     asks: bool = False
     tests_may_change: str = "audited"
     files: tuple[str, ...] = ("settings",)
+    held: str = ""
+    rule: str = ""
+
+    def asks_for(self, paths: Sequence[str], risk: float) -> str:
+        """Why a person is asked."""
+        return self.held
+
+    def approves(self, paths: Sequence[str], risk: float) -> str:
+        """The rule that approves."""
+        return self.rule
 
     def read(self, files: Files) -> Policy:
         """The same rules for every commit."""

@@ -298,7 +298,8 @@ def _risk(
         return 0.0
     outside = sum(each.path not in all_tests for each in dependents)
     reach = outside / (outside + 10)
-    product = [path for path in paths if path not in all_tests]
+    # Of code alone: that no test reaches a text says nothing.
+    product = [path for path in paths if is_source(path) and path not in all_tests]
     untested = 1.0 if product and not tests else 0.0
     calm = (1 - 0.6 * reach) * (1 - 0.5 * untested) * (1 - 0.2 * is_blind)
     return round(1 - calm, 3)

@@ -259,6 +259,12 @@ class History:
         kinds = (Kind.WRITTEN, Kind.JUDGED, Kind.TESTED)
         return self.plan.ask or any(self.data(kind).get("ask") is True for kind in kinds)
 
+    @property
+    def approved(self) -> bool:
+        """Whether a person approved it, or a rule that holds for what was tested last."""
+        by_rule = self.text(Kind.APPROVED, "rule")
+        return self.has(Kind.APPROVED) and (not by_rule or bool(self.text(Kind.TESTED, "rule")))
+
     @cached_property
     def refusal(self) -> Refused:
         """Why nothing landed: the refusal, or else what stopped the attempt."""

@@ -153,6 +153,7 @@ def decisions(noted: Sequence[Event], lines: Sequence[AttemptLine]) -> list[Deci
         line = by_id.get(event.attempt)
         if word is None or line is None:
             continue
+        shown = event.data.get("shown")
         decided.append(
             Decision(
                 attempt=event.attempt,
@@ -162,6 +163,7 @@ def decisions(noted: Sequence[Event], lines: Sequence[AttemptLine]) -> list[Deci
                 at=event.at,
                 why="" if word == "approved" else str(event.data.get("reason", "")),
                 stage=line.stage,
+                shown=str(shown.get("change", "")) if isinstance(shown, dict) else "",
             )
         )
     return decided

@@ -28,6 +28,7 @@ class Step(StrEnum):
     CHOOSE = "choose"  # this is the smallest green one
     YIELD = "yield"  # another one was chosen, or the self-edit was called off
     APPROVE = "approve"
+    ALLOW = "allow"  # a rule of the policy approves
     HOLD = "hold"  # a dry run ends here
     INTEND = "intend"  # store what is about to land
     SWAP = "swap"  # move main
@@ -112,7 +113,9 @@ _DECLINED = (RefusedBy.APPROVAL, RefusedBy.EXPIRED)
 def _green(attempt: History, siblings: Sequence[History]) -> Step:
     if attempt.plan.dry_run:
         return Step.HOLD
-    return Step.APPROVE if attempt.asks and not attempt.has(Kind.APPROVED) else Step.INTEND
+    if not attempt.asks or attempt.approved:
+        return Step.INTEND
+    return Step.ALLOW if attempt.text(Kind.TESTED, "rule") else Step.APPROVE
 
 
 def _moved(attempt: History, siblings: Sequence[History]) -> Step:

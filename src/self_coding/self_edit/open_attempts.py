@@ -33,7 +33,8 @@ from self_coding.self_edit.leases import PATIENCE, Holder, Lease, Leases
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.runner import BEAT, Runner, interrupted, open_attempts
-from self_coding.self_edit.steps import RunContext, refused
+from self_coding.self_edit.step_results import refused
+from self_coding.self_edit.steps import RunContext
 from self_coding.values.edits import Ask, Limits, OnProgress, Progress, SelfEditResult, Waiting
 from self_coding.values.repository import Change
 from self_coding.values.results import Inbox, Status

@@ -9,7 +9,7 @@ to run, read or guess: what only a run can show is the gate's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,6 +51,10 @@ class Policy:
     `tests_may_change`: "audited" lets tests change as long as they claim no less, "added" lets
     them only grow (no expectation changes, no test goes), "no" not at all. `mode` is "refuse",
     or "ask": then broken rules are put to a person.
+
+    What touches `ask_paths`, or has at least the risk `ask_risk` (0 is off), waits for a person's
+    approval. What waits for approval and touches `approve_paths` alone is approved by rule where
+    its risk is at most `approve_risk` and no rule is broken; off where there are no such paths.
     """
 
     max_files: int = 50
@@ -68,15 +72,22 @@ class Policy:
     allow_secret_paths: tuple[str, ...] = ()
     tests_may_change: Literal["audited", "added", "no"] = "audited"
     mode: Literal["refuse", "ask"] = "refuse"
+    ask_paths: tuple[str, ...] = ()
+    ask_risk: float = 0.0
+    approve_paths: tuple[str, ...] = ()
+    approve_risk: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuse what could never be meant.
 
         Raises:
-            ConfigError: a limit is negative, or a word is unknown.
+            ConfigError: a limit is negative, a word is unknown, or a risk is no share.
         """
         if self.max_files < 0 or self.max_lines < 0:
             raise ConfigError("policy.max_files and policy.max_lines cannot be negative")
+        for name in ("ask_risk", "approve_risk"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"policy.{name} must be from 0 to 1, as `impact` has the risk")
         for name, words in (("tests_may_change", _TESTS), ("mode", _MODES)):
             if getattr(self, name) not in words:
                 raise ConfigError(
@@ -88,6 +99,24 @@ class Policy:
     def asks(self) -> bool:
         """Whether broken rules are a question to a person, and not a refusal."""
         return self.mode == "ask"
+
+    def asks_for(self, paths: Sequence[str], risk: float) -> str:
+        """Return why a change that breaks no rule waits for a person; empty if it does not."""
+        held = [path for path in paths if matches(path, self.ask_paths)]
+        if held:
+            more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+            return f"{held[0]}{more} changes, which policy.ask_paths holds for a person"
+        if self.ask_risk and risk >= self.ask_risk:
+            return f"its risk of {risk:.2f} is not below policy.ask_risk ({self.ask_risk:g})"
+        return ""
+
+    def approves(self, paths: Sequence[str], risk: float) -> str:
+        """Return the rule that approves a change in a person's place; empty if none does."""
+        inside = bool(paths) and all(matches(path, self.approve_paths) for path in paths)
+        if not inside or risk > self.approve_risk or self.asks_for(paths, risk):
+            return ""
+        only = ", ".join(self.approve_paths)
+        return f"only {only} changes, and the risk of {risk:.2f} is at most {self.approve_risk:g}"
 
     def judge(
         self,

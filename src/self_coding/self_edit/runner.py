@@ -22,7 +22,8 @@ from self_coding.self_edit import views
 from self_coding.self_edit.history import CHECKED, Facts, History, Kind, RefusedBy, facts_of
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
-from self_coding.self_edit.steps import AttemptLog, RunContext, StepResult, Steps
+from self_coding.self_edit.step_results import StepResult
+from self_coding.self_edit.steps import AttemptLog, RunContext, Steps
 from self_coding.values.attempts import Json
 from self_coding.values.edits import SelfEditResult
 from self_coding.values.repository import Change

@@ -17,7 +17,8 @@ from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, Ref
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.open_attempts import DIRTY, OpenAttempts, not_waiting
 from self_coding.self_edit.runner import Runner, open_attempts
-from self_coding.self_edit.steps import RunContext, StepResult, answered, refused
+from self_coding.self_edit.step_results import StepResult, answered, refused
+from self_coding.self_edit.steps import RunContext
 from self_coding.values.edits import (
     Ask,
     Begun,
@@ -269,7 +270,7 @@ class SelfEdit(OpenAttempts):
                     hint = f"begin_edit(from_attempt={attempt}) begins anew with its change"
                     raise EditError(f"attempt {attempt} has expired: {overdue}", hint=hint)
                 person = await self.services.repository.person()
-                await self._answer(runner, waiting, answered(True, person))
+                await self._answer(runner, waiting, answered(waiting, True, person))
                 if wait is None:
                     await runner.drive(waiting.leader)
                     return await runner.result(waiting.leader)
@@ -292,7 +293,8 @@ class SelfEdit(OpenAttempts):
             step = decide(waiting)
             if step is Step.APPROVE or (step is None and not (driven and waiting.cancelled)):
                 why, who = reason or "it was not approved", await self.services.repository.person()
-                no = refused(RefusedBy.APPROVAL, why, final=True, more={"person": who})
+                more: Facts = {"person": who, "shown": views.shown(waiting)}
+                no = refused(RefusedBy.APPROVAL, why, final=True, more=more)
                 await self._answer(runner, waiting, no)
                 await runner.drive(waiting.leader)
             elif step is not None:

@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from self_coding.errors import EditError
 from self_coding.self_edit import views
@@ -29,6 +28,7 @@ from self_coding.self_edit.history import (
 )
 from self_coding.self_edit.lifecycle import Step, spent
 from self_coding.self_edit.ports import Services
+from self_coding.self_edit.step_results import StepResult, answered, refused
 from self_coding.text import cut_middle
 from self_coding.values.attempts import UNCOUNTED
 from self_coding.values.edits import (
@@ -45,13 +45,6 @@ from self_coding.values.repository import Change, Conflict, Moved, Worktree
 _GRACE = 10.0  # seconds an editor may take to end itself at its limit before it is ended
 _FEEDBACK_TRIES = 3  # how many earlier tries a next one is told about
 _CHANGES_KEPT = 4  # a diff may have many megabytes
-
-
-class StepResult(NamedTuple):
-    """The event that a step amounts to."""
-
-    kind: Kind
-    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -113,6 +106,7 @@ class Steps:
             Step.CHOOSE: self.choose,
             Step.YIELD: self.yield_,
             Step.APPROVE: self.approve,
+            Step.ALLOW: self.allow,
             Step.HOLD: self.hold,
             Step.INTEND: self.intend,
             Step.SWAP: self.swap,
@@ -346,9 +340,23 @@ class Steps:
         known = {one.message for one in attempt.gate.findings}
         unheard = attempt.has(Kind.APPROVED) and any(one.message not in known for one in asked)
         if tested.passed and not unheard:
-            return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked)})
+            more = await self._approval(change, impact.risk, bool(asked or judged.get("ask")))
+            return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked), **more})
         hint = views.ways_on(asked, main) or views.new_dependency(change.diff, report.output)
         return refused(RefusedBy.GATE, views.why_red(tested), hint=hint, more=facts_of(tested))
+
+    async def _approval(self, change: Change, risk: float, asked: bool) -> Facts:
+        """Return what the base's policy says of approving a green change, by its risk."""
+        services, facts = self._services, Facts(risk=round(risk, 3))
+        policy = services.rules.read(
+            await services.repository.read(change.base, services.rules.files)
+        )
+        if why := policy.asks_for(change.paths, risk):
+            facts |= {"ask": True, "held": why}
+        # Never in place of a person who is being asked, nor of what a rule or a test refuses.
+        elif not asked and self._run.ask is None:
+            facts["rule"] = policy.approves(change.paths, risk)
+        return facts
 
     async def choose(self, attempt: History) -> StepResult:
         """Note that this is the smallest green one."""
@@ -378,7 +386,13 @@ class Steps:
         )
         answer = ask(question)
         told = await answer if inspect.isawaitable(answer) else answer
-        return answered(told, await self._services.repository.person())
+        return answered(attempt, told, await self._services.repository.person())
+
+    async def allow(self, attempt: History) -> StepResult:
+        """Approve by a rule of the policy, which is named in the person's place."""
+        rule = attempt.text(Kind.TESTED, "rule")
+        kind, facts = answered(attempt, True, f"rule: {rule}")
+        return StepResult(kind, {**facts, "rule": rule})
 
     async def hold(self, attempt: History) -> StepResult:
         """End a dry run."""
@@ -481,20 +495,3 @@ class Steps:
         self._changes[change.base, change.head] = change
         while len(self._changes) > _CHANGES_KEPT:
             del self._changes[next(iter(self._changes))]
-
-
-def refused(
-    by: str, reason: str, *, hint: str = "", final: bool = False, more: Facts | None = None
-) -> StepResult:
-    """Return the event of an attempt that ends without landing, and why."""
-    why: Facts = {"by": by, "reason": reason, "hint": hint, "final": final}
-    return StepResult(Kind.REFUSED, {**(more or {}), **why})
-
-
-def answered(answer: bool | str, person: str) -> StepResult:
-    """Return what a person's answer amounts to; a no with a reason allows another try."""
-    who: Facts = {"person": person}
-    if answer is True:
-        return StepResult(Kind.APPROVED, who)
-    why = answer.strip() if isinstance(answer, str) else ""
-    return refused(RefusedBy.APPROVAL, why or "it was not approved", final=not why, more=who)

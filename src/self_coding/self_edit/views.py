@@ -173,8 +173,23 @@ def refused_by_base(gate: GateResult) -> tuple[Finding, ...]:
 
 
 def asked_of_person(attempt: History) -> tuple[Finding, ...]:
-    """Return what a person should know before it lands: broken rules, what main's tests refuse."""
-    return (*attempt.verdict.findings, *refused_by_base(attempt.gate))
+    """Return what a person should know before it lands: broken rules, what main's tests refuse,
+    why it waits for approval."""
+    held = attempt.text(Kind.TESTED, "held")
+    rule = (Finding(rule="held-for-approval", message=held),) if held else ()
+    return (*attempt.verdict.findings, *refused_by_base(attempt.gate), *rule)
+
+
+def shown(attempt: History) -> Facts:
+    """Return what whoever approves is shown: exactly which change, how it was tested, the risk."""
+    tested = attempt.data(Kind.TESTED)
+    return {
+        "head": attempt.edited.head,
+        "tree": attempt.gate.tree,
+        "change": size_line(attempt),
+        "risk": tested.get("risk"),
+        "findings": [str(one) for one in asked_of_person(attempt)],
+    }
 
 
 def after_conflict(attempt: History, main: str) -> str:

@@ -173,4 +173,20 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "policy.mode": _(
         "What becomes of a change that breaks a rule: refuse it, or ask a person.", '"ask"'
     ),
+    "policy.ask_paths": _(
+        "Paths whose change waits for a person's approval, whoever makes it.", '["src/billing/**"]'
+    ),
+    "policy.ask_risk": _(
+        "The risk (see `impact`) from which a change waits for approval; 0 is off.", "0.6", "0 to 1"
+    ),
+    "policy.approve_paths": _(
+        "What waits for approval and changes these paths alone is approved by rule, if its risk is"
+        " at most `policy.approve_risk`, it breaks no rule and main's tests do not object.",
+        '["docs/**", "*.md"]',
+    ),
+    "policy.approve_risk": _(
+        "The most risk (see `impact`) at which `policy.approve_paths` approves.",
+        "0.3",
+        "0 to 1",
+    ),
 }

@@ -70,7 +70,8 @@ class InboxItem:
 class Decision:
     """What became of an attempt that waited for approval: "approved", "refused" or "expired".
 
-    `person` says who decided, where it was recorded; `stage` how far the attempt is now.
+    `person` says who decided, where it was recorded ("rule: ..." for a rule of the policy), `shown`
+    what they were shown; `stage` is how far the attempt is now.
     """
 
     attempt: int
@@ -80,6 +81,7 @@ class Decision:
     at: datetime
     why: str
     stage: str
+    shown: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
