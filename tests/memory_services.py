@@ -129,7 +129,9 @@ class MemoryRepository:
         """Where main is."""
         return self.main[-1]
 
-    async def isolate(self, attempt: str, base: str | None = None, branch: str = "") -> Worktree:
+    async def isolate(
+        self, attempt: str, base: str | None = None, branch: str = "", *, equip: bool = False
+    ) -> Worktree:
         """A worktree on main; the one of that name, where there is one."""
         self.disk.point()
         if attempt not in self.disk.worktrees:

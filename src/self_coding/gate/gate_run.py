@@ -30,7 +30,7 @@ from self_coding.gate.material import Material, goes_through
 from self_coding.gate.mixed_tree import mix
 from self_coding.gate.mutants import strength
 from self_coding.gate.python_env import choose_python, install_stamps
-from self_coding.gate.run import prepare, run
+from self_coding.gate.run import prepare, run, setup_key
 from self_coding.gate.runners import must_report, observer_digest
 from self_coding.gate.sandbox_layout import SandboxLayout, environment, what_is_missing
 from self_coding.gate.store import GateStore
@@ -141,6 +141,14 @@ class Gate:
         tree = self.tree_of(commit)
         record = self.memory.load(_GateRun(self, commit, tree, None, self.level())._key(tree))
         return tuple(record.report.failures) if record else ()
+
+    def made_by_setup(self, tree: Path) -> dict[str, Path]:
+        """Return what the setup command has made for the dependency files in `tree`, by name."""
+        if not self.settings.setup_command:
+            return {}
+        layout = SandboxLayout(top=self.top, settings=self.settings, at=self.level(), tree=tree)
+        place = self.memory.folder / "setup" / setup_key(layout)
+        return {one.name: one for one in place.iterdir()} if place.is_dir() else {}
 
     def level(self) -> str:
         """Return the isolation that a run would have here.

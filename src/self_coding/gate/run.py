@@ -124,12 +124,7 @@ def prepare(layout: SandboxLayout, store: Path) -> Path | None:
     tree, command = layout.tree, layout.settings.setup_command
     if not command:
         return None
-    digest = hashlib.sha256(f"{command}\0{layout.at}".encode())
-    # Installing takes minutes: it is repeated only when a file that names dependencies changes.
-    for pattern in _DEPENDENCIES:
-        for file in sorted(tree.glob(pattern)):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    place = store / digest.hexdigest()[:32]
+    place = store / setup_key(layout)
     if place.is_dir():
         # Used now: the oldest are what is removed below.
         os.utime(place)
@@ -156,6 +151,16 @@ def prepare(layout: SandboxLayout, store: Path) -> Path | None:
     for old in sorted(store.iterdir(), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return place
+
+
+def setup_key(layout: SandboxLayout) -> str:
+    """Return the name of what the setup command makes for the dependency files of a tree."""
+    digest = hashlib.sha256(f"{layout.settings.setup_command}\0{layout.at}".encode())
+    # Installing takes minutes: it is repeated only when a file that names dependencies changes.
+    for pattern in _DEPENDENCIES:
+        for file in sorted(layout.tree.glob(pattern)):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def _foreign_imports(

@@ -227,21 +227,32 @@ class GitSafety:
 
     # -- one attempt -------------------------------------------------------------------------
 
-    async def isolate(self, attempt: str, base: str | None = None, branch: str = "") -> Worktree:
+    async def isolate(
+        self, attempt: str, base: str | None = None, branch: str = "", *, equip: bool = False
+    ) -> Worktree:
         """Return a worktree of its own for `attempt`; the same one when asked again.
 
         Its branch has a name of ours and goes when the worktree is given back; a `branch` that
-        the caller names stays.
+        the caller names stays. With `equip` it gets a copy of what the gate's setup command has
+        made for the same dependencies.
         """
         name = branch or f"{self._prefix}/{attempt}"
 
         def work() -> Worktree:
             repo = self._repo
             worktree = worktrees.isolate(repo, attempt, base, name, new=bool(branch))
-            worktrees.bring(repo, worktree, self._carried)
+            worktrees.bring(repo, worktree, {name: repo.top / name for name in self._carried})
+            if equip:
+                worktrees.bring(repo, worktree, self._prepared(worktree), strict=False)
             return worktree
 
         return await in_thread(work)
+
+    def _prepared(self, worktree: Worktree) -> dict[str, Path]:
+        """Return what the gate's setup command has made for the dependencies of a worktree."""
+        if not self.gate.setup_command:
+            return {}
+        return landing.gate_of(self._repo, self.gate).made_by_setup(worktree.path)
 
     async def record(self, worktree: Worktree, message: str) -> Change:
         """Commit what the attempt wrote in its worktree onto its branch.
@@ -257,7 +268,7 @@ class GitSafety:
             common = "" if head == base else repo.git.run(*words, ok=(0, 1, 128)).stdout.decode()
             if common and repo.is_ancestor(base, common.strip()):
                 base = common.strip()
-            ours = {name.rstrip("/") for name in self._carried}
+            ours = {name.rstrip("/") for name in (*self._carried, *self._prepared(worktree))}
             left = tuple(one for one in left if one.path.rstrip("/") not in ours)
             return replace(index.describe(repo, base, head), left_out=left)
 

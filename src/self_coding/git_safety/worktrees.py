@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,22 +229,27 @@ def record(
     return made, left_out
 
 
-def bring(repo: Repository, worktree: Worktree, names: Sequence[str]) -> None:
-    """Copy files, or folders, of the person's checkout into a worktree that lacks them.
+def bring(
+    repo: Repository, worktree: Worktree, sources: Mapping[str, Path], *, strict: bool = True
+) -> None:
+    """Copy files, or folders, to where they are named in a worktree that lacks them.
+
+    What git does not ignore would become a part of the edit: it stays away.
 
     Raises:
-        GitOperationError: git does not ignore one, so that it would become a part of the edit.
+        GitOperationError: there is such a one, and `strict`.
     """
     pooled = open_worktree(repo, worktree)
-    asked = [check_path(name.rstrip("/")) for name in names]
-    paths = {f"{one}/" if (repo.top / one).is_dir() else one: repo.top / one for one in asked}
+    asked = {check_path(name.rstrip("/")): source for name, source in sources.items()}
+    paths = {f"{one}/" if place.is_dir() else one: place for one, place in asked.items()}
     present = [path for path, source in paths.items() if source.exists()]
-    for path in sorted({*present} - {*ignored(pooled.git, present)}):
+    hidden = ignored(pooled.git, present)
+    for path in sorted({*present} - {*hidden}) if strict else ():
         raise GitOperationError(
             f"{path} is not ignored by git: carried along, it would become a part of the edit",
             hint="add it to .gitignore, or take it out of the setting `carry`",
         )
-    for path in present:
+    for path in hidden:
         target = pooled.top / path
         leads_out = not target.parent.resolve().is_relative_to(pooled.top.resolve())
         if os.path.lexists(target) or leads_out:  # by a symlink that the tree holds

@@ -190,7 +190,8 @@ class Steps:
         branch = attempt.plan.branch
         if branch and (attempt.plan.try_index or attempt.plan.index or attempt.worktrees):
             branch = f"{branch}-{name}"
-        worktree = await self._services.repository.isolate(name, branch=branch)
+        runs_tests = attempt.plan.editor not in ("patch", "model")
+        worktree = await self._services.repository.isolate(name, branch=branch, equip=runs_tests)
         place: Facts = {"path": str(worktree.path), "branch": worktree.branch}
         return StepResult(Kind.ISOLATED, {**place, "base": worktree.base, "name": name})
 
@@ -209,8 +210,7 @@ class Steps:
         if context.warning is not None:
             self.say(attempt.id, "warning", str(context.warning))
         await self._log.append(attempt.id, SHOWN, shown_facts(context))
-        # Stored before the edit, which cannot be repeated in place: should the process die in
-        # it, the attempt gets a fresh worktree.
+        # Stored first: should the process die in the edit, it begins in a fresh worktree.
         await self._log.append(attempt.id, Kind.EDITING, {"editor": editor.name})
         assignment = Assignment(
             task=Task(attempt.edit, attempt.task),

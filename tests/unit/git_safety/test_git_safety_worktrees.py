@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from self_coding.git_safety import GitOperationError, GitSafety
+from self_coding.values.verdicts import GateSettings
 
 
 async def test_record_twice(repo, git) -> None:
@@ -276,6 +277,28 @@ async def test_what_is_carried_is_there_and_no_part_of_the_edit(repo) -> None:
     assert not (plain.path / ".env").exists() and not (plain.path / "cache").exists()
     assert repo.read(".env") == "KEY=secret\n"
     assert repo("grep", "secret", *repo("rev-list", "--all").split(), check=False) == ""
+
+
+async def test_a_worktree_has_what_setup_made(repo) -> None:
+    """What the setup command made for the same dependencies is copied, if asked, never recorded."""
+    repo.commit(**{".gitignore": "made/\nlog\n", "requirements.txt": "one\n"})
+    setup = "mkdir made && echo 1 > made/a && echo > open.txt && echo x > log"
+    git = repo.safety(gate=GateSettings(setup_command=setup))
+    early = await git.isolate("early", equip=True)
+    assert not (early.path / "made").exists(), "it is the tests that prepare it, once"
+    await git.test("HEAD")
+    tree = await git.isolate("a", equip=True)
+    assert (tree.path / "made/a").read_text() == "1\n"
+    assert not (tree.path / "open.txt").exists(), "it would become a part of the edit"
+    (tree.path / "made/a").write_text("mine\n")
+    (tree.path / "new.py").write_text("x")
+    change = await git.record(tree, "new")
+    assert (change.paths, change.left_out) == (("new.py",), ())
+    other = await git.isolate("b", equip=True)
+    assert (other.path / "made/a").read_text() == "1\n", "a copy of its own"
+    repo.commit(**{"requirements.txt": "two\n"})
+    assert not ((await git.isolate("c", equip=True)).path / "made").exists()
+    assert not ((await git.isolate("d")).path / "made").exists()
 
 
 @pytest.mark.parametrize("name", ["open.txt", "README.md", "../outside", "/etc/hostname"])
