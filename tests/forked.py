@@ -1,30 +1,28 @@
-"""Run command lines of ours in real processes that need not load what another one has loaded.
+"""Run programs of ours in real processes that need not load what another one has loaded.
 
-A server, one for each process of the tests, has imported our modules and forks. Arguments,
-environment, folder, streams and exit status are those of a process started anew. What a test says
-about the start itself (what it loads, how it is found) is tested without this.
+A server, one for each process of the tests, has imported our modules and the MCP SDK, and forks.
+Arguments, environment, folder, streams and exit status are those of a process started anew. What a
+test says about the start itself (what it loads, how it is found), or about who is killed, it tests
+without this.
 """
 
 from __future__ import annotations
 
+import array
 import atexit
 import json
 import os
-import pkgutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import import_module
-from pathlib import Path
 
+PROGRAM = os.path.abspath(__file__)
 _APART = ("dashboard", "gate.observer", "adapters.supervisor", "__main__")
 
 
 def run(
-    *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, stdin: str = ""
+    *words: str, cwd: object = None, env: dict[str, str] | None = None, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run `self-coding WORDS`; the result is that of `subprocess.run` with text captured."""
     with (
@@ -35,7 +33,7 @@ def run(
         given.write(stdin)
         given.seek(0)
         streams = [one.fileno() for one in (given, out, err)]
-        status = ended(start("cli", words, streams, cwd=cwd, env=env))
+        status = ended(start(["cli", *words], streams, cwd=cwd, env=env))
         texts = []
         for file in (out, err):
             file.seek(0)
@@ -43,81 +41,109 @@ def run(
     return subprocess.CompletedProcess(words, status, *texts)
 
 
+def command(*words: str) -> list[str]:
+    """Return a command that does as `self-coding WORDS`, for who starts processes by commands."""
+    return [sys.executable, "-I", "-S", PROGRAM, "relay", _address(), "cli", *words]
+
+
 def start(
-    entry: str,
-    words: Sequence[str],
-    streams: Sequence[int],
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    words: list[str], streams: list[int], *, cwd: object = None, env: dict[str, str] | None = None
 ) -> socket.socket:
-    """Start the command line ("cli") or the MCP SDK's server ("sdk"), one at a time."""
-    request = {
-        "entry": entry,
-        "argv": ["self-coding", *words],
-        "cwd": str(cwd or Path.cwd()),
-        "env": dict(os.environ if env is None else env),
-    }
-    server = _server(entry)
-    socket.send_fds(server, [json.dumps(request).encode()], list(streams))
-    return server
+    """Start "cli" with arguments, or "sdk": the MCP server as it is without our record."""
+    return _asked(_address(), words, streams, str(cwd or os.getcwd()), dict(env or os.environ))
 
 
-def ended(server: socket.socket) -> int:
-    """Wait for what was started there; return its exit status."""
-    return int(server.recv(100))
+def ended(connection: socket.socket) -> int:
+    """Wait for what was started; return its exit status."""
+    with connection:
+        return int(connection.recv(100) or -9)
 
 
-@cache
-def _server(entry: str) -> socket.socket:
-    ours, its = socket.socketpair(type=socket.SOCK_SEQPACKET)
-    words = [sys.executable, __file__, entry, str(its.fileno())]
-    process = subprocess.Popen(words, pass_fds=[its.fileno()])
-    its.close()
-
-    def end() -> None:
-        ours.close()
-        process.wait()
-
-    atexit.register(end)
-    ours.settimeout(150)
-    return ours
+def _asked(
+    address: str, words: list[str], streams: list[int], cwd: str, env: dict[str, str]
+) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(150)
+    connection.connect(address)
+    request = json.dumps({"words": words, "cwd": cwd, "env": env}).encode()
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
+    connection.sendmsg([request], [rights])
+    return connection
 
 
-def _serve(entry: str, number: int) -> None:
+_started: list[str] = []
+
+
+def _address() -> str:
+    if not _started:
+        folder = tempfile.TemporaryDirectory(prefix="forked-")
+        address = os.path.join(folder.name, "socket")
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listening.bind(address)
+        listening.listen()
+        alive, its = os.pipe()
+        argv = [sys.executable, PROGRAM, "serve", str(listening.fileno()), str(alive)]
+        process = subprocess.Popen(argv, pass_fds=[listening.fileno(), alive])
+        os.close(alive)
+        listening.close()
+
+        def end() -> None:
+            os.close(its)  # the server ends when nobody holds this any more
+            process.wait()
+            folder.cleanup()
+
+        atexit.register(end)
+        _started.append(address)
+    return _started[0]
+
+
+def _serve(listening: socket.socket, alive: int) -> None:
+    import pkgutil
+    import select
+    import signal
+    from importlib import import_module
+
+    import mcp.server.stdio  # noqa: F401
+
     import self_coding
 
-    apart = _APART if entry == "sdk" else (*_APART, "mcp_server")
     for module in pkgutil.walk_packages(self_coding.__path__, "self_coding."):
-        if not module.name.removeprefix("self_coding.").startswith(apart):
+        if not module.name.removeprefix("self_coding.").startswith(_APART):
             import_module(module.name)
-    if entry == "sdk":
-        import mcp.server.stdio  # noqa: F401
-    connection = socket.socket(fileno=number)
-    while True:
-        data, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-        if not data:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while alive not in select.select([listening, alive], [], [])[0]:
+        connection = listening.accept()[0]
+        if not os.fork():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            listening.close()
+            os.close(alive)
+            _answer(connection)
             return
-        child = os.fork()
-        if not child:
-            connection.close()
-            _become(json.loads(data), streams)
-            return
-        for one in streams:
-            os.close(one)
-        _, status = os.waitpid(child, 0)
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        connection.close()
+
+
+def _answer(connection: socket.socket) -> None:
+    data, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    child = os.fork()
+    if not child:
+        connection.close()
+        _become(json.loads(data), streams)
+    for one in streams:
+        os.close(one)
+    _, status = os.waitpid(child, 0)
+    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _become(request: dict[str, object], streams: list[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    sys.argv = request["argv"]
+    entry, *words = request["words"]
+    sys.argv = ["self-coding", *words]
     for number, opened in enumerate(streams):
         os.dup2(opened, number)
         os.close(opened)
-    if request["entry"] == "cli":
+    if entry == "cli":
         from self_coding.cli import main
 
         main()
@@ -125,7 +151,15 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
     from self_coding.mcp_server import build
 
     build(open_app()).run("stdio")
+    sys.exit()
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]))
+    role, where, *rest = sys.argv[1:]
+    if role == "relay":
+        made = _asked(where, rest, [0, 1, 2], os.getcwd(), dict(os.environ))
+        made.settimeout(None)
+        for stream in (0, 1):
+            os.close(stream)
+        sys.exit(ended(made))
+    _serve(socket.socket(fileno=int(where)), int(rest[0]))

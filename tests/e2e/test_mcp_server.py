@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mcp import StdioServerParameters
 from mcp.client import Client
 from mcp_types import ElicitRequestParams, ElicitResult
 
+import forked
 from self_coding.testing import sample_repo
 
 TOOLS = {
@@ -37,9 +37,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 def _server(repository: Path) -> StdioServerParameters:
-    return StdioServerParameters(
-        command=sys.executable, args=["-m", "self_coding", "--repo", str(repository), "mcp"]
-    )
+    command, *words = forked.command("--repo", str(repository), "mcp")
+    return StdioServerParameters(command=command, args=words)
 
 
 async def _yes(context: object, params: ElicitRequestParams) -> ElicitResult:

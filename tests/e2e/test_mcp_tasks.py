@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim, adv
 from mcp_types import CallToolResult, Request, RequestParams, Result
 from pydantic import ConfigDict
 
+import forked
 from self_coding.testing import sample_repo
 
 NAME = "io.modelcontextprotocol/tasks"
@@ -84,8 +84,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 def _server(repository: Path) -> StdioServerParameters:
-    argv = ["-m", "self_coding", "--repo", str(repository), "mcp"]
-    return StdioServerParameters(command=sys.executable, args=argv)
+    command, *words = forked.command("--repo", str(repository), "mcp")
+    return StdioServerParameters(command=command, args=words)
 
 
 async def _begun(client: Client, seconds: float = 6) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _said(said: list[object], given: TextIO, told: TextIO) -> list[dict[str, obj
 def _talk_to_the_sdk(repository: Path, said: list[object]) -> list[dict[str, object]]:
     """Say everything to the SDK alone, as the server was before there was a record."""
     (its_in, given), (told, its_out), errors = os.pipe(), os.pipe(), os.open(os.devnull, os.O_RDWR)
-    server = forked.start("sdk", (), [its_in, its_out, errors], cwd=repository)
+    server = forked.start(["sdk"], [its_in, its_out, errors], cwd=repository)
     for one in (its_in, its_out, errors):
         os.close(one)
     with open(told) as out:
