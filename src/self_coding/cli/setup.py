@@ -42,8 +42,15 @@ _RUNNERS = {
     "gradlew": "./gradlew -q --offline test",
     "build.gradle": "gradle -q --offline test",
     "build.gradle.kts": "gradle -q --offline test",
+    "mix.exs": "mix test",
+    "deno.json": "deno test -A",
+    "deno.jsonc": "deno test -A",
+    ".rspec": "bundle exec rspec",
+    "phpunit.xml": "vendor/bin/phpunit",
+    "phpunit.xml.dist": "vendor/bin/phpunit",
 }
 _CMAKE = "cmake -S . -B build && cmake --build build && ctest --test-dir build --output-on-failure"
+_MESON = "meson setup build && meson test -C build --print-errorlogs"
 _EXTRAS = {
     "mcp": ("mcp", "the MCP server"),
     "web": ("jinja2", "the dashboard"),
@@ -79,9 +86,11 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
             "the repository has no commit yet, so there is nothing to change or to test",
             hint="make a first commit, then run `self-coding init` again",
         )
+    from self_coding.gate.missing import needs_node_packages
+
     command = test_command or _test_command(top)
     # What npm installs is in no commit: without it not one of its tests could start.
-    gate = {"carry": ["node_modules"]} if _node_dependencies(top, command) else {}
+    gate = {"carry": _node_folders(top)} if needs_node_packages(top, command) else {}
     return Detected(top, main_branch or default_branch(top), command, gate)
 
 
@@ -95,15 +104,14 @@ def detect_more(found: Detected, checks: Sequence[Check]) -> Detected:
     return replace(found, gate=gate)
 
 
-def _node_dependencies(top: Path, command: str) -> bool:
-    """Return whether a command is of the node family, in a project with dependencies."""
-    if command.split()[:1] not in (["npm"], ["pnpm"], ["yarn"], ["npx"], ["node"]):
-        return False
-    try:
-        project = json.loads((top / "package.json").read_text(encoding="utf-8"))
-        return any(project.get(name) for name in ("dependencies", "devDependencies"))
-    except (OSError, ValueError, AttributeError):
-        return False
+def _node_folders(top: Path) -> list[str]:
+    """Return what holds the packages of a node project and is in no commit."""
+    plug_and_play = (".pnp.cjs", ".pnp.loader.mjs", ".yarn/cache", ".yarn/unplugged")
+    made = [name for name in plug_and_play if (top / name).exists()]
+    listed = git.fields(git.run(("ls-files", "-z", "--", *made), cwd=top, ok=()).stdout)
+    tracked = tuple(listed) if made else ()
+    left = [one for one in made if not any(f"{name}/".startswith(f"{one}/") for name in tracked)]
+    return left if made else ["node_modules"]
 
 
 def write_settings(detected: Detected, *, force: bool, branch_prefix: str = "") -> Path:
@@ -161,7 +169,9 @@ def _test_command(top: Path) -> str:
     except (ValueError, LookupError, TypeError):
         script = ""
     locks = {"pnpm-lock.yaml": "pnpm test", "yarn.lock": "yarn test"}
+    locks |= {"bun.lock": "bun run test", "bun.lockb": "bun run test"}
     targets = _targets(makefile)
+    rake = re.search(r"TestTask|task\(?\s*:test|task\(?\s*['\"]?test", text("Rakefile"))
     fits = {  # the first one that is true
         "python manage.py test": "manage.py" in names and not uses_pytest,
         " ".join(["python -m django test", f"--settings={module and module[1]}", *labels]): module
@@ -174,10 +184,15 @@ def _test_command(top: Path) -> str:
         next((locks[name] for name in locks if name in names), "npm test"): script
         and "no test specified" not in script,
         **{_RUNNERS[name]: True for name in _RUNNERS if name in names},
+        "bundle exec rake test": rake and "Gemfile.lock" in names,
+        "rake test": rake,
         # Beside tests that CMake knows, `make test` is often a program that only prints.
         _CMAKE: re.search(r"(?i)\b(enable_testing|add_test|include\s*\(\s*CTest)", cmake),
+        _MESON: re.search(r"(?m)^\s*test\s*\(|subdir\s*\(\s*'tests?'", text("meson.build")),
         "make test": "test" in targets,
         "make check": "check" in targets,
+        "prove -lr t": any(re.fullmatch(r"t/.*\.t", name) for name in names),
+        "bats -r test": any(re.fullmatch(r"test/.*\.bats", name) for name in names),
     }
     return next((command for command, is_so in fits.items() if is_so), _CMAKE if cmake else "")
 
@@ -290,6 +305,7 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
     Raises:
         SelfCodingError: the gate cannot run here.
     """
+    from self_coding.gate.missing import node_packages
     from self_coding.gate.python_env import OURS, choose_python
 
     command, fitting = app.settings.test_command, _test_command(app.top)
@@ -299,10 +315,9 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
         return [Check("test command", "fail", "no tests are seen", hint)]
     checks = []
     python = choose_python(app.top, replace(app.settings.gate, command=command))
-    if _node_dependencies(app.top, command) and not (app.top / "node_modules").is_dir():
-        install = {"pnpm": "pnpm install", "yarn": "yarn install"}.get(command.split()[0])
+    if install := node_packages(app.top, command):
         told = "node_modules is not there: nothing that the tests import is installed"
-        return [Check("tests", "fail", told, f"run {install or 'npm install'}")]
+        return [Check("tests", "fail", told, install)]
     ready = await app.git.readiness()
     if re.search(r"\bpy(thon|test|\.test)", command):
         hint = "install pytest there, or set gate.python" if "no pytest" in python.why else ""

@@ -27,12 +27,13 @@ from self_coding.gate.judge import (
     one_sided,
 )
 from self_coding.gate.material import Material, goes_through
+from self_coding.gate.missing import what_is_missing
 from self_coding.gate.mixed_tree import mix
 from self_coding.gate.mutants import strength
 from self_coding.gate.python_env import choose_python, install_stamps
 from self_coding.gate.run import prepare, run, setup_key
 from self_coding.gate.runners import must_report, observer_digest
-from self_coding.gate.sandbox_layout import SandboxLayout, environment, what_is_missing
+from self_coding.gate.sandbox_layout import SandboxLayout, environment
 from self_coding.gate.store import GateStore
 from self_coding.gate.test_report import RunRecord
 from self_coding.gate.tool_chains import readable_folders

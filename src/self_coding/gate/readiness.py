@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from self_coding.adapters import sandbox
 from self_coding.adapters.sandbox import RunLimits
 from self_coding.gate.gate_run import Gate
+from self_coding.gate.missing import what_is_missing
 from self_coding.gate.run import prepare, run
-from self_coding.gate.sandbox_layout import SandboxLayout, what_is_missing
+from self_coding.gate.sandbox_layout import SandboxLayout
 from self_coding.gate.test_report import RunRecord
 
 _SECONDS = 60.0
@@ -137,7 +138,7 @@ def _failure(
     lacking = what_is_missing(record, gate.top, gate.settings)
     if bare.output and modules and lacking:
         lacking = f"no module {', '.join(modules)}, and {lacking}"
-    elif len(modules) > 1:  # all of them at once, not one a day
+    elif len(modules) > 1 and "gate.carry" not in lacking:  # all of them at once, not one a day
         lacking = f"no modules {', '.join(modules)}; install them, or set gate.python"
     what, _, way = lacking.rpartition("; ")
     file, why = next(iter(broken.items()), ("", ""))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,32 +17,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from self_coding.adapters import git
 from self_coding.adapters.files import remove_tree, walk
 from self_coding.adapters.paths import FOLDER, git_directories
 from self_coding.adapters.sandbox import SandboxSpec, can_layer, hidden_folders
 from self_coding.gate.held_content import held_content
 from self_coding.gate.python_env import (
-    OURS,
     choose_python,
     import_roots,
     interpreter_folders,
 )
-from self_coding.gate.test_report import RunRecord
 from self_coding.gate.tool_chains import (
     ToolChains,
     readable_folders,
     tool_chains,
     tool_homes,
-    where_is,
 )
 from self_coding.values.verdicts import GateSettings
 
 _HANDED_ON = ("LANG", "LANGUAGE", "TZ", "PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-_NOT_FOUND = (126, 127)  # a shell's exit statuses: what is hidden at landlock is 126
-_ABSENT = ("not found", "command not found", "No such file or directory", "Permission denied")
-_NO_MODULE = re.compile(r"No module named '?([\w.]+)")
-# What pytest prints of an exception outside of tests: where each call was, and what was raised.
-_INTERNAL = re.compile(r'(?m)^INTERNALERROR> (?:  File "([^"\n]+)"|(\w[\w.]*+: [^\n]{1,120}))')
 _GUARDED = (  # files of a repository that make git run something, or read from elsewhere
     *("config", "config.worktree", "info/attributes", "info/exclude"),
     "objects/info/alternates",
@@ -108,11 +100,19 @@ class SandboxLayout:
         """The folders of the tree from which its own code is imported."""
         return import_roots(self.tree, self.top, self.python)
 
+    def _carried(self) -> list[str]:
+        """What is carried over; the packages of a workspace have node_modules of their own."""
+        names = [*self.settings.carry]
+        if "node_modules" in names:
+            listed = git.run(("ls-files", "-z", "--", "*/package.json"), cwd=self.top, ok=()).stdout
+            names += [str(Path(one).with_name("node_modules")) for one in git.fields(listed)]
+        return names
+
     @contextmanager
     def sandbox(self) -> Iterator[tuple[SandboxSpec, Path]]:
         """The sandbox and the folder of the test runner; the checkout is left as it was."""
         top, tree, settings, setup = self.top, self.tree, self.settings, self.setup
-        carried = [(top / name, Path(name)) for name in settings.carry if (top / name).exists()]
+        carried = [(top / name, Path(name)) for name in self._carried() if (top / name).exists()]
         if setup is not None:
             carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
         with support_folder(self.python) as support:
@@ -222,14 +222,14 @@ class SandboxLayout:
         checkout = git_directories(self.tree) if pointer.is_file() else None
         if checkout is None:
             return (), []
-        directory, common, git = checkout.directory, checkout.common, support / "git"
+        directory, common, data = checkout.directory, checkout.common, support / "git"
         if not directory.is_relative_to(common):  # never where there are mounts
             return (), [(common, common), (directory, directory)]
-        inside = git / directory.relative_to(common)
+        inside = data / directory.relative_to(common)
         content = os.fsencode(f"gitdir: {inside}\n")
         # Our own folder holds the records of other runs, and this checkout's git directory.
-        own = [(None, git / FOLDER)] if (common / FOLDER).is_dir() else []
-        return ((self.top / ".git", content),), [(common, git), *own, (directory, inside)]
+        own = [(None, data / FOLDER)] if (common / FOLDER).is_dir() else []
+        return ((self.top / ".git", content),), [(common, data), *own, (directory, inside)]
 
     def _take_out(self, places: Iterable[Path]) -> None:
         """Remove empty mount points and links of ours, and the empty folders above them."""
@@ -260,49 +260,6 @@ def environment(settings: GateSettings) -> dict[str, str]:
     if not settings.network:  # cargo takes what it has, instead of failing at its index
         same["CARGO_NET_OFFLINE"] = "true"
     return {**same, **given}
-
-
-def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str:
-    """Return which program or module a failed run did not find, and how to bring it in.
-
-    Empty where its output names none.
-    """
-    report, output = record.report, record.output
-    if not record.exit_status:
-        return ""
-    if record.exit_status in _NOT_FOUND or "Error 127" in output:
-        for line in reversed(output.splitlines()[-200:]):
-            place, _, what = line.rpartition(": ")
-            tool = place.rpartition(": ")[2].strip("'\"`\u2018\u2019")
-            if tool and what in _ABSENT:
-                return where_is(tool, top)
-    texts = [one.message for one in report.results] if report.results else [output]
-    match = next(filter(None, (_NO_MODULE.search(text) for text in texts)), None)
-    if match is None:
-        return _plugin_that_ends_pytest(output, top, settings)
-    python = choose_python(top, settings)
-    there = "in an environment of the project (.venv)" if python.why.startswith(OURS) else "there"
-    return f"no module {match[1]!r} for {python}; install it {there}, or set gate.python"
-
-
-def _plugin_that_ends_pytest(output: str, top: Path, settings: GateSettings) -> str:
-    """Return which installed plugin raised before any test, and the way out.
-
-    An environment made for something else has plugins that the project never asked for, and they
-    meet its settings: `filterwarnings = error` makes a deprecation of theirs the end of pytest.
-    Empty where a file of the project raised: the output says more.
-    """
-    place = raised = ""
-    for file, text in _INTERNAL.findall(output):  # the innermost call, and what follows it
-        place, raised = (file, "") if file else (place, raised or text)
-    package = place.rpartition("/site-packages/")[2].partition("/")[0].removesuffix(".py")
-    if package in ("", "_pytest", "pluggy"):
-        return ""
-    return (
-        f"the plugin {package!r} of {choose_python(top, settings)} ends pytest before any test:"
-        f" {raised}; make an environment (.venv) with just what the project's tests need,"
-        " or set gate.python"
-    )
 
 
 class TreeGuard:

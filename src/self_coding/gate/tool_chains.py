@@ -6,7 +6,6 @@ outside of the repository: no file of the tested code decides what runs here, or
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -136,9 +135,24 @@ def _go(ask: Ask, home: Path) -> ToolChains:
 
 def _node(ask: Ask, home: Path) -> ToolChains:
     # The program that runs, not the shim of a version manager that was found first.
-    programs = [*ask("node -p process.execPath"), *ask("which pnpm"), *ask("which yarn")]
+    named = ("pnpm", "yarn", "bun", "deno")
+    programs = [
+        *ask("node -p process.execPath"),
+        *(one for n in named for one in ask(f"which {n}")),
+    ]
     places = [*map(Path, programs), *(Path(one).resolve() for one in programs)]
-    return ToolChains(folders=(*(one.parent for one in places), *map(Path, ask("npm root -g"))))
+    folders = [one.parent for one in places]
+    # Of a package that was installed anywhere, the program is a link to a script among its files.
+    folders += [
+        one for place in places for one in place.parents if one.parent.name == "node_modules"
+    ]
+    corepack = Path(os.environ.get("COREPACK_HOME") or home / ".cache/node/corepack")
+    folders += [*map(Path, ask("npm root -g")), corepack, home / ".yarn/berry"]
+    # The version that package.json names cannot be brought in: what was found runs.
+    env = {"npm_config_manage_package_manager_versions": "false"}
+    env |= {"COREPACK_HOME": str(corepack)} if corepack.is_dir() else {}
+    deno = Path(os.environ.get("DENO_DIR") or home / ".cache/deno")
+    return ToolChains(folders=tuple(folders), caches={deno: "DENO_DIR"}, env=env)
 
 
 def _uv(ask: Ask, home: Path) -> ToolChains:
@@ -179,7 +193,7 @@ def _java(ask: Ask, home: Path) -> ToolChains:
 _FAMILIES: tuple[tuple[str, tuple[str, ...], Callable[[Ask, Path], ToolChains]], ...] = (
     ("cargo|rustc", ("Cargo.toml",), _cargo),
     ("go", ("go.mod",), _go),
-    ("node|npm|npx|pnpm|yarn", ("package.json",), _node),
+    ("node|npm|npx|pnpm|yarn|bun|deno", ("package.json", "deno.json"), _node),
     ("uvx?", (), _uv),
     ("poetry", (), _poetry),
     ("hatch", (), _hatch),
@@ -230,24 +244,3 @@ def tool_homes(folders: Iterable[Path]) -> dict[str, str]:
         if folder.name in _TOOL_HOMES:
             env[_TOOL_HOMES[folder.name]] = str(folder)
     return env
-
-
-def where_is(tool: str, top: Path) -> str:
-    """Return in words where a program is that the tests did not find."""
-    if (top / "node_modules" / ".bin" / tool).exists():
-        return f'`{tool}` was not found: it is in node_modules; set gate.carry = ["node_modules"]'
-    program = Path(shutil.which(tool) or tool)
-    if not program.is_absolute():
-        return f"`{tool}` was not found, neither by the tests nor on your own PATH; install it"
-    home, folders = str(Path.home()), [program.parent, program.resolve().parent]
-    if program.resolve().name == "rustup":  # it only starts the real tool
-        crates = Path.home() / ".cargo" / "registry"
-        folders += [Path.home() / ".rustup", *([crates] if crates.is_dir() else [])]
-    hidden = [one for one in folders if any(one.is_relative_to(h) for h in hidden_folders())]
-    names = [*dict.fromkeys(re.sub(f"^{re.escape(home)}(?=/)", "~", str(one)) for one in hidden)]
-    if not names:
-        return f"`{tool}` could not be run, although {program} is there"
-    return (
-        f"`{tool}` was not found: it is in {' and '.join(names)}, which the sandbox hides;"
-        f" set gate.readable = {json.dumps(names)}"
-    )

@@ -77,7 +77,9 @@ def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
                 # comes once.
                 share = (ours & theirs).total() / max(1, (ours | theirs).total())
                 same = max(same, share / SAME_DIFF)
-            if same > score:
+            # An editor that failed, or changed nothing, has not tried the change.
+            idle = same >= 1 and not hit.features.files and queries.stage(hit.row) == "refused"
+            if same > score and not idle:
                 score, row = same, hit.row
         past = queries.attempts([row]).get(row) if score >= 1 else None
     if past is None:

@@ -139,7 +139,10 @@ class Originals:
         if often:
             return sorted(one for one in found if not one.endswith(" by "))
         # What imports the tests, or is told of each call and line, may change them.
-        for one in (*sys.meta_path, *sys.path_hooks, sys.getprofile(), sys.gettrace()):
+        self.looks.busy = True  # what we read here is no look of whoever runs the hooks of pytest
+        hooks = (*sys.meta_path, *sys.path_hooks, sys.getprofile(), sys.gettrace())
+        self.looks.busy = False
+        for one in hooks:
             path = self.home(one) if one is not None and one not in self.finders else None
             if path:
                 found.add(f"an import, trace or profile function by {path}")
