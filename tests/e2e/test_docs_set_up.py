@@ -69,6 +69,23 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "npm": ("npm", NODE),
     "pnpm": ("pnpm", NODE),
+    "Bun": (
+        "bun",
+        {
+            "code.ts": "export const add = (a: number, b: number) => a + b\n",
+            "code.test.ts": "import { test, expect } from 'bun:test'\nimport { add } from './code'\n"
+            "test('adds', () => expect(add(1, 2)).toBe(3))\n",
+        },
+    ),
+    "Deno": (
+        "deno",
+        {
+            "deno.json": "{}",
+            "code.ts": "export const add = (a: number, b: number) => a + b\n",
+            "code_test.ts": "import { add } from './code.ts'\n"
+            "Deno.test('adds', () => { if (add(1, 2) !== 3) throw new Error('no') })\n",
+        },
+    ),
     "Go": (
         "go",
         {
@@ -107,6 +124,36 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
             **C,
             "CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(x C)\n"
             "enable_testing()\nadd_executable(check check.c)\nadd_test(check check)\n",
+        },
+    ),
+    "Meson": (
+        "meson",
+        {
+            **C,
+            "meson.build": "project('x', 'c')\ntest('adds', executable('check', 'check.c'))\n",
+        },
+    ),
+    "Ruby": (
+        "rake",
+        {
+            "Rakefile": "task(:test) { ruby 'check.rb' }\n",
+            "code.rb": "def add(a, b) = a + b\n",
+            "check.rb": "require_relative 'code'\nexit add(1, 2) == 3\n",
+        },
+    ),
+    "Perl": (
+        "prove",
+        {
+            "lib/Code.pm": "package Code; our ($x, $y); sub a() { $x } sub b() { $y }\n"
+            "sub add { ($x, $y) = @_; return a + b }\n1;\n",
+            "t/code.t": "use Test::More tests => 1; use Code; is(Code::add(1, 2), 3);\n",
+        },
+    ),
+    "Bats": (
+        "bats",
+        {
+            "code.sh": "add() { a=$1 b=$2; echo $((a + b)); }\n",
+            "test/code.bats": '@test "adds" {\n  source ./code.sh\n  [ "$(add 1 2)" = 3 ]\n}\n',
         },
     ),
 }  # fmt: skip

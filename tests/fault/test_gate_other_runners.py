@@ -136,6 +136,8 @@ def test_each_test_is_known_by_its_id(case) -> None:
         ("rust", "cargo test --offline --no-fail-fast"),
         ("go", "go test -json ./..."),
         ("go", "go test -json ./... | grep Action && go vet ./..."),
+        ("javascript", "node --test & node --test test/area.test.js; wait"),
+        ("go", "(go test ./... & go test -v ./...; wait)"),
         ("javascript", "node --test --test-reporter=dot"),
         ("javascript", "node --test --test-reporter tap"),
         ("javascript", "node --test --test-reporter=tap --test-reporter-destination=out.tap"),
@@ -149,6 +151,21 @@ def test_what_people_ask_of_a_runner_hides_no_test(tmp_path: Path, language, com
     assert report.passed, (report.reason, report.output)
     assert SQUARES[language][0] in {one.id for one in report.tests}
     assert case.run(case.bug(), case.base).new_failures == (SQUARES[language][0],)
+
+
+def test_a_runner_with_a_clean_environment_does_not_wait_for_the_one_that_started_it(
+    tmp_path: Path,
+) -> None:
+    """Tests that run tests of their own are not ours, whatever of the environment they hand on."""
+    case = Case("javascript", tmp_path)
+    inner = (
+        "import { test } from 'node:test';\nimport { execFileSync } from 'node:child_process';\n"
+        "test('runs others', () => {\n  execFileSync('node', ['--test', 'inner.js'],"
+        " { env: { PATH: process.env.PATH }, timeout: 20_000 });\n});\n"
+    )
+    files = {"test/outer.test.js": inner, "inner.js": "import 'node:test';\n"}
+    report = case.run(case.repo.commit({**case.files, **files}))
+    assert report.passed, (report.reason, report.output)
 
 
 def test_a_failure_has_its_id_message_and_place(case) -> None:

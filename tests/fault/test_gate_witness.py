@@ -217,3 +217,21 @@ def test_a_line_of_a_doctest_that_is_skipped_now_is_seen(repo) -> None:
     assert "two()" in report.reason
     more = text.replace(">>> 1 + 1", ">>> nowhere()  # doctest: +SKIP\n    7\n    >>> 1 + 1")
     assert repo.run(repo.commit({"calc.py": more}), base, command=command).passed
+
+
+def test_who_runs_our_hooks_does_not_look_at_the_run(repo) -> None:
+    """A plugin manager among the tested code calls what we ask of pytest: that is no look."""
+    hooks = (
+        "def around(was):\n    def hook(*a, **k):\n        return (yield from was(*a, **k)){}\n\n"
+        "    return hook\n"
+    )
+    conftest = (
+        "from hooks import around\n\n\ndef pytest_configure(config):\n"
+        "    for one in config.hook.pytest_sessionfinish.get_hookimpls():\n"
+        "        if one.hookwrapper or one.wrapper:\n"
+        "            one.function = around(one.function)\n"
+    )
+    old = BASE | {"hooks.py": hooks.format(""), "conftest.py": conftest}
+    base = repo.commit(old)
+    report = repo.run(repo.commit(old | {"hooks.py": hooks.format("  # more")}), base)
+    assert report.passed, report.reason

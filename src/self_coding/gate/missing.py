@@ -24,6 +24,8 @@ _NO_MODULE = re.compile(
 )
 # What pytest prints of an exception outside of tests: where each call was, and what was raised.
 _INTERNAL = re.compile(r'(?m)^INTERNALERROR> (?:  File "([^"\n]+)"|(\w[\w.]*+: [^\n]{1,120}))')
+# Address- and ThreadSanitizer reserve terabytes, of which they use little.
+_SANITIZER = re.compile(r"ReserveShadowMemoryRange failed|can ?not mmap the shadow memory")
 _SAID = 100_000  # characters at the end of an output that are searched
 #: What tool chains say of a package that is not installed, what that is, and what installs it.
 _PACKAGES = (
@@ -87,6 +89,9 @@ def _module(record: RunRecord, top: Path, settings: GateSettings) -> str:
 def _package(record: RunRecord) -> str:
     texts = (*(one.message for one in record.report.results), record.output)
     said = "\n".join(texts)[-_SAID:]
+    if _SANITIZER.search(said):
+        what = "gate.memory_bytes is less than a sanitizer reserves"
+        return f"{what}; set gate.memory_bytes = 0, and watch the memory yourself"
     for pattern, kind, install in _PACKAGES:
         if found := re.search(pattern, said):
             return f"the {kind} {found[1]} is not on this machine; run {install}"
@@ -108,7 +113,7 @@ def needs_node_packages(top: Path, command: str) -> bool:
         return False
     try:
         project = json.loads((top / "package.json").read_text(encoding="utf-8"))
-        return any(project.get(name) for name in ("dependencies", "devDependencies"))
+        return any(project.get(name) for name in ("dependencies", "devDependencies", "workspaces"))
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 PIPE = "reports"  # in the folder beside the tree
+_LOCK = "reports.lock"
 _NESTED = "SELF_CODING_INSIDE"  # tests that run tests of their own are not ours
 
 _START = """#!/bin/sh
@@ -26,7 +27,21 @@ done
 unset IFS
 [ -n "$real" ] || {{ echo '{name}: not found' >&2; exit 127; }}
 [ -z "${nested}" ] && ( : >>"$pipe" ) 2>/dev/null || exec "$real" "$@"
-begin() {{ export {nested}=1; printf '\\n\\036begin %s %s\\n' "$1" "$PWD" >>"$pipe"; }}
+begin() {{
+  # Several at a time would write into each other's reports: one waits for the other, unless it is
+  # that one's own child, which was given a clean environment.
+  exec 9<'{lock}'
+  if command -v flock >/dev/null && ! flock -n 9; then
+    above=$PPID
+    while [ "${{above:-0}}" -gt 1 ]; do
+      case $(tr '\\0' ' ' <"/proc/$above/cmdline") in *'{folder}/bin/'*) return 1;; esac
+      above=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$above/status")
+    done
+    flock 9
+  fi
+  export {nested}=1
+  printf '\\n\\036begin %s %s\\n' "$1" "$PWD" >>"$pipe"
+}}
 end() {{ printf '\\n\\036end %s\\n' "$1" >>"$pipe"; exit "$1"; }}
 """
 _GO = """
@@ -39,16 +54,17 @@ for word; do
     -json|-json=true) shown=/dev/fd/4;;  # it was asked for: somebody reads it
   esac
 done
-begin go
+begin go || exec "$real" test "$@"
 exec 4>&1
 status=$(
-  {{ {{ "$real" test -json "$@" 3>&- 4>&-; echo $? >&3; }} | tee -a "$pipe" >$shown; }} 3>&1
+  {{ {{ "$real" test -json "$@" 3>&- 4>&- 9<&-; echo $? >&3; }} | tee -a "$pipe" >$shown; }} 3>&1
 )
 end "$status"
 """
 _CARGO = """
 case "$1" in +*) [ "$2" = test ];; *) [ "$1" = test ];; esac || exec "$real" "$@"
 for word; do case $word in --no-run|--list|--help|-h) exec "$real" "$@";; esac; done
+begin cargo || exec "$real" "$@"
 # Quiet and terse, cargo prints dots where it would name each test.
 asked=
 for word; do
@@ -62,10 +78,9 @@ done
 # What fails in one binary must not hide the tests of the next.
 if [ "$1" = test ]; then shift; set -- test --no-fail-fast "$@"
 else chain=$1; shift 2; set -- "$chain" test --no-fail-fast "$@"; fi
-begin cargo
 exec 4>&1
 export CARGO_TERM_COLOR=never CARGO_TERM_QUIET=false
-status=$( {{ {{ "$real" "$@" 2>&1 3>&- 4>&-; echo $? >&3; }} | tee -a "$pipe" >&4; }} 3>&1 )
+status=$( {{ {{ "$real" "$@" 2>&1 3>&- 4>&- 9<&-; echo $? >&3; }} | tee -a "$pipe" >&4; }} 3>&1 )
 end "$status"
 """
 _NODE = """
@@ -84,8 +99,8 @@ for word; do
       break;;
   esac
 done
+[ -n "$runner" ] && begin "$runner" || exec "$real" "$@"
 case $runner in
-  '') exec "$real" "$@";;
   node)
     # Node pairs reporters and destinations by their order: ours is the first of both.
     [ -n "$reporter" ] || set -- --test-reporter=spec --test-reporter-destination=stdout "$@"
@@ -94,8 +109,7 @@ case $runner in
   vitest) set -- "$@" --reporter=default --reporter=json --outputFile.json="$pipe";;
   jest) set -- "$@" --json --outputFile="$pipe";;
 esac
-begin "$runner"
-"$real" "$@"
+"$real" "$@" 9<&-
 end $?
 """
 _REPORTER = """// Writes one line of JSON for each test that ended; put here by self-coding.
@@ -125,6 +139,7 @@ def put_shims(folder: Path, path: str) -> None:
         path: a PATH as the tests have it.
     """
     os.mkfifo(folder / PIPE)
+    (folder / _LOCK).touch()
     (folder / "node_reporter.mjs").write_text(_REPORTER, encoding="utf-8")
     for name, script in _SCRIPTS.items():
         if shutil.which(name, path=path) is not None:
@@ -132,6 +147,7 @@ def put_shims(folder: Path, path: str) -> None:
             text = (_START + script).format(
                 name=name,
                 pipe=folder / PIPE,
+                lock=folder / _LOCK,
                 shim=shim,
                 folder=folder,
                 nested=_NESTED,

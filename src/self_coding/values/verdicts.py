@@ -262,7 +262,7 @@ class GateSettings:
             _HUGE,
             "bytes of data that one process, and all of a run together, may hold",
             optional=True,
-            rlimits=(("RLIMIT_DATA", 1), ("RLIMIT_AS", 4)),  # more is reserved than used
+            rlimits=(("RLIMIT_DATA", 1),),
             unit="MiB memory",
             scale=1 << 20,
         ),

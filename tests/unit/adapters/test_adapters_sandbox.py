@@ -44,7 +44,8 @@ def test_every_limit_of_the_table_reaches_the_command(level, tmp_path):
     rows = {line[:26].strip(): line.split() for line in done.stdout.decode().splitlines()}
     assert rows["Max cpu time"][-3:-1] == ["77", "77"]
     assert rows["Max data size"][-3:-1] == [str(1 << 30)] * 2
-    assert rows["Max address space"][-3:-1] == [str(1 << 32)] * 2
+    # What is reserved is not bounded: tool chains reserve terabytes, of which they use little.
+    assert rows["Max address space"][-3:-1] == ["unlimited", "unlimited"]
     assert rows["Max file size"][-3:-1] == [str(1 << 21)] * 2
     assert rows["Max core file size"][-3:-1] == ["0", "0"]
     assert int(rows["Max processes"][-2]) >= 99

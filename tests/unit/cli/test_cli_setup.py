@@ -30,6 +30,7 @@ def _repository(path: Path, branch: str = "main") -> Path:
     return path
 
 
+_MESON = "meson setup build && meson test -C build --print-errorlogs"
 _NPM = '{"scripts": {"test": "mocha"}}'
 
 
@@ -117,6 +118,18 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
         ({"Cargo.toml": "[package]\n", "tests/a.rs": "", "src/lib.rs": ""}, "cargo test"),
         ({"pom.xml": "<project/>", "src/test/java/x/ATest.java": ""}, "mvn -q -o test"),
         ({"Makefile": "test:\n\tgo test\n", "a_test.go": ""}, "make test"),
+        ({"package.json": _NPM, "bun.lock": ""}, "bun run test"),
+        ({"deno.json": "{}", "a_test.ts": ""}, "deno test -A"),
+        ({"mix.exs": "", "test/a_test.exs": ""}, "mix test"),
+        ({"Rakefile": "Rake::TestTask.new\n", "test/test_a.rb": ""}, "rake test"),
+        ({"Rakefile": "task test: %w[a]\n", "Gemfile.lock": ""}, "bundle exec rake test"),
+        ({"Rakefile": "task :deploy\n"}, ""),
+        ({".rspec": "", "spec/a_spec.rb": ""}, "bundle exec rspec"),
+        ({"phpunit.xml.dist": "<phpunit/>"}, "vendor/bin/phpunit"),
+        ({"meson.build": "test('a', t)\n"}, _MESON),
+        ({"meson.build": "subdir('tests')\n"}, _MESON),
+        ({"meson.build": "executable('a', 'a.c')\n", "t/a.t": ""}, "prove -lr t"),
+        ({"test/a.bats": ""}, "bats -r test"),
         ({"test_a.py": "import unittest\n"}, "python -m unittest discover"),
         ({"tests/test_a.py": "import pytest\n"}, "python -m pytest --tb=short -q"),
         (

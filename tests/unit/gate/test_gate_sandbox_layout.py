@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from self_coding.gate.missing import what_is_missing
 from self_coding.gate.sandbox_layout import (
     SandboxLayout,
     TreeGuard,
-    what_is_missing,
 )
 from self_coding.gate.test_report import RunRecord
 from self_coding.values.verdicts import GateSettings
@@ -72,79 +70,6 @@ def test_a_source_that_was_put_back_was_rewritten(tmp_path):
     (tmp_path / "b.txt").write_text("y")
     (tmp_path / "a.py").write_text("x = 1\n")
     assert guard.rewritten() == ("a.py", "b.txt")
-
-
-@pytest.mark.parametrize(
-    "output",
-    [
-        "sh: 1: eval: cargo: not found",
-        "bash: line 1: cargo: command not found",
-        "make: cargo: No such file or directory\nmake: *** [Makefile:2: test] Error 127",
-        "sh: 1: cargo: Permission denied",
-        "env: \u2018cargo\u2019: No such file or directory",
-        "/usr/bin/env: 'cargo': No such file or directory\n",
-    ],
-)
-def test_a_tool_that_the_sandbox_hides_is_named_with_the_way_out(home, monkeypatch, output):
-    """However the shell says it: which program, where it is, and the setting that shows it."""
-    (home / ".cargo/bin/cargo").touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(home / ".cargo/bin"))
-    status = 2 if "Error 127" in output else 126 if "denied" in output else 127
-    record = RunRecord(exit_status=status, output=output)
-    assert what_is_missing(record, Path("/nowhere"), GateSettings()) == (
-        "`cargo` was not found: it is in ~/.cargo/bin, which the sandbox hides;"
-        ' set gate.readable = ["~/.cargo/bin"]'
-    )
-
-
-def test_a_tool_that_is_nowhere_or_in_node_modules(home, monkeypatch):
-    """A program that nobody has, and one that `gate.carry` brings in, have other ways out."""
-    record = RunRecord(exit_status=127, output="sh: 1: mocha: not found")
-    monkeypatch.setenv("PATH", str(home))
-    assert "nor on your own PATH" in what_is_missing(record, home, GateSettings())
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    shell = RunRecord(exit_status=126, output="make: sh: Permission denied")
-    assert "could not be run" in what_is_missing(shell, home, GateSettings())
-    (home / "node_modules/.bin").mkdir(parents=True)
-    (home / "node_modules/.bin/mocha").touch()
-    assert 'set gate.carry = ["node_modules"]' in what_is_missing(record, home, GateSettings())
-
-
-def test_a_module_that_is_missing_is_named_with_the_python(tmp_path):
-    """`No module named pytest` says which interpreter lacks it; success lacks nothing."""
-    record = RunRecord(exit_status=1, output="/usr/bin/python: No module named pytest\n")
-    missing = what_is_missing(record, tmp_path, GateSettings())
-    assert missing.startswith("no module 'pytest' for /")
-    assert missing.endswith("in an environment of the project (.venv), or set gate.python")
-    for other in (RunRecord(exit_status=1, output="1 failed"), RunRecord(exit_status=0)):
-        assert what_is_missing(other, tmp_path, GateSettings()) == ""
-
-
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        ("/e/lib/site-packages/pytest_other/plugin.py", "the plugin 'pytest_other' of "),
-        ("/e/lib/site-packages/other.py", "the plugin 'other' of "),
-        ("/e/lib/site-packages/_pytest/config.py", ""),
-        ("/project/conftest.py", ""),
-    ],
-)
-def test_a_plugin_that_ends_pytest_is_named(tmp_path, place, said):
-    """Pytest's INTERNALERROR out of an installed plugin is the environment's fault."""
-    output = (
-        'INTERNALERROR>   File "/e/lib/site-packages/pluggy/_callers.py", line 1, in f\n'
-        f'INTERNALERROR>   File "{place}", line 306, in pytest_configure\n'
-        "INTERNALERROR>     warnings.warn(Unset)\n"
-        "INTERNALERROR> pytest.PytestDeprecationWarning: it is unset; set it\n"
-        "INTERNALERROR> More of it: words.\n"
-    )
-    missing = what_is_missing(
-        RunRecord(exit_status=3, output=output), tmp_path, GateSettings(python="/usr/bin/python3")
-    )
-    assert missing.startswith(said) and bool(missing) == bool(said)
-    if said:
-        assert "ends pytest before any test: pytest.PytestDeprecationWarning: it is un" in missing
-        assert missing.endswith("or set gate.python")
 
 
 def test_what_rustup_starts_is_named_and_found(home, monkeypatch, tmp_path):

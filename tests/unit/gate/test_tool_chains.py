@@ -54,7 +54,14 @@ def install(home, monkeypatch):
             {"~/.cache/go-build": "GOCACHE"},
             {"GOMODCACHE": "~/go/pkg/mod"},
         ),
-        ("npm", ["~/.nvm/lib/node_modules"], "npm test", ["~/.nvm/lib/node_modules"], {}, {}),
+        (
+            "npm",
+            ["~/.nvm/lib/node_modules"],
+            "npm test",
+            ["~/.nvm/lib/node_modules"],
+            {},
+            {"npm_config_manage_package_manager_versions": "false"},
+        ),
         (
             "poetry",
             ["~/.cache/pypoetry"],
@@ -83,6 +90,17 @@ def test_a_tool_chain_is_shown_by_its_own_word(
         at(one): name for one, name in caches.items()
     }
     assert found.env == {name: at(value) for name, value in env.items()}
+
+
+@pytest.mark.parametrize("tool", ["pnpm", "yarn", "bun", "deno"])
+def test_a_program_of_an_installed_package_has_its_files(home, tmp_path, install, tool):
+    """What npm installed anywhere is a link to a script that needs the package around it."""
+    package = home / "prefix/lib/node_modules" / tool
+    (package / "bin").mkdir(parents=True)
+    (package / "bin" / tool).touch(mode=0o755)
+    (home / "tools" / tool).symlink_to(package / "bin" / tool)
+    shown = tool_chains(tmp_path / "top", f"{tool} test").folders
+    assert package in shown and home / "tools" in shown
 
 
 @pytest.mark.parametrize("manifest", ["go.mod", "package.json", "Cargo.toml"])

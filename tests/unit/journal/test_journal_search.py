@@ -41,6 +41,16 @@ async def test_a_success_is_no_dead_end(journal):
     assert await journal.dead_end("Tidy module 3") is None
 
 
+@pytest.mark.parametrize(("files", "warns"), [([], False), (["a.py"], True)])
+async def test_an_editor_that_changed_nothing_tried_nothing(journal, files, warns):
+    """Only a change that was made and refused is a dead end, not a typo in the editor's command."""
+    number = await journal.begin("Cache the parsed templates")
+    await journal.finish(
+        number, Outcome.FAILURE, stage="refused", files_modified=files, failure_analysis="failed"
+    )
+    assert bool(await journal.dead_end("Cache parsed templates")) is warns
+
+
 async def test_a_repeated_diff_is_warned_of_without_a_task(journal):
     """At edit time the diff alone is enough, in the same file only."""
     diff = "--- a/m.py\n+++ b/m.py\n@@ -1 +1 @@ def f():\n-    timeout = 5\n+    timeout = None\n"
