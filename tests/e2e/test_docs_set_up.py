@@ -73,8 +73,8 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
         "bun",
         {
             "code.ts": "export const add = (a: number, b: number) => a + b\n",
-            "code.test.ts": "import { test, expect } from 'bun:test'\nimport { add } from './code'\n"
-            "test('adds', () => expect(add(1, 2)).toBe(3))\n",
+            "code.test.ts": "import { test, expect } from 'bun:test'\n"
+            "import { add } from './code'\ntest('adds', () => expect(add(1, 2)).toBe(3))\n",
         },
     ),
     "Deno": (

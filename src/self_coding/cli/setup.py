@@ -51,6 +51,7 @@ _RUNNERS = {
 }
 _CMAKE = "cmake -S . -B build && cmake --build build && ctest --test-dir build --output-on-failure"
 _MESON = "meson setup build && meson test -C build --print-errorlogs"
+_PLUG_AND_PLAY = (".pnp.cjs", ".pnp.loader.mjs", ".yarn/cache", ".yarn/unplugged")  # of Yarn
 _EXTRAS = {
     "mcp": ("mcp", "the MCP server"),
     "web": ("jinja2", "the dashboard"),
@@ -90,7 +91,12 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
 
     command = test_command or _test_command(top)
     # What npm installs is in no commit: without it not one of its tests could start.
-    gate = {"carry": _node_folders(top)} if needs_node_packages(top, command) else {}
+    gate = {}
+    if needs_node_packages(top, command):
+        made = [name for name in _PLUG_AND_PLAY if (top / name).exists()]
+        listed = git.fields(git.run(("ls-files", "-z", "--", *made), cwd=top, ok=()).stdout)
+        left = [name for name in made if not any(Path(one).is_relative_to(name) for one in listed)]
+        gate = {"carry": left} if left or made else {"carry": ["node_modules"]}
     return Detected(top, main_branch or default_branch(top), command, gate)
 
 
@@ -102,16 +108,6 @@ def detect_more(found: Detected, checks: Sequence[Check]) -> Detected:
         for name, value in re.findall(r"set gate\.(readable|carry) = (\[.*?\])", check.hint):
             gate[name] = [*dict.fromkeys([*gate.get(name, ()), *json.loads(value)])]
     return replace(found, gate=gate)
-
-
-def _node_folders(top: Path) -> list[str]:
-    """Return what holds the packages of a node project and is in no commit."""
-    plug_and_play = (".pnp.cjs", ".pnp.loader.mjs", ".yarn/cache", ".yarn/unplugged")
-    made = [name for name in plug_and_play if (top / name).exists()]
-    listed = git.fields(git.run(("ls-files", "-z", "--", *made), cwd=top, ok=()).stdout)
-    tracked = tuple(listed) if made else ()
-    left = [one for one in made if not any(f"{name}/".startswith(f"{one}/") for name in tracked)]
-    return left if made else ["node_modules"]
 
 
 def write_settings(detected: Detected, *, force: bool, branch_prefix: str = "") -> Path:

@@ -57,18 +57,14 @@ def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str
         return ""
     if install := node_packages(top, settings.command):
         return f"node_modules is not there: nothing that the tests import is installed; {install}"
-    named = _program(record, top) or _module(record, top, settings) or _package(record)
-    return named or _plugin_that_ends_pytest(record.output, top, settings)
-
-
-def _program(record: RunRecord, top: Path) -> str:
     if record.exit_status in _NOT_FOUND or "Error 127" in record.output:
         for line in reversed(record.output.splitlines()[-200:]):
             place, _, what = line.rpartition(": ")
             tool = place.rpartition(": ")[2].strip("'\"`\u2018\u2019")
             if tool and what in _ABSENT:
                 return where_is(tool, top)
-    return ""
+    named = _module(record, top, settings) or _package(record)
+    return named or _plugin_that_ends_pytest(record.output, top, settings)
 
 
 def _module(record: RunRecord, top: Path, settings: GateSettings) -> str:
@@ -90,8 +86,10 @@ def _package(record: RunRecord) -> str:
     texts = (*(one.message for one in record.report.results), record.output)
     said = "\n".join(texts)[-_SAID:]
     if _SANITIZER.search(said):
-        what = "gate.memory_bytes is less than a sanitizer reserves"
-        return f"{what}; set gate.memory_bytes = 0, and watch the memory yourself"
+        return (
+            "a sanitizer reserves more than gate.memory_bytes;"
+            " set gate.memory_bytes = 0, and watch the memory yourself"
+        )
     for pattern, kind, install in _PACKAGES:
         if found := re.search(pattern, said):
             return f"the {kind} {found[1]} is not on this machine; run {install}"

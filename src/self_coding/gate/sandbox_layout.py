@@ -100,19 +100,15 @@ class SandboxLayout:
         """The folders of the tree from which its own code is imported."""
         return import_roots(self.tree, self.top, self.python)
 
-    def _carried(self) -> list[str]:
-        """What is carried over; the packages of a workspace have node_modules of their own."""
-        names = [*self.settings.carry]
-        if "node_modules" in names:
-            listed = git.run(("ls-files", "-z", "--", "*/package.json"), cwd=self.top, ok=()).stdout
-            names += [str(Path(one).with_name("node_modules")) for one in git.fields(listed)]
-        return names
-
     @contextmanager
     def sandbox(self) -> Iterator[tuple[SandboxSpec, Path]]:
         """The sandbox and the folder of the test runner; the checkout is left as it was."""
         top, tree, settings, setup = self.top, self.tree, self.settings, self.setup
-        carried = [(top / name, Path(name)) for name in self._carried() if (top / name).exists()]
+        names = [*settings.carry]
+        if "node_modules" in names:  # the packages of a workspace have one of their own
+            listed = git.run(("ls-files", "-z", "--", "*/package.json"), cwd=top, ok=()).stdout
+            names += [str(Path(one).with_name("node_modules")) for one in git.fields(listed)]
+        carried = [(top / name, Path(name)) for name in names if (top / name).exists()]
         if setup is not None:
             carried += [(one, one.relative_to(setup)) for one in sorted(setup.iterdir())]
         with support_folder(self.python) as support:
