@@ -91,12 +91,13 @@ def detect(repo: Path, *, main_branch: str | None, test_command: str | None) -> 
 
     command = test_command or _test_command(top)
     # What npm installs is in no commit: without it not one of its tests could start.
-    gate = {}
+    gate: dict[str, list[str]] = {}
     if needs_node_packages(top, command):
         made = [name for name in _PLUG_AND_PLAY if (top / name).exists()]
         listed = git.fields(git.run(("ls-files", "-z", "--", *made), cwd=top, ok=()).stdout)
         left = [name for name in made if not any(Path(one).is_relative_to(name) for one in listed)]
-        gate = {"carry": left} if left or made else {"carry": ["node_modules"]}
+        if left or not made:
+            gate["carry"] = left or ["node_modules"]
     return Detected(top, main_branch or default_branch(top), command, gate)
 
 
