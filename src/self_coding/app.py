@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import subprocess
 
     from self_coding.adapters.llm import ChatModel, LanguageModel
+    from self_coding.adapters.notices import Notices
     from self_coding.codebase_indexer import CodebaseIndexer
     from self_coding.git_safety import GitSafety
     from self_coding.modification_journal import ModificationJournal
@@ -139,7 +140,18 @@ class App:
             restore=restore,
             start=self._start,
             reported=self.reported,
+            notify=self._notices.send if self._notices else None,
         )
+
+    @property
+    def _notices(self) -> Notices | None:
+        """What tells a person; None where nothing is set."""
+        told = self.settings.notice
+        if not told.command and not told.url:
+            return None
+        from self_coding.adapters.notices import Notices
+
+        return Notices(told.command, told.url, told.seconds, self.top)
 
     @cached_property
     def reported(self) -> ReportedErrors:

@@ -11,9 +11,10 @@ from self_coding.operation import Arg, Reason, operation
 
 if TYPE_CHECKING:
     from self_coding.app import App
-    from self_coding.values.results import ReportedError
+    from self_coding.values.results import Digest, ReportedError
 
-COMES_IN = "Work comes in"
+COMES_IN, LOOK_BACK = "Work comes in", "Look back"
+Days = Annotated[float, Arg("How many days back.", option="-d")]
 Stack = Annotated[
     str, Arg("A file with the traceback, or what else the program printed.", file=True)
 ]
@@ -26,10 +27,22 @@ async def report_error(app: App, stack: Stack) -> ReportedError:
 
     Nothing is edited for it until somebody asks. Secrets are taken out before it is stored.
     """
-    return await app.reported.report_error(stack)
+    error = await app.reported.report_error(stack)
+    if error.count == 1:
+        await app.edit.notices.tell(
+            "error", error.title, f'self-coding self-edit "Fix error {error.id}"'
+        )
+    return error
 
 
 @operation(COMES_IN, "reported.drop_error", effect="adds", tool=False)
 async def drop_error(app: App, error: ErrorId, reason: Reason = "") -> ReportedError:
     """Offer a reported ERROR no more; it goes on being counted."""
     return await app.reported.drop_error(error, reason)
+
+
+@operation(LOOK_BACK, "edit.digest", tool=False)
+async def digest(app: App, days: Days = 7.0) -> Digest:
+    """Sum up the last days in Markdown: landed, refused and why, cost, lessons, what waits."""
+    await app.catch_up()
+    return await app.edit.digest(days)

@@ -235,6 +235,7 @@ async def _before_edit(app: App, caller: Caller) -> None:
 
     if bypass := await note_bypass(app):
         caller.say(f"bypassed: {bypass}")
+        await app.edit.notices.tell("bypass", str(bypass), "self-coding verify", bypass.attempt)
 
 
 # -- look back --------------------------------------------------------------------------------
@@ -470,7 +471,7 @@ async def redo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> Reposit
 
 
 # At the end: in help, what is registered first comes first.
-from self_coding.incoming import drop_error, report_error  # noqa: E402, F401
+from self_coding.incoming import digest, drop_error, report_error  # noqa: E402, F401
 from self_coding.upkeep import explain, gc, operations, recover, verify  # noqa: E402, F401
 
 #: Every name that is accepted, with the operation it means.

@@ -42,11 +42,14 @@ _RANGES = {
     "edit_days": (_SMALLEST, _LARGEST),
     "approval_days": (_SMALLEST, _LARGEST),
     "cost": (0, _LARGEST),
+    "day_cost": (0, _LARGEST),
+    "day_attempts": (0, _LARGEST),
     "moves": (0, 100),
     "task_characters": (1, _LARGEST),
     "context_tokens": (0, _LARGEST),
     "model.timeout": (_SMALLEST, _LARGEST),
     "model.max_tokens": (1, _LARGEST),
+    "notice.seconds": (_SMALLEST, 600),
 }
 _TABLES = ("gate_table", "policy_table")
 
@@ -66,8 +69,17 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoticeSettings:
+    """Who is told when something needs a person; nobody by default."""
+
+    command: str = ""
+    url: str = ""
+    seconds: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set. `gate`, `policy` and `model` are tables of their own."""
+    """Everything that can be set; `gate`, `policy`, `model`, `notice` are tables of their own."""
 
     main_branch: str = "main"
     test_command: str = "python -m pytest --tb=short -q"
@@ -85,10 +97,13 @@ class Settings:
     edit_days: float = 14.0
     approval_days: float = 14.0
     cost: float | None = None
+    day_cost: float | None = None
+    day_attempts: int | None = None
     moves: int = 5
     task_characters: int = 32_000
     context_tokens: int = 4000
     model: ModelSettings = field(default_factory=ModelSettings)
+    notice: NoticeSettings = field(default_factory=NoticeSettings)
     # These two are read when asked for: most commands test nothing and judge nothing.
     gate_table: dict[str, object] = field(default_factory=dict)
     policy_table: dict[str, object] = field(default_factory=dict)
@@ -216,6 +231,7 @@ def settings_of(table: Mapping[str, object]) -> Settings:
     gate, policy = values.pop("gate", {}), values.pop("policy", {})
     _check_names(Settings, values, "", _TABLES)
     _check_names(ModelSettings, values.get("model"), "model.")
+    _check_names(NoticeSettings, values.get("notice"), "notice.")
     settings = _validated(Settings, {**values, "gate_table": gate, "policy_table": policy}, "")
     # refused now rather than at the first edit
     _ = gate and settings.gate, policy and settings.policy
@@ -224,7 +240,7 @@ def settings_of(table: Mapping[str, object]) -> Settings:
             raise _wrong(name, "must not be empty")
     for name, (least, most) in _RANGES.items():
         inside, _, last = name.rpartition(".")
-        value = getattr(settings.model if inside else settings, last)
+        value = getattr(getattr(settings, inside) if inside else settings, last)
         if value is not None and not least <= value <= most:  # NaN is in no range
             low = "more than 0" if least == _SMALLEST else f"at least {least}"
             high = "finite" if most == _LARGEST else f"at most {most}"

@@ -8,7 +8,7 @@ from self_coding.cli.view import when
 from self_coding.text import first_line
 
 if TYPE_CHECKING:
-    from self_coding.values.results import ReportedError
+    from self_coding.values.results import Digest, ReportedError
 
 
 def report_error(error: ReportedError) -> str:
@@ -21,3 +21,8 @@ def report_error(error: ReportedError) -> str:
 
 
 drop_error = report_error
+
+
+def digest(told: Digest) -> str:
+    """Return the Markdown."""
+    return told.text.rstrip()

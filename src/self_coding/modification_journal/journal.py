@@ -7,6 +7,7 @@ and several `asyncio.run` calls may use one journal. The constructor touches not
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -203,6 +204,7 @@ class ModificationJournal:
         path: str = "",
         before: int | None = None,
         ids: Collection[int] | None = None,
+        since: datetime | None = None,
         limit: int = 50,
     ) -> list[AttemptLine]:
         """Return attempts as a list shows them, newest first, those that go on as well.
@@ -214,6 +216,7 @@ class ModificationJournal:
             path: what was changed.
             before: only attempts older than this one.
             ids: only these.
+            since: only those that began then or later.
             limit: the most.
         """
         wanted = None if ids is None else [*dict.fromkeys(map(_id, ids))][:_IDS]
@@ -226,6 +229,7 @@ class ModificationJournal:
                 path=record.path(record.text(path, "path")),
                 before=before,
                 ids=wanted,
+                since=_microseconds(since) if since else 0,
                 limit=_limit(limit),
             )
         )
@@ -239,6 +243,10 @@ class ModificationJournal:
         return await self._read(
             lambda queries: listing.recent_events(queries, kinds, _limit(limit))
         )
+
+    async def spent(self, since: datetime) -> tuple[int, float]:
+        """Return how many attempts began since then, and what their editors say they cost."""
+        return await self._read(lambda queries: listing.spent(queries, _microseconds(since)))
 
     async def mark(self) -> str:
         """Return a text that is another one whenever an attempt has begun, gone on or ended."""
@@ -370,6 +378,10 @@ class ModificationJournal:
                 return ask(queries)
 
         return await in_thread(inside)
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)
 
 
 def _id(value: int) -> int:

@@ -33,6 +33,7 @@ def lines(
     path: str = "",
     before: int | None = None,
     ids: Collection[int] | None = None,
+    since: int = 0,
     limit: int = 50,
 ) -> list[AttemptLine]:
     """Return attempts, newest first; every argument narrows the choice."""
@@ -57,6 +58,9 @@ def lines(
             "WHERE path = ?)"
         )
         values.append(path)
+    if since:
+        where.append("at >= ?")
+        values.append(since)
     if before is not None:
         where.append("id < ?")
         values.append(before)
@@ -124,6 +128,23 @@ def recent_events(queries: Queries, kinds: Collection[str], limit: int) -> list[
             )
         )
     return events
+
+
+def spent(queries: Queries, since: int) -> tuple[int, float]:
+    """Return how many attempts began since a moment, and what their editors say they cost."""
+    began = queries.connection.execute(
+        "SELECT count(*) FROM attempt WHERE at >= ?", (since,)
+    ).fetchone()
+    rows = queries.connection.execute(
+        "SELECT data FROM event WHERE kind = 'written' AND attempt IN "
+        "(SELECT id FROM attempt WHERE at >= ?)",
+        (since,),
+    )
+    total = 0.0
+    for (stored,) in rows:
+        with suppress(ValueError, AttributeError, TypeError):
+            total += float(json.loads(str(stored)).get("cost") or 0.0)
+    return int(began[0]), total
 
 
 def mark(queries: Queries) -> str:

@@ -55,6 +55,7 @@ class Kind(StrEnum):
 
 # Events that are only read back, and have no row in the table.
 SHOWN, WARNED, CHECKED, MEASURED = "shown", "warned", "checked", "measured"
+NOTICED = "noticed"  # somebody was told of it, or could not be
 
 
 class RefusedBy(StrEnum):

@@ -31,6 +31,7 @@ from self_coding.self_edit.history import (
 )
 from self_coding.self_edit.leases import PATIENCE, Holder, Lease, Leases
 from self_coding.self_edit.lifecycle import Step, decide
+from self_coding.self_edit.notice_board import NoticeBoard, Send
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.runner import BEAT, Runner, interrupted, open_attempts
 from self_coding.self_edit.step_results import refused
@@ -109,6 +110,7 @@ class OpenAttempts:
         start: starts a process that goes on with an attempt, or (True) only checks its edit; None
             does it here.
         reported: errors that wait to become tasks.
+        notify: sends a notice to a person, and returns what went wrong.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class OpenAttempts:
         restore: Restore = editors.restored,
         start: Start | None = None,
         reported: ReportedErrors | None = None,
+        notify: Send | None = None,
     ) -> None:
         self.services = services
         self.limits = limits or Limits()
@@ -127,6 +130,7 @@ class OpenAttempts:
         self._restore = restore
         self._start = start
         self.reported = reported
+        self.notices = NoticeBoard(services, notify)
 
     async def wait_edit(
         self,
@@ -445,7 +449,8 @@ class OpenAttempts:
     def _runner(self, base: str, run: RunContext) -> Runner:
         """Return what drives the attempts that land on a branch."""
         services = self.services.onto(base)
-        return Runner(services, run, landing_lock=self.leases.turn(services.repository.main_branch))
+        turn = self.leases.turn(services.repository.main_branch)
+        return Runner(services, run, landing_lock=turn, notify=self.notices.of_attempt)
 
     def _restored(self, history: History) -> Editor | None:
         """Build the attempt's editor anew from what the journal stored of it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -39,13 +39,19 @@ class Runner:
     """Drives self-edits over the given services."""
 
     def __init__(
-        self, services: Services, run: RunContext, *, landing_lock: Path | None = None
+        self,
+        services: Services,
+        run: RunContext,
+        *,
+        landing_lock: Path | None = None,
+        notify: Callable[[History], Awaitable[None]] | None = None,
     ) -> None:
         self._services = services
         self.log = AttemptLog(services)
         self.steps = Steps(services, run, self.log)
         self._asks = run.ask is not None
         self._landing_lock = landing_lock
+        self._notify = notify
 
     async def drive(
         self, leader: int, submission: Facts | None = None, *, lasting: bool = False
@@ -60,7 +66,7 @@ class Runner:
         try:
             if submission is not None:
                 await self.log.append(leader, Kind.WRITTEN, submission)
-            return await self._drive(leader)
+            last = await self._drive(leader)
         except asyncio.CancelledError:
             if not lasting:
                 told = RefusedBy.CANCELLED, "it was called off"
@@ -75,6 +81,11 @@ class Runner:
             why = RefusedBy.ERROR, reason, ours.hint
             await _uncancelled(self.break_off(leader, *why, submission=submission))
             raise
+        # Behind all that: who is called off while a notice is sent has done its work.
+        if self._notify is not None:
+            for one in await self._round(last):
+                await self._notify(one)
+        return last
 
     async def break_off(
         self, leader: int, by: str, reason: str, hint: str = "", submission: Facts | None = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from self_coding.errors import EditError
-from self_coding.self_edit import views
+from self_coding.self_edit import digest, views
 from self_coding.self_edit.context import gather, shown_facts
 from self_coding.self_edit.editors import CallerEditor, Editor
 from self_coding.self_edit.history import SHOWN, Facts, History, Kind, Plan, RefusedBy
@@ -29,7 +30,9 @@ from self_coding.values.edits import (
     Task,
 )
 from self_coding.values.repository import Worktree
+from self_coding.values.results import Digest
 
+_DIGESTED = 5_000  # attempts of a period that are looked at
 _MOST = {"tries": 50, "best_of": 16}
 
 
@@ -156,10 +159,14 @@ class SelfEdit(OpenAttempts):
         """Begin an attempt that lands on `base`; return what drives it, and its number.
 
         Raises:
-            EditError: the branch belongs to an attempt. GitOperationError: there is none.
+            EditError: the branch belongs to an attempt, or the day's budget is used up.
+            GitOperationError: there is no such branch.
         """
         repository = self.services.repository.onto(base)
         await repository.get_main_commit()  # where there is none, no attempt is recorded
+        left = await self._within_budget()
+        if left is not None:  # further tries stop where the day's budget does
+            plan = replace(plan, cost_limit=min(left, plan.cost_limit or left))
         await self._settle()
         for one in await open_attempts(self.services):
             if base and base in (place.branch for place in one.worktrees):
@@ -314,6 +321,49 @@ class SelfEdit(OpenAttempts):
         """Return all that an editor would be shown for a task: code, past attempts, lessons."""
         budget = self.limits.context_tokens if max_tokens is None else max_tokens
         return await gather(self.services, self._task(task).text, max_tokens=budget)
+
+    async def digest(self, days: float = 7.0) -> Digest:
+        """Return what happened in the last days: landed, refused, cost, lessons; in Markdown.
+
+        Raises:
+            EditError: the number of days is not positive, or beyond all dates.
+        """
+        now = datetime.now(UTC)
+        try:
+            began = now - timedelta(days=days)
+        except OverflowError:
+            began = now
+        if began >= now:
+            raise EditError(f"{days:g} days are no period", hint="give the days, as in 7")
+        journal = self.services.journal
+        return digest.digest(
+            began,
+            now,
+            lines=await journal.lines(since=began, limit=_DIGESTED),
+            noted=await journal.recent_events(digest.NOTED),
+            inbox=await self.inbox(),
+            cost=(await journal.spent(began))[1],
+        )
+
+    async def _within_budget(self) -> float | None:
+        """Return what the attempts of a day may cost yet; None without a bound.
+
+        Raises:
+            EditError: the budget of the last 24 hours is used up.
+        """
+        limits = self.limits
+        if limits.day_attempts is None and limits.day_cost is None:
+            return None
+        count, cost = await self.services.journal.spent(datetime.now(UTC) - timedelta(days=1))
+        used = {"day_attempts": count, "day_cost": cost}
+        for name, value in used.items():
+            most = getattr(limits, name)
+            if most is not None and value >= most:
+                raise EditError(
+                    f"the budget of 24 hours is used up: {name} is {most:g}, {value:g} was used",
+                    hint=f"wait, or raise `{name}`; `digest` tells what it went into",
+                )
+        return None if limits.day_cost is None else limits.day_cost - cost
 
     async def _answer(self, runner: Runner, waiting: History, answer: StepResult) -> None:
         if decide(waiting) is not Step.APPROVE:

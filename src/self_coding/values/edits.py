@@ -31,7 +31,8 @@ class Limits:
     `tries` attempts one after the other, `best_of` side by side in each try; `edit_seconds` of
     wall time for one edit; `edit_days` that a caller's edit waits before it expires,
     `approval_days` that a green one waits for approval; `cost` in the editor's own currency over
-    all attempts (None: no bound); `moves` how often a candidate is made anew because main has
+    all attempts (None: no bound), `day_cost` over all that began in 24 hours in this repository,
+    and `day_attempts` how many may; `moves` how often a candidate is made anew because main has
     moved; `task_characters` and `context_tokens` bound what an
     editor is given.
     """
@@ -42,6 +43,8 @@ class Limits:
     edit_days: float = 14.0
     approval_days: float = 14.0
     cost: float | None = None
+    day_cost: float | None = None
+    day_attempts: int | None = None
     moves: int = 5
     task_characters: int = 32_000
     context_tokens: int = 4000

@@ -70,6 +70,14 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "2.5",
         "the editor's currency",
     ),
+    "day_cost": _(
+        "What the attempts that begin here within 24 hours may cost; beyond it none begins.",
+        "20",
+        "the editor's currency",
+    ),
+    "day_attempts": _(
+        "How many attempts may begin within 24 hours in this repository.", "200", "attempts"
+    ),
     "moves": _(
         "How often a change is tested anew because main has moved, before it gives up.",
         "10",
@@ -87,6 +95,15 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "model.api_key_env": _("The variable that holds the key, which is in no file.", '"MY_KEY"'),
     "model.timeout": _("How long one answer of the model may take.", "300", "seconds"),
     "model.max_tokens": _("The longest answer of the model.", "16_000", "tokens"),
+    "notice.command": _(
+        "A shell command that is run when something needs a person; it reads the notice as JSON.",
+        "'notify-send \"$(cat)\"'",
+    ),
+    "notice.url": _(
+        "An address that the notice is posted to as JSON; rather set it by a variable.",
+        '"https://hooks.example/T0"',
+    ),
+    "notice.seconds": _("How long a notice may take; then it is given up.", "5", "seconds"),
     "gate.timeout": _("The wall time that the test command may take.", "1800", "seconds"),
     "gate.cpu_seconds": _("The CPU time of one process of the tests.", "600", "seconds"),
     "gate.memory_bytes": _(

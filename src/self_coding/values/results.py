@@ -114,6 +114,24 @@ class Inbox:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Digest:
+    """A period in numbers, and in Markdown: `text`.
+
+    `refused` are attempts that ended without landing; `cost` is what editors reported; `is_red`:
+    tests of main failed when last run.
+    """
+
+    text: str
+    attempts: int
+    landed: int
+    refused: int
+    undone: int
+    bypasses: int
+    cost: float
+    is_red: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttemptRecord:
     """One attempt, its events, and what it waits for when it has not ended.
 
