@@ -149,6 +149,13 @@ class MemoryRepository:
         self.disk.point()
         return await self.change(worktree.base, head)
 
+    async def record_late(self, worktree: Worktree, message: str, head: str) -> Change | None:
+        """What stands there beyond a commit."""
+        if worktree.attempt not in self.disk.worktrees:
+            return None
+        late = self.disk.store(self.disk.worktrees[worktree.attempt])
+        return None if late == head else await self.change(head, late)
+
     async def get_modified_files(self) -> list[str]:
         """What a person has changed in the checkout."""
         return list(self.disk.dirty)

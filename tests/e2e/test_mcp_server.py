@@ -308,6 +308,28 @@ async def test_an_open_attempt_is_called_open(client: Client, repository: Path) 
 
 
 @connected_once
+async def test_what_is_written_while_tests_run_is_not_lost(
+    client: Client, repository: Path
+) -> None:
+    """Who edits on after a submission is told that it did not land, and can begin with it."""
+    begun = await _call(client, "begin_edit", task="Add triple")
+    place = Path(str(begun["worktree"]))
+    (place / "src/calc/extra.py").write_text(EDIT)
+    (place / "tests/test_slow.py").write_text("import time\n\ndef test_slow(): time.sleep(20)\n")
+    told = await _call(client, "submit_edit", attempt=begun["attempt"], wait=0)
+    while "test:" not in told["message"]:
+        told = await _call(client, "wait_edit", attempt=begun["attempt"], wait=1)
+    assert told["stage"] == "testing"
+    (place / "src/calc/late.py").write_text("LATE = 1\n")
+    told = await _call(client, "submit_edit", attempt=begun["attempt"])
+    assert told["stage"] == "landed"
+    assert "no part of it: src/calc/late.py" in str(told["message"])
+    assert f"begin_edit(from_attempt={begun['attempt']})" in str(told["hint"])
+    again = await _call(client, "begin_edit", task="The rest", from_attempt=begun["attempt"])
+    assert (Path(str(again["worktree"])) / "src/calc/late.py").read_text() == "LATE = 1\n"
+
+
+@connected_once
 async def test_links_lead_to_the_repository_of_the_call(client: Client, repository: Path) -> None:
     """Links of a call for another repository read that one's attempts, not the server's own."""
     other = sample_repo(repository.parent / "an other")

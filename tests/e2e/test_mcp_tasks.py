@@ -155,6 +155,9 @@ async def test_a_task_outlives_its_server(repository: Path) -> None:
                 await asyncio.sleep(1)
         assert task["result"]["structuredContent"]["stage"] == "landed"
         await about(client.session, "update", created.task_id)
+        await about(client.session, "cancel", created.task_id)
+        ended = await about(client.session, "get", created.task_id)
+        assert ended["status"] == "completed", "what has ended cannot be cancelled"
         for method in ("get", "update", "cancel"):
             with pytest.raises(MCPError, match="no such task"):
                 await about(client.session, method, "bm90aGluZw==")

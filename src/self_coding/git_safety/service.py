@@ -274,6 +274,19 @@ class GitSafety:
 
         return await in_thread(work)
 
+    async def record_late(self, worktree: Worktree, message: str, head: str) -> Change | None:
+        """Commit what an attempt wrote after `head` was recorded; None: nothing, or it is gone."""
+
+        def work() -> Change | None:
+            repo = self._repo
+            # Given back, the worktree may be another attempt's by now.
+            if worktrees.find(repo, worktree.attempt) is None:
+                return None
+            tip, _ = worktrees.record(repo, worktree, message)
+            return None if tip == head else index.describe(repo, head, tip)
+
+        return await in_thread(work)
+
     async def carry(self, worktree: Worktree, earlier: Worktree, head: str) -> tuple[str, ...]:
         """Apply the change of an earlier worktree, uncommitted; return the paths that conflict.
 

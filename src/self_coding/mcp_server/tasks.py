@@ -19,6 +19,7 @@ from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver import require_client_extension
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
@@ -105,7 +106,9 @@ class Tasks(Extension):
         told = result.structured_content if isinstance(result, CallToolResult) else None
         if not told or told.get("waiting") != "process":
             return result
-        handle = Handle(str(given.get("repo") or ""), int(told["attempt"]), row.name, now)
+        # As a path from the root: another server may have begun elsewhere.
+        top = str(self._tools.at(given.get("repo")).top)
+        handle = Handle(top, int(told["attempt"]), row.name, now)
         return {**_task(handle, "working", told["message"]), "resultType": "task"}
 
     async def _get(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> HandlerResult:
@@ -142,10 +145,17 @@ class Tasks(Extension):
     async def _cancel(
         self, ctx: ServerRequestContext[Any, Any], params: TaskParams
     ) -> HandlerResult:
-        """Stop the work; a caller's edit stays in its worktree."""
+        """Stop the work; a caller's edit stays in its worktree, and what has ended has ended."""
         handle, app, _ = await self._known(ctx, params)
-        self._cancelled.add(handle.id)
-        await app.edit.stop_edit(handle.attempt)
+        self._cancelled.add(handle.id)  # first: a look meanwhile would go on with it
+        stopped = False
+        try:
+            stopped = await app.edit.stop_edit(handle.attempt)
+        except SelfCodingError as error:
+            raise MCPError(INTERNAL_ERROR, error.message) from error
+        finally:
+            if not stopped:
+                self._cancelled.discard(handle.id)
         return {}
 
     async def _known(
@@ -163,7 +173,7 @@ class Tasks(Extension):
             events = await app.journal.events(handle.attempt)
             if events and handle.tool in _LASTING and handle.at.tzinfo:
                 return handle, app, events
-        except (ValueError, TypeError, AttributeError, SelfCodingError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError, SelfCodingError) as error:
             raise MCPError(INVALID_PARAMS, "there is no such task") from error
         raise MCPError(INVALID_PARAMS, "there is no such task")
 

@@ -131,7 +131,7 @@ class Tools:
 
     def at(self, where: str | None) -> App:
         """Return the services over the repository that a call names: the server's own, or not."""
-        if not where:
+        if not where or where == str(self._own.top):
             return self._own
         if where not in self._opened:
             self._opened[where] = open_app(where, environ=self._own.environ)

@@ -16,7 +16,7 @@ from self_coding.languages import language_of
 from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
 from self_coding.self_edit.history import Facts, History, Kind, Reflected, RefusedBy
 from self_coding.self_edit.ports import Services
-from self_coding.self_edit.views import attempt_of, new_dependency, signature_of
+from self_coding.self_edit.views import attempt_of, commit_message, new_dependency, signature_of
 from self_coding.text import shorten
 from self_coding.values.attempts import Failure, Outcome
 from self_coding.values.code import Impact, RelevantFile
@@ -29,6 +29,7 @@ _DEPENDENTS = 12
 _SIMILAR = 3
 _LESSONS = 3
 _SURVIVORS = 10
+_LATE = 20  # paths
 _TRACED = 20  # changed files whose importers are looked up
 _CODE = 0.8  # of the budget: what a change touches predicts best whether it will be right
 _QUOTED = 600  # characters of one remembered text
@@ -207,6 +208,16 @@ async def tests_strength(services: Services, attempt: History) -> Strength | Non
         return None
     impact = await services.index.impact(paths=list(attempt.edited.paths))
     return await services.repository.strength(gate.onto, gate.commit, impact.tests)
+
+
+async def late_edit(services: Services, attempt: History) -> Facts:
+    """Record what a caller wrote after the last submission, which nobody has judged; else empty."""
+    edited = [one.data for one in attempt.events if one.kind == Kind.EDITED]
+    if not attempt.plan.caller or not edited:
+        return {}
+    place, message = attempt.worktrees[-1], commit_message(attempt)
+    late = await services.repository.record_late(place, message, str(edited[-1]["head"]))
+    return {"late": {"head": late.head, "paths": [*late.paths[:_LATE]]}} if late else {}
 
 
 async def _reflect(services: Services, attempt: History, diff: str) -> Reflected:

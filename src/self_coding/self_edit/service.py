@@ -190,7 +190,11 @@ class SelfEdit(OpenAttempts):
         edited = [one.data for one in history.events if one.kind == Kind.EDITED]
         if not edited:
             return place, ""
-        return replace(place, base=str(edited[-1]["base"])), str(edited[-1]["head"])
+        base, head = str(edited[-1]["base"]), str(edited[-1]["head"])
+        late = history.data(Kind.CLEANED).get("late")
+        if isinstance(late, dict):  # what landed is on main, and only the rest is left to do
+            base, head = head if history.has(Kind.LANDED) else base, str(late["head"])
+        return replace(place, base=base), head
 
     async def submit_edit(
         self,
@@ -309,13 +313,19 @@ class SelfEdit(OpenAttempts):
                 await runner.call_off(waiting.leader, RefusedBy.CANCELLED, why)
             return await runner.result(waiting.leader)
 
-    async def stop_edit(self, attempt: int) -> None:
-        """Stop what works on an attempt: a caller's edit goes back to them, any other ends."""
-        if await self._is_driven(attempt):
+    async def stop_edit(self, attempt: int) -> bool:
+        """Stop what works on an attempt: a caller's edit goes back to them, any other ends.
+
+        Return whether there was anything to stop.
+        """
+        driven = await self._is_driven(attempt)
+        if driven:
             await self.leases.stop((await self._known(attempt)).edit)
         async with self._taken_up(attempt, None, None) as (runner, waiting):
-            if not (await runner.furthest(attempt))[1]:
+            is_open = not (await runner.furthest(attempt))[1]
+            if is_open:
                 await runner.break_off(waiting.leader, RefusedBy.CANCELLED, "it was called off")
+        return driven or is_open
 
     async def context(self, task: str, max_tokens: int | None = None) -> Context:
         """Return all that an editor would be shown for a task: code, past attempts, lessons."""

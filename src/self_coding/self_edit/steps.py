@@ -14,7 +14,7 @@ from pathlib import Path
 
 from self_coding.errors import EditError
 from self_coding.self_edit import views
-from self_coding.self_edit.context import gather, reflect, shown_facts
+from self_coding.self_edit.context import gather, late_edit, reflect, shown_facts
 from self_coding.self_edit.editors import Editor
 from self_coding.self_edit.history import (
     SHOWN,
@@ -450,13 +450,13 @@ class Steps:
 
     async def clean(self, attempt: History) -> StepResult:
         """Give the worktrees back; their contents are kept under a ref."""
-        release = self._services.repository.release
+        release, late = self._services.repository.release, await late_edit(self._services, attempt)
         aside = [place for one in attempt.worktrees if (place := await release(one))]
         if attempt.has(Kind.STOPPED):
             # It may have been stopped after a worktree was made and before that was noted.
             name = attempt.next_worktree
             await release(Worktree(path=Path(), branch="", base="", attempt=name))
-        return StepResult(Kind.CLEANED, {"aside": [*map(str, aside)]} if aside else {})
+        return StepResult(Kind.CLEANED, late | ({"aside": [*map(str, aside)]} if aside else {}))
 
     async def reflect(self, attempt: History) -> StepResult:
         """Learn from how it went, once: a refused edit that is given up has been explained."""

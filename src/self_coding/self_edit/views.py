@@ -361,6 +361,11 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     told = [headline, left_out_line(attempt.edited), _beside(attempt)]
     told += [f"no test noticed: {named}"] if survived else []
     aside = attempt.data(Kind.CLEANED).get("aside")
+    late = attempt.data(Kind.CLEANED).get("late")
+    paths = late.get("paths") if isinstance(late, dict) else None
+    missed = ", ".join(map(str, paths[:_LEFT_NAMED])) if isinstance(paths, list) else ""
+    told += [f"written after it was submitted, and no part of it: {missed}"] if missed else []
+    take_up = f"begin_edit(from_attempt={attempt.id}) takes up what it left out" if missed else ""
     told += [f"kept as it was: {place}" for place in (aside if isinstance(aside, list) else ())]
     return SelfEditResult(
         success=stage in ("landed", "held"),
@@ -374,7 +379,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         by=refusal.by,
         waiting=waiting,
         worktree=str(worktrees[-1].path) if waiting == "submit" else "",
-        hint=refusal.hint,
+        hint=refusal.hint or take_up,
         attempts=tuple(attempts),
         findings=refusal.findings or attempt.verdict.findings,
         failing_tests=refusal.failing,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memory_services import Disk, MemoryEditor, MemoryRules, memory_services
+from memory_services import Disk, MemoryEditor, MemoryRepository, MemoryRules, memory_services
 from self_coding.errors import EditError, GateError, JournalError, SelfCodingError, StorageError
 from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.runner import LandingTurn
@@ -21,6 +21,8 @@ from self_coding.values.edits import (
     Question,
     SelfEditResult,
 )
+from self_coding.values.repository import Candidate
+from self_coding.values.verdicts import GateReport
 
 Task = asyncio.Task[SelfEditResult]
 GOOD, BUG, BAD = {"a.py": "2"}, {"a.py": "bug"}, {"a.py": "forbidden"}
@@ -371,6 +373,34 @@ async def test_an_edit_begins_with_an_earlier_one(world: World) -> None:
     assert world.disk.worktrees[third.worktree.attempt]["a.py"] == "better"
     with pytest.raises(EditError, match="no edit to begin with"):
         await layer.begin_edit("never", from_attempt=99)
+
+
+@pytest.mark.parametrize("ends", ["landed", "dropped"])
+async def test_what_was_written_after_a_submission_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """It is told that it is no part of what was judged, and a new attempt can begin with it."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    tree = world.disk.worktrees[begun.worktree.attempt]
+    tree.update(GOOD if ends == "landed" else BUG)
+    test = MemoryRepository.test
+
+    async def slow(self: MemoryRepository, candidate: Candidate, **how: object) -> GateReport:
+        tree["late.py"] = "late"
+        return await test(self, candidate, **how)
+
+    monkeypatch.setattr(MemoryRepository, "test", slow)
+    told = await layer.submit_edit(begun.attempt)
+    monkeypatch.undo()
+    if ends == "dropped":
+        told = await layer.drop_edit(begun.attempt)
+    assert "written after it was submitted, and no part of it: late.py" in told.message
+    if ends == "landed":
+        assert "late.py" not in world.main
+        assert told.hint.startswith(f"begin_edit(from_attempt={begun.attempt})")
+    again = await layer.begin_edit("the rest", from_attempt=begun.attempt)
+    assert world.disk.worktrees[again.worktree.attempt]["late.py"] == "late"
 
 
 async def test_an_edit_that_nobody_submits_expires(world: World) -> None:
