@@ -251,17 +251,17 @@ def says_as_much(line: str, now: str) -> bool:
             ast.Expr(ast.Call(func=ast.Name(kind), args=[left, right])),
             ast.Expr(ast.Call(func=ast.Name(kind_now), args=[left_now, right_now])),
         ):
-            if {kind, kind_now} <= {"__holds__", "__lacks__"} and _covers(left, left_now):
-                return _covers(right, right_now) or (
+            if {kind, kind_now} <= {"__holds__", "__lacks__"} and covers(left, left_now):
+                return covers(right, right_now) or (
                     kind == kind_now and _size(right_now) >= _size(right)
                 )
             if {kind, kind_now} != {"__exact__"}:
                 return False
-            if _covers(left, left_now):
-                return _covers(right, right_now, more=True)
+            if covers(left, left_now):
+                return covers(right, right_now, more=True)
             match left_now, right_now:
                 case ast.Call(func=asked), ast.Call(func=answering):
-                    return _covers(left, asked) and _covers(right, answering)
+                    return covers(left, asked) and covers(right, answering)
     return False
 
 
@@ -271,24 +271,25 @@ def _size(part: ast.expr) -> int:
     return min(len(text[0]), 4) if text and isinstance(text[0], str | bytes) else 4
 
 
-def _covers(old: ast.AST, new: ast.AST, *, more: bool = False) -> bool:
+def covers(old: ast.AST, new: ast.AST, *, more: bool = False) -> bool:
     """Return whether two expressions are the same, or with `more` but for literal members."""
     if ast.dump(old) == ast.dump(new):
         return True
     if not more or type(old) is not type(new):
         return False
-    made = isinstance(old, ast.Call) and name_of(old.func)[:1].isupper()  # no tolerance
-    if made or isinstance(old, ast.Tuple):
+    named = name_of(old.func) if isinstance(old, ast.Call) else ""
+    made = named[:1].isupper() or named == "call"  # no tolerance
+    if made or isinstance(old, ast.Tuple | ast.List | ast.keyword):
         parts, parts_now = ([*ast.iter_child_nodes(node)] for node in (old, new))
         left = iter(parts_now)
         extra = [*parts_now]
         for part in parts:
-            found = next((one for one in left if _covers(part, one, more=True)), None)
+            found = next((one for one in left if covers(part, one, more=True)), None)
             if found is None:
                 return False
             extra.remove(found)
         values = (one.value if isinstance(one, ast.keyword) else one for one in extra)
-        return all(is_literal(v) or name_of(v) == LEFT_OUT.id for v in values)
+        return all(is_literal(v) or name_of(v) in {LEFT_OUT.id, "ANY"} for v in values)
     return False
 
 

@@ -118,12 +118,14 @@ class _Reader:
                 if any(_suppresses(argument) for call in entered for argument in call.args):
                     reach = "swallowed"
 
-    def statement(self, node: ast.stmt, reach: str) -> Iterator[Claim]:
+    def statement(  # noqa: PLR0912 - one branch per kind
+        self, node: ast.stmt, reach: str
+    ) -> Iterator[Claim]:
         match node:
             case ast.Assert(test=test):
-                said = plain(test)
-                weight = strength(said, self.constants)
-                yield Claim(unparse(said), node.lineno, weight, reach, said)
+                for said in map(plain, _parts(test)):
+                    weight = strength(said, self.constants)
+                    yield Claim(unparse(said), node.lineno, weight, reach, said)
             case ast.If() | ast.While():
                 yield from self.branches(node, reach)
             case ast.For(iter=over) | ast.AsyncFor(iter=over):
@@ -175,6 +177,22 @@ class _Reader:
                 same = node is call  # it is no comparison
                 said = call_strength(call) if same else strength(node, self.constants)
                 yield Claim(unparse(node), call.lineno, said, reach, node)
+
+
+def _parts(test: ast.expr) -> list[ast.expr]:
+    """Return what a condition says one by one: the parts of an `and`, of equal tuples."""
+    match test:
+        case ast.BoolOp(op=ast.And(), values=values):
+            return [part for value in values for part in _parts(value)]
+        case ast.Compare(
+            left=ast.Tuple(elts=[_, *_] as left),
+            ops=[ast.Eq()],
+            comparators=[ast.Tuple(elts=right)],
+        ) if len(left) == len(right) and not any(isinstance(v, ast.Starred) for v in left + right):
+            pairs = zip(left, right, strict=True)
+            said = (ast.Compare(left=a, ops=[ast.Eq()], comparators=[b]) for a, b in pairs)
+            return [ast.fix_missing_locations(ast.copy_location(one, test)) for one in said]
+    return [test]
 
 
 def _leaves(node: ast.stmt) -> bool:

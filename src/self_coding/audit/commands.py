@@ -56,7 +56,7 @@ _RUNNER = re.compile(
     r"hatch\s+(?:run\s+\S*test\S*|test)|coverage\s+run|uv\s+run\s+\S*test\S*|poetry\s+run\s+\S*test\S*)\b"
 )
 _NO_COMMAND = re.compile(  # a line that names a runner, but runs none
-    r"\s*+(?:#|//|\[|-?\s*+(?:name|if|uses):|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
+    r"\s*+(?:#|//|\[|@?echo\b|-?\s*+(?:name|if|uses):|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
     r"|.*[=<>~]=\s*\d|.*::\s*$"
 )
 _PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")

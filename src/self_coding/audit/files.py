@@ -128,8 +128,8 @@ class File:
         kind = type(node)
         if kind not in self._old_nodes:
             nodes = (old for old in syntax.nodes(self.old_tree) if type(old) is kind)
-            self._old_nodes[kind] = frozenset(map(syntax.unparse, nodes))
-        return syntax.unparse(node) in self._old_nodes[kind]
+            self._old_nodes[kind] = frozenset(map(syntax.unannotated, nodes))
+        return syntax.unannotated(node) in self._old_nodes[kind]
 
     @cached_property
     def added_lines(self) -> tuple[tuple[int, str], ...]:

@@ -20,6 +20,7 @@ from self_coding.audit.syntax import (
     assigned,
     bound,
     calls,
+    decorator_name,
     dotted,
     enclosing,
     imports,
@@ -56,6 +57,7 @@ _RUN_OPTIONS = re.compile(
 _ASKS = re.compile(  # what may be asked of the plugin manager; to register is its own finding
     r"(?:has_?|get_?|list_name_|is_)(?:plugins?|registered|blocked)|(?:un)?register|set_blocked"
 )
+_MARKED = re.compile(r"^True .*(?:\.keywords|\bget_closest_marker\()")
 _IGNORES = frozenset({"collect_ignore", "collect_ignore_glob"})
 _PLAIN = (ast.Call, ast.Name, ast.Attribute, ast.List, ast.Constant, ast.expr_context, ast.stmt)
 _REGISTERS = re.compile(r"pluginmanager\.(?:register|unregister|set_blocked)$")
@@ -114,12 +116,15 @@ def hooks(file: File, sides: Sides) -> Breaches:
 
 def _decisions(hook: Function) -> set[str]:
     """Return what a hook does with the run: each statement that returns, raises or deletes
-    something, or hands on, calls or writes what the hook was given, with the conditions around."""
+    something, or hands on, calls or writes what the hook was given, with the conditions around.
+    One that decides nothing else may end when it likes."""
     own = {arg.arg for arg in hook.args.args} | {"pytest"}
-    found = set()
+    found, skips = set(), {"skip"}
     for node in nodes(hook):
         if isinstance(node, ast.Assign | ast.For) and own & _names(node):
             own |= set(bound(node))
+        if isinstance(node, ast.Assign) and unparse(node.value).startswith("pytest.mark.skip("):
+            skips |= set(bound(node))
     for node in nodes(hook):
         ends = isinstance(node, ast.Return | ast.Raise | ast.Delete | ast.Yield)
         does = isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr)
@@ -127,12 +132,27 @@ def _decisions(hook: Function) -> set[str]:
         speaks = isinstance(node, ast.Expr) and unparse(node).startswith(("print(", "'", '"'))
         if (ends or (does and not local and own & _names(node))) and not speaks:
             around = [
-                f"{inside} {unparse(getattr(outer, 'test', None) or getattr(outer, 'iter', outer))}"
+                f"{inside} {unparse(part)}"
                 for outer, inside in enclosing(hook, node)
                 if not isinstance(outer, ast.Try | ast.With)
+                for part in _conditions(outer, inside)
             ]
-            found.add("\n".join([unparse(node), *around]))
-    return found
+            match node:  # what a test is marked with skips it, which the run sees
+                case ast.Expr(ast.Call(func=ast.Attribute(attr="add_marker"), args=[mark])):
+                    if decorator_name(mark) in skips and any(map(_MARKED.search, around)):
+                        continue
+            found.add("\n".join([unparse(node), *sorted(around)]))
+    decides = any(not text.startswith("return\n") for text in found)
+    return found if decides else set()
+
+
+def _conditions(outer: ast.AST, inside: bool) -> list[ast.AST]:
+    """Return what must hold for a branch to be run: `if a: if b:` is `if a and b:`."""
+    match getattr(outer, "test", getattr(outer, "iter", outer)):
+        case ast.BoolOp(op=ast.And(), values=parts) if inside:
+            return [*parts]
+        case said:
+            return [said]
 
 
 def _names(node: ast.AST) -> set[str]:
@@ -197,10 +217,13 @@ def exits(file: File, _: Sides) -> Breaches:
         later = name == "atexit.register" and "exit" in unparse((node.args or [node])[0])
         if not later and not _EXITS.fullmatch(name):
             continue
+        # Where tests fork, a child leaves so; a run that ends so has an unfinished report.
+        outer = [one for one, _inside in enclosing(file.tree, node)]
+        forks = file.is_beside_tests and "fork" in (file.new or "") and file.name != "conftest.py"
+        if forks and not later and any(isinstance(one, Function) for one in outer):
+            continue
         if not any(  # a script of its own is run only by itself
-            isinstance(outer, ast.If)
-            and outer in file.tree.body
-            and "__name__" in unparse(outer.test)
-            for outer, _inside in enclosing(file.tree, node)
+            isinstance(one, ast.If) and one in file.tree.body and "__name__" in unparse(one.test)
+            for one in outer
         ):
             yield "exit-forced", node, f"{quote(node)} ends the run"

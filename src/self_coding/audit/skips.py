@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from self_coding.audit.claims import PLATFORM
 from self_coding.audit.syntax import (
     assigned,
     calls,
@@ -38,7 +37,7 @@ _CALLS = {"pytest.skip", "pytest.xfail", "self.skipTest", "cls.skipTest", "pytes
 _RAISED = re.compile(r"SkipTest|(?:skip|xfail)\.Exception|\b(?:Skipped|XFailed)\b")
 _SET_UP = re.compile(r"(?i)set_?up")
 # what may say another thing tomorrow, or elsewhere, than it says in the run
-_CHANGES = re.compile(r"\b(?:environ|getenv|time|date|datetime|today|now|random|getpid|argv)\b")
+_CHANGES = re.compile(r"\b(?:environ|getenv|time|date|datetime|today|now|random|argv)\b")
 
 
 @dataclass(frozen=True)
@@ -208,8 +207,8 @@ def is_for_the_run(node: ast.AST, module: Module) -> bool:
 def _may_hold(condition: ast.expr, module: Module) -> tuple[bool, bool]:
     """Return whether a skip condition counts as one that may hold, and whether it must hold.
 
-    What the platform, a version, the code or a parameter of the test decides is left to the run,
-    which refuses a test that ran on the base and is skipped now.
+    What somebody set in the test's module may, and what may be another tomorrow or elsewhere. All
+    else is left to the run, which refuses a test that ran on the base and is skipped now.
     """
     read: ast.expr | None = condition
     if isinstance(condition, ast.Constant) and isinstance(condition.value, str):
@@ -220,9 +219,8 @@ def _may_hold(condition: ast.expr, module: Module) -> tuple[bool, bool]:
     if value is not None:
         return bool(value[0]), bool(value[0])
     names = {name_of(n) for n in ast.walk(condition)}
-    own = [unparse(said) for said in map(module.value, names) if said is not None]
-    text = "\n".join(own or [unparse(condition)])
-    if _CHANGES.search(text):
-        return True, False
-    unknown = own or read is None or any(calls(condition))
-    return bool(unknown) and PLATFORM.search(text) is None, False
+    own = {name: said for name in names if (said := module.value(name)) is not None}
+    flags = (n for n, said in own.items() if constant(said) and len(module.bindings[n]) == 1)
+    text = "\n".join(map(unparse, (condition, *own.values())))
+    unknown = read is None or next(flags, "") or _CHANGES.search(text)
+    return bool(unknown), False

@@ -128,8 +128,12 @@ def exchanged(file: File, sides: Sides) -> Breaches:
         elif "import" not in unparse(node):  # `x = importorskip("x")` is the subject still
             own |= dict.fromkeys(bound(node), node)
     for name in asserted & code.keys() & own.keys() - new_code.keys():
-        message = f"{name} came from {code[name]} and is now defined by the tests"
-        yield "subject-replaced", own[name], message
+        # The same module of the tests may be imported by another path.
+        module, last = getattr(own[name], "module", None) or "", code[name].rpartition(".")[2]
+        arrived = any(o.old is None and o.name == f"{last}.py" for o in sides.files.changed)
+        if module.rpartition(".")[2] != last or arrived:
+            message = f"{name} came from {code[name]} and is now defined by the tests"
+            yield "subject-replaced", own[name], message
     for test in after.by_name.values():
         was = before.by_name.get(test.name)
         if was is None or not test.collected or was.is_same(test):

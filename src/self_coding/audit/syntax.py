@@ -19,6 +19,12 @@ Constants = Mapping[str, ast.expr]
 
 _DEEPEST = 150  # nodes; `ast.unparse` spends a few frames on each
 _LONGEST_NUMBER = 4096  # bits; Python refuses to print much longer ones
+# How newer Pythons than the one that runs us write what this one can read: PEP 695 and 758.
+_NEWER = (
+    (re.compile(r"(?m)^([ \t]*)type (\w+)(?:\[.*\])? = "), r"\1\2 = "),
+    (re.compile(r"\b((?:def|class) \w+)\[[^\n(]*?\](?=[(:])"), r"\1"),
+    (re.compile(r"(?m)^([ \t]*except\*? )(\w[\w.]*(?:, \w[\w.]*)+):"), r"\1(\2):"),
+)
 _LITERAL = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.operator),
     *(ast.unaryop, ast.expr_context, ast.JoinedStr, ast.FormattedValue),
@@ -59,7 +65,10 @@ def parse(text: str | None) -> ast.Module | None:
             # as bytes: Python then obeys the file's own coding line, as it does when it imports
             tree = ast.parse(text.encode("utf-8", "surrogateescape"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+        older = text
+        for pattern, plain in _NEWER:
+            older = pattern.sub(plain, older)
+        return parse(older) if older != text else None
     level: list[ast.AST] = [tree]
     for _ in range(_DEEPEST):  # level by level: a recursive walk is what deep nesting breaks
         if not level:
@@ -125,6 +134,20 @@ def _full(node: ast.AST, names: Mapping[str, str]) -> ast.AST:
 def unparse(node: ast.AST) -> str:
     """Return a node as text that layout and quoting do not change."""
     return ast.unparse(node)
+
+
+@lru_cache(maxsize=4096)
+def unannotated(node: ast.AST) -> str:
+    """Return a node as text without the types that functions say they take and give."""
+    if not isinstance(node, Function):
+        return unparse(node)
+    [copy] = ast.parse(unparse(node)).body
+    for part in ast.walk(copy):
+        if isinstance(part, Function):
+            part.returns = None
+        elif isinstance(part, ast.arg):
+            part.annotation = None
+    return ast.unparse(copy)
 
 
 @lru_cache(maxsize=512)

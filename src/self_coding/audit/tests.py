@@ -42,9 +42,12 @@ _GOLDEN = re.compile(
     re.IGNORECASE,
 )
 _PROSE = re.compile(
-    r"(?i)(?:^|/)(?:readme|license|copying|authors)[\w.]*$|\.(?:md|rst)$|(?:^|/)\.gitignore$"
+    r"(?i)(?:^|/)(?:readme|license|copying|authors|(?:[\w-]*[_-])?(?:requirements|constraints))[\w.-]*$"
+    r"|\.(?:md|rst)$|(?:^|/)\.gitignore$"
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_TEST_WORD = re.compile(r"Test(?:s|Case)?")
+_RUN_CLASS = re.compile(r"^Test|(?:Case|Tests?)$")
 _AWAITED = re.compile(r"asyncio|anyio|trio|curio|tornado")
 _TEXT_CLAIMS = {  # how a source that is not valid Python 3 is read
     "def test": re.compile(r"^\s*(?:async )?def test", re.M),
@@ -190,10 +193,14 @@ def _classes(
     had = {node.name: node for node in before.tree.body if isinstance(node, ast.ClassDef)}
     for name, node in had.items():
         inherits = set(map(name_of, node.bases)) & {*had, *before.imports} - {"object"}
-        tests = any(re.search("(?i)mixin|base|tests?$|case", base) for base in inherits)
+        # what is a test by its name, or unittest's; what only others inherit is theirs
+        runs = any(map(_RUN_CLASS.search, (name, *map(name_of, node.bases))))
+        tests = runs and any(re.search("(?i)mixin|base|tests?$|case", base) for base in inherits)
         # a class with tests of its own is accounted for by them
         own = any(isinstance(n, Function) and n.name.startswith("test") for n in node.body)
-        if name in now or own or not tests or (after is None and around.renewed):
+        again = {_TEST_WORD.sub("", n) for n, one in now.items() if one.bases}
+        here = name in now or _TEST_WORD.sub("", name) in again
+        if here or own or not tests or (after is None and around.renewed):
             continue
         words = {word.lower() for word in _WORD.findall(unparse(node))}
         renamed = any(
@@ -325,12 +332,23 @@ def data(file: File, sides: Sides) -> Breaches:
         )
         if not (moved or unread or files.touches_source):
             yield "test-data-removed", 0, "test data is gone"
-    elif files.touches_source and not sides.strict:
+    elif not sides.strict and (files.touches_source or (golden and _follows(file, files))):
         return
     elif golden:
         yield "snapshot-rewritten", 0, "was rewritten, and no code changed"
     elif len(file.new.splitlines()) < len(file.old.splitlines()):
         yield "test-data-shrunk", 0, "has fewer lines, and no code changed"
+
+
+def _follows(file: File, files: Files) -> bool:
+    """Return whether what a golden file is made from changes beside it."""
+    return any(
+        other.kind is Kind.DATA
+        and other.old is not None
+        and other.path.rpartition("/")[0] == file.path.rpartition("/")[0]
+        and not _GOLDEN.search(other.path)
+        for other in files.changed
+    )
 
 
 # Where the tests that went may have gone: moved, renamed, merged, or without a subject
