@@ -84,3 +84,69 @@ def test_what_moves_is_not_new() -> None:
 def test_what_was_left_out_may_stay_so(old: str, new: str, broken: list[str]) -> None:
     """Only what was left out before excuses an entry, not any text of the file."""
     assert rules({"tests/conftest.py": old}, {"tests/conftest.py": new}) == broken
+
+
+MARKER = """import os
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    if hasattr(os, "link"):
+        return
+    for item in items:
+        if item.get_closest_marker("links"):
+            item.add_marker(pytest.mark.{mark})
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "condition", "told"),
+    [
+        ("skip(reason='none here')", 'item.get_closest_marker("links")', False),
+        ("skip(reason='none here')", '"links" in item.keywords', False),
+        ("skip(reason='none here')", "True", True),
+        ("xfail(reason='none here')", 'item.get_closest_marker("links")', True),
+    ],
+)
+def test_a_hook_may_skip_what_is_marked(mark: str, condition: str, told: bool) -> None:
+    """What is skipped by its mark shows in the run; what is skipped anyhow, or may fail, counts."""
+    text = MARKER.format(mark=mark).replace('item.get_closest_marker("links")', condition)
+    found = rules({}, {"tests/conftest.py": text})
+    assert found == (["outcome-hook"] if told else [])
+
+
+def test_conditions_of_a_hook_are_what_they_say() -> None:
+    """Two conditions, one inside the other, are both; to decide without one of them is more."""
+    head = "def pytest_collection_modifyitems(items):\n    for item in items:\n"
+    nested = head + "        if a(item):\n            if b(item):\n                item.drop()\n"
+    both = head + "        if a(item) and b(item):\n            item.drop()  # pytest\n"
+    one = head + "        if a(item):\n            item.drop()  # pytest\n"
+    found = [rules({"tests/conftest.py": nested}, {"tests/conftest.py": t}) for t in (both, one)]
+    assert found == [[], ["outcome-hook"]]
+
+
+def test_a_child_that_the_tests_fork_may_leave() -> None:
+    """A helper for forked processes may end one; a conftest, and code that forks nothing, not."""
+    text = "import os\n\n\ndef leave(status):\n    os._exit(status)\n"
+    forks = text + "\n\ndef fork():\n    return os.fork()\n"
+    assert rules({}, {"tests/fork_helpers.py": forks}) == []
+    for path, body in (
+        ("tests/conftest.py", forks), ("tests/helpers.py", text), ("src/shop.py", forks),
+        ("tests/helpers.py", forks + "\n\nos._exit(0)\n"),
+    ):  # fmt: skip
+        assert rules({}, {path: body}) == ["exit-forced"], path
+
+
+def test_types_make_no_new_fixture() -> None:
+    """An automatic fixture that says its types now is the one that was there."""
+    old = (
+        "import pytest\nimport shop\n\n\n@pytest.fixture(autouse=True)\n"
+        "def cheap(request, monkeypatch):\n"
+        "    monkeypatch.setattr(shop, 'rate', request.param)\n"
+    )
+    typed = old.replace("request,", "request: Request,").replace(
+        "monkeypatch)", "monkeypatch: M) -> None"
+    )
+    other = old.replace("request.param", "request.node")
+    found = [rules({"tests/conftest.py": old}, {"tests/conftest.py": t}) for t in (typed, other)]
+    assert found == [[], ["autouse-patch"]]
