@@ -31,7 +31,7 @@ from self_coding.audit.syntax import (
 )
 
 _CLAIMING = re.compile(
-    r"assert\w*|fail(?:Unless|If)?\w*|raises|warns|deprecated_call|(?:check|verify|expect|ensure|should)(?:_?\w+)?"
+    r"assert\w*|fail(?:Unless|If)?\w*|raises|warns|deprecated_call|(?:check(?!_call|_output)|verify|expect|ensure|should)(?:_?\w+)?"
 )
 # calls after which nothing of the function runs
 _LEAVING = frozenset(

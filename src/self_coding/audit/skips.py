@@ -87,6 +87,14 @@ def compare_module_marks(before: Module, after: Module) -> Iterator[Finding]:
             yield from compare_marks(None, test, before, after)
 
 
+def is_off(test: Test, module: Module) -> bool:
+    """Return whether a test never runs."""
+    return any(
+        mark.holds and not mark.sometimes and mark.rule == "test-skipped"
+        for mark in _test_marks(test, module)
+    )
+
+
 def _test_marks(test: Test, module: Module) -> Iterator[Mark]:
     """Yield the marks of one test: its decorators, its class's, its parameters', its own calls."""
     decorators = list(test.decorators)

@@ -138,13 +138,15 @@ def unparse(node: ast.AST) -> str:
 
 @lru_cache(maxsize=4096)
 def unannotated(node: ast.AST) -> str:
-    """Return a node as text without the types that functions say they take and give."""
+    """Return a node as text without what functions only say: their types, their docstrings."""
     if not isinstance(node, Function):
         return unparse(node)
     [copy] = ast.parse(unparse(node)).body
     for part in ast.walk(copy):
         if isinstance(part, Function):
             part.returns = None
+            if ast.get_docstring(part, clean=False) is not None:
+                part.body[:1] = []
         elif isinstance(part, ast.arg):
             part.annotation = None
     return ast.unparse(copy)

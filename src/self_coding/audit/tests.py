@@ -15,15 +15,17 @@ from dataclasses import replace
 
 from self_coding.audit.claims import forgives
 from self_coding.audit.files import File, Files, Kind
-from self_coding.audit.skips import compare_marks, compare_module_marks
+from self_coding.audit.skips import compare_marks, compare_module_marks, is_off
 from self_coding.audit.syntax import (
     Breaches,
     Function,
     assigned,
+    decorator_name,
     dotted,
     enclosing,
     finding,
     imports,
+    is_empty,
     is_unreadable,
     name_of,
     nodes,
@@ -183,6 +185,17 @@ def _module(
             yield test.finding("test-removed", f"{test.name} is gone")
 
 
+def _calls_for_cases(test: Test, module: Module) -> bool:
+    """Return whether a function gives a test its parameter sets."""
+    for mark in test.decorators:
+        if isinstance(mark, ast.Call) and decorator_name(mark) == "parametrize" and mark.args[1:]:
+            values = mark.args[1]
+            said = module.value(values.id) if isinstance(values, ast.Name) else values
+            if isinstance(said, ast.Call) and not is_empty(said):
+                return True
+    return False
+
+
 def _classes(
     before: Module, after: Module | None, search: _Search, around: Around
 ) -> Iterator[Finding]:
@@ -225,7 +238,8 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
     if not (old.collected and new.collected):
         return
     was, now = cases(old, before), cases(new, after)
-    lost = [case for case in was if case not in now]
+    # Which cases a call gives shows in the run, as a test that is no longer collected.
+    lost = [] if _calls_for_cases(new, after) else [case for case in was if case not in now]
     if lost and len(now) < len(was):
         names = {name.lower() for name in _WORD.findall(" ".join(lost))}
         rest = re.sub(r"\s+", "", unparse(after.tree))
@@ -336,8 +350,15 @@ def data(file: File, sides: Sides) -> Breaches:
         return
     elif golden:
         yield "snapshot-rewritten", 0, "was rewritten, and no code changed"
-    elif len(file.new.splitlines()) < len(file.old.splitlines()):
+    elif _rows(file, file.new) < _rows(file, file.old):
         yield "test-data-shrunk", 0, "has fewer lines, and no code changed"
+
+
+def _rows(file: File, text: str) -> int:
+    """Return how many lines tell a case: each item of a list in YAML, else all but comments."""
+    begins = "-" if file.name.endswith((".yml", ".yaml")) and "- " in text else ""
+    rows = map(str.strip, text.splitlines())
+    return sum(bool(row) and row[0] != "#" and row.startswith(begins) for row in rows)
 
 
 def _follows(file: File, files: Files) -> bool:
@@ -379,6 +400,8 @@ class _Search:
         """Return whether what a lost test claimed is claimed elsewhere, or its subject is gone."""
         names = {name.lower() for name in (*test.names, *strings(nodes(test.node)))}
         if not test.body or not around.gone.isdisjoint(names) or around.cut & test.names:
+            return True
+        if is_off(test, self.old[test.path]):
             return True
         live, texts = test.live, {claim.text for claim in test.live}
         related = [

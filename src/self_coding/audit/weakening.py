@@ -77,6 +77,10 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     claimed, said = {(c.text, c.reach) for c in new.live}, {c.text for c in old.live}
     exact = (c.node for c in new.live if c.strength == says.EXACT and c.text in said)
     equal = {name_of(n.left) for n in exact if isinstance(n, ast.Compare)} - {""}
+    values: dict[str, str] = {}  # what a claim says of a variable, it says of what that was given
+    for node in walk_own(old.node):
+        if isinstance(node, ast.Assign):
+            values |= dict.fromkeys(bound(node), unparse(node.value))
     dropped = [
         claim
         for claim in lost
@@ -84,7 +88,8 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         and not around.moved[bare(claim.text)]
         and around.gone.isdisjoint(
             name.lower()
-            for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", claim.text + claim.reach)
+            for text in (claim.text, claim.reach, *map(values.get, _words(claim.text)))
+            for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", text or "")
         )
         and (claim.text, claim.reach) not in claimed
         and not _is_scaffolding(claim, old, new)
