@@ -5,7 +5,7 @@ what it claims. What only a run can show (a plugin already installed, code that 
 at the right moment) is the gate's work.
 
     syntax, files       the vocabulary for syntax trees; what each changed file is to the tests
-    claims              what a test asserts, how much that says, and whether it is reached
+    claims, strength    what a test asserts, whether it is reached, and how much that says
     test_modules        the tests in a file, and the two sides of a change
     tests, weakening, skips          rules for the tests
     subject, framework, commands     rules for the code, the plugins, and what runs the tests

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
-from self_coding.audit.claims import plain
 from self_coding.audit.definitions import Place, Withdrawn
+from self_coding.audit.strength import plain
 from self_coding.audit.syntax import (
     bound,
     constant,

@@ -131,12 +131,13 @@ def _decisions(hook: Function) -> set[str]:
         local = isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets)
         speaks = isinstance(node, ast.Expr) and unparse(node).startswith(("print(", "'", '"'))
         if (ends or (does and not local and own & _names(node))) and not speaks:
-            around = [
-                f"{inside} {unparse(part)}"
-                for outer, inside in enclosing(hook, node)
-                if not isinstance(outer, ast.Try | ast.With)
-                for part in _conditions(outer, inside)
-            ]
+            around = []
+            for outer, inside in enclosing(hook, node):
+                match getattr(outer, "test", getattr(outer, "iter", outer)):
+                    case ast.BoolOp(op=ast.And(), values=parts) if inside:  # as one `if` each
+                        around += [f"{inside} {unparse(part)}" for part in parts]
+                    case said if not isinstance(outer, ast.Try | ast.With):
+                        around.append(f"{inside} {unparse(said)}")
             match node:  # what a test is marked with skips it, which the run sees
                 case ast.Expr(ast.Call(func=ast.Attribute(attr="add_marker"), args=[mark])):
                     if decorator_name(mark) in skips and any(map(_MARKED.search, around)):
@@ -144,15 +145,6 @@ def _decisions(hook: Function) -> set[str]:
             found.add("\n".join([unparse(node), *sorted(around)]))
     decides = any(not text.startswith("return\n") for text in found)
     return found if decides else set()
-
-
-def _conditions(outer: ast.AST, inside: bool) -> list[ast.AST]:
-    """Return what must hold for a branch to be run: `if a: if b:` is `if a and b:`."""
-    match getattr(outer, "test", getattr(outer, "iter", outer)):
-        case ast.BoolOp(op=ast.And(), values=parts) if inside:
-            return [*parts]
-        case said:
-            return [said]
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -12,8 +12,8 @@ import re
 import sys
 from collections.abc import Iterator
 
-from self_coding.audit.claims import cannot_fail
 from self_coding.audit.files import File, Kind, Settings, is_collected
+from self_coding.audit.strength import cannot_fail
 from self_coding.audit.syntax import (
     Breaches,
     Function,

@@ -20,12 +20,10 @@ from self_coding.audit.syntax import (
     Breaches,
     Function,
     assigned,
-    decorator_name,
     dotted,
     enclosing,
     finding,
     imports,
-    is_empty,
     is_unreadable,
     name_of,
     nodes,
@@ -185,17 +183,6 @@ def _module(
             yield test.finding("test-removed", f"{test.name} is gone")
 
 
-def _calls_for_cases(test: Test, module: Module) -> bool:
-    """Return whether a function gives a test its parameter sets."""
-    for mark in test.decorators:
-        if isinstance(mark, ast.Call) and decorator_name(mark) == "parametrize" and mark.args[1:]:
-            values = mark.args[1]
-            said = module.value(values.id) if isinstance(values, ast.Name) else values
-            if isinstance(said, ast.Call) and not is_empty(said):
-                return True
-    return False
-
-
 def _classes(
     before: Module, after: Module | None, search: _Search, around: Around
 ) -> Iterator[Finding]:
@@ -238,8 +225,11 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
     if not (old.collected and new.collected):
         return
     was, now = cases(old, before), cases(new, after)
-    # Which cases a call gives shows in the run, as a test that is no longer collected.
-    lost = [] if _calls_for_cases(new, after) else [case for case in was if case not in now]
+    lost = [case for case in was if case not in now]
+    sets = [m.args[1] for m in new.decorators if isinstance(m, ast.Call) and m.args[1:]]
+    given = (after.value(one.id) if isinstance(one, ast.Name) else one for one in sets)
+    if any(isinstance(one, ast.Call) for one in given):
+        lost = []  # what a call gives shows in the run, as a test that is no longer collected
     if lost and len(now) < len(was):
         names = {name.lower() for name in _WORD.findall(" ".join(lost))}
         rest = re.sub(r"\s+", "", unparse(after.tree))
@@ -336,6 +326,11 @@ def data(file: File, sides: Sides) -> Breaches:
     is_data = file.kind is Kind.DATA or (golden and loose)
     if not is_data or file.old is None or _PROSE.search(file.path):
         return
+    given = any(  # what it is made from
+        other.kind is Kind.DATA and other.old is not None and not _GOLDEN.search(other.path)
+        for other in files.changed
+        if other.path.removesuffix(other.name) == file.path.removesuffix(file.name)
+    )
     if file.new is None:
         arrived = [other for other in files.changed if other.old is None]
         moved = any(other.new == file.old or other.name == file.name for other in arrived)
@@ -346,7 +341,7 @@ def data(file: File, sides: Sides) -> Breaches:
         )
         if not (moved or unread or files.touches_source):
             yield "test-data-removed", 0, "test data is gone"
-    elif not sides.strict and (files.touches_source or (golden and _follows(file, files))):
+    elif not sides.strict and (files.touches_source or (golden and given)):
         return
     elif golden:
         yield "snapshot-rewritten", 0, "was rewritten, and no code changed"
@@ -359,17 +354,6 @@ def _rows(file: File, text: str) -> int:
     begins = "-" if file.name.endswith((".yml", ".yaml")) and "- " in text else ""
     rows = map(str.strip, text.splitlines())
     return sum(bool(row) and row[0] != "#" and row.startswith(begins) for row in rows)
-
-
-def _follows(file: File, files: Files) -> bool:
-    """Return whether what a golden file is made from changes beside it."""
-    return any(
-        other.kind is Kind.DATA
-        and other.old is not None
-        and other.path.rpartition("/")[0] == file.path.rpartition("/")[0]
-        and not _GOLDEN.search(other.path)
-        for other in files.changed
-    )
 
 
 # Where the tests that went may have gone: moved, renamed, merged, or without a subject

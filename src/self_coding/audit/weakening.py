@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from self_coding.audit import claims as says
+from self_coding.audit import strength as says
 from self_coding.audit.canonical import covers
 from self_coding.audit.claims import PLATFORM, Claim
 from self_coding.audit.syntax import bound, constant, elements, name_of, quote, unparse, walk_own
@@ -202,7 +202,12 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
         and ast.dump(one.operand) == ast.dump(other)
         for one, other in ((old, new), (new, old))
     )
-    if now.strength < was.strength and not (opposite or _expects_more(old, new)):
+    more = False  # the same is compared with what it was, and further members
+    match old, new:
+        case ast.Compare(left=one, ops=[ast.Eq()]), ast.Compare(left=two, ops=[ast.Eq()]):
+            held = covers(old.comparators[0], new.comparators[0], more=True)
+            more = held and ast.dump(one) == ast.dump(two)
+    if now.strength < was.strength and not (opposite or more):
         # the default tolerance; a wider one is refused above
         counts = isinstance(new, ast.Call) and name_of(new.func) == "assertCountEqual"
         if now.strength != says.CLOSE or not (after > 0 or counts):
@@ -215,17 +220,6 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
             about == now_about != "" and expected != now_expected and not around.touches_source
         )
     return "expectation-changed" if changed else ""
-
-
-def _expects_more(old: ast.expr, new: ast.expr) -> bool:
-    """Return whether the same is compared with what it was, and further members."""
-    match old, new:
-        case (
-            ast.Compare(left=one, ops=[ast.Eq()], comparators=[expected]),
-            ast.Compare(left=two, ops=[ast.Eq()], comparators=[expected_now]),
-        ):
-            return ast.dump(one) == ast.dump(two) and covers(expected, expected_now, more=True)
-    return False
 
 
 def _expectation(claim: ast.expr) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import pytest
 from audit_case import expression
 
-from self_coding.audit import claims as says
+from self_coding.audit import strength as says
 
 
 @pytest.mark.parametrize(
