@@ -87,9 +87,15 @@ TRICKS = {
 }
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Repo:
+    return Repo(tmp_path_factory.mktemp("gate") / "repo")
+
+
 @pytest.fixture
-def repo(tmp_path):
-    return Repo(tmp_path / "repo")
+def repo(place) -> Repo:
+    """One repository for all tests of a kind: their base runs once."""
+    return place.emptied()
 
 
 @pytest.mark.parametrize("name", TRICKS)

@@ -70,9 +70,15 @@ LOOKS = {
 # fmt: on
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Repo:
+    return Repo(tmp_path_factory.mktemp("gate") / "repo")
+
+
 @pytest.fixture
-def repo(tmp_path) -> Repo:
-    return Repo(tmp_path / "repo")
+def repo(place) -> Repo:
+    """One repository for all tests of a kind: their base runs once."""
+    return place.emptied()
 
 
 @pytest.mark.parametrize("name", PATCHES)
