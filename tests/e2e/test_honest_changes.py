@@ -9,6 +9,7 @@ what is said is enough to go on.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -298,29 +299,45 @@ def git(top: Path, *args: str) -> None:
     subprocess.run(["git", "-C", str(top), *identity, *args], check=True, capture_output=True)
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("honest")
+
+
+@pytest.fixture
+def top(place):
+    """An empty folder, always in one place: what the gate knows of the project's base stays."""
+    top, verdicts = place / "r", place / "verdicts"
+    kept = top / ".git" / "self_coding" / "verdicts"
+    kept.parent.mkdir(parents=True)
+    if verdicts.is_dir():
+        verdicts.rename(kept)
+    yield top
+    if kept.is_dir():
+        kept.rename(verdicts)
+    shutil.rmtree(top)
+
+
 @pytest.mark.parametrize("name", HONEST)
-def test_an_honest_change_lands(tmp_path, name):
+def test_an_honest_change_lands(top, name):
     """Code and tests that change together land, whatever the base's tests say of it."""
-    result = self_edit(
-        tmp_path / "r" if (tmp_path / "r").mkdir() is None else tmp_path, HONEST[name]
-    )
+    result = self_edit(top, HONEST[name])
     assert result.success, (result.message, result.findings)
 
 
 @pytest.mark.parametrize("name", BENT)
-def test_the_same_with_a_bug_behind_does_not(tmp_path, name):
+def test_the_same_with_a_bug_behind_does_not(top, name):
     """What hides a bug is refused, by reading or by the base's tests."""
-    (tmp_path / "r").mkdir()
-    result = self_edit(tmp_path / "r", BENT[name])
+    result = self_edit(top, BENT[name])
     assert not result.success
 
 
 SCALED = (TAX, swap(TESTS, "with_tax(10) == 12.0", "with_tax(0) == 0"), swap(TESTS, "0.5), 0.6", "0.5), 0.75"))  # fmt: skip
 
 
-def test_who_is_refused_learns_all_from_the_message(tmp_path):
+def test_who_is_refused_learns_all_from_the_message(top):
     """Which test of main says no, with what output, and the two ways on with the command."""
-    result = self_edit(tmp_path, SCALED)
+    result = self_edit(top, SCALED)
     [found] = [one for one in result.findings if one.rule == "base-judge"]
     assert (found.path, result.by) == ("tests/test_prices.py", "gate")
     assert "main's own test tests/test_prices.py::test_tax says no" in found.message
@@ -336,46 +353,46 @@ def test_who_is_refused_learns_all_from_the_message(tmp_path):
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_a_person_decides_about_what_mains_tests_refuse(tmp_path, answer):
+def test_a_person_decides_about_what_mains_tests_refuse(top, answer):
     """Asked before the landing, a person sees the finding, and their word counts."""
     seen = []
-    result = self_edit(tmp_path, SCALED, ask=lambda question: seen.append(question) or answer)
+    result = self_edit(top, SCALED, ask=lambda question: seen.append(question) or answer)
     assert [one.rule for one in seen[0].findings] == ["base-judge"]
     assert result.success is answer
 
 
-def test_a_policy_that_asks_leaves_it_waiting(tmp_path):
+def test_a_policy_that_asks_leaves_it_waiting(top):
     """With `policy.mode = "ask"` the attempt waits for whoever approves."""
     project = PROJECT["pyproject.toml"] + '\n[tool.self_coding.policy]\nmode = "ask"\n'
-    result = self_edit(tmp_path, SCALED, base={"pyproject.toml": project})
+    result = self_edit(top, SCALED, base={"pyproject.toml": project})
     assert (result.stage, result.waiting) == ("waiting", "approval")
 
 
-def test_no_expectation_changes_where_tests_may_only_grow(tmp_path):
+def test_no_expectation_changes_where_tests_may_only_grow(top):
     """With `tests_may_change = "added"` a changed expectation is refused, however honest."""
     project = (
         PROJECT["pyproject.toml"] + '\n[tool.self_coding.policy]\ntests_may_change = "added"\n'
     )
     change = HONEST["a golden file made anew"]
-    result = self_edit(tmp_path, change, base={"pyproject.toml": project})
+    result = self_edit(top, change, base={"pyproject.toml": project})
     assert not result.success
 
 
 @pytest.mark.parametrize(
     ("edits", "merged"), [(HONEST["another error"], True), (BENT["the helper forgives"], False)]
 )
-def test_a_merge_that_requires_tests_asks_the_base_too(tmp_path, edits, merged):
+def test_a_merge_that_requires_tests_asks_the_base_too(top, edits, merged):
     """`merge_to_main` has the same judge: a branch with its bent tests is not merged."""
     after = dict(PROJECT)
     for edit in edits:
         edit(after)
-    write(tmp_path, {}, PROJECT)
+    write(top, {}, PROJECT)
     for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "base")):
-        git(tmp_path, *words)
-    git(tmp_path, "switch", "-qc", "work")
-    write(tmp_path, PROJECT, after)
-    git(tmp_path, "commit", "-qam", "work")
-    layer = open_layer(tmp_path)
+        git(top, *words)
+    git(top, "switch", "-qc", "work")
+    write(top, PROJECT, after)
+    git(top, "commit", "-qam", "work")
+    layer = open_layer(top)
     try:
         asyncio.run(layer.git.merge_to_main("work"))
     except GitOperationError as error:
