@@ -161,6 +161,15 @@ class GitSafety:
 
         return await in_thread(work)
 
+    async def snapshot_changes(self) -> Snapshot | None:
+        """Take a snapshot, without tests; None where the newest one holds all that stands here."""
+
+        def work() -> Snapshot | None:
+            capture = snapshots.snapshot_changes(self._repo, limit=self._limit)
+            return capture.as_snapshot() if capture else None
+
+        return await in_thread(work)
+
     async def create_branch(self, name: str, base: str | None = None) -> str:
         """Create the branch `name` from `base` (default: main), check it out, return its name."""
         return await in_thread(commits.create_branch, self._repo, name, base)

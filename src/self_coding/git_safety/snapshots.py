@@ -30,6 +30,7 @@ from self_coding.git_safety.index import is_clean
 from self_coding.git_safety.recovery import operation_lock, remove_scratch
 from self_coding.git_safety.repository import Head, Repository
 from self_coding.git_safety.tree_state import (
+    TreeState,
     exact_git,
     read_tree_state,
     reconcile,
@@ -93,12 +94,39 @@ def create(
 
     A file that is not tracked and larger than `max_untracked_bytes` is listed as uncaptured.
     """
+    return _keep(repo, ref, _look(repo, max_untracked_bytes), message)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A checkout as it stands: what its next capture would hold."""
+
+    head: Head
+    state: TreeState
+    index: str
+    stages: str
+    raw: bytes
+
+    def is_held_by(self, capture: Capture) -> bool:
+        """Return whether that capture holds all of it."""
+        uncaptured = {one.path: one.reason for one in capture.uncaptured}
+        held = (capture.head, capture.worktree, capture.index, uncaptured)
+        mine = (self.head, self.state.tree, self.index, self.state.uncaptured)
+        return bool(self.index) and held == mine
+
+
+def _look(repo: Repository, limit: int) -> _Seen:
     head = repo.head()
     private = exact_git(repo)
-    state = read_tree_state(private, repo, max_untracked_bytes)
+    state = read_tree_state(private, repo, limit)
     # After the tree: a file that is staged in between is then at worst in both.
     index, stages, raw = _read_index(repo)
-    state = reconcile(repo, private, state, index)
+    return _Seen(head, reconcile(repo, private, state, index), index, stages, raw)
+
+
+def _keep(repo: Repository, ref: str, seen: _Seen, message: str) -> Capture:
+    head, state, index = seen.head, seen.state, seen.index
+    stages, raw = seen.stages, seen.raw
     clean = bool(index) and all(c.status == "M" or c.is_link for c in state.changes)
     if clean:
         [head_tree] = repo.resolve([head.commit], "tree") if head.commit else [""]
@@ -234,11 +262,26 @@ def snapshot(repo: Repository, *, limit: int) -> Capture:
     """Take a snapshot for the user, and log it."""
     with operation_lock(repo, "snapshot"):
         head = repo.born()
-        capture = create(repo, next_ref(repo, SNAPSHOTS), max_untracked_bytes=limit)
-        repo.log.add("snapshot", refs=[(capture.ref, "", capture.commit)], reason=head.branch)
-        # A repository of thousands of loose refs and objects is slow for the person's own git.
-        if int(capture.ref.rsplit("/", 1)[-1]) % _PACK_EVERY == 0:
-            _pack(repo)
+        return _take(repo, _look(repo, limit), head)
+
+
+def snapshot_changes(repo: Repository, *, limit: int) -> Capture | None:
+    """Take a snapshot where the newest one does not hold the checkout as it stands."""
+    with operation_lock(repo, "snapshot"):
+        head, seen = repo.born(), _look(repo, limit)
+        newest = _list(repo, SNAPSHOTS, "--count=1")
+        with suppress(GitOperationError):  # a damaged one holds nothing
+            if newest and seen.is_held_by(load(repo, newest[0][0])):
+                return None
+        return _take(repo, seen, head)
+
+
+def _take(repo: Repository, seen: _Seen, head: Head) -> Capture:
+    capture = _keep(repo, next_ref(repo, SNAPSHOTS), seen, "self-coding snapshot")
+    repo.log.add("snapshot", refs=[(capture.ref, "", capture.commit)], reason=head.branch)
+    # A repository of thousands of loose refs and objects is slow for the person's own git.
+    if int(capture.ref.rsplit("/", 1)[-1]) % _PACK_EVERY == 0:
+        _pack(repo)
     return capture
 
 
@@ -271,10 +314,10 @@ def gc(repo: Repository, *, keep: int, keep_days: float) -> list[str]:
     return said
 
 
-def _list(repo: Repository, prefix: str) -> list[list[str]]:
+def _list(repo: Repository, prefix: str, *flags: str) -> list[list[str]]:
     """Return name, commit and time of each of our refs below `prefix`, newest first."""
     form = "--format=%(refname) %(objectname) %(creatordate:unix)"
-    done = repo.git.run("for-each-ref", "--sort=-refname", form, prefix)
+    done = repo.git.run("for-each-ref", "--sort=-refname", *flags, form, prefix)
     return [line.split(" ") for line in decode(done.stdout).splitlines()]
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from self_coding.adapters import git
-from self_coding.adapters.files import replace_file
-from self_coding.adapters.paths import FOLDER, git_directories
+from self_coding.adapters.paths import git_directories
 from self_coding.adapters.threads import in_thread
 from self_coding.text import diff_paths
 from self_coding.values.attempts import Json
@@ -19,7 +15,6 @@ from self_coding.values.attempts import Json
 if TYPE_CHECKING:
     from self_coding.app import App
 
-SEEN = "hook-seen"  # what the last hook saw, below the folder of ours
 LONGEST_FILE = 1 << 20  # bytes of a file that is compared with what is to replace it
 
 
@@ -36,15 +31,10 @@ async def on_edit(app: App, event: str, payload: Json) -> dict[str, Json]:
         path, diff = await in_thread(_proposed, edit, app.top)
         files = [path] if path else []
     else:
-        seen, facts = app.common / FOLDER / SEEN, await in_thread(_facts, app.top)
-        with suppress(OSError):
-            # A hook runs after every command of an agent; a snapshot for each would be thousands.
-            if seen.read_text() == facts:
-                return {}  # most shell commands only look
-        taken = await app.git.snapshot(run_tests=False)
-        with suppress(OSError):
-            # After the snapshot: should it fail, the next hook tries again.
-            replace_file(seen, facts)
+        # A hook runs after every command of an agent, and most of those only look.
+        taken = await app.git.snapshot_changes()
+        if taken is None:
+            return {}
         missing = [one.path for one in taken.uncaptured]
         text = f"not in the snapshot: {', '.join(missing)}" if missing else ""
         diff, files = "", []
@@ -58,20 +48,6 @@ async def on_edit(app: App, event: str, payload: Json) -> dict[str, Json]:
     name = data.get("hook_event_name") or default
     context: Json = {"hookEventName": name, "additionalContext": text}
     return {"systemMessage": text, "hookSpecificOutput": context}
-
-
-def _facts(top: Path) -> str:
-    """Return what changes with each edit: HEAD, the status, and the stamps of what it names."""
-    words = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
-    listed = git.run(words, cwd=top).stdout
-    facts = hashlib.sha256(os.fsencode(top) + listed)
-    for part in listed.split(b"\0"):
-        fields = part.split(b" ", {b"1": 8, b"2": 9, b"u": 10, b"?": 1}.get(part[:1], 0))
-        with suppress(OSError, ValueError):
-            # The status names a changed file once, however often it is changed: its times tell.
-            status = (top / os.fsdecode(fields[-1])).lstat()
-            facts.update(f"{status.st_mtime_ns} {status.st_size} {status.st_ino}".encode())
-    return facts.hexdigest()
 
 
 def _made(top: Path) -> tuple[str, list[str]]:
