@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
+from self_coding.app import open_app
+from self_coding.cli import cli
 from self_coding.cli.session import (
     FAILED,
     INTERRUPTED,
@@ -20,7 +23,8 @@ from self_coding.cli.session import (
     table,
 )
 from self_coding.errors import SelfCodingError
-from self_coding.values.attempts import Outcome
+from self_coding.testing import sample_repo
+from self_coding.values.attempts import ModificationAttempt, Outcome
 
 
 @dataclass
@@ -132,3 +136,19 @@ def test_a_diff_is_coloured_after_it_was_made_harmless() -> None:
     """Added and removed lines get colours; escape sequences of the diff itself stay marks."""
     coloured = colour_diff(printable("+a\x1b[31m\n-b\n c"))
     assert coloured == "\x1b[32m+a�[31m\x1b[0m\n\x1b[31m-b\x1b[0m\n c"
+
+
+def test_a_list_says_that_there_are_older_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beyond the limit a list names the command for more, beside JSON on standard error."""
+    app = open_app(sample_repo(tmp_path / "repository"), environ={})
+    for number in range(3):
+        asyncio.run(app.journal.log_attempt(ModificationAttempt(f"Change {number}")))
+    for flags in ([], ["--json"]):
+        words = ["--repo", str(app.top), *flags, "attempts", "-n", "2"]
+        cli.main(args=words, standalone_mode=False)
+        shown = capsys.readouterr()
+        told = shown.err if flags else shown.out
+        assert "there are older ones: self-coding attempts -n 4" in told
+    assert len(json.loads(shown.out)) == 2
