@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from self_coding.operation import Arg, Reason, operation
+from self_coding.operation import Arg, Caller, Reason, operation
+from self_coding.values.results import Watched
 
 if TYPE_CHECKING:
     from self_coding.app import App
@@ -18,6 +19,8 @@ Days = Annotated[float, Arg("How many days back.", option="-d")]
 Stack = Annotated[
     str, Arg("A file with the traceback, or what else the program printed.", file=True)
 ]
+Since = Annotated[str, Arg("The revision that the first look compares with.")]
+Once = Annotated[bool, Arg("Look once, and end: with status 1 where a test fails.")]
 ErrorId = Annotated[str, Arg("Its number, from `inbox`: 3f2a91c0de.")]
 
 
@@ -39,6 +42,21 @@ async def report_error(app: App, stack: Stack) -> ReportedError:
 async def drop_error(app: App, error: ErrorId, reason: Reason = "") -> ReportedError:
     """Offer a reported ERROR no more; it goes on being counted."""
     return await app.reported.drop_error(error, reason)
+
+
+@operation(COMES_IN, "edit.watch", effect="adds", tool=False)
+async def watch(app: App, caller: Caller, since: Since = "HEAD", once: Once = False) -> Watched:
+    """Run the affected tests as files change, and say which edit, commit or attempt broke them.
+
+    Contained, on a copy of your working tree. Ctrl-C ends it.
+    """
+
+    def told(look: Watched) -> None:
+        if not once:
+            caller.say(str(look))
+
+    last = await app.edit.watch(since=since, once=once, on_look=told)
+    return last or Watched(changed=[], files=[], broken=[])
 
 
 @operation(LOOK_BACK, "edit.digest", tool=False)

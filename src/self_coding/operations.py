@@ -471,7 +471,7 @@ async def redo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> Reposit
 
 
 # At the end: in help, what is registered first comes first.
-from self_coding.incoming import digest, drop_error, report_error  # noqa: E402, F401
+from self_coding.incoming import digest, drop_error, report_error, watch  # noqa: E402, F401
 from self_coding.upkeep import explain, gc, operations, recover, verify  # noqa: E402, F401
 
 #: Every name that is accepted, with the operation it means.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from self_coding.cli.view import when
+from self_coding.cli.view import view, when
 from self_coding.text import first_line
 
 if TYPE_CHECKING:
-    from self_coding.values.results import Digest, ReportedError
+    from self_coding.values.results import Digest, ReportedError, Watched
 
 
 def report_error(error: ReportedError) -> str:
@@ -21,6 +21,12 @@ def report_error(error: ReportedError) -> str:
 
 
 drop_error = report_error
+
+
+@view(status=lambda look: int(not look.is_green))
+def watch(look: Watched) -> str:
+    """Return the last look in words."""
+    return str(look)
 
 
 def digest(told: Digest) -> str:

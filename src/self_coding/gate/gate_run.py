@@ -137,6 +137,16 @@ class Gate:
                 material=Material(command=self.settings.command, globs=self.settings.judging),
             )
 
+    def try_tests(self, commit: str, tests: Sequence[str]) -> RunRecord:
+        """Run these tests of a commit, all where none is named; nothing is judged or kept.
+
+        Raises:
+            GateError: the tests could not be run.
+        """
+        run = _GateRun(self, commit, self.tree_of(commit), None, self.level())
+        with self.checkout(commit) as path:
+            return run._run(path, tests=tests or None)
+
     def known_failures(self, commit: str) -> tuple[str, ...]:
         """Return the tests that failed when this commit's tree last ran; nothing is run."""
         tree = self.tree_of(commit)

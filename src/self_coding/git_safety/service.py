@@ -24,6 +24,7 @@ from self_coding.git_safety import (
     recovery,
     restore,
     snapshots,
+    trial,
     undo,
     worktrees,
 )
@@ -31,6 +32,7 @@ from self_coding.git_safety.repository import discover
 from self_coding.values.repository import (
     Candidate,
     Change,
+    Commit,
     Conflict,
     GateBypass,
     Landed,
@@ -41,7 +43,14 @@ from self_coding.values.repository import (
     UndoPlan,
     Worktree,
 )
-from self_coding.values.verdicts import Finding, GateReport, GateSettings, Receipt, Strength
+from self_coding.values.verdicts import (
+    Finding,
+    GateReport,
+    GateSettings,
+    Receipt,
+    Strength,
+    Trial,
+)
 
 if TYPE_CHECKING:
     from self_coding.gate.readiness import Readiness
@@ -368,6 +377,18 @@ class GitSafety:
             tests: the test files that reach its change; all tests where there is none.
         """
         return await in_thread(landing.strength, self._repo, self.gate, base, commit, tuple(tests))
+
+    async def working_commit(self) -> str:
+        """Return a commit of the working tree as it is; the same one for the same content."""
+        return await in_thread(trial.working_commit, self._repo, self._limit)
+
+    async def try_tests(self, commit: str, tests: Sequence[str]) -> Trial:
+        """Return how these tests of a commit end, contained; nothing is judged or kept."""
+        return await in_thread(trial.try_tests, self._repo, self.gate, commit, tuple(tests))
+
+    async def first_parents(self, count: int) -> list[Commit]:
+        """Return the commits that the branch of HEAD was moved to, newest first."""
+        return await in_thread(trial.first_parents, self._repo, count)
 
     async def failing_on_main(self) -> tuple[str, ...]:
         """Return the tests that failed when the gate last ran main as it is; nothing is run."""

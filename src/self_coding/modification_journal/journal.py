@@ -179,6 +179,10 @@ class ModificationJournal:
 
         await in_thread(finish)
 
+    async def landed_as(self, commit: str) -> list[int]:
+        """Return the attempts that landed as this commit."""
+        return await self._read(lambda queries: queries.landed_as(commit))
+
     async def unfinished(self) -> list[int]:
         """Return the attempts that have begun and not ended, oldest first."""
         return await self._read(lambda queries: queries.unfinished())

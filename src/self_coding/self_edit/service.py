@@ -6,7 +6,11 @@ drive it. The user's checkout is not touched while it runs.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +24,7 @@ from self_coding.self_edit.open_attempts import DIRTY, OpenAttempts, not_waiting
 from self_coding.self_edit.runner import Runner, open_attempts
 from self_coding.self_edit.step_results import StepResult, answered, refused
 from self_coding.self_edit.steps import RunContext
+from self_coding.self_edit.watch import Watch
 from self_coding.values.edits import (
     Ask,
     Begun,
@@ -30,8 +35,9 @@ from self_coding.values.edits import (
     Task,
 )
 from self_coding.values.repository import Worktree
-from self_coding.values.results import Digest
+from self_coding.values.results import Digest, Watched
 
+_LOOKS = 1.0  # seconds between two looks at the working tree
 _DIGESTED = 5_000  # attempts of a period that are looked at
 _MOST = {"tries": 50, "best_of": 16}
 
@@ -354,6 +360,37 @@ class SelfEdit(OpenAttempts):
             inbox=await self.inbox(),
             cost=(await journal.spent(began))[1],
         )
+
+    async def watch(
+        self,
+        *,
+        since: str = "HEAD",
+        once: bool = False,
+        on_look: Callable[[Watched], None] = lambda look: None,
+    ) -> Watched | None:
+        """Run the affected tests whenever files change, until it is cancelled; the last look.
+
+        Args:
+            since: the revision that the first look compares the working tree with.
+            once: look once and return.
+            on_look: is shown each look.
+
+        Raises:
+            GitOperationError: there is no such revision.
+            GateError: the tests could not be run.
+        """
+        watch, last = Watch(self.services, since), None
+        with suppress(*([] if once else [asyncio.CancelledError])):  # how a person ends it
+            while True:
+                began = time.monotonic()
+                if look := await watch.look():
+                    last = look
+                    on_look(look)
+                if once:
+                    break
+                # A large tree costs more to look at, and is looked at less often.
+                await asyncio.sleep(max(_LOOKS, 5 * (time.monotonic() - began) if not look else 0))
+        return last
 
     async def _within_budget(self) -> float | None:
         """Return what the attempts of a day may cost yet; None without a bound.

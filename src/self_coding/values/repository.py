@@ -101,6 +101,15 @@ class Change:
         return any(file.path == path for file in self.files)
 
 
+@dataclass(frozen=True)
+class Commit:
+    """A commit as a line tells it."""
+
+    id: str
+    author: str
+    subject: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """The merge commit tested for landing, made unseen: `commit` has tree `tree`, first parent

@@ -114,6 +114,55 @@ class Inbox:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Breakage:
+    """Tests that fail, and what broke them.
+
+    `by` is "edit" (what is not committed), "attempt", "commit" or "before" (it failed already in
+    the oldest commit that was looked at); `what` names it in words.
+    """
+
+    tests: list[str]
+    by: str
+    what: str
+    commit: str = ""
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """One look at the tests that a change affects.
+
+    `files` are test files, `ran` is how many tests ran; `changed` are the paths that differ.
+    """
+
+    changed: list[str]
+    files: list[str]
+    ran: int = 0
+    broken: list[Breakage]
+    seconds: float = 0.0
+    reason: str = ""
+
+    @property
+    def is_green(self) -> bool:
+        """Whether no test failed, and the run came to its end."""
+        return not self.broken and not self.reason
+
+    def __str__(self) -> str:
+        """In words: what ran and how it ended, then what broke what."""
+        if not self.files:
+            return "no test is affected" if self.changed else "nothing has changed"
+        files = f"{len(self.files)} test file{'' if len(self.files) == 1 else 's'}"
+        count = sum(len(one.tests) for one in self.broken)
+        state = "green" if self.is_green else f"red, {count} failed"
+        lines = [f"{state}: {self.ran} tests of {files} in {self.seconds:g} s"]
+        lines += [self.reason] if self.reason else []
+        for one in self.broken:
+            lines += [f"  broken by {one.what}", *(f"    {test}" for test in one.tests[:10])]
+            lines += [f"    and {len(one.tests) - 10} more"] if len(one.tests) > 10 else []
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Digest:
     """A period in numbers, and in Markdown: `text`.
 

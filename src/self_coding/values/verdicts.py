@@ -160,6 +160,19 @@ class GateReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How some tests ended, which nobody judged; the command's own text where it names no test.
+
+    `reason` says why the run was ended, where it was.
+    """
+
+    failing: tuple[str, ...] = ()
+    ran: int = 0
+    output: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Strength:
     """How many mutants of a change's lines its tests notice: small changes of its code.
 
