@@ -32,7 +32,6 @@ from self_coding.git_safety.repository import discover
 from self_coding.values.repository import (
     Candidate,
     Change,
-    Commit,
     Conflict,
     GateBypass,
     Landed,
@@ -49,7 +48,6 @@ from self_coding.values.verdicts import (
     GateSettings,
     Receipt,
     Strength,
-    Trial,
 )
 
 if TYPE_CHECKING:
@@ -378,17 +376,10 @@ class GitSafety:
         """
         return await in_thread(landing.strength, self._repo, self.gate, base, commit, tuple(tests))
 
-    async def working_commit(self) -> str:
-        """Return a commit of the working tree as it is; the same one for the same content."""
-        return await in_thread(trial.working_commit, self._repo, self._limit)
-
-    async def try_tests(self, commit: str, tests: Sequence[str]) -> Trial:
-        """Return how these tests of a commit end, contained; nothing is judged or kept."""
-        return await in_thread(trial.try_tests, self._repo, self.gate, commit, tuple(tests))
-
-    async def first_parents(self, count: int) -> list[Commit]:
-        """Return the commits that the branch of HEAD was moved to, newest first."""
-        return await in_thread(trial.first_parents, self._repo, count)
+    @property
+    def trials(self) -> trial.Trials:
+        """What runs tests without judging."""
+        return trial.Trials(self._repo, self.gate, self._limit)
 
     async def failing_on_main(self) -> tuple[str, ...]:
         """Return the tests that failed when the gate last ran main as it is; nothing is run."""

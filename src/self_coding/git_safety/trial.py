@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from self_coding.adapters.git import decode
+from self_coding.adapters.threads import in_thread
 from self_coding.git_safety import objects
 from self_coding.git_safety.landing import gate_of
 from self_coding.git_safety.recovery import operation_lock
@@ -12,6 +13,27 @@ from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.tree_state import exact_git, read_tree_state
 from self_coding.values.repository import Commit
 from self_coding.values.verdicts import GateSettings, Trial
+
+
+class Trials:
+    """Runs tests of one repository's commits and of its working tree."""
+
+    def __init__(self, repo: Repository, settings: GateSettings, limit: int) -> None:
+        self._repo = repo
+        self._settings = settings
+        self._limit = limit
+
+    async def working_commit(self) -> str:
+        """Return a commit of the working tree as it is; the same one for the same content."""
+        return await in_thread(working_commit, self._repo, self._limit)
+
+    async def try_tests(self, commit: str, tests: Sequence[str]) -> Trial:
+        """Return how these tests of a commit end, contained; nothing is judged or kept."""
+        return await in_thread(try_tests, self._repo, self._settings, commit, tests)
+
+    async def first_parents(self, count: int) -> list[Commit]:
+        """Return the commits that the branch of HEAD was moved to, newest first."""
+        return await in_thread(first_parents, self._repo, count)
 
 
 def working_commit(repo: Repository, limit: int) -> str:

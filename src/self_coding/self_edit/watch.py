@@ -40,7 +40,7 @@ class Watch:
             GateError: the tests could not be run.
         """
         repository = self._services.repository
-        now = await repository.working_commit()
+        now = await repository.trials.working_commit()
         if now == self._seen:
             return None
         change = await repository.change(self._seen, now, diff_limit=0)
@@ -69,14 +69,14 @@ class Watch:
     async def _try(self, commit: str, tests: tuple[str, ...]) -> Trial:
         key = (commit, tests)
         if key not in self._trials:
-            self._trials[key] = await self._services.repository.try_tests(commit, tests)
+            self._trials[key] = await self._services.repository.trials.try_tests(commit, tests)
             while len(self._trials) > 100:
                 del self._trials[next(iter(self._trials))]
         return self._trials[key]
 
     async def _blamed(self, failing: tuple[str, ...], changed: Sequence[str]) -> list[Breakage]:
         """Return what broke each of the tests that fail now, by running them where they did not."""
-        commits = await self._services.repository.first_parents(_BACK)
+        commits = await self._services.repository.trials.first_parents(_BACK)
         files = tuple(dict.fromkeys(one.partition("::")[0] for one in failing if "::" in one))
 
         async def fails(commit: Commit) -> set[str]:
