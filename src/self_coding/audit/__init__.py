@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from self_coding.audit import commands, framework, other_languages, subject, tests
+from self_coding.audit import commands, framework, other_code, other_languages, subject, tests
 from self_coding.audit.files import SETTING_FILES, Contents, Kind, effective, kind_of, read_files
 from self_coding.audit.syntax import finding
 from self_coding.audit.test_modules import read_sides
@@ -57,7 +57,8 @@ def audit(
         for rule, message in commands.audit_settings(old, new):
             findings.add(finding(rule, new.path or old.path, 0, message))
     for file in files.changed:
-        for r, at, text in other_languages.audit_file(file, files):
+        breaches = (*other_languages.audit_file(file, files), *other_code.audit_code(file))
+        for r, at, text in breaches:
             findings.add(finding(r, file.path, at, text))
         for check in _RULES:
             findings |= {finding(r, file.path, at, text) for r, at, text in check(file, sides)}

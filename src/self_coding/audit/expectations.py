@@ -40,6 +40,7 @@ from self_coding.audit.syntax import (
     unparse,
 )
 from self_coding.audit.test_modules import Module, read_module
+from self_coding.languages import is_source
 from self_coding.values.verdicts import BASE_JUDGE, BaseFailure, Finding
 
 _MISSING = re.compile(
@@ -48,6 +49,13 @@ _MISSING = re.compile(
     r"got an unexpected keyword argument '(\w+)'|abstract class (\w+)"
 )
 _EXAMPLE = re.compile(r"(?m)^[ \t]*(?:>>>|\.\.\. ).*$")
+# what compilers and engines of other languages say of a name that is gone, or is called otherwise
+_ABSENT = re.compile(
+    r"undefined: (?:\w+\.)?(\w+)|has no field or method (\w+)|arguments in call to (?:\w+\.)?(\w+)"
+    r"|(?:cannot find|no) [\w, ]{1,60}`(\w+)`|unresolved import `(?:\w+::)*(\w+)`"
+    r"|symbol: +(?:method|class|variable) (\w+)|method (\w+) in class \S+ cannot be applied"
+    r"|(\w+) is not a (?:function|constructor)|export named '(\w+)'|has no exported member '(\w+)'"
+)
 _HARMLESS = re.compile(r"(?:.*/)?(?:\.coveragerc|noxfile\.py)")
 _HARMLESS_FIXTURES = frozenset({"tmp_path", "capsys", "caplog", "request"})
 _DEEPEST = 20  # classes that inherit one another
@@ -111,7 +119,7 @@ class _Case:
         path, _, name = failure.id.partition("::")
         base = self._module(path, old=True) if path.endswith(".py") else None
         if base is None:
-            return "the change does not account for it"
+            return "" if self._withdraws(failure) else "the change does not account for it"
         if self.around:
             return f"{self.around} changes, too"
         found = (name for match in _MISSING.findall(failure.message) for name in match if name)
@@ -127,6 +135,32 @@ class _Case:
         if path not in self.evidence.judging and self._place(path, test, old=True) is None:
             return self._doctest(path, name)
         return self._test(path, test, missing)
+
+    def _withdraws(self, failure: BaseFailure) -> bool:
+        """Return whether a test of another language fails for a name that the code took back, or
+        that is called otherwise now, and nothing but its uses changed in the tests."""
+        base, candidate = self.evidence.base, self.evidence.candidate
+        code = [path for path in self.evidence.changed if path not in self.evidence.judging]
+        before, after = (
+            "\n".join(side.text(path) or "" for path in code if is_source(path))
+            for side in (base, candidate)
+        )
+        taken = set()
+        said = f"{failure.message}\n{failure.output}"
+        for name in {name for match in _ABSENT.findall(said) for name in match if name}:
+            head = re.compile(rf"(?m)^.*\b{name}\b.*(?:\{{|\bfunc\b.*|\bfn\b.*)[ \t]*$")
+            if re.search(rf"\b{name}\b", before) and head.findall(before) != head.findall(after):
+                taken.add(name)
+        # A name that is gone keeps all tests of a file from being built: each must say the same.
+        for path in self.evidence.judging if taken else ():
+            sides = (side.text(path) or "" for side in (base, candidate))
+            lost, kept = (
+                Counter(line.strip() for line in text.splitlines() if re.search(r"\w", line))
+                for text in sides
+            )
+            if any(taken.isdisjoint(re.findall(r"\w+", line)) for line in lost - kept):
+                return False
+        return bool(taken)
 
     def _doctest(self, path: str, name: str) -> str:
         """Return why a doctest is not accounted for: an example that is gone, or any answer do."""

@@ -250,6 +250,15 @@ def read(path: str, text: str | None, language: TreeLanguage, table: Table) -> M
     return Module(tests, tuple(focus), error=tree.root.has_error)
 
 
+def names_of_tests(path: str, text: str) -> frozenset[str]:
+    """Return the names of the tests that a file of another language than Python defines."""
+    language = language_of(path)
+    table = TABLES.get(language.name)
+    if table is None or not isinstance(language, TreeLanguage):
+        return frozenset()
+    return frozenset(read(path, text, language, table).tests)
+
+
 def _tests(tree: Tree, language: TreeLanguage, table: Table) -> Iterator[tuple[Node, str]]:
     named, attribute = _NAMED.get(language.name), _ATTRIBUTE.get(language.name)
     found = []

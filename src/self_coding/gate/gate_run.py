@@ -433,10 +433,9 @@ class _GateRun:
         report = record.report
         if known is not None or record.timed_out:
             return known
-        if not record.understood and not record.rewrote and not record.exit_status:
-            return None
-        # Whatever is wrong here may have been wrong before: only the base's own run can tell.
-        odd = report.altered or report.canaries
+        # Whatever is wrong here may have been wrong before: only the base's own run can tell. So it
+        # does where no test reported, which the base's may do. That run is kept for its tree.
+        odd = report.altered or report.canaries or not record.understood
         if report.failures or not report.ended or record.rewrote or odd:
             key = self._key(self._base_tree)
             with self.gate.checkout(self.onto) as path:

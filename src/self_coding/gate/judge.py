@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from self_coding.audit.definitions import definitions
 from self_coding.audit.files import Kind, Settings, kind_of
+from self_coding.audit.other_languages import names_of_tests
 from self_coding.gate.test_report import BAD, RunRecord, TestReport
+from self_coding.languages import is_source
 from self_coding.values.verdicts import BaseFailure, Finding
 
 _NOTHING_COLLECTED = 5  # pytest's exit status
@@ -255,7 +257,10 @@ def _judge_tests(
     unproved = record.complete and not _PASSED & {*report.outcomes.values(), *retried.values()}
     failed = f": {_few(report.failures)} failed" if report.failures else ""
     refusals: tuple[tuple[object, str], ...] = (
-        (new, f"tests failed: {len(new)} {'new ' if base else ''}failure{'s' * (len(new) > 1)}"),
+        (
+            _told(new, report),
+            f"tests failed: {len(new)} {'new ' if base else ''}failure{'s' * (len(new) > 1)}",
+        ),
         (
             nothing,
             "tests failed: no test was collected, so nothing was proved"
@@ -289,6 +294,16 @@ def _judge_tests(
         flaky=tuple(flaky),
         environment=bool(unproved and base and not new and not _PASSED & {*before.values()}),
     )
+
+
+def _told(new: list[str], report: TestReport) -> list[str]:
+    """Return the names of failures; of what was never built, what the compiler says."""
+    said = {
+        one.id: one.failure.message.partition("\n")[0]
+        for one in report.results
+        if one.outcome == "error" and one.failure and "::" not in one.id
+    }
+    return [f"{node} ({said[node]})" if said.get(node) else node for node in new]
 
 
 def _losses(
@@ -346,6 +361,9 @@ def _source_is_there(node: str, collected: frozenset[str], sides: Sides) -> bool
     if after is None or before is None or before == after:
         return after is not None
     own = _function(node).removeprefix(f"{path}::")
+    if is_source(path) and not path.endswith(".py"):
+        names = {own, own.rpartition("::")[2], own.removesuffix("()")}
+        return not names.isdisjoint(names_of_tests(path, after))
     scopes, scopes_before = ([scope for scope, _ in definitions(text)] for text in (after, before))
     around = own.rpartition("::")[0]
     if around in scopes_before and around not in scopes and own not in scopes_before:
@@ -365,8 +383,9 @@ def _path(node: str) -> str:
 
 
 def _function(node: str) -> str:
-    """Return the id without its parameters."""
-    return node.split("[", 1)[0]
+    """Return the id without its parameters, and without what it runs inside of it in Go."""
+    path, apart, name = node.split("[", 1)[0].partition("::")
+    return f"{path}{apart}{name.partition('/')[0] if path.endswith('.go') else name}"
 
 
 def _with_names(text: str, broken: object) -> str:

@@ -17,13 +17,15 @@ from itertools import pairwise
 from self_coding.audit.definitions import docstrings
 from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.audit.syntax import parse
-from self_coding.languages import is_test
+from self_coding.languages import is_source, is_test, language_of
 from self_coding.text import matches
 
 _RUNNERS = re.compile(  # files that a runner reads without being told so
     r"(?:.*/)?(?:(?:GNU)?makefile|[^/]*\.mk|justfile|\.justfile|taskfile\.ya?ml|noxfile\.py|tox\.ini|"
     r"package\.json|jest\.config\.\w+|vitest\.config\.\w+|karma\.conf\.\w+|\.mocharc\.\w+|"
-    r"phpunit\.xml(?:\.dist)?|\.rspec)",
+    r"phpunit\.xml(?:\.dist)?|\.rspec|\.npmrc|\.yarnrc(?:\.yml)?|\.pnpmfile\.cjs|bunfig\.toml|"
+    r"\.cargo/config(?:\.toml)?|\.config/nextest\.toml|go\.work|\.mvn/.*|gradle\.properties|"
+    r"junit-platform\.properties|META-INF/services/org\.junit.*)",
     re.IGNORECASE,
 )
 # tables of a manifest by which tests are found and run
@@ -72,6 +74,8 @@ class Material:
         for node in self.collected:
             path, _, name = node.partition("::")
             stem = path.rpartition("/")[2].partition(".")[0]
+            if is_source(path) and language_of(path).inline_tests:
+                continue  # tests beside the code that they test: it is divided
             if not path.endswith(".py") or not (name == stem or "." in name.split("[", 1)[0]):
                 files.add(path)
         return frozenset(files)
@@ -97,12 +101,16 @@ def _words(command: str) -> set[str]:
 
 def is_divided(path: str) -> bool:
     """Return whether a file may hold both what judges and what is judged."""
-    return path.endswith(".py") or path.rpartition("/")[2] in _MANIFESTS
+    is_mixed = is_source(path) and language_of(path).inline_tests
+    return is_mixed or path.endswith(".py") or path.rpartition("/")[2] in _MANIFESTS
 
 
 def divide(path: str, base: str | None, candidate: str | None) -> str | None:
     """Return the candidate's file with what judges as the base has it: a manifest's settings of the
     tests, a module's doctests. A manifest that cannot be divided is the base's as a whole."""
+    if is_source(path) and language_of(path).inline_tests:
+        language = language_of(path)
+        return None if candidate is None else language.with_tests(candidate, base or "")
     if path.endswith(".py"):
         return candidate if base is None or candidate is None else _with_doctests(base, candidate)
     if candidate is None or base == candidate:

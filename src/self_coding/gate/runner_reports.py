@@ -22,9 +22,11 @@ _PLACE = re.compile(
     r"(?m)(?:^|[\s(])(?:file://)?((?:[\w.@+-]*/)*[\w.@+-]+\.(?:go|rs|java|[cm]?[jt]sx?)):(\d+)"
 )
 _GO_PLACE = re.compile(r"(?m)^\s+([\w./-]+\.go):(\d+): ?(.*(?:\n {8}.*)*)")
+_GO_BUILD = re.compile(r"FAIL\t(\S+) \[(?:build|setup) failed\]")
 _RUNNING = re.compile(r"^\s+Running (?:unittests )?(\S+) \(\S*?deps/([\w-]+?)-[0-9a-f]+\)")
 _DOC = re.compile(r"^\s+Doc-tests (\S+)")
 _TEST = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)\b")
+_COUNT = re.compile(r"(?m)^running \d+ tests?$")
 _RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 _STDOUT = re.compile(r"(?ms)^---- (\S.*?) stdout ----\n(.*?)(?=^---- |^failures:$|\Z)")
 _PANIC = re.compile(r"panicked at (?:'.*?', )?([\w./-]+\.rs):(\d+)(?::\d+)?:?\n?(.*)", re.DOTALL)
@@ -61,7 +63,7 @@ def read_stream(stream: str, tree: Tree) -> tuple[TestReport, str]:
         merged = _worst(results)
         one = TestReport(
             sessions=1,
-            is_foreign=True,
+            is_foreign=f"{_MARK}chosen\n" not in body,
             ended=bool(ended),
             # cargo's status for failed tests is 101, which other runners have for a crash
             statuses=(min(exit_status, 1),) if ended else (),
@@ -173,6 +175,7 @@ def _read_go(body: str, folder: str, tree: Tree) -> Read:
     shown: list[str] = []
     ids: dict[tuple[str, str], str] = {}
     failing: set[str] = set()
+    unbuilt: list[str] = []
     outcomes = {"pass": "passed", "fail": "failed", "skip": "skipped"}
     for line in body.split("\n"):
         try:
@@ -180,7 +183,11 @@ def _read_go(body: str, folder: str, tree: Tree) -> Read:
             action, package = event["Action"], event.get("Package", "")
         except (ValueError, KeyError, TypeError):
             shown.append(f"{line}\n" if line else "")
+            if match := _GO_BUILD.match(line):
+                unbuilt.append(match[1])
             continue
+        if action == "build-output":
+            shown.append(event.get("Output", ""))
         key = (package, event.get("Test", ""))
         if action == "output":
             outputs.setdefault(key, []).append(event.get("Output", ""))
@@ -197,9 +204,17 @@ def _read_go(body: str, folder: str, tree: Tree) -> Read:
                 if action == "fail":
                     failing.add(package)
         elif action == "fail" and package not in failing:  # it was not built, or it ended early
-            text = "".join(outputs.get(key, ()))[-_MESSAGE:]
-            results.append(_made(_go_folder(package, tree), "error", 0.0, text))
-    return results, running, "", "".join(shown)
+            unbuilt.append(package)
+    said = "".join(shown)
+    for package in dict.fromkeys(unbuilt):
+        # The compiler names files from where it was started, each package under a heading.
+        heading = rf"(?ms)^# {re.escape(package)}\b[^\n]*\n(.*?)(?=^# |^FAIL|^ok |\Z)"
+        part = re.search(heading, said)
+        name = _go_folder(package, tree)
+        text = (part[1] if part else "".join(outputs.get((package, ""), [said])))[-_MESSAGE:]
+        first = text.strip().partition("\n")[0]
+        results.append(_made(name, "error", 0.0, text, _failure(text, first, name, tree)))
+    return results, running, "", said
 
 
 def _go_folder(package: str, tree: Tree) -> str:
@@ -242,7 +257,7 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
         running, doc = _RUNNING.match(part), _DOC.match(part)
         root = _rust_root(running[1], running[2], folder, tree) if running else ""
         root = root or (doc[1] if doc else "cargo")
-        counts = dict.fromkeys(("ok", "FAILED", "ignored"), 0)
+        counts, told = dict.fromkeys(("ok", "FAILED", "ignored"), 0), 0
         for line in part.splitlines():
             if match := _TEST.match(line):
                 name, outcome = match[1], match[2]
@@ -252,10 +267,12 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
                 text = said.get(name, "")[-_MESSAGE:]
                 failure = _rust_failure(text, path, folder, tree) if word == "failed" else None
                 results.append(_made(f"{path}::{name}", word, 0.0, text, failure))
-            elif (match := _RESULT.match(line)) and tuple(map(int, match.groups())) != (
-                *counts.values(),
-            ):
-                wrong = "cargo counted other tests than it listed"
+            elif match := _RESULT.match(line):
+                told += 1
+                if tuple(map(int, match.groups())) != (*counts.values(),):
+                    wrong = "cargo counted other tests than it listed"
+        if told != len(_COUNT.findall(part)):
+            wrong = "a test binary of cargo ended before its tests did"
     error = re.search(r"(?ms)^error(?:\[E\d+\])?: .*?(?:\n\n|\Z)", body)
     if error and not any(each.outcome == "failed" for each in results):
         results.append(_made(folder or "cargo", "error", 0.0, error[0][-_MESSAGE:]))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from self_coding.adapters.process import Completed
 from self_coding.gate.runner_reports import Tree, read_junit, read_stream
@@ -62,7 +63,7 @@ def must_report(command: str, at: str) -> bool:
 
 @contextmanager
 def observe(
-    folder: Path, settings: Mapping[str, object], tree: Path, path: str
+    folder: Path, settings: Mapping[str, Any], tree: Path, path: str
 ) -> Iterator[Observation]:
     """Hand the observers a one-time key for each session and a pipe for their signed report.
 
@@ -91,7 +92,8 @@ def observe(
     os.write(keys_written, b"".join(keys))
     os.close(keys_written)
     report_read, report_written = os.pipe()
-    put_shims(folder, path)
+    chosen = () if settings["collect_only"] else settings["select"] or ()
+    put_shims(folder, path, tree, str(settings["top"]), chosen)
     # Opened for both ends here, so that it ends when the last process of the run does.
     stream_read = os.open(folder / PIPE, os.O_RDONLY | os.O_NONBLOCK)
     stream_written = os.open(folder / PIPE, os.O_WRONLY)

@@ -9,7 +9,9 @@ else goes straight to the program.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 PIPE = "reports"  # in the folder beside the tree
@@ -42,6 +44,8 @@ begin() {{
   export {nested}=1
   printf '\\n\\036begin %s %s\\n' "$1" "$PWD" >>"$pipe"
 }}
+# Tests that are to run first, as this program is told of them; what else was asked stays.
+chosen() {{ [ "$PWD" = '{top}' ] && [ -n "$1" ] && printf '\\036chosen\\n' >>"$pipe"; }}
 end() {{ printf '\\n\\036end %s\\n' "$1" >>"$pipe"; exit "$1"; }}
 """
 _GO = """
@@ -55,9 +59,18 @@ for word; do
   esac
 done
 begin go || exec "$real" test "$@"
-exec 4>&1
+case " $* " in *' ./... '*) if chosen {chosen}; then
+  for word; do
+    shift
+    [ "$word" = ./... ] && set -- "$@" {chosen} || set -- "$@" "$word"
+  done
+fi;; esac
+exec 4>&1 5>&2
+# What the compiler says is part of the report, unless the stream is somebody's own.
+[ "$shown" = /dev/null ] && errors=1 || errors=5
 status=$(
-  {{ {{ "$real" test -json "$@" 3>&- 4>&- 9<&-; echo $? >&3; }} | tee -a "$pipe" >$shown; }} 3>&1
+  {{ {{ "$real" test -json "$@" 2>&$errors 3>&- 4>&- 5>&- 9<&-; echo $? >&3; }} |
+    tee -a "$pipe" >$shown; }} 3>&1
 )
 end "$status"
 """
@@ -78,13 +91,22 @@ done
 # What fails in one binary must not hide the tests of the next.
 if [ "$1" = test ]; then shift; set -- test --no-fail-fast "$@"
 else chain=$1; shift 2; set -- "$chain" test --no-fail-fast "$@"; fi
+case " $* " in
+  *' --lib '*|*' --bin'*|*' --test'*|*' --example'*|*' --bench'*|*' --doc '*);;
+  *' -p '*|*' --package'*|*' --all'*|*' --workspace '*);;
+  *)
+    if [ "$1" = test ] && chosen {chosen}; then
+      shift 2
+      set -- test --no-fail-fast {chosen} "$@"
+    fi;;
+esac
 exec 4>&1
 export CARGO_TERM_COLOR=never CARGO_TERM_QUIET=false
 status=$( {{ {{ "$real" "$@" 2>&1 3>&- 4>&- 9<&-; echo $? >&3; }} | tee -a "$pipe" >&4; }} 3>&1 )
 end "$status"
 """
 _NODE = """
-runner= reporter= destination=
+runner= reporter= destination= named=
 for word; do
   case $word in
     --test) [ -n "$runner" ] || runner=node;;
@@ -95,6 +117,7 @@ for word; do
       case ${{word##*/}} in
         vitest|vitest.mjs) [ -n "$runner" ] || runner=vitest;;
         jest|jest.js|react-scripts) [ -n "$runner" ] || runner=jest;;
+        *) named=1;;
       esac
       break;;
   esac
@@ -109,6 +132,7 @@ case $runner in
   vitest) set -- "$@" --reporter=default --reporter=json --outputFile.json="$pipe";;
   jest) set -- "$@" --json --outputFile="$pipe";;
 esac
+if [ -z "$named" ] && chosen {chosen}; then set -- "$@" {chosen}; fi
 "$real" "$@" 9<&-
 end $?
 """
@@ -131,13 +155,36 @@ export default async function* report(source) {
 _SCRIPTS = {"go": _GO, "cargo": _CARGO, "node": _NODE}
 
 
-def put_shims(folder: Path, path: str) -> None:
+def _chosen(name: str, files: Sequence[str], tree: Path) -> list[str]:
+    """Return the words by which a program runs the tests of some files alone; none for all."""
+    if name == "node":
+        return [each for each in files if each.endswith((".js", ".ts", ".mjs", ".cjs", ".mts"))]
+    if name == "go":
+        return sorted({f"./{Path(each).parent}" for each in files if each.endswith(".go")})
+    words: list[str] = []
+    for each in files:
+        folder, _, file = each.rpartition("/")
+        if folder == "tests" and file.endswith(".rs"):
+            words += ["--test", file.removesuffix(".rs")]
+        elif each.endswith(".rs") and (tree / "src/lib.rs").exists() and each.startswith("src/"):
+            words += ["--lib"] if "--lib" not in words else []
+        elif each.endswith(".rs"):  # of another package, or a program: all of them
+            return []
+    return words
+
+
+def put_shims(
+    folder: Path, path: str, tree: Path, top: str = "", select: Sequence[str] = ()
+) -> None:
     """Make the pipe, and a shim for each program that is found on `path`.
 
     Args:
         folder: read-only for the tests, its `bin` first on their PATH.
         path: a PATH as the tests have it.
+        tree: the checkout, which is at `top` for the tests.
+        select: files or ids of the tests that are to run alone; all where it is empty.
     """
+    files = sorted({each.partition("::")[0] for each in select})
     os.mkfifo(folder / PIPE)
     (folder / _LOCK).touch()
     (folder / "node_reporter.mjs").write_text(_REPORTER, encoding="utf-8")
@@ -151,6 +198,8 @@ def put_shims(folder: Path, path: str) -> None:
                 shim=shim,
                 folder=folder,
                 nested=_NESTED,
+                top=top,
+                chosen=shlex.join(_chosen(name, files, tree)),
             )
             shim.write_text(text, encoding="utf-8")
             shim.chmod(0o755)

@@ -74,6 +74,10 @@ class Language(Protocol):
         """Whether what is no test file may hold tests."""
         return False
 
+    def with_tests(self, text: str, other: str) -> str:
+        """Return a file with the tests inside of it that another version of it has."""
+        return text
+
     @property
     def qualified(self) -> bool:
         """Whether a name with its whole path needs no import."""

@@ -27,6 +27,7 @@ _MODULE = re.compile(r"\bmod\s++([a-z_]\w*+)\s*+;")  # also where a macro hides 
 _PLACE = re.compile(r'path\s*=\s*"([^"\n]*)"')
 _TABLE = re.compile(r"(?m)^[ \t]*\[+([^\]\n]*)\]+[^\n]*\n((?:(?![ \t]*\[)[^\n]*(?:\n|\Z))*)")
 _VALUE = re.compile(r'(?m)^[ \t]*([\w-]+)[ \t]*=[ \t]*"([^"\n]*)"')
+_TESTING = re.compile(r"#\[\s*(?:cfg\(\s*(?:all\(\s*)?test\b|(?:\w+::)*(?:test|bench)\b)")
 _STEMS = frozenset(("lib", "main", "mod"))
 
 
@@ -77,6 +78,30 @@ class Rust(TreeLanguage):
     def stem(self, path: str) -> str:
         name = path.rpartition("/")[2].removesuffix(".rs")
         return "" if name in _STEMS else name
+
+    def with_tests(self, text: str, other: str) -> str:
+        """Return a file with the test modules, and the tests beside them, of another one."""
+        sides = [list(self._tests_of(each)) for each in (text, other)]
+        source = text.encode("utf-8", "surrogateescape")
+        for start, end, _ in sorted(sides[0], reverse=True):
+            source = source[:start] + source[end:]
+        parts = [source.rstrip(), *(part for _, _, part in sides[1])]
+        return b"\n\n".join(parts).decode("utf-8", "surrogateescape") + "\n"
+
+    def _tests_of(self, text: str) -> Iterator[tuple[int, int, bytes]]:
+        """Yield start, end and source of what a file has for its tests alone, at its margin."""
+        source = text.encode("utf-8", "surrogateescape")
+        tree = self.tree(source)
+        start = None
+        for node in () if isinstance(tree, str) else tree.root.children:
+            if node.type == "attribute_item":
+                start = node if start is None else start
+                continue
+            if "comment" not in node.type and start is not None:
+                head = source[start.start_byte : node.start_byte].decode("utf-8", "replace")
+                if _TESTING.search(head):
+                    yield start.start_byte, node.end_byte, source[start.start_byte : node.end_byte]
+                start = None
 
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
