@@ -18,7 +18,7 @@ from self_coding.languages.syntax_tree import TreeLanguage
 _MAIN = re.compile(r"(?m)^#!|^package main\b|^\s*(?:pub )?fn main\(|\bvoid main\(")  # a program
 _REPORTS = (
     r"surefire-reports|failsafe-reports|test-results|test-reports|TEST-[\w.*]+\.xml|<testcase\b"
-    r"|--- (?:PASS|FAIL)|=== RUN|test result: ok|\bnot ok \d|\d+ tests successful|SELF_CODING_"
+    r"|--- (?:PASS|FAIL)|=== RUN|test result: ok|\bnot ok \d|\d+ tests successful|SELF_CODING_|\\?\"(?:Action|assertionResults)\\?\"\s*:"
     r"|/dev/fd/|/proc/(?:self|\d+|\{\w*\}|%\w)/fd|\\x1e|\\u001e|\\036"
 )
 # Language: rule -> pattern. What a line had before may stay in it.

@@ -200,7 +200,7 @@ def _signals(task: Task, found: Sequence[tuple[Passage, int, Ranked]]) -> list[d
                 "rank": 1 / (1 + place),
                 "length": log2(one.tokens),
                 "between": float(not one.name),
-                "test": float(ranked.file.is_test),
+                "test": 2.0 if one.name.startswith("tests.") else float(ranked.file.is_test),
             }
         )
     return signals

@@ -92,7 +92,7 @@ def observe(
     os.write(keys_written, b"".join(keys))
     os.close(keys_written)
     report_read, report_written = os.pipe()
-    chosen = () if settings["collect_only"] else settings["select"] or ()
+    chosen = () if settings.get("collect_only") else settings["select"] or ()
     put_shims(folder, path, tree, str(settings["top"]), chosen)
     # Opened for both ends here, so that it ends when the last process of the run does.
     stream_read = os.open(folder / PIPE, os.O_RDONLY | os.O_NONBLOCK)
