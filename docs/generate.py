@@ -117,7 +117,48 @@ def error_page() -> str:
     return "\n".join(lines)
 
 
+def manual() -> str:
+    """The man page, from the same table as --help."""
+
+    def quoted(text: str) -> str:  # as roff reads it: no escape, no request, no soft dash
+        text = text.replace("\\", "\\e").replace("-", "\\-")
+        return "\n".join(f"\\&{row}" if row[:1] in ".'" else row for row in text.splitlines())
+
+    lines = ['.TH SELF\\-CODING 1 "" "self\\-coding" "User Commands"', ".SH NAME"]
+    lines.append(quoted(f"self-coding - {(cli.help or '').rstrip('.')}"))
+    lines += [".SH SYNOPSIS", r".B self\-coding", r"[OPTIONS] COMMAND [ARGS]...", ".SH OPTIONS"]
+    context = click.Context(cli, info_name="self-coding", terminal_width=90)
+
+    def options(command: click.Command, inner: click.Context) -> list[str]:
+        rows = [one.get_help_record(inner) for one in command.get_params(inner)]
+        return [
+            line
+            for row in rows
+            if row is not None
+            for line in (".TP", f".B {quoted(row[0])}", quoted(" ".join(row[1].split())))
+        ]
+
+    lines += options(cli, context)
+    for section in dict.fromkeys(filter(None, COMMANDS.values())):
+        lines.append(f".SH {section.upper()}")
+        for name in (name for name, held in COMMANDS.items() if held == section):
+            command = cli.get_command(context, name)
+            assert command is not None
+            inner = click.Context(command, parent=context, info_name=name)
+            usage = " ".join(command.collect_usage_pieces(inner))
+            lines += [f".SS {quoted(name)}", ".PP", f".B self\\-coding {quoted(f'{name} {usage}')}"]
+            for paragraph in (command.help or "").split("\n\n"):
+                lines += [".PP", quoted(" ".join(paragraph.split()))]
+            lines += options(command, inner)
+    lines += [".SH EXIT STATUS", ".PP"]
+    status = "0 done; 1 an attempt did not land, or something was found; 2 a wrong command line; "
+    lines.append(quoted(f"{status}3 self-coding could not do its work; 130 interrupted."))
+    lines += [".SH SEE ALSO", ".PP", ".BR git (1)"]
+    return "\n".join(lines)
+
+
 PAGES = {
+    "self-coding.1": manual,
     "cli.md": command_line,
     "mcp.md": tools,
     "configuration.md": settings,

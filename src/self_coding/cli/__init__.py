@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import click
 
-from self_coding.cli.session import Session, guarded
+from self_coding.cli.session import FAILED, Session, guarded
 from self_coding.operation import GO_BACK, OPERATIONS, Caller, Operation
 from self_coding.operations import LOOK_BACK, NAMES
 from self_coding.text import diff_paths, move_diff
@@ -230,6 +230,15 @@ def cli(
 
 def main() -> None:
     """Run one command line and exit with its status: the console script."""
+    if sys.platform != "linux":
+        # Before anything is imported that this system may not have.
+        click.echo(
+            "error: self-coding runs on Linux only for now: its sandbox, locks and file swaps are"
+            " those of the Linux kernel\n"
+            "hint: on Windows use it in WSL 2, on macOS in a Linux container or virtual machine",
+            err=True,
+        )
+        sys.exit(FAILED)
     # `--json` and `--debug` may come after the command too, where people write them.
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
