@@ -130,7 +130,8 @@ def manual() -> str:
     context = click.Context(cli, info_name="self-coding", terminal_width=90)
 
     def options(command: click.Command, inner: click.Context) -> list[str]:
-        rows = [one.get_help_record(inner) for one in command.get_params(inner)]
+        given = [one for one in command.get_params(inner) if isinstance(one, click.Option)]
+        rows = [one.get_help_record(inner) for one in given]
         return [
             line
             for row in rows
