@@ -103,6 +103,8 @@ def drop_edit(result: SelfEditResult) -> str:
     if result.waiting == "process":
         wait = f"self-coding wait-edit {number}"
         lines.append(f"next: {wait}; self-coding drop-edit {number} ends it")
+    elif result.waiting == "submit" and result.success:  # a check that was green
+        lines.append(f"next: self-coding submit-edit {number}")
     elif result.waiting == "submit":
         correct = hint or f"correct it in {result.worktree}"
         lines.append(f"next: {correct}; then self-coding submit-edit {number} again")

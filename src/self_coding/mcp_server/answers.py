@@ -27,6 +27,7 @@ from self_coding.values.edits import Begun, Context, SelfEditResult, Waiting
 from self_coding.values.repository import Operation, RollbackPlan, Snapshot, UndoPlan
 
 _WAITS = {
+    "checked": "submit_edit(attempt={n}) lands it",
     "submit": "{hint}; then submit_edit(attempt={n}) again, or drop_edit",
     "process": "wait_edit(attempt={n}) waits on; only drop_edit ends it",
     "approval": "land_edit(attempt={n}) asks the person and lands it, drop_edit ends it",
@@ -91,7 +92,7 @@ EDITED = shape(
     hint=(
         str,
         lambda result: (
-            _WAITS.get(result.waiting, "{hint}").format(
+            _WAITS.get(result.stage if result.success else result.waiting, "{hint}").format(
                 hint=spoken(result.hint, calls=True) or "correct it in `worktree`",
                 n=result.attempt_id,
             )

@@ -226,8 +226,12 @@ class SelfEdit(OpenAttempts):
             EditError: no such attempt waits for a submission, or nothing is edited yet: then it
                 goes on waiting.
         """
-        if wait is not None and await self._is_driven(attempt):  # as it was submitted before
-            return await self.wait_edit(attempt, seconds=wait, on_progress=on_progress)
+        if wait is not None and await self._is_driven(attempt):
+            began = time.monotonic()
+            told = await self.wait_edit(attempt, seconds=wait, on_progress=on_progress)
+            if told.stage != "checked":
+                return told  # it was submitted before
+            wait = max(0.0, wait - (time.monotonic() - began))  # a check was running
         async with self._taken_up(attempt, ask, on_progress) as (runner, waiting):
             if waiting.can_return and decide(waiting) is not Step.APPROVE:
                 # Whoever submitted it before is gone, since nobody drives it.

@@ -102,6 +102,16 @@ async def test_a_check_goes_on_without_its_caller(app: App) -> None:
     assert "would be refused: tests failed" in told.message
 
 
+async def test_a_submission_beside_a_check_is_a_submission(app: App) -> None:
+    """Who submits while a check runs waits for its end, and then has it landed."""
+    handed = await begun(app, slow=3)
+    assert (await app.edit.check_edit(handed.attempt, wait=0)).stage == "testing"
+    while not await app.edit._is_driven(handed.attempt):
+        await asyncio.sleep(0.05)
+    async with asyncio.timeout(120):
+        assert (await app.edit.submit_edit(handed.attempt, wait=100)).stage == "landed"
+
+
 async def test_what_cannot_be_judged_is_told(app: App) -> None:
     """Where the gate cannot run, the caller who waits is told why; the edit goes on waiting."""
     handed = await begun(app)
