@@ -1,11 +1,15 @@
 """What a small language model can do: whole self-edits and a reflection, over loopback.
 
     python bench/small_model.py MODEL.gguf [--tries 3] [--json OUT]
+    python bench/small_model.py MODEL.gguf --tools 12
 
 Serves the file with llama.cpp (the `xllamacpp` wheel, one thread) and lets the model editor do
 small tasks in the sample repository, each in a fresh copy, through the configured client and the
 whole gate. A task counts as done when it landed and a check that the model never saw holds. Before
 that the same server is asked for a reflection on a failure. Prints one row a task.
+
+With --tools it only chooses, for so many tasks in an agent's words, one of the MCP server's tools
+by its name and the first line of its description; its answer is held to a tool's name.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -147,13 +152,47 @@ async def campaign(url: str, tries: int) -> list[Row]:
     return rows
 
 
+def choose(url: str, count: int) -> None:
+    """Have the model choose a tool for the tasks that the tests have in an agent's words."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests" / "unit" / "mcp"))
+    from test_mcp_tools import TASKS as WORDS
+
+    from self_coding.mcp_server import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        top = sample_repo(Path(folder) / "repository")
+        tools = asyncio.run(build(open_app(top, environ={})).list_tools())
+    told = "\n".join(f"{one.name}: {(one.description or '').splitlines()[0]}" for one in tools)
+    system = f"Choose the one tool for the task. Answer with its name alone.\n{told}"
+    schema = {"name": "tool", "schema": {"enum": [one.name for one in tools]}}
+    right = 0
+    for name, (task, *_) in list(WORDS.items())[:count]:
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": task}]
+        asked = {"messages": messages, "temperature": 0, "max_tokens": 20}
+        asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+        request = urllib.request.Request(
+            f"{url}/chat/completions",
+            json.dumps(asked).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            said = json.load(answer)["choices"][0]["message"]["content"].strip().strip('"')
+        right += said == name
+        print(f"| {task} | {name} | {said} |", flush=True)
+    print(f"{right} of {count} right, of {len(tools)} tools")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path)
     parser.add_argument("--tries", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--tools", type=int, metavar="TASKS")
     args = parser.parse_args()
     server, url = serve(args.weights)
+    if args.tools:
+        choose(url, args.tools)
+        return
     rows = asyncio.run(campaign(url, args.tries))
     del server
     right, landed = sum(row.right for row in rows), sum(row.landed for row in rows)
