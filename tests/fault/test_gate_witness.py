@@ -241,3 +241,23 @@ def test_who_runs_our_hooks_does_not_look_at_the_run(repo) -> None:
     base = repo.commit(old)
     report = repo.run(repo.commit(old | {"hooks.py": hooks.format("  # more")}), base)
     assert report.passed, report.reason
+
+
+@pytest.mark.parametrize("command", ["python -m pytest -q", "python -m unittest discover -q"])
+def test_what_cannot_be_asked_yet_is_left_alone(repo, command) -> None:
+    """Settings that are not configured, lazy modules and proxies raise at whatever is asked."""
+    lazy = (
+        "import sys\nimport json\n\n\nclass Lazy:\n    def __getattribute__(self, name):\n"
+        "        raise RuntimeError('not configured')\n\n\nSETTINGS = json.settings = Lazy()\n"
+        "sys.modules['lazy'] = sys.modules['calc.lazy'] = Lazy()\n"
+    )
+    case = (
+        "import unittest\nfrom calc import add\n\n\nclass T(unittest.TestCase):\n"
+        "    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n"
+    )
+    old = {"calc.py": BASE["calc.py"] + lazy, "test_calc.py": case}
+    base = repo.commit(old)
+    report = repo.run(
+        repo.commit(old | {"calc.py": old["calc.py"] + "# more\n"}), base, command=command
+    )
+    assert report.passed and report.ran == 1, (report.reason, report.output)

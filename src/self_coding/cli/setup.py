@@ -173,6 +173,7 @@ def _test_command(top: Path) -> str:
         "python manage.py test": "manage.py" in names and not uses_pytest,
         " ".join(["python -m django test", f"--settings={module and module[1]}", *labels]): module
         and not uses_pytest,
+        "python runtests.py": "runtests.py" in names and not uses_pytest,  # as Django's own has it
         f"python -m unittest discover{_start_of(tests, names)}": unittest,
         "python -m pytest --tb=short -q": tests or uses_pytest,
         "nox": "noxfile.py" in names,

@@ -45,6 +45,8 @@ _LISTING = (
 )
 _LISTED = re.compile(r"(?m)^(?:(?:Test|Example|Fuzz)\w*|.*: (?:test|benchmark))$")
 _NO_PLUGINS = "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
+# Of any tool, and an exception of Python's that no test of its own names.
+_ERROR = re.compile(r"(?i:\W*(?:npm )?(?:fatal|err(?:or|!)))|(?:[a-z_]\w*\.)*[A-Z]\w+: \S")
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)'?")
 
 
@@ -145,7 +147,7 @@ def _failure(
     plain = re.sub(r"\x1b\[[\d;]*m", "", record.output)  # colours
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     # What it calls an error, where it does: the last lines are often what follows from that.
-    errors = [line for line in lines if re.match(r"(?i)\W*(npm )?(fatal|err(or|!))", line)][:2]
+    errors = [line for line in lines if _ERROR.match(line)][:2]
     lines = [*dict.fromkeys([*errors, *lines[-2 if errors else -3 :]])]
     said = f"exit status {record.exit_status} on main: {' | '.join(lines) or 'it says nothing'}"[
         :400

@@ -51,6 +51,9 @@ def support_folder(python: Path) -> Iterator[Path]:
             # Python imports the first file of this name before anything else: ours hides one in
             # the tested tree, which would run before the report's keys are read.
             (folder / f"{name}.py").write_text("# hides a file of this name\n", encoding="utf-8")
+        # The version that package.json names cannot be brought in: the pnpm that is there runs. As
+        # a file, for pnpm hands an empty variable on to the scripts that call it again.
+        (folder / "npmrc").write_text("manage-package-manager-versions=false\n")
         (folder / "git").mkdir()
         (folder / "bin").mkdir()
         if not (python.parent / "python").exists():
@@ -181,6 +184,8 @@ class SandboxLayout:
         if (virtual / "pyvenv.cfg").exists():  # `uv run`, `poetry run`, ... take the active one
             env |= {"VIRTUAL_ENV": str(virtual), "UV_PROJECT_ENVIRONMENT": str(virtual)}
         search = [support / "bin", bin_folder, env.get("PATH", os.defpath)]
+        if (self.tree / "package.json").exists():
+            env.setdefault("npm_config_userconfig", str(support / "npmrc"))
         imports = [support, *(self.mount / root for root in self.roots)]
         env["PATH"] = os.pathsep.join(map(str, search))
         env["PYTHONPATH"] = os.pathsep.join(map(str, imports))

@@ -148,9 +148,7 @@ def _node(ask: Ask, home: Path) -> ToolChains:
     ]
     corepack = Path(os.environ.get("COREPACK_HOME") or home / ".cache/node/corepack")
     folders += [*map(Path, ask("npm root -g")), corepack, home / ".yarn/berry"]
-    # The version that package.json names cannot be brought in: what was found runs.
-    env = {"npm_config_manage_package_manager_versions": "false"}
-    env |= {"COREPACK_HOME": str(corepack)} if corepack.is_dir() else {}
+    env = {"COREPACK_HOME": str(corepack)} if corepack.is_dir() else {}
     deno = Path(os.environ.get("DENO_DIR") or home / ".cache/deno")
     return ToolChains(folders=tuple(folders), caches={deno: "DENO_DIR"}, env=env)
 

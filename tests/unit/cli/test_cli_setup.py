@@ -93,6 +93,11 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
             },
             "python -m django test --settings=tests.settings tests",
         ),
+        ({"runtests.py": "", "tests/test_a.py": "from django import test\n"}, "python runtests.py"),
+        (
+            {"runtests.py": "", "tests/test_a.py": "", "setup.cfg": "[tool:pytest]\n"},
+            "python -m pytest --tb=short -q",
+        ),
         ({"tox.ini": "[testenv]\ncommands = ./run\n"}, "tox"),
         ({"noxfile.py": "import nox\n"}, "nox"),
         ({"tests/test_a.py": "import unittest\n"}, "python -m unittest discover -s tests"),

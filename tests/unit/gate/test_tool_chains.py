@@ -54,14 +54,7 @@ def install(home, monkeypatch):
             {"~/.cache/go-build": "GOCACHE"},
             {"GOMODCACHE": "~/go/pkg/mod"},
         ),
-        (
-            "npm",
-            ["~/.nvm/lib/node_modules"],
-            "npm test",
-            ["~/.nvm/lib/node_modules"],
-            {},
-            {"npm_config_manage_package_manager_versions": "false"},
-        ),
+        ("npm", ["~/.nvm/lib/node_modules"], "npm test", ["~/.nvm/lib/node_modules"], {}, {}),
         (
             "poetry",
             ["~/.cache/pypoetry"],

@@ -83,7 +83,7 @@ class Originals:
             named = [
                 name
                 for name, one in kept.items()
-                if not (isinstance(one, type) and issubclass(one, BaseException))
+                if not (is_a(one, type) and issubclass(one, BaseException))
             ]
             if named:
                 names = (*named, named[0])  # of one name alone it would give the value itself
@@ -92,8 +92,8 @@ class Originals:
 
     def _of_tree(self) -> Iterator[str]:
         for name, module in list(sys.modules.items()):
-            path = str(getattr(module, "__file__", None) or "")
-            if path.startswith(self.top) and "site-packages" not in path:
+            path = part(module, "__file__")
+            if is_a(path, str) and path.startswith(self.top) and "site-packages" not in path:
                 yield str(name)
 
     def _keep(self, label: str, holder: Any, kept: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Originals:
             if often:
                 continue
             # A new name that hides one of a class above, or of the builtins.
-            bases = holder.__mro__[1:] if isinstance(holder, type) else (type(holder), BUILTINS)
+            bases = holder.__mro__[1:] if is_a(holder, type) else (type(holder), BUILTINS)
             for name in [n for n in now if n not in kept and any(n in vars(b) for b in bases)]:
                 value = now[name]
                 path = self.home(value) if functions_of(value) or callable(value) else None
@@ -161,24 +161,38 @@ class Originals:
         """The classes of the tree whose objects say that they are equal to anything."""
         found = set()
         for name in set(self._of_tree()):
-            for one in [one for one in vars(sys.modules[name]).values() if isinstance(one, type)]:
-                own = one.__module__ == name and isinstance(vars(one).get("__eq__"), FUNCTION)
+            values = list(part(sys.modules[name], "__dict__", {}).values())
+            for one in [one for one in values if is_a(one, type)]:
+                own = part(one, "__module__") == name and is_a(vars(one).get("__eq__"), FUNCTION)
                 if own and says_yes(one):
                     found.add(f"{name}.{one.__qualname__}.__eq__ by {self.home(one) or ''}")
         return sorted(found)
+
+
+def part(value: Any, name: str, default: Any = None) -> Any:
+    """An attribute of what the tested code made: where that runs code of its own, it may raise."""
+    try:
+        return getattr(value, name, default)
+    except Exception:
+        return default
+
+
+def is_a(value: Any, *kinds: type) -> bool:
+    """`isinstance` by what a value is; that asks a proxy, which may not know yet, or lie."""
+    return issubclass(type(value), kinds)
 
 
 def callables(values: Any) -> dict[str, Any]:
     return {
         key: one
         for key, one in list(values.items())
-        if callable(one) or functions_of(one) or isinstance(one, float)
+        if callable(one) or functions_of(one) or is_a(one, float)
     }
 
 
 def functions_of(value: Any) -> tuple[Any, ...]:
-    value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-    return (value,) if isinstance(value, FUNCTION) else ()
+    value = value.fget if is_a(value, property) else part(value, "__func__", value)
+    return (value,) if is_a(value, FUNCTION) else ()
 
 
 def parts_of(function: Any) -> tuple[Any, ...]:
@@ -187,27 +201,27 @@ def parts_of(function: Any) -> tuple[Any, ...]:
 
 def file_of(value: Any) -> str:
     for _ in range(5):
-        inner = value.func if isinstance(value, functools.partial) else None
-        inner = inner or getattr(value, "__func__", None)
-        if isinstance(value, property):
+        inner = value.func if is_a(value, functools.partial) else None
+        inner = inner or part(value, "__func__")
+        if is_a(value, property):
             inner = value.fget
-        elif not hasattr(value, "__code__") and isinstance(value, functools._lru_cache_wrapper):
+        elif is_a(value, functools._lru_cache_wrapper) and part(value, "__code__") is None:
             inner = value.__wrapped__
         if inner is None:
             break
         value = inner
-    if isinstance(value, types.ModuleType):
-        return os.path.abspath(getattr(value, "__file__", None) or "")
-    code = getattr(value, "__code__", None)
-    path = getattr(code, "co_filename", "")
-    if isinstance(code, types.CodeType) and not os.path.isfile(path):  # from `exec`
+    if is_a(value, types.ModuleType):
+        return os.path.abspath(part(value, "__file__") or "")
+    code = part(value, "__code__")
+    path = part(code, "co_filename", "")
+    if is_a(code, types.CodeType) and not os.path.isfile(path):  # from `exec`
         path = value.__globals__.get("__file__") or ""
     if not code:
-        name = getattr(value, "__module__", None)
-        if not isinstance(name, str):
+        name = part(value, "__module__")
+        if not is_a(name, str):
             name = type(value).__module__
-        path = getattr(sys.modules.get(name), "__file__", None) or ""
-    return os.path.abspath(path) if isinstance(path, str) and path else ""
+        path = part(sys.modules.get(name), "__file__") or ""
+    return os.path.abspath(path) if is_a(path, str) and path else ""
 
 
 def says_yes(cls: type) -> bool:
@@ -228,7 +242,7 @@ def import_origins(names: Iterable[str]) -> dict[str, list[object]]:
     origins: dict[str, list[object]] = {}
     for name in names:
         # what was imported counts; device and inode see through links and mounts
-        path = getattr(sys.modules.get(name), "__file__", None)
+        path = part(sys.modules.get(name), "__file__")
         if path is None and name not in sys.modules:
             try:
                 path = getattr(importlib.util.find_spec(name), "origin", None)

@@ -18,7 +18,7 @@ import pytest
 
 from .canaries import sing
 from .channel import TEXT, Channel, failure_parts, open_channel
-from .originals import Originals, import_origins
+from .originals import Originals, import_origins, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -323,9 +323,9 @@ def replaced_functions() -> list[str]:
     top = os.getcwd() + os.sep
     replaced: set[str] = set()
     for module in list(sys.modules.values()):
-        path = str(getattr(module, "__file__", None) or "")
+        path = str(part(module, "__file__") or "")
         inside = path.startswith(top) and "site-packages" not in path
-        loader = type(getattr(module, "__loader__", None)).__name__
+        loader = type(part(module, "__loader__")).__name__
         if not inside or not path.endswith(".py") or loader == "AssertionRewritingHook":
             continue
         try:
@@ -334,8 +334,8 @@ def replaced_functions() -> list[str]:
         except OSError:
             continue
         for name in vars(module).keys() & set(PLAIN_DEF.findall(text)):
-            code = getattr(vars(module)[name], "__code__", None)
-            home = getattr(code, "co_filename", "")
+            code = part(vars(module)[name], "__code__")
+            home = str(part(code, "co_filename", ""))
             if home == path or os.path.realpath(home) == os.path.realpath(path):
                 continue
             if not re.search(rf"^(?:del |global )?{name}\b\s*[:=\n]", text, re.MULTILINE):
