@@ -346,7 +346,7 @@ def _emit_settings(session: Session, form: str, name: str) -> None:
 @click.command("demo")
 @click.pass_obj
 def demo_command(session: Session) -> None:
-    """Watch a breaking change be refused, a good one land, and a repeated mistake be warned of."""
+    """Watch a break and a cheat be refused, a good change land, a repeated mistake be warned of."""
     from self_coding.cli.demo import play
 
     story = session.run(play(session.say if session.as_json else click.echo))

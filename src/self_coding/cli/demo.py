@@ -1,47 +1,64 @@
-"""The story that `self-coding demo` plays on a copy of a real repository.
+"""The story that `self-coding demo` plays on a small repository that it makes.
 
-A change that breaks a distant module is refused and explained, a good one lands, and a second
-try at the first mistake is warned. It works on a clone in a temporary directory and touches
-nothing else.
+A change that breaks a distant module is refused and explained, the same change with the test that
+saw it weakened is refused as well, a good one lands, and a second try at the first mistake is
+warned of. It needs nothing but Python and git, and touches nothing outside its temporary folder.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from self_coding.adapters import git
 from self_coding.app import App, open_app
-from self_coding.errors import SelfCodingError
 from self_coding.self_edit.editors import CallableEditor
+from self_coding.testing import sample_repo, write_files
 from self_coding.values.edits import Progress, SelfEditResult
 
 Say = Callable[[str], None]
 
-# What the demo changes in a copy of this project, and the tests that judge it: few, so that the
-# story takes seconds; the broken code is in one module, what goes red is in another room.
-_FILE = "src/self_coding/retrieval.py"
-_TESTS = "python -m pytest -q -n 0 -p no:randomly tests/unit/journal/test_journal_ranking.py"
-_BREAKING_TASK = "Make split_identifier faster: lower-case the name once, not every part"
-_BROKEN = (
-    "tuple([part.lower() for part in pattern.findall(name)])",
-    "tuple(pattern.findall(name.lower()))",
-)
-_GOOD_TASK = "Count tokens of an empty text without a division"
-_GOOD = (
-    "    return -(-len(text) // CHARACTERS_PER_TOKEN)\n",
-    "    return -(-len(text) // CHARACTERS_PER_TOKEN) if text else 0\n",
-)
+_TESTS = "python -m unittest discover -s tests -t ."
+_FILE, _FAR_TEST = "shop/money.py", "tests/test_invoice.py"
+_SHOP: Mapping[str, str] = {
+    "shop/__init__.py": "",
+    _FILE: '"""Prices."""\n\n\ndef cents(text):\n    """The cents of a price: "2.50" is 250."""\n'
+    "    return round(float(text) * 100)\n",
+    "shop/cart.py": '"""Carts."""\n\nfrom shop.money import cents\n\n\ndef total(prices):\n'
+    "    return sum(cents(one) for one in prices)\n",
+    "shop/invoice.py": '"""Invoices."""\n\nfrom shop.cart import total\n\n\ndef line(prices):\n'
+    '    amount = total(prices)\n    return f"to pay: {amount // 100}.{amount % 100:02}"\n',
+    "tests/__init__.py": "",
+    "tests/test_money.py": "import unittest\n\nfrom shop.money import cents\n\n\n"
+    "class Money(unittest.TestCase):\n    def test_cents(self):\n"
+    '        self.assertEqual(cents("2.50"), 250)\n',
+    _FAR_TEST: "import unittest\n\nfrom shop.invoice import line\n\n\n"
+    "class Invoice(unittest.TestCase):\n    def test_line(self):\n"
+    '        self.assertEqual(line(["19.99", "0.01"]), "to pay: 20.00")\n',
+}
+_BREAKING_TASK = "Make cents() faster: drop the rounding"
+_BROKEN = {_FILE: _SHOP[_FILE].replace("round(float(text) * 100)", "int(float(text) * 100)")}
+_WEAK = _SHOP[_FAR_TEST].replace("assertEqual(", "assertTrue(").replace(', "to pay: 20.00"', "")
+_BENT = {**_BROKEN, _FAR_TEST: _WEAK}
+_GOOD_TASK = "Add sell(), which takes cents off a stock of prices"
+_GOOD = {
+    "shop/sale.py": '"""Sales."""\n\nfrom shop.money import cents\n\n\ndef sell(price, off):\n'
+    "    return cents(price) - cents(off)\n",
+    "tests/test_sale.py": "import unittest\n\nfrom shop.sale import sell\n\n\n"
+    "class Sale(unittest.TestCase):\n    def test_sell(self):\n"
+    '        self.assertEqual(sell("2.50", "0.49"), 201)\n',
+}
 
 
 @dataclass(frozen=True)
 class Story:
-    """What the demo saw: the three attempts, and where they can be looked at."""
+    """What the demo saw: the four attempts, and where they can be looked at."""
 
     repository: str
     refused: SelfEditResult
+    bent: SelfEditResult
     landed: SelfEditResult
     warning: str
     checkout_untouched: bool
@@ -50,55 +67,44 @@ class Story:
     def went_well(self) -> bool:
         """Whether each part of the promise was kept."""
         refused = not self.refused.success and bool(self.refused.failing_tests)
-        kept = refused and self.landed.success and bool(self.warning)
+        bent = not self.bent.success and bool(self.bent.findings)
+        kept = refused and bent and self.landed.success and bool(self.warning)
         return kept and self.checkout_untouched
 
 
 async def play(say: Say) -> Story:
-    """Play the story in a fresh copy; `say` takes one line at a time."""
-    source = Path(__file__).resolve().parents[3]
-    if not (source / ".git").exists():
-        raise SelfCodingError(
-            "the demo plays on self-coding's own repository, and this is an installed copy",
-            hint="clone the repository, or use `self-coding self-edit` in a repository of yours",
-        )
-    root = Path(tempfile.mkdtemp(prefix="self-coding-demo-")) / "copy"
-    _git(source, "clone", "--quiet", "--no-hardlinks", str(source), str(root))
-    _git(root, "checkout", "--quiet", "-B", "main")
-    count = _git(root, "rev-list", "--count", "HEAD").strip()
-    say(f"A copy of this project's own repository, {count} commits: {root}\n")
+    """Play the story in a new repository; `say` takes one line at a time."""
+    root = sample_repo(Path(tempfile.mkdtemp(prefix="self-coding-demo-")) / "shop", _SHOP)
+    say(f"A small shop with {len(_SHOP)} files: {root}\n")
     app = open_app(root, test_command=_TESTS)
     say("1. What the index knows")
     impact = await app.indexer.impact(paths=[_FILE])
-    near = ", ".join(one.path for one in impact.dependents[:3])
-    say(f"   {_FILE}: {len(impact.dependents)} files depend on it ({near}, ...)")
-    say(f"   {len(impact.tests)} test files reach it")
+    near = ", ".join(f"{one.path} ({one.distance} away)" for one in impact.dependents)
+    say(f"   {_FILE}: {near} depend on it")
     before = _state(root)
-    say(f"\n2. An agent tries: {_BREAKING_TASK!r}")
+    say(f"\n2. An agent tries: {_BREAKING_TASK!r}. The test of {_FILE} itself stays green")
     refused = await _attempt(app, _BREAKING_TASK, _BROKEN, say)
+    say(f"\n3. Another agent makes the same change, and {_FAR_TEST} looks away")
+    bent = await _attempt(app, f"{_BREAKING_TASK}, and update the tests", _BENT, say)
     untouched = _state(root) == before
-    say(f"\n3. A good change: {_GOOD_TASK!r}")
+    say(f"\n4. A good change: {_GOOD_TASK!r}")
     landed = await _attempt(app, _GOOD_TASK, _GOOD, say)
-    say("\n4. Another agent is about to make the first mistake again")
+    say("\n5. A third agent is about to make the first mistake again")
     warning = await app.journal.dead_end(_BREAKING_TASK)
     say(f"   warning: {warning}" if warning else "   no warning")
-    say(f"\nThe copy is kept: look around with  self-coding --repo {root} attempts")
-    return Story(str(root), refused, landed, str(warning or ""), untouched)
+    say(f"\nThe shop is kept: look around with  self-coding --repo {root} attempts")
+    return Story(str(root), refused, bent, landed, str(warning or ""), untouched)
 
 
-async def _attempt(app: App, task: str, edit: tuple[str, str], say: Say) -> SelfEditResult:
-    def replace(worktree: Path) -> str:
-        file = worktree / _FILE
-        text = file.read_text(encoding="utf-8")
-        if edit[0] not in text:
-            raise SelfCodingError("the demo's edit does not fit this version of the code")
-        file.write_text(text.replace(edit[0], edit[1], 1), encoding="utf-8")
-        return f"one line of {_FILE}"
+async def _attempt(app: App, task: str, files: Mapping[str, str], say: Say) -> SelfEditResult:
+    def write(worktree: Path) -> str:
+        write_files(worktree, files)
+        return f"wrote {', '.join(files)}"
 
     def progress(step: Progress) -> None:
         say(f"   {step.step}: {step.message}" if step.message else f"   {step.step}")
 
-    result = await app.edit.self_edit(task, editor=CallableEditor(replace), on_progress=progress)
+    result = await app.edit.self_edit(task, editor=CallableEditor(write), on_progress=progress)
     say(f"   -> {'landed' if result.success else 'refused'}: {result.message}")
     for test in result.failing_tests[:3]:
         say(f"      failing: {test}")
@@ -108,8 +114,7 @@ async def _attempt(app: App, task: str, edit: tuple[str, str], say: Say) -> Self
 
 
 def _state(root: Path) -> tuple[str, str]:
-    return _git(root, "status", "--porcelain"), _git(root, "rev-parse", "HEAD")
+    def ask(*args: str) -> str:
+        return git.decode(git.run(args, cwd=root, timeout=120).stdout)
 
-
-def _git(cwd: Path, *args: str) -> str:
-    return git.decode(git.run(args, cwd=cwd, timeout=120).stdout)
+    return ask("status", "--porcelain"), ask("rev-parse", "HEAD")
