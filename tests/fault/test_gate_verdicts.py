@@ -231,6 +231,17 @@ def test_affected_tests_run_first_only_below_half_of_the_suite(repo, monkeypatch
     assert (report.passed, len(report.tests), len(ran)) == (True, more + 1, runs)
 
 
+def test_what_the_first_tests_leave_is_no_file_of_the_change(repo):
+    """The runner's cache, which the affected tests write and then the whole suite, is nobody's."""
+    others = {f"tests/test_{n}.py": "def test_fine():\n    pass\n" for n in range(3)}
+    base = repo.commit(FILES | others)
+    gate = repo.gate()
+    assert gate.run(base, tree=repo.tree(base)).passed
+    change = repo.commit({"calc.py": CODE + "# more\n"})
+    report = gate.run(change, tree=repo.tree(change), base=base, first=["tests/test_calc.py"])
+    assert (report.passed, report.findings) == (True, ()), report.reason
+
+
 def test_nothing_runs_twice_while_the_base_is_unknown(repo, monkeypatch):
     """The first landing runs its suite once: without the base's failures no fast no is possible."""
     others = {f"tests/test_{n}.py": "def test_fine():\n    pass\n" for n in range(4)}

@@ -264,7 +264,7 @@ def environment(settings: GateSettings) -> dict[str, str]:
 
 
 class TreeGuard:
-    """A checkout as it was before a run: git's own files, and every file of the tree."""
+    """A checkout as it was before a run: git's own files, and every file of its commit."""
 
     def __init__(self, checkout: Path) -> None:
         self._checkout = checkout
@@ -272,11 +272,15 @@ class TreeGuard:
         is_linked = self._pointer.is_file() and not self._pointer.is_symlink()
         self._content = self._pointer.read_bytes() if is_linked else None
         self._before = self._fingerprint()
-        found = walk(checkout, into=lambda entry: entry.name != ".git")
-        names = (one.path for one in found if not one.is_dir(follow_symlinks=False))
-        below = (name.removeprefix(f"{checkout}/") for name in names)
+        # What an earlier run in this checkout left beside the commit's files, as caches, may change.
+        listed = git.run(("ls-files", "-z"), cwd=checkout, ok=()).stdout if is_linked else b""
+        names: Iterable[str] = git.fields(listed)
+        if not listed:
+            found = walk(checkout, into=lambda entry: entry.name != ".git")
+            files = (one.path for one in found if not one.is_dir(follow_symlinks=False))
+            names = (name.removeprefix(f"{checkout}/") for name in files)
         # git's pointer is ours to put back, and `planted` looks at it
-        self._stamps = self._source_stamps(name for name in below if name != ".git")
+        self._stamps = self._source_stamps(name for name in names if name != ".git")
 
     def planted(self, *, trusted: bool) -> tuple[str, ...]:
         """Return the files of git that changed; the checkout's pointer is put back at once.
