@@ -272,7 +272,7 @@ class TreeGuard:
         is_linked = self._pointer.is_file() and not self._pointer.is_symlink()
         self._content = self._pointer.read_bytes() if is_linked else None
         self._before = self._fingerprint()
-        # What an earlier run in this checkout left beside the commit's files, as caches, may change.
+        # What earlier runs in this checkout left beside the commit: caches, which may change.
         listed = git.run(("ls-files", "-z"), cwd=checkout, ok=()).stdout if is_linked else b""
         names: Iterable[str] = git.fields(listed)
         if not listed:
