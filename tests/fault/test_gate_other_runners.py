@@ -100,9 +100,15 @@ class Case:
             pytest.skip(f"{program} does not run here")
         self.language = language
         self.files = dict(files)
-        self.settings = {"command": command, "readable": tuple(CARGO), "retries": 0}
+        self.command = command
         self.repo = Repo(folder / "repo")
-        self.base = self.repo.commit(self.files)
+        self.anew()
+
+    def anew(self) -> Case:
+        """Begin again with the base; its run is remembered."""
+        self.settings = {"command": self.command, "readable": tuple(CARGO), "retries": 0}
+        self.base = self.repo.emptied().commit(self.files)
+        return self
 
     def bug(self) -> str:
         return self.repo.commit({self.path: self.files[self.path].replace(self.good, self.bad)})
@@ -111,9 +117,14 @@ class Case:
         return self.repo.run(commit, base=base, **self.settings)
 
 
-@pytest.fixture(params=list(CASES))
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
-    return Case(request.param, tmp_path)
+@pytest.fixture(scope="module", params=list(CASES))
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return Case(request.param, tmp_path_factory.mktemp("case"))
+
+
+@pytest.fixture
+def case(made: Case) -> Case:
+    return made.anew()
 
 
 def test_each_test_is_known_by_its_id(case) -> None:

@@ -58,8 +58,11 @@ def checkout(
     root = repo.folder / "tests"
     with disk_errors("cannot make a folder for test checkouts"):
         if not root.is_dir():
-            remove_checkouts(repo)  # those of an earlier version
-            root.mkdir(parents=True, mode=0o700)  # nobody else starts a set-uid file in there
+            # One of two runs that begin at once makes it: the other would remove it, still empty.
+            with operation_lock(repo, "checkout"):
+                if not root.is_dir():
+                    remove_checkouts(repo)  # those of an earlier version
+                    root.mkdir(mode=0o700)  # nobody else starts a set-uid file in there
         if not mounted:
             root = _outside(repo) or Path(tempfile.mkdtemp(prefix="self-coding-"))
             replace_file(repo.folder / _OUTSIDE, os.fsencode(root))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,20 @@ async def test_checkout_of_a_commit(repo, git) -> None:
         assert again == place
         assert not (again / "left.txt").exists()
     assert repo("status", "--porcelain") == " M app.py"
+
+
+async def test_two_first_checkouts_at_once(git, monkeypatch) -> None:
+    """Runs that begin at once in a new repository do not meet in making its folder."""
+    commit, look = await git.get_main_commit(), pool.remove_checkouts
+    monkeypatch.setattr(pool, "remove_checkouts", lambda repo: (time.sleep(0.2), look(repo)))
+
+    async def run() -> Path:
+        async with git.checkout(commit) as place:
+            await asyncio.sleep(0.1)
+            return place
+
+    one, other = await asyncio.gather(run(), run())
+    assert one.parent == other.parent
 
 
 @pytest.mark.parametrize("left", [b"", b"t", b"/nowhere/at/all", b"\0"])
