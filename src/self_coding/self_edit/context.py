@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from self_coding.errors import SelfCodingError, StorageError
+from self_coding.errors import GitOperationError, SelfCodingError, StorageError
 from self_coding.languages import language_of
 from self_coding.retrieval import CHARACTERS_PER_TOKEN, estimate_tokens, fit
 from self_coding.self_edit.history import Facts, History, Kind, Reflected, RefusedBy
@@ -216,7 +216,10 @@ async def late_edit(services: Services, attempt: History) -> Facts:
     if not attempt.plan.caller or not edited:
         return {}
     place, message = attempt.worktrees[-1], commit_message(attempt)
-    late = await services.repository.record_late(place, message, str(edited[-1]["head"]))
+    try:
+        late = await services.repository.record_late(place, message, str(edited[-1]["head"]))
+    except GitOperationError:
+        return {}  # what no commit can hold is kept with all else, when the worktree is given back
     return {"late": {"head": late.head, "paths": [*late.paths[:_LATE]]}} if late else {}
 
 

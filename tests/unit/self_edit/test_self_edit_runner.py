@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from memory_services import Disk, MemoryEditor, MemoryRepository, MemoryRules, memory_services
-from self_coding.errors import EditError, GateError, JournalError, SelfCodingError, StorageError
+from self_coding.errors import (
+    EditError,
+    GateError,
+    GitOperationError,
+    JournalError,
+    SelfCodingError,
+    StorageError,
+)
 from self_coding.self_edit import SelfEdit
 from self_coding.self_edit.runner import LandingTurn
 from self_coding.values.attempts import Json, Outcome
@@ -401,6 +408,22 @@ async def test_what_was_written_after_a_submission_is_not_lost(
         assert told.hint.startswith(f"begin_edit(from_attempt={begun.attempt})")
     again = await layer.begin_edit("the rest", from_attempt=begun.attempt)
     assert world.disk.worktrees[again.worktree.attempt]["late.py"] == "late"
+
+
+async def test_what_no_commit_can_hold_stops_no_landing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worktree whose last state cannot be recorded is given back as it is."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    world.disk.worktrees[begun.worktree.attempt].update(GOOD)
+
+    async def refuse(*_: object) -> None:
+        raise GitOperationError("a filter would run")
+
+    monkeypatch.setattr(MemoryRepository, "record_late", refuse)
+    assert (await layer.submit_edit(begun.attempt)).stage == "landed"
+    assert world.disk.worktrees == {}
 
 
 async def test_an_edit_that_nobody_submits_expires(world: World) -> None:
