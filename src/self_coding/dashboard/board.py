@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 from self_coding.adapters.paths import FOLDER
 from self_coding.adapters.threads import in_thread
@@ -24,8 +24,8 @@ from self_coding.errors import SelfCodingError
 from self_coding.values.code import Impact, ImportGraph
 from self_coding.values.results import Inbox
 
-_GRAPH_SECONDS = 30.0  # that a graph is shown although files may have changed
-_IMPACTS = 20  # answers that are kept
+_GRAPH_SECONDS = 30.0  # after which a graph that was shown is read anew
+_REMEMBERED = 20  # answers that are kept
 _OPERATIONS = 500  # newest ones that are looked through for what was undone
 _LOOKS = 1.0  # seconds between two looks at what may have changed
 
@@ -51,6 +51,8 @@ class Check(Protocol):
 
 
 Examine = Callable[[], Awaitable[Sequence[Check]]]
+T = TypeVar("T")
+Ask: TypeAlias = Callable[[], Awaitable[T]]
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ class Board:
         self._examine = examine
         self._examining: asyncio.Task[None] | None = None
         self._inbox: tuple[str, Inbox] | None = None
-        self._graph: tuple[float, ImportGraph] | None = None
+        self._graphs: dict[tuple[str, ...], tuple[float, ImportGraph]] = {}
         self._impacts: dict[tuple[str, ...], tuple[float, Impact]] = {}
+        self._renewing: asyncio.Task[None] | None = None
         self._drawings: dict[tuple[str, ...], tuple[ImportGraph, bytes]] = {}
         self._caught_up = ""
         self._changed = asyncio.Condition()
@@ -113,22 +116,52 @@ class Board:
         return {int(one.attempt) for one in landings if one.undone}
 
     async def graph(self) -> ImportGraph:
-        """Return who imports whom, at most half a minute old."""
-        now = time.monotonic()
-        if self._graph is None or now - self._graph[0] > _GRAPH_SECONDS:
-            self._graph = (now, await self.app.indexer.graph())
-        return self._graph[1]
+        """Return who imports whom, as it was half a minute ago, or when it was last looked at."""
+        return await self._remembered(self._graphs, (), self.app.indexer.graph)
 
     async def impact(self, paths: list[str]) -> Impact:
-        """Return what a change of files can break, at most half a minute old."""
+        """Return what a change of files can break, as `graph` has it."""
         # A page asks, and then its drawing; on thousands of files an answer costs 0.2 s.
-        now, key = time.monotonic(), tuple(paths)
-        kept = self._impacts.get(key)
-        if kept is None or now - kept[0] > _GRAPH_SECONDS:
-            kept = self._impacts[key] = (now, await self.app.indexer.impact(paths=paths))
-            while len(self._impacts) > _IMPACTS:
-                del self._impacts[next(iter(self._impacts))]
-        return kept[1]
+        key = tuple(paths)
+        return await self._remembered(
+            self._impacts, key, lambda: self.app.indexer.impact(paths=paths)
+        )
+
+    async def _remembered(
+        self, kept: dict[tuple[str, ...], tuple[float, T]], key: tuple[str, ...], ask: Ask[T]
+    ) -> T:
+        """Return what is remembered under a key; an old answer at once, and the next one is new."""
+
+        async def anew() -> T:
+            # Of the moment before it was asked for: files may change meanwhile.
+            began = time.monotonic()
+            kept[key] = (began, await ask())
+            while len(kept) > _REMEMBERED:
+                del kept[next(iter(kept))]
+            return kept[key][1]
+
+        async def quietly() -> None:
+            with suppress(SelfCodingError):  # whoever asks next without an answer is told
+                await anew()
+
+        if key not in kept:
+            return await anew()
+        at, value = kept[key]
+        if time.monotonic() - at > _GRAPH_SECONDS and (
+            self._renewing is None or self._renewing.done()
+        ):
+            self._renewing = asyncio.create_task(quietly())
+        return value
+
+    def warm(self) -> None:
+        """Read the import graph before anybody asks for it: reading it anew takes longest."""
+
+        async def read() -> None:
+            with suppress(SelfCodingError):
+                await self.graph()
+
+        if not self._graphs and self._renewing is None:
+            self._renewing = asyncio.create_task(read())
 
     async def drawing(self, paths: list[str]) -> bytes:
         """Return what the map of a change of files is drawn from, as JSON."""
@@ -142,7 +175,7 @@ class Board:
                 tests = impact.tests
             told = json.dumps(drawing(graph, distances, tests), separators=(",", ":"))
             kept = self._drawings[key] = (graph, told.encode())
-            while len(self._drawings) > _IMPACTS:
+            while len(self._drawings) > _REMEMBERED:
                 del self._drawings[next(iter(self._drawings))]
         return kept[1]
 

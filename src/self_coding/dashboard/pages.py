@@ -100,6 +100,7 @@ async def attention(request: Request) -> Response:
     """What needs a person."""
     board: Board = request.app.state.board
     board.examine() if board.health.at is None else None
+    board.warm()
     return await _page(request, "attention", inbox=await board.inbox())
 
 
