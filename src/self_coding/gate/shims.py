@@ -201,5 +201,5 @@ def put_shims(
                 top=top,
                 chosen=shlex.join(_chosen(name, files, tree)),
             )
-            shim.write_text(text, encoding="utf-8")
+            shim.write_bytes(os.fsencode(text))  # a path may be no UTF-8
             shim.chmod(0o755)
