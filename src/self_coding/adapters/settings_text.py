@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from self_coding.values.attempts import Json
 
-_BLANK = re.compile(r"(?:[\s\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_BLANK = re.compile(r"(?:[\s\ufeff]++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+")
 _SCALAR = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"|-?\d[\w.+-]*|true|false|null')
 _YAML_LINE = re.compile(
     r"""(?:[\w.-]+|"[\w .-]+"|'[\w .-]+'):(?:\s.*)?|\#.*|---\s*|\s*|[ ].*|-\s.*"""
@@ -50,7 +50,7 @@ def read(text: str, form: str) -> Any:
         if form == "toml":
             return tomllib.loads(text)
         if form == "json":
-            return _parse(text).value if _BLANK.sub("", text, count=1) else {}
+            return {} if _BLANK.fullmatch(text) else _parse(text).value
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"is not TOML: {error}") from error
     except RecursionError as error:
@@ -205,7 +205,7 @@ def _line(text: str, at: int) -> str:
 
 def _add_json(text: str, entry: Entry) -> Piece:
     names = (*entry.path, *([entry.key] if entry.key else []))
-    blank = not _BLANK.sub("", text, count=1)
+    blank = _BLANK.fullmatch(text) is not None
     nodes = list(_along(_parse("{}" if blank else text), entry.path))
     rest = names[len(nodes) - 1 :]  # what is not there yet
     value: Any = entry.value if entry.key else [entry.value] if rest else entry.value
@@ -241,7 +241,7 @@ def _member(
     text: str, path: tuple[str, ...], is_ours: Callable[[str, Json], bool]
 ) -> tuple[_Node, int] | None:
     """Return the container at a path and the number of its first member that is ours."""
-    if not _BLANK.sub("", text, count=1):
+    if _BLANK.fullmatch(text):
         return None
     nodes = list(_along(_parse(text), path))
     if len(nodes) == len(path) + 1:
@@ -308,9 +308,9 @@ def _add_yaml(text: str, entry: Entry) -> Piece | None:
     if len(heads) > 1 or heads[0][1].partition("#")[0].strip() or not heads[0][0].endswith("\n"):
         raise ValueError(f"has {name!r} in a form that is not understood")
     at = heads[0].end()
-    if re.match(r"(?:\s*(?:#.*)?\n)*\s*-", text[at:]):
+    if re.match(r"(?:[^\S\n]*+(?:#.*+)?\n)*+\s*-", text[at:]):
         raise ValueError(f"has a list at {name!r}")
-    below = re.match(r"(?:\s*(?:#.*)?\n)*(?P<indent> +)[^\s#-]", text[at:])
+    below = re.match(r"(?:[^\S\n]*+(?:#.*+)?\n)*+(?P<indent> +)[^\s#-]", text[at:])
     indent = below["indent"] if below else "  "
     block = cast("re.Match[str]", re.match(r"(?:[ \t].*\n?|\s*\n|#.*\n)*", text[at:]))[0]
     if re.search(rf"^{indent}[\"']?{re.escape(entry.key)}[\"']?:", block, re.MULTILINE):

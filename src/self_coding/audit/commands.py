@@ -104,11 +104,14 @@ _POWERS = (
     ),
     (
         "reads a secret",
-        r"\$\{\{[^}]*\bsecrets\b(?!\s*\.\s*(?:GITHUB_TOKEN|CODECOV_TOKEN|COVERALLS\w*)\b)[^}]*|"
+        r"\$\{\{(?:(?!\$\{\{)[^}])*\bsecrets\b(?!\s*\.\s*(?:GITHUB_TOKEN|CODECOV_TOKEN|COVERALLS\w*)\b)[^}]*|"
         r"\bsecrets\s*:\s*inherit|\bcredentials\s*\([^)]*",
     ),
     ("runs on the project's own machines", r"\bself-hosted\b|\bruns-on\s*:\s*\{.*"),
-    ("runs a new shell command at each commit", r"\bentry\s*:.*(?:\bsh\s+-\w*c|\bcurl|[|;&]).*"),
+    (
+        "runs a new shell command at each commit",
+        r"\bentry\s*:(?:(?!\bentry\s*:).)*(?:\bsh\s+-\w{0,20}c|\bcurl|[|;&]).*",
+    ),
     ("hides text behind escapes", r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})"),
 )
 # what proves to others who it is by a token of its own, and does nothing else with it

@@ -72,13 +72,13 @@ TABLES: Mapping[str, Table] = {
     ),
     "Rust": Table(
         tests="(function_item name: (_) @name) @test",
-        claims=r"(?:(?:debug_)?assert\w*!|panic!|unreachable!|\.unwrap\(\)|\.expect\(|\.unwrap_err\()",
+        claims=r"(?:assert\w{0,80}!|panic!|unreachable!|\.unwrap\(\)|\.expect\(|\.unwrap_err\()",
         weak=r"assert!\(.{0,300}\bis_(?:some|ok|none|err)\(|\.unwrap\(\)|\.expect\(|assert!\((?!.{0,300}[=<>])",
         off=r"#\[ignore\b|#\[cfg\(any\(\)\)\]|#\[should_panic\]",
     ),
     "Java": Table(
         tests="(method_declaration name: (_) @name) @test",
-        claims=r"(?:(?:\w+\.)?(?:assert|verify|fail|expect|then)\w*\s*\()",
+        claims=r"(?:assert|verify|fail|expect|then)\w{0,80}\s*\(",
         weak=r"assert(?:NotNull|True|False|That\([^,\n]{0,200}\)\.(?:isNotNull|isTrue))",
         off=r"@(?:Disabled|Ignore)\b|\bassume(?:True|False|That)?\(|\babort\(|enabled\s*=\s*false",
     ),

@@ -50,8 +50,8 @@ _TEST_WORD = re.compile(r"Test(?:s|Case)?")
 _RUN_CLASS = re.compile(r"^Test|(?:Case|Tests?)$")
 _AWAITED = re.compile(r"asyncio|anyio|trio|curio|tornado")
 _TEXT_CLAIMS = {  # how a source that is not valid Python 3 is read
-    "def test": re.compile(r"^\s*(?:async )?def test", re.M),
-    "assert": re.compile(r"^\s*assert\b|\.assert\w+\(", re.M),
+    "def test": re.compile(r"^[^\S\n]*(?:async )?def test", re.M),
+    "assert": re.compile(r"^[^\S\n]*assert\b|\.assert\w+\(", re.M),
 }
 
 

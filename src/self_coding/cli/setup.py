@@ -106,8 +106,9 @@ def detect_more(found: Detected, checks: Sequence[Check]) -> Detected:
     gate = dict(found.gate)
     for check in checks:
         # The hints that are settings are written as settings.
-        for name, value in re.findall(r"set gate\.(readable|carry) = (\[.*?\])", check.hint):
-            gate[name] = [*dict.fromkeys([*gate.get(name, ()), *json.loads(value)])]
+        for match in re.finditer(r"set gate\.(readable|carry) = (?=\[)", check.hint):
+            value, _ = json.JSONDecoder().raw_decode(check.hint, match.end())
+            gate[match[1]] = [*dict.fromkeys([*gate.get(match[1], ()), *value])]
     return replace(found, gate=gate)
 
 
@@ -186,7 +187,7 @@ def _test_command(top: Path) -> str:
         "rake test": rake,
         # Beside tests that CMake knows, `make test` is often a program that only prints.
         _CMAKE: re.search(r"(?i)\b(enable_testing|add_test|include\s*\(\s*CTest)", cmake),
-        _MESON: re.search(r"(?m)^\s*test\s*\(|subdir\s*\(\s*'tests?'", text("meson.build")),
+        _MESON: re.search(r"(?m)^[ \t]*test\s*\(|subdir\s*\(\s*'tests?'", text("meson.build")),
         "make test": "test" in targets,
         "make check": "check" in targets,
         "prove -lr t": any(re.fullmatch(r"t/.*\.t", name) for name in names),
@@ -258,7 +259,7 @@ async def examine(repo: Path, *, run: bool = False) -> list[Check]:
 
     with looking_at("git", "install git 2.38 or later"):
         answer = git.decode(git.run(["--version"], cwd=Path.cwd()).stdout).strip()
-        match = re.search(r"(\d+)\.(\d+)", answer)
+        match = re.search(r"(?<!\d)(\d++)\.(\d+)", answer)
         fits = match and (int(match[1]), int(match[2])) >= OLDEST_GIT
         needed = "" if fits else "git 2.38 or later is needed to merge unseen"
         checks.append(Check("git", "ok" if fits else "fail", answer, needed))

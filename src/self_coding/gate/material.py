@@ -37,7 +37,7 @@ _INI_SECTIONS = re.compile(
     r"(?:tool:)?pytest|coverage:.*|tox(?:[:_].*)?|testenv.*|nosetests|nose2.*"
 )
 _MANIFESTS = ("pyproject.toml", "setup.cfg")
-_HEADER = re.compile(r"(?m)^[ \t]*\[+([^\]\n]+)\]+[ \t]*(?:[#;].*)?$")
+_HEADER = re.compile(r"(?m)^[ \t]*+\[++([^\]\n]++)\]++[ \t]*+(?:[#;].*)?$")
 
 
 @dataclass(frozen=True)

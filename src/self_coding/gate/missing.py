@@ -33,14 +33,14 @@ _PACKAGES = (
     (r"failed to (?:download|get) `([\w-]+)", "crate", "cargo fetch"),
     (r"no required module provides package ([\w./-]+)", "module", "go mod download"),
     (
-        r"([\w./-]+@v[\w.+-]+): (?:module lookup disabled|Get |dial tcp)",
+        r"(?<![\w./-])([\w./-]{1,200}+@v[\w.+-]{1,100}): (?:module lookup disabled|Get |dial tcp)",
         "module",
         "go mod download",
     ),
     (r"Cannot find (?:module|package) '(@?[\w-][^'\n]*)'", "package", "npm install"),
     (r"artifact ([\w.:-]+) has not been downloaded", "artifact", "mvn dependency:go-offline"),
     (
-        r"Could not find (?:gem '|)([\w-]+)[^\n]* in (?:locally installed gems|any)",
+        r"Could not find (?:gem ')?([\w-]++)[^\n]{0,200} in (?:locally installed gems|any)",
         "gem",
         "bundle install",
     ),

@@ -21,7 +21,7 @@ _MARK = "\x1e"
 _PLACE = re.compile(
     r"(?m)(?:^|[\s(])(?:file://)?((?:[\w.@+-]*/)*[\w.@+-]+\.(?:go|rs|java|[cm]?[jt]sx?)):(\d+)"
 )
-_GO_PLACE = re.compile(r"(?m)^\s+([\w./-]+\.go):(\d+): ?(.*(?:\n {8}.*)*)")
+_GO_PLACE = re.compile(r"(?m)^[^\S\n]+([\w./-]+\.go):(\d+): ?(.*(?:\n {8}.*)*)")
 _GO_BUILD = re.compile(r"FAIL\t(\S+) \[(?:build|setup) failed\]")
 _RUNNING = re.compile(r"^\s+Running (?:unittests )?(\S+) \(\S*?deps/([\w-]+?)-[0-9a-f]+\)")
 _DOC = re.compile(r"^\s+Doc-tests (\S+)")
@@ -29,7 +29,9 @@ _TEST = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)\
 _COUNT = re.compile(r"(?m)^running \d+ tests?$")
 _RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 _STDOUT = re.compile(r"(?ms)^---- (\S.*?) stdout ----\n(.*?)(?=^---- |^failures:$|\Z)")
-_PANIC = re.compile(r"panicked at (?:'.*?', )?([\w./-]+\.rs):(\d+)(?::\d+)?:?\n?(.*)", re.DOTALL)
+_PANIC = re.compile(
+    r"(?s)panicked at (?:'(?:(?!panicked at ).)*?', )?([\w./-]+\.rs):(\d+)(?::\d+)?:?\n?(.*)"
+)
 _MESSAGE = 4_000  # characters kept of what a test said
 Text = Callable[[str], str | None]
 
@@ -252,7 +254,7 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
     """Read what libtest says, binary for binary; its own counts must be those of the lines."""
     results: list[TestResult] = []
     wrong = ""
-    for part in re.split(r"(?m)(?=^\s+(?:Running|Doc-tests) )", body)[1:]:
+    for part in re.split(r"(?m)(?=^[^\S\n]+(?:Running|Doc-tests) )", body)[1:]:
         said = dict(_STDOUT.findall(part))
         running, doc = _RUNNING.match(part), _DOC.match(part)
         root = _rust_root(running[1], running[2], folder, tree) if running else ""

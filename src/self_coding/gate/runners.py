@@ -33,11 +33,11 @@ _CHANNEL = "SELF_CODING_REPORT"  # the variable in which the plugin finds its de
 _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
 _CLOSING = re.compile(r"\b(?:hatch|tox|nox)\b[^;&|]*")  # they hand no descriptor to what they start
-_NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+)* -m unittest\b")
+_NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+){0,9} -m unittest\b")
 _SHIMMED = re.compile(r"(?:^|[\s;&|(])(?:go test|cargo test|node --test|npx vitest|npx jest)\b")
 _JUNIT = re.compile(
-    r"(?:^|/)(?:surefire-reports|failsafe-reports)/TEST-[^/]*\.xml$"
-    r"|(?:^|/)(?:test-results|test-reports|reports?)/(?:[^/]+/)*[^/]*\.xml$|(?:^|/)junit[^/]*\.xml$"
+    r"(?s)(?=.*\.xml\Z)(?:.*/)?(?:(?:surefire-reports|failsafe-reports)/TEST-[^/]*\Z"
+    r"|(?:test-results|test-reports|reports?)/|junit[^/]*\Z)"
 )
 _JUNIT_BYTES = 32 << 20
 _IDLE = frozenset((".git", "node_modules", "vendor", "__pycache__"))  # where no report is
@@ -132,7 +132,7 @@ def _other_runners(stream: bytes, tree: Path, top: str, started: float) -> tuple
         for name in names:
             place = Path(folder, name)
             path = place.relative_to(tree).as_posix()
-            if _JUNIT.search(path) and place.is_file() and place.stat().st_mtime >= started - 1:
+            if _JUNIT.match(path) and place.is_file() and place.stat().st_mtime >= started - 1:
                 reports.append(place)
             else:
                 files[path] = place

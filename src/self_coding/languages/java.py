@@ -18,7 +18,7 @@ from self_coding.languages.syntax_tree import (
 )
 
 _IMPORTS = "(import_declaration) @import (package_declaration) @package"
-_IMPORT = re.compile(r"import\s+(static\s+)?([\w.\s]+?)\s*(\.\s*\*)?\s*;")
+_IMPORT = re.compile(r"import\s++(static\s++)?([\w.\s]++)(\*)?\s*+;")
 _TYPE = re.compile(r"(?<![\w.$])[A-Z]\w*+")
 _QUALIFIED = re.compile(r"(?<![\w.$])[a-z]\w*+(?:\.[a-z]\w*+)++\.[A-Z]\w*+")
 _REFLECTED = re.compile(r"\b(?:Class\.forName|loadClass)\(\s*+(?!\")|\bServiceLoader\.load\(")
@@ -84,7 +84,7 @@ class Java(TreeLanguage):
                 match = _IMPORT.match(text_of(node))
                 if match is None:
                     continue
-                dotted = re.sub(r"\s+", "", match[2])
+                dotted = re.sub(r"\s+", "", match[2]).removesuffix(".")
                 if match[3]:
                     stars.append((line_of(node), dotted))
                     continue

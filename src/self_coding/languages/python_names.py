@@ -44,7 +44,7 @@ _BEFORE_VALUES = frozenset(
 )
 _SOFT = frozenset(("match", "case", "type", "print", "exec"))
 _IMPORT = re.compile(
-    r"\n[ \t\f]*+(?:from[ \t]+([\w.]++)[ \t]+)?import[ \t]+(?:\(([\w\s,]++)\)|([\w.,* \t]++))"
+    r"\n[ \t\f]*+(?:from[ \t]++([\w.]++)[ \t]++)?import[ \t]++(?:\(([\w\s,]++)\)|([\w.,* \t]++))"
     r"[ \t]*+(?:#[^\n]*+)?\n"
 )
 _LONGEST_LINE = 300  # characters before a word: each is looked at for every word behind it

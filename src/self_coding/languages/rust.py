@@ -25,7 +25,9 @@ _INCLUDING = frozenset(("include", "include_str", "include_bytes"))
 _PATH = re.compile(r"(?<![\w:$'])(?:\$?crate|[a-z_]\w*+)(?:::[A-Za-z_]\w*+)++")
 _MODULE = re.compile(r"\bmod\s++([a-z_]\w*+)\s*+;")  # also where a macro hides it from the tree
 _PLACE = re.compile(r'path\s*=\s*"([^"\n]*)"')
-_TABLE = re.compile(r"(?m)^[ \t]*\[+([^\]\n]*)\]+[^\n]*\n((?:(?![ \t]*\[)[^\n]*(?:\n|\Z))*)")
+_TABLE = re.compile(
+    r"(?m)^[ \t]*+\[++([^\]\n]*+)\]++[^\n]*+\n((?:(?![ \t]*+\[)[^\n]*+(?:\n|\Z))*+)"
+)
 _VALUE = re.compile(r'(?m)^[ \t]*([\w-]+)[ \t]*=[ \t]*"([^"\n]*)"')
 _TESTING = re.compile(r"#\[\s*(?:cfg\(\s*(?:all\(\s*)?test\b|(?:\w+::)*(?:test|bench)\b)")
 _STEMS = frozenset(("lib", "main", "mod"))

@@ -8,6 +8,7 @@ large, too deep or minified, its text alone is indexed, and a blind spot says wh
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -38,6 +39,8 @@ _GENERATED = re.compile(rb"(?i)code generated [^\n]{0,200}do not edit|@generated
 _VENDORED = re.compile(r"(?:^|/)(?:vendor|node_modules|third_party|bower_components)/")
 _MADE = re.compile(r"\.(?:pb|gen|g|generated)\.\w+$|_generated\.\w+$|(?:^|/)zz_generated")
 _VALUE = re.compile(r"([A-Za-z_$][\w$]*(?:(?:\.|::)[A-Za-z_$][\w$]*)*)(?:\.|::|\?\.|->)\Z")
+_IMPORTING = re.compile(r"\b(?:import|export|require|use)\b")
+_LONGEST_LIST = 2_000  # characters of a statement before a name that it imports
 _LOOK_BACK = 120  # characters before a word that its value is looked for in
 _HEADS = frozenset(
     ("class", "interface", "enum", "function", "func", "fn", "struct", "trait", "type", "record")
@@ -226,11 +229,7 @@ class TreeLanguage(Language):
         found = Occurrences([], [], [], [], [])
         bare = nfkc(_without_quoted(self.quoted, text, words, found.strings))
         spelled = "|".join(map(re.escape, sorted(words)))
-        may = (
-            rf"\b(?:import|export|require|use)\b[^;]{{0,2000}}?\b(?:{spelled})\b"
-            rf"|\b(?:{spelled})\b[^;\n]*\b(?:require|import)\b|\b(?:im|ex)port\b[^;\n]*\*"
-        )
-        if "import" in words or re.search(may, bare):
+        if "import" in words or _may_import(bare, spelled):
             tree = self.tree(text.encode("utf-8", "replace"))
             statements = [] if isinstance(tree, str) else self.imports(tree, text).statements
             for each in statements:
@@ -252,6 +251,24 @@ class TreeLanguage(Language):
             else:
                 found.names.append((match[0], line))
         return found
+
+
+def _may_import(text: str, spelled: str) -> bool:
+    """Return whether a statement of a text may import one of some words; each part is read once."""
+    places = [match.start() for match in re.finditer(rf"\b(?:{spelled})\b", text)]
+    for match in _IMPORTING.finditer(text):
+        near = bisect_left(places, match.end())
+        between = text[match.end() : places[near]] if near < len(places) else ";"
+        if len(between) <= _LONGEST_LIST and ";" not in between:
+            return True
+    for part in re.split(r"[;\n]", text):
+        if "port" in part or "require" in part:  # of most lines no more is asked
+            called = {match[0] for match in _IMPORTING.finditer(part)} - {"use"}
+            if called & {"import", "export"} and "*" in part:
+                return True
+            if called & {"import", "require"} and re.search(rf"\b(?:{spelled})\b", part):
+                return True
+    return False
 
 
 def text_of(node: Node) -> str:
@@ -332,8 +349,9 @@ def _comment_above(node: Node) -> str | None:
     while above is not None and "comment" in above.type and above.end_point[0] in (row, row - 1):
         lines.insert(0, text_of(above))
         row, above = above.start_point[0], above.prev_sibling
-    text = re.sub(r"(?m)^[ \t]*(?:///?!?|/\*\*?|\*/?)[ \t]?|[ \t]*\*/[ \t]*$", "", "\n".join(lines))
-    return text.strip() or None
+    marks = r"(?m)^[ \t]*+(?:///?!?|/\*\*?|\*/?)[ \t]?|\*/[ \t]*$"
+    plain = re.sub(marks, "", "\n".join(lines)).split("\n")
+    return "\n".join(line.rstrip(" \t") for line in plain).strip() or None
 
 
 @cache

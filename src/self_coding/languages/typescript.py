@@ -22,10 +22,9 @@ _CALLS = """
 """
 _MOCKS = frozenset(("mock", "doMock", "unmock", "requireActual", "importActual", "requireMock"))
 _RESOLVING = frozenset(("require", "import", "resolve"))
-_NAMES = re.compile(r"(?:([\w$]+)\s+as\s+)?([\w$]+)\s*(?=[,}]|\Z)")
-_BOUND = re.compile(r"([\w$]+)(?:\s*:\s*([\w$]+))?\s*(?=[,}=])")
+_BOUND = re.compile(r"(?<![\w$])([\w$]++)(?:\s*+:\s*+([\w$]++))?\s*+(?=[,}=])")
 _REFERENCE = re.compile(r"(?m)^///[ \t]*<reference[ \t]+path[ \t]*=[ \t]*[\"']([^\"'\n]+)")
-_COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*+"|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/')
+_COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*+"|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)')
 _ENDS = (".ts", ".tsx", ".d.ts", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
 _BUILT = {".js": (".ts", ".tsx", ".d.ts"), ".jsx": (".tsx",), ".mjs": (".mts",), ".cjs": (".cts",)}
 _CONDITIONS = ("source", "types", "import", "module", "browser", "node", "require", "default")
@@ -165,7 +164,7 @@ def _packed(module: str, names: Iterable[str]) -> str:
 
 def _bound(statement: str) -> Iterator[tuple[str, str | None]]:
     """Yield name and local name of what an import or export statement with a source binds."""
-    clause = re.sub(r"(?:\bfrom\b)?\s*(['\"])[^'\"\n]*\1.*\Z", "", statement, flags=re.DOTALL)
+    clause = re.sub(r"(?:\bfrom\b\s*+)?(['\"])[^'\"\n]*\1.*\Z", "", statement, flags=re.DOTALL)
     clause = re.sub(r"^(?:import|export)\b\s*(?:type\b\s*(?!,|from))?", "", clause).strip()
     head, brace, inner = clause.partition("{")
     for part in map(str.strip, head.split(",")):

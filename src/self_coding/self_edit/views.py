@@ -40,8 +40,8 @@ _CACHES = (  # what tools write by themselves: no part of anybody's edit
 )
 
 _DEPENDENCIES = re.compile(
-    r"(?:^|/)(?:pyproject\.toml|setup\.(?:py|cfg)|[^/]*requirements[^/]*\.(?:txt|in)|Pipfile"
-    r"|environment\.ya?ml|package\.json|go\.mod|Cargo\.toml)$|(?:^|/)requirements/[^/]*\.txt$"
+    r"(?:^|/)(?:pyproject\.toml|setup\.(?:py|cfg)|Pipfile"
+    r"|environment\.ya?ml|package\.json|go\.mod|Cargo\.toml)$|(?:^|/)(?=[^/]*\.(?:txt|in)$)[^/]*requirements|(?:^|/)requirements/[^/]*\.txt$"
 )
 _ABSENT = re.compile(  # as Python, Node, Go and Cargo say it
     r"(?:No module named|Cannot find (?:module|package)|module providing package"

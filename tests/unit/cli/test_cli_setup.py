@@ -193,15 +193,17 @@ def test_what_the_first_look_misses_is_set(tmp_path: Path) -> None:
     """Hints that are settings are taken up: what is named once more is not lost or repeated."""
     found = detect(_repository(tmp_path), main_branch=None, test_command="cargo test")
     hints = ('set gate.readable = ["~/a", "~/b"]', 'set gate.readable = ["~/b", "~/c"]')
+    hints = (*hints, 'is there; set gate.carry = ["app/[id]/x"]')
     found = detect_more(found, [Check("tests", "fail", "", hint) for hint in hints])
-    assert found.gate == {"readable": ["~/a", "~/b", "~/c"]}
+    made = {"readable": ["~/a", "~/b", "~/c"], "carry": ["app/[id]/x"]}
+    assert found.gate == made
     assert detect_more(found, [Check("tests", "fail", "", "install it")]) == found
     path = write_settings(found, force=False, branch_prefix="agents")
     assert tomllib.loads(path.read_text()) == {
         "main_branch": "main",
         "test_command": "cargo test",
         "branch_prefix": "agents",
-        "gate": {"readable": ["~/a", "~/b", "~/c"]},
+        "gate": made,
     }
 
 
