@@ -52,9 +52,9 @@ _EXAMPLE = re.compile(r"(?m)^[ \t]*(?:>>>|\.\.\. ).*$")
 # what compilers and engines of other languages say of a name that is gone, or is called otherwise
 _ABSENT = re.compile(
     r"undefined: (?:\w+\.)?(\w+)|has no field or method (\w+)|arguments in call to (?:\w+\.)?(\w+)"
-    r"|(?:cannot find|no) [\w, ]{1,60}`(\w+)`|unresolved import `(?:\w+::)*(\w+)`"
+    r"|(?:cannot find|no) [\w, ]{1,60}+`(\w+)`|unresolved import `(?:\w++::)*+(\w+)`"
     r"|symbol: +(?:method|class|variable) (\w+)|method (\w+) in class \S+ cannot be applied"
-    r"|(\w+) is not a (?:function|constructor)|export named '(\w+)'|has no exported member '(\w+)'"
+    r"|\b(\w++) is not a (?:function|constructor)|export named '(\w+)'|has no exported member '(\w+)'"
 )
 _HARMLESS = re.compile(r"(?:.*/)?(?:\.coveragerc|noxfile\.py)")
 _HARMLESS_FIXTURES = frozenset({"tmp_path", "capsys", "caplog", "request"})
