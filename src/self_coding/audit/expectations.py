@@ -54,8 +54,10 @@ _ABSENT = re.compile(
     r"undefined: (?:\w+\.)?(\w+)|has no field or method (\w+)|arguments in call to (?:\w+\.)?(\w+)"
     r"|(?:cannot find|no) [\w, ]{1,60}+`(\w+)`|unresolved import `(?:\w++::)*+(\w+)`"
     r"|symbol: +(?:method|class|variable) (\w+)|method (\w+) in class \S+ cannot be applied"
-    r"|\b(\w++) is not a (?:function|constructor)|export named '(\w+)'|has no exported member '(\w+)'"
+    r"|\b(\w++) is not a (?:function|constructor)|export named '(\w+)'"
+    r"|has no exported member '(\w+)'"
 )
+_OPENS = re.compile(r"\{[ \t]*$|\b(?:func|fn)\b")
 _HARMLESS = re.compile(r"(?:.*/)?(?:\.coveragerc|noxfile\.py)")
 _HARMLESS_FIXTURES = frozenset({"tmp_path", "capsys", "caplog", "request"})
 _DEEPEST = 20  # classes that inherit one another
@@ -148,8 +150,12 @@ class _Case:
         taken = set()
         said = f"{failure.message}\n{failure.output}"
         for name in {name for match in _ABSENT.findall(said) for name in match if name}:
-            head = re.compile(rf"(?m)^.*\b{name}\b.*(?:\{{|\bfunc\b.*|\bfn\b.*)[ \t]*$")
-            if re.search(rf"\b{name}\b", before) and head.findall(before) != head.findall(after):
+            named = [
+                [line for line in text.split("\n") if re.search(rf"\b{name}\b", line)]
+                for text in (before, after)
+            ]
+            heads = ([line for line in one if _OPENS.search(line)] for one in named)
+            if named[0] and next(heads) != next(heads):
                 taken.add(name)
         # A name that is gone keeps all tests of a file from being built: each must say the same.
         for path in self.evidence.judging if taken else ():
