@@ -15,7 +15,7 @@ from self_coding.audit.syntax import Breaches, quote
 from self_coding.languages import is_source, language_of
 from self_coding.languages.syntax_tree import TreeLanguage
 
-_MAIN = re.compile(r"(?m)^#!|^package main\b|^\s*(?:pub )?fn main\(|\bvoid main\(")  # a program
+_MAIN = re.compile(r"(?m)^#!|^package main\b|^[ \t]*(?:pub )?fn main\(|\bvoid main\(")  # a program
 _REPORTS = (
     r"surefire-reports|failsafe-reports|test-results|test-reports|TEST-[\w.*]+\.xml|<testcase\b"
     r"|--- (?:PASS|FAIL)|=== RUN|test result: ok|\bnot ok \d|\d+ tests successful|SELF_CODING_|\\?\"(?:Action|assertionResults)\\?\"\s*:"
@@ -148,7 +148,7 @@ def _assigned(file: File, language: TreeLanguage) -> Breaches:
     if names:
         spelled = "|".join(map(re.escape, sorted(names)))
         write = re.compile(
-            rf"(?<![\w.$])(?:{spelled})(?:\.\w+|\[[^\]\n]+\])+\s*=(?![=>])"
+            rf"(?<![\w.$])(?:{spelled})(?:\.\w++|\[[^\]\n]{{1,80}}\])++\s*=(?![=>])"
             rf"|Object\.(?:assign|definePropert\w+|setPrototypeOf)\(\s*(?:{spelled})\b"
         )
         for number, row in _code_of(file):

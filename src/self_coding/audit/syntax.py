@@ -22,7 +22,7 @@ _LONGEST_NUMBER = 4096  # bits; Python refuses to print much longer ones
 # How newer Pythons than the one that runs us write what this one can read: PEP 695 and 758.
 _NEWER = (
     (re.compile(r"(?m)^([ \t]*)type (\w+)(?:\[.*\])? = "), r"\1\2 = "),
-    (re.compile(r"\b((?:def|class) \w+)\[[^\n(]*?\](?=[(:])"), r"\1"),
+    (re.compile(r"\b((?:def|class) \w+)\[[^\n(]{0,200}?\](?=[(:])"), r"\1"),
     (re.compile(r"(?m)^([ \t]*except\*? )(\w[\w.]*(?:, \w[\w.]*)+):"), r"\1(\2):"),
 )
 _LITERAL = (
