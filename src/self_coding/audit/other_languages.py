@@ -73,7 +73,7 @@ TABLES: Mapping[str, Table] = {
     "Rust": Table(
         tests="(function_item name: (_) @name) @test",
         claims=r"(?:assert\w{0,80}!|panic!|unreachable!|\.unwrap\(\)|\.expect\(|\.unwrap_err\()",
-        weak=r"assert!\(.{0,300}\bis_(?:some|ok|none|err)\(|\.unwrap\(\)|\.expect\(|assert!\((?!.{0,300}[=<>])",
+        weak=r"assert!\(.{0,150}\bis_(?:some|ok|none|err)\(|\.unwrap\(\)|\.expect\(|assert!\((?!.{0,150}[=<>])",
         off=r"#\[ignore\b|#\[cfg\(any\(\)\)\]|#\[should_panic\]",
     ),
     "Java": Table(
