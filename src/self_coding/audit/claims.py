@@ -86,7 +86,8 @@ def _used(function: Function) -> frozenset[str]:
     kept: list[tuple[list[ast.Name], set[str]]] = []  # names, and what they are stored in
     for node in nodes(function):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            values, into = [node.value], set(map(name_of, assigned(node)))
+            names = (place if isinstance(place, ast.Name) else None for place in assigned(node))
+            values, into = [node.value], set(map(name_of, names))
         elif isinstance(node, ast.Call) and name_of(node.func) in {"append", "add", "insert"}:
             place = node.func.value if isinstance(node.func, ast.Attribute) else node.func
             values, into = [*node.args, place], {name_of(place)}

@@ -20,6 +20,7 @@ from self_coding.audit.syntax import (
     assigned,
     bound,
     calls,
+    constant,
     decorator_name,
     dotted,
     enclosing,
@@ -183,6 +184,9 @@ def plugins(file: File, sides: Sides) -> Breaches:
             names = {*map(dotted, places), *imported}
             ignores = {name.split(".")[0] for name in names} & _IGNORES
             registers = "pytest_plugins" in names or any(map(_REGISTERS.search, names))
+            value = getattr(node, "value", None)
+            if isinstance(value, ast.List | ast.Tuple) and constant(value) == (["pytester"],):
+                continue  # pytest's own, whose fixtures do nothing unasked
             if ignores:
                 # What it leaves out was left out before, or is new as well: nothing runs less.
                 kept = {other.name for other in sides.files.changed if other.old is None}
@@ -206,7 +210,8 @@ def exits(file: File, _: Sides) -> Breaches:
         # what `atexit` calls runs after pytest has decided, and may exit once more
         first, dot, rest = dotted(node.func).partition(".")
         name = f"{full_names.get(first, first)}{dot}{rest}"
-        later = name == "atexit.register" and "exit" in unparse((node.args or [node])[0])
+        given = unparse((node.args or [node])[0])
+        later = name == "atexit.register" and re.search(r"\b_?exit\b", given)
         if not later and not _EXITS.fullmatch(name):
             continue
         # Where tests fork, a child leaves so; a run that ends so has an unfinished report.

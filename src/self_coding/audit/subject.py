@@ -131,7 +131,7 @@ def exchanged(file: File, sides: Sides) -> Breaches:
         # The same module of the tests may be imported by another path.
         module, last = getattr(own[name], "module", None) or "", code[name].rpartition(".")[2]
         arrived = any(o.old is None and o.name == f"{last}.py" for o in sides.files.changed)
-        if module.rpartition(".")[2] != last or arrived:
+        if module != "unittest" and (module.rpartition(".")[2] != last or arrived):
             message = f"{name} came from {code[name]} and is now defined by the tests"
             yield "subject-replaced", own[name], message
     for test in after.by_name.values():

@@ -146,8 +146,8 @@ class Module:
     @cached_property
     def imported(self) -> frozenset[str]:
         """The modules and parts of modules that it imports, in full."""
-        full = self.imports.values()
-        return frozenset([*full, *(name.rpartition(".")[0] for name in full)])
+        parts = [name.split(".") for name in self.imports.values()]
+        return frozenset(".".join(part[:end]) for part in parts for end in range(1, len(part) + 1))
 
     def value(self, name: str) -> ast.expr | None:
         """Return what the module assigns to a name at its top level, last."""

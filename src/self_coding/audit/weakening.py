@@ -109,7 +109,9 @@ def _less_reached(old: Test, new: Test) -> Iterator[Finding]:
     before: dict[str, Counter[str]] = {}
     for claim in old.claims:
         before.setdefault(claim.text, Counter())[claim.reach] += 1
-    known = {claim.text for claim in old.live}
+    # One that is claimed as often as it was, whatever happens, may be claimed once more.
+    always, always_now = (Counter(c.text for c in t.live if not c.reach) for t in (old, new))
+    known = {c.text for c in old.live if not 0 < always[c.text] <= always_now[c.text]}
     reaches = {claim.reach for claim in new.live}
     for claim in new.claims:
         reach, shown = claim.reach, f"{quote(claim.text)} in {new.name}"

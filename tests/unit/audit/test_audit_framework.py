@@ -150,3 +150,19 @@ def test_types_make_no_new_fixture() -> None:
     other = old.replace("request.param", "request.node")
     found = [rules({"tests/conftest.py": old}, {"tests/conftest.py": t}) for t in (typed, other)]
     assert found == [[], ["autouse-patch"]]
+
+
+def test_plugins_that_do_nothing_unasked() -> None:
+    """pytest's own `pytester` may be named; it and another one not."""
+    one, two = (f"pytest_plugins = {text}\n" for text in ('["pytester"]', '["pytester", "mine"]'))
+    found = [rules({}, {"tests/conftest.py": text}) for text in (one, two)]
+    assert found == [[], ["plugin-added"]]
+
+
+def test_what_is_done_at_the_end_of_the_process() -> None:
+    """A function of the code may be called at exit; one that exits may not."""
+    text = "import atexit, os\n\natexit.register({})\n"
+    found = [
+        rules({}, {"src/a.py": text.format(call)}) for call in ("x._atexit_signal", "os._exit, 0")
+    ]
+    assert found == [[], ["exit-forced"]]

@@ -95,3 +95,24 @@ def test_what_only_told_the_type_of_a_part_may_go() -> None:
     less = new.replace("    assert isinstance(tree, Root)\n", "")
     found = [rules({"tests/test_a.py": old}, {"tests/test_a.py": t}) for t in (new, less)]
     assert found == [[], ["assert-removed"]]
+
+
+def test_a_claim_may_stand_once_more_on_a_condition() -> None:
+    """Where it is claimed as before, it may also be claimed sometimes; not instead."""
+    old = "def test():\n    assert f() == 1\n"
+    more = old + "    if g():\n        h()\n        assert f() == 1\n"
+    less = "def test():\n    if g():\n        assert f() == 1\n"
+    found = [rules({"tests/test_a.py": old}, {"tests/test_a.py": t}) for t in (more, less)]
+    assert found == [[], ["assert-conditional"]]
+
+
+def test_an_inner_function_that_something_holds_is_run() -> None:
+    """A function put into an object's attribute may be called; one put into a list that nobody
+    reads is not."""
+    inner = "def test():\n    def check():\n        assert f() == 1\n\n    {}\n    run(server)\n"
+    called, held, listed = (
+        {"tests/test_a.py": inner.format(text)}
+        for text in ("server(check)", "server.app = check", "checks = [check]")
+    )
+    assert rules(called, held) == []
+    assert rules(called, listed) == ["assert-unreachable"]
