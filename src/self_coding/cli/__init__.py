@@ -151,7 +151,7 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
         if isinstance(value, tuple):  # click's form of what is given many times
             value = list(value) or None
         if one.arg.file and value is not None:
-            value = session.read(value)
+            value = session.read(value, one.name)
             paths, here = diff_paths(value), app.top / app.folder
             # Made with --relative: its paths lead nowhere from the top, and somewhere from here.
             if not any((app.top / path).exists() for path in paths) and any(

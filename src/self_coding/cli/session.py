@@ -77,14 +77,14 @@ class Session:
         except asyncio.CancelledError as error:
             raise KeyboardInterrupt from error
 
-    def read(self, file: Path) -> str:
+    def read(self, file: Path, what: str) -> str:
         """Return the text of a file, or of standard input for "-"; any bytes survive."""
         try:
             with click.open_file(str(file), "rb") as source:
                 data: bytes = source.read()
         except OSError as error:
             raise ConfigError(
-                f"cannot read {file}: {error.strerror}", hint="name a file that exists"
+                f"cannot read the {what} {file}: {error.strerror}", hint="name a file that exists"
             ) from error
         return data.decode("utf-8", "surrogateescape")
 
