@@ -307,7 +307,7 @@ def test_init_then_doctor(repository: Path) -> None:
         (("self-edit", "x"), "", 3, "hint"),
         (("self-edit", "   ", "--patch", "-"), "", 3, "hint"),
         (("self-edit", "x", "--patch", "-"), "this is no patch", 1, "patch"),
-        (("self-edit", "x", "--patch", "/nowhere/a.diff"), "", 3, "patch"),
+        (("self-edit", "x", "--patch", "/nowhere/a.diff"), "", 3, "cannot read"),
         (
             ("self-edit", "x", "--with", "no-such-command-here {task}"),
             "",

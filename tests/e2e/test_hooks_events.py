@@ -33,7 +33,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     landed = asyncio.run(app.edit.self_edit("Add triple", editor=ScriptedEditor(EDITED)))
     editor = ScriptedEditor({CORE: bad})
     refused = asyncio.run(app.edit.self_edit("Simplify add", editor=editor))
-    assert (landed.success, refused.success) == (True, False)
+    assert (landed.success, refused.success) == (True, False), landed
     asyncio.run(app.journal.close())
     return top
 
