@@ -98,6 +98,7 @@ def _address() -> str:
 
 
 def _serve(listening: socket.socket, alive: int) -> None:
+    import gc
     import pkgutil
     import select
     import signal
@@ -110,6 +111,8 @@ def _serve(listening: socket.socket, alive: int) -> None:
     for module in pkgutil.walk_packages(self_coding.__path__, "self_coding."):
         if not module.name.removeprefix("self_coding.").startswith(_APART):
             import_module(module.name)
+    gc.collect()
+    gc.freeze()  # or a collection in each child would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while alive not in select.select([listening, alive], [], [])[0]:
         connection = listening.accept()[0]
@@ -127,7 +130,14 @@ def _answer(connection: socket.socket) -> None:
     child = os.fork()
     if not child:
         connection.close()
-        _become(json.loads(data), streams)
+        status = 0
+        try:
+            _become(json.loads(data), streams)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1 if end.code else 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # to tear down all modules would take longer than the command
     for one in streams:
         os.close(one)
     _, status = os.waitpid(child, 0)
