@@ -485,3 +485,18 @@ def test_landing_as_one_commit_on_a_branch_of_ones_own(repository: Path, tmp_pat
     assert git("branch", "--format=%(refname:short)") == ["feat", "main", "notes/one"]
     assert git("diff", "main", "notes/one") == []
     assert run(repository, "verify").stdout == "every receipt holds\n"
+
+
+@pytest.mark.parametrize("words", ["attempts", "--json attempts", "config", "--json operations"])
+@pytest.mark.parametrize("end", [">/dev/full", ">&-", "2>&-", "| head -c 1 >/dev/null"])
+def test_an_output_that_breaks_is_no_bug(repository: Path, words: str, end: str) -> None:
+    """A full, closed or abandoned output, which cannot show each letter, gives no traceback."""
+    line = f"{sys.executable} -m self_coding {words} {end}"
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        line, shell=True, cwd=repository, capture_output=True, text=True, env=environ
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert "bug in self-coding" not in done.stderr
+    assert (done.returncode != 0) == (end == ">/dev/full"), done.stderr

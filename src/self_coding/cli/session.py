@@ -6,6 +6,7 @@ its work (a `SelfCodingError`), 130 interrupted. It knows no service; commands b
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ T = TypeVar("T")
 NOT_LANDED = 1
 FAILED = 3
 INTERRUPTED = 130
+_NOWHERE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # to write to
 
 
 @dataclass(frozen=True)
@@ -183,10 +185,14 @@ def guarded(start: Callable[[], object]) -> int:
     except Exception as error:
         if debug:
             raise
-        bug = SelfCodingError(
-            f"unexpected {type(error).__name__}: {error}",
-            hint="this is a bug in self-coding; run again with --debug and report what it prints",
-        )
-        report(bug, as_json_text=wants_json)
+        said = f"unexpected {type(error).__name__}: {error}"
+        hint = "this is a bug in self-coding; run again with --debug and report what it prints"
+        if getattr(error, "errno", None) in _NOWHERE and not getattr(error, "filename", None):
+            said = f"the output cannot be written: {error}"
+            hint = "make room there, or send it elsewhere; what was done before it is done"
+            wants_json = False
+            with suppress(OSError):
+                sys.stdout.close()
+        report(SelfCodingError(said, hint=hint), as_json_text=wants_json)
         return FAILED
     return ended if isinstance(ended, int) else 0

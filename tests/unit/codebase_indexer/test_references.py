@@ -191,3 +191,50 @@ async def test_users_of_nothing(write, indexer) -> None:
     write(**{"a.py": "def one(): pass\n"})
     with pytest.raises(IndexerError, match="no class or function"):
         await indexer.symbol_users("nothing")
+
+
+JOINED = {
+    "no __init__": None,
+    "pkgutil": "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n",
+    "pkgutil imported": (
+        "from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n"
+    ),
+    "pkg_resources": "__import__('pkg_resources').declare_namespace(__name__)\n",
+    "tried": "try:\n    import pkg_resources\nexcept ImportError:\n    pass\n",
+}
+
+
+@pytest.mark.parametrize("kind", JOINED)
+async def test_a_package_over_two_folders(write, indexer, kind: str) -> None:
+    """A test that imports from both halves of a package is affected by each."""
+    for half in ("one", "two"):
+        write(**{f"{half}/foo/{half}mod/__init__.py": f"def {half}(): return 1\n"})
+        if JOINED[kind] is not None:
+            write(**{f"{half}/foo/__init__.py": JOINED[kind]})
+    write(
+        **{
+            "tests/test_foo.py": "import foo.onemod\nfrom foo import twomod as z\n",
+            "tests/test_bar.py": "import os\n",
+            "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["one", "two"]\n',
+        }
+    )
+    for half in ("one", "two"):
+        found = await indexer.impact([f"{half}/foo/{half}mod/__init__.py"])
+        assert "tests/test_foo.py" in found.tests, half
+        assert "tests/test_bar.py" not in found.tests
+
+
+@pytest.mark.parametrize("suffix", ["pyx", "pxd", "pyi", "c", "cpp", "so", "f90"])
+async def test_a_source_of_a_compiled_module(write, indexer, suffix: str) -> None:
+    """Whoever imports a module that is built from another file is affected by that file, or it is
+    said that nobody knows."""
+    write(
+        **{
+            "pkg/__init__.py": "",
+            f"pkg/_fast.{suffix}": "x\n",
+            "pkg/api.py": "from pkg._fast import go\n",
+            "tests/test_api.py": "from pkg.api import go\n",
+        }
+    )
+    found = await indexer.impact([f"pkg/_fast.{suffix}"])
+    assert "tests/test_api.py" in found.tests or found.blind_spots

@@ -181,11 +181,20 @@ def test_a_hook_that_grew_is_not_deleted(repository: Path) -> None:
     assert "theirs" in _push(repository).read_text()
 
 
-def test_a_hooks_path_of_the_user_is_honoured(repository: Path) -> None:
-    """With core.hooksPath set, the hook goes where git will look."""
-    subprocess.run(["git", "config", "core.hooksPath", "myhooks"], cwd=repository, check=True)
+@pytest.mark.parametrize("form", ["myhooks", "./.husky/_", "{top}/deep/hooks", "~/hooks"])
+def test_a_hooks_path_of_the_user_is_honoured(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """With core.hooksPath set, however it is written, the hook goes where git will look."""
+    monkeypatch.setenv("HOME", str(repository / "home"))
+    (repository / "home").mkdir()
+    path = form.format(top=repository)
+    subprocess.run(["git", "config", "core.hooksPath", path], cwd=repository, check=True)
     (entered,) = install(repository, ("git",))
-    assert entered.place == str(repository / "myhooks" / "pre-push")
+    where = ["git", "rev-parse", "--path-format=absolute", "--git-path", "hooks/pre-push"]
+    said = subprocess.run(where, cwd=repository, capture_output=True, text=True, check=True)
+    assert Path(entered.place) == Path(said.stdout.strip())
+    assert Path(entered.place).is_file()
 
 
 @pytest.mark.parametrize(

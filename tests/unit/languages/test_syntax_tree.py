@@ -249,3 +249,25 @@ def test_methods_know_their_owner() -> None:
     rust = b"struct S; impl Clone for S { fn clone(&self) -> S { S } }"
     heads = unpack_symbols(language_of("a.rs").scan(rust).symbols)
     assert [(each.name, each.parent) for each in heads] == [("S", ""), ("clone", "S")]
+
+
+@pytest.mark.parametrize("odd", ["\f", "\v", "\x1c", "\x1e", "\x85", "\u2028", "\u2029"])
+async def test_lines_are_those_of_grep(tmp_path: Path, odd: str) -> None:
+    """What Python alone takes for the end of a line moves no definition, in no language."""
+    places = {
+        "src/shape.tsx": (TYPESCRIPT, "//", "paint", 4),
+        "other/other.go": (GO, "//", "Do", 5),
+        "core/src/inner/mod.rs": (RUST, "//", "deep", 2),
+        "src/main/java/org/acme/Area.java": (JAVA, "//", "size", 3),
+        "tool.py": ({"tool.py": "import os\ndef run(): pass\n"}, "#", "run", 2),
+    }
+    files = {path: f"{mark} a{odd}b\n{held[path]}" for path, (held, mark, _, _) in places.items()}
+    index = repository(tmp_path / "repo", files)
+    for path, (_, _, name, line) in places.items():
+        info = await index.get_module_info(path)
+        assert info is not None
+        methods = [each for one in info.classes for each in one.methods]
+        found = [each.line_number for each in (*info.functions, *methods) if each.name == name]
+        assert found == [line + 1], path
+        users = await index.symbol_users(name, path)
+        assert users.definitions == (f"{path}:{line + 1}",)
