@@ -380,3 +380,53 @@ def test_the_run_and_the_kind_of_the_test_count():
     assert "another kind of test" in why(after)
     assert "withdraws explains it" in why({"src/shop/money.py": OTHER}, "", "SyntaxError: x")
     assert "does not account for it" in why({"src/shop/money.py": OTHER}, "", NO_NAME, base={})
+
+
+GO = {
+    "area.go": "package a\n\nfunc Size(r int) int {\n\treturn r * r\n}\n",
+    "tests/a_test.go": "package a\n\nfunc TestSize(t *testing.T) {\n\tcheck(t, Size(3), 9)\n}\n",
+}
+RENAMED = {
+    "area.go": GO["area.go"].replace("Size", "Square"),
+    "tests/a_test.go": GO["tests/a_test.go"].replace("Size(3)", "Square(3)"),
+}
+
+
+@pytest.mark.parametrize(
+    ("after", "said", "accounted"),
+    [
+        (RENAMED, "area_test.go:4:11: undefined: Size", True),
+        (RENAMED, "got 6, want 9", False),
+        (RENAMED | {"tests/a_test.go": GO["tests/a_test.go"]}, "undefined: Size", True),
+        # The name is gone, and the tests say something else beside it.
+        (
+            RENAMED | {"tests/a_test.go": RENAMED["tests/a_test.go"] + "// 1\n"},
+            "undefined: Size",
+            True,
+        ),
+        (
+            GO | {"area.go": GO["area.go"].replace("r *", "r +"), "tests/a_test.go": "package a\n"},
+            "undefined: Size",
+            False,
+        ),
+        (GO | {"area.go": GO["area.go"].replace("r int", "r, q int")}, "in call to Size", False),
+        (
+            GO | {"area.go": GO["area.go"].replace("r int", "r, q int")},
+            "not enough arguments in call to Size",
+            True,
+        ),
+    ],
+)
+def test_a_name_that_is_gone_accounts_for_other_languages(after, said: str, accounted) -> None:
+    """A test that names what the code renamed is not main's word against it; any other is."""
+    new = {**GO, **after}
+    changed = tuple(path for path in GO if GO[path] != new[path])
+    evidence = Evidence(
+        base=Tree(paths=frozenset(GO), text=GO.get),
+        candidate=Tree(paths=frozenset(new), text=new.get),
+        changed=changed,
+        judging=frozenset(path for path in changed if path.startswith("tests/")),
+        outcomes={},
+    )
+    failure = BaseFailure(id="tests/a_test.go::TestSize", message=said)
+    assert (not unaccounted([failure], evidence)) is accounted

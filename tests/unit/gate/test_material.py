@@ -115,3 +115,36 @@ def test_setup_cfg_is_divided_as_well():
     assert divide("setup.cfg", base, changed).replace("\n\n", "\n") == base.replace(
         "name = a", "name = b"
     )
+
+
+RUST = "pub fn size(r: u8) -> u8 {\n    r * r\n}\n"
+RUST_TESTS = (
+    "#[cfg(test)]\nmod tests {\n    #[test]\n    fn squares() {\n"
+    "        assert_eq!(super::size(3), 9);\n    }\n}\n"
+)
+
+
+def test_tests_beside_the_code_of_rust_are_divided_from_it() -> None:
+    """The candidate's code gets the base's test module, and keeps all that is no test."""
+    pytest.importorskip("tree_sitter_rust")
+    base = f"{RUST}\n{RUST_TESTS}"
+    bent = (
+        base.replace("r * r", "r + r").replace("9", "6").replace("pub fn", "/// Doubles.\npub fn")
+    )
+    made = divide("src/lib.rs", base, bent)
+    assert "r + r" in made
+    assert "/// Doubles." in made
+    assert "size(3), 9" in made
+    assert "6" not in made
+    assert divide("src/lib.rs", base, RUST) == base
+    assert "mod tests" not in divide("src/lib.rs", RUST, base)
+    assert divide("src/lib.rs", base, None) is None
+
+
+def test_a_file_of_rust_with_tests_inside_is_code_still() -> None:
+    """That tests were collected from a module does not make all of it judge."""
+    material = Material(collected=("src/lib.rs::tests::squares", "area/area_test.go::TestA"))
+    assert not material.judges("src/lib.rs")
+    assert material.judges("area/area_test.go")
+    assert material.judges(".npmrc")
+    assert material.judges(".cargo/config.toml")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from self_coding.gate.judge import judge
 from self_coding.gate.runner_reports import Tree, read_junit, read_stream
+from self_coding.gate.test_report import RunRecord
 
 JEST = {
     "numTotalTests": 3,
@@ -109,6 +111,37 @@ def test_a_package_that_does_not_build_is_an_error() -> None:
     report, _ = read_stream(stream("cargo", body, 101), tree("src/lib.rs"))
     assert report.outcomes == {"cargo": "error"}
     assert "cannot find value" in report.results[0].message
+
+
+def test_what_does_not_build_says_what_the_compiler_says() -> None:
+    """A package that is not built is an error with the compiler's first line and its place."""
+    body = (
+        "# example.com/tool/area [example.com/tool/area.test]\narea/area.go:3:31: undefined: x\n"
+        "FAIL\texample.com/tool/area [build failed]\n"
+    )
+    text = {"go.mod": "module example.com/tool\n"}
+    known = Tree("/top", frozenset(("area/area.go", "go.mod")), text.get, text)
+    report, _ = read_stream(stream("go", body, 2), known)
+    [failed] = report.results
+    assert (failed.id, failed.outcome) == ("area", "error")
+    assert failed.failure.message == "area/area.go:3:31: undefined: x"
+    assert (failed.failure.path, failed.failure.line) == ("area/area.go", 3)
+    said = judge(RunRecord(exit_status=2, report=report), None).reason
+    assert "area (area/area.go:3:31: undefined: x)" in said
+
+
+def test_a_test_binary_that_ended_early_is_noticed() -> None:
+    """Tests that cargo began, without the line that counts them, make the report worthless."""
+    body = "     Running unittests src/lib.rs (target/debug/deps/area-0a)\n\nrunning 2 tests\n"
+    report, _ = read_stream(stream("cargo", f"{body}test a ... ok\n", 0), tree("src/lib.rs"))
+    assert "ended before its tests did" in report.tampered
+
+
+def test_a_run_of_chosen_tests_says_so() -> None:
+    """Where a runner was told which tests to run, the report is not one of all tests."""
+    report, _ = read_stream(stream("go", "\x1echosen\n", 0), tree())
+    assert not report.is_foreign
+    assert read_stream(stream("go", "", 0), tree())[0].is_foreign
 
 
 def test_junit_files_are_the_common_tongue() -> None:
