@@ -32,6 +32,8 @@ class Go(TreeLanguage):
     grammars = {".go": ("tree_sitter_go", "language")}
     settings = frozenset(("go.mod", "go.work", "go.sum"))
     quoted = r'"(?:[^"\\\n]|\\.)*+"?|`[^`]*+`?|\'(?:[^\'\\\n]|\\.)++\''
+    asked = (_IMPORTS,)
+    depth = 8
     query = """
     (type_spec name: (_) @name) @class
     (type_alias name: (_) @name) @class

@@ -44,6 +44,8 @@ class Java(TreeLanguage):
     quoted = (
         r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)|"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)++\''
     )
+    asked = (_IMPORTS,)
+    depth = 16
     query = "\n".join(
         f"({kind} name: (_) @name) @{what}"
         for what, kinds in (
@@ -98,10 +100,17 @@ class Java(TreeLanguage):
             found.statements.append(Statement(line, dotted, (("*", None),)))
         if rest:
             found.packed.append(pack_import("", rest))
-        for dotted in sorted(set(_QUALIFIED.findall(bare))):
+        for dotted in sorted(
+            set(
+                _QUALIFIED.findall(
+                    "\n".join([row for row in bare.split("\n") if row.count(".") > 1])
+                )
+            )
+        ):
             module, _, name = dotted.rpartition(".")
             found.packed.append(pack_import(module, (name,)))
-        for match in _REFLECTED.finditer(text):
+        reflects = any(word in text for word in ("forName", "loadClass", "ServiceLoader"))
+        for match in _REFLECTED.finditer(text) if reflects else ():
             line = text.count("\n", 0, match.start()) + 1
             found.blind.append(BlindLine(line, "a class whose name is computed at run time"))
         return found

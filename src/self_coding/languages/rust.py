@@ -45,6 +45,8 @@ class Rust(TreeLanguage):
         r"|'(?:[^'\\\n]|\\[^\n]{1,10}?)'"
     )
     inline_tests = qualified = True
+    asked = (_IMPORTS,)
+    depth = 16
     query = """
     (struct_item name: (_) @name) @class
     (enum_item name: (_) @name) @class
@@ -130,9 +132,10 @@ class Rust(TreeLanguage):
                         found.packed.append(pack_import(place, (), kind="string"))
         bare = without_comments(text, self.quoted)
         told = {line.rpartition("\t")[2] for line in found.packed}
-        hidden = {*_MODULE.findall(bare)} - told
+        rows = bare.split("\n")  # few of them hold a path, and looking for one costs much
+        hidden = {*_MODULE.findall("\n".join([row for row in rows if "mod" in row]))} - told
         found.packed.extend(pack_import("self", (name,)) for name in sorted(hidden))
-        for path in sorted(set(_PATH.findall(bare))):
+        for path in sorted(set(_PATH.findall("\n".join([row for row in rows if "::" in row])))):
             module, _, name = path.removeprefix("$").rpartition("::")
             found.packed.append(pack_import(module, (name,)))
         return found

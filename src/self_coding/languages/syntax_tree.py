@@ -35,6 +35,9 @@ _DEPTH = 60  # levels of the tree in which definitions are looked for
 _OTHER = bytes(each for each in range(256) if each not in b"()[]{}")
 _PAIRS = (b"()", b"[]", b"{}")
 _HARD = re.compile(rb"([^\s\w])\1{15}(?:\s*+\1)*+|\b(?:\w++<\s*+){9,}+")  # takes all memory
+_PLAIN = bytes(at for at in range(128) if chr(at).isspace() or chr(at).isalnum() or chr(at) == "_")
+_STEP = 50
+_RUN = re.compile(rb"(?s)(.)\1{%d}" % (_SIGNS // _STEP - 2))
 _GENERATED = re.compile(rb"(?i)code generated [^\n]{0,200}do not edit|@generated\b|auto-?generated")
 _VENDORED = re.compile(r"(?:^|/)(?:vendor|node_modules|third_party|bower_components)/")
 _MADE = re.compile(r"\.(?:pb|gen|g|generated)\.\w+$|_generated\.\w+$|(?:^|/)zz_generated")
@@ -67,18 +70,32 @@ class Imported(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The root of a file's tree, and the module and function of its grammar."""
+    """The root of a file's tree, and the module and function of its grammar.
+
+    What is asked of every file, `usual`, is looked for in one walk down to `depth`: a walk costs
+    a third of the parse, however many patterns there are.
+    """
 
     root: Node
     grammar: tuple[str, str]
+    usual: tuple[str, ...]
+    depth: int
+    found: dict[str, list[tuple[int, dict[str, list[Node]]]]]
 
     def find(self, query: str) -> Iterator[tuple[int, dict[str, list[Node]]]]:
         """Yield what a query finds: which of its patterns, nodes by the names of its captures."""
         from tree_sitter import QueryCursor
 
-        cursor = QueryCursor(_query(*self.grammar, query))
-        cursor.set_max_start_depth(_DEPTH)
-        yield from cursor.matches(self.root)
+        if query not in self.found:
+            together = self.usual if query in self.usual else (query,)
+            cursor = QueryCursor(_query(*self.grammar, "\n".join(together)))
+            cursor.set_max_start_depth(self.depth if query in self.usual else _DEPTH)
+            owners = [each for each in together for _ in range(_patterns(*self.grammar, each))]
+            self.found.update((each, []) for each in together)
+            for pattern, held in cursor.matches(self.root):
+                owner = owners[pattern]
+                self.found[owner].append((pattern - owners.index(owner), held))
+        yield from self.found[query]
 
 
 def origin(path: str, source: bytes) -> str:
@@ -101,6 +118,8 @@ class TreeLanguage(Language):
     name = ""
     grammars: Mapping[str, tuple[str, str]] = {}  # suffix -> module of the parser, its function
     query = ""
+    asked: tuple[str, ...] = ()  # the queries of `imports`
+    depth = _DEPTH  # levels in which all these are looked for: a function's inside costs most
     result = ("return_type", "result", "type")  # fields that hold what a function returns
     bases: tuple[str, ...] = ()  # fields and types of children that hold what a class extends
     quoted = r'"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?'  # strings
@@ -123,7 +142,7 @@ class TreeLanguage(Language):
         root = _parser(*grammar).parse(source).root_node
         if root.has_error and root.child_count > _ROWS:
             return "it cannot be parsed"
-        return Tree(root, grammar)
+        return Tree(root, grammar, (self.query, *self.asked), self.depth, {})
 
     def scan(self, source: bytes, path: str = "") -> Scan:
         text = self.decode(source)
@@ -324,12 +343,15 @@ def _unfit(source: bytes) -> str:
         return f"a file of {len(source)} bytes is too large to be read"
     if origin("", source) == "minified":
         return "a minified file is not read"
-    for match in _HARD.finditer(source):
+    # What has no run among its signs alone has none in the text, and that is quick to see.
+    signs = source.translate(None, _PLAIN)
+    may_be_hard = b"<" * _ANGLES in signs or _RUN.search(signs[::_STEP])
+    for match in _HARD.finditer(source) if may_be_hard else ():
         sign, most = (match[1], _SIGNS) if match[1] else (b"<", _ANGLES)
         if match[0].count(sign) > most:
             return "it is not read: no parser can"
     # Innermost pairs are taken out at the speed of C until none is left, or too many are around.
-    brackets = source.translate(None, _OTHER)
+    brackets = signs.translate(None, _OTHER)
     for _ in range(_DEEP):
         length = len(brackets)
         for pair in _PAIRS:
@@ -378,3 +400,8 @@ def _query(module: str, function: str, query: str) -> Query:
     from tree_sitter import Query as Made
 
     return Made(_grammar(module, function), query)
+
+
+@cache
+def _patterns(module: str, function: str, query: str) -> int:
+    return _query(module, function, query).pattern_count

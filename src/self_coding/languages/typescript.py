@@ -55,6 +55,7 @@ class TypeScript(TreeLanguage):
     )
     bases = ("class_heritage",)
     quoted = r'"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?|`(?:[^`\\$]|\\.|\$(?!\{))*+`'
+    asked = (_IMPORTS, _CALLS)
     query = f"""
     (function_declaration name: (_) @name) @def
     (generator_function_declaration name: (_) @name) @def
@@ -131,7 +132,7 @@ class TypeScript(TreeLanguage):
                     found.statements.append(Statement(line, None, ((module, local),)))
                 else:
                     found.statements.append(Statement(line, module, ((name, local),)))
-        for place in _REFERENCE.findall(text):
+        for place in _REFERENCE.findall(text) if "<reference" in text else ():
             found.packed.append(_packed(place if place.startswith(".") else f"./{place}", ()))
         return found
 
