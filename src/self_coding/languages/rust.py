@@ -10,6 +10,7 @@ from self_coding.languages.syntax_tree import (
     Imported,
     Tree,
     TreeLanguage,
+    joined,
     line_of,
     text_of,
     without_comments,
@@ -45,6 +46,7 @@ class Rust(TreeLanguage):
         r"|'(?:[^'\\\n]|\\[^\n]{1,10}?)'"
     )
     inline_tests = qualified = True
+    testing = _TESTING
     asked = (_IMPORTS,)
     depth = 16
     query = """
@@ -83,30 +85,6 @@ class Rust(TreeLanguage):
         name = path.rpartition("/")[2].removesuffix(".rs")
         return "" if name in _STEMS else name
 
-    def with_tests(self, text: str, other: str) -> str:
-        """Return a file with the test modules, and the tests beside them, of another one."""
-        sides = [list(self._tests_of(each)) for each in (text, other)]
-        source = text.encode("utf-8", "surrogateescape")
-        for start, end, _ in sorted(sides[0], reverse=True):
-            source = source[:start] + source[end:]
-        parts = [source.rstrip(), *(part for _, _, part in sides[1])]
-        return b"\n\n".join(parts).decode("utf-8", "surrogateescape") + "\n"
-
-    def _tests_of(self, text: str) -> Iterator[tuple[int, int, bytes]]:
-        """Yield start, end and source of what a file has for its tests alone, at its margin."""
-        source = text.encode("utf-8", "surrogateescape")
-        tree = self.tree(source)
-        start = None
-        for node in () if isinstance(tree, str) else tree.root.children:
-            if node.type == "attribute_item":
-                start = node if start is None else start
-                continue
-            if "comment" not in node.type and start is not None:
-                head = source[start.start_byte : node.start_byte].decode("utf-8", "replace")
-                if _TESTING.search(head):
-                    yield start.start_byte, node.end_byte, source[start.start_byte : node.end_byte]
-                start = None
-
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
         for _, held in tree.find(_IMPORTS):
@@ -117,12 +95,17 @@ class Rust(TreeLanguage):
                     found.statements.append(statement)
             for node in held.get("mod", ()):
                 item = held["declared"][0]
-                place = _attribute(item)
-                inside = _modules_around(item)
-                if place:
+                if place := _attribute(item):
                     found.packed.append(pack_import(place, (), kind="string"))
-                else:
-                    found.packed.append(pack_import("::".join(("self", *inside)), (text_of(node),)))
+                    continue
+                inside: list[str] = []
+                around = item.parent
+                while around is not None:  # the modules with a body around it
+                    called = around.child_by_field_name("name")
+                    if around.type == "mod_item" and called is not None:
+                        inside.insert(0, text_of(called))
+                    around = around.parent
+                found.packed.append(pack_import("::".join(("self", *inside)), (text_of(node),)))
             for node in held.get("crate", ()):
                 found.packed.append(pack_import(text_of(node), ()))
             for node in held.get("macro", ()):
@@ -158,17 +141,6 @@ def _attribute(item: object) -> str:
             return place[1]
         above = above.prev_sibling
     return ""
-
-
-def _modules_around(item: object) -> list[str]:
-    """Return the names of the modules with a body around a declaration, outermost first."""
-    names: list[str] = []
-    around = item.parent  # type: ignore[attr-defined]
-    while around is not None:
-        if around.type == "mod_item":
-            names.insert(0, text_of(around.child_by_field_name("name")))
-        around = around.parent
-    return names
 
 
 def _leaves(text: str, before: str) -> Iterator[tuple[str, str, str | None]]:
@@ -255,14 +227,8 @@ class Crates(NoImports):
         return () if first in ("std", "core", "alloc") else None
 
     def literal(self, path: str, text: str) -> tuple[int, ...]:
-        parts = path.split("/")[:-1]
-        for part in text.split("/"):
-            if part == "..":
-                del parts[-1:]
-            elif part != ".":
-                parts.append(part)
-        place = "/".join(parts)
-        return (self._files[place],) if place in self._files else ()
+        place = joined(path.rpartition("/")[0], text)
+        return (self._files[place],) if place and place in self._files else ()
 
     def _find(self, path: str, parts: list[str]) -> str | None:
         """Return the file of the longest beginning of a path that is a module."""
@@ -299,14 +265,10 @@ class Crates(NoImports):
         folder, _, name = path.rpartition("/")
         if name == "mod.rs":
             folder = folder.rpartition("/")[0]
-        for each in (
-            f"{folder}/mod.rs",
-            f"{folder}.rs",
-            *(f"{folder}/{n}.rs" for n in ("lib", "main")),
-        ):
-            if each.lstrip("/") in self._files and each.lstrip("/") != path:
-                return each.lstrip("/")
-        return path if path in self._tops else None
+        ends = ("/mod.rs", ".rs", "/lib.rs", "/main.rs")
+        places = (f"{folder}{end}".lstrip("/") for end in ends)
+        above = next((each for each in places if each in self._files and each != path), None)
+        return above or (path if path in self._tops else None)
 
     def _root(self, path: str) -> str:
         """Return the root file of the crate that a file is in."""

@@ -122,6 +122,7 @@ class TreeLanguage(Language):
     depth = _DEPTH  # levels in which all these are looked for: a function's inside costs most
     result = ("return_type", "result", "type")  # fields that hold what a function returns
     bases: tuple[str, ...] = ()  # fields and types of children that hold what a class extends
+    testing: re.Pattern[str] | None = None  # what tests beside the code have above them
     quoted = r'"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?'  # strings
 
     @property
@@ -184,6 +185,30 @@ class TreeLanguage(Language):
             if head.kind == "def" and not (found and head.end <= found[-1].end):
                 found.append(Body(head.line, head.end, f"{head.parent}.{head.name}".lstrip(".")))
         return found
+
+    def with_tests(self, text: str, other: str) -> str:
+        """Return a file with the test modules, and the tests beside them, of another one."""
+        sides = [list(self._tests_of(each)) for each in (text, other)]
+        source = text.encode("utf-8", "surrogateescape")
+        for start, end, _ in sorted(sides[0], reverse=True):
+            source = source[:start] + source[end:]
+        parts = [source.rstrip(), *(part for _, _, part in sides[1])]
+        return b"\n\n".join(parts).decode("utf-8", "surrogateescape") + "\n"
+
+    def _tests_of(self, text: str) -> Iterator[tuple[int, int, bytes]]:
+        """Yield start, end and source of what a file has for its tests alone, at its margin."""
+        source = text.encode("utf-8", "surrogateescape")
+        tree = self.tree(source)
+        start = None
+        for node in () if isinstance(tree, str) or not self.testing else tree.root.children:
+            if node.type == "attribute_item":
+                start = node if start is None else start
+                continue
+            if "comment" not in node.type and start is not None:
+                head = source[start.start_byte : node.start_byte].decode("utf-8", "replace")
+                if self.testing and self.testing.search(head):
+                    yield start.start_byte, node.end_byte, source[start.start_byte : node.end_byte]
+                start = None
 
     def syntax_error(self, source: bytes, path: str = "") -> str | None:
         tree = self.tree(source, path)
