@@ -41,6 +41,7 @@ _RECENT = 20  # newest attempts that are candidates whatever they say
 _FAILURES = 10  # most alike failures that may be dead ends
 _TELLING = 3  # changed words below which a diff says too little
 _LINE = 240  # characters of a task or a reason in a warning
+_LESSONS = 200  # the newest, among which that of a failed attempt is looked for
 
 
 def find(
@@ -82,10 +83,14 @@ def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
             if same > score and not idle:
                 score, row = same, hit.row
         past = queries.attempts([row]).get(row) if score >= 1 else None
+        newest = queries.lesson_ids()[-_LESSONS:] if past else ()
+        learnt = [one.text for one in queries.lessons(newest) if row in one.evidence]
     if past is None:
         return None
+    # A number to look up is not looked up: what to do instead stands in the warning itself.
+    said = "; ".join(dict.fromkeys([because(past), *(shorten(one, _LINE) for one in learnt[-1:])]))
     task = shorten(" ".join(past.task_description.split()), _LINE)
-    return DeadEnd(attempt=row, task=task, because=because(past), score=score, at=at)
+    return DeadEnd(attempt=row, task=task, because=said, score=score, at=at)
 
 
 def because(past: ModificationAttempt) -> str:

@@ -8,6 +8,7 @@ from self_coding.modification_journal import (
     Outcome,
     search,
 )
+from self_coding.values.attempts import Lesson
 
 
 @pytest.fixture
@@ -34,6 +35,19 @@ async def test_a_repeated_failure_is_warned_of(journal):
         assert "shared between threads" in str(warning)
     assert await journal.dead_end("Print the invoice") is None
     assert await journal.dead_end("") is None
+
+
+async def test_a_warning_says_what_to_do_instead(journal):
+    """The sentence that was learnt from the failure stands in the warning, not only its number."""
+    task = "Divide the bill by the number of guests"
+    number = await journal.begin(task)
+    await journal.finish(number, Outcome.FAILURE, failure_analysis="tests failed: test_no_guests")
+    lesson = "divide by zero was not handled; guard before dividing"
+    await journal.learn(Lesson(text="look elsewhere", evidence=(number + 7,)))
+    await journal.learn(Lesson(text=lesson, evidence=(number,)))
+    warning = str(await journal.dead_end(task))
+    assert f"tests failed: test_no_guests; {lesson}" in warning
+    assert "elsewhere" not in warning
 
 
 async def test_a_success_is_no_dead_end(journal):
