@@ -168,12 +168,28 @@ async def test_landing_while_elsewhere(repo, git) -> None:
     assert repo("show", "main:app.py") == "agent"
 
 
-async def test_a_tag_with_the_name_of_main(repo, git) -> None:
-    """`main` is the branch, whatever else has that name."""
-    repo("tag", "main")
-    tip = repo.commit("two", **{"two.py": "2"})
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tag main",
+        "update-ref refs/heads/HEAD HEAD",
+        "update-ref refs/main HEAD",
+        "update-ref refs/remotes/main/HEAD HEAD",
+        "branch heads/main",
+    ],
+)
+async def test_another_ref_with_the_name_of_main(repo, git, words) -> None:
+    """`main` is the branch, whatever else has that name, a file too."""
+    repo(*words.split())
+    tip = repo.commit("two", **{"two.py": "2", "main": "a file"})
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("agent\n")
+    landed = await git.land(await git.candidate(await git.record(tree, "x")))
+    assert (landed.checkout, repo.read("app.py")) == ("followed", "agent\n")
+    assert repo("rev-parse", "refs/heads/main^1") == tip
+    assert repo("rev-parse", "HEAD") == repo("rev-parse", "refs/heads/main")
     await git.create_branch("try")
-    assert repo("rev-parse", "HEAD") == tip
+    assert repo("rev-parse", "HEAD") == repo("rev-parse", "refs/heads/main")
 
 
 @pytest.mark.parametrize("require_tests", [True, False])
