@@ -156,8 +156,13 @@ def run(
             hint="try again, or give it more time",
         )
     said = stderr.strip() or f"exit status {done.returncode}"
+    partial = "lazy fetching disabled" in stderr or "promisor" in stderr
     raise GitOperationError(
-        f"{name} failed: {said[:2000]}", argv=argv, returncode=done.returncode, stderr=stderr
+        f"{name} failed: {said[:2000]}",
+        argv=argv,
+        returncode=done.returncode,
+        stderr=stderr,
+        hint="this clone is partial; run `git fetch --refetch --no-filter` once" if partial else "",
     )
 
 

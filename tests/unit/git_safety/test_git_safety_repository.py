@@ -126,6 +126,28 @@ async def test_sub_directory(repo) -> None:
     assert repo.read("app.py") == "one = 1\n"
 
 
+@pytest.mark.parametrize("wanted", ["blob:none", "blob:limit=1", "tree:0"])
+async def test_a_partial_clone(make, wanted: str) -> None:
+    """What is not here is not fetched behind anybody's back; the hint's command brings it."""
+    there = make("there")
+    there("config", "uploadpack.allowFilter", "true")
+    there.commit("main", **{"app.py": "one = 1\n", "lib/core.py": "two = 2\n"})
+    there("checkout", "-qb", "work")
+    there.commit("work", **{"app.py": "work = 1\n", "lib/core.py": "work = 2\n"})
+    here = make("here")
+    here("remote", "add", "origin", f"file://{there.path}")
+    here("fetch", "-q", f"--filter={wanted}", "origin", "work", "main")
+    here("checkout", "-qf", "-B", "work", "origin/work")
+    here("branch", "-qf", "main", "origin/main")
+    git = here.safety()
+    with pytest.raises(GitOperationError) as refused:
+        await git.isolate("a")
+    assert here("status", "--porcelain") == ""
+    words = refused.value.hint.partition("`")[2].partition("`")[0]
+    here(*words.removeprefix("git ").split())
+    assert (await git.isolate("a")).path.joinpath("app.py").read_text() == "one = 1\n"
+
+
 async def test_sha256(make) -> None:
     """A sha256 repository works in full."""
     repo = make("sha256", "--object-format=sha256")
