@@ -18,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-import forked
-
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(console|python)(?: (\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -61,15 +59,10 @@ def _matches(expected: str, printed: str) -> bool:
 def _environment(home: Path) -> dict[str, str]:
     scripts = Path(sys.executable).parent
     kept = {key: os.environ[key] for key in ("LANG", "COVERAGE_PROCESS_START") if key in os.environ}
-    # As the installed script, which other tests start: a page starts it dozens of times.
-    command = home / "bin" / "self-coding"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {shlex.join(forked.command())} "$@"\n')
-    command.chmod(0o755)
     return {
         **kept,
         "HOME": str(home),
-        "PATH": os.pathsep.join(map(str, (command.parent, scripts, os.environ["PATH"]))),
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
         "COLUMNS": "100",
         "NO_COLOR": "1",
