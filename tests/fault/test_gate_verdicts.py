@@ -152,7 +152,7 @@ def test_a_suite_of_which_no_test_passed_proves_nothing(repo, test):
     report = repo.run(repo.commit({"calc.py": CODE.replace("+", "-")}), base)
     assert not report.passed
     assert "no test passed, so nothing was proved" in report.reason
-    assert "make at least one test pass" in report.reason
+    assert ("make at least one test pass" in report.reason) is (test != BROKEN)
 
 
 def test_a_file_that_cannot_be_collected_is_not_a_test(repo):

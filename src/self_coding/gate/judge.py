@@ -272,8 +272,8 @@ def _judge_tests(
         (base_hung, "the base's own run hit the time limit, so its failures prove nothing"),
         (
             unproved,
-            f"no test passed, so nothing was proved{failed}{why};"
-            " make at least one test pass first, or set the right test_command",
+            f"no test passed, so nothing was proved{failed}"
+            + (why or "; make at least one test pass first, or set the right test_command"),
         ),
         (bool(silent), silent[0].message if silent else ""),
     )

@@ -14,6 +14,7 @@ import pytest
 from self_coding.gate.readiness import Readiness
 from self_coding.git_safety import GitSafety
 from self_coding.testing import write_files
+from self_coding.values.verdicts import GateSettings
 from tool_chains import put
 
 PYTEST, UNITTEST = "python -m pytest -q", "python -m unittest discover"
@@ -100,6 +101,20 @@ def test_a_command_that_lists_nothing_is_run(tmp_path: Path) -> None:
     """Without a listing the command itself is the proof that it can pass."""
     found = ready(tmp_path, {"Makefile": "test:\n\ttrue\n"}, "make test")
     assert (found.tests, found.failure, found.listed) == (None, "", False)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+def test_a_suite_that_reports_while_it_runs_may_take_its_time(tmp_path: Path) -> None:
+    """A runner that cannot list its tests is no failure because the first look is short."""
+    slow = "const test = require('node:test');\ntest('a', () => {});\n"
+    slow += "test('slow', () => new Promise((done) => setTimeout(done, 30_000)));\n"
+    write_files(tmp_path, {"a.test.js": slow})
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(tmp_path)]
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *words], check=True)
+    service = GitSafety(tmp_path, test_command="node --test", gate=GateSettings(timeout=5))
+    found = asyncio.run(service.readiness())
+    assert (found.failure, found.unfinished, found.listed) == ("", True, False)
 
 
 def test_a_plugin_that_ends_pytest_hides_nothing(tmp_path: Path) -> None:
