@@ -196,7 +196,7 @@ async def wait_edit(
 async def _landing_question(app: App, attempt: int, wait: float | None = None) -> str:
     waiting = [one for one in await app.edit.waiting() if one.attempt == attempt]
     if not waiting or waiting[0].waiting != "approval":
-        hint = f"`show_attempt` of {attempt} says how it stands"
+        hint = f"show_attempt(attempt={attempt}) says how it stands"
         raise EditError(f"attempt {attempt} does not wait for approval", hint=hint)
     one = waiting[0]
     return f"Land attempt {attempt} on {one.lands_on}? Task: {one.task[:200]}"

@@ -6,12 +6,13 @@ Blocking, and only reading (files of the working tree, where a question needs th
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from self_coding.codebase_indexer import store
 from self_coding.codebase_indexer.links import declared_roots, make_resolvers
@@ -238,6 +239,8 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
                     break
         elif path not in reader.ids:
             first.update(dict.fromkeys(_importers_of_gone(reader, path), path))
+    foreign, is_unseen = _foreign_importers(reader, paths, first)
+    first.update(foreign)
     entries: dict[str, str] = {}
     plugins: set[str] = set()
     for manifest, project in reader.projects.items():
@@ -266,6 +269,9 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
         for path in paths
         if not is_source(path) and not is_setting(path)
     ]
+    if is_unseen:
+        reason = "built into a module of another language: who imports it is not seen"
+        hidden.append(BlindSpot(path=paths[0], line=0, reason=reason))
     if any(map(is_source, paths)):
         hidden += blind_spots
     distances = {each.path: each.distance for each in dependents}
@@ -343,6 +349,51 @@ def _importers_of_gone(reader: IndexReader, path: str) -> list[str]:
             if each.kind != "string"
         )
     )
+
+
+_COMPILED = (".rs", ".go", ".java", ".c", ".cc", ".cpp", ".cxx", ".f90", ".pyx", ".pxd")
+# What builds a module for another language, in a manifest or in the source itself.
+_BINDINGS = re.compile(
+    rb"pyo3|maturin|setuptools.rust|cffi|gopy|napi|neon|wasm|jpype|PyInit_|no_mangle|//export "
+)
+_BUILT_NAMES = re.compile(rb"PyInit_(\w+)|#\[pymodule[^\]]*\]\s*(?:pub\s+)?(?:fn|mod)\s+(\w+)")
+
+
+def _foreign_importers(
+    reader: IndexReader, paths: Sequence[str], first: Mapping[str, str]
+) -> tuple[dict[str, str], bool]:
+    """Return who imports, in another language, what is built of files, and of which file.
+
+    And whether somebody may do so whom no name gives away.
+    """
+    if not any(path.endswith(_COMPILED) for path in paths):
+        return {}, False
+    if all(path.endswith(_COMPILED) for path in reader.ids):
+        return {}, False
+    roots = declared_roots(reader.connection)
+    found: dict[str, str] = {}
+    texts = [reader.source(name) or b"" for name in ("pyproject.toml", "setup.py", "package.json")]
+    below = [each.path for each in reader.graph.dependents(paths, first)]
+    for path in [one for one in (*paths, *below) if one.endswith(_COMPILED)]:
+        source, place = reader.source(path) or b"", PurePosixPath(path)
+        declared = [one.split("=", 1) for one in roots.get(f"a{place.suffix}", ())]
+        names = {place.name.partition(".")[0], *(one[0] for one in declared if one[1:] == [path])}
+        names |= {(a or b).decode("latin-1") for a, b in _BUILT_NAMES.findall(source)}
+        for name in names - {"", "lib", "main", "mod"}:
+            for _, importer, imports in store.all_imports(reader.connection, name):
+                if not importer.endswith(_COMPILED) and any(
+                    name in (re.split(r"[./]", each.module)[-1], *each.names)
+                    # and it is no file of the importer's own language, or something in one
+                    and all(
+                        language_of(one).is_package(one)
+                        for one in reader.resolve(importer, each.module, each.names)
+                    )
+                    for each in unpack_imports(imports)
+                    if each.kind != "string"
+                ):
+                    found.setdefault(importer, path)
+        texts += [source, *(reader.source(f"{one}/Cargo.toml") or b"" for one in place.parents)]
+    return found, not found and any(map(_BINDINGS.search, texts))
 
 
 def covering_test(reader: IndexReader, path: str) -> str | None:

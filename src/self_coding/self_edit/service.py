@@ -418,7 +418,7 @@ class SelfEdit(OpenAttempts):
 
     async def _answer(self, runner: Runner, waiting: History, answer: StepResult) -> None:
         if decide(waiting) is not Step.APPROVE:
-            hint = f"`show_attempt` of {waiting.id} says how it ended"
+            hint = f"show_attempt(attempt={waiting.id}) says how it ended"
             raise not_waiting(waiting, "approval", hint)
         await runner.log.append(waiting.id, *answer)
 

@@ -279,7 +279,7 @@ class Steps:
             )
         if change.is_empty:
             reason = "; ".join(filter(None, ("nothing was changed", left_out)))
-            return refused(RefusedBy.EMPTY, reason, hint=f"see `show_attempt` of {attempt.id}")
+            return refused(RefusedBy.EMPTY, reason, hint=f"show_attempt(attempt={attempt.id})")
         self._keep(change)
         return StepResult(Kind.EDITED, facts_of(edited))
 

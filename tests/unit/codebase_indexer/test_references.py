@@ -224,7 +224,7 @@ async def test_a_package_over_two_folders(write, indexer, kind: str) -> None:
         assert "tests/test_bar.py" not in found.tests
 
 
-@pytest.mark.parametrize("suffix", ["pyx", "pxd", "pyi", "c", "cpp", "so", "f90"])
+@pytest.mark.parametrize("suffix", ["pyx", "pxd", "pyi", "c", "cpp", "so", "f90", "rs", "go"])
 async def test_a_source_of_a_compiled_module(write, indexer, suffix: str) -> None:
     """Whoever imports a module that is built from another file is affected by that file, or it is
     said that nobody knows."""
@@ -238,3 +238,55 @@ async def test_a_source_of_a_compiled_module(write, indexer, suffix: str) -> Non
     )
     found = await indexer.impact([f"pkg/_fast.{suffix}"])
     assert "tests/test_api.py" in found.tests or found.blind_spots
+
+
+CARGO = '[package]\nname = "fast-core"\n[dependencies]\npyo3 = "0.2"\n'
+MODULE = "#[pymodule]\nfn _fast(m: &Bound<PyModule>) {}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "line"),
+    [
+        ("pkg/_fast.rs", {}, "from pkg import _fast"),
+        ("src/_fast.rs", {}, "from ._fast import go"),
+        ("pkg/_fast.c", {}, "import pkg._fast as fast"),
+        ("src/lib.rs", {"src/lib.rs": MODULE}, "from pkg import _fast"),
+        ("rust/src/lib.rs", {"rust/Cargo.toml": CARGO}, "import fast_core"),
+        ("src/sum.rs", {"src/lib.rs": "mod sum;\n" + MODULE, "Cargo.toml": CARGO}, "import _fast"),
+    ],
+)
+async def test_importers_in_another_language(write, indexer, path, more, line) -> None:
+    """Who imports what is built of a file is its dependent, by the name of file, crate or module,
+    and another test is not run for it."""
+    write(
+        **{
+            path: "fn x() {}\n",
+            "pkg/__init__.py": "",
+            "pkg/api.py": f"{line}\n",
+            "pkg/other.py": "_fast = 1\n",
+            "tests/test_api.py": "from pkg.api import go\n",
+            "tests/test_other.py": "from pkg.other import _fast\n",
+            **more,
+        }
+    )
+    found = await indexer.impact([path])
+    assert "tests/test_api.py" in found.tests
+    if not path.endswith(".c"):  # whose folder's name leads to more
+        assert "tests/test_other.py" not in found.tests
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"Cargo.toml": CARGO},
+        {"pyproject.toml": '[build-system]\nrequires = ["maturin"]\n'},
+        {"core/go.rs": "#[no_mangle]\npub fn go() {}\n"},
+        {},
+    ],
+)
+async def test_an_importer_that_no_name_gives_away(write, indexer, more) -> None:
+    """What is built for another language under some other name is a blind spot; a program of two
+    languages that know nothing of each other is complete."""
+    write(**{"core/go.rs": "fn go() {}\n", "app.py": "import shutil\n", **more})
+    found = await indexer.impact(["core/go.rs"])
+    assert (found.complete, bool(found.blind_spots)) == (not more, bool(more))

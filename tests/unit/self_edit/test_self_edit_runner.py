@@ -130,7 +130,7 @@ async def test_an_empty_edit_is_an_outcome(world: World) -> None:
     result = await world.layer().self_edit("edit", editor=world.editor({}))
     assert (result.success, result.by) == (False, "empty")
     assert "nothing was changed" in result.message
-    assert result.hint == f"see `show_attempt` of {result.attempt_id}"
+    assert result.hint == f"show_attempt(attempt={result.attempt_id})"
 
 
 async def test_the_next_try_is_told_why(world: World) -> None:
