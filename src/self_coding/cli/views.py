@@ -25,7 +25,7 @@ from self_coding.cli.session import (
 )
 from self_coding.cli.view import WIDTH, View, view, when
 from self_coding.operation import spoken
-from self_coding.text import first_line
+from self_coding.text import cut_middle, first_line
 
 if TYPE_CHECKING:
     from self_coding.values.attempts import Lesson
@@ -94,7 +94,8 @@ def drop_edit(result: SelfEditResult) -> str:
         lines += [f"  {what}: {row}" for row in rows[:_LISTED]]
         lines += [f"  ... and {len(rows) - _LISTED} more"] if len(rows) > _LISTED else []
     if result.by == "gate" and not result.failing_tests:  # no test was named: its own last words
-        lines += [f"  | {line}" for line in result.test_results.rstrip().splitlines()[-15:]]
+        words = click.unstyle(result.test_results).rstrip().splitlines()[-15:]
+        lines += [f"  | {cut_middle(line, 300)}" for line in words]
     if result.lesson:
         lines.append(f"lesson: {result.lesson}")
     if result.checkout:
@@ -288,8 +289,9 @@ def show_attempt(record: AttemptRecord, part: str | None = None) -> str:
             lines += ["", f"{heading}:", *(f"  {line}" for line in text.splitlines())]
     if record.events:
         lines += ["", "events:"]
-        for second, events in groupby(record.events, lambda one: when(one.at, "%H:%M:%S")):
-            lines.append(f"  {second}  {', '.join(event.kind for event in events)}")
+        for second, events in groupby(record.events, lambda one: one.at.replace(microsecond=0)):
+            kinds = ", ".join(event.kind for event in events)
+            lines.append(f"  {when(second, '%H:%M:%S')}  {kinds}")
     if record.waiting:
         lines.append(_open_line(record.waiting))
     if one.diff:

@@ -115,6 +115,7 @@ def prepare_update(
             flags[item[2:]] = "skip-worktree"
         elif item[0].islower():
             flags[item[2:]] = "assume-unchanged"
+    flags |= _outside(repo, [change.path for change in changes if change.status == "A"])
     dirty = set(fields(repo.git.run(*_DIFFERING, *paths).stdout))
     if dirty:  # some are only touched: a refreshed copy of the index tells which
         with refreshed_index(repo) as git:
@@ -138,7 +139,7 @@ def prepare_update(
     git = replace(repo.git, index=index)
     set_entries(repo, git, entries)
     for kind in ("skip-worktree", "assume-unchanged"):  # a new entry has lost these flags
-        flagged = [path for path, flag in flags.items() if flag == kind and path in entries]
+        flagged = [p for p in flags if flags[p] == kind and entries.get(p, (GONE, ""))[0] != GONE]
         if flagged:
             names = encode("".join(f"{path}\0" for path in flagged))
             git.run("update-index", f"--{kind}", "-z", "--stdin", stdin=names, ok=())
@@ -148,6 +149,24 @@ def prepare_update(
     by_path = {change.path: change for change in changes}
     left += blocked.items()
     return PreparedUpdate(repo, old, update, by_path, tuple(left), merged)
+
+
+def _outside(repo: Repository, added: Iterable[str]) -> dict[str, str]:
+    """Return the added files that a sparse checkout does not want, with the flag that says so.
+
+    Git 2.39 tells nobody what its patterns mean for a new path: the folder's other files do.
+    """
+    found: dict[str, str] = {}
+    if not (repo.directory / "info" / "sparse-checkout").exists():
+        return found
+    for path in added:
+        for folder in [*PurePosixPath(path).parents][:-1]:
+            there = fields(repo.git.run("ls-files", "-v", "-z", "--", f"{folder}/").stdout)
+            if there and all(item[0] in "Ss" for item in there):
+                found[path] = "skip-worktree"
+            if there:
+                break
+    return found
 
 
 def _sort(

@@ -9,7 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from self_coding.cli import cli
 from self_coding.cli.setup import (
     Check,
     detect,
@@ -18,7 +20,7 @@ from self_coding.cli.setup import (
     how_to_prove,
     write_settings,
 )
-from self_coding.errors import ConfigError, GitNotRepositoryError
+from self_coding.errors import ConfigError, GitNotRepositoryError, SelfCodingError
 from self_coding.testing import sample_repo, write_files
 
 
@@ -306,3 +308,43 @@ def test_what_a_checkout_lacks_is_noted(tmp_path: Path, kind: str) -> None:
     place.write_text("version https://git-lfs") if kind == "git lfs" else None
     (top / "self-coding.toml").write_text(f'[gate]\ncarry = ["{name}"]\n')
     assert kind not in _states(top)
+
+
+@pytest.mark.parametrize("how", ["first", "again", "from a sub-folder", "no command"])
+def test_init_says_what_comes_next(tmp_path: Path, how: str) -> None:
+    """The file that init wrote counts once it is committed, which it says with the command; where
+    no command was found, to find one comes first."""
+    top = _repository(tmp_path)
+    files = {"a.c": ""} if how == "no command" else {"test_a.py": "def test_a(): pass\n"}
+    _commit(top, files | {"sub/a.txt": ""})
+    if how == "again":
+        (top / "self-coding.toml").write_text("# mine\n")
+    words = ["--repo", str(top / "sub" if how == "from a sub-folder" else top), "init"]
+    done = CliRunner().invoke(cli, [*words, *(["--force"] if how == "again" else [])])
+    assert (done.exit_code, (top / "self-coding.toml").exists()) == (0, True), done.output
+    commit = "next: commit it, for policy is read from commits: git add self-coding.toml &&"
+    asks = "next: say what proves a change: self-coding init --force --test-command"
+    assert (commit in done.output, asks in done.output) == (
+        how != "no command",
+        how == "no command",
+    )
+
+
+@pytest.mark.parametrize("branch", ["main", "trunk", "an/odd-one"])
+@pytest.mark.parametrize("files", [{}, {"a.py": ""}, {".gitignore": "*\n", "b.py": ""}])
+def test_before_the_first_commit_nothing_is_set_up(
+    tmp_path: Path, branch: str, files: dict[str, str]
+) -> None:
+    """On an unborn branch of any name, whatever lies there, init, doctor and an edit ask for a
+    first commit, write no file and leave nothing that counts as a failure."""
+    subprocess.run(["git", "init", "-q", "-b", branch, str(tmp_path)], check=True)
+    write_files(tmp_path, files)
+    for words in (["init"], ["self-edit", "x", "--with", "true"], ["begin-edit", "x"]):
+        done = CliRunner().invoke(cli, ["--repo", str(tmp_path), *words])
+        assert isinstance(done.exception, SelfCodingError), (words, done.output)
+        assert "commit" in f"{done.exception.message} {done.exception.hint}"
+        assert "first commit" in done.exception.hint, words
+    assert "fail" in {check.state for check in asyncio.run(examine(tmp_path))}
+    assert not (tmp_path / "self-coding.toml").exists()
+    listed = CliRunner().invoke(cli, ["--repo", str(tmp_path), "attempts"])
+    assert "no attempts yet" in listed.output

@@ -132,3 +132,68 @@ async def test_landing_on_a_staged_edit(repo, git) -> None:
     landed = await git.land(await git.candidate(await git.record(tree, "x")))
     assert landed.checkout.startswith("left: app.py (staged); `git commit` would take ")
     assert (repo.read("app.py"), repo("show", ":app.py")) == ("staged\n", "staged")
+
+
+FLAGS = {
+    "hidden": ("app.py", "--skip-worktree"),
+    "trusted": ("app.py", "--assume-unchanged"),
+    "in a folder": ("lib/core.py", "--skip-worktree"),
+    "marked valid": ("README.md", "--fsmonitor-valid"),
+}
+
+
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("kind", FLAGS)
+async def test_flags_of_the_index_stay(repo, git, kind, edited) -> None:
+    """Through a snapshot, a rollback and a landing each flag stays where it is, and so does the
+    edit that it hides, or a rollback brings back the one that it took."""
+    name, flag = FLAGS[kind]
+    repo("update-index", flag, name)
+    hides = edited and flag != "--fsmonitor-valid"
+    if hides:
+        repo.write(name, "mine\n")
+    flags, was = repo("ls-files", "-v", "-f"), repo.read(name)
+    taken = await git.snapshot(run_tests=False)
+    assert repo("ls-files", "-v", "-f") == flags
+    repo.write("new.py", "x\n")
+    repo("add", "new.py")
+    await git.rollback(taken)
+    assert (repo("ls-files", "-v", "-f"), repo.read(name)) == (flags, was)
+    tree = await git.isolate("a")
+    (tree.path / "other.py").write_text("agent\n")
+    await git.land(await git.candidate(await git.record(tree, "x")))
+    assert repo("ls-files", "-v", "-f", name) == next(
+        line for line in flags.splitlines() if line.endswith(name)
+    )
+    assert (repo.read(name), repo.read("other.py")) == (was, "agent\n")
+
+
+SPARSE = {
+    "cone": ("--cone", "docs"),
+    "sparse index": ("--cone", "--sparse-index", "docs"),
+    "patterns": ("--no-cone", "/*", "!/lib/"),
+    "nothing of it": ("--no-cone", "/none"),
+}
+
+
+@pytest.mark.parametrize("kind", SPARSE)
+async def test_a_sparse_checkout_stays_sparse(repo, git, kind) -> None:
+    """A landing that changes, adds and deletes files outside changes these alone, and a rollback
+    brings none of them in."""
+    repo.commit("docs", **{"docs/a.md": "a\n", "lib/gone.py": "x\n"})
+    repo("sparse-checkout", "set", *SPARSE[kind])
+    before = sorted(repo("ls-files").split()), repo.has("docs/a.md")
+    taken = await git.snapshot(run_tests=False)
+    tree = await git.isolate("a")
+    (tree.path / "lib/core.py").write_text("agent\n")
+    (tree.path / "lib/new.py").write_text("agent\n")
+    (tree.path / "lib/gone.py").unlink()
+    landed = await git.land(await git.candidate(await git.record(tree, "x")))
+    changed = repo("diff", "--name-status", landed.old, landed.new).split()
+    assert changed == ["M", "lib/core.py", "D", "lib/gone.py", "A", "lib/new.py"]
+    assert repo("status", "--porcelain") == ""
+    assert not (repo.path / "lib").exists()
+    repo.write("docs/b.md", "b\n")
+    await git.rollback(taken)
+    assert (sorted(repo("ls-files").split()), repo.has("docs/a.md")) == before
+    assert (repo("status", "--porcelain"), repo.has("docs/b.md")) == ("", False)

@@ -107,6 +107,41 @@ def blob(text: str) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
+@pytest.mark.parametrize("then", ["staged", "unstaged", "committed", "deleted", "renamed"])
+async def test_what_is_only_noted_for_adding(repo, git, then) -> None:
+    """`git add -N` files, empty ones too, are noted again after a rollback, with nothing staged."""
+    repo.write("n.py", "n")
+    repo.write("d/empty.py", "")
+    repo("add", "-N", "n.py", "d/empty.py")
+    before = repo("status", "--porcelain"), repo("ls-files", "-s"), repo("diff", "--cached")
+    taken = await git.snapshot(run_tests=False)
+    assert before == (
+        repo("status", "--porcelain"),
+        repo("ls-files", "-s"),
+        repo("diff", "--cached"),
+    )
+    match then:
+        case "staged":
+            repo.write("n.py", "more")
+            repo("add", "-A")
+        case "unstaged":
+            repo("reset", "-q")
+        case "committed":
+            await git.commit("all")
+        case "deleted":
+            repo("rm", "-qf", "n.py", "d/empty.py")
+        case "renamed":
+            (repo.path / "n.py").rename(repo.path / "m.py")
+            repo("add", "-N", "m.py")
+    await git.rollback(taken)
+    assert before == (
+        repo("status", "--porcelain"),
+        repo("ls-files", "-s"),
+        repo("diff", "--cached"),
+    )
+    assert (repo.read("n.py"), repo.read("d/empty.py"), repo.has("m.py")) == ("n", "", False)
+
+
 async def test_a_commit_where_a_file_became_a_folder(repo, git) -> None:
     """The same change can be committed."""
     (repo.path / "app.py").unlink()

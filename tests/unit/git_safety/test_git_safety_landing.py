@@ -252,3 +252,80 @@ async def test_landing_commit_by_commit(make, kind) -> None:
     assert log == (["step 0", "step 1"] if kind == "clean" else ["Change five (attempt 1)"])
     assert "Change five (attempt 1)" in repo("log", "-1", "--format=%B")
     assert await git.verify() == []
+
+
+STANDS = {
+    "detached": ("checkout", "-q", "--detach"),
+    "another branch": ("switch", "-qc", "feat"),
+    "an unborn branch": ("switch", "-q", "--orphan", "none"),
+    "a bisect from main": ("bisect", "start", "HEAD", "HEAD~3"),
+    "a tag": ("checkout", "-q", "v1"),
+}
+
+
+async def _landed(git: GitSafety, name: str = "agent.py"):
+    tree = await git.isolate("a")
+    (tree.path / name).write_text("agent\n")
+    return await git.land(await git.candidate(await git.record(tree, "x")))
+
+
+@pytest.mark.parametrize("how", STANDS)
+async def test_who_does_not_stand_on_main_is_told(repo, git, how) -> None:
+    """The landing moves main alone, and says how it comes to where the person is."""
+    repo("tag", "v1")
+    for name in ("second", "third", "fourth"):
+        repo.commit(name, **{f"{name}.py": "2\n"})
+    repo(*STANDS[how])
+    before = repo("status", "--porcelain"), repo("symbolic-ref", "-q", "HEAD", check=False)
+    landed = await _landed(git)
+    assert landed.checkout == "not on main; `git merge main` brings the landing there"
+    assert repo("rev-parse", "main") == landed.new
+    after = repo("status", "--porcelain"), repo("symbolic-ref", "-q", "HEAD", check=False)
+    assert (after, repo.has("agent.py")) == (before, False)
+
+
+@pytest.mark.parametrize("how", ["main", "apply", "of another branch"])
+async def test_a_landing_beside_a_rebase(repo, git, how) -> None:
+    """While main is rebased nothing lands, for the rebase would fail at its end; one of another
+    branch is no obstacle, and goes on."""
+    repo("switch", "-qc", "side")
+    repo.commit("side", **{"app.py": "side = 1\n"})
+    repo("switch", "-q", "main")
+    repo.commit("main", **{"app.py": "main = 1\n"})
+    one, other = ("side", "main") if how == "of another branch" else ("main", "side")
+    repo("switch", "-q", one)
+    repo("rebase", "--apply" if how == "apply" else "--merge", other, check=False)
+    start = repo("rev-parse", "main")
+    if how == "of another branch":
+        assert (await _landed(git)).checkout.startswith("not on main")
+    else:
+        with pytest.raises(GitOperationError, match="rebase"):
+            await _landed(git)
+    assert (repo("rev-parse", "main") == start) == (how != "of another branch")
+    repo.write("app.py", "both = 1\n")
+    repo("add", "app.py")
+    repo("-c", "core.editor=true", "rebase", "--continue")
+    assert repo("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("how", ["clean", "edited", "edited the same", "two of them"])
+async def test_main_in_another_worktree_follows(repo, git, how) -> None:
+    """Each checkout on main moves along, wherever the tool runs; what is edited there stays, and
+    `git commit -a` there takes nothing back."""
+    repo("switch", "-qc", "work")
+    place = repo.path.parent / "on main"
+    repo("worktree", "add", "-q", str(place), "main")
+    if how == "two of them":
+        repo("worktree", "add", "-qf", str(repo.path.parent / "also"), "main")
+    if how.startswith("edited"):
+        (place / ("app.py" if how == "edited the same" else "README.md")).write_text("mine\n")
+    landed = await _landed(git, "app.py")
+    clash = how == "edited the same"
+    assert landed.checkout.startswith("left: app.py" if clash else "followed")
+    assert (place / "app.py").read_text() == ("mine\n" if clash else "agent\n")
+    if how == "edited":
+        repo("-C", str(place), "commit", "-qam", "mine")
+        assert repo("show", "main:app.py") == "agent"
+    if not clash:
+        assert repo("-C", str(place), "status", "--porcelain") == ""
+    assert (repo.read("app.py"), repo("branch", "--show-current")) == ("one = 1\n", "work")

@@ -62,12 +62,19 @@ async def test_hostile_branch_names(repo, git, name) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
-def test_a_repository_of_somebody_else_hints_as_git_does(repo) -> None:
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [((".", ".git"), "."), ((".",), "."), ((".git",), "."), ((".", ".git"), "lib"),
+     (("../linked", "../linked/.git"), "../linked")],
+    ids=["all", "its folder", "its git directory", "from a sub-folder", "a linked worktree"],
+)  # fmt: skip
+def test_a_repository_of_somebody_else_hints_as_git_does(repo, given, place) -> None:
     """Where git refuses for the owner, the hint is git's own command, not `git init`."""
-    for path in (repo.path, repo.path / ".git"):
-        os.chown(path, 1234, 1234)
+    repo("worktree", "add", "-q", "../linked")
+    for name in given:
+        os.chown(repo.path / name, 1234, 1234)
     with pytest.raises(GitNotRepositoryError) as refused:
-        GitSafety(repo.path)
+        GitSafety(repo.path / place)
     assert "dubious ownership" in refused.value.message
     assert refused.value.hint.startswith("git config --global --add safe.directory ")
 
@@ -166,9 +173,14 @@ async def test_sha256(make) -> None:
     assert repo.read("app.py") == "two\n"
 
 
-async def test_undecodable_repository_path(tmp_path) -> None:
-    """A repository in a folder whose name is no text works."""
-    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+@pytest.mark.parametrize(
+    "name",
+    [b"caf\xe9", b"a b", b"a:b=c;d", b"#x?y%41&z", b"it's \"quoted\" $HOME `x` \\n", b"-x", b"[a]*",
+     "\u6d4b\u8bd5 \u00fc".encode(), b"x" * 200],
+)  # fmt: skip
+async def test_undecodable_repository_path(tmp_path, name: bytes) -> None:
+    """A repository in a folder with any name works, one that is no text too."""
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     place.mkdir()
     for args in (["init", "-q", "-b", "main"], ["commit", "-q", "--allow-empty", "-m", "one"]):
         flags = ["-c", "user.name=p", "-c", "user.email=p@p"]

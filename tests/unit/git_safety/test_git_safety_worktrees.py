@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -324,3 +325,65 @@ async def test_what_is_carried_does_not_leave_the_worktree(repo, tmp_path: Path)
     with pytest.raises(GitOperationError):
         await git.isolate("a")
     assert [*(tmp_path / "outside").iterdir()] == []
+
+
+OWN = {
+    "a commit": "git commit -qam own",
+    "on another branch": "git checkout -qb other && git commit -qam own",
+    "on no branch": "git checkout -q --detach && git commit -qam own",
+    "a soft reset": "git commit -qam own && git reset -q --soft HEAD~1",
+    "a mixed reset": "git commit -qam own && git reset -q HEAD~1",
+    "amended": "git commit -qam one && git commit -q --amend -m two",
+    "two commits, squashed": "git commit -qm one new.py && git commit -qam two"
+    " && git reset -q --soft HEAD~2 && git commit -qam both",
+    "rebased": "git commit -qam own && git rebase -q --force-rebase HEAD~1",
+    "a stash, popped": "git stash -q -u && git stash pop -q",
+    "a branch renamed": "git commit -qam own && git branch -m mine",
+    "a merge": "git checkout -qb side && git commit -qam own && git checkout -q -"
+    " && git merge -q --no-ff -m merged side",
+}
+
+
+@pytest.mark.parametrize("how", OWN)
+async def test_what_an_agent_did_with_git_is_recorded(repo, git, how) -> None:
+    """However an agent commits, switches or resets in its worktree, all that it edited is in the
+    change, on the attempt's branch, and the person's branches are where they were."""
+    start = repo("rev-parse", "main")
+    tree = await git.isolate("a")
+    (tree.path / "app.py").write_text("agent\n")
+    (tree.path / "new.py").write_text("agent\n")
+    line = f"git config user.name x; git config user.email x@x; git add new.py; {OWN[how]}"
+    subprocess.run(["sh", "-c", line], cwd=tree.path, check=True, capture_output=True)
+    change = await git.record(tree, "n")
+    assert change.paths == ("app.py", "new.py")
+    assert repo("rev-parse", tree.branch) == change.head
+    assert (repo("rev-parse", "main"), repo("status", "--porcelain")) == (start, "")
+
+
+NESTED = {
+    "without a commit": ("web", "git init -q ."),
+    "with a commit": ("web", "git init -q . && git add -A && git commit -qm own"),
+    "deep": ("a/b/web", "git init -q ."),
+    "two": ("web", "git init -q . && mkdir in && cd in && git init -q . && echo 1 > x"),
+    "a clone": ("web", "git init -q --separate-git-dir ../.git-web ."),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+async def test_a_repository_made_inside_is_kept(repo, git, kind) -> None:
+    """What an editor scaffolds with `git init` is in the change, or set aside as it was."""
+    name, line = NESTED[kind]
+    tree = await git.isolate("a")
+    (tree.path / name).mkdir(parents=True)
+    (tree.path / name / "work.js").write_text("an hour\n")
+    (tree.path / "app.py").write_text("agent\n")
+    line = f"git config --global user.name x; git config --global user.email x@x; {line}"
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": str(repo.path.parent / "global")}
+    subprocess.run(["sh", "-c", line], cwd=tree.path / name, check=True, env=env)
+    change = await git.record(tree, "n")
+    await git.release(tree)
+    assert "app.py" in change.paths
+    aside = repo.path / ".git/self_coding/set-aside"
+    kept = [one.read_text() for one in aside.rglob("work.js")] if aside.exists() else []
+    kept += [repo("show", f"{change.head}:{one}") for one in change.paths if "work.js" in one]
+    assert [one.strip() for one in kept] == ["an hour"]
