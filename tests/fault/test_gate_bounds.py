@@ -69,3 +69,38 @@ def test_a_pipe_in_a_carried_folder_leads_nowhere(tmp_path, level):
     report = gate.run(commit, tree=repo.tree(commit))
     assert heard == [] and not report.timed_out
     os.write(writing, b"end")
+
+
+GREEN = "def test_ok():\n    pass\n"
+WEIGHTY = "x = " + " + ".join(["1"] * 400) + "\n"
+ERRORS = {
+    "no such module": {"test_a.py": WEIGHTY + "import no_such_module\n"},
+    "no Python": {"test_a.py": "def test_a(:\n"},
+    "a folder's conftest": {"sub/conftest.py": "import no_such_module\n", "sub/test_a.py": GREEN},
+    "many files": {f"test_{n}.py": WEIGHTY + "import no_such_module\n" for n in range(60)},
+    "a fixture of many": {
+        "test_a.py": "import pytest\n\n@pytest.fixture\ndef bad():\n"
+        "    raise OSError('x' * 2_999)\n\n"
+        "@pytest.mark.parametrize('n', range(200))\ndef test_a(n, bad):\n    pass\n"
+    },
+    "an exit": {"test_a.py": "raise SystemExit(3)\n"},
+    "recursion": {"test_a.py": "def f():\n    f()\n\nf()\n"},
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_what_cannot_be_collected_ends_in_bounds(tmp_path, kind):
+    """Errors of collection and of fixtures end the run soon, with an output in bounds; those of
+    main are known, and a change beside them lands, unless nothing at all can be collected."""
+    repo = Repo(tmp_path / "repo")
+    base = repo.commit({"test_green.py": GREEN, **ERRORS[kind]})
+    changed = repo.commit({"a.txt": "x"})
+    report = repo.run(changed, base, timeout=60, output_bytes=1 << 16)
+    assert not report.timed_out
+    assert report.seconds < 40
+    assert len(report.output) <= (1 << 16) + 100
+    if report.passed:
+        assert report.known_failures
+        assert report.new_failures == ()
+    else:
+        assert (kind, bool(report.reason)) in {("an exit", True), ("a folder's conftest", True)}

@@ -294,14 +294,39 @@ def test_a_deleted_test_is_a_finding(repo):
     assert [finding.rule for finding in report.findings] == ["census-shrank"]
 
 
+ASKED = {
+    "log --format=%s": "the subject",
+    "rev-parse --show-toplevel": "{top}",
+    "ls-files test_git.py": "test_git.py",
+    "describe --tags --always": "v1",
+    "status --porcelain": "",
+    "rev-parse --is-inside-work-tree": "true",
+    "cat-file -t HEAD": "commit",
+    "diff --stat HEAD": "",
+}
+
+
 def test_tests_that_run_git_find_the_repository(repo):
-    """A test that asks git about its own repository gets an answer at every level."""
+    """A test that asks git about its own repository gets an answer at every level, and nothing in
+    its own path is hidden or called worktrees."""
     ask = (
-        "import subprocess\n\ndef test_git():\n"
-        "    out = subprocess.run(['git', 'log', '--format=%s'], capture_output=True, text=True)\n"
-        "    assert 'the subject' in out.stdout, out\n"
+        "import subprocess, pytest\nfrom pathlib import Path\n\n"
+        f"@pytest.mark.parametrize(('words', 'answer'), {list(ASKED.items())!r})\n"
+        "def test_git(words, answer):\n"
+        "    done = subprocess.run(['git', *words.split()], capture_output=True, text=True)\n"
+        "    top = Path(__file__).resolve().parent\n"
+        "    assert done.returncode == 0 and (top / '.git').exists()\n"
+        "    told, answer = done.stdout.strip(), answer.format(top=top)\n"
+        "    assert told.startswith(answer) if answer else not told\n"
+        "    assert not [one for one in top.parts if one.startswith('.') or one == 'worktrees']\n"
+        "\ndef test_clone(tmp_path):\n"
+        "    subprocess.run(['git', 'clone', '-q', '.', str(tmp_path / 'c')], check=True)\n"
+        "    subprocess.run(['git', 'init', '-q', str(tmp_path / 'd')], check=True)\n"
     )
-    commit = repo.commit(FILES | {"test_git.py": ask}, "the subject")
+    repo.commit(FILES | {".gitignore": "*.pyc\n.pytest_cache\n", "test_git.py": ask})
+    repo.git("commit", "-q", "--amend", "-m", "the subject")
+    repo.git("tag", "v1.0")
+    commit = repo.git("rev-parse", "HEAD")
     for level in ("bwrap", "limits"):
         report = repo.run(commit, sandbox=level)
         assert report.passed, (level, report.output)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+import pytest
+
 from self_coding.gate import test_report
 from self_coding.values.verdicts import TestFailure, TraceEntry
 
@@ -139,3 +141,34 @@ def test_states_are_gathered():
     found = test_report.read(report(HELLO, ("state", state), ("state", state), END), [KEY])
     assert found.probes == (("p", 1, 2, "/p"),)
     assert found.rewritten == ("a",)
+
+
+SEEN = ("collected", ["a", "b", "c"])
+COUNTED = {
+    "pytest": (report(HELLO, SEEN, result("a", "call", "passed")), 1, 3, 0),
+    "a setup that failed": (
+        report(HELLO, ("collected", ["a", "b"]), result("a", "setup", "failed")), 0, 2, 1
+    ),
+    "workers": (
+        report(HELLO, ("collected", ["x"]), SEEN, result("b", "call", "failed")), 1, 4, 1
+    ),
+    "a second run": (
+        report(HELLO, ("collected", ["a", "b"]), result("a", "call", "failed"))
+        + report(HELLO, ("collected", ["a"])), 0, 1, 0,
+    ),
+    "go": (b'{"Action":"run","Package":"p","Test":"TestA"}\n', 0, 0, 0),
+    "node": (b"TAP version 13\n# Subtest: adds\nok 1 - adds\n", 0, 0, 0),
+    "an unknown command": (b"\xff\xfe[1, 2]\n{}\n\n a b c\n[0] [0] [0,\"result\",[1]]\n", 0, 0, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize("kind", COUNTED)
+def test_tests_are_counted_while_they_run(kind: str, step: int) -> None:
+    """However a report comes in, what has ended, of how many, and what failed is counted; an
+    output that is no report counts as nothing, and breaks nothing."""
+    text, done, total, failed = COUNTED[kind]
+    count = test_report.TestCount()
+    for start in range(0, len(text), step):
+        count.take(text[start : start + step])
+    assert (count.done, count.total, len(count.failed)) == (done, total, failed)
