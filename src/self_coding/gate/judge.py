@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from self_coding.audit.definitions import definitions
 from self_coding.audit.files import Kind, Settings, kind_of
@@ -324,12 +325,14 @@ def _losses(
     report, base = record.report, base_record.report
     have = frozenset((*report.collected, *report.outcomes)) | _matched(record, base_record)
     functions = frozenset(map(_function, have))
-    broken = {node for node, outcome in report.outcomes.items() if outcome == "error"}
+    before = base.outcomes
+    # What could not be collected or built is a failure of its own; other languages' by the folder.
+    broken = {node for node, how in report.outcomes.items() if how == "error" != before.get(node)}
     for node in base.collected:
-        if node not in have and _path(node) not in broken:
+        above = {_path(node), "cargo", *map(str, PurePosixPath(_path(node)).parents)}
+        if node not in have and not above & broken:
             hidden = _function(node) not in functions and _source_is_there(node, functions, sides)
             lost("census-shrank", node, "is no longer collected", silently=hidden)
-    before = base.outcomes
     for node, outcome in report.outcomes.items():
         if outcome in _LEFT_OUT and before.get(node) in _RAN:
             text = sides.candidate(_path(node))

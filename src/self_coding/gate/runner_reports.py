@@ -277,7 +277,9 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
             wrong = "a test binary of cargo ended before its tests did"
     error = re.search(r"(?ms)^error(?:\[E\d+\])?: .*?(?:\n\n|\Z)", body)
     if error and not any(each.outcome == "failed" for each in results):
-        results.append(_made(folder or "cargo", "error", 0.0, error[0][-_MESSAGE:]))
+        text, name = error[0][-_MESSAGE:], folder or "cargo"
+        failure = _failure(text, text.partition("\n")[0], name, tree)
+        results.append(_made(name, "error", 0.0, text, failure))
     return results, [], wrong, ""
 
 

@@ -32,6 +32,7 @@ from self_coding.values.verdicts import BASE_JUDGE, Finding, GateReport
 OUTPUT_KEPT = 16_000  # characters of output that an event holds
 _FEEDBACK_OUTPUT = 3_000
 _SUBJECT = 60
+_SAID = 160  # characters of what a compiler says
 _LISTED = 200  # test ids that an event holds
 _LEFT_KEPT, _LEFT_NAMED = 100, 5  # left-out paths that an event holds, and that a message names
 _CACHES = (  # what tools write by themselves: no part of anybody's edit
@@ -160,7 +161,13 @@ def why_red(gate: GateResult) -> str:
     if gate.timed_out:
         return f"the tests ran into their time limit after {gate.seconds:.0f} s"
     if gate.failing and gate.failing != gate.known:  # what failed before is never the reason
-        return f"tests failed: {', '.join(gate.failing[:3])}{_and_more(len(gate.failing) - 3)}"
+        said = {  # of what could not even be built or collected, why
+            one.id: first_line(one.failure.message, _SAID)
+            for one in gate.failures
+            if "::" not in one.id and one.failure and one.failure.message
+        }
+        named = [f"{one} ({said[one]})" if one in said else one for one in gate.failing[:3]]
+        return f"tests failed: {', '.join(named)}{_and_more(len(gate.failing) - 3)}"
     if gate.findings:
         return "; ".join(str(finding) for finding in gate.findings[:3])
     reason = gate.reason_given or f"exit status {gate.exit_status}"

@@ -157,6 +157,30 @@ def test_a_silent_loss_refuses_and_an_open_one_is_a_finding():
     assert [finding.rule for finding in shown.findings] == ["census-shrank"]
 
 
+@pytest.mark.parametrize(
+    ("broken", "known", "rules"),
+    [
+        ("pkg/sub", False, []),
+        (".", False, []),
+        ("cargo", False, []),
+        ("other", False, ["census-shrank"]),
+        (".", True, ["census-shrank"]),  # main's own excuses no loss
+    ],
+)
+def test_what_is_not_built_has_lost_no_tests_silently(broken, known, rules):
+    """A package that does not compile is one failure, and not a broken rule for each test."""
+
+    def run(*names: str, errors: tuple[str, ...]) -> RunRecord:
+        results = [TestResult(id=name, outcome="passed") for name in names]
+        results += [TestResult(id=name, outcome="error") for name in errors]
+        return altered(ran(1), collected=names, results=tuple(results))
+
+    base = run("pkg/sub/a_test.go::TestA", "b::B", errors=(broken,) * known)
+    judgement = say(run("b::B", errors=(broken,)), base, sides=SAME)
+    assert [finding.rule for finding in judgement.findings] == rules
+    assert not judgement.passed
+
+
 A, B = "class TestA:\n    def test_x(self): pass\n", "class TestB:\n    def test_x(self): pass\n"
 BASE = A.replace("TestA", "Base")
 MIXIN = BASE + "class TestA(Base): pass\nclass TestB(Base): pass\n"

@@ -110,7 +110,10 @@ def test_a_package_that_does_not_build_is_an_error() -> None:
     body = "error[E0425]: cannot find value `x`\n --> src/lib.rs:2:5\n\nerror: could not compile\n"
     report, _ = read_stream(stream("cargo", body, 101), tree("src/lib.rs"))
     assert report.outcomes == {"cargo": "error"}
-    assert "cannot find value" in report.results[0].message
+    [failed] = report.results
+    assert "cannot find value" in failed.message
+    assert failed.failure.message == "error[E0425]: cannot find value `x`"
+    assert (failed.failure.path, failed.failure.line) == ("src/lib.rs", 2)
 
 
 def test_what_does_not_build_says_what_the_compiler_says() -> None:

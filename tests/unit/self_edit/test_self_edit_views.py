@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from self_coding.self_edit import views
+from self_coding.self_edit.history import GateResult
 from self_coding.values.repository import Candidate
-from self_coding.values.verdicts import GateReport, TestResult
+from self_coding.values.verdicts import GateReport, TestFailure, TestResult
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,13 @@ def test_a_new_dependency_is_named(path: str, line: str, output: str, module: st
 def test_other_failures_are_no_new_dependency(path: str, line: str, output: str) -> None:
     """A module that is missing for another reason gets no such hint."""
     assert views.new_dependency(f"--- a/{path}\n+++ b/{path}\n+{line}\n", output) == ""
+
+
+def test_what_was_not_built_is_named_with_why():
+    """A folder or a file is no test: the compiler's first line says what is wrong with it."""
+    failures = tuple(
+        TestResult(id=name, outcome="error", failure=TestFailure(path="m.go", line=3, message=said))
+        for name, said in ((".", "m.go:3: v is not used\nmore"), ("m_test.go::TestA", "no"))
+    )
+    gate = GateResult(passed=False, failing=(".", "m_test.go::TestA"), failures=failures)
+    assert views.why_red(gate) == "tests failed: . (m.go:3: v is not used), m_test.go::TestA"
