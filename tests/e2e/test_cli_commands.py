@@ -378,8 +378,10 @@ def test_outside_a_repository(tmp_path: Path) -> None:
         assert "hint" in run(tmp_path, *words, status=3).stderr
 
 
-def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
-    """Ctrl-C while the editor runs: nothing is left running and the journal says what happened."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_ends_everything(repository: Path, tmp_path: Path, number: int) -> None:
+    """Ctrl-C or SIGTERM while the editor runs: nothing is left running, the journal says what
+    happened, and no rate or warning counts it."""
     mark = tmp_path / "started"
     command = f"sh -c 'touch {mark}; sleep 60'"
     argv = [sys.executable, "-m", "self_coding", "--repo", str(repository), "self-edit", "x"]
@@ -387,12 +389,14 @@ def test_interrupting_ends_everything(repository: Path, tmp_path: Path) -> None:
     deadline = time.monotonic() + 30
     while not mark.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(child.pid, signal.SIGINT)
+    os.kill(child.pid, number)
     _, errors = child.communicate(timeout=150)
     assert child.returncode == 130
     assert "interrupted" in errors
     assert subprocess.run(["pgrep", "-f", str(mark)], capture_output=True).stdout == b""
     assert [one["outcome"] for one in told(repository, "attempts")] == ["failure"]
+    assert told(repository, "similar-attempts", "x")["dead_end"] is None
+    assert told(repository, "success-rates")["rates"]["overall"]["total"] == 0
 
 
 def test_what_a_crash_interrupted_is_listed(repository: Path, tmp_path: Path) -> None:

@@ -498,16 +498,36 @@ async def test_a_machine_that_cannot_run_the_tests_blames_nobody(repo: Path) -> 
     assert (await layer(repo).edit.self_edit("Describe add", editor=edit)).success
 
 
-async def test_while_tests_run_their_number_is_told(repo: Path, monkeypatch) -> None:
-    """How many of how many have ended, how many failed anew, the time and its limit."""
+FUNCTIONS = "import time\n\ndef test_red():\n    assert 0\n\ndef test_slow():\n    time.sleep(2)\n"
+CASES = (
+    "import time, unittest\n\nclass T(unittest.TestCase):\n    def test_red(self):\n"
+    "        self.fail()\n\n    def test_slow(self):\n        time.sleep(2)\n"
+)
+NUMBERED = r"\d+ of \d+ tests, 1 new failure, "
+
+
+@pytest.mark.parametrize(
+    ("command", "test", "pattern"),
+    [
+        ("python -m pytest -q", FUNCTIONS, NUMBERED),
+        ("python -m unittest discover -s tests", CASES, NUMBERED),
+        ("sleep 1", FUNCTIONS, ""),
+        ("make -s -f /dev/null --eval 'all: ; @sleep 1'", FUNCTIONS, ""),
+    ],
+    ids=["pytest", "unittest", "a command", "make"],
+)
+async def test_while_tests_run_their_number_is_told(
+    repo: Path, monkeypatch, command: str, test: str, pattern: str
+) -> None:
+    """How many of how many have ended, how many failed anew, the time and its limit; of a command
+    that does not count, the time and its limit."""
     monkeypatch.setattr("self_coding.self_edit.runner.BEAT", 0.2)
-    test = "import time\n\ndef test_red():\n    assert 0\n\ndef test_slow():\n    time.sleep(2)\n"
     editor = ScriptedEditor({"tests/test_a_slow.py": test})
     told: list[str] = []
-    await layer(repo).edit.self_edit(
+    await open_app(repo, environ={}, test_command=command).edit.self_edit(
         "Wait",
         editor=editor,
         on_progress=lambda step: told.append(step.message),
     )
-    pattern = r"\d+ of \d+ tests, 1 new failure, \d+ s of at most 600 a run"
+    pattern += r"\d+ s of at most 600 a run"
     assert any(re.fullmatch(pattern, line) for line in told), told

@@ -200,15 +200,15 @@ class Runner:
             known: set[str] | None = None
             while True:
                 await asyncio.sleep(BEAT)
-                line = f"{time.monotonic() - began:.0f} s"
+                line, repository = f"{time.monotonic() - began:.0f} s", self._services.repository
+                if count.total or step is Step.TEST:
+                    line = f"{line} of at most {repository.gate.timeout:g} a run"
                 if count.total:
-                    repository = self._services.repository
                     if known is None:  # of what was seen earlier; nothing runs for it
                         known = {*await repository.failing_on_main()}
                     fresh = len(count.failed - known)
                     new = f"{fresh} new failure{'s' * (fresh != 1)}"
-                    tests = f"{count.done:,} of {count.total:,} tests, {new}"
-                    line = f"{tests}, {line} of at most {repository.gate.timeout:g} a run"
+                    line = f"{count.done:,} of {count.total:,} tests, {new}, {line}"
                 self.steps.say(attempt.id, step, line, done=count.done, total=count.total)
 
         if step in _SLOW:

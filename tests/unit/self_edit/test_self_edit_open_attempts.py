@@ -17,8 +17,8 @@ from self_coding.operations import OPERATIONS
 from self_coding.self_edit.editors import CommandEditor
 from self_coding.self_edit.leases import Holder
 from self_coding.self_edit.open_attempts import Watcher
-from self_coding.testing import sample_repo
-from self_coding.values.edits import Begun, Progress
+from self_coding.testing import ScriptedEditor, sample_repo
+from self_coding.values.edits import Assignment, Begun, EditReport, Progress
 
 CORE = "src/calc/core.py"
 GOOD = "\n\ndef triple(number: int) -> int:\n    return number * 3\n"
@@ -240,3 +240,43 @@ async def test_a_landing_is_not_asked_for_what_does_not_wait_for_it(app: App) ->
     assert (await app.edit.submit_edit(proposed.attempt)).waiting == "approval"
     asked = await question(app, attempt=proposed.attempt)
     assert asked == f"Land attempt {proposed.attempt} on main? Task: Add quadruple"
+
+
+class Endless(ScriptedEditor):
+    """An editor that has begun, and does not end."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.begun = asyncio.Event()
+
+    async def edit(self, assignment: Assignment) -> EditReport:
+        self.begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("how", ["its call", "two at once", "another try", "an edit", "a checked edit"])
+async def test_a_call_off_counts_nowhere(app: App, how: str) -> None:
+    """Whatever a person calls off, and when, is no failure: no rate counts it, no lesson, warning
+    or dead end comes of it, and `resume` has nothing to do."""
+    task = "Round the totals of the invoice to cents"
+    if how in ("an edit", "a checked edit"):
+        handed = await app.edit.begin_edit(task)
+        if how == "a checked edit":
+            (handed.worktree.path / "src/calc/core.py").write_text("raise OSError\n")
+            assert not (await app.edit.check_edit(handed.attempt)).success
+        await app.edit.drop_edit(handed.attempt, "no more")
+    else:
+        editor = Endless()
+        more = {"two at once": {"best_of": 2}, "another try": {"tries": 3}}.get(how, {})
+        call = asyncio.create_task(app.edit.self_edit(task, editor=editor, **more))
+        await editor.begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert (await app.journal.get_success_rate())["total"] == 0
+    assert await app.journal.get_recent_failures() == []
+    assert await app.journal.dead_end(task=task) is None
+    assert await app.journal.find_similar(task) == []
+    assert await app.journal.lessons() == []
+    assert (await app.edit.waiting(), await app.edit.resume()) == ([], [])

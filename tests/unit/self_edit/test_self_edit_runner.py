@@ -344,6 +344,30 @@ async def test_a_refused_edit_that_is_given_up_counts_as_refused(world: World) -
     assert world.kinds().count("reflected") == 2, "explained once, told twice"
 
 
+@pytest.mark.parametrize("before", ["nothing", "a check", "a red check", "a refusal", "twice"])
+async def test_an_untouched_worktree_keeps_waiting(world: World, before: str) -> None:
+    """To submit or check what is as it began is told and ends nothing, whatever came before; the
+    edit that follows lands."""
+    layer = world.layer()
+    begun = await layer.begin_edit("edit")
+    tree = world.disk.worktrees[begun.worktree.attempt]
+    untouched = dict(tree)
+    if before not in ("nothing", "twice"):
+        tree.update(GOOD if before == "a check" else BUG)
+        call = layer.submit_edit if before == "a refusal" else layer.check_edit
+        assert (await call(begun.attempt)).success == (before == "a check")
+        tree.clear()
+        tree.update(untouched)
+    for call in (layer.submit_edit, layer.check_edit, layer.submit_edit):
+        with pytest.raises(EditError, match="nothing is edited yet") as told:
+            await call(begun.attempt)
+        assert f"attempt {begun.attempt} still waits" in told.value.hint
+        assert [one.waiting for one in await layer.waiting()] == ["submit"]
+    assert world.disk.ended == {}
+    tree.update(GOOD)
+    assert (await layer.submit_edit(begun.attempt)).stage == "landed"
+
+
 async def test_a_check_ends_nothing(world: World) -> None:
     """What a submission would come to is told, red and green; nothing of it is stored."""
     layer = world.layer()
