@@ -176,6 +176,29 @@ def test_a_flaky_old_test_does_not_block(repo, tmp_path):
     assert report.flaky == ("test_flaky.py::test_flaky",)
 
 
+ODD = [
+    "1 + 1", "a::b", "x]y[z", "- FAILED - x", "\\u6d4b", "\u6d4b\u8bd5", "tab\there", "",
+    "quote'\"", "nul\0",
+    "/slash", "%s", "--opt", "@file", "new\nline", "\U0001f600 e\u0301", "a" * 300,
+    "a/../b.py::test",
+]  # fmt: skip
+
+
+def test_tests_with_odd_ids_are_run_again(repo):
+    """A test is found again by its id, whatever signs and letters that has."""
+    flaky = (
+        f"import os, pytest\nODD = {ODD!r}\n\n@pytest.mark.parametrize('s', ODD)\n"
+        "def test_flaky(s):\n    name = f'seen{ODD.index(s)}'\n    odd = os.path.exists(name)\n"
+        "    os.remove(name) if odd else open(name, 'w').close()\n"
+        "    assert odd == os.path.exists('first')\n"
+    )
+    base = repo.commit(FILES | {"tests/[id] x/test_odd.py": flaky})
+    change = repo.commit({"first": ""})
+    report = repo.gate(retries=2).run(change, tree=repo.tree(change), base=base)
+    assert report.passed, report.reason
+    assert len(report.flaky) == len(ODD)
+
+
 @pytest.mark.parametrize("when", ["len(seen) == 1", "seen == [2, 3]"])
 def test_what_passes_alone_is_no_excuse(repo, when):
     """A bug at random, or by a state that leaks, passes when run again: the base never fails."""

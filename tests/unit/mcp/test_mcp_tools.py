@@ -13,7 +13,9 @@ from mcp_types import Tool
 
 from self_coding.app import open_app
 from self_coding.mcp_server import build
+from self_coding.mcp_server.answers import ANSWERS
 from self_coding.testing import sample_repo
+from self_coding.values.edits import SelfEditResult
 
 LONGEST = 12_000  # characters of the list: 3,000 tokens; JSON of this kind has 4.3 a token
 #: What an agent wants in words of its own, twice for each tool; the chooser knows nothing else.
@@ -175,3 +177,13 @@ async def test_null_still_means_not_given(repository: Path) -> None:
     assert [one["path"] for one in told["files"]] == ["src/calc/core.py"]
     empty = {"symbol": "add", "path": "", "repo": ""}
     assert (await server.call_tool("symbol_users", empty)).structured_content["uses"]
+
+
+@pytest.mark.parametrize("number", [2, 40])
+def test_an_empty_edit_names_the_tool_that_shows_it(number: int) -> None:
+    """A refusal's next call is one of the list, with its argument."""
+    hint = f"show_attempt(attempt={number})"
+    result = SelfEditResult(
+        success=False, message="nothing was changed", by="empty", attempt_id=number, hint=hint
+    )
+    assert ANSWERS["self_edit"].of(result).hint == hint

@@ -255,7 +255,9 @@ class Endless(ScriptedEditor):
         raise AssertionError
 
 
-@pytest.mark.parametrize("how", ["its call", "two at once", "another try", "an edit", "a checked edit"])
+@pytest.mark.parametrize(
+    "how", ["its call", "two at once", "another try", "an edit", "a checked edit"]
+)
 async def test_a_call_off_counts_nowhere(app: App, how: str) -> None:
     """Whatever a person calls off, and when, is no failure: no rate counts it, no lesson, warning
     or dead end comes of it, and `resume` has nothing to do."""
