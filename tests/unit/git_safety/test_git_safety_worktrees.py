@@ -357,6 +357,8 @@ async def test_what_an_agent_did_with_git_is_recorded(repo, git, how) -> None:
     change = await git.record(tree, "n")
     assert change.paths == ("app.py", "new.py")
     assert repo("rev-parse", tree.branch) == change.head
+    if "own" in OWN[how] and "reset" not in OWN[how]:
+        assert "own" in repo("log", "--format=%s", f"main..{change.head}").splitlines()
     assert (repo("rev-parse", "main"), repo("status", "--porcelain")) == (start, "")
 
 
