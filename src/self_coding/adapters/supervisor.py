@@ -172,9 +172,12 @@ class Watch:
         for place in self.box["in_memory"]:  # what lies in a tmpfs is memory as well
             with suppress(OSError):
                 # Through the root of a process inside, as its mounts are in a namespace that we are
-                # not in. The youngest is the command's, not bubblewrap's own.
-                inside = os.statvfs(f"/proc/{max(found, default=0)}/root{place}")
-                held += (inside.f_blocks - inside.f_bfree) * inside.f_frsize
+                # not in. The youngest is the command's, not bubblewrap's own; as long as that is
+                # still mounting, it sees what we see there, which is the host's disk.
+                inside = f"/proc/{max(found, default=0)}/root{place}"
+                if _device(inside) != _device(place):
+                    space = os.statvfs(inside)
+                    held += (space.f_blocks - space.f_bfree) * space.f_frsize
         if held + sum(one.memory for one in found.values()) <= self.box["memory"]:
             return
         # Forked processes share pages, which the sum has counted more than once.
@@ -208,6 +211,12 @@ class Watch:
                         seen.add(key)
                         total += status.st_blocks * 512
         return total
+
+
+def _device(path: str) -> int:
+    with suppress(OSError):
+        return os.stat(path).st_dev
+    return 0
 
 
 def _free(folders: list[str]) -> int:

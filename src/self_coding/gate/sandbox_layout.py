@@ -184,7 +184,7 @@ class SandboxLayout:
         if (virtual / "pyvenv.cfg").exists():  # `uv run`, `poetry run`, ... take the active one
             env |= {"VIRTUAL_ENV": str(virtual), "UV_PROJECT_ENVIRONMENT": str(virtual)}
         search = [support / "bin", bin_folder, env.get("PATH", os.defpath)]
-        if (self.tree / "package.json").exists():
+        if (self.tree / "pnpm-lock.yaml").exists():  # npm warns of what it does not know in it
             env.setdefault("npm_config_userconfig", str(support / "npmrc"))
         imports = [support, *(self.mount / root for root in self.roots)]
         env["PATH"] = os.pathsep.join(map(str, search))

@@ -35,6 +35,6 @@ async def test_an_unknown_attempt_is_answered_with_a_command_that_exists(journal
     """The hint names a command, and the command line has it."""
     with pytest.raises(JournalError) as caught:
         await journal.append(9, "edited")
-    named = re.findall(r"`self-coding (\w+)", caught.value.hint)
+    named = re.findall(r"`([\w-]+)", caught.value.hint)
     assert named
     assert set(named) <= set(COMMANDS)
