@@ -356,7 +356,9 @@ _COMPILED = (".rs", ".go", ".java", ".c", ".cc", ".cpp", ".cxx", ".f90", ".pyx",
 _BINDINGS = re.compile(
     rb"pyo3|maturin|setuptools.rust|cffi|gopy|napi|neon|wasm|jpype|PyInit_|no_mangle|//export "
 )
-_BUILT_NAMES = re.compile(rb"PyInit_(\w+)|#\[pymodule[^\]]*\]\s*(?:pub\s+)?(?:fn|mod)\s+(\w+)")
+_BUILT_NAMES = re.compile(
+    rb"PyInit_(\w{1,99})|#\[pymodule[^]]{0,99}\]\s{0,99}(?:pub )?(?:fn|mod) (\w{1,99})"
+)
 
 
 def _foreign_importers(
