@@ -29,8 +29,9 @@ _TEST = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (ok|FAILED|ignored)\
 _COUNT = re.compile(r"(?m)^running \d+ tests?$")
 _RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 _STDOUT = re.compile(r"(?ms)^---- (\S.*?) stdout ----\n(.*?)(?=^---- |^failures:$|\Z)")
+# Until Rust 1.73 the message came first, in quotes.
 _PANIC = re.compile(
-    r"(?s)panicked at (?:'(?:(?!panicked at ).)*?', )?([\w./-]+\.rs):(\d+)(?::\d+)?:?\n?(.*)"
+    r"(?s)panicked at (?:'((?:(?!panicked at ).)*?)', )?([\w./-]+\.rs):(\d+)(?::\d+)?:?\n?(.*)"
 )
 _MESSAGE = 4_000  # characters kept of what a test said
 Text = Callable[[str], str | None]
@@ -309,11 +310,12 @@ def _rust_failure(text: str, path: str, folder: str, tree: Tree) -> TestFailure:
     match = _PANIC.search(text)
     if match is None:
         return TestFailure(path=path, line=0, message=text.strip()[:_MESSAGE])
-    place = f"{folder}/{match[1]}".lstrip("/")
-    near = [each for each in sorted(tree.files) if each.endswith(match[1])]
+    named = tree.relative(match[2])
+    place = f"{folder}/{named}".lstrip("/")
+    near = [each for each in sorted(tree.files) if each.endswith(named)]
     place = place if place in tree.files else (path if path in near else (near or [place])[0])
-    message = match[3].partition("\nnote: ")[0].partition("\nstack backtrace")[0].strip()
-    return TestFailure(path=place, line=int(match[2]), message=message)
+    text = match[1] or match[4].partition("\nnote: ")[0].partition("\nstack backtrace")[0]
+    return TestFailure(path=place, line=int(match[3]), message=text.strip())
 
 
 def _read_node(body: str, folder: str, tree: Tree) -> Read:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from self_coding.gate.judge import judge
 from self_coding.gate.runner_reports import Tree, read_junit, read_stream
 from self_coding.gate.test_report import RunRecord
@@ -131,6 +133,28 @@ def test_what_does_not_build_says_what_the_compiler_says() -> None:
     assert (failed.failure.path, failed.failure.line) == ("area/area.go", 3)
     said = judge(RunRecord(exit_status=2, report=report), None).reason
     assert "area (area/area.go:3:31: undefined: x)" in said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "panicked at src/lib.rs:11:9:\nassertion failed: 6 == 9\nnote: run with `RUST",
+        "panicked at 'assertion failed: 6 == 9', src/lib.rs:11:9\nnote: run with `RUST",
+        "panicked at 'it's '9', not 6', src/lib.rs:11:9\nnote: run",
+        "panicked at /top/src/lib.rs:11:9:\n  left: 6\n right: 9\nstack backtrace:\n 0: x",
+    ],
+)
+def test_a_panic_is_told_by_every_rust(said: str) -> None:
+    """Message and place of a failed test, in whichever order this compiler prints them."""
+    body = (
+        "     Running unittests src/lib.rs (target/debug/deps/area-0a)\n\nrunning 1 test\n"
+        "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nthread 'a' " + said + "\n\n\n"
+        "failures:\n    a\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored\n"
+    )
+    report, _ = read_stream(stream("cargo", body, 101), tree("src/lib.rs"))
+    [failed] = report.results
+    assert (failed.failure.path, failed.failure.line) == ("src/lib.rs", 11)
+    assert "9" in failed.failure.message and "note:" not in failed.failure.message
 
 
 def test_a_test_binary_that_ended_early_is_noticed() -> None:
