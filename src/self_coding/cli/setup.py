@@ -304,7 +304,7 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
     Raises:
         SelfCodingError: the gate cannot run here.
     """
-    from self_coding.gate.missing import node_packages
+    from self_coding.gate.missing import NO_PACKAGES, node_packages
     from self_coding.gate.python_env import OURS, choose_python
 
     command, fitting = app.settings.test_command, _test_command(app.top)
@@ -315,8 +315,7 @@ async def examine_tests(app: App, *, run: bool = False) -> list[Check]:
     checks = []
     python = choose_python(app.top, replace(app.settings.gate, command=command))
     if install := node_packages(app.top, command):
-        told = "node_modules is not there: nothing that the tests import is installed"
-        return [Check("tests", "fail", told, install)]
+        return [Check("tests", "fail", NO_PACKAGES, install)]
     ready = await app.git.readiness()
     if re.search(r"\bpy(thon|test|\.test)", command):
         hint = "install pytest there, or set gate.python" if "no pytest" in python.why else ""

@@ -16,7 +16,7 @@ from self_coding.audit.files import Kind, Settings, kind_of
 from self_coding.audit.other_languages import names_of_tests
 from self_coding.gate.test_report import BAD, RunRecord, TestReport
 from self_coding.languages import is_source
-from self_coding.values.verdicts import BaseFailure, Finding
+from self_coding.values.verdicts import BaseFailure, Finding, with_causes
 
 _NOTHING_COLLECTED = 5  # pytest's exit status
 _SHOWN = 5  # names written out in a reason
@@ -259,7 +259,7 @@ def _judge_tests(
     failed = f": {_few(report.failures)} failed" if report.failures else ""
     refusals: tuple[tuple[object, str], ...] = (
         (
-            _told(new, report),
+            with_causes(new, report.results),
             f"tests failed: {len(new)} {'new ' if base else ''}failure{'s' * (len(new) > 1)}",
         ),
         (
@@ -295,16 +295,6 @@ def _judge_tests(
         flaky=tuple(flaky),
         environment=bool(unproved and base and not new and not _PASSED & {*before.values()}),
     )
-
-
-def _told(new: list[str], report: TestReport) -> list[str]:
-    """Return the names of failures; of what was never built, what the compiler says."""
-    said = {
-        one.id: one.failure.message.partition("\n")[0]
-        for one in report.results
-        if one.outcome == "error" and one.failure and "::" not in one.id
-    }
-    return [f"{node} ({said[node]})" if said.get(node) else node for node in new]
 
 
 def _losses(

@@ -16,6 +16,7 @@ from self_coding.gate.python_env import OURS, choose_python
 from self_coding.gate.test_report import RunRecord
 from self_coding.values.verdicts import GateSettings
 
+NO_PACKAGES = "node_modules is not there: nothing that the tests import is installed"
 _NOT_FOUND = (126, 127)  # a shell's exit statuses: what is hidden at landlock is 126
 _ABSENT = ("not found", "command not found", "No such file or directory", "Permission denied")
 _NO_MODULE = re.compile(
@@ -56,7 +57,7 @@ def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str
     if not record.exit_status:
         return ""
     if install := node_packages(top, settings.command):
-        return f"node_modules is not there: nothing that the tests import is installed; {install}"
+        return f"{NO_PACKAGES}; {install}"
     if record.exit_status in _NOT_FOUND or "Error 127" in record.output:
         for line in reversed(record.output.splitlines()[-200:]):
             place, _, what = line.rpartition(": ")

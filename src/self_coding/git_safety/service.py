@@ -42,13 +42,7 @@ from self_coding.values.repository import (
     UndoPlan,
     Worktree,
 )
-from self_coding.values.verdicts import (
-    Finding,
-    GateReport,
-    GateSettings,
-    Receipt,
-    Strength,
-)
+from self_coding.values.verdicts import Finding, GateReport, GateSettings, Receipt, Strength
 
 if TYPE_CHECKING:
     from self_coding.gate.readiness import Readiness

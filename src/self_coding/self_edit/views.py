@@ -27,12 +27,11 @@ from self_coding.text import cut_middle, diff_paths, first_line
 from self_coding.values.attempts import Json, ModificationAttempt, Outcome
 from self_coding.values.edits import Feedback, Progress, SelfEditResult
 from self_coding.values.repository import Candidate, Change, Conflict
-from self_coding.values.verdicts import BASE_JUDGE, Finding, GateReport
+from self_coding.values.verdicts import BASE_JUDGE, Finding, GateReport, with_causes
 
 OUTPUT_KEPT = 16_000  # characters of output that an event holds
 _FEEDBACK_OUTPUT = 3_000
 _SUBJECT = 60
-_SAID = 160  # characters of what a compiler says
 _LISTED = 200  # test ids that an event holds
 _LEFT_KEPT, _LEFT_NAMED = 100, 5  # left-out paths that an event holds, and that a message names
 _CACHES = (  # what tools write by themselves: no part of anybody's edit
@@ -161,12 +160,7 @@ def why_red(gate: GateResult) -> str:
     if gate.timed_out:
         return f"the tests ran into their time limit after {gate.seconds:.0f} s"
     if gate.failing and gate.failing != gate.known:  # what failed before is never the reason
-        said = {  # of what could not even be built or collected, why
-            one.id: first_line(one.failure.message, _SAID)
-            for one in gate.failures
-            if "::" not in one.id and one.failure and one.failure.message
-        }
-        named = [f"{one} ({said[one]})" if one in said else one for one in gate.failing[:3]]
+        named = with_causes(gate.failing[:3], gate.failures)
         return f"tests failed: {', '.join(named)}{_and_more(len(gate.failing) - 3)}"
     if gate.findings:
         return "; ".join(str(finding) for finding in gate.findings[:3])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from self_coding.errors import ConfigError
+
+_SAID = 160  # characters of what a compiler says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,16 @@ class TestResult:
 
 BASE_JUDGE = "base-judge"
 """The rule of a finding that the base's own tests make: a person may approve it."""
+
+
+def with_causes(ids: Iterable[str], results: Iterable[TestResult]) -> list[str]:
+    """Return ids of failures; what is no test, but could not be built or collected, with why."""
+    said = {
+        one.id: one.failure.message.partition("\n")[0][:_SAID]
+        for one in results
+        if one.outcome == "error" and one.failure and "::" not in one.id
+    }
+    return [f"{node} ({said[node]})" if said.get(node) else node for node in ids]
 
 
 @dataclass(frozen=True, kw_only=True)
