@@ -11,12 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from self_coding.audit.files import File, Files, Kind
-from self_coding.audit.syntax import Breaches, quote
+from self_coding.audit.syntax import Breaches, finding, quote
 from self_coding.languages import is_setting, is_source, language_of
 from self_coding.languages.syntax_tree import Tree, TreeLanguage, line_of, text_of
+from self_coding.values.verdicts import Finding
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -27,88 +29,102 @@ class Table:
     """What is told of a language's tests.
 
     Attributes:
-        tests: a query: each `@test` with its `@name`, and `@body` where that is not all of it.
+        tests: a query: each `@test` with its `@name`, and `@called` where that is not all of it.
+        named: a pattern of what is a test among these, by what is called or defined.
+        groups: a pattern of what only gives the tests inside it the first part of their names.
+        attribute: a pattern of what stands above a test; inside of a macro, where tests are
+            written that no parser sees.
         claims: a pattern of what a claim begins with; its strength is told by `weak`.
         weak: a pattern of claims that say little: that something is there, or true.
-        off: a pattern of what switches a test off, in its head or body.
+        faint: a pattern of claims that count only where a test has no others.
+        off: a pattern of what switches a test off, in its head or among its own statements.
         focus: a pattern of what leaves out all tests but one.
-        leaving: a pattern of a statement after which nothing of a test runs.
     """
 
     tests: str
     claims: str
     weak: str
     off: str
+    named: str = ""
+    groups: str = r"(?!)"
+    attribute: str = ""
+    faint: str = r"(?!)"
     focus: str = r"(?!)"
-    leaving: str = r"return\b|process\.exit\b|os\.Exit\b|std::process::exit\b|System\.exit\b"
 
 
-_CALLED = """
-(call_expression
-  function: [(identifier) @called (member_expression object: (identifier) @called)
-    (member_expression object: (member_expression object: (identifier) @called))
-    (call_expression function: (member_expression object: (identifier) @called))]
-  arguments: (arguments . [(string) (template_string)] @name)) @test
-"""
 TABLES: Mapping[str, Table] = {
     "TypeScript and JavaScript": Table(
-        tests=_CALLED,
-        claims=r"(?:expect(?:TypeOf|\.\w+)?|assert(?:\.\w+)*|t\.(?:is|deepEqual|throws|true|false)|"
+        tests="""(call_expression
+          function: [(identifier) @called (member_expression object: (identifier) @called)
+            (member_expression object: (member_expression object: (identifier) @called))
+            (call_expression function: (member_expression object: (identifier) @called))]
+          arguments: (arguments . [(string) (template_string)] @name)) @test""",
+        named=r"[fx]?(?:it|test|specify)\Z",
+        groups=r"[fx]?(?:describe|suite|context)\Z",
+        claims=r"\b(?:expect(?:TypeOf|\.\w+)?|assert(?:\.\w+)*|t\.(?:is|deepEqual|throws|true|false)|"
         r"chai\.\w+|should)\b",
         weak=r"toBe(?:Truthy|Falsy|Defined|Undefined|Null|InstanceOf)|not\.toThrow|toBeTypeOf|"
         r"assert(?:\.ok)?\(|\.(?:exist|ok|true)\b|expect\.anything|toHaveBeenCalled\(",
-        off=r"\b(?:it|test|describe|suite|context)\.(?:skip|todo|skipIf|fails|failing)\b|"
-        r"\bx(?:it|describe|test)\b|\bthis\.skip\(|\bt\.skip\(|\bskip\s*:\s*true|\btodo\s*:\s*true",
+        off=r"\b(?:it|test|describe|suite|context)\.(?:skip|todo|fails|failing)\b|"
+        r"\bx(?:it|describe|test)\b|\b(?:this|t)\.skip\(|\b(?:skip|todo)\s*:\s*(?:true|['\"])",
         focus=r"\b(?:it|test|describe|suite|context)\.only\b|\bf(?:it|describe)\(|\bonly\s*:\s*true",
     ),
     "Go": Table(
         tests="""(function_declaration name: (identifier) @name) @test
         (call_expression function: (selector_expression field: (field_identifier) @called)
           arguments: (argument_list . (interpreted_string_literal) @name)) @test""",
-        claims=r"(?:[tb]\.(?:Error|Fatal|Errorf|Fatalf|Fail|FailNow)\b|(?:assert|require|is)\.\w+|"
-        r"cmp\.Diff\b|// ?(?:Unordered )?[Oo]utput:)",
-        weak=r"\.(?:NotNil|NoError|NotEmpty|True|False|NotPanics)\(",
-        off=r"\b[tb]\.Skip(?:f|Now)?\(|testing\.Short\(\)|//go:build ignore|// \+build ignore",
+        named=r"(?:Test|Fuzz|Example)(?:[^a-z]|\Z)|Run\Z",
+        claims=r"\b[tb]\.(?:Error|Fatal|Errorf|Fatalf|Fail|FailNow)\b|\b(?:assert|require|is)\.\w+|"
+        r"\bcmp\.Diff\b|// ?(?:Unordered )?[Oo]utput:",
+        weak=r"\.(?:NotNil|NoError|NotEmpty|True|False|NotPanics)\(|^if (?:[^=<>]*|.*[!=]= nil) \{",
+        off=r"\b[tb]\.Skip(?:f|Now)?\(",
     ),
     "Rust": Table(
-        tests="(function_item name: (_) @name) @test",
-        claims=r"(?:assert\w{0,80}!|panic!|unreachable!|\.unwrap\(\)|\.expect\(|\.unwrap_err\()",
-        weak=r"assert!\(.{0,150}\bis_(?:some|ok|none|err)\(|\.unwrap\(\)|\.expect\(|assert!\((?!.{0,150}[=<>])",
+        tests="(function_item name: (_) @name) @test (macro_definition name: (_) @name) @test"
+        " (macro_invocation macro: (_) @name) @test",
+        attribute=r"#\[(?:\w+::)*(?:test|rstest|test_case|proptest)\b",
+        claims=r"\b(?:assert\w{0,80}|panic|unreachable)!|\.(?:unwrap|expect)\w{0,4}\(",
+        weak=r"assert!\(.{0,150}\bis_(?:some|ok|none|err)\(|\.(?:unwrap|expect)\(|assert!\((?!.{0,150}[=<>])",
+        faint=r"\A(?!.*(?:assert\w{0,80}|panic|unreachable)!).*\.(?:unwrap|expect)\(",
         off=r"#\[ignore\b|#\[cfg\(any\(\)\)\]|#\[should_panic\]",
     ),
     "Java": Table(
         tests="(method_declaration name: (_) @name) @test",
-        claims=r"(?:assert|verify|fail|expect|then)\w{0,80}\s*\(",
+        attribute=r"@(?:\w*Test|TestFactory|Property)\b",
+        claims=r"\b(?:assert|verify|fail|expect|then)\w{0,80}\s*\(",
         weak=r"assert(?:NotNull|True|False|That\([^,\n]{0,200}\)\.(?:isNotNull|isTrue))",
-        off=r"@(?:Disabled|Ignore)\b|\bassume(?:True|False|That)?\(|\babort\(|enabled\s*=\s*false",
+        off=r"@(?:Disabled|Ignore)\b|\bassume\w{0,20}\((?:true|false)\b|\babort\(|enabled\s*=\s*false",
     ),
 }
-_NAMED = {  # what is a test among what the query finds
-    "TypeScript and JavaScript": re.compile(r"(?:[fx]?(?:it|test|specify)|bench)\Z"),
-    "Go": re.compile(r"(?:Test|Fuzz|Example|Benchmark)(?:[^a-z]|\Z)|Run\Z"),
-}
-_ATTRIBUTE = {
-    "Rust": re.compile(r"#\[(?:\w+::)*(?:test|rstest|bench|test_case|proptest)\b"),
-    "Java": re.compile(r"@(?:\w*Test|TestFactory|Property)\b"),
-}
+# A way out of a test that is written for all to see: what follows on it is never reached.
+_LEAVING = re.compile(
+    r"(?:return(?: (?:null|undefined|nil|Ok\(\(\)\)))?;?$|process\.exit|os\.Exit|std::process::exit|System\.exit)\b"
+    r"|return;?$"
+)
 _TRIVIAL = re.compile(
     r"expect\(\s*+(true|1|!0)\s*+\)\.(?:toBe|toEqual|toBeTruthy)\(\s*+(?:true|1)?+\s*+\)"
     r"|assert(?:\.ok)?\(\s*+(?:true|1)\b|assert(?:_eq)?!\(\s*+(?:true|(\w{1,60}+)\s*+,\s*+\2)\s*+\)"
     r"|assertTrue\(\s*+true\b|assert\.True\(\s*+\w{1,40}+,\s*+true\b|assertEquals\(\s*+(\w{1,60}+)\s*+,\s*+\3\s*+\)"
 )
 _EXAMPLE = re.compile(r"// ?(?:Unordered )?[Oo]utput:")  # which Go compares
+_GO_FAILS = re.compile(r"\b[tb]\.(?:Error|Fatal|Fail)")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+# what a skip may depend on that says another thing tomorrow, or elsewhere, than in the run
+_CHANGES = re.compile(
+    r"(?i)\bprocess\.env\b|getenv|lookupenv|env::var|\bdate\b|\bnow\(|random|\bargs?v?\b"
+)
 _CARGO = re.compile(r"(?:^|/)(?:Cargo|nextest)\.toml$")
 _NARROWED = re.compile(
     r"testPathIgnorePatterns|testNamePattern|passWithNoTests|--pass-with-no-tests|\bexclude\b.{0,200}test"
     r"|<(?:skipTests|skip|testFailureIgnore|maven\.test\.skip)>\s*true|ignoreFailures\s*=\s*true"
-    r"|<exclude>[^<]*|\b(?:test|harness)\s*=\s*false|\|\|\s*(?:true|exit 0)|-DskipTests"
-    r"|-run[ =]|-short\b|--test-name-pattern|-t[ =]['\"]"
+    r"|<exclude>[^<]*[Tt]est[^<]*|\b(?:test|harness)\s*=\s*false|\|\|\s*(?:true|exit 0)|-DskipTests"
+    r"|(?<![\w-])(?:-run[ =]|-short\b|-t[ =]['\"])|--test-name-pattern"
 )
 _TOLERANCE = re.compile(r"toBeCloseTo\(|closeTo\(|InDelta\(|InEpsilon\(|abs\(\)\s*<|Offset\.")
 _LEFT_OUT = re.compile(
     r"(?m)^(?://go:build|// \+build) .{0,200}\b(?:ignore|never)\b|^#!\[cfg\(any\(\)\)\]"
 )
+_ALIKE = 0.4  # of the words of two tests
 
 
 @dataclass(frozen=True)
@@ -118,11 +134,22 @@ class ForeignTest:
     line: int
     claims: tuple[str, ...]
     off: str
+    text: str
     body: str
 
-    def is_in(self, other: ForeignTest) -> bool:
-        """Return whether another test says all that this one does."""
-        return self.body == other.body or bool(self.claims and {*self.claims} <= {*other.claims})
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words that it is written with."""
+        return frozenset(_WORD.findall(self.body or self.text))
+
+    @cached_property
+    def strength(self) -> int:
+        """How much it claims in all."""
+        return sum(map(_strength, self.claims))
+
+    def likeness(self, other: ForeignTest) -> float:
+        """Return the share of the words of both that they have in common."""
+        return len(self.words & other.words) / (len(self.words | other.words) or 1)
 
 
 @dataclass(frozen=True)
@@ -133,89 +160,185 @@ class Module:
     focus: tuple[tuple[int, str], ...]
     error: bool
 
+    @property
+    def claims(self) -> list[str]:
+        """What all its tests claim."""
+        return [claim for test in self.tests.values() for claim in test.claims]
 
-def audit_file(file: File, files: Files) -> Breaches:
-    """Yield what a changed file takes from the tests of other languages than Python."""
+
+def audit_settings(file: File) -> Breaches:
+    """Yield what the settings of another runner than pytest leave out."""
     is_ours = is_setting(file.path) and not file.path.endswith((".py", ".toml"))
     if is_ours or _CARGO.search(file.path):
         had = {row.strip() for row in (file.old or "").split("\n")}
+        section = ""
         for number, row in enumerate((file.new or "").split("\n"), 1):
-            if row.strip() not in had and (match := _NARROWED.search(row)):
+            section = row if row.startswith("[") else section
+            unjudged = re.search("bench|example", section)  # they are no tests
+            match = _NARROWED.search(row)
+            if match and row.strip() not in had and not unjudged:
                 yield "collection-narrowed", number, f"{quote(match[0])} makes fewer tests count"
-    yield from _file_of_tests(file, files)
 
 
-def _file_of_tests(file: File, files: Files) -> Breaches:
-    """Yield what a changed test file of another language lost."""
-    if file.path.endswith(".py") or not is_source(file.path) or file.old == file.new:
-        return
-    language = language_of(file.path)
-    table = TABLES.get(language.name)
-    judges = file.kind in {Kind.TEST, Kind.SUPPORT} or language.inline_tests
-    if table is None or not judges or not isinstance(language, TreeLanguage):
-        return
-    if language.missing:
-        if file.old is not None and file.kind is Kind.TEST:
-            yield "test-unreadable", 0, language.missing
-        return
-    old = read(file.path, file.old, language, table)
-    new = read(file.path, file.new, language, table)
-    if new.error and not old.error and old.tests:
-        yield "test-unparsable", 0, f"no longer parses as {language.name}"
-        return
-    if not _LEFT_OUT.search(file.old or "") and (match := _LEFT_OUT.search(file.new or "")):
-        yield "skip-added", 0, f"the file is never built: {quote(match[0])}"
-    had = {text for _, text in old.focus}
-    for line, text in new.focus:
-        if text not in had:
-            yield "test-focused", line, f"{quote(text)} leaves out every other test"
-    spare = _elsewhere(file, files, language, table)
-    yield from _compare(file, old, new, spare, _withdrawn(files, language, table))
-
-
-def _compare(
-    file: File, old: Module, new: Module, spare: Counter[str], withdrawn: frozenset[str]
-) -> Breaches:
-    gone = [name for name in old.tests if name not in new.tests]
-    added = {name: test for name, test in new.tests.items() if name not in old.tests}
-    for name in gone:
-        was = old.tests[name]
-        heir = next((key for key, one in added.items() if was.is_in(one)), None)
-        moved = was.claims and not Counter(was.claims) - spare
-        if heir is not None:
-            added.pop(heir)
-        elif was.off or moved or withdrawn & {*_WORD.findall(was.body)}:
+def audit_tests(files: Files) -> Iterator[Finding]:
+    """Yield what the changed tests of other languages than Python lost."""
+    for name, table in TABLES.items():
+        own = [
+            file
+            for file in files.changed
+            if is_source(file.path) and language_of(file.path).name == name
+        ]
+        language = language_of(own[0].path) if own else None
+        if not isinstance(language, TreeLanguage):
             continue
-        elif file.new is None:
-            few = ", ".join(gone[:3])
-            yield "test-removed", 0, f"the file is gone with {len(gone)} tests: {few}"
+        change = _Change(own, files, language, table)
+        for file in own:
+            judges = file.kind in {Kind.TEST, Kind.SUPPORT} or language.inline_tests
+            for rule, line, said in change.file(file) if judges else ():
+                yield finding(rule, file.path, line, said)
+
+
+class _Change:
+    """The tests of one language on both sides of a change, and what becomes of its code."""
+
+    def __init__(self, own: list[File], files: Files, language: TreeLanguage, table: Table) -> None:
+        self.language, self.table = language, table
+        self.spare: Counter[str] = Counter()  # claims that tests gained
+        self.added: list[tuple[str, str, ForeignTest]] = []
+        claims: list[list[str]] = [[], []]
+        code: list[list[str]] = [[], []]
+        for file in own if not language.missing else ():
+            both = [read(file.path, text) for text in (file.old, file.new)]
+            for name, test in both[1].tests.items():
+                had = both[0].tests.get(name)
+                self.spare += Counter(test.claims) - Counter(had.claims if had else ())
+                self.added += [] if had else [(file.path, name, test)]
+            bodies = [test.text for module in both for test in module.tests.values()]
+            for at, text in enumerate((file.old or "", file.new or "")):
+                claims[at] += both[at].claims
+                for body in bodies:
+                    text = text.replace(body, "")  # noqa: PLW2901
+                code[at] += _code(text, table) if file.kind is Kind.SOURCE else ()
+        lost, fresh = (Counter(a) - Counter(b) for a, b in (code, code[::-1]))
+        self.touches = bool(lost or fresh) or bool(files.of(Kind.OTHER))
+        words, words_now = ({*_WORD.findall("\n".join(lines))} for lines in code)
+        # The words that the code no longer holds and, where it shrinks, of what is cut.
+        self.gone = {word for word in words - words_now if len(word) > 3}
+        if lost.total() >= fresh.total() + 3:
+            self.gone |= {w for w in _WORD.findall("\n".join(lost)) if len(w) > 4}
+        self.renewed = _is_renewed(claims[0], claims[1], 0.5 if self.touches else 0.8)
+
+    def file(self, file: File) -> Breaches:
+        """Yield what the tests of one file lost."""
+        if file.old == file.new:
             return
-        else:
+        if self.language.missing:
+            if file.old is not None and file.kind is Kind.TEST:
+                yield "test-unreadable", 0, self.language.missing
+            return
+        old, new = read(file.path, file.old), read(file.path, file.new)
+        if new.error and not old.error and old.tests:
+            yield "test-unparsable", 0, f"no longer parses as {self.language.name}"
+            return
+        if not _LEFT_OUT.search(file.old or "") and (match := _LEFT_OUT.search(file.new or "")):
+            yield "skip-added", 0, f"the file is never built: {quote(match[0])}"
+        had = {text for _, text in old.focus}
+        for line, text in new.focus:
+            if text not in had:
+                yield "test-focused", line, f"{quote(text)} leaves out every other test"
+        share = 0.4 if self.touches else 0.6
+        renewed = self.renewed or _is_renewed(old.claims, new.claims, share)
+        yield from self._missed(file, old, new, renewed=renewed)
+        for name, now in new.tests.items():
+            if (before := old.tests.get(name)) is not None:
+                yield from self._compare(name, before, now, renewed=renewed)
+
+    def _missed(self, file: File, old: Module, new: Module, *, renewed: bool) -> Breaches:
+        """Yield the tests that are gone and not accounted for."""
+        gone = {name: test for name, test in old.tests.items() if name not in new.tests}
+        missed = []
+        for name, was in gone.items():
+            heir = self._heir(file.path, name, was)
+            if heir is not None and heir.off and not was.off:
+                yield "skip-added", heir.line, f"{name} is skipped: {quote(heir.off)}"
+            elif heir is None and not renewed and not self._accounts_for(was, new):
+                missed.append(name)
+        if missed and file.new is None:
+            few = ", ".join(missed[:3])
+            yield "test-removed", 0, f"the file is gone with {len(missed)} tests: {few}"
+        for name in missed if file.new is not None else ():
             yield "test-removed", 0, f"{name} is gone"
-    for name, now in new.tests.items():
-        before = old.tests.get(name)
-        if before is None:
-            continue
-        if now.off and now.off != before.off:
+
+    def _heir(self, path: str, name: str, was: ForeignTest) -> ForeignTest | None:
+        """Return the added test that is one that went under another name or in another place, or
+        that says about as much in mostly the same words; each stands in for one at most."""
+        last = name.rpartition(" > ")[2]
+        enough = max(0.7 * was.strength, 1)
+        found = (
+            next(filter(said, self.added), None)
+            for said in (
+                lambda one: one[2].body == was.body != "",
+                lambda one: bool(was.claims) and {*was.claims} <= {*one[2].claims},
+                lambda one: one[1].endswith(last) and one[2].strength >= was.strength,
+                lambda one: was.likeness(one[2]) >= _ALIKE and one[2].strength >= enough,
+            )
+        )
+        if (heir := next(filter(None, found), None)) is None:
+            return None
+        self.added.remove(heir)
+        return heir[2]
+
+    def _accounts_for(self, was: ForeignTest, new: Module) -> bool:
+        """Return whether what a test claimed is claimed elsewhere, or its subject is gone."""
+        if was.off or (was.claims and not Counter(was.claims) - self.spare):
+            return True
+        if not self.gone.isdisjoint(was.words):
+            return True
+        # Where code changes, what like tests still say: the base's own test judges it.
+        like = (one for one in new.tests.values() if was.likeness(one) >= _ALIKE)
+        return self.touches and sum(one.strength for one in like) >= max(was.strength, 1)
+
+    def _compare(self, name: str, was: ForeignTest, now: ForeignTest, *, renewed: bool) -> Breaches:
+        """Yield claims that went without a successor, or whose successor says less."""
+        if now.off and now.off != was.off:
             yield "skip-added", now.line, f"{name} is skipped: {quote(now.off)}"
-        lost = Counter(before.claims) - Counter(now.claims) - spare
-        for claim in [each for each in lost if withdrawn & {*_WORD.findall(each)}]:
-            del lost[claim]
-        fresh = [*(Counter(now.claims) - Counter(before.claims)).elements()]
-        yield from _weaker(name, now.line, [*lost.elements()], fresh)
+        gone = Counter(was.claims) - Counter(now.claims) - self.spare
+        lost = [one for one in gone.elements() if self.gone.isdisjoint(_WORD.findall(one))]
+        fresh = [*(Counter(now.claims) - Counter(was.claims)).elements()]
+        trivial = [text for text in fresh if _TRIVIAL.search(text)]
+        if trivial and lost:
+            told = f"{quote(trivial[0])} cannot fail, and {quote(lost[0])} is gone"
+            yield "assert-trivial", now.line, told
+        elif renewed or (self.touches and now.strength >= 0.6 * was.strength):
+            return
+        elif len(fresh) < len(lost):
+            yield "assert-removed", now.line, f"{name} no longer asserts {quote(lost[0])}"
+        elif lost and sum(map(_strength, fresh)) < sum(map(_strength, lost)):
+            weak = min(fresh, key=_strength)
+            yield (
+                "assert-weakened",
+                now.line,
+                f"{name}: {quote(weak)} says less than {quote(lost[0])}",
+            )
 
 
-def _weaker(name: str, line: int, lost: list[str], fresh: list[str]) -> Breaches:
-    """Yield claims that went without a successor, or whose successor says less."""
-    trivial = [text for text in fresh if _TRIVIAL.search(text)]
-    if trivial and lost:
-        told = f"{quote(trivial[0])} cannot fail, and {quote(lost[0])} is gone"
-        yield "assert-trivial", line, told
-    elif len(fresh) < len(lost):
-        yield "assert-removed", line, f"{name} no longer asserts {quote(lost[0])}"
-    elif lost and sum(map(_strength, fresh)) < sum(map(_strength, lost)):
-        weak = min(fresh, key=_strength)
-        yield "assert-weakened", line, f"{name}: {quote(weak)} says less than {quote(lost[0])}"
+def _code(text: str, table: Table) -> Iterator[str]:
+    """Yield the lines of code, comments and what stands above tests left out."""
+    for row in map(str.strip, text.split("\n")):
+        above = table.attribute and re.match(table.attribute, row)
+        if row and not above and not row.startswith(("//", "*", "/*")):
+            yield row
+
+
+def _is_renewed(was: list[str], now: list[str], share: float) -> bool:
+    """Return whether some tests together claim as much as before, and about `share` of the same
+    words."""
+    lost, gained = Counter(was) - Counter(now), Counter(now) - Counter(was)
+    says, said = (sum(map(_strength, side.elements())) for side in (gained, lost))
+    if not lost or says < said or any(map(_TRIVIAL.search, gained)):
+        return False
+    words, others = ({*_WORD.findall(" ".join(side))} for side in (lost, gained))
+    return len(words & others) >= share * len(words)
 
 
 def _strength(claim: str) -> int:
@@ -226,52 +349,57 @@ def _strength(claim: str) -> int:
     return 2 if _TOLERANCE.search(claim) else 3
 
 
-def read(path: str, text: str | None, language: TreeLanguage, table: Table) -> Module:
+@lru_cache(maxsize=512)
+def read(path: str, text: str | None) -> Module:
     """Return the tests of one side of a file."""
+    language = language_of(path)
+    table = TABLES.get(language.name)
+    if table is None or not isinstance(language, TreeLanguage):
+        return Module({}, (), error=False)
     tree = language.tree((text or "").encode("utf-8", "surrogateescape"), path)
     if isinstance(tree, str):
         return Module({}, (), error=bool(text))
     tests: dict[str, ForeignTest] = {}
-    focus = []
     around: list[tuple[int, str]] = []
-    for node, name in _tests(tree, language, table):
+    for node, name, is_test in _tests(tree, table):
         while around and around[-1][0] <= node.start_byte:
             around.pop()
         full = " > ".join([*(each for _, each in around), name])
         around.append((node.end_byte, name))
-        head = _head(node)
-        body = f"{head}\n{text_of(node)}"
-        claims = tuple(_claims(text_of(node), table))
-        off = re.search(table.off, body)
-        tests[full] = ForeignTest(line_of(node), claims, off[0] if off else "", text_of(node))
-    for number, row in enumerate((text or "").split("\n"), 1):
-        if match := re.search(table.focus, row.partition("//")[0]):
-            focus.append((number, match[0]))
-    return Module(tests, tuple(focus), error=tree.root.has_error)
+        while is_test and full in tests:  # two of one name, as in two macros
+            full += "'"
+        if is_test:
+            inner = node.child_by_field_name("body")
+            whole, body = text_of(node), text_of(inner or node)
+            claims, off = _read_test(body, table)
+            mark = re.search(table.off, _head(node))
+            rest = body.partition("\n")[2].strip(" \t})];\n")
+            tests[full] = ForeignTest(line_of(node), claims, mark[0] if mark else off, whole, rest)
+    rows = enumerate((text or "").split("\n"), 1)
+    found = ((number, re.search(table.focus, row.partition("//")[0])) for number, row in rows)
+    focus = tuple((number, match[0]) for number, match in found if match)
+    return Module(tests, focus, error=tree.root.has_error)
 
 
 def names_of_tests(path: str, text: str) -> frozenset[str]:
-    """Return the names of the tests that a file of another language than Python defines."""
-    language = language_of(path)
-    table = TABLES.get(language.name)
-    if table is None or not isinstance(language, TreeLanguage):
-        return frozenset()
-    return frozenset(read(path, text, language, table).tests)
+    """Return the names of the tests that a file of another language than Python defines, with and
+    without what they are in."""
+    names = read(path, text).tests
+    return frozenset(names) | {name.rpartition(" > ")[2] for name in names}
 
 
-def _tests(tree: Tree, language: TreeLanguage, table: Table) -> Iterator[tuple[Node, str]]:
-    named, attribute = _NAMED.get(language.name), _ATTRIBUTE.get(language.name)
+def _tests(tree: Tree, table: Table) -> Iterator[tuple[Node, str, bool]]:
+    """Yield the tests and groups of tests in their order: the node, its name, which it is."""
     found = []
     for _, held in tree.find(table.tests):
         [node], [name] = held["test"], held["name"]
         called = text_of(held["called"][0]) if "called" in held else text_of(name)
-        if named is not None and not named.match(called):
-            continue
-        if attribute is not None and not attribute.search(_head(node)):
-            continue
-        found.append((node.start_byte, node, text_of(name).strip("\"'`")))
-    for _, node, word in sorted(found, key=lambda each: each[0]):
-        yield node, word
+        is_group = re.match(table.groups, called) is not None
+        place = text_of(node) if node.type.startswith("macro") else _head(node)
+        if is_group or (re.match(table.named, called) and re.search(table.attribute, place)):
+            found.append((node.start_byte, node, text_of(name).strip("\"'`"), not is_group))
+    for _, node, word, is_test in sorted(found, key=lambda each: each[0]):
+        yield node, word, is_test
 
 
 def _head(node: Node) -> str:
@@ -286,40 +414,34 @@ def _head(node: Node) -> str:
     return "\n".join(lines)
 
 
-def _claims(text: str, table: Table) -> Iterator[str]:
-    """Yield the claims of a test as its lines have them; what stands after an exit is none."""
-    is_left, margin = False, None
-    for statement in text.split("\n")[1:] or [text]:
-        row = statement.strip()
+def _read_test(text: str, table: Table) -> tuple[tuple[str, ...], str]:
+    """Return the claims of a test as its lines have them, and what switches it off.
+
+    What stands after an exit is no claim. A skip on a condition is left to the run, which refuses
+    a test that passed on the base and is skipped now, unless the condition may turn elsewhere.
+    """
+    first, *rest = text.split("\n")
+    mark = re.search(table.off, first)
+    off, claims, margin = mark[0] if mark else "", list[str](), ""
+    above: list[tuple[str, str]] = []  # the lines around, from the margin of the body on
+    is_left = False
+    for statement in rest or [text]:
+        row = " ".join(statement.split())
         if not row or (row.startswith(("//", "*", "/*")) and not _EXAMPLE.match(row)):
             continue
         indent = statement[: -len(statement.lstrip())]
-        margin = indent if margin is None else margin
-        # An exit at the margin of the body, and not inside a branch, ends all of the test.
-        is_left = is_left or (indent == margin and re.match(table.leaving, row) is not None)
+        margin = margin or indent
+        while above and len(above[-1][0]) >= len(indent):
+            above.pop()
+        outer = [text for _, text in above]
+        is_left = is_left or (indent == margin and _LEAVING.match(row) is not None)
+        skips = re.search(table.off, row) if not off else None
+        if skips and (not outer or any(map(_CHANGES.search, (*outer, row)))):
+            off = skips[0]
         if not is_left and re.search(table.claims, row):
-            yield " ".join(row.split())
-
-
-def _withdrawn(files: Files, language: TreeLanguage, table: Table) -> frozenset[str]:
-    """Return the words that the changed code of a language no longer holds, its tests apart."""
-    code = [one for one in files.of(Kind.SOURCE) if one.path.endswith(language.suffixes)]
-    sides: tuple[set[str], set[str]] = set(), set()
-    for file in code:
-        for words, text in zip(sides, (file.old or "", file.new or ""), strict=True):
-            bodies = read(file.path, text, language, table).tests if language.inline_tests else {}
-            for test in bodies.values():
-                text = text.replace(test.body, "")  # noqa: PLW2901
-            words.update(_WORD.findall(text))
-    return frozenset(word for word in sides[0] - sides[1] if len(word) > 3)
-
-
-def _elsewhere(file: File, files: Files, language: TreeLanguage, table: Table) -> Counter[str]:
-    """Return the claims that other changed files of the language gained: a test may move."""
-    gained: Counter[str] = Counter()
-    for other in files.changed:
-        if other.path != file.path and other.new and other.path.endswith(language.suffixes):
-            sides = [read(other.path, text, language, table) for text in (other.old, other.new)]
-            old, new = (Counter(c for t in one.tests.values() for c in t.claims) for one in sides)
-            gained += new - old
-    return gained
+            # What Go fails with is a message; what it claims is the condition.
+            told = outer and _GO_FAILS.match(row) and outer[-1].endswith("{")
+            claims.append(outer[-1] if told else row)
+        above.append((indent, row))
+    firm = [claim for claim in claims if not re.search(table.faint, claim)]
+    return tuple(firm or claims), off
