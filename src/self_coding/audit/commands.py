@@ -52,7 +52,7 @@ _TAKES_VALUE = frozenset(
 _BLANKET = frozenset({"ignore", "ignore::Warning", "default", "ignore::Exception"})
 
 _RUNNER = re.compile(
-    r"\b(?:py\.?test|unittest|nosetests|tox|nox|trial|stestr|make\s+(?:test|check)|setup\.py\s+test|"
+    r"(?<![\\.])\b(?:py\.?test|unittest|nosetests|tox|nox|trial|stestr|make\s+(?:test|check)|setup\.py\s+test|"
     r"hatch\s+(?:run\s+\S*test\S*|test)|coverage\s+run|uv\s+run\s+\S*test\S*|poetry\s+run\s+\S*test\S*)\b"
 )
 _NO_COMMAND = re.compile(  # a line that names a runner, but runs none
@@ -116,6 +116,7 @@ _POWERS = (
 )
 # what proves to others who it is by a token of its own, and does nothing else with it
 _IDENTITY = re.compile(r"gh-action-pypi-publish|attest|deploy-pages|provenance|codecov|sigstore")
+_ASIDE = re.compile(r"(?i)(?:.*[-_])?(?:release|publish|deploy|docs?|stale|label|announce)")
 _EVENTS = re.compile(r"\b(?:push|pull_request|schedule|merge_group)\b")
 _FILTERS = re.compile(
     r"^[ \t-]*[\"']?(branches|branches-ignore|paths|paths-ignore|types)[\"']?[ \t]*:"
@@ -124,7 +125,7 @@ _FILTERS = re.compile(
 )
 _USUAL = {  # what filters may say, or (of those that ignore) must not say
     "branches": re.compile(
-        r"\b(?:main|master|trunk|devel\w*|release\w*|default)\b|(?<![\w/])\*{1,2}(?![\w/-])"
+        r"\b(?:main|master|trunk|devel\w*|release\w*|default|v?\d+\.(?:x|\d+))\b|(?<![\w/])\*{1,2}(?![\w/-])"
     ),
     "types": re.compile(r"\b(?:opened|synchronize|labeled|published|created)\b"),
     "paths": re.compile(r"\*\*?/?\*?\.py\b|\bsrc\b|\btests?\b|[\s\['\"]\*\*(?!/)"),
@@ -380,6 +381,7 @@ def pipelines(file: File, sides: Sides) -> Breaches:
     if (
         not re.search(r"\bmake\b|(?<!la)test|tox|nox", file.old)
         or file.name == ".pre-commit-config.yaml"
+        or _ASIDE.match(file.name)
     ):
         return  # it runs no tests
     # what triggers it: the part under `on`, or all of it in the formats without one

@@ -204,6 +204,7 @@ class _Change:
     def __init__(self, own: list[File], files: Files, language: TreeLanguage, table: Table) -> None:
         self.language, self.table = language, table
         self.spare: Counter[str] = Counter()  # claims that tests gained
+        self.tests: list[ForeignTest] = []
         self.added: list[tuple[str, str, ForeignTest]] = []
         claims: list[list[str]] = [[], []]
         code: list[list[str]] = [[], []]
@@ -213,6 +214,7 @@ class _Change:
                 had = both[0].tests.get(name)
                 self.spare += Counter(test.claims) - Counter(had.claims if had else ())
                 self.added += [] if had else [(file.path, name, test)]
+            self.tests += both[1].tests.values()
             bodies = [test.text for module in both for test in module.tests.values()]
             for at, text in enumerate((file.old or "", file.new or "")):
                 claims[at] += both[at].claims
@@ -295,7 +297,7 @@ class _Change:
         if not self.gone.isdisjoint(was.words):
             return True
         # Where code changes, what like tests still say: the base's own test judges it.
-        like = (one for one in new.tests.values() if was.likeness(one) >= _ALIKE)
+        like = (one for one in new.tests.values() or self.tests if was.likeness(one) >= _ALIKE)
         return self.touches and sum(one.strength for one in like) >= max(was.strength, 1)
 
     def _compare(self, name: str, was: ForeignTest, now: ForeignTest, *, renewed: bool) -> Breaches:

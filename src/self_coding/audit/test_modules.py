@@ -6,6 +6,7 @@ Pure. A module that Python rejects has no reading (None); the caller compares it
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -37,9 +38,7 @@ _SET_UPS = frozenset(
         *("setup_function", "teardown_function"),
     }
 )
-_EVERYWHERE = frozenset(
-    {"", "self", "pytest", "raises", "mark", "parametrize", "len", "list", "str"}
-)
+_EVERYWHERE = frozenset({"", "self", "pytest", "raises", "mark", "parametrize", *dir(builtins)})
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,18 @@ class Test:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names that it calls, reads from or imports, without those of every test."""
+        """The names that it calls, reads from or imports, without its own and every test's."""
         names: set[str] = set()
+        own = {
+            n.id
+            for n in nodes(self.node)
+            if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
+        }
         for node in nodes(self.node):
             match node:
-                case ast.Attribute(attr=name) | ast.Name(id=name):
+                case ast.Attribute(attr=name):
+                    names.add(name)
+                case ast.Name(id=name) if name not in own:
                     names.add(name)
                 case ast.Import() | ast.ImportFrom():
                     modules = [alias.name.rpartition(".")[2] for alias in node.names]

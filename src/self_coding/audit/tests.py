@@ -404,10 +404,12 @@ class _Search:
         if live and all(w and any(w <= case for case in added) for w in wanted):
             return True
         # where code changes, what like tests of its module still say; the base's own test judges it
-        module = self.new.get(test.path)
-        if module is not None and around.touches_source and not around.strict:
-            like = (t for t in module.by_name.values() if t.collected and test.likeness(t) >= 0.4)
-            if sum(other.strength for other in like) >= max(test.strength, 1):
+        if around.touches_source and not around.strict:
+            here = self.new.get(test.path)
+            modules = self.new.values() if here is None else (here,)
+            every = (t for module in modules for t in module.by_name.values() if t.collected)
+            like = (t.strength for t in every if test.likeness(t) >= 0.4)
+            if sum(like) >= max(test.strength, 1):
                 return True
         # the same body in a class that a collected class inherits
         for other in (other for module in self.new.values() for other in module.tests):

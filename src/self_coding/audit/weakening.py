@@ -212,7 +212,8 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
     if now.strength < was.strength and not (opposite or more):
         # the default tolerance; a wider one is refused above
         counts = isinstance(new, ast.Call) and name_of(new.func) == "assertCountEqual"
-        if now.strength != says.CLOSE or not (after > 0 or counts):
+        raising = around.touches_source and not around.strict and _raises_another(old, new)
+        if not raising and (now.strength != says.CLOSE or not (after > 0 or counts)):
             return "assert-weakened"
     if around.strict:
         changed = was.text != now.text and _shape(old) == _shape(new)
@@ -235,6 +236,14 @@ def _expectation(claim: ast.expr) -> tuple[str, str]:
             return "", ""
     said, other = (two, one) if constant(one) is None else (one, two)
     return (unparse(other), unparse(said)) if constant(said) is not None else ("", "")
+
+
+def _raises_another(was: ast.expr, now: ast.expr) -> bool:
+    """Return whether another kind of exception is expected by name."""
+    calls = [one for one in (was, now) if isinstance(one, ast.Call) and one.args]
+    said = [_CATCHERS.isdisjoint({name_of(call.func)}) for call in calls]
+    broad = {name_of(kind) for kind in elements(calls[-1].args[0])} if calls else set()
+    return said == [False, False] and not broad & {"", "Exception", "BaseException"}
 
 
 def _catches_more(was: ast.expr, now: ast.expr) -> bool:
