@@ -115,7 +115,9 @@ _POWERS = (
     ("hides text behind escapes", r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})"),
 )
 # what proves to others who it is by a token of its own, and does nothing else with it
-_IDENTITY = re.compile(r"gh-action-pypi-publish|attest|deploy-pages|provenance|codecov|sigstore")
+_IDENTITY = re.compile(
+    r"gh-action-pypi-publish|attest|deploy-pages|provenance|codecov|sigstore|scorecard"
+)
 _ASIDE = re.compile(r"(?i)(?:.*[-_])?(?:release|publish|deploy|docs?|stale|label|announce)")
 _EVENTS = re.compile(r"\b(?:push|pull_request|schedule|merge_group)\b")
 _FILTERS = re.compile(

@@ -70,7 +70,7 @@ _BEFORE: tuple[tuple[re.Pattern[str], str, re.Pattern[str]], ...] = (
     (
         re.compile(r"(?:^|/)\.(?:npmrc|yarnrc(?:\.yml)?)$"),
         "what starts scripts is replaced",
-        re.compile(r"script-shell|node-options|nodeOptions|ignore-scripts\s*=\s*true|yarnPath|onload"),
+        re.compile(r"script-shell|node-options|nodeOptions|yarnPath|onload"),
     ),
     (
         re.compile(r"(?:^|/)\.cargo/config(?:\.toml)?$"),

@@ -108,6 +108,7 @@ _TRIVIAL = re.compile(
 )
 _EXAMPLE = re.compile(r"// ?(?:Unordered )?[Oo]utput:")  # which Go compares
 _GO_FAILS = re.compile(r"\b[tb]\.(?:Error|Fatal|Fail)")
+_TEXT = re.compile(r"""b?"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\b\d\w*""")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 # what a skip may depend on that says another thing tomorrow, or elsewhere, than in the run
 _CHANGES = re.compile(
@@ -160,11 +161,6 @@ class Module:
     focus: tuple[tuple[int, str], ...]
     error: bool
 
-    @property
-    def claims(self) -> list[str]:
-        """What all its tests claim."""
-        return [claim for test in self.tests.values() for claim in test.claims]
-
 
 def audit_settings(file: File) -> Breaches:
     """Yield what the settings of another runner than pytest leave out."""
@@ -204,9 +200,8 @@ class _Change:
     def __init__(self, own: list[File], files: Files, language: TreeLanguage, table: Table) -> None:
         self.language, self.table = language, table
         self.spare: Counter[str] = Counter()  # claims that tests gained
-        self.tests: list[ForeignTest] = []
         self.added: list[tuple[str, str, ForeignTest]] = []
-        claims: list[list[str]] = [[], []]
+        tests: list[list[ForeignTest]] = [[], []]
         code: list[list[str]] = [[], []]
         for file in own if not language.missing else ():
             both = [read(file.path, text) for text in (file.old, file.new)]
@@ -214,10 +209,9 @@ class _Change:
                 had = both[0].tests.get(name)
                 self.spare += Counter(test.claims) - Counter(had.claims if had else ())
                 self.added += [] if had else [(file.path, name, test)]
-            self.tests += both[1].tests.values()
             bodies = [test.text for module in both for test in module.tests.values()]
             for at, text in enumerate((file.old or "", file.new or "")):
-                claims[at] += both[at].claims
+                tests[at] += both[at].tests.values()
                 for body in bodies:
                     text = text.replace(body, "")  # noqa: PLW2901
                 code[at] += _code(text, table) if file.kind is Kind.SOURCE else ()
@@ -228,7 +222,8 @@ class _Change:
         self.gone = {word for word in words - words_now if len(word) > 3}
         if lost.total() >= fresh.total() + 3:
             self.gone |= {w for w in _WORD.findall("\n".join(lost)) if len(w) > 4}
-        self.renewed = _is_renewed(claims[0], claims[1], 0.5 if self.touches else 0.8)
+        self.tests = tests[1]
+        self.renewed = _is_renewed(tests[0], tests[1], 0.5 if self.touches else 0.8)
 
     def file(self, file: File) -> Breaches:
         """Yield what the tests of one file lost."""
@@ -249,7 +244,8 @@ class _Change:
             if text not in had:
                 yield "test-focused", line, f"{quote(text)} leaves out every other test"
         share = 0.4 if self.touches else 0.6
-        renewed = self.renewed or _is_renewed(old.claims, new.claims, share)
+        tests, tests_now = ([*side.tests.values()] for side in (old, new))
+        renewed = self.renewed or _is_renewed(tests, tests_now, share)
         yield from self._missed(file, old, new, renewed=renewed)
         for name, now in new.tests.items():
             if (before := old.tests.get(name)) is not None:
@@ -296,6 +292,9 @@ class _Change:
             return True
         if not self.gone.isdisjoint(was.words):
             return True
+        # It said what another one says: one of two.
+        if was.claims and any({*was.claims} <= {*one.claims} for one in new.tests.values()):
+            return True
         # Where code changes, what like tests still say: the base's own test judges it.
         like = (one for one in new.tests.values() or self.tests if was.likeness(one) >= _ALIKE)
         return self.touches and sum(one.strength for one in like) >= max(was.strength, 1)
@@ -332,14 +331,17 @@ def _code(text: str, table: Table) -> Iterator[str]:
             yield row
 
 
-def _is_renewed(was: list[str], now: list[str], share: float) -> bool:
+def _is_renewed(old: list[ForeignTest], new: list[ForeignTest], share: float) -> bool:
     """Return whether some tests together claim as much as before, and about `share` of the same
-    words."""
-    lost, gained = Counter(was) - Counter(now), Counter(now) - Counter(was)
+    words, texts apart."""
+    was, now = (Counter(claim for test in side for claim in test.claims) for side in (old, new))
+    lost, gained = was - now, now - was
     says, said = (sum(map(_strength, side.elements())) for side in (gained, lost))
     if not lost or says < said or any(map(_TRIVIAL.search, gained)):
         return False
-    words, others = ({*_WORD.findall(" ".join(side))} for side in (lost, gained))
+    words = {*_WORD.findall(_TEXT.sub("", "\n".join(lost)))}
+    had = {test.text for test in old}
+    others = frozenset[str]().union(*(test.words for test in new if test.text not in had))
     return len(words & others) >= share * len(words)
 
 

@@ -62,6 +62,7 @@ _JUDGES = re.compile(
 _AIDS = re.compile(
     r"(?:^|\.)_?(?:tests?|testing|helpers?|utils?|conftest|fakes?|mocks?|stubs?|pretend|unittest)\b"
 )
+_TESTS = re.compile(r"(?:^|\.)_?(?:tests?|testing|conftest|fakes?|mocks?|stubs?)\b")
 _PATCHES = re.compile(r"(?:^|\.)(?:patch|object|multiple|setattr|setitem|spy|replace)$")
 _RUN_PARTS = frozenset({"obj", "_obj", "runtest", "function", "__code__", "__func__", "module"})
 _SET_UP = re.compile(r"(?i)set_?up_?(?:module|function|class|method)?$")
@@ -124,7 +125,11 @@ def exchanged(file: File, sides: Sides) -> Breaches:
         if isinstance(node, Function | ast.ClassDef):
             own[node.name] = node
         elif isinstance(node, ast.ImportFrom):
-            own |= dict.fromkeys(bound(node) if _AIDS.search(node.module or "") else (), node)
+            place = node.module or ""
+            roots = {full.partition(".")[0] for full in code.values()} - {""}
+            # A package's own `utils` are code.
+            aids = _AIDS if node.level or place.partition(".")[0] not in roots else _TESTS
+            own |= dict.fromkeys(bound(node) if aids.search(place) else (), node)
         elif "import" not in unparse(node):  # `x = importorskip("x")` is the subject still
             own |= dict.fromkeys(bound(node), node)
     for name in asserted & code.keys() & own.keys() - new_code.keys():
