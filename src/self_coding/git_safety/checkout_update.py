@@ -109,8 +109,18 @@ def prepare_update(
     signatures = {change.path: signature(repo.top / change.path) for change in changes}
     paths = objects.few(change.path for change in changes)
     # What a person has told git not to look at: its `diff` would call these files unchanged.
-    flags = {}
-    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *paths).stdout):
+    flags, listed = {}, set()
+    # Where a folder of an added path is none, a file may be staged in its place.
+    above = {
+        str(folder)
+        for change in changes
+        if change.status == "A"
+        for folder in [*PurePosixPath(change.path).parents][:-1]
+        if not (repo.top / folder).is_dir()
+    }
+    asked = objects.few([*paths, *above]) if paths else ()
+    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *asked).stdout):
+        listed.add(item[2:])
         if item[0] in "Ss":
             flags[item[2:]] = "skip-worktree"
         elif item[0].islower():
@@ -121,6 +131,10 @@ def prepare_update(
         with refreshed_index(repo) as git:
             dirty = set(fields(git.run(*_DIFFERING, *paths).stdout))
     targets, entries, left, merged = _sort(repo, changes, signatures, flags, dirty, merge=merge)
+    for path, why in _displaced(changes, entries, listed).items():
+        del entries[path]
+        targets = [target for target in targets if target.path != path]
+        left.append((path, why))
     if strict and left:
         raise _in_the_way(left)
     written = [t.path for t in targets if t.mode != GONE and t.content is None]
@@ -166,6 +180,23 @@ def _outside(repo: Repository, added: Iterable[str]) -> dict[str, str]:
                 found[path] = "skip-worktree"
             if there:
                 break
+    return found
+
+
+def _displaced(
+    changes: Sequence[Difference], entries: Mapping[str, tuple[str, str]], listed: Set[str]
+) -> dict[str, str]:
+    """Return the added files for which a file would leave the index that a person has staged."""
+    # `update-index` makes room without a word: `a` and `a/b` cannot both be in an index.
+    kept = {path for path in listed if entries.get(path, ("", ""))[0] != GONE}
+    above = {str(folder): path for path in kept for folder in PurePosixPath(path).parents}
+    found = {}
+    for change in changes:
+        if change.status == "A" and entries.get(change.path, (GONE, ""))[0] != GONE:
+            folders = [str(one) for one in PurePosixPath(change.path).parents]
+            there = above.get(change.path) or next((one for one in folders if one in kept), "")
+            if there:
+                found[change.path] = f"{there} is {STAGED}"
     return found
 
 

@@ -183,10 +183,10 @@ def advice(repo: Repository, old: str, left: Iterable[tuple[Difference, str]]) -
     deleted: list[str] = []
     taken: list[str] = []
     for change, why in left:
-        if why in _UNSEEN or (change.mode == objects.GONE and why != STAGED):
+        if why in _UNSEEN or (change.mode == objects.GONE and not why.endswith(STAGED)):
             continue  # no commit takes it up by itself
         path = shlex.quote(change.path)
-        by_commit["git commit" if why == STAGED else "git commit -a"].append(path)
+        by_commit["git commit" if why.endswith(STAGED) else "git commit -a"].append(path)
         group = taken if change.old_mode == objects.GONE else both
         (deleted if change.mode == objects.GONE else group).append(path)
     said = [

@@ -197,3 +197,21 @@ async def test_a_sparse_checkout_stays_sparse(repo, git, kind) -> None:
     await git.rollback(taken)
     assert (sorted(repo("ls-files").split()), repo.has("docs/a.md")) == before
     assert (repo("status", "--porcelain"), repo.has("docs/b.md")) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("staged", "lands"), [("place/mine.md", "place"), ("place", "place/theirs.md")]
+)
+async def test_a_landing_takes_no_staged_file_out_of_the_index(repo, staged, lands) -> None:
+    """A file that lands where a staged one has its folder, or has its file, waits outside."""
+    git = repo.safety()
+    tree = await git.isolate("theirs")
+    (tree.path / lands).parent.mkdir(exist_ok=True)
+    (tree.path / lands).write_text("theirs\n")
+    repo.write(staged, "mine")
+    repo("add", "--", staged)
+    landed = await git.land(await git.candidate(await git.record(tree, "theirs")))
+    assert repo("show", f":{staged}") == "mine"
+    assert repo.read(staged) == "mine"
+    assert f"{lands} ({staged} is staged)" in landed.checkout
+    assert "`git commit` would take the landing back in" in landed.checkout
