@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from self_coding.adapters import git
 from self_coding.adapters.paths import FOLDER, git_directories
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import subprocess
 
     from self_coding.adapters.llm import ChatModel, LanguageModel
-    from self_coding.adapters.notices import Notices
     from self_coding.codebase_indexer import CodebaseIndexer
     from self_coding.git_safety import GitSafety
     from self_coding.modification_journal import ModificationJournal
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from self_coding.values.edits import SelfEditResult
 
 
+_TRUSTED = f"{FOLDER}/trusted"  # below the common git directory, where no clone or edit writes
+_MODEL = ("model.base_url", "model.api_key_env")
+TRUST = "look at `self-coding config`, then `self-coding config trust`"
 _FOLLOWED = 500  # newest operations that are looked through for landings that were undone
 
 
@@ -115,7 +118,9 @@ class App:
         """The analysis of attempts."""
         from self_coding.reflection import ReflectionService
 
-        model = self.llm_adapter or chat_model(self.settings, self.environ)
+        model = self.llm_adapter
+        if model is None and not self.needs_trust(*_MODEL):  # else without one, as `doctor` says
+            model = chat_model(self.settings, self.environ)
         return ReflectionService(model)
 
     @cached_property
@@ -129,7 +134,7 @@ class App:
             """Build an editor anew from the journal; the model editor from today's settings."""
             try:
                 is_model = spec.get("kind") == "model"
-                return model_editor(self.settings) if is_model else editors.restored(spec)
+                return self.editor(name="model") if is_model else editors.restored(spec)
             except (ConfigError, EditError):
                 return None
 
@@ -140,18 +145,74 @@ class App:
             restore=restore,
             start=self._start,
             reported=self.reported,
-            notify=self._notices.send if self._notices else None,
+            notify=self._notices,
+        )
+
+    @cached_property
+    def distrusted(self) -> dict[str, object]:
+        """What the settings files would run or send as the user, which nobody here has trusted.
+
+        The files may have come with a clone, a pull or an edit: whoever writes them would else
+        run programs as whoever looks. What variables and arguments say is the user's own word.
+        """
+        from self_coding.settings import named, outward
+
+        found = outward(self.top)
+        with suppress(FileNotFoundError):
+            if found and _mark(found) in (self.common / _TRUSTED).read_text().split():
+                return {}
+        used = dict(named(self.settings)) if found else {}
+        return {name: value for name, value in found.items()
+                if name == "editors" or used[name] == value}  # fmt: skip
+
+    def trust(self) -> dict[str, object]:
+        """Trust what the settings files run and send, as they are now; return it by name."""
+        from self_coding.settings import outward
+
+        found = outward(self.top)
+        if found:
+            place = self.common / _TRUSTED
+            place.parent.mkdir(exist_ok=True)
+            with place.open("a", encoding="ascii") as file:
+                file.write(f"{_mark(found)}\n")
+        return found
+
+    def needs_trust(self, *names: str) -> str:
+        """Return why settings cannot be used here before somebody trusts them; empty: they can."""
+        held = [name for name in names if name in self.distrusted]
+        return f"{' and '.join(held)} of the settings file: not trusted here yet" if held else ""
+
+    def editor(
+        self, *, patch: bytes | None = None, command: str | None = None, name: str | None = None
+    ) -> Editor:
+        """Return the editor that was asked for, as `choose_editor` does, if it may be used here.
+
+        Raises:
+            ConfigError: as `choose_editor`; or the settings file is not trusted.
+        """
+        asked = patch is None and command is None and (name or self.settings.editor)
+        held = ""
+        if asked and asked in cast("Mapping[str, str]", self.distrusted.get("editors", {})):
+            held = self.needs_trust("editors")
+        elif asked == "model":
+            held = self.needs_trust(*_MODEL)
+        if held:
+            raise ConfigError(held, hint=TRUST)
+        return choose_editor(
+            self.settings, patch=patch, command=command, name=name, folder=self.folder
         )
 
     @property
-    def _notices(self) -> Notices | None:
-        """What tells a person; None where nothing is set."""
+    def _notices(self) -> Callable[[Mapping[str, object]], str] | None:
+        """What tells a person, and returns what went wrong; None where nothing is set."""
         told = self.settings.notice
         if not told.command and not told.url:
             return None
+        if held := self.needs_trust("notice.command", "notice.url"):
+            return lambda notice: f"{held}; {TRUST}"
         from self_coding.adapters.notices import Notices
 
-        return Notices(told.command, told.url, told.seconds, self.top)
+        return Notices(told.command, told.url, told.seconds, self.top).send
 
     @cached_property
     def reported(self) -> ReportedErrors:
@@ -246,6 +307,11 @@ def open_app(
     )
     given = {name: value for name, value in arguments.items() if value is not None}
     return App(directories.top, directories.common, settings, start, llm_adapter, environ, given)
+
+
+def _mark(settings: Mapping[str, object]) -> str:
+    """Return a digest of settings: whoever trusts some has not trusted others."""
+    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def reported_errors(top: Path, common: Path) -> ReportedErrors:

@@ -104,12 +104,8 @@ async def self_edit(
     The patch is a unified diff. An editor is one of the configured ones or a preset (aider,
     claude, codex, gemini, opencode, goose, model). Your checkout is not touched while it runs.
     """
-    from self_coding.app import choose_editor
-
     data = None if patch is None else patch.encode("utf-8", "surrogateescape")
-    chosen = choose_editor(
-        app.settings, patch=data, command=command, name=editor, folder=app.folder
-    )
+    chosen = app.editor(patch=data, command=command, name=editor)
     await _before_edit(app, caller)
     return await app.edit.self_edit(
         await app.reported.task(task),

@@ -33,6 +33,9 @@ NOT_SETTINGS = frozenset({"CONTEXT", "TASK", "PROMPT", "REPO", "RUN", "TOKEN"})
 #: Settings of earlier releases that have no effect any more; naming one is not an error.
 RETIRED = frozenset({"record_coverage"})
 
+#: What runs or sends something as the user, outside the sandbox, and asks nobody.
+OUTWARD = ("editors", "notice.command", "notice.url", "model.base_url", "model.api_key_env")
+
 _SMALLEST = math.ulp(0.0)
 _LARGEST = math.nextafter(math.inf, 0)  # keeps infinity and NaN out of every range
 _RANGES = {
@@ -185,6 +188,11 @@ def sources(top: Path, environ: Mapping[str, str]) -> dict[str, str]:
         table = _from_environment({variable: value})
         found |= {name: f"${variable}" for name, _ in named(table)}
     return found
+
+
+def outward(top: Path) -> dict[str, object]:
+    """Return what the settings files would run or send outside the sandbox."""
+    return {name: value for name, value in named(_table(_texts(top))) if name in OUTWARD and value}
 
 
 def named(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -17,6 +17,7 @@ from mcp import MCPError, StdioServerParameters
 from mcp.client import Client
 
 import forked
+from self_coding import open_app
 from self_coding.testing import sample_repo
 
 #: A client in a process of its own, so that it can be killed in the middle of a call.
@@ -77,6 +78,7 @@ def test_a_client_that_dies_leaves_its_edit(repository: Path, tmp_path: Path) ->
     (repository / "self-coding.toml").write_text(
         f"[editors]\nslow = \"sh -c 'touch {mark}; sleep 5; echo X = 1 >> src/calc/core.py'\"\n"
     )
+    open_app(repository).trust()
     before = _main(repository)
     client = subprocess.Popen(
         [sys.executable, "-c", CLIENT, str(repository)], stderr=subprocess.DEVNULL

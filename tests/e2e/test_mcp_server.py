@@ -14,6 +14,7 @@ from mcp.client import Client
 from mcp_types import ElicitRequestParams, ElicitResult
 
 import forked
+from self_coding import open_app
 from self_coding.testing import sample_repo
 
 TOOLS = {
@@ -371,6 +372,7 @@ async def test_a_cancelled_call_leaves_the_editor_at_work(repository: Path, tmp_
     (repository / "self-coding.toml").write_text(
         f"[editors]\nslow = \"sh -c 'touch {mark}; sleep 60; touch {tmp_path}/survived'\"\n"
     )
+    open_app(repository).trust()
     async with Client(_server(repository), mode="legacy") as client:
         call = asyncio.create_task(client.call_tool("self_edit", {"task": "x", "editor": "slow"}))
         async with asyncio.timeout(30):

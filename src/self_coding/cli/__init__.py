@@ -61,6 +61,10 @@ class _Commands(click.Group):
             from self_coding.cli.install import install_command
 
             return install_command
+        if cmd_name == "config":
+            from self_coding.cli.config_command import config_command
+
+            return config_command
         if cmd_name in WRITTEN:
             from self_coding.cli import commands
 

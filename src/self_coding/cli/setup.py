@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from self_coding.adapters import git, sandbox
 from self_coding.adapters.paths import database_path, git_directories
-from self_coding.app import default_branch, open_app
+from self_coding.app import TRUST, default_branch, open_app
 from self_coding.errors import (
     ConfigError,
     GitNotRepositoryError,
@@ -274,6 +274,9 @@ async def examine(repo: Path, *, run: bool = False) -> list[Check]:
         commit = await app.git.get_main_commit()
         told = f"{app.settings.main_branch} at {commit[:12]}"
         checks.append(Check("main branch", "ok", told))
+    if app.distrusted:
+        told = f"{', '.join(app.distrusted)}: not trusted here yet, and not used"
+        checks.append(Check("settings", "note", told, TRUST))
     with looking_at("sandbox"):
         level = sandbox.level(app.settings.require_sandbox, app.top)
         if level == "bwrap":
