@@ -211,8 +211,8 @@ class Agent:
         told = self.start("snapshot", "--json", "snapshot")
         time.sleep(self.dice.uniform(0, 3))
         made = json.loads(told) if told.startswith("{") else {}
-        if name := made.get("id") or made.get("name") or made.get("commit_hash"):
-            self.start("rollback", "rollback", "--yes", str(name))
+        if made.get("ref"):
+            self.start("rollback", "rollback", "--yes", made["ref"])
 
     def start(self, what: str, *words: str) -> str:
         """Run one of our commands, and kill one in five; note how it ended."""

@@ -25,7 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 NOTES, TYPE = "refs/notes/self-coding", "application/vnd.in-toto+json"
-CLEAN = {"HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+ALONE = ("unshare", "--map-root-user", "--pid", "--fork", "--kill-child")
 
 
 class Audit:
@@ -138,8 +138,9 @@ class Audit:
                 }
                 commands = {"without a runner": self.told["oracle"], **commands}
                 for which, command in commands.items():
-                    # `timeout`: what landed has ended in time, and may wait for a sandbox here.
-                    words = ["timeout", "-k", "1", "120", "sh", "-c", command]
+                    # What landed has ended in time; here it may look for what no sandbox hides now,
+                    # and leave something behind, which ends with its namespace.
+                    words = [*ALONE, "timeout", "-k", "1", "120", "sh", "-c", command]
                     done = subprocess.run(
                         words, cwd=folder, capture_output=True, text=True, check=False
                     )

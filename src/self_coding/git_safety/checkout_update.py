@@ -108,23 +108,7 @@ def prepare_update(
     index_before = repo.index_digest()
     signatures = {change.path: signature(repo.top / change.path) for change in changes}
     paths = objects.few(change.path for change in changes)
-    # What a person has told git not to look at: its `diff` would call these files unchanged.
-    flags, listed = {}, set()
-    # Where a folder of an added path is none, a file may be staged in its place.
-    above = {
-        str(folder)
-        for change in changes
-        if change.status == "A"
-        for folder in [*PurePosixPath(change.path).parents][:-1]
-        if not (repo.top / folder).is_dir()
-    }
-    asked = objects.few([*paths, *above]) if paths else ()
-    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *asked).stdout):
-        listed.add(item[2:])
-        if item[0] in "Ss":
-            flags[item[2:]] = "skip-worktree"
-        elif item[0].islower():
-            flags[item[2:]] = "assume-unchanged"
+    flags, listed = _flags(repo, changes)
     flags |= _outside(repo, [change.path for change in changes if change.status == "A"])
     dirty = set(fields(repo.git.run(*_DIFFERING, *paths).stdout))
     if dirty:  # some are only touched: a refreshed copy of the index tells which
@@ -163,6 +147,30 @@ def prepare_update(
     by_path = {change.path: change for change in changes}
     left += blocked.items()
     return PreparedUpdate(repo, old, update, by_path, tuple(left), merged)
+
+
+def _flags(repo: Repository, changes: Sequence[Difference]) -> tuple[dict[str, str], set[str]]:
+    """Return the paths that a person has told git not to look at, and all index entries in reach.
+
+    Git's `diff` would call the former unchanged.
+    """
+    # Where a folder of an added path is none, a file may be staged in its place.
+    above = {
+        str(folder)
+        for change in changes
+        if change.status == "A"
+        for folder in [*PurePosixPath(change.path).parents][:-1]
+        if not (repo.top / folder).is_dir()
+    }
+    flags, listed = {}, set()
+    paths = objects.few([*(change.path for change in changes), *above])
+    for item in fields(repo.git.run("ls-files", "-v", "-z", "--", *paths).stdout):
+        listed.add(item[2:])
+        if item[0] in "Ss":
+            flags[item[2:]] = "skip-worktree"
+        elif item[0].islower():
+            flags[item[2:]] = "assume-unchanged"
+    return flags, listed
 
 
 def _outside(repo: Repository, added: Iterable[str]) -> dict[str, str]:
