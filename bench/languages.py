@@ -5,7 +5,8 @@
     python bench/languages.py rust FOLDER           crates: what `rustc --emit dep-info` reads
     python bench/languages.py java FOLDER [MODULE]  sources: what `jdeps -v` finds in their classes,
                                                     compiled here, or those of a JDK's module
-    python bench/languages.py cost FOLDER           CPU of the scan beside the bare parse
+    python bench/languages.py cost FOLDER           CPU of the scans, and of `refresh()`, beside the
+                                                    bare parse
 
 Prints precision and recall of the edges. Go is compared package by package, Rust as the closure of
 the modules below a crate's root, TypeScript and Java file by file.
@@ -13,6 +14,7 @@ the modules below a crate's root, TypeScript and Java file by file.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
@@ -167,7 +169,9 @@ def java(folder: Path) -> tuple[Edges, Edges]:
 
 
 def cost(folder: Path) -> Iterator[str]:
-    for suffix in (".ts", ".go", ".rs", ".java"):
+    gc.disable()  # as a refresh does
+    all_parsed = 0.0
+    for suffix in (".ts", ".tsx", ".js", ".go", ".rs", ".java"):
         sources = [
             (str(p), p.read_bytes()) for p in sorted(folder.rglob(f"*{suffix}")) if p.is_file()
         ]
@@ -185,7 +189,12 @@ def cost(folder: Path) -> Iterator[str]:
         scanned = time.process_time()
         bare = parsed - started
         ratio = (scanned - parsed) / bare
+        all_parsed += bare
         yield f"{suffix} {len(sources)} files: parse {bare:.2f} s, scan {ratio:.2f} x"
+    started = time.process_time()
+    edges_of(folder)
+    ratio = (time.process_time() - started) / all_parsed
+    yield f"refresh of all, from nothing: {ratio:.2f} x the parse of {all_parsed:.2f} s"
 
 
 def main() -> None:

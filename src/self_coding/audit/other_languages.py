@@ -395,7 +395,7 @@ def names_of_tests(path: str, text: str) -> frozenset[str]:
 def _tests(tree: Tree, table: Table) -> Iterator[tuple[Node, str, bool]]:
     """Yield the tests and groups of tests in their order: the node, its name, which it is."""
     found = []
-    for _, held in tree.find(table.tests):
+    for held in tree.find(table.tests):
         [node], [name] = held["test"], held["name"]
         called = text_of(held["called"][0]) if "called" in held else text_of(name)
         is_group = re.match(table.groups, called) is not None

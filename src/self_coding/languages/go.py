@@ -31,9 +31,9 @@ class Go(TreeLanguage):
     suffixes = (".go",)
     grammars = {".go": ("tree_sitter_go", "language")}
     settings = frozenset(("go.mod", "go.work", "go.sum"))
-    quoted = r'"(?:[^"\\\n]|\\.)*+"?|`[^`]*+`?|\'(?:[^\'\\\n]|\\.)++\''
+    quoted = r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|`[^`]*+`?|\'(?:[^\'\\\n]|\\.)++\''
     asked = (_IMPORTS,)
-    depth = 8
+    depth = 6
     query = """
     (type_spec name: (_) @name) @class
     (type_alias name: (_) @name) @class
@@ -66,7 +66,7 @@ class Go(TreeLanguage):
 
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
-        for _, held in tree.find(_IMPORTS):
+        for held in tree.find(_IMPORTS):
             [spec] = held["import"]
             named, path = spec.child_by_field_name("name"), spec.child_by_field_name("path")
             if path is None:

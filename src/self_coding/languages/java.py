@@ -19,8 +19,10 @@ from self_coding.languages.syntax_tree import (
 
 _IMPORTS = "(import_declaration) @import (package_declaration) @package"
 _IMPORT = re.compile(r"import\s++(static\s++)?([\w.\s]++)(\*)?\s*+;")
-_TYPE = re.compile(r"(?<![\w.$])[A-Z]\w*+")
-_QUALIFIED = re.compile(r"(?<![\w.$])[a-z]\w*+(?:\.[a-z]\w*+)++\.[A-Z]\w*+")
+_DOTTED = re.compile(r"\.[a-z]\w*+\.[A-Z]")  # in few files, and quick to see
+# Their first character stands first, for which the text is searched at the speed of C.
+_TYPE = re.compile(r"[A-Z](?<![\w.$].)\w*+")
+_QUALIFIED = re.compile(r"[a-z](?<![\w.$].)\w*+(?:\.[a-z]\w*+)++\.[A-Z]\w*+")
 _REFLECTED = re.compile(r"\b(?:Class\.forName|loadClass)\(\s*+(?!\")|\bServiceLoader\.load\(")
 _LANG = frozenset(
     (
@@ -42,10 +44,11 @@ class Java(TreeLanguage):
     qualified = True
     bases = ("superclass", "super_interfaces", "extends_interfaces")
     quoted = (
-        r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)|"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)++\''
+        r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)'
+        r'|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|\'(?:[^\'\\\n]|\\.)++\''
     )
     asked = (_IMPORTS,)
-    depth = 16
+    depth = 8
     query = "\n".join(
         f"({kind} name: (_) @name) @{what}"
         for what, kinds in (
@@ -78,10 +81,12 @@ class Java(TreeLanguage):
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
         bare = without_comments(text, self.quoted)
-        words = set(_TYPE.findall(bare)) - _LANG
+        last = bare.rfind("\nimport ")
+        body = bare if last < 0 else bare[bare.find(";", last) :]
+        words = set(_TYPE.findall(body)) - _LANG
         known: set[str] = set()
         stars = []
-        for _, held in tree.find(_IMPORTS):
+        for held in tree.find(_IMPORTS):
             for node in held.get("import", ()):
                 match = _IMPORT.match(text_of(node))
                 if match is None:
@@ -100,13 +105,7 @@ class Java(TreeLanguage):
             found.statements.append(Statement(line, dotted, (("*", None),)))
         if rest:
             found.packed.append(pack_import("", rest))
-        for dotted in sorted(
-            set(
-                _QUALIFIED.findall(
-                    "\n".join([row for row in bare.split("\n") if row.count(".") > 1])
-                )
-            )
-        ):
+        for dotted in sorted({*_QUALIFIED.findall(body)}) if _DOTTED.search(body) else ():
             module, _, name = dotted.rpartition(".")
             found.packed.append(pack_import(module, (name,)))
         reflects = any(word in text for word in ("forName", "loadClass", "ServiceLoader"))

@@ -42,13 +42,13 @@ class Rust(TreeLanguage):
     grammars = {".rs": ("tree_sitter_rust", "language")}
     settings = frozenset(("Cargo.toml", "Cargo.lock", "nextest.toml", "rust-toolchain.toml"))
     quoted = (
-        r'r#*+"(?:[^"]|"(?!#))*+"#*+|"(?:[^"\\]|\\.)*+"?'
+        r'#++"(?:[^"]|"(?!#))*+"#*+|"(?<=\br")[^"]*+"?|"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
         r"|'(?:[^'\\\n]|\\[^\n]{1,10}?)'"
     )
     inline_tests = qualified = True
     testing = _TESTING
     asked = (_IMPORTS,)
-    depth = 16
+    depth = 8
     query = """
     (struct_item name: (_) @name) @class
     (enum_item name: (_) @name) @class
@@ -87,7 +87,7 @@ class Rust(TreeLanguage):
 
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
-        for _, held in tree.find(_IMPORTS):
+        for held in tree.find(_IMPORTS):
             for node in held.get("use", ()):
                 for module, name, local in _leaves(re.sub(r"//[^\n]*|\s+", " ", text_of(node)), ""):
                     found.packed.append(pack_import(module, (name,) if name else ()))

@@ -69,43 +69,50 @@ class Imported(NamedTuple):
     blind: list[BlindLine]
 
 
+Captures = dict[str, list["Node"]]
+
+
 class Tree(NamedTuple):
-    """The root of a file's tree, and the module and function of its grammar.
+    """The root of a file's tree, its source, and the module and function of its grammar.
 
     What is asked of every file, `usual`, is looked for in one walk down to `depth`: a walk costs
     a third of the parse, however many patterns there are.
     """
 
     root: Node
+    source: bytes
     grammar: tuple[str, str]
     usual: tuple[str, ...]
     depth: int
-    found: dict[str, list[tuple[int, dict[str, list[Node]]]]]
+    found: dict[str, list[Captures]]
 
-    def find(self, query: str) -> Iterator[tuple[int, dict[str, list[Node]]]]:
-        """Yield what a query finds: which of its patterns, nodes by the names of its captures."""
+    def find(self, query: str) -> list[Captures]:
+        """Return what a query finds: for each match the nodes by the names of its captures."""
         from tree_sitter import QueryCursor
 
         if query not in self.found:
             together = self.usual if query in self.usual else (query,)
             cursor = QueryCursor(_query(*self.grammar, "\n".join(together)))
             cursor.set_max_start_depth(self.depth if query in self.usual else _DEPTH)
-            owners = [each for each in together for _ in range(_patterns(*self.grammar, each))]
-            self.found.update((each, []) for each in together)
+            lists: list[list[Captures]] = []  # for each pattern that of its query
+            for each in together:
+                lists += [self.found.setdefault(each, [])] * _patterns(*self.grammar, each)
             for pattern, held in cursor.matches(self.root):
-                owner = owners[pattern]
-                self.found[owner].append((pattern - owners.index(owner), held))
-        yield from self.found[query]
+                lists[pattern].append(held)
+        return self.found[query]
 
 
 def origin(path: str, source: bytes) -> str:
     """Return who made a file that nobody wrote here: "generated", "vendored", "minified"."""
-    start = source[:_START]
-    if len(start) > _LINE * (start.count(b"\n") + 2):
+    if _is_minified(source):
         return "minified"
     if _VENDORED.search(path):
         return "vendored"
     return "generated" if _MADE.search(path) or _GENERATED.search(source[:2048]) else ""
+
+
+def _is_minified(source: bytes) -> bool:
+    return min(len(source), _START) > _LINE * (source.count(b"\n", 0, _START) + 2)
 
 
 class TreeLanguage(Language):
@@ -123,7 +130,7 @@ class TreeLanguage(Language):
     result = ("return_type", "result", "type")  # fields that hold what a function returns
     bases: tuple[str, ...] = ()  # fields and types of children that hold what a class extends
     testing: re.Pattern[str] | None = None  # what tests beside the code have above them
-    quoted = r'"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?'  # strings
+    quoted = r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?'  # strings
 
     @property
     def missing(self) -> str:
@@ -143,7 +150,7 @@ class TreeLanguage(Language):
         root = _parser(*grammar).parse(source).root_node
         if root.has_error and root.child_count > _ROWS:
             return "it cannot be parsed"
-        return Tree(root, grammar, (self.query, *self.asked), self.depth, {})
+        return Tree(root, source, grammar, (self.query, *self.asked), self.depth, {})
 
     def scan(self, source: bytes, path: str = "") -> Scan:
         text = self.decode(source)
@@ -162,7 +169,7 @@ class TreeLanguage(Language):
     def heads(self, tree: Tree) -> Iterator[Head]:
         """Yield the definitions of a tree, in order."""
         found: dict[tuple[int, int], tuple[str, Node, Node, list[Node] | None]] = {}
-        for _, held in tree.find(self.query):
+        for held in tree.find(self.query):
             for kind in ("class", "def", "scope"):
                 for node in held.get(kind, ()):
                     key = node.start_byte, -node.end_byte
@@ -339,8 +346,8 @@ def joined(folder: str, place: str) -> str | None:
 
 
 def without_comments(text: str, quoted: str) -> str:
-    """Return a text with comments and strings blank, line for line."""
-    return _without_quoted(quoted, text, frozenset(), [])
+    """Return a text with a space for each comment and string."""
+    return _quoting(quoted).sub(" ", text)
 
 
 def _without_quoted(
@@ -366,7 +373,7 @@ def _unfit(source: bytes) -> str:
     """Return why a file should not be parsed: what takes minutes, or all memory, says nothing."""
     if len(source) > _MOST:
         return f"a file of {len(source)} bytes is too large to be read"
-    if origin("", source) == "minified":
+    if _is_minified(source):
         return "a minified file is not read"
     # What has no run among its signs alone has none in the text, and that is quick to see.
     signs = source.translate(None, _PLAIN)

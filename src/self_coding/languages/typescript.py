@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from self_coding.languages import BlindLine, NoImports, Project, Resolver, Statement, pack_import
 from self_coding.languages.syntax_tree import Imported, Tree, TreeLanguage, joined, line_of, text_of
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
 
 _IMPORTS = """
 (import_statement source: (string (string_fragment) @from)) @statement
 (export_statement source: (string (string_fragment) @from)) @statement
 (import_require_clause source: (string (string_fragment) @from)) @statement
 """
-_CALLS = """
-(call_expression function: (import) arguments: (arguments . (_) @argument)) @call
-(call_expression function: (identifier) @called arguments: (arguments . (_) @argument)) @call
-(call_expression function: (member_expression object: (identifier) @object property: (_) @called)
-  arguments: (arguments . (string) @argument)) @call
-"""
-_MOCKS = frozenset(("mock", "doMock", "unmock", "requireActual", "importActual", "requireMock"))
-_RESOLVING = frozenset(("require", "import", "resolve"))
+# Calls are everywhere: the few that import are found in the text, and looked at in the tree.
+_CALL = re.compile(
+    rb"[ijrv](?<![\w$.].)(?:(?:(?<=i)mport|(?<=r)equire|(?<=r)esolve)\s*+\(|(?:(?<=j)est|(?<=v)i)"
+    rb"\s*+\.\s*+(?:mock|doMock|unmock|requireActual|importActual|requireMock)\s*+(?:<[^()\n]*+>)?+\()"
+)
 _BOUND = re.compile(r"(?<![\w$])([\w$]++)(?:\s*+:\s*+([\w$]++))?\s*+(?=[,}=])")
 _REFERENCE = re.compile(r"(?m)^///[ \t]*<reference[ \t]+path[ \t]*=[ \t]*[\"']([^\"'\n]+)")
 _COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*+"|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)')
@@ -38,63 +39,52 @@ class TypeScript(TreeLanguage):
     name = "TypeScript and JavaScript"
     suffixes = (".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs")
     grammars = {
-        **dict.fromkeys((".ts", ".mts", ".cts"), ("tree_sitter_typescript", "language_typescript")),
-        **dict.fromkeys(
-            (".tsx", ".js", ".jsx", ".mjs", ".cjs"), ("tree_sitter_typescript", "language_tsx")
-        ),
+        each: ("tree_sitter_typescript", f"language_{'typescript' if each[-2:] == 'ts' else 'tsx'}")
+        for each in suffixes
     }
     settings = frozenset(
-        (
-            *("package.json", "tsconfig.json", "deno.json", "karma.conf.js", ".mocharc.json"),
-            *(
-                f"{tool}.config.{end}"
-                for tool in ("jest", "vitest", "vite", "playwright")
-                for end in ("ts", "js", "mts", "mjs", "cjs", "json")
-            ),
-        )
-    )
+        f"{tool}.config.{end}"
+        for tool in ("jest", "vitest", "vite", "playwright")
+        for end in ("ts", "js", "mts", "mjs", "cjs", "json")
+    ) | {"package.json", "tsconfig.json", "deno.json", "karma.conf.js", ".mocharc.json"}
     bases = ("class_heritage",)
-    quoted = r'"(?:[^"\\\n]|\\.)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?|`(?:[^`\\$]|\\.|\$(?!\{))*+`'
-    asked = (_IMPORTS, _CALLS)
+    quoted = (
+        r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?|`(?:[^`\\$]|\\.|\$(?!\{))*+`'
+    )
+    asked = (_IMPORTS,)
+    depth = 12
     query = f"""
-    (function_declaration name: (_) @name) @def
-    (generator_function_declaration name: (_) @name) @def
-    (function_signature name: (_) @name) @def
-    (method_definition name: (_) @name) @def
-    (abstract_method_signature name: (_) @name) @def
     (variable_declarator name: (identifier) @name value: {_FUNCTION}) @def
     (public_field_definition name: (_) @name value: {_FUNCTION}) @def
     (assignment_expression left: (member_expression property: (_) @name) right: {_FUNCTION}) @def
-    (class_declaration name: (_) @name) @class
-    (abstract_class_declaration name: (_) @name) @class
-    (interface_declaration name: (_) @name) @class
-    (type_alias_declaration name: (_) @name) @class
-    (enum_declaration name: (_) @name) @class
-    (internal_module name: (_) @name) @class
-    """
+    """ + "\n".join(
+        f"({kind} name: (_) @name) @{what}"
+        for what, kinds in (
+            ("def", "function_declaration generator_function_declaration function_signature"),
+            ("def", "method_definition abstract_method_signature"),
+            ("class", "class_declaration abstract_class_declaration interface_declaration"),
+            ("class", "type_alias_declaration enum_declaration internal_module"),
+        )
+        for kind in kinds.split()
+    )
 
     def is_test(self, path: str) -> bool:
-        around = f"/{path.rpartition('/')[0]}/"
-        return self.is_test_module(path) or any(
-            each in around for each in ("/test/", "/tests/", "/__mocks__/", "/e2e/", "/spec/")
-        )
+        folders = {"test", "tests", "__mocks__", "e2e", "spec"}
+        return self.is_test_module(path) or not folders.isdisjoint(path.split("/")[:-1])
 
     def is_test_module(self, path: str) -> bool:
         folder, _, name = f"/{path}".rpartition("/")
-        parts = name.split(".")
-        named = bool({"test", "spec", "e2e", "cy"} & {*parts[1:-1]})
-        own = "/__tests__" in folder or (
-            folder.endswith(("/test", "/tests")) and not name.startswith(("setup", "helper", "_"))
-        )
-        stem = parts[0]
-        return named or own or stem in ("test", "tests") or stem.endswith(("-test", "_test"))
+        stem, *parts = name.split(".")
+        own = folder.endswith(("/test", "/tests")) and not stem.startswith(("setup", "helper", "_"))
+        named = stem in ("test", "tests") or stem.endswith(("-test", "_test"))
+        marked = bool({"test", "spec", "e2e", "cy"} & {*parts[:-1]})
+        return own or named or marked or "/__tests__" in folder
 
     def tests_named_after(self, path: str) -> tuple[str, ...]:
         stem, _, end = path.rpartition("/")[2].partition(".")
         ends = dict.fromkeys((end, "ts", "tsx", "js", "mjs"))
-        return tuple(
-            f"{stem}{word}.{each}" for each in ends for word in (".test", ".spec", "-test")
-        )
+        words = (".test", ".spec", "-test")
+        return tuple(f"{stem}{word}.{each}" for each in ends for word in words)
 
     def stem(self, path: str) -> str:
         stem = path.rpartition("/")[2].partition(".")[0]
@@ -102,48 +92,38 @@ class TypeScript(TreeLanguage):
 
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
-        for _, held in tree.find(_IMPORTS):
-            statement, module = held["statement"][0], text_of(held["from"][0])
-            names = list(_bound(text_of(statement)))
-            found.packed.append(_packed(module, [name for name, _ in names]))
-            line = line_of(statement)
-            whole = [local for name, local in names if name == "*" and local]
-            if whole:
-                found.statements.append(Statement(line, None, ((module, whole[0]),)))
-            found.statements.append(
-                Statement(line, module, tuple(each for each in names if each[1] not in whole))
-            )
-        for _, held in tree.find(_CALLS) if "(" in text else ():
-            called = text_of(held["called"][0]) if "called" in held else "import"
-            argument, line = held["argument"][0], line_of(held["call"][0])
-            owner = text_of(held["object"][0]) if "object" in held else ""
-            is_mock = called in _MOCKS and owner in ("jest", "vi")
-            if not (is_mock or (called in _RESOLVING and not owner)):
-                continue
-            module = text_of(argument)[1:-1]
-            if argument.type not in ("string", "template_string") or "${" in module:
-                if called in ("require", "import"):
-                    found.blind.append(BlindLine(line, "an import whose name is computed"))
-                continue
-            names = list(_required(held["call"][0]))
-            found.packed.append(_packed(module, [name for name, _ in names]))
+
+        def bind(module: str, line: int, names: list[tuple[str, str | None]]) -> None:
+            found.packed.append(pack_import(" ".join(module.split()), [name for name, _ in names]))
             for name, local in names:
-                if name == "*":
+                if name == "*" and local:
                     found.statements.append(Statement(line, None, ((module, local),)))
-                else:
-                    found.statements.append(Statement(line, module, ((name, local),)))
+            rest = tuple((name, local) for name, local in names if name != "*" or not local)
+            found.statements.append(Statement(line, module, rest))
+
+        for held in tree.find(_IMPORTS):
+            [statement], [source] = held["statement"], held["from"]
+            bind(text_of(source), line_of(statement), list(_bound(text_of(statement))))
+        for match in _CALL.finditer(tree.source):
+            call = tree.root.descendant_for_byte_range(match.start(), match.end())
+            arguments = call.child_by_field_name("arguments") if call is not None else None
+            if call is None or arguments is None or call.start_byte != match.start():
+                continue  # in a comment or a string
+            kinds = [each.type for each in arguments.named_children]
+            module = text_of(arguments.named_children[0])[1:-1] if kinds else ""
+            if kinds and kinds[0] in ("string", "template_string") and "${" not in module:
+                bind(module, line_of(call), list(_required(call)))
+            elif match[0].startswith((b"require", b"import")):
+                found.blind.append(BlindLine(line_of(call), "an import whose name is computed"))
         for place in _REFERENCE.findall(text) if "<reference" in text else ():
-            found.packed.append(_packed(place if place.startswith(".") else f"./{place}", ()))
+            bind(place if place.startswith(".") else f"./{place}", 1, [])
         return found
 
     def exported_as(self, text: str, name: str) -> frozenset[str]:
-        """Return the names under which a file exports what it calls `name`."""
         word = re.escape(name)
         names = {name}
-        default = (
-            rf"\bexport\s+default\s+(?:(?:async|abstract)\s+)?(?:(?:function\*?|class)\s+)?{word}\b"
-        )
-        if re.search(rf"{default}|\bmodule\.exports\s*=\s*{word}\b", text):
+        kind = r"(?:(?:async|abstract|class|function\*?)\s+)*"
+        if re.search(rf"\b(?:export\s+default\s+{kind}|module\.exports\s*=\s*){word}\b", text):
             names.add("default")
         names.update(re.findall(rf"\b{word}\s+as\s+([\w$]+)", text))
         return frozenset(names)
@@ -158,14 +138,9 @@ class TypeScript(TreeLanguage):
 LANGUAGE = TypeScript()
 
 
-def _packed(module: str, names: Iterable[str]) -> str:
-    clean = re.sub(r"[\t\n]", " ", module)
-    return pack_import(clean, names)
-
-
 def _bound(statement: str) -> Iterator[tuple[str, str | None]]:
     """Yield name and local name of what an import or export statement with a source binds."""
-    clause = re.sub(r"(?:\bfrom\b\s*+)?(['\"])[^'\"\n]*\1.*\Z", "", statement, flags=re.DOTALL)
+    clause = re.sub(r"(?s)(?:\bfrom\b\s*+)?(['\"])[^'\"\n]*\1.*\Z", "", statement)
     clause = re.sub(r"^(?:import|export)\b\s*(?:type\b\s*(?!,|from))?", "", clause).strip()
     head, brace, inner = clause.partition("{")
     for part in map(str.strip, head.split(",")):
@@ -180,21 +155,22 @@ def _bound(statement: str) -> Iterator[tuple[str, str | None]]:
             yield name.strip(), local.strip() or None
 
 
-def _required(call: object) -> Iterator[tuple[str, str | None]]:
+def _required(call: Node) -> Iterator[tuple[str, str | None]]:
     """Yield name and local name of what is bound to a call of `require` or `import`."""
-    node = call.parent  # type: ignore[attr-defined]
+    node = call.parent
     while node is not None and node.type in ("await_expression", "parenthesized_expression"):
         node = node.parent
     if node is not None and node.type == "member_expression":
-        yield text_of(node.child_by_field_name("property")), None
+        if (name := node.child_by_field_name("property")) is not None:
+            yield text_of(name), None
     elif node is not None and node.type == "variable_declarator":
         target = node.child_by_field_name("name")
-        if target.type == "identifier":
-            yield "*", text_of(target)
-            yield "default", text_of(target)
-        else:
-            for name, local in _BOUND.findall(text_of(target)[1:]):
-                yield name, local or None
+        if target is not None and target.type == "identifier":
+            yield from (("*", text_of(target)), ("default", text_of(target)))
+        elif target is not None:
+            yield from (
+                (name, local or None) for name, local in _BOUND.findall(text_of(target)[1:])
+            )
 
 
 def _read(text: str) -> dict[str, object]:
@@ -208,22 +184,18 @@ def _read(text: str) -> dict[str, object]:
 
 
 def _declared(manifests: Mapping[str, str]) -> Iterator[str]:
-    """Yield the names that the manifests give: `folder>pattern=target`, or `>` for everywhere.
-
-    Package names mean the same in the whole repository; paths of a `tsconfig.json`, and names
-    with "#", below its folder.
-    """
+    """Yield `folder>pattern=target` of names that mean something below a folder: the paths of a
+    `tsconfig.json`, and names with "#"; `>pattern=target` of packages, for the whole repository."""
     for path, text in sorted(manifests.items()):
         folder, _, file = path.rpartition("/")
         data = _read(text)
         if file == "package.json":
             yield from _package(folder, data)
             continue
-        options = data.get("compilerOptions")
-        options = options if isinstance(options, dict) else {}
-        base, paths = options.get("baseUrl"), options.get("paths")
+        options = _table(data, "compilerOptions")
+        base = options.get("baseUrl")
         start = _at(folder, base) if isinstance(base, str) else folder
-        for key, places in paths.items() if isinstance(paths, dict) else ():
+        for key, places in _table(options, "paths").items():
             for target in _targets(places):
                 yield f"{folder}>{key}={_at(start, target)}"
         if isinstance(base, str):
@@ -232,19 +204,19 @@ def _declared(manifests: Mapping[str, str]) -> Iterator[str]:
 
 def _package(folder: str, data: dict[str, object]) -> Iterator[str]:
     """Yield what a `package.json` declares: its name, what it exports, what it imports by "#"."""
-    inner = data.get("imports")
-    for key, value in inner.items() if isinstance(inner, dict) else ():
+    for key, value in _table(data, "imports").items():
         for target in _targets(value):
             yield f"{folder}>{key}={_at(folder, target)}"
-    name, exports = data.get("name"), data.get("exports")
+    name = data.get("name")
     if not isinstance(name, str):
         return
-    is_table = isinstance(exports, dict) and any(str(each)[:1] == "." for each in exports)
-    for key, value in exports.items() if is_table and isinstance(exports, dict) else ():
+    inner = {key: value for key, value in _table(data, "exports").items() if key[:1] == "."}
+    for key, value in inner.items():
         for target in _targets(value):
-            yield f">{name}{str(key)[1:]}={_at(folder, target)}"
-    entries = [data.get(key) for key in ("source", "types", "typings", "module", "main")]
-    for place in (*_targets([exports if not is_table else None, *entries]), "index", "src/index"):
+            yield f">{name}{key[1:]}={_at(folder, target)}"
+    keys = ("source", "types", "typings", "module", "main")
+    entries = [None if inner else data.get("exports"), *(data.get(key) for key in keys)]
+    for place in (*_targets(entries), "index", "src/index"):
         yield f">{name}={_at(folder, place)}"
     yield f">{name}/*={_at(folder, '*')}"
 
@@ -253,12 +225,16 @@ def _targets(value: object) -> Iterator[str]:
     """Yield the files of an entry of `exports` or `paths`: of its conditions all that are."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from _targets(each)
     elif isinstance(value, dict):
-        for each in dict.fromkeys((*_CONDITIONS, *value)):
-            yield from _targets(value.get(each))
+        value = [value.get(each) for each in dict.fromkeys((*_CONDITIONS, *value))]
+    for each in value if isinstance(value, list) else ():
+        yield from _targets(each)
+
+
+def _table(data: dict[str, object], key: str) -> dict[str, object]:
+    """Return the object that a key holds, an empty one where it holds none."""
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _at(folder: str, place: str) -> str:
@@ -272,16 +248,16 @@ class Modules(NoImports):
 
     def __init__(self, files: Mapping[str, int], roots: Iterable[str]) -> None:
         self._files = files
-        self._declared = tuple(roots)
-        rows = [
-            (each.partition(">")[0], *each.partition(">")[2].partition("=")[::2]) for each in roots
-        ]
+        self._declared = frozenset(roots)
+        pairs = [each.partition(">")[::2] for each in roots]
+        rows = [(folder, *rest.partition("=")[::2]) for folder, rest in pairs]
         # Names below the nearest folder come first, of these the longest patterns.
         rows.sort(key=lambda row: (-len(row[0]), -len(row[1].partition("*")[0]), "*" in row[1]))
         self._rows = rows
+        self._named: dict[str, list[tuple[str, str]]] = {}
 
     def roots(self) -> frozenset[str]:
-        return frozenset(self._declared)
+        return self._declared
 
     def module(self, path: str) -> str:
         return path.rpartition(".")[0].removesuffix(".d").removesuffix("/index")
@@ -292,37 +268,33 @@ class Modules(NoImports):
     def resolve(self, path: str, module: str, names: tuple[str, ...]) -> tuple[int, ...]:
         folder = path.rpartition("/")[0]
         if module.startswith("."):
-            place = self._file(_at(folder, module))
-            return () if place is None else (self._files[place],)
-        if module.startswith("/"):
-            return ()
-        for around, pattern, target in self._rows:
-            if around and not f"{folder}/".startswith(f"{around}/"):
-                continue
-            before, star, after = pattern.partition("*")
-            if star and module.startswith(before) and module.endswith(after):
-                middle = module[len(before) : len(module) - len(after)]
-                place = self._file(target.replace("*", middle, 1))
-            else:
-                place = self._file(target) if module == pattern else None
-            if place is not None:
+            found = self._file(_at(folder, module))
+            return () if found is None else (self._files[found],)
+        if module not in self._named:
+            self._named[module] = list(self._places(module))
+        for around, place in self._named[module]:
+            if not around or f"{folder}/".startswith(f"{around}/"):
                 return (self._files[place],)
         return ()
 
+    def _places(self, module: str) -> Iterator[tuple[str, str]]:
+        """Yield folder and file of each declared name that a module's name may be, there."""
+        for around, pattern, target in self._rows:
+            before, star, after = pattern.partition("*")
+            middle = module.removeprefix(before).removesuffix(after)
+            if before + (middle if star else "") + after == module:
+                place = self._file(target.replace("*", middle, 1) if star else target)
+                if place is not None:
+                    yield around, place
+
     def _file(self, place: str) -> str | None:
         """Return the source file that a place means, also where what is built from it is named."""
-        found = self._exact(place)
-        if found is None and (inner := _OUT.sub("src/", place.rpartition("\0")[2])) != place:
-            found = self._exact(inner)
-        return found
+        return self._exact(place) or self._exact(_OUT.sub("src/", place.rpartition("\0")[2]))
 
     def _exact(self, place: str) -> str | None:
         if place in self._files:
             return place
         stem, dot, end = place.rpartition(".")
-        for other in _BUILT.get(f".{end}", ()) if dot else ():
-            if stem + other in self._files:
-                return stem + other
-        index = f"{place}/index" if place else "index"
-        ends = (f"{each}{end}" for each in (place, index) for end in _ENDS)
-        return next((each for each in ends if each in self._files), None)
+        near = [stem + other for other in _BUILT.get(dot + end, ())]
+        near += [each + end for each in (place, f"{place}/index".lstrip("/")) for end in _ENDS]
+        return next((each for each in near if each in self._files), None)
