@@ -22,6 +22,7 @@ import sys
 import tempfile
 from base64 import b64decode
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NOTES, TYPE = "refs/notes/self-coding", "application/vnd.in-toto+json"
@@ -158,17 +159,17 @@ class Audit:
 
 def main() -> int:
     """Audit each repository of a soak; print what is wrong, and how much was looked at."""
-    bad = 0
-    for folder in sorted(one.parent for one in Path(sys.argv[1]).glob("*/person.json")):
-        audit = Audit(folder)
-        audit.look()
-        print(f"{folder.name}: {', '.join(f'{n} {what}' for what, n in audit.counted.items())}")
+    folders = sorted(one.parent for one in Path(sys.argv[1]).glob("*/person.json"))
+    audits = [Audit(folder) for folder in folders]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Audit.look, audits))
+    for audit in audits:
+        counted = ", ".join(f"{n} {what}" for what, n in audit.counted.items())
         kinds = Counter(one.partition(":")[0] for one in audit.wrong)
+        print(f"{audit.folder.name}: {counted}")
         print(f"  lost {kinds['lost']}, red {kinds['red']}, unproved {kinds['unproved']}")
-        for one in audit.wrong[:40]:
-            print(f"  {one}")
-        bad += len(audit.wrong)
-    return 1 if bad else 0
+        print("".join(f"  {one}\n" for one in audit.wrong[:40]), end="")
+    return 1 if any(audit.wrong for audit in audits) else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from http import HTTPStatus
 from importlib import resources
@@ -40,6 +40,7 @@ PAGE = 50  # attempts on one page
 STATES = ("landed", "open", "refused", "environment", "held", "stopped", "crashed", "cancelled",
           "rollback")  # fmt: skip
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_COST_DAYS = 30  # that the cost of a landed change is taken of
 _DEPENDENTS = 200  # rows of a table
 _LABELS = {
     "approval": "waits for approval",
@@ -176,11 +177,14 @@ async def rates(request: Request) -> Response:
         (title, list((await journal.success_rates(by)).items())[:25])
         for by, title in (("area", "By area"), ("editor", "By editor"), ("model", "By model"))
     ]
-    chart = charts.over_time(await journal.daily())
-    lessons = await journal.quality()
-    return await _page(
-        request, "rates", overall=overall, tables=tables, chart=chart, c=charts, lessons=lessons
-    )
+    daily = await journal.daily()
+    since = datetime.now(UTC) - timedelta(days=_COST_DAYS)
+    first = since.timestamp() // 86400
+    good = sum(count for day, outcome, count in daily if day >= first and outcome == "success")
+    _, cost = await journal.spent(since)
+    drawn: dict[str, Any] = {"chart": charts.over_time(daily), "c": charts}
+    drawn |= {"cost": cost, "days": _COST_DAYS, "landed": good, "lessons": await journal.quality()}
+    return await _page(request, "rates", overall=overall, tables=tables, **drawn)
 
 
 async def map_page(request: Request) -> Response:
