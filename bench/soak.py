@@ -116,7 +116,7 @@ class Place:
     def commit(self, path: str) -> None:
         """Commit one file, and note which commit that was."""
         self.write(path, f"turn {self.turns}\n")
-        self.git("add", "--", path)
+        self.git("add", "-f", "--", path)  # what has landed may ignore it
         self.git("commit", "-qm", path, "--", path)
         # by its message, not by HEAD: a landing may have moved that already
         made = run(self.top, "git", "log", "-1", "--format=%H", "--all", f"--grep=^{path}$").strip()

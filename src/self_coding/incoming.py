@@ -24,7 +24,7 @@ Once = Annotated[bool, Arg("Look once, and end: with status 1 where a test fails
 ErrorId = Annotated[str, Arg("Its number, from `inbox`: 3f2a91c0de.")]
 
 
-@operation(COMES_IN, "reported.report_error", effect="adds", tool=False)
+@operation(COMES_IN, "reported.report_error", effect="adds")
 async def report_error(app: App, stack: Stack) -> ReportedError:
     """Report an uncaught error, which becomes a task in the inbox; known ones are counted.
 

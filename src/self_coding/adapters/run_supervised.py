@@ -22,6 +22,8 @@ from self_coding.adapters.process import Completed
 
 MARK = "SELF_CODING_RUN"  # a variable that every process of one run carries
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_GROUPS, _GROUP = Path("/sys/fs/cgroup"), "self-coding-"
+_OWN = 8  # tasks beside the command's: bubblewrap's, and shells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,9 @@ def run(
     mark = secrets.token_hex(16)
     # The supervisor watches the reading end: it closes when this process is gone, however it went.
     lifeline, ours = os.pipe()
+    group = _task_group(box.processes) if box and box.processes else None
     plan = {
+        "group": str(group / "cgroup.procs") if group else "",
         "parent": os.getpid(),
         "lifeline": lifeline,
         "box": asdict(box) if box else None,
@@ -119,3 +123,39 @@ def run(
         # For when the supervisor itself was killed: its orphans carry the mark in their
         # environment.
         process_list.kill_marked(MARK, mark)
+        if group:
+            with suppress(OSError):  # one that is not empty yet goes with the next run
+                group.rmdir()
+
+
+def _task_group(most: int) -> Path | None:
+    """Make a control group of at most so many tasks, where that is needed and can be had.
+
+    The kernel counts the processes of a user, but not root's: a fork bomb of root's takes the
+    machine before the supervisor looks twice.
+    """
+    ours = Path("/proc/self/cgroup")
+    if os.geteuid() or not ours.exists():
+        return None
+    for line in ours.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, kind, own = line.split(":", 2)
+        top = _GROUPS / {"pids": "pids", "": "."}.get(kind, "nothing")
+        here = top / own.lstrip("/")
+        # Below our own, so that its limits hold as well. In the second version that is refused
+        # where processes are, which leaves a place beside it.
+        for above in (here, here.parent) if here != top else (here,):
+            if not (above / "cgroup.procs").is_file():
+                continue  # in a plain folder the limit would be a plain file
+            group = above / f"{_GROUP}{secrets.token_hex(8)}"
+            with suppress(OSError):
+                for left in above.glob(f"{_GROUP}*"):  # of those that were killed
+                    with suppress(OSError):
+                        left.rmdir()
+                group.mkdir()
+                try:
+                    (group / "pids.max").write_text(f"{most + _OWN}", encoding="ascii")
+                except OSError:
+                    group.rmdir()
+                else:
+                    return group
+    return None

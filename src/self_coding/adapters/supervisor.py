@@ -228,8 +228,7 @@ def end_descendants() -> None:
     """End every process below this one; stop them first, so that none can fork away."""
     deadline = time.monotonic() + 5.0
     while time.monotonic() < deadline:
-        # All are stopped before one is killed; a fork between the two looks is found in the next
-        # round.
+        # All are stopped before one is killed; a fork in between is found in the next round.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in _descendants(os.getpid()):
                 with suppress(OSError):
@@ -321,6 +320,9 @@ def _become(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        if plan["group"]:  # before it can fork: root's processes are bound by nothing else
+            with open(plan["group"], "w", encoding="ascii") as file:
+                file.write("0")
         if plan["box"]:
             _enter(plan["box"])
         os.execv(plan["argv"][0], plan["argv"])  # noqa: S606 - this is what it is for
@@ -333,8 +335,7 @@ def _become(plan: dict) -> None:  # type: ignore[type-arg] # plain JSON
 def _enter(box: dict) -> None:  # type: ignore[type-arg] # plain JSON
     """Give up rights for good, each before the step that would forbid it."""
     column = _MACHINES[platform.machine()][1]
-    # A new session keyring, or the descendants would possess the keys of the login's. First:
-    # the filter forbids the call.
+    # A new session keyring, or all below has the login's keys. First: the filter forbids it.
     _libc.syscall(int(_SYSCALLS["keyctl"][column]), 1, None)
     private = box["namespaces"]  # bubblewrap makes its own, and needs the rights for it
     if not private:
@@ -351,8 +352,7 @@ def _enter(box: dict) -> None:  # type: ignore[type-arg] # plain JSON
                     if os.stat(f"/proc/{pid}").st_uid == os.getuid():
                         amount += len(os.listdir(f"/proc/{pid}/task"))
         hard = resource.getrlimit(getattr(resource, name))[1]
-        # A limit that is above the hard one cannot be set without rights; the stricter one is as
-        # good.
+        # One above the hard limit cannot be set without rights; the stricter one is as good.
         least = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(getattr(resource, name), (least, least))
     # The kernel wants it before it lets a user set a filter or a domain: a set-uid program must not
