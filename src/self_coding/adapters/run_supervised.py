@@ -102,8 +102,7 @@ def run(
 
     try:
         return process.run(
-            # Isolated, without site: neither variables nor files of the tested tree reach what
-            # guards it.
+            # Isolated, without site: nothing of the tested tree reaches what guards it.
             [sys.executable, "-I", "-S", str(_SUPERVISOR), json.dumps(plan, ensure_ascii=False)],
             cwd=cwd,
             env={**env, MARK: mark},
@@ -112,7 +111,7 @@ def run(
             limit=output_bytes,
             tail=output_bytes // 2,
             merged=True,
-            # Closed here once it is handed over, or our own copy would keep the pipe open.
+            # Closed here once it is handed over: our own copy would keep the pipe open.
             handed=(lifeline, *handed),
             readers=readers,
             kill=terminate,
@@ -120,12 +119,10 @@ def run(
         )
     finally:
         os.close(ours)
-        # For when the supervisor itself was killed: its orphans carry the mark in their
-        # environment.
+        # For when the supervisor itself was killed: its orphans carry the mark.
         process_list.kill_marked(MARK, mark)
-        if group:
-            with suppress(OSError):  # one that is not empty yet goes with the next run
-                group.rmdir()
+        with suppress(OSError):  # one that is not empty yet goes with the next run
+            _ = group and group.rmdir()
 
 
 def _task_group(most: int) -> Path | None:
