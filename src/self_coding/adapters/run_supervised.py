@@ -121,8 +121,9 @@ def run(
         os.close(ours)
         # For when the supervisor itself was killed: its orphans carry the mark.
         process_list.kill_marked(MARK, mark)
-        with suppress(OSError):  # one that is not empty yet goes with the next run
-            _ = group and group.rmdir()
+        if group:
+            with suppress(OSError):  # one that is not empty yet goes with the next run
+                group.rmdir()
 
 
 def _task_group(most: int) -> Path | None:
