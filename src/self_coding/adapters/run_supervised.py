@@ -87,13 +87,9 @@ def run(
     # The supervisor watches the reading end: it closes when this process is gone, however it went.
     lifeline, ours = os.pipe()
     group = _task_group(box.processes) if box and box.processes else None
-    plan = {
-        "group": str(group / "cgroup.procs") if group else "",
-        "parent": os.getpid(),
-        "lifeline": lifeline,
-        "box": asdict(box) if box else None,
-        "argv": list(argv),
-    }
+    plan: dict[str, object] = {"parent": os.getpid(), "lifeline": lifeline, "argv": list(argv)}
+    plan["box"] = asdict(box) if box else None
+    plan["group"] = str(group / "cgroup.procs") if group else ""
 
     def terminate(pid: int) -> None:
         with suppress(ProcessLookupError):
