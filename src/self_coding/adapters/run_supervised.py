@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from self_coding.adapters.process import Completed
 MARK = "SELF_CODING_RUN"  # a variable that every process of one run carries
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _GROUPS, _GROUP = Path("/sys/fs/cgroup"), "self-coding-"
+_OLD = 600.0  # seconds after which nobody enters a group any more
 _OWN = 8  # tasks beside the command's: bubblewrap's, and shells
 
 
@@ -144,7 +146,9 @@ def _task_group(most: int) -> Path | None:
             with suppress(OSError):
                 for left in above.glob(f"{_GROUP}*"):  # of those that were killed
                     with suppress(OSError):
-                        left.rmdir()
+                        # A younger one may be somebody's who has not entered it yet.
+                        if time.time() - left.stat().st_mtime > _OLD:
+                            left.rmdir()
                 group.mkdir()
                 try:
                     (group / "pids.max").write_text(f"{most + _OWN}", encoding="ascii")

@@ -47,3 +47,16 @@ def test_roots_processes_are_bounded_by_the_kernel(tmp_path: Path) -> None:
     assert told
     assert b"/self-coding-" in done.stdout
     assert all(int(one or other) <= 50 + run_supervised._OWN for one, other in told)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel counts the processes of others itself")
+def test_a_group_that_nobody_has_entered_yet_stays() -> None:
+    """Two runs that begin together take no group from each other."""
+    first = run_supervised._task_group(50)
+    if first is None:
+        pytest.skip("no control group can be made here")
+    second = run_supervised._task_group(50)
+    assert second is not None
+    assert first.is_dir()
+    for group in (first, second):
+        group.rmdir()
