@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from self_coding.codebase_indexer import CodebaseIndexer
     from self_coding.git_safety import GitSafety
     from self_coding.modification_journal import ModificationJournal
+    from self_coding.modification_journal.queries import Sessions
     from self_coding.reflection import ReflectionService
     from self_coding.self_edit.policy import Policy
 
@@ -233,6 +234,10 @@ class MemoryRepository:
         self.disk.point()
         return Landed(old=now, new=candidate.commit)
 
+    async def has(self, worktree: Worktree, commit: str = "") -> bool:
+        """Whether a commit, or the worktree, is there."""
+        return commit in self.disk.trees if commit else worktree.attempt in self.disk.worktrees
+
     async def contains(self, commit: str) -> bool:
         """Whether main holds the commit."""
         self.disk.point()
@@ -271,6 +276,7 @@ class MemoryJournal:
     """Events in a list; each append may be the last thing the process does."""
 
     disk: Disk
+    sessions: Sessions | None = None
 
     async def begin(
         self, task: str, *, edit: str = "", facts: Mapping[str, Json] | None = None, **more: object
@@ -305,9 +311,14 @@ class MemoryJournal:
         self.disk.ended[attempt] = (outcome, stage)
         self.disk.point()
 
-    async def unfinished(self) -> list[int]:
+    async def unfinished(self, edit: str = "") -> list[int]:
         """The attempts without a last event."""
-        return [attempt for attempt in self.disk.events if attempt not in self.disk.ended]
+        return [one for one in await self.of_edit(edit) if one not in self.disk.ended]
+
+    async def of_edit(self, edit: str) -> list[int]:
+        """The attempts of a self-edit; of all, where none is named."""
+        attempts = self.disk.events.items()
+        return [n for n, (first, *_) in attempts if edit in ("", first.data["edit"])]
 
     async def similar_attempts(self, task: str, **more: object) -> list[SimilarAttempt]:
         """Return nothing alike."""

@@ -2,14 +2,18 @@
 
 One schema a journal. Who writes holds the schema's advisory lock for the transaction, which makes
 writing as orderly as SQLite's BEGIN IMMEDIATE: what is read inside is still true at the commit.
-No text of an error carries a password. Needs `psycopg` (`pip install 'self-coding[postgres]'`).
+A claim is a session's advisory lock on the very connection that writes: whoever loses the one has
+lost the other. No text of an error carries a password. Needs `psycopg` (`pip install
+'self-coding[postgres]'`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
+import time
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,14 +31,14 @@ if TYPE_CHECKING:
 
 SCHEMA = "self_coding"  # where the address names none
 OLDEST = 130_000  # PostgreSQL 13
+# Seconds after the server's start in which nobody claims what another may have held: a restart
+# frees every lock, and the living take theirs again first.
+GRACE = 12.0
+_RESTART = 10.0  # seconds that a holder waits for a server that is gone
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # Both ends notice within seconds that the other is gone: by default neither does for hours.
 _ALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
-_SETTINGS = {
-    "tcp_user_timeout": "10000",
-    "connect_timeout": "10",
-    "application_name": "self-coding",
-}
+_SETTINGS = {"tcp_user_timeout": "10000", "connect_timeout": "10"}
 _inherited: list[Any] = []  # a parent process's: never used here, never closed
 
 
@@ -73,8 +77,11 @@ class PostgresDatabase:
         self.path = f"postgresql://{host}{parts.path}?schema={self.schema}"
         self._migrations = tuple(migrations)
         self._patience = patience
+        self._program = asked.get("application_name", "self-coding")
         self._lock = threading.RLock()
         self._session = _Session()
+        self._claims: dict[int, str] = {}  # each with the start of the server that gave it
+        self._lost: set[int] = set()
         weakref.finalize(self, self._session.close)  # must not hold `self`, or it would never run
 
     @contextmanager
@@ -95,6 +102,12 @@ class PostgresDatabase:
             # Two statements in one message: the lock costs no round trip of its own.
             connection = self._begin(f"BEGIN; {self._take_lock}")
             try:
+                if self._lost:
+                    raise StorageError(
+                        f"{self.path}: the lease was lost with its connection",
+                        path=self.path,
+                        hint="`resume` goes on with the attempt where nobody else has taken it up",
+                    )
                 yield PostgresConnection(connection)
                 connection.execute("COMMIT")
             except BaseException:
@@ -102,10 +115,106 @@ class PostgresDatabase:
                     connection.execute("ROLLBACK")
                 raise
 
+    def claim(self, name: str, *, fresh: bool = False) -> bool:
+        """Hold a name until `unclaim`, or until this connection ends; False where another does.
+
+        Whoever loses it cannot write any more, except after a restart of the server, when it is
+        taken again before anybody else may.
+
+        Args:
+            name: of what is held.
+            fresh: nobody can have held it before.
+
+        Raises:
+            StorageError: a pooler is in between, whose sessions are not ours to hold.
+        """
+        key = self._key(name)
+        with self._lock, self._translated():
+            if key in self._claims:
+                return False
+            connection = self._begin("SELECT 1")
+            row = connection.execute(
+                "SELECT pg_backend_pid(), pg_postmaster_start_time()::text, CASE WHEN %s OR"
+                " clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %s)"
+                " THEN pg_try_advisory_lock(%s) ELSE false END",
+                (fresh, GRACE, key),
+            ).fetchone()
+            assert row is not None
+            pid, began, held = row
+            # A pooler tells its clients a number of its own for the server's process.
+            if pid != connection.info.backend_pid:
+                self._session.close()
+                raise StorageError(
+                    f"{self.path} is reached through a pooler, which parts a lease from its"
+                    " connection",
+                    path=self.path,
+                    hint="give the server's own address, past pgbouncer",
+                )
+            if held:
+                self._claims[key] = began
+            return bool(held)
+
+    def unclaim(self, name: str) -> None:
+        """Give a name up."""
+        key = self._key(name)
+        with self._lock, suppress(self._driver.Error):
+            held, self._lost = self._claims.pop(key, None), self._lost - {key}
+            if held and self._session.is_open and self._session.connection is not None:
+                self._session.connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+    def holds(self, name: str) -> bool:
+        """Return whether a claim of ours still stands, as far as the server says.
+
+        Raises:
+            StorageError: the server cannot be asked.
+        """
+        key = self._key(name)
+        with self._lock, self._translated():
+            self._begin("SELECT 1")
+            return key in self._claims and key not in self._lost
+
+    def holders(self, names: Iterable[str]) -> dict[str, str]:
+        """Return those of the names that somebody holds, and what its program calls itself."""
+        keys = {self._key(name): name for name in names}
+        with self.read() as connection:
+            rows = connection.execute(
+                "SELECT (classid::bigint << 32) | objid::bigint, application_name FROM pg_locks"
+                " JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND objsubid = 1"
+                " AND granted AND (classid::bigint << 32) | objid::bigint = ANY(?)",
+                ([*keys],),
+            )
+            return {keys[key]: str(program) for key, program in rows}
+
+    def uptime(self) -> float:
+        """Return the seconds since the server was started."""
+        with self.read() as connection:
+            sql = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
+            return float(connection.execute(sql).fetchone()[0])
+
     def close(self) -> None:
-        """Close the connection; the next use opens it again."""
+        """Close the connection, and lose what it claims; the next use opens it again."""
         with self._lock:
+            self._lost |= self._claims.keys()
             self._session.close()
+
+    def _key(self, name: str) -> int:
+        digest = hashlib.blake2b(f"{self.schema}/{name}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big", signed=True)
+
+    def _claim_again(self, connection: psycopg.Connection[Any]) -> None:
+        """Take again what the last session held, where nobody can have had it meanwhile."""
+        for key in self._claims.keys() - self._lost:
+            row = connection.execute(
+                # Not after a cut link: another may have held it, and given it up again.
+                "SELECT CASE WHEN pg_postmaster_start_time()::text <> %s AND"
+                " clock_timestamp() - pg_postmaster_start_time() < make_interval(secs => %s)"
+                " THEN pg_try_advisory_lock(%s) ELSE false END, pg_postmaster_start_time()::text",
+                (self._claims[key], GRACE, key),
+            ).fetchone()
+            if row and row[0]:
+                self._claims[key] = row[1]
+            else:
+                self._lost.add(key)
 
     @property
     def _take_lock(self) -> str:
@@ -124,7 +233,16 @@ class PostgresDatabase:
                     raise
                 # Else nothing was begun: the server was restarted, or the link was cut.
         session.close()
-        session.connection, session.pid = self._open(), os.getpid()
+        end = time.monotonic() + (_RESTART if self._claims else 0.0)
+        while not session.is_open:
+            try:
+                session.connection, session.pid = self._open(), os.getpid()
+            except self._driver.OperationalError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.3)
+        assert session.connection is not None
+        self._claim_again(session.connection)
         return self._start(statement)
 
     def _start(self, statement: str) -> psycopg.Connection[Any]:
@@ -143,7 +261,12 @@ class PostgresDatabase:
         options |= {f"tcp_{name}": value for name, value in _ALIVE.items()}
         words = " ".join(f"-c {name}={value}" for name, value in options.items())
         connection = self._driver.connect(
-            self._address, autocommit=True, options=words, **_ALIVE, **_SETTINGS
+            self._address,
+            autocommit=True,
+            options=words,
+            application_name=self._program,
+            **_ALIVE,
+            **_SETTINGS,
         )
         try:
             if connection.info.server_version < OLDEST:

@@ -410,6 +410,14 @@ class GitSafety:
         repo = self._repo
         return await in_thread(lambda: repo.is_ancestor(repo.commit(commit), repo.main_ref))
 
+    async def has(self, worktree: Worktree, commit: str = "") -> bool:
+        """Return whether a commit of an attempt can be had here; without one, its worktree."""
+        repo, words = self._repo, ("cat-file", "-e", f"{commit}^{{commit}}")
+        if not commit:
+            return await in_thread(worktrees.find, repo, worktree.attempt) is not None
+        done = await in_thread(repo.git.run, *words, ok=(0, 1, 128))
+        return done.returncode == 0
+
     async def has_receipt(self, commit: str) -> bool:
         """Return whether `commit` is a landing that was tested."""
 

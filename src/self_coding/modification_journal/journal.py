@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from self_coding.adapters.paths import database_path
 from self_coding.adapters.threads import in_thread
@@ -29,6 +29,9 @@ from self_coding.values.attempts import (
     Rate,
     SimilarAttempt,
 )
+
+if TYPE_CHECKING:
+    from self_coding.modification_journal.queries import Sessions
 
 _T = TypeVar("_T")
 _IDS = 500  # that one question may name
@@ -183,9 +186,18 @@ class ModificationJournal:
         """Return the attempts that landed as this commit."""
         return await self._read(lambda queries: queries.landed_as(commit))
 
-    async def unfinished(self) -> list[int]:
-        """Return the attempts that have begun and not ended, oldest first."""
-        return await self._read(lambda queries: queries.unfinished())
+    async def unfinished(self, edit: str = "") -> list[int]:
+        """Return the attempts that have begun and not ended, oldest first; of one self-edit."""
+        return await self._read(lambda queries: queries.unfinished(edit))
+
+    async def of_edit(self, edit: str) -> list[int]:
+        """Return the attempts of a self-edit, oldest first."""
+        return await self._read(lambda queries: queries.of_edit(edit))
+
+    @property
+    def sessions(self) -> Sessions | None:
+        """What holds self-edits on the connection that writes; None for a file."""
+        return self._store.sessions
 
     async def stage(self, attempt: int) -> str:
         """Return how far an attempt came: its last stage, or how it ended."""

@@ -77,23 +77,23 @@ class PostgresStore:
     """The database of one journal, in one schema of a PostgreSQL server."""
 
     def __init__(self, address: str, *, patience: float = 30.0) -> None:
-        self._database = PostgresDatabase(address, migrations=MIGRATIONS, patience=patience)
+        self.sessions = PostgresDatabase(address, migrations=MIGRATIONS, patience=patience)
 
     @contextmanager
     def read(self) -> Iterator[Queries]:
         """Open a transaction that sees one state and changes nothing."""
-        with self._database.read() as connection:
+        with self.sessions.read() as connection:
             yield _PostgresQueries(connection)
 
     @contextmanager
     def write(self) -> Iterator[Queries]:
         """Open a transaction that is stored whole, or not at all."""
-        with self._database.write() as connection:
+        with self.sessions.write() as connection:
             yield _PostgresQueries(connection)
 
     def close(self) -> None:
         """Close the connection; the next transaction opens it again."""
-        self._database.close()
+        self.sessions.close()
 
 
 class _PostgresQueries(Queries):

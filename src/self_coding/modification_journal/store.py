@@ -83,6 +83,8 @@ MIGRATIONS = (_SCHEMA,)
 class SQLiteStore:
     """The database of one journal, in one file."""
 
+    sessions = None  # a file is on one machine, whose own locks do
+
     def __init__(self, path: Path | str, *, durable: bool = True, patience: float = 30.0) -> None:
         self._database = Database(
             path,

@@ -47,6 +47,8 @@ class Kind(StrEnum):
     STOPPED = "stopped"
     RETURNED = "returned"  # a submission that came to nothing: its caller may submit again
     TRIED = "tried"  # a refused submission: its caller may correct it and submit again
+    ADOPTED = "adopted"  # by another machine, which has the edit's commit and nothing else
+    RESTARTED = "restarted"  # by another machine, which has nothing of the edit
     CLEANED = "cleaned"
     REFLECTED = "reflected"
     FOLLOWED = "followed"
@@ -186,7 +188,7 @@ class History:
         self.events = tuple(events)
         # What came of an earlier submission says nothing of the next: no approval, no green test.
         # A caller's attempt is written once a submission.
-        starts = {Kind.RETURNED, Kind.WRITTEN} if self._is_callers else {Kind.RETURNED}
+        starts = {Kind.RETURNED, Kind.RESTARTED, *([Kind.WRITTEN] if self._is_callers else [])}
         since = max((n for n, one in enumerate(events) if one.kind in starts), default=-1)
         self._current = tuple(
             one for n, one in enumerate(events) if n >= since or one.kind in _OF_ALL_SUBMISSIONS
@@ -387,7 +389,7 @@ class History:
 
 
 _KINDS = frozenset(Kind)
-_OF_ALL_SUBMISSIONS = frozenset({Kind.PLANNED, Kind.ISOLATED, SHOWN})
+_OF_ALL_SUBMISSIONS = frozenset({Kind.PLANNED, Kind.SPREAD, Kind.ISOLATED, SHOWN})
 _LANDING = frozenset({Kind.LANDING, Kind.MOVED, Kind.LANDED})
 
 

@@ -1,7 +1,8 @@
 """Who works on a self-edit: a lock that names its holder, and tells how far it has come.
 
 The kernel drops a lock with its holder, however that dies; what the file says counts only while
-it is held. The holder looks for a request to stop: nobody is killed.
+it is held. The holder looks for a request to stop: nobody is killed. Where the journal is on a
+server, its connection holds the self-edit as well, against workers on other machines.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from self_coding.adapters.file_lock import FileLock, is_locked, try_lock
-from self_coding.errors import EditError
+from self_coding.adapters.threads import in_thread
+from self_coding.errors import EditError, SelfCodingError, StorageError
 from self_coding.values.edits import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from self_coding.modification_journal.queries import Sessions
 
 PATIENCE = 2.0  # seconds: who only looks whether a lock is held may hold it for a moment
 _LOOKS = 0.25  # seconds between two looks
+_ASKS = 2.0  # seconds between two questions to the server whether the session still stands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +47,11 @@ class Holder:
 
 
 class Leases:
-    """The leases of one repository, in a folder."""
+    """The leases of one repository, in a folder; and in `sessions`, where its journal has them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sessions: Sessions | None = None) -> None:
         self._folder = folder
+        self._sessions = sessions
 
     def path(self, edit: str, kind: str = "lock") -> Path:
         """Return the file of a self-edit: its lock, its log, or the request to stop."""
@@ -75,46 +83,91 @@ class Leases:
             told=tuple(told),
         )
 
+    async def elsewhere(self, edits: Iterable[str]) -> Mapping[str, str]:
+        """Return which of the self-edits a process holds by the journal's server, and who it is."""
+        if self._sessions is None or not (asked := [*edits]):
+            return {}
+        return await in_thread(self._sessions.holders, asked)
+
     @asynccontextmanager
-    async def hold(self, edit: str, *, patience: float) -> AsyncIterator[Lease | None]:
+    async def hold(
+        self, edit: str, *, patience: float, fresh: bool = False
+    ) -> AsyncIterator[Lease | None]:
         """Work on a self-edit in this process alone; None where another one does.
+
+        Args:
+            edit: the self-edit.
+            patience: seconds that another one is waited for.
+            fresh: nobody has worked on it before.
 
         Raises:
             EditError: it was asked to stop meanwhile; the work inside was cancelled.
+            StorageError: the session that held it is gone, and another may have taken it up.
         """
-        loop, lock = asyncio.get_running_loop(), try_lock(self.path(edit))
-        end = loop.time() + patience
-        while lock is None and loop.time() < end:
-            await asyncio.sleep(0.05)
-            lock = try_lock(self.path(edit))
+        lock = await self._taken(edit, patience, fresh=fresh)
         if lock is None:
             yield None
             return
         lease, task = Lease(lock), asyncio.current_task()
+        assert task is not None
         self.path(edit, "stop").unlink(missing_ok=True)  # it was for whoever came before
 
         async def watch() -> None:
-            while not self.path(edit, "stop").exists():  # noqa: ASYNC110 - another process asks
+            waited = 0.0
+            while not self.path(edit, "stop").exists():
                 await asyncio.sleep(_LOOKS)
-            lease.stopped = True
-            assert task is not None
+                waited += _LOOKS
+                if self._sessions is not None and waited >= _ASKS:
+                    waited = 0.0
+                    # A server that is away says nothing of who holds it: the work goes on, and
+                    # nothing of it can be stored until the claim is found to stand.
+                    with suppress(StorageError):
+                        if not await in_thread(self._sessions.holds, edit):
+                            lease.ended = StorageError(
+                                "the lease was lost with its connection",
+                                hint="`resume` goes on where nobody else has taken it up",
+                            )
+                            break
             # Cancelled in its own process: it ends its commands and gives back what it holds, which
             # no signal from outside would do.
+            lease.ended = lease.ended or EditError("the attempt was ended by `drop_edit`", hint="")
             task.cancel()
 
         watching = asyncio.create_task(watch())
         try:
             yield lease
-        except asyncio.CancelledError as error:
-            if not lease.stopped:
+        except (asyncio.CancelledError, StorageError) as error:
+            if lease.ended is None:
                 raise
-            assert task is not None
             # The cancellation was ours, and ends here as an error: the caller's task goes on.
             task.uncancel()
-            raise EditError("the attempt was ended by `drop_edit`", hint="") from error
+            raise lease.ended from error
         finally:
             watching.cancel()
+            if self._sessions is not None:
+                await in_thread(self._sessions.unclaim, edit)
             lock.release()
+
+    async def _taken(self, edit: str, patience: float, *, fresh: bool) -> FileLock | None:
+        """Lock a self-edit here, then at the server; None where another holds either."""
+        end = asyncio.get_running_loop().time() + patience
+        while True:
+            lock = try_lock(self.path(edit))
+            try:
+                if lock is not None and (
+                    self._sessions is None
+                    or await in_thread(self._sessions.claim, edit, fresh=fresh)
+                ):
+                    return lock
+            except BaseException:
+                assert lock is not None
+                lock.release()
+                raise
+            if lock is not None:
+                lock.release()
+            if asyncio.get_running_loop().time() >= end:
+                return None
+            await asyncio.sleep(0.05)
 
     async def stop(self, edit: str) -> None:
         """Have whoever works on a self-edit stop, and wait until it has."""
@@ -131,7 +184,7 @@ class Lease:
 
     def __init__(self, lock: FileLock) -> None:
         self._lock = lock
-        self.stopped = False
+        self.ended: SelfCodingError | None = None  # why the work was cut short
         program = Path(sys.argv[0]).name.replace("__main__.py", "self-coding")
         since = datetime.now(UTC).timestamp()
         self._write({"pid": os.getpid(), "program": program, "since": since})

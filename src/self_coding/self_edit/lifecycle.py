@@ -164,6 +164,8 @@ _TABLE: dict[str, Step | _Rule | None] = {
     Kind.STOPPED: _stopped,
     Kind.RETURNED: Step.SUBMIT,
     Kind.TRIED: Step.SUBMIT,
+    Kind.ADOPTED: Step.JUDGE,
+    Kind.RESTARTED: Step.ISOLATE,
     Kind.CLEANED: Step.REFLECT,
     Kind.REFLECTED: _reflected,
     Kind.FOLLOWED: Step.END,

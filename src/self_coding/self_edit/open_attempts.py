@@ -126,7 +126,7 @@ class OpenAttempts:
     ) -> None:
         self.services = services
         self.limits = limits or Limits()
-        self.leases = Leases(leases)
+        self.leases = Leases(leases, services.journal.sessions)
         self._restore = restore
         self._start = start
         self.reported = reported
@@ -209,12 +209,10 @@ class OpenAttempts:
         as crashed.
         """
         results = []
-        attempts = await open_attempts(self.services)
         wanted = None if attempt is None else (await self._known(attempt)).edit
+        attempts = await open_attempts(self.services, wanted or "")
         for leader in interrupted(attempts, asking=ask is not None):
             history = await self._history(leader)
-            if wanted not in (None, history.edit):
-                continue
             # Who was started for this attempt may meet a call that only looks at it.
             patience = 0.0 if wanted is None else PATIENCE
             async with self.leases.hold(history.edit, patience=patience) as lease:
@@ -224,6 +222,7 @@ class OpenAttempts:
                 told = lease.telling(on_progress)
                 run = RunContext(maker, ask, self.limits, told)
                 runner = self._runner(history.plan.base, run)
+                await runner.adopt(leader)
                 await runner.drive(leader, lasting=True)
                 results.append(await runner.result(leader))
         return results
@@ -233,11 +232,14 @@ class OpenAttempts:
         attempts = await open_attempts(self.services)
         waits_for = {Step.SUBMIT: "submit", Step.APPROVE: "approval"}
         steps = [(one, decide(one)) for one in attempts]
-        waiting = [self._waiting(one, waits_for[step]) for one, step in steps if step in waits_for]
+        told = await self.leases.elsewhere({one.edit for one in attempts})
+        waiting = [
+            self._waiting(one, waits_for[step], told) for one, step in steps if step in waits_for
+        ]
         # Of a best-of-N round only the chosen one asks; its siblings have nothing to go on with.
         asking = {one.edit for one, step in steps if step in waits_for}
         leaders = interrupted([one for one in attempts if one.edit not in asking])
-        waiting += [self._waiting(await self._history(one), "resume") for one in leaders]
+        waiting += [self._waiting(await self._history(one), "resume", told) for one in leaders]
         return sorted(waiting, key=lambda one: -one.attempt)
 
     async def strength(self, attempt: int, *, measure: bool = False) -> Strength | None:
@@ -290,8 +292,9 @@ class OpenAttempts:
             decided=inbox.decisions(noted, told)[:_DECIDED],
         )
 
-    def _waiting(self, attempt: History, what: str) -> Waiting:
+    def _waiting(self, attempt: History, what: str, elsewhere: Mapping[str, str]) -> Waiting:
         trees, holder = attempt.worktrees, self.leases.holder(attempt.edit)
+        who = str(holder or elsewhere.get(attempt.edit, ""))
         last = next(reversed(holder.told), None) if holder else None
         rests = attempt.events[-1].at
         limits = {"submit": self.limits.edit_days, "approval": self.limits.approval_days}
@@ -300,13 +303,13 @@ class OpenAttempts:
             attempt=attempt.id,
             task=attempt.task,
             since=attempt.events[0].at,
-            waiting="process" if holder else what,
+            waiting="process" if who else what,
             path=str(trees[-1].path) if trees else "",
             why=views.why_not(attempt),
-            holder=str(holder or ""),
+            holder=who,
             progress=": ".join(filter(None, (last.step, last.message))) if last else "",
             rests=rests,
-            expires=inbox.expiry(rests, limits[what]) if what in limits and not holder else None,
+            expires=inbox.expiry(rests, limits[what]) if what in limits and not who else None,
             change=views.size_line(attempt) if what == "approval" else "",
             asks=tuple(map(str, asks)),
             lands_on=attempt.plan.base or self.services.repository.main_branch,
@@ -457,15 +460,16 @@ class OpenAttempts:
         return self._restore(history.plan.spec or {"kind": history.plan.editor})
 
     @asynccontextmanager
-    async def _claimed(self, edit: str) -> AsyncIterator[Lease]:
+    async def _claimed(self, edit: str, *, fresh: bool = False) -> AsyncIterator[Lease]:
         """Drive the self-edit in this process alone.
 
         Raises:
             EditError: another one does.
         """
-        async with self.leases.hold(edit, patience=PATIENCE) as lease:
+        async with self.leases.hold(edit, patience=PATIENCE, fresh=fresh) as lease:
             if lease is None:
-                who = self.leases.holder(edit) or "it has just ended"
+                told = (await self.leases.elsewhere([edit])).get(edit)
+                who = self.leases.holder(edit) or told or "it has just ended"
                 raise EditError(
                     f"another process works on this attempt: {who}",
                     hint="`wait_edit` waits for it, `drop_edit` ends it",

@@ -19,6 +19,7 @@ from self_coding.adapters.process import READ_ALONG
 from self_coding.errors import SelfCodingError, StorageError
 from self_coding.gate.test_report import TestCount
 from self_coding.self_edit import views
+from self_coding.self_edit.adoption import adopted
 from self_coding.self_edit.history import CHECKED, Facts, History, Kind, RefusedBy, facts_of
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
@@ -103,6 +104,15 @@ class Runner:
             back = Kind.RETURNED, {"by": by, "reason": reason, "hint": hint}
             await self.log.append(leader, *(landed or back))
         await self._drive(leader)
+
+    async def adopt(self, leader: int) -> None:
+        """Have a self-edit go on here without what stayed on the machine that began it."""
+        round_ = await self._round(await self._last_leader(leader))
+        # Of a round that is decided, the others only yield: nothing of theirs is needed here.
+        decided = any(one.has(Kind.LANDED, Kind.HELD) for one in round_)
+        for one in [] if decided else round_:
+            if event := await adopted(self._services.repository, one):
+                await self.log.append(one.id, *event)
 
     async def check(self, attempt: History, change: Change, strayed: Facts) -> None:
         """Judge and test a change as if it was submitted now; only what came of it is stored."""
@@ -285,10 +295,11 @@ class LandingTurn:
             self._lock = None
 
 
-async def open_attempts(services: Services) -> list[History]:
-    """Return the attempts of self-edits that have not ended, oldest first."""
+async def open_attempts(services: Services, edit: str = "") -> list[History]:
+    """Return the attempts of self-edits, or of one, that have not ended, oldest first."""
     journal = services.journal
-    unfinished = [History(await journal.events(one)) for one in sorted(await journal.unfinished())]
+    numbers = sorted(await journal.unfinished(edit))
+    unfinished = [History(await journal.events(one)) for one in numbers]
     return [one for one in unfinished if one.edit]
 
 

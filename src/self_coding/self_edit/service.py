@@ -84,6 +84,47 @@ class SelfEdit(OpenAttempts):
             GitOperationError: there is no such branch to begin from.
             SelfCodingError: a service could not do its work; the attempt is closed and says so.
         """
+        limits = self._limited(tries, best_of)
+        plan = _plan(editor, limits, ask=hold or ask is not None, dry_run=dry_run)
+        plan = replace(plan, branch=branch)
+        request = self._task(task)
+        async with self._claimed(request.id, fresh=True) as lease:
+            run = RunContext(editor, ask, limits, lease.telling(on_progress))
+            runner, leader = await self._begun(request, plan, base, run)
+            runner.steps.say(leader, Kind.PLANNED, editor.name)
+            if wait is None or plan.spec is None:
+                await runner.drive(leader)
+                return await runner.result(leader)
+        return await self.wait_edit(leader, seconds=wait, on_progress=on_progress)
+
+    async def plan_edit(
+        self,
+        task: str,
+        *,
+        editor: Editor,
+        edit: str,
+        tries: int | None = None,
+        hold: bool = False,
+        base: str = "",
+    ) -> int:
+        """Store that a task is to be done, for `resume` to do it; return the attempt's number.
+
+        `edit` names the self-edit, so that whoever asks again finds it; the rest is as for
+        `self_edit`, and so are the errors.
+        """
+        limits = self._limited(tries, None)
+        plan = _plan(editor, limits, ask=hold, dry_run=False)
+        request = Task(edit, self._task(task).text)
+        of_edit = self.services.journal.of_edit
+        if known := await of_edit(edit):
+            return known[0]
+        async with self._claimed(edit, fresh=True):
+            if known := await of_edit(edit):
+                return known[0]
+            _, leader = await self._begun(request, plan, base, RunContext(editor, limits=limits))
+            return leader
+
+    def _limited(self, tries: int | None, best_of: int | None) -> Limits:
         asked = {
             "tries": self.limits.tries if tries is None else tries,
             "best_of": self.limits.best_of if best_of is None else best_of,
@@ -92,18 +133,7 @@ class SelfEdit(OpenAttempts):
             if not 1 <= asked[name] <= most:
                 hint = f"`{name}` must be between 1 and {most}"
                 raise EditError(f"{name} is {asked[name]}", hint=hint)
-        limits = replace(self.limits, **asked)
-        plan = _plan(editor, limits, ask=hold or ask is not None, dry_run=dry_run)
-        plan = replace(plan, branch=branch)
-        request = self._task(task)
-        async with self._claimed(request.id) as lease:
-            run = RunContext(editor, ask, limits, lease.telling(on_progress))
-            runner, leader = await self._begun(request, plan, base, run)
-            runner.steps.say(leader, Kind.PLANNED, editor.name)
-            if wait is None or plan.spec is None:
-                await runner.drive(leader)
-                return await runner.result(leader)
-        return await self.wait_edit(leader, seconds=wait, on_progress=on_progress)
+        return replace(self.limits, **asked)
 
     async def begin_edit(
         self,
@@ -130,7 +160,7 @@ class SelfEdit(OpenAttempts):
         request, editor = self._task(task), CallerEditor()
         earlier = None if from_attempt is None else await self._edit_of(from_attempt)
         limits = replace(self.limits, tries=1, best_of=1)
-        async with self._claimed(request.id):
+        async with self._claimed(request.id, fresh=True):
             plan = replace(_plan(editor, limits, ask=ask, dry_run=False), branch=branch)
             run = RunContext(editor, limits=limits)
             runner, leader = await self._begun(request, plan, base, run)

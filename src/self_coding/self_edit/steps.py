@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from self_coding.errors import EditError
+from self_coding.errors import EditError, GitOperationError
 from self_coding.self_edit import views
 from self_coding.self_edit.context import gather, late_edit, reflect, shown_facts
 from self_coding.self_edit.editors import Editor
@@ -139,14 +139,19 @@ class Steps:
             )
 
     async def diff(self, attempt: History) -> str:
-        """Return the attempt's diff; empty when it recorded no change."""
-        return (await self._change(attempt)).diff if attempt.edited.paths else ""
+        """Return the attempt's diff; empty when it recorded no change, or that cannot be had."""
+        try:
+            return (await self._change(attempt)).diff if attempt.edited.paths else ""
+        except GitOperationError:
+            if await self._services.repository.has(attempt.worktrees[-1], attempt.edited.head):
+                raise
+            return ""  # it ended on another machine, whose commits went with it
 
     async def begin(self, task: Task, plan: Plan) -> int:
         """Begin the attempt that `plan` describes, once: one begun before a crash is returned."""
         journal = self._services.journal
         # The process may have died after the attempt began and before its leader noted that.
-        for number in await journal.unfinished():
+        for number in await journal.unfinished(task.id):
             one = History(await journal.events(number))
             place = (one.edit, one.plan.try_index, one.plan.index)
             if place == (task.id, plan.try_index, plan.index):
@@ -437,13 +442,9 @@ class Steps:
     async def keep(self, attempt: History) -> StepResult:
         """Leave a refused edit where it is; what came of it can be found like an ended attempt."""
         told = views.attempt_of(attempt, await self.diff(attempt))
-        facts: Facts = {
-            "approach": told.approach,
-            "files_modified": [*told.files_modified],
-            "diff": told.diff,
-            "test_results": told.test_results,
-            "failure_analysis": told.failure_analysis,
-        }
+        names = ("approach", "diff", "test_results", "failure_analysis")
+        facts: Facts = {name: getattr(told, name) for name in names}
+        facts["files_modified"] = [*told.files_modified]
         # What says nothing of the change is remembered, and warns nobody.
         blamed = views.stage_of(attempt) not in UNCOUNTED
         return StepResult(Kind.TRIED, {**facts, "outcome": "failure"} if blamed else facts)
