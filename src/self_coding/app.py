@@ -260,6 +260,7 @@ def open_app(
     *,
     environ: Mapping[str, str] | None = None,
     llm_adapter: ChatModel | None = None,
+    anywhere: bool = False,
     **arguments: object,
 ) -> App:
     """Return the services over the repository around `repo_path`, with its settings.
@@ -269,6 +270,7 @@ def open_app(
         environ: the variables to read; the process's own when None.
         llm_adapter: reflects, with `async chat(message=..., context=...)`; the configured model
             when None.
+        anywhere: where there is no repository, return what can be had without one.
         arguments: settings by name, which win over all others; None sets nothing.
 
     Raises:
@@ -284,6 +286,9 @@ def open_app(
         raise GitNotRepositoryError(
             f"cannot look at {start}: {error.strerror}", hint="give an existing repository"
         ) from error
+    if directories is None and anywhere:
+        settings = read_settings(start, environ=environ, main_branch_else=str, **arguments)
+        return App(start.resolve(), start.resolve(), settings, start, llm_adapter, environ)
     if directories is None:
         from self_coding.git_safety import GitSafety
 

@@ -7,20 +7,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from self_coding.operation import Arg, Caller, Reason, operation
+from self_coding.operation import (
+    Arg,
+    Base,
+    Caller,
+    Command,
+    EditorName,
+    Patch,
+    Propose,
+    Reason,
+    Task,
+    Tries,
+    operation,
+)
 from self_coding.values.results import Watched
 
 if TYPE_CHECKING:
     from self_coding.app import App
-    from self_coding.values.results import Digest, ReportedError
+    from self_coding.fleet import Queue
+    from self_coding.values.results import (
+        Digest,
+        FleetJob,
+        FleetStatus,
+        ReportedError,
+        Submitted,
+    )
 
-COMES_IN, LOOK_BACK = "Work comes in", "Look back"
+COMES_IN, LOOK_BACK, FLEET = "Work comes in", "Look back", "Many machines"
 Days = Annotated[float, Arg("How many days back.", option="-d")]
 Stack = Annotated[
     str, Arg("A file with the traceback, or what else the program printed.", file=True)
 ]
 Since = Annotated[str, Arg("The revision that the first look compares with.")]
 Once = Annotated[bool, Arg("Look once, and end: with status 1 where a test fails.")]
+Repo = Annotated[str, Arg("Its address for git, or a path on every worker (this repository).")]
+Priority = Annotated[int, Arg("Higher ones come first.", least=-1000, most=1000)]
+Requires = Annotated[list[str] | None, Arg("What a worker must provide: `gpu`, `aider`.")]
+Slots = Annotated[int, Arg("How many attempts at a time.", least=1, most=64)]
+Provides = Annotated[list[str] | None, Arg("What is to be had here, for `--requires`.")]
+Each = Annotated[int, Arg("Of one repository at a time, over all workers; 0: any number.", least=0)]
+InAll = Annotated[int, Arg("Of all, over all workers; 0: any number.", least=0)]
+UntilIdle = Annotated[bool, Arg("End when nothing is left to be taken.")]
+JobId = Annotated[int, Arg("Its number, from `workers`: 12.", least=1)]
 ErrorId = Annotated[str, Arg("Its number, from `inbox`: 3f2a91c0de.")]
 
 
@@ -64,3 +92,75 @@ async def digest(app: App, days: Days = 7.0) -> Digest:
     """Sum up the last days in Markdown: landed, refused and why, cost, lessons, what waits."""
     await app.catch_up()
     return await app.edit.digest(days)
+
+
+def _queue(app: App) -> Queue:
+    from self_coding.fleet import Queue
+
+    return Queue(app.settings.database)
+
+
+@operation(FLEET, "Queue.submit", effect="adds", tool=False, anywhere=True)
+async def submit(
+    app: App,
+    task: Task,
+    repo: Repo = "",
+    priority: Priority = 0,
+    requires: Requires = None,
+    patch: Patch = None,
+    command: Command = None,
+    editor: EditorName = None,
+    tries: Tries = None,
+    propose: Propose = False,
+    base: Base = "",
+) -> Submitted:
+    """Hand TASK to the fleet: a worker makes the edit, tests it, and lands it when green.
+
+    It is done in the repository at --repo, and told by that repository's journal.
+    """
+    return await _queue(app).submit(
+        task,
+        repo=repo or str(app.top),
+        priority=priority,
+        requires=requires or (),
+        patch=patch or "",
+        command=command or "",
+        editor=editor or "",
+        tries=tries,
+        propose=propose,
+        base=base,
+    )
+
+
+@operation(FLEET, "Worker.run", effect="adds", tool=False, anywhere=True)
+async def worker(
+    app: App,
+    caller: Caller,
+    slots: Slots = 1,
+    provides: Provides = None,
+    each: Each = 0,
+    in_all: InAll = 0,
+    until_idle: UntilIdle = False,
+) -> FleetStatus:
+    """Take tasks of the fleet and do them, until it is interrupted; what was begun is taken over.
+
+    Killed, it loses nothing: another worker goes on with its attempts.
+    """
+    queue = _queue(app)
+    from self_coding.fleet.worker import Share, Worker
+
+    share = Share(slots=slots, provides=tuple(provides or ()), each=each, in_all=in_all)
+    await Worker(queue, share, say=caller.say, once=until_idle).run()
+    return await queue.status()
+
+
+@operation(FLEET, "Queue.status", tool=False, anywhere=True)
+async def workers(app: App) -> FleetStatus:
+    """List who works for the fleet, and its tasks: running, waiting, ended lately."""
+    return await _queue(app).status()
+
+
+@operation(FLEET, "Queue.cancel", effect="adds", tool=False, anywhere=True)
+async def cancel(app: App, job: JobId) -> FleetJob:
+    """Call off JOB of the fleet, wherever it runs; what it has edited is kept, unlanded."""
+    return await _queue(app).cancel(job)

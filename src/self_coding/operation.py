@@ -74,7 +74,8 @@ class Operation:
 
     `method` is the service method behind it; `old_names` are accepted for one release; `effect`
     is "reads", "adds" (leaves all that is there), "lands" or "restores"; `question` is what a
-    person is asked before it runs where a program calls; `tool`: MCP offers it, too.
+    person is asked before it runs where a program calls; `tool`: MCP offers it, too;
+    `anywhere`: it needs no repository.
     """
 
     call: Callable[..., Awaitable[Any]]
@@ -83,6 +84,7 @@ class Operation:
     effect: str = "reads"
     old_names: tuple[str, ...] = ()
     tool: bool = True
+    anywhere: bool = False
     question: Callable[..., Awaitable[str]] | None = None
 
     @property

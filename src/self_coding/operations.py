@@ -155,7 +155,7 @@ async def check_edit(
     return await app.edit.check_edit(attempt, wait=wait, on_progress=caller.on_progress)
 
 
-@operation(CHANGE, "edit.submit_edit", "submit", effect="lands")
+@operation(CHANGE, "edit.submit_edit", effect="lands")
 async def submit_edit(
     app: App,
     caller: Caller,
@@ -467,7 +467,16 @@ async def redo(app: App, steps: Steps = 1, attempt: OfAttempt = None) -> Reposit
 
 
 # At the end: in help, what is registered first comes first.
-from self_coding.incoming import digest, drop_error, report_error, watch  # noqa: E402, F401
+from self_coding.incoming import (  # noqa: E402, F401
+    cancel,
+    digest,
+    drop_error,
+    report_error,
+    submit,
+    watch,
+    worker,
+    workers,
+)
 from self_coding.upkeep import explain, gc, operations, recover, verify  # noqa: E402, F401
 
 #: Every name that is accepted, with the operation it means.

@@ -37,8 +37,8 @@ GRACE = 12.0
 _RESTART = 10.0  # seconds that a holder waits for a server that is gone
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # Both ends notice within seconds that the other is gone: by default neither does for hours.
-_ALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
-_SETTINGS = {"tcp_user_timeout": "10000", "connect_timeout": "10"}
+ALIVE = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
+SETTINGS = {"tcp_user_timeout": "10000", "connect_timeout": "10"}
 _inherited: list[Any] = []  # a parent process's: never used here, never closed
 
 
@@ -258,15 +258,15 @@ class PostgresDatabase:
 
     def _open(self) -> psycopg.Connection[Any]:
         options = {"search_path": self.schema, "lock_timeout": f"{self._patience * 1000:.0f}"}
-        options |= {f"tcp_{name}": value for name, value in _ALIVE.items()}
+        options |= {f"tcp_{name}": value for name, value in ALIVE.items()}
         words = " ".join(f"-c {name}={value}" for name, value in options.items())
         connection = self._driver.connect(
             self._address,
             autocommit=True,
             options=words,
             application_name=self._program,
-            **_ALIVE,
-            **_SETTINGS,
+            **ALIVE,
+            **SETTINGS,
         )
         try:
             if connection.info.server_version < OLDEST:
@@ -385,7 +385,8 @@ class PostgresConnection:
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
         """Run one statement; return a cursor over tuples."""
-        return self._connection.execute(_spelled(sql), values)
+        # Without values it may be a script of several statements, sent as it is.
+        return self._connection.execute(*((_spelled(sql), values) if values else (sql,)))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
         """Run one statement for each row of values, all in one batch."""

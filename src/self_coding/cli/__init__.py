@@ -56,6 +56,15 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # `submit 12` was the name of `submit-edit` before there was a fleet to submit to.
+        numbered = args[0] == "submit" and any(word.isdigit() for word in args[1:])
+        if numbered and not {"--repo", "--priority", "--tries"} & {*args}:
+            args = ["submit-edit", *args[1:]]
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "install":  # apart, since it loads what hooks and servers do without
             from self_coding.cli.install import install_command
@@ -149,7 +158,7 @@ def _run(row: Operation, view: View, own: list[str], /, **values: Any) -> None:
     session: Session = click.get_current_context().obj
     extra = {name: values.pop(name, None) for name in own}
     settings = {name: extra.pop(name) for name in _SETTINGS if name in extra}
-    app = open_app(session.repo, **{**session.settings, **settings})
+    app = open_app(session.repo, anywhere=row.anywhere, **{**session.settings, **settings})
     for one in row.parameters:
         value: Any = values.get(one.name)
         if isinstance(value, tuple):  # click's form of what is given many times

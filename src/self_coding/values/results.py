@@ -223,3 +223,52 @@ class Explained:
 
     ours: bool
     operation: Operation | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """A task that was handed to the fleet: the number of its job; `edit` names the self-edit."""
+
+    job: int
+    edit: str
+    repository: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetWorker:
+    """A worker that lives: how many attempts it drives at a time, what it provides."""
+
+    name: str
+    slots: int
+    provides: list[str]
+    version: str
+    since: datetime
+    running: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetJob:
+    """A job: `state` is "waiting", "running", "ended", "failed" or "cancelled".
+
+    `attempt` is where the repository's journal tells what came of it; `said` is what kept a worker
+    from it.
+    """
+
+    job: int
+    task: str
+    repository: str
+    state: str
+    edit: str = ""
+    priority: int = 0
+    requires: list[str]
+    worker: str = ""
+    attempt: int | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetStatus:
+    """The workers that live; the jobs that run, that wait, and that have ended lately."""
+
+    workers: list[FleetWorker]
+    jobs: list[FleetJob]
