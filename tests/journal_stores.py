@@ -31,3 +31,13 @@ def address() -> str:
     """Return the address of a schema that nobody has used."""
     joint = "&" if "?" in server() else "?"
     return f"{server()}{joint}schema=test_{next(_schemas)}"
+
+
+def database() -> str:
+    """Return the address of a database of its own, for a fleet."""
+    import psycopg
+
+    name = f"fleet_{next(_schemas)}"
+    with psycopg.connect(server(), autocommit=True) as raw:
+        raw.execute(f"CREATE DATABASE {name}")
+    return server().replace("/postgres?", f"/{name}?")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from self_coding.adapters.llm import ChatModel, LanguageModel
     from self_coding.codebase_indexer import CodebaseIndexer
+    from self_coding.fleet import Fleet
     from self_coding.git_safety import GitSafety
     from self_coding.modification_journal import ModificationJournal
     from self_coding.reflection import ReflectionService
@@ -213,6 +214,13 @@ class App:
         from self_coding.adapters.notices import Notices
 
         return Notices(told.command, told.url, told.seconds, self.top).send
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """The queue of a server, for many machines, and a worker of it."""
+        from self_coding.fleet import Fleet
+
+        return Fleet(self.settings.database, open_app)
 
     @cached_property
     def reported(self) -> ReportedErrors:

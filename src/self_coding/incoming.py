@@ -24,7 +24,6 @@ from self_coding.values.results import Watched
 
 if TYPE_CHECKING:
     from self_coding.app import App
-    from self_coding.fleet import Queue
     from self_coding.values.results import (
         Digest,
         FleetJob,
@@ -94,13 +93,7 @@ async def digest(app: App, days: Days = 7.0) -> Digest:
     return await app.edit.digest(days)
 
 
-def _queue(app: App) -> Queue:
-    from self_coding.fleet import Queue
-
-    return Queue(app.settings.database)
-
-
-@operation(FLEET, "Queue.submit", effect="adds", tool=False, anywhere=True)
+@operation(FLEET, "fleet.submit", effect="adds", tool=False, anywhere=True)
 async def submit(
     app: App,
     task: Task,
@@ -118,7 +111,7 @@ async def submit(
 
     It is done in the repository at --repo, and told by that repository's journal.
     """
-    return await _queue(app).submit(
+    return await app.fleet.submit(
         task,
         repo=repo or str(app.top),
         priority=priority,
@@ -132,7 +125,7 @@ async def submit(
     )
 
 
-@operation(FLEET, "Worker.run", effect="adds", tool=False, anywhere=True)
+@operation(FLEET, "fleet.worker", effect="adds", tool=False, anywhere=True)
 async def worker(
     app: App,
     caller: Caller,
@@ -146,21 +139,23 @@ async def worker(
 
     Killed, it loses nothing: another worker goes on with its attempts.
     """
-    queue = _queue(app)
-    from self_coding.fleet.worker import Share, Worker
+    return await app.fleet.worker(
+        slots=slots,
+        provides=provides or (),
+        each=each,
+        in_all=in_all,
+        until_idle=until_idle,
+        say=caller.say,
+    )
 
-    share = Share(slots=slots, provides=tuple(provides or ()), each=each, in_all=in_all)
-    await Worker(queue, share, say=caller.say, once=until_idle).run()
-    return await queue.status()
 
-
-@operation(FLEET, "Queue.status", tool=False, anywhere=True)
+@operation(FLEET, "fleet.workers", tool=False, anywhere=True)
 async def workers(app: App) -> FleetStatus:
     """List who works for the fleet, and its tasks: running, waiting, ended lately."""
-    return await _queue(app).status()
+    return await app.fleet.workers()
 
 
-@operation(FLEET, "Queue.cancel", effect="adds", tool=False, anywhere=True)
+@operation(FLEET, "fleet.cancel", effect="adds", tool=False, anywhere=True)
 async def cancel(app: App, job: JobId) -> FleetJob:
     """Call off JOB of the fleet, wherever it runs; what it has edited is kept, unlanded."""
-    return await _queue(app).cancel(job)
+    return await app.fleet.cancel(job)

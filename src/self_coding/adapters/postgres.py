@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from self_coding.errors import ConfigError, StorageBusyError, StorageError, StorageVersionError
 
@@ -70,7 +70,7 @@ class PostgresDatabase:
                 f"{self.schema!r} cannot be the name of a schema",
                 hint="small letters, digits and _, at most 63, and not pg_...",
             )
-        self._address = urlunsplit(parts._replace(query=urlencode(asked)))
+        self._address = urlunsplit(parts._replace(query=urlencode(asked, quote_via=quote)))
         self._password = unquote(parts.password or "")
         host = parts.hostname or asked.get("host", "localhost")
         #: What messages call it: never with a user's password.
@@ -345,6 +345,9 @@ class PostgresDatabase:
                 hint = "the database is read-only, as a standby is: name the primary"
             elif isinstance(error, errors.DiskFull):
                 hint = "the server's disk is full; nothing was stored"
+            elif isinstance(error, self._driver.OperationalError) and "option" in text:
+                # libpq's words for what it cannot make out of the address
+                hint = "postgresql://USER@HOST:PORT/DATABASE"
             elif isinstance(error, self._driver.OperationalError):
                 hint = "check that the server runs, and the address, user and password"
             elif (

@@ -5,6 +5,6 @@ It says who is to do what; what happened is in the journals alone.
 """
 
 from self_coding.fleet.jobs import Job
-from self_coding.fleet.queue import Queue
+from self_coding.fleet.service import Fleet
 
-__all__ = ["Job", "Queue"]
+__all__ = ["Fleet", "Job"]

@@ -6,20 +6,18 @@ repository's turn it is, which workers there are, which of its migrations were a
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from self_coding.adapters import postgres
 from self_coding.adapters.postgres import PostgresDatabase
-from self_coding.adapters.threads import in_thread
 from self_coding.errors import ConfigError, StorageError, StorageVersionError
-from self_coding.fleet.jobs import FORM, Job, address
-from self_coding.values.results import FleetJob, FleetStatus, FleetWorker, Submitted
+from self_coding.fleet.jobs import FORM
+from self_coding.values.results import FleetJob, FleetWorker
 
 if TYPE_CHECKING:
     import procrastinate
@@ -119,7 +117,9 @@ class Queue:
 
     def at(self, **more: str) -> str:
         """Return the server's address with more to it."""
-        return urlunsplit(self._parts._replace(query=urlencode(self._asked | more)))
+        return urlunsplit(
+            self._parts._replace(query=urlencode(self._asked | more, quote_via=quote))
+        )
 
     @cached_property
     def database(self) -> PostgresDatabase:
@@ -140,7 +140,12 @@ class Queue:
         return kind(conninfo=self.at(), kwargs=more, min_size=1, max_size=2, timeout=10.0)
 
     @contextmanager
-    def _app(self) -> Iterator[procrastinate.App]:
+    def open(self) -> Iterator[procrastinate.App]:
+        """Open Procrastinate for one call.
+
+        Raises:
+            StorageError: the server cannot be reached.
+        """
         self.check()  # first, since its errors are in words, and come at once
         app = self._engine.App(connector=self.connector(is_async=False))
         try:
@@ -170,101 +175,15 @@ class Queue:
                 raise StorageVersionError(
                     f"{self.database.path} was written by a newer Procrastinate",
                     path=self.database.path,
-                    hint="pip install --upgrade procrastinate; nothing was written",
+                    hint="`pip install -U procrastinate`; nothing was written",
                 )
             for script in (one for one in scripts if one.name > done):
                 connection.execute(script.read_text(encoding="utf-8"))
             connection.execute("UPDATE engine SET migration = ?", (scripts[-1].name,))
         self._is_checked = True
 
-    # -- who hands in --------------------------------------------------------------------------
-
-    async def submit(
-        self,
-        task: str,
-        *,
-        repo: str,
-        priority: int = 0,
-        requires: Collection[str] = (),
-        editor: str = "",
-        command: str = "",
-        patch: str = "",
-        tries: int | None = None,
-        propose: bool = False,
-        base: str = "",
-    ) -> Submitted:
-        """Store a task for the fleet; a worker does it, and its journal says what came of it.
-
-        Args:
-            task: what is to be done, in words.
-            repo: an address that git knows, or a path that every worker has.
-            priority: higher ones come first.
-            requires: names that a worker must provide.
-            editor, command, patch: who makes the edit, as for `self_edit`.
-            tries: as for `self_edit`.
-            propose: stop green before landing, for a person's approval.
-            base: the branch that it begins from and lands on.
-
-        Raises:
-            ConfigError: the task is empty, or the address holds a password.
-            StorageError: the server cannot be reached; nothing is stored.
-        """
-        if not task.strip():
-            raise ConfigError("the task is empty", hint="say in words what is to be done")
-        job = Job(
-            task=task.strip(),
-            repo=address(repo),
-            edit=secrets.token_hex(8),
-            priority=priority,
-            requires=tuple(sorted({*requires})),
-            editor=editor,
-            command=command,
-            patch=patch,
-            tries=tries,
-            propose=propose,
-            base=base,
-        )
-        queue = job.queue
-
-        def defer() -> int:
-            with self._app() as app:
-                # The lock: whatever goes wrong elsewhere, no two workers have one self-edit.
-                placed = app.configure_task(TASK, queue=queue, lock=job.edit, priority=priority)
-                return int(placed.defer(**job.stored()))
-
-        number = await in_thread(defer)
-        return Submitted(job=number, edit=job.edit, repository=job.repo)
-
-    async def cancel(self, number: int) -> FleetJob:
-        """Call a job off: what waits never begins, what runs is ended where it runs.
-
-        Raises:
-            ConfigError: there is no such job, or it has ended.
-        """
-
-        def work() -> FleetJob:
-            with self._app() as app:
-                done = app.job_manager.cancel_job_by_id(number, abort=True)
-                found = [one for one in self._jobs() if one.job == number]
-                if not found or not done:
-                    state = f"job {number} has ended: {found[0].state}" if found else ""
-                    raise ConfigError(
-                        state or f"there is no job {number}", hint="`workers` lists them"
-                    )
-                return found[0]
-
-        return await in_thread(work)
-
-    async def status(self, limit: int = 50) -> FleetStatus:
-        """Return who works, and what waits, runs and has ended lately."""
-
-        def work() -> FleetStatus:
-            self.check()
-            return FleetStatus(workers=self._workers(), jobs=self._jobs(limit))
-
-        return await in_thread(work)
-
-    def _workers(self) -> list[FleetWorker]:
+    def workers(self) -> list[FleetWorker]:
+        """Return the workers that live."""
         with self.database.read() as connection:
             rows = connection.execute(
                 "SELECT id, name, slots, provides, version, since, (SELECT count(*) FROM"
@@ -285,7 +204,7 @@ class Queue:
             if life(number) in alive
         ]
 
-    def _jobs(self, limit: int = 1_000) -> list[FleetJob]:
+    def jobs(self, limit: int = 1_000) -> list[FleetJob]:
         """Return the jobs: what runs, what waits, then what has ended, newest first."""
         with self.database.read() as connection:
             rows = connection.execute(
@@ -310,8 +229,6 @@ class Queue:
             )
             for number, status, args, priority, worker, form in rows
         ]
-
-    # -- who works -----------------------------------------------------------------------------
 
     def enter(self, number: int, name: str, slots: int, provides: Collection[str]) -> None:
         """Enter a worker; it lives as long as this connection."""

@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,6 @@ from procrastinate.retry import BaseRetryStrategy
 from psycopg import OperationalError
 
 from self_coding.adapters.threads import in_thread
-from self_coding.app import App as Services
-from self_coding.app import choose_editor, open_app
 from self_coding.errors import SelfCodingError, StorageError
 from self_coding.fleet import telemetry
 from self_coding.fleet.jobs import FORM, Job
@@ -33,6 +31,7 @@ from self_coding.fleet.queue import TASK, Queue, life
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from self_coding.app import App as Services
     from self_coding.values.edits import Progress, SelfEditResult
 
 _LOOKS = 2.0  # seconds between two looks for what is new, or has died
@@ -60,6 +59,7 @@ class Worker:
 
     Args:
         queue: the queue it takes jobs from.
+        opened: opens the services over the repository at a path, with settings by name.
         share: which, and how many.
         say: is told what happens, a line each.
         once: end when nothing is left that it may take.
@@ -68,18 +68,21 @@ class Worker:
     def __init__(
         self,
         queue: Queue,
+        opened: Callable[..., Services],
         share: Share,
         *,
         say: Callable[[str], None] = lambda line: None,
         once: bool = False,
     ) -> None:
         self._queue = queue
+        self._opened = opened
         self._share = share
         self._say = say
         self._once = once
         self.name = f"{socket.gethostname()}/{os.getpid()}"
         self._running: set[int] = set()
         self._number = 0  # Procrastinate's, while it runs
+        self._is_idle = False
 
     async def run(self) -> None:
         """Work until cancelled; what is under way then is left to others, as after a crash.
@@ -97,34 +100,41 @@ class Worker:
                 self._say(f"the server is away ({type(error.__cause__).__name__}); trying again")
                 await asyncio.sleep(_LOOKS)
                 continue
-            if self._once and not await in_thread(self._queue.is_due_later):
+            if self._is_idle:
                 return
 
     async def _serve(self) -> None:
         app = App(connector=self._queue.connector(is_async=True))
-        app.job_manager = _Manager(app.job_manager.connector, self._share, self._entered)
+        manager = _Manager(app.job_manager.connector, self._share, self._entered)
+        app.job_manager = manager
         app.task(name=TASK, pass_context=True, retry=_Again())(self._attempt)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(app.open_async())
-            keeping = asyncio.create_task(self._keep())
-            stack.callback(keeping.cancel)
-            await app.run_worker_async(
-                name=self.name,
-                concurrency=self._share.slots,
-                wait=not self._once,
-                fetch_job_polling_interval=_LOOKS,
-                abort_job_polling_interval=_LOOKS,
-                shutdown_graceful_timeout=0,
-                install_signal_handlers=False,  # the command line's own cancel this task
-                delete_jobs="never",
+        async with app.open_async():
+            serving = asyncio.create_task(
+                app.run_worker_async(
+                    name=self.name,
+                    concurrency=self._share.slots,
+                    fetch_job_polling_interval=_LOOKS,
+                    abort_job_polling_interval=_LOOKS,
+                    shutdown_graceful_timeout=0,
+                    install_signal_handlers=False,  # the command line's own cancel this task
+                    delete_jobs="never",
+                )
             )
+            keeping = asyncio.create_task(self._keep(serving, manager))
+            try:
+                await serving
+            except asyncio.CancelledError:
+                if not self._is_idle:
+                    raise
+            finally:
+                keeping.cancel()
 
     async def _entered(self, number: int) -> None:
         self._number = number
         share = self._share
         await in_thread(self._queue.enter, number, self.name, share.slots, share.provides)
 
-    async def _keep(self) -> None:
+    async def _keep(self, serving: asyncio.Task[None], manager: _Manager) -> None:
         """Stay alive in the others' eyes, and give back what the dead have left."""
         while True:
             await asyncio.sleep(_LOOKS)
@@ -139,6 +149,11 @@ class Worker:
                     await in_thread(database.claim, name)
                 for one in await in_thread(self._queue.requeue, self._number, {*self._running}):
                     self._say(f"job {one}: its worker is gone; it is given to another")
+                if self._once and manager.found_nothing and not self._running:
+                    self._is_idle = not await in_thread(self._queue.is_due_later)
+                if self._is_idle:
+                    serving.cancel()
+                    return
 
     async def _attempt(self, context: JobContext, /, **stored: Any) -> None:
         """Drive the job of these arguments as far as it goes."""
@@ -176,8 +191,8 @@ class Worker:
     async def _drive(
         self, number: int, job: Job, told: Callable[[Progress], None]
     ) -> list[SelfEditResult]:
-        app = await in_thread(
-            open_app, job.repo, database=self._queue.at(application_name=self._program)
+        app: Services = await in_thread(
+            self._opened, job.repo, database=self._queue.at(application_name=self._program)
         )
         journal = app.journal
         try:
@@ -186,8 +201,7 @@ class Worker:
                 for one in (known and await journal.unfinished(job.edit))[:1]:
                     await app.edit.drop_edit(one, "it was cancelled")
                 return []
-            editor = choose_editor(
-                app.settings,
+            editor = app.editor(
                 patch=job.patch.encode("utf-8", "surrogateescape") if job.patch else None,
                 command=job.command or None,
                 name=job.editor or None,
@@ -246,6 +260,7 @@ class _Manager(JobManager):
         super().__init__(connector)
         self._share = share
         self._entered = entered
+        self.found_nothing = False  # when it was asked last
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> StoredJob | None:
         """Return the next job that is this worker's to take."""
@@ -260,7 +275,8 @@ class _Manager(JobManager):
                 each=share.each,
                 in_all=share.in_all,
             )
-            return None if row["id"] is None else StoredJob.from_row(row)
+            self.found_nothing = row["id"] is None
+            return None if self.found_nothing else StoredJob.from_row(row)
         return None
 
     async def register_worker(self) -> int:

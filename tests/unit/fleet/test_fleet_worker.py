@@ -1,0 +1,125 @@
+"""A worker on real repositories: what it does with a job, and what ends one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from journal_stores import database
+from self_coding.adapters import postgres
+from self_coding.app import App, open_app
+from self_coding.fleet import Fleet
+from self_coding.testing import sample_repo
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server of the tests is young; there are no others that it could have dropped."""
+    monkeypatch.setattr(postgres, "GRACE", 0.0)
+    yield
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet(database(), open_app)
+
+
+def repository(tmp_path: Path, name: str) -> str:
+    """A repository with a first commit of its own: others' journals are not its."""
+    return str(
+        sample_repo(tmp_path / name, {"name.txt": name, "test_ok.py": "def test_ok(): pass"})
+    )
+
+
+def app_of(fleet: Fleet, place: str) -> App:
+    return open_app(place, database=fleet.queue.address)
+
+
+async def stages(fleet: Fleet, place: str) -> list[str]:
+    journal = app_of(fleet, place).journal
+    try:
+        return [await journal.stage(one.id) for one in await journal.lines()]
+    finally:
+        await journal.close()
+
+
+async def until(true: Callable[[], object], seconds: float = 90.0) -> None:
+    """Wait for what a worker is about to do."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.05)
+
+
+async def test_tasks_of_two_repositories_land_in_each(fleet: Fleet, tmp_path: Path) -> None:
+    """Each job is one attempt in its repository, told by that one's journal and the list."""
+    places = [repository(tmp_path, name) for name in ("one", "two")]
+    for place in places:
+        await fleet.submit("Add a file", repo=place, command="echo 1 > new.txt")
+    said: list[str] = []
+    status = await fleet.worker(slots=2, until_idle=True, say=said.append)
+    assert [(one.state, one.attempt) for one in status.jobs] == [("ended", 1), ("ended", 1)]
+    for place in places:
+        assert await stages(fleet, place) == ["landed"]
+    assert sum("attempt 1: landed" in line for line in said) == 2
+
+
+async def test_a_job_that_cannot_be_done_says_why(fleet: Fleet, tmp_path: Path) -> None:
+    """No repository, no such editor: the job has failed, with what is wrong and what to do."""
+    (tmp_path / "empty").mkdir()
+    await fleet.submit("a", repo=str(tmp_path / "empty"), command="true")
+    await fleet.submit("b", repo=repository(tmp_path, "r"), editor="nobody")
+    status = await fleet.worker(until_idle=True)
+    told = {one.task: (one.state, one.said) for one in status.jobs}
+    assert told["a"][0] == told["b"][0] == "failed"
+    assert "not in a git repository" in told["a"][1] or "repository" in told["a"][1]
+    assert "there is no editor 'nobody'" in told["b"][1]
+
+
+async def test_a_running_job_is_called_off_where_it_runs(fleet: Fleet, tmp_path: Path) -> None:
+    """Its attempt ends as cancelled, its command is killed, and the worker goes on."""
+    place, mark = repository(tmp_path, "r"), tmp_path / "mark"
+    done = await fleet.submit("a", repo=place, command=f"touch {mark}; sleep 600")
+    working = asyncio.create_task(fleet.worker())
+    await until(mark.exists)
+    assert (await fleet.cancel(done.job)).state == "running"
+    await fleet.submit("b", repo=place, command="echo 1 > new.txt")
+    async with asyncio.timeout(90):
+        while {one.state for one in (await fleet.workers()).jobs} != {"cancelled", "ended"}:
+            await asyncio.sleep(0.2)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await stages(fleet, place) == ["landed", "cancelled"]
+
+
+async def test_what_a_worker_leaves_another_ends(fleet: Fleet, tmp_path: Path) -> None:
+    """A worker that is told to stop leaves its attempt as it is; the next one goes on with it."""
+    place, mark = repository(tmp_path, "r"), tmp_path / "mark"
+    first = f"test -e {mark} || {{ touch {mark}; sleep 600; }}; echo 1 > new.txt"
+    await fleet.submit("a", repo=place, command=first)
+    working = asyncio.create_task(fleet.worker())
+    await until(mark.exists)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert [one.state for one in (await fleet.workers()).jobs] == ["waiting"]
+    assert await stages(fleet, place) == ["editing"]
+    await fleet.worker(until_idle=True)
+    assert await stages(fleet, place) == ["landed"]
+
+
+async def test_an_attempt_that_is_proposed_waits_for_a_person(fleet: Fleet, tmp_path: Path) -> None:
+    """The job has ended, the attempt waits green, and whoever approves it lands it."""
+    place = repository(tmp_path, "r")
+    await fleet.submit("a", repo=place, command="echo 1 > new.txt", propose=True)
+    status = await fleet.worker(until_idle=True)
+    assert [one.state for one in status.jobs] == ["ended"]
+    app = app_of(fleet, place)
+    assert [one.waiting for one in await app.edit.waiting()] == ["approval"]
+    assert (await app.edit.land_edit(1)).success
+    await app.journal.close()
