@@ -40,10 +40,10 @@ from self_coding.values.repository import (
 from self_coding.values.verdicts import Finding, GateReport, Verdict
 
 if TYPE_CHECKING:
+    from self_coding.adapters.db import Sessions
     from self_coding.codebase_indexer import CodebaseIndexer
     from self_coding.git_safety import GitSafety
     from self_coding.modification_journal import ModificationJournal
-    from self_coding.modification_journal.queries import Sessions
     from self_coding.reflection import ReflectionService
     from self_coding.self_edit.policy import Policy
 

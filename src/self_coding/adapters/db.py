@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +36,22 @@ class Connection(Protocol):
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
         """Run one statement for each row of values."""
+
+
+class Sessions(Protocol):
+    """Holds names on the connection that writes the journal: both end together."""
+
+    def claim(self, name: str, *, fresh: bool = False) -> bool:
+        """Hold a name; False where another does. `fresh`: nobody can have held it before."""
+
+    def unclaim(self, name: str) -> None:
+        """Give a name up."""
+
+    def holds(self, name: str) -> bool:
+        """Return whether a claim of ours still stands."""
+
+    def holders(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Return those of the names that somebody holds, and who."""
 
 
 class Database:

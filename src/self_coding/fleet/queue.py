@@ -22,8 +22,6 @@ from self_coding.values.results import FleetJob, FleetWorker
 if TYPE_CHECKING:
     import procrastinate
 
-    from self_coding.adapters.db import Connection
-
 SCHEMA = "self_coding_fleet"
 TASK = "attempt"  # what Procrastinate calls our one kind of job
 _TABLES = """
@@ -268,12 +266,22 @@ class Queue:
             for number, worker in rows
             if life(worker) not in alive or (worker == ours and number not in running)
         ]
-        if not dead:
-            return []
-        with database.write() as connection:
-            return [
-                one for number, worker in dead if (one := _give_back(connection, number, worker))
-            ]
+        given: list[int] = []
+        for job in dead:
+            with database.write() as connection:
+                # What was to be cancelled when its worker died still has to be: by whoever takes
+                # it. And only if it is still the dead one's.
+                given += (
+                    connection.execute(
+                        "UPDATE procrastinate_jobs SET status = 'todo', attempts = attempts + 1,"
+                        " scheduled_at = NULL, abort_requested = false, args = CASE"
+                        " WHEN abort_requested THEN args || '{\"cancelled\": true}'::jsonb ELSE args END"
+                        " WHERE id = ? AND status = 'doing' AND worker_id IS NOT DISTINCT FROM ? RETURNING id",
+                        job,
+                    ).fetchone()
+                    or ()
+                )
+        return given
 
     def is_due_later(self) -> bool:
         """Return whether a job is to be tried again in a moment."""
@@ -298,16 +306,3 @@ _STATES = {"todo": "waiting", "doing": "running", "succeeded": "ended", "aborted
 def life(worker: int | None) -> str:
     """Return the name that a worker holds as long as it lives."""
     return f"worker {worker}"
-
-
-def _give_back(connection: Connection, number: int, worker: int | None) -> int | None:
-    """Have a job done by another worker; None where that has happened meanwhile."""
-    # What was to be cancelled when its worker died still has to be: by whoever takes it.
-    row = connection.execute(
-        "UPDATE procrastinate_jobs SET status = 'todo', attempts = attempts + 1,"
-        " scheduled_at = NULL, abort_requested = false, args = CASE WHEN abort_requested"
-        " THEN args || '{\"cancelled\": true}'::jsonb ELSE args END"
-        " WHERE id = ? AND status = 'doing' AND worker_id IS NOT DISTINCT FROM ? RETURNING id",
-        (number, worker),
-    ).fetchone()
-    return row[0] if row else None

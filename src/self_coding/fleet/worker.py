@@ -218,8 +218,12 @@ class Worker:
                 known = [planned]
                 await in_thread(self._queue.note, number, attempt=planned)
             results = await app.edit.resume(attempt=known[0], editor=editor, on_progress=told)
-            if not results and await self._is_open(app, job.edit):
-                raise NotYetError(f"another worker has attempt {known[0]}")
+            # Whoever waits for a person has nothing to be done; whoever else has not ended is
+            # another worker's, or was a moment ago.
+            still = [] if results else await journal.unfinished(job.edit)
+            for waiting in await app.edit.waiting() if still else ():
+                if waiting.attempt in still and waiting.waiting in ("process", "resume"):
+                    raise NotYetError(f"another worker has attempt {waiting.attempt}")
             return results
         finally:
             await journal.close()
@@ -227,12 +231,6 @@ class Worker:
     @property
     def _program(self) -> str:
         return f"self-coding worker {self.name}"[:63]
-
-    async def _is_open(self, app: Services, edit: str) -> bool:
-        """Return whether a self-edit has still to be done, and waits for no person."""
-        waiting = [one for one in await app.edit.waiting() if one.waiting in ("process", "resume")]
-        unfinished = await app.journal.unfinished(edit)
-        return any(one.attempt in unfinished for one in waiting)
 
 
 class _Again(BaseRetryStrategy):

@@ -31,7 +31,7 @@ from self_coding.values.attempts import (
 )
 
 if TYPE_CHECKING:
-    from self_coding.modification_journal.queries import Sessions
+    from self_coding.adapters.db import Sessions
 
 _T = TypeVar("_T")
 _IDS = 500  # that one question may name
@@ -192,7 +192,7 @@ class ModificationJournal:
 
     async def of_edit(self, edit: str) -> list[int]:
         """Return the attempts of a self-edit, oldest first."""
-        return await self._read(lambda queries: queries.of_edit(edit))
+        return await self._read(lambda queries: listing.of_edit(queries, edit))
 
     @property
     def sessions(self) -> Sessions | None:

@@ -96,6 +96,12 @@ def _line(row: Sequence[Any]) -> AttemptLine:
     )
 
 
+def of_edit(queries: Queries, edit: str) -> list[int]:
+    """Return the attempts of a self-edit, oldest first."""
+    sql = "SELECT id FROM attempt WHERE edit = ? ORDER BY id"
+    return [int(row[0]) for row in queries.connection.execute(sql, (edit,)).fetchall()]
+
+
 def daily(queries: Queries, counted: str) -> list[tuple[int, str, int]]:
     """Return (day since 1970, outcome, attempts) of the ended attempts that fulfil a condition."""
     rows = queries.connection.execute(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from self_coding.adapters.db import Sessions
 from self_coding.adapters.postgres import PostgresDatabase
 from self_coding.modification_journal.queries import Queries
 
@@ -77,23 +78,24 @@ class PostgresStore:
     """The database of one journal, in one schema of a PostgreSQL server."""
 
     def __init__(self, address: str, *, patience: float = 30.0) -> None:
-        self.sessions = PostgresDatabase(address, migrations=MIGRATIONS, patience=patience)
+        self._database = PostgresDatabase(address, migrations=MIGRATIONS, patience=patience)
+        self.sessions: Sessions | None = self._database
 
     @contextmanager
     def read(self) -> Iterator[Queries]:
         """Open a transaction that sees one state and changes nothing."""
-        with self.sessions.read() as connection:
+        with self._database.read() as connection:
             yield _PostgresQueries(connection)
 
     @contextmanager
     def write(self) -> Iterator[Queries]:
         """Open a transaction that is stored whole, or not at all."""
-        with self.sessions.write() as connection:
+        with self._database.write() as connection:
             yield _PostgresQueries(connection)
 
     def close(self) -> None:
         """Close the connection; the next transaction opens it again."""
-        self.sessions.close()
+        self._database.close()
 
 
 class _PostgresQueries(Queries):

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from self_coding.adapters.db import Connection
+from self_coding.adapters.db import Connection, Sessions
 from self_coding.errors import JournalError
 from self_coding.modification_journal.ranking import Candidate, Features, pack, terms, unpack
 from self_coding.modification_journal.record import EPOCH, Record, StoredEvent, moment
@@ -55,28 +55,10 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-class Sessions(Protocol):
-    """Holds names on the connection that writes the journal: both end together."""
-
-    def claim(self, name: str, *, fresh: bool = False) -> bool:
-        """Hold a name; False where another does. `fresh`: nobody can have held it before."""
-
-    def unclaim(self, name: str) -> None:
-        """Give a name up."""
-
-    def holds(self, name: str) -> bool:
-        """Return whether a claim of ours still stands."""
-
-    def holders(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Return those of the names that somebody holds, and who."""
-
-
 class Store(Protocol):
     """The database of one journal: `store` has SQLite's, `postgres` that of a server."""
 
-    @property
-    def sessions(self) -> Sessions | None:
-        """What holds self-edits on the connection that writes; None for a file."""
+    sessions: Sessions | None  # what holds self-edits on the connection that writes
 
     def read(self) -> AbstractContextManager[Queries]:
         """Open a transaction that sees one state and changes nothing."""
@@ -160,10 +142,6 @@ class Queries(ABC):
         """Return the attempts that have begun and not ended, oldest first; of one self-edit."""
         sql = "SELECT id FROM attempt WHERE ended IS NULL AND (? = '' OR edit = ?) ORDER BY id"
         return self._numbers(sql, edit, edit)
-
-    def of_edit(self, edit: str) -> list[int]:
-        """Return the attempts of a self-edit, oldest first."""
-        return self._numbers("SELECT id FROM attempt WHERE edit = ? ORDER BY id", edit)
 
     def stage(self, attempt: int) -> str | None:
         """Return how far an attempt came; None where there is no such attempt."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from self_coding.adapters.db import Connection, Database, reading
+from self_coding.adapters.db import Connection, Database, Sessions, reading
 from self_coding.errors import StorageError, StorageVersionError
 from self_coding.modification_journal.queries import Queries
 
@@ -83,7 +83,7 @@ MIGRATIONS = (_SCHEMA,)
 class SQLiteStore:
     """The database of one journal, in one file."""
 
-    sessions = None  # a file is on one machine, whose own locks do
+    sessions: Sessions | None = None  # a file is on one machine, whose own locks do
 
     def __init__(self, path: Path | str, *, durable: bool = True, patience: float = 30.0) -> None:
         self._database = Database(

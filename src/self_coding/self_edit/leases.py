@@ -25,7 +25,7 @@ from self_coding.errors import EditError, SelfCodingError, StorageError
 from self_coding.values.edits import OnProgress, Progress
 
 if TYPE_CHECKING:
-    from self_coding.modification_journal.queries import Sessions
+    from self_coding.adapters.db import Sessions
 
 PATIENCE = 2.0  # seconds: who only looks whether a lock is held may hold it for a moment
 _LOOKS = 0.25  # seconds between two looks
