@@ -77,6 +77,15 @@ BEGIN
 END $$;
 """
 
+# What was to be cancelled when its worker died still has to be: by whoever takes it. And only if
+# it is still the dead one's.
+_GIVE_BACK = """
+UPDATE procrastinate_jobs SET status = 'todo', attempts = attempts + 1, scheduled_at = NULL,
+  abort_requested = false,
+  args = CASE WHEN abort_requested THEN args || '{"cancelled": true}'::jsonb ELSE args END
+WHERE id = ? AND status = 'doing' AND worker_id IS NOT DISTINCT FROM ? RETURNING id
+"""
+
 
 class Queue:
     """The queue of one server.
@@ -269,18 +278,7 @@ class Queue:
         given: list[int] = []
         for job in dead:
             with database.write() as connection:
-                # What was to be cancelled when its worker died still has to be: by whoever takes
-                # it. And only if it is still the dead one's.
-                given += (
-                    connection.execute(
-                        "UPDATE procrastinate_jobs SET status = 'todo', attempts = attempts + 1,"
-                        " scheduled_at = NULL, abort_requested = false, args = CASE"
-                        " WHEN abort_requested THEN args || '{\"cancelled\": true}'::jsonb ELSE args END"
-                        " WHERE id = ? AND status = 'doing' AND worker_id IS NOT DISTINCT FROM ? RETURNING id",
-                        job,
-                    ).fetchone()
-                    or ()
-                )
+                given += connection.execute(_GIVE_BACK, job).fetchone() or ()
         return given
 
     def is_due_later(self) -> bool:
