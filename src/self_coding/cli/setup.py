@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -155,9 +155,15 @@ def _test_command(top: Path) -> str:
     tests = [name for name in names if name.endswith(".py") and is_test_module(name)]
     cmake = text("CMakeLists.txt")
     makefile = text("Makefile") or text("GNUmakefile") or text("makefile")
-    module = re.search(r"DJANGO_SETTINGS_MODULE\s*[?:]?=\s*([\w.]+)", f"{settings[3]}\n{makefile}")
+    justfile = text("justfile") or text("Justfile") or text(".justfile")
+    said = "\n".join((settings[3], makefile, justfile, text("noxfile.py")))
+    module = re.search(
+        r"(?:DJANGO_SETTINGS_MODULE\s*[?:]?=|django(?:-admin)? test\b.*--settings[= ])\s*([\w.]+)",
+        said,
+    )
+    django = module[1] if module else _django_settings(names, text)
     # What the project itself hands to it: other folders may hold what is no part of the suite.
-    asked = re.search(r"django(?:-admin)? test\b(.*)", f"{settings[3]}\n{makefile}")
+    asked = re.search(r"django(?:-admin)? test\b(.*)", said)
     words = re.findall(r"(?<![\w./=-])\w+(?![\w./=-])", asked[1] if asked else "")
     labels = [word for word in words if any(name.startswith(f"{word}/") for name in names)]
     first = next(map(text, tests), "")
@@ -172,7 +178,7 @@ def _test_command(top: Path) -> str:
     rake = re.search(r"TestTask|task\(?\s*:test|task\(?\s*['\"]?test", text("Rakefile"))
     fits = {  # the first one that is true
         "python manage.py test": "manage.py" in names and not uses_pytest,
-        " ".join(["python -m django test", f"--settings={module and module[1]}", *labels]): module
+        " ".join(["python -m django test", f"--settings={django}", *labels]): django
         and not uses_pytest,
         "python runtests.py": "runtests.py" in names and not uses_pytest,  # as Django's own has it
         f"python -m unittest discover{_start_of(tests, names)}": unittest,
@@ -190,10 +196,25 @@ def _test_command(top: Path) -> str:
         _MESON: re.search(r"(?m)^[ \t]*test\s*\(|subdir\s*\(\s*'tests?'", text("meson.build")),
         "make test": "test" in targets,
         "make check": "check" in targets,
+        "just test": {"test", "@test"} & {*_targets(justfile)},
         "prove -lr t": any(re.fullmatch(r"t/.*\.t", name) for name in names),
         "bats -r test": any(re.fullmatch(r"test/.*\.bats", name) for name in names),
+        **{f"make -C {name}": f"{name}/Makefile" in names for name in ("tests", "test", "t")},
     }
     return next((command for command, is_so in fits.items() if is_so), _CMAKE if cmake else "")
+
+
+def _django_settings(names: list[str], text: Callable[[str], str]) -> str:
+    """Return the module of the settings with which an app of Django tests itself; empty: none.
+
+    Apps that are no project have no manage.py, and nothing has to name these settings.
+    """
+    for name in names:
+        parts = Path(name).parts
+        tested = parts[0] in ("tests", "test") and parts[-1] == "settings.py"
+        if (tested or parts[-1] == "test_settings.py") and "INSTALLED_APPS" in text(name):
+            return name.removesuffix(".py").replace("/", ".")
+    return ""
 
 
 def how_to_prove(top: Path) -> str:

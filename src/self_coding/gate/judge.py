@@ -117,6 +117,8 @@ def judge(
     base_spoke = base is not None and base.understood
     tampered = [report.tampered] if report.tampered and not mute else []
     cut = not mute and not report.ended
+    # A conftest that cannot be imported ends the runner before it looks for tests.
+    unstarted = cut and record.exit_status and not (report.collected or report.results)
     silent = [node for node in report.collected if node not in report.outcomes]
     unfinished = _few(report.unfinished)
     running = f" in {unfinished}" if unfinished else ""
@@ -140,6 +142,11 @@ def judge(
             f" nothing can land until it passes{why}",
         ),
         ("", red, f"exit status {record.exit_status}{why}"),
+        (
+            "",
+            unstarted and not tampered and not unfinished,
+            f"tests failed: no test could start (exit status {record.exit_status}){why}",
+        ),
         ("census-missing", mute and must_report, "the test runner left no report"),
         ("census-missing", mute and base_spoke, "no test reported, but the base's did"),
         ("census-tampered", tampered, "the test report was tampered with"),
@@ -265,7 +272,7 @@ def _judge_tests(
         (
             nothing,
             "tests failed: no test was collected, so nothing was proved"
-            + ("" if had else "; write a first one, or set another test_command"),
+            + (why or ("" if had else "; write a first one, or set another test_command")),
         ),
         (status and not report.failures, f"exit status {status} although no test failed"),
         (worst > 1, f"the test runner could not finish: exit status {worst}"),

@@ -27,6 +27,10 @@ _NO_MODULE = re.compile(
 _INTERNAL = re.compile(r'(?m)^INTERNALERROR> (?:  File "([^"\n]+)"|(\w[\w.]*+: [^\n]{1,120}))')
 # Address- and ThreadSanitizer reserve terabytes, of which they use little.
 _SANITIZER = re.compile(r"ReserveShadowMemoryRange failed|can ?not mmap the shadow memory")
+_NO_GO_MOD = re.compile(
+    r"(?:provides package ([\w./-]{1,200}): |\bgo: )go\.mod file not found"
+    r"|directory prefix \S{1,200} does not contain main module"
+)
 _SAID = 100_000  # characters at the end of an output that are searched
 #: What tool chains say of a package that is not installed, what that is, and what installs it.
 _PACKAGES = (
@@ -91,6 +95,9 @@ def _package(record: RunRecord) -> str:
             "a sanitizer reserves more than gate.memory_bytes;"
             " set gate.memory_bytes = 0, and watch the memory yourself"
         )
+    if found := _NO_GO_MOD.search(said):
+        name = found[1] or "NAME"
+        return f"there is no go.mod, so Go knows no module; run go mod init {name}, and commit it"
     for pattern, kind, install in _PACKAGES:
         if found := re.search(pattern, said):
             return f"the {kind} {found[1]} is not on this machine; run {install}"

@@ -95,6 +95,25 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
             },
             "python -m django test --settings=tests.settings tests",
         ),
+        (
+            {
+                "justfile": "\ntest +FLAGS='':\n    django-admin test --settings=tests.settings\n",
+                "tests/tests.py": "from django import test\n",
+            },
+            "python -m django test --settings=tests.settings",
+        ),
+        (
+            {
+                "tests/settings.py": "INSTALLED_APPS = []\n",
+                "tests/tests.py": "from django import test\n",
+            },
+            "python -m django test --settings=tests.settings",
+        ),
+        (
+            {"app/test_settings.py": "INSTALLED_APPS = []\n", "app/tests.py": ""},
+            "python -m django test --settings=app.test_settings",
+        ),
+        ({"tests/settings.py": "DEBUG = 1\n"}, ""),
         ({"runtests.py": "", "tests/test_a.py": "from django import test\n"}, "python runtests.py"),
         (
             {"runtests.py": "", "tests/test_a.py": "", "setup.cfg": "[tool:pytest]\n"},
@@ -137,6 +156,9 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
         ({"meson.build": "subdir('tests')\n"}, _MESON),
         ({"meson.build": "executable('a', 'a.c')\n", "t/a.t": ""}, "prove -lr t"),
         ({"test/a.bats": ""}, "bats -r test"),
+        ({"justfile": "# how\n@test *options: build\n  ./run\n"}, "just test"),
+        ({"Justfile": "build:\n  test\n"}, ""),
+        ({"a.h": "", "tests/Makefile": "all: one\n\t./one\n"}, "make -C tests"),
         ({"test_a.py": "import unittest\n"}, "python -m unittest discover"),
         ({"tests/test_a.py": "import pytest\n"}, "python -m pytest --tb=short -q"),
         (

@@ -276,7 +276,15 @@ def test_a_report_that_main_does_not_finish_either_breaks_no_rule():
     assert (judgement.passed, judgement.environment, judgement.findings) == (False, True, ())
     assert judgement.reason.startswith("main fails this command itself (exit status 4)")
     assert judgement.reason.endswith(": no module 'pytz'")
-    assert say(candidate, ran(test_a="passed")).findings[0].rule == "census-incomplete"
+    cut = altered(ran(4, test_a="passed"), ended=False)
+    assert say(cut, ran(test_a="passed")).findings[0].rule == "census-incomplete"
+
+
+def test_a_change_that_lets_no_test_start_fails_the_tests_and_breaks_no_rule():
+    """A module that the conftest imports and that cannot be parsed is a failure like others."""
+    judgement = say(altered(ran(4), ended=False), ran(test_a="passed"))
+    assert (judgement.passed, judgement.environment, judgement.findings) == (False, False, ())
+    assert judgement.reason == "tests failed: no test could start (exit status 4)"
 
 
 def test_a_suite_of_which_nothing_runs_on_main_either_is_the_environments_fault():

@@ -152,3 +152,28 @@ def test_packages_that_nobody_installed_are_the_first_thing_said(tmp_path, kind,
     assert what_is_missing(record, tmp_path, settings).endswith(f"; run {tool} install")
     (tmp_path / "node_modules").mkdir()
     assert node_packages(tmp_path, settings.command) == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        (
+            "no required module provides package example.org/a/b: go.mod file not found in current"
+            " directory or any parent directory; see 'go help modules'",
+            "example.org/a/b",
+        ),
+        ("go: go.mod file not found in current directory or any parent directory", "NAME"),
+        (
+            "pattern ./...: directory prefix . does not contain main module or its selected"
+            " dependencies",
+            "NAME",
+        ),
+    ],
+)
+def test_go_sources_without_a_go_mod_need_one(tmp_path, output, name):
+    """Sources older than modules cannot be tested until they have a go.mod: nothing to download."""
+    record = RunRecord(exit_status=1, output=output)
+    said = what_is_missing(record, tmp_path, GateSettings(command="go test ./..."))
+    assert said.startswith("there is no go.mod") and said.endswith(
+        f"go mod init {name}, and commit it"
+    )
