@@ -122,7 +122,7 @@ class App:
         model = self.llm_adapter
         if model is None and not self.needs_trust(*_MODEL):  # else without one, as `doctor` says
             model = chat_model(self.settings, self.environ)
-        return ReflectionService(model)
+        return ReflectionService(model, repo_path=self.top)
 
     @cached_property
     def edit(self) -> SelfEdit:

@@ -214,6 +214,24 @@ async def test_real_runs_are_read_in_every_style(project: Path, arguments: list[
         assert failure.location == "tests/test_shop.py:9"
 
 
+async def test_paths_are_told_from_the_repositorys_top() -> None:
+    """A runner that prints absolute paths leaves none of the machine's in what is remembered."""
+    output = """
+    \u2716 should be equal
+    ------------------
+      operator: equal
+      at: Test.<anonymous> (/home/me/project/test/index.js:57:4)
+"""
+    of = attempt(Outcome.FAILURE, test_results=output, id=3)
+    of.files_modified = ["src/index.js"]
+    service = ReflectionService(repo_path="/home/me/project")
+    failure = await service.analyse(of)
+    assert failure.failing_tests == ("test/index.js::should be equal",)
+    assert failure.location == "test/index.js:57"
+    lesson = await service.lesson(of, failure)
+    assert lesson is not None and "index.js" in lesson.text and "/home" not in lesson.text
+
+
 async def test_a_lesson_comes_with_the_attempt_it_was_learnt_from(project: Path) -> None:
     """One sentence, from a real run, with the attempt's id; none for a passing run."""
     service = ReflectionService()

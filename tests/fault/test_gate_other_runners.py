@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,68 @@ def test_a_runner_with_a_clean_environment_does_not_wait_for_the_one_that_starte
     files = {"test/outer.test.js": inner, "inner.js": "import 'node:test';\n"}
     report = case.run(case.repo.commit({**case.files, **files}))
     assert report.passed, (report.reason, report.output)
+
+
+MOCHA = {
+    ".gitignore": "node_modules\n",
+    "package.json": '{"name": "area", "scripts": {"test": "mocha --reporter dot"}}\n',
+    "area.js": "exports.size = (r) => r * r;\n",
+    "test/area.test.js": (
+        "const assert = require('assert');\nconst { size } = require('../area');\n"
+        "describe('area', () => {\n"
+        "  it('squares', () => assert.strictEqual(size(3), 9));\n"
+        "  it('is none', () => assert.strictEqual(size(0), 0));\n"
+        "  it('is planned');\n});\n"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def mocha(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """A repository with mocha beside it, as npm installs it."""
+    repo = Repo(tmp_path_factory.mktemp("mocha") / "repo")
+    words = ["npm", "install", "--prefix", str(repo.path), "--no-save", "--no-audit", "mocha@11"]
+    if not works("npm") or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("npm brings no mocha here")
+    return repo
+
+
+@pytest.mark.parametrize("more", ["", " -- --parallel"])
+def test_mochas_tests_are_known_beside_the_projects_own_reporter(mocha, more) -> None:
+    """Each test by its id, also where workers run them; a bug fails the one that sees it."""
+    settings = {"command": f"npm test{more}", "carry": ("node_modules",), "retries": 0}
+    base = mocha.emptied().commit(MOCHA)
+    report = mocha.run(base, **settings)
+    assert report.passed and report.understood, (report.reason, report.output)
+    assert [(one.id, one.outcome) for one in report.tests] == [
+        ("test/area.test.js::area > squares", "passed"),
+        ("test/area.test.js::area > is none", "passed"),
+        ("test/area.test.js::area > is planned", "skipped"),
+    ]
+    bug = mocha.run(mocha.commit({"area.js": "exports.size = (r) => r + r;\n"}), base, **settings)
+    assert bug.new_failures == ("test/area.test.js::area > squares",)
+    [failure] = [one.failure for one in bug.tests if one.failure]
+    assert (failure.path, failure.line) == ("test/area.test.js", 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "failing"),
+    [
+        ("area.js", "exports.size = (;\n", "mocha"),
+        (
+            "test/area.test.js",
+            MOCHA["test/area.test.js"].replace("  it('s", "  before(() => { throw 1; });\n  it('s"),
+            "test/area.test.js",
+        ),
+    ],
+)
+def test_what_keeps_mochas_tests_from_running_is_a_failure(mocha, name, text, failing) -> None:
+    """A file that cannot be loaded and a hook that throws fail the change, and hide no test."""
+    settings = {"command": "npm test", "carry": ("node_modules",), "retries": 0}
+    base = mocha.emptied().commit(MOCHA)
+    report = mocha.run(mocha.commit({name: text}), base, **settings)
+    assert not report.passed and report.new_failures == (failing,), report.output
+    assert not report.findings
 
 
 def test_a_failure_has_its_id_message_and_place(case) -> None:

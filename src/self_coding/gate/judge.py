@@ -326,7 +326,7 @@ def _losses(
     # What could not be collected or built is a failure of its own; other languages' by the folder.
     broken = {node for node, how in report.outcomes.items() if how == "error" != before.get(node)}
     for node in base.collected:
-        above = {_path(node), "cargo", *map(str, PurePosixPath(_path(node)).parents)}
+        above = {_path(node), "cargo", "mocha", *map(str, PurePosixPath(_path(node)).parents)}
         if node not in have and not above & broken:
             hidden = _function(node) not in functions and _source_is_there(node, functions, sides)
             lost("census-shrank", node, "is no longer collected", silently=hidden)

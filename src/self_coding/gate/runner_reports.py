@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from xml.etree import ElementTree
 
 from self_coding.gate.test_report import TestReport, combine
@@ -354,6 +355,33 @@ def _read_node(body: str, folder: str, tree: Tree) -> Read:
     return results, running, "", ""
 
 
+def _read_mocha(body: str, folder: str, tree: Tree) -> Read:
+    """Read what our hook of mocha writes: a test a line, and one line at the end."""
+    results: list[TestResult] = []
+    last: Mapping[str, Any] = {}
+    for line in body.split("\n"):
+        try:
+            event = json.loads(line)
+            kind, file = event["type"], tree.relative(event.get("file") or "")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        last = event
+        if kind in ("passed", "failed", "skipped"):
+            path, names = file or folder or "mocha", [str(name) for name in event["names"]]
+            text, message = (str(event.get(key) or "") for key in ("stack", "message"))
+            node, outcome = f"{path}::{' > '.join(names)}", kind
+            if event["hook"]:  # the file as a whole: which tests it kept from running is not said
+                node, outcome, message = path, "error", f"{names[-1]}: {message}"
+            failure = _failure(text, message, path, tree) if kind == "failed" else None
+            seconds = float(event["seconds"])
+            results.append(_made(node, outcome, seconds, text[:_MESSAGE], failure))
+    if last.get("type") != "end":  # a file that cannot be loaded ends mocha before any test
+        text = str(last.get("stack", "mocha ended before its tests did"))[:_MESSAGE]
+        failure = _failure(text, str(last.get("message", text)), folder, tree)
+        results.append(_made("mocha", "error", 0.0, text, failure))
+    return results, [], "", ""
+
+
 def _read_jest(body: str, folder: str, tree: Tree) -> Read:
     """Read the JSON that jest and vitest write."""
     start = body.find("{")
@@ -393,5 +421,6 @@ _READERS: Mapping[str, Callable[[str, str, Tree], Read]] = {
     "cargo": _read_cargo,
     "node": _read_node,
     "jest": _read_jest,
+    "mocha": _read_mocha,
     "vitest": _read_jest,
 }

@@ -34,7 +34,9 @@ _SESSIONS = 8  # pytest sessions that one command may hold
 _REPORT_BYTES = 64 << 20
 _CLOSING = re.compile(r"\b(?:hatch|tox|nox)\b[^;&|]*")  # they hand no descriptor to what they start
 _NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+){0,9} -m unittest\b")
-_SHIMMED = re.compile(r"(?:^|[\s;&|(])(?:go test|cargo test|node --test|npx vitest|npx jest)\b")
+_SHIMMED = re.compile(
+    r"(?:^|[\s;&|(])(?:go test|cargo test|node --test|npx (?:vitest|jest|mocha))\b"
+)
 _JUNIT = re.compile(
     r"(?s)(?=.*\.xml\Z)(?:.*/)?(?:(?:surefire-reports|failsafe-reports)/TEST-[^/]*\Z"
     r"|(?:test-results|test-reports|reports?)/|junit[^/]*\Z)"

@@ -117,6 +117,7 @@ for word; do
       case ${{word##*/}} in
         vitest|vitest.mjs) [ -n "$runner" ] || runner=vitest;;
         jest|jest.js|react-scripts) [ -n "$runner" ] || runner=jest;;
+        mocha|mocha.js|_mocha) [ -n "$runner" ] || runner=mocha;;
         *) named=1;;
       esac
       break;;
@@ -131,6 +132,7 @@ case $runner in
     set -- --test-reporter='{folder}/node_reporter.mjs' --test-reporter-destination="$pipe" "$@";;
   vitest) set -- "$@" --reporter=default --reporter=json --outputFile.json="$pipe";;
   jest) set -- "$@" --json --outputFile="$pipe";;
+  mocha) set -- "$@" --require '{folder}/mocha_hook.cjs';;
 esac
 if [ -z "$named" ] && chosen {chosen}; then set -- "$@" {chosen}; fi
 "$real" "$@" 9<&-
@@ -151,6 +153,42 @@ export default async function* report(source) {
     }) + "\\n";
   }
 }
+"""
+# Mocha knows one reporter, which is the project's: this listens beside it.
+_MOCHA = """// Writes one line of JSON for each test of mocha that ended; put here by self-coding.
+const fs = require("fs");
+const path = require("path");
+const from = [process.cwd(), path.dirname(fs.realpathSync(process.argv[1]))];
+const Mocha = require(require.resolve("mocha", { paths: from }));
+const write = (line) => fs.appendFileSync("{pipe}", JSON.stringify(line) + "\\n");
+const told = (test, type, error) => write({
+  type,
+  names: test.titlePath ? test.titlePath() : [test.title],
+  file: test.file,
+  hook: test.type === "hook",
+  seconds: (test.duration || 0) / 1000,
+  message: error && String(error.message || error),
+  stack: error && String(error.stack || ""),
+});
+const broken = (error) => {
+  write({ type: "broken", message: String(error.message), stack: String(error.stack) });
+  throw error;
+};
+const { run, loadFilesAsync } = Mocha.prototype;
+Mocha.prototype.loadFilesAsync = function (...rest) {
+  return loadFilesAsync.apply(this, rest).catch(broken);
+};
+Mocha.prototype.run = function (...rest) {
+  const Reporter = this._reporter;
+  this._reporter = function (runner, options) {
+    runner.on("pass", (test) => told(test, "passed"));
+    runner.on("fail", (test, error) => told(test, "failed", error));
+    runner.on("pending", (test) => told(test, "skipped"));
+    runner.once("end", () => write({ type: "end" }));
+    return new Reporter(runner, options);
+  };
+  return run.apply(this, rest);
+};
 """
 _SCRIPTS = {"go": _GO, "cargo": _CARGO, "node": _NODE}
 
@@ -188,6 +226,8 @@ def put_shims(
     os.mkfifo(folder / PIPE)
     (folder / _LOCK).touch()
     (folder / "node_reporter.mjs").write_text(_REPORTER, encoding="utf-8")
+    hook = _MOCHA.replace("{pipe}", str(folder / PIPE))
+    (folder / "mocha_hook.cjs").write_text(hook, encoding="utf-8")
     for name, script in _SCRIPTS.items():
         if shutil.which(name, path=path) is not None:
             shim = folder / "bin" / name

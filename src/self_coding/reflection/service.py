@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 from self_coding.adapters import threads
 from self_coding.adapters.llm import ChatModel, TypedModel
@@ -28,13 +29,19 @@ class ReflectionService:
         llm_adapter: an object with `async chat(message=..., context=...)` whose result has
             `.content`; None works without a model.
         model_preference: handed on to who chooses among models ("fast" or "best").
+        repo_path: the repository's folder; absolute paths in it are told from its top.
     """
 
     def __init__(
-        self, llm_adapter: ChatModel | None = None, model_preference: str = "fast"
+        self,
+        llm_adapter: ChatModel | None = None,
+        model_preference: str = "fast",
+        *,
+        repo_path: Path | str = "",
     ) -> None:
         self.llm_adapter = llm_adapter
         self.model_preference = model_preference
+        self._root = str(repo_path)
 
     async def reflect_on_attempt(self, attempt: ModificationAttempt) -> str:
         """Return the reflection on one attempt, as text; never empty, never an exception."""
@@ -54,11 +61,13 @@ class ReflectionService:
         similar = tuple(similar_attempts)
 
         def study() -> tuple[Failure, list[FailedTest], list[ModificationAttempt]]:
-            failed = failed_tests(attempt.test_results, files_modified=attempt.files_modified)
+            failed = failed_tests(
+                attempt.test_results, files_modified=attempt.files_modified, root=self._root
+            )
             if attempt.outcome is Outcome.SUCCESS:
                 return Failure(), failed, []
-            now = failure or _failure(attempt)
-            same = (past for past in similar if _failure(past).signature == now.signature)
+            now = failure or self._failure(attempt)
+            same = (past for past in similar if self._failure(past).signature == now.signature)
             return now, failed, list(same) if now.signature else []
 
         now, failed, seen = await threads.in_thread(study)
@@ -78,7 +87,7 @@ class ReflectionService:
         `new_failures` are the failing tests that pass without the change, where the test runner
         reported them: then no other failure counts, and the change is known to be the cause.
         """
-        return await threads.in_thread(_failure, attempt, importers, new_failures)
+        return await threads.in_thread(self._failure, attempt, importers, new_failures)
 
     async def lesson(self, attempt: ModificationAttempt, failure: Failure) -> Lesson | None:
         """Return one sentence for the next attempt with its evidence; None without evidence."""
@@ -106,16 +115,17 @@ class ReflectionService:
             _log.warning("no reflection from the model, using the evidence alone: %s", error)
             return ""
 
-
-def _failure(
-    attempt: ModificationAttempt,
-    importers: Mapping[str, Collection[str]] | None = None,
-    new_failures: Sequence[TestResult] = (),
-) -> Failure:
-    return read_failure(
-        attempt.test_results,
-        files_modified=attempt.files_modified,
-        diff=attempt.diff,
-        importers=importers,
-        new_failures=new_failures,
-    )
+    def _failure(
+        self,
+        attempt: ModificationAttempt,
+        importers: Mapping[str, Collection[str]] | None = None,
+        new_failures: Sequence[TestResult] = (),
+    ) -> Failure:
+        return read_failure(
+            attempt.test_results,
+            files_modified=attempt.files_modified,
+            diff=attempt.diff,
+            importers=importers,
+            root=self._root,
+            new_failures=new_failures,
+        )
