@@ -156,16 +156,6 @@ def _test_command(top: Path) -> str:
     cmake = text("CMakeLists.txt")
     makefile = text("Makefile") or text("GNUmakefile") or text("makefile")
     justfile = text("justfile") or text("Justfile") or text(".justfile")
-    said = "\n".join((settings[3], makefile, justfile, text("noxfile.py")))
-    module = re.search(
-        r"(?:DJANGO_SETTINGS_MODULE\s*[?:]?=|django(?:-admin)? test\b.*--settings[= ])\s*([\w.]+)",
-        said,
-    )
-    django = module[1] if module else _django_settings(names, text)
-    # What the project itself hands to it: other folders may hold what is no part of the suite.
-    asked = re.search(r"django(?:-admin)? test\b(.*)", said)
-    words = re.findall(r"(?<![\w./=-])\w+(?![\w./=-])", asked[1] if asked else "")
-    labels = [word for word in words if any(name.startswith(f"{word}/") for name in names)]
     first = next(map(text, tests), "")
     unittest = not uses_pytest and "unittest" in first and "pytest" not in first
     try:
@@ -176,10 +166,10 @@ def _test_command(top: Path) -> str:
     locks |= {"bun.lock": "bun run test", "bun.lockb": "bun run test"}
     targets = _targets(makefile)
     rake = re.search(r"TestTask|task\(?\s*:test|task\(?\s*['\"]?test", text("Rakefile"))
+    django = _django(names, text, "\n".join((settings[3], makefile, justfile, text("noxfile.py"))))
     fits = {  # the first one that is true
         "python manage.py test": "manage.py" in names and not uses_pytest,
-        " ".join(["python -m django test", f"--settings={django}", *labels]): django
-        and not uses_pytest,
+        django: django and not uses_pytest,
         "python runtests.py": "runtests.py" in names and not uses_pytest,  # as Django's own has it
         f"python -m unittest discover{_start_of(tests, names)}": unittest,
         "python -m pytest --tb=short -q": tests or uses_pytest,
@@ -204,17 +194,22 @@ def _test_command(top: Path) -> str:
     return next((command for command, is_so in fits.items() if is_so), _CMAKE if cmake else "")
 
 
-def _django_settings(names: list[str], text: Callable[[str], str]) -> str:
-    """Return the module of the settings with which an app of Django tests itself; empty: none.
+def _django(names: list[str], text: Callable[[str], str], said: str) -> str:
+    """Return the command that tests an app of Django, which has no manage.py; empty: it is none.
 
-    Apps that are no project have no manage.py, and nothing has to name these settings.
+    `said` is what the project's own tools call; where nothing names the settings, a file of the
+    tests does.
     """
-    for name in names:
-        parts = Path(name).parts
-        tested = parts[0] in ("tests", "test") and parts[-1] == "settings.py"
-        if (tested or parts[-1] == "test_settings.py") and "INSTALLED_APPS" in text(name):
-            return name.removesuffix(".py").replace("/", ".")
-    return ""
+    option = r"DJANGO_SETTINGS_MODULE\s*[?:]?=|django(?:-admin)? test\b.*--settings[= ]"
+    found = re.search(rf"(?:{option})\s*([\w.]+)", said)
+    tests = re.compile(r"(?:tests?/(?:.*/)?settings|(?:.*/)?test_settings)\.py")
+    own = (name for name in names if tests.fullmatch(name) and "INSTALLED_APPS" in text(name))
+    module = found[1] if found else next(own, "").removesuffix(".py").replace("/", ".")
+    # What the project itself hands to it: other folders may hold what is no part of the suite.
+    asked = re.search(r"django(?:-admin)? test\b(.*)", said)
+    words = re.findall(r"(?<![\w./=-])\w+(?![\w./=-])", asked[1] if asked else "")
+    labels = [word for word in words if any(name.startswith(f"{word}/") for name in names)]
+    return " ".join(["python -m django test", f"--settings={module}", *labels]) if module else ""
 
 
 def how_to_prove(top: Path) -> str:

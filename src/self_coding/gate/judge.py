@@ -118,12 +118,11 @@ def judge(
     tampered = [report.tampered] if report.tampered and not mute else []
     cut = not mute and not report.ended
     # A conftest that cannot be imported ends the runner before it looks for tests.
-    unstarted = cut and record.exit_status and not (report.collected or report.results)
+    seen = report.collected or report.results or report.unfinished or report.tampered
     silent = [node for node in report.collected if node not in report.outcomes]
-    unfinished = _few(report.unfinished)
-    running = f" in {unfinished}" if unfinished else ""
-    during = f" during {unfinished}" if unfinished else ""
+    running = f" in {_few(report.unfinished)}" if report.unfinished else ""
     why = f": {lacking}" if lacking else ""
+    status = f"exit status {record.exit_status}{why}"
     # What main does as well is not the change's offence, and no rule is broken by it.
     red = mute and record.exit_status
     base_status = base.exit_status if base else 0
@@ -141,16 +140,12 @@ def judge(
             f"main fails this command itself (exit status {base_status}):"
             f" nothing can land until it passes{why}",
         ),
-        ("", red, f"exit status {record.exit_status}{why}"),
-        (
-            "",
-            unstarted and not tampered and not unfinished,
-            f"tests failed: no test could start (exit status {record.exit_status}){why}",
-        ),
+        ("", red, status),
+        ("", cut and not seen and record.exit_status, f"tests failed before any started: {status}"),
         ("census-missing", mute and must_report, "the test runner left no report"),
         ("census-missing", mute and base_spoke, "no test reported, but the base's did"),
         ("census-tampered", tampered, "the test report was tampered with"),
-        ("census-incomplete", cut, f"the test run ended without finishing its report{during}"),
+        ("census-incomplete", cut, f"the test run ended without finishing its report{running}"),
         ("outcome-rewritten", report.rewritten, "failures were rewritten as passes"),
         *_tampering(report, base.report if base else None),
         ("test-detected", _new_looks(report, sides), "the change looks at how it is run"),

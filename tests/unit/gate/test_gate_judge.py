@@ -284,7 +284,7 @@ def test_a_change_that_lets_no_test_start_fails_the_tests_and_breaks_no_rule():
     """A module that the conftest imports and that cannot be parsed is a failure like others."""
     judgement = say(altered(ran(4), ended=False), ran(test_a="passed"))
     assert (judgement.passed, judgement.environment, judgement.findings) == (False, False, ())
-    assert judgement.reason == "tests failed: no test could start (exit status 4)"
+    assert judgement.reason == "tests failed before any started: exit status 4"
 
 
 def test_a_suite_of_which_nothing_runs_on_main_either_is_the_environments_fault():
