@@ -7,7 +7,7 @@ points at which the process dies; from then on nothing has an effect until `rest
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,7 +175,7 @@ class MemoryRepository:
         """Nobody moves main past the gate here."""
         return None
 
-    async def change(self, base: str, head: str) -> Change:
+    async def change(self, base: str, head: str, diff_limit: int = 0) -> Change:
         """The files that differ between two commits."""
         old, new = self.disk.trees[base], self.disk.trees[head]
         paths = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
@@ -188,10 +188,12 @@ class MemoryRepository:
         tree = self.disk.trees[commit]
         return {path: tree[path].encode() if path in tree else None for path in paths}
 
-    async def candidate(self, change: Change, message: str = "") -> Candidate | Conflict:
+    async def candidate(
+        self, change: Change, message: str = "", *, onto: str = ""
+    ) -> Candidate | Conflict:
         """The change upon main as it is now; the same path changed twice is a conflict."""
         self.disk.point()
-        onto = self.main[-1]
+        onto = onto or self.main[-1]
         base, mine = self.disk.trees[change.base], self.disk.trees[change.head]
         theirs = self.disk.trees[onto]
         clash = [p for p in change.paths if theirs.get(p) != base.get(p) and theirs != mine]
@@ -218,7 +220,13 @@ class MemoryRepository:
         )
 
     async def land(
-        self, candidate: Candidate, *, attempt: str = "", reason: str = ""
+        self,
+        candidate: Candidate,
+        *,
+        attempt: str = "",
+        reason: str = "",
+        group: Sequence[tuple[str, Candidate]] = (),
+        still: Callable[[], Awaitable[bool]] | None = None,
     ) -> Landed | Moved:
         """Main moves to the candidate, if it is where the candidate expects it."""
         self.disk.point()
@@ -227,10 +235,11 @@ class MemoryRepository:
             other = {**self.disk.trees[self.main[-1]], "z.py": str(self.disk.strangers)}
             self.main.append(self.disk.store(other))
         now = self.main[-1]
-        if now != candidate.onto:
+        if now != candidate.onto or (still and not await still()):
             return Moved(expected=candidate.onto, actual=now)
-        self.main.append(candidate.commit)
-        self.disk.landings.append(attempt)
+        pairs = group or [(attempt, candidate)]
+        self.main.extend(one.commit for _, one in pairs)
+        self.disk.landings.extend(number for number, _ in pairs)
         self.disk.point()
         return Landed(old=now, new=candidate.commit)
 
@@ -238,10 +247,11 @@ class MemoryRepository:
         """Whether a commit, or the worktree, is there."""
         return commit in self.disk.trees if commit else worktree.attempt in self.disk.worktrees
 
-    async def contains(self, commit: str) -> bool:
-        """Whether main holds the commit."""
+    async def landed(self, commits: Sequence[str], *, settle: bool = False) -> str:
+        """Which of the commits main holds."""
         self.disk.point()
-        return commit in self.disk.branches.get(self.main_branch, [])
+        here = self.disk.branches.get(self.main_branch, [])
+        return next((one for one in reversed(commits) if one in here), "")
 
     async def release(self, worktree: Worktree) -> None:
         """The worktree goes, if it is still there."""

@@ -246,6 +246,7 @@ class App:
         """Relabel the attempts whose landing was undone, or done again; return their ids."""
         done = [one for one in await self.git.operations(_FOLLOWED) if one.kind == "land"]
         moves = [(one, new) for one in done for ref, _, new in one.refs if ref != "HEAD" and new]
+        moves += [(one, new) for one in done for new in one.group]
         undone = {new: one.reason for one, new in moves if one.undone}
         standing = {new for one, new in moves if not one.undone} - undone.keys()
         return await self.journal.follow_undo(undone, standing)

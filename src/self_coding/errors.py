@@ -65,6 +65,12 @@ class GitTimeoutError(GitOperationError):
     slug = "git-timeout"
 
 
+class RemoteUnreachableError(GitOperationError):
+    """A remote did not answer, or let nobody in; what was sent may have arrived."""
+
+    slug = "remote-unreachable"
+
+
 class MergeConflictError(GitOperationError):
     """Two sides changed the same lines; the repository was left as it was."""
 

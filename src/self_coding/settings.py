@@ -48,6 +48,7 @@ _RANGES = {
     "day_cost": (0, _LARGEST),
     "day_attempts": (0, _LARGEST),
     "moves": (0, 100),
+    "land_together": (1, 64),
     "task_characters": (1, _LARGEST),
     "context_tokens": (0, _LARGEST),
     "model.timeout": (_SMALLEST, _LARGEST),
@@ -103,6 +104,7 @@ class Settings:
     day_cost: float | None = None
     day_attempts: int | None = None
     moves: int = 5
+    land_together: int = 8
     task_characters: int = 32_000
     context_tokens: int = 4000
     model: ModelSettings = field(default_factory=ModelSettings)

@@ -84,6 +84,7 @@ class Gate:
         first: Sequence[str] = (),
         strict: bool = False,
         ask: bool = False,
+        whole: bool = True,
     ) -> GateReport:
         """Test `commit`, whose tree is `tree`; a tree that was tested before runs nothing.
 
@@ -95,6 +96,8 @@ class Gate:
                 half of the suite or more, the suite runs once instead.
             strict: no expectation of the base may change.
             ask: a person is asked about what the base's tests refuse, so that it decides nothing.
+            whole: a yes needs all tests; else those that run first are enough, where they are known
+                and fewer than half.
 
         Raises:
             GateError: the gate could not run, so there is no verdict.
@@ -102,7 +105,7 @@ class Gate:
         """
         onto = base if self.settings.baseline else None
         run = _GateRun(self, commit, tree, onto, self.level())
-        report = run.report(tuple(first))
+        report = run.report(tuple(first), whole=whole)
         if not base or not report.passed:
             return report
         return run.judged_by(base, report, strict=strict, ask=ask)
@@ -203,11 +206,11 @@ class _GateRun:
     prepared_by: str = ""  # the commit whose set-up it shares; its own where empty
     ran: int = 0
 
-    def report(self, first: tuple[str, ...]) -> GateReport:
+    def report(self, first: tuple[str, ...], *, whole: bool) -> GateReport:
         started = time.monotonic()
-        record, judgement = self._decide(first)
+        record, judgement = self._decide(first, whole=whole)
         # Only the affected tests ran. A no from them is final; a yes needs the whole suite.
-        if not record.complete and judgement.passed:  # the fast no was a flaky one
+        if whole and not record.complete and judgement.passed:  # the fast no was a flaky one
             record, judgement = self._decide(())
         report = record.report
         return GateReport(
@@ -224,6 +227,7 @@ class _GateRun:
             seconds=time.monotonic() - started,
             cached=self.ran == 0,
             limits=self.gate.settings.limits_in_words,
+            affected=() if record.complete else first,
         )
 
     def judged_by(self, base: str, report: GateReport, *, strict: bool, ask: bool) -> GateReport:
@@ -289,11 +293,11 @@ class _GateRun:
             cached=report.cached and run.ran == 0,
         )
 
-    def _decide(self, first: tuple[str, ...]) -> tuple[RunRecord, Judgement]:
+    def _decide(self, first: tuple[str, ...], *, whole: bool = True) -> tuple[RunRecord, Judgement]:
         """Judge the records of both sides, and run new failures again before they count."""
         key = self._key(self.tree)
         # The candidate's record may be an old one; it is judged against today's base each time.
-        record = self.gate.memory.load(key) or self._test(key, first)
+        record = self.gate.memory.load(key) or self._test(key, first, whole=whole)
         base = self._base(record)
         renamed = base is not None and one_sided(record.report, base.report)
         if renamed and record.unstable is None and not record.timed_out:
@@ -321,7 +325,7 @@ class _GateRun:
             self._keep(self._key(self._base_tree), base)
         return record, self._judge(record, base)
 
-    def _test(self, key: str, first: tuple[str, ...]) -> RunRecord:
+    def _test(self, key: str, first: tuple[str, ...], *, whole: bool) -> RunRecord:
         """Run the affected tests, and unless they say no, everything."""
         # One checkout for both runs: making it costs more than many suites.
         with self.gate.checkout(self.commit) as path:
@@ -333,7 +337,7 @@ class _GateRun:
                     self._keep(key, quick)
                     return quick
                 ended = quick.report.ended and not quick.timed_out
-                if quick.timed_out or (ended and new_failures(quick, base)):
+                if quick.timed_out or not whole or (ended and new_failures(quick, base)):
                     return quick
             record = self._run(path)
         self._keep(key, record)

@@ -45,7 +45,7 @@ def attest(repo: Repository) -> int:
     """
     written = 0
     try:
-        newest = read_receipts(repo.folder, _LOOKED_AT)
+        newest = read_receipts(repo.chain, _LOOKED_AT)
         have = {landed for _, landed in _listed(repo)} if newest else set()
         signing = _signing(repo)
         for receipt in newest:
@@ -77,6 +77,7 @@ def statements(receipt: Receipt) -> tuple[bytes, bytes]:
         "testedCommit": receipt.commit,
         "onto": receipt.onto,
         "attempt": receipt.attempt,
+        **({"testedUnder": receipt.top} if receipt.top else {}),
     }
     command = {
         "name": "test_command",
@@ -98,7 +99,7 @@ def statements(receipt: Receipt) -> tuple[bytes, bytes]:
             {"uri": f"self-coding:receipt/{receipt.number}", "digest": {"sha256": receipt.hash}}
         ],
         "verificationResult": "PASSED",
-        "verifiedLevels": ["SELF_CODING_TESTED_TREE"],
+        "verifiedLevels": [f"SELF_CODING_TESTED_{'GROUP' if receipt.top else 'TREE'}"],
     }
     return _statement(receipt, TEST_RESULT, result), _statement(receipt, SUMMARY, summary)
 
@@ -135,7 +136,7 @@ def check(repo: Repository) -> list[Finding]:
     only that it fits the key it names. A landing without a note, or one that is not signed, is
     no finding: it claims nothing.
     """
-    receipts, signing = {one.landed: one for one in read_receipts(repo.folder)}, _signing(repo)
+    receipts, signing = {one.landed: one for one in read_receipts(repo.chain)}, _signing(repo)
     findings = []
     for note in [one for one in _Note.read_all(repo) if one.landed in receipts]:
         said = tuple(body for body, _ in note.envelopes)

@@ -7,7 +7,8 @@ is told here, too, from the reflogs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import dropwhile, takewhile
@@ -20,6 +21,7 @@ from self_coding.git_safety import objects, receipts, user_checkouts
 from self_coding.git_safety.checkout_update import PreparedUpdate, prepare_update
 from self_coding.git_safety.commits import commit_tree
 from self_coding.git_safety.pool import checkout, pooled_at
+from self_coding.git_safety.receipts import Member
 from self_coding.git_safety.recovery import operation_lock
 from self_coding.git_safety.repository import Repository
 from self_coding.git_safety.snapshots import MAX_UNTRACKED_BYTES, Capture, capture_undo
@@ -46,14 +48,14 @@ _GO_TO_A_COMMIT = ("checkout:", "reset:", "branch:", "rebase (start)", "rebase (
 
 
 def candidate(
-    repo: Repository, head: str, message: str = "", land_as: str = "merge"
+    repo: Repository, head: str, message: str = "", land_as: str = "merge", onto: str = ""
 ) -> Candidate | Conflict:
-    """Return what would put `head` onto main as it is now, made without touching anything.
+    """Return what would put `head` onto main as it is now, or `onto` a commit, made unseen.
 
     That is a merge commit, one commit with main alone as its parent ("squash"), or the commits of
     `head` one after the other ("rebase"); the tree is that of the last one.
     """
-    onto = repo.branch(repo.main)
+    onto = onto or repo.branch(repo.main)
     head = head if len(head) == len(repo.zero) else repo.commit(head)
     # merge-tree writes objects alone: no index, no working tree, no MERGE_HEAD to leave behind.
     done = repo.git.run("merge-tree", "--write-tree", "--messages", "-z", onto, head, ok=(0, 1))
@@ -184,8 +186,9 @@ def _run_gate(
     gate = gate_of(repo, settings, exact=exact)
     report = gate.run(commit, tree=tree, base=base, first=first, **how)
     # The note is what `receipts.seal` turns into the receipt, maybe in another process.
-    if base is not None or not report.passed:  # what was compared with nothing proves too little
-        receipts.note(repo.folder, report)
+    # What was compared with nothing, or was tested in part, proves too little.
+    if (base is not None and not report.affected) or not report.passed:
+        receipts.note(repo.chain, report)
     return report
 
 
@@ -195,7 +198,7 @@ def strength(
     """Measure the strength of the tests of a commit, and keep it beside its receipt."""
     found = gate_of(repo, settings).strength(repo.commit(base), repo.commit(commit), tests)
     if found is not None:
-        receipts.add_strength(repo.folder, commit, str(found))
+        receipts.add_strength(repo.chain, commit, str(found))
     return found
 
 
@@ -219,11 +222,22 @@ def land(
     *,
     attempt: str = "",
     reason: str = "",
+    group: Sequence[Member] = (),
     limit: int = MAX_UNTRACKED_BYTES,
+    still: Callable[[], bool] = lambda: True,
 ) -> Landed | Moved:
     """Move main from `what.onto` to `what.commit`; checkouts on main move along where they can.
 
     What a person has changed in the same files is captured, and merged where nothing conflicts.
+
+    Args:
+        repo: the repository.
+        what: what lands; of a group it goes from below the first to the last.
+        attempt: whose landing it is.
+        reason: the subject for the log.
+        group: the landings that come with it, lowest first; each gets a receipt.
+        limit: bytes of a larger untracked file, which a capture leaves out.
+        still: asked with the lock held whether it may land; who is called off meanwhile does not.
 
     Raises:
         GitOperationError: a person is in the middle of a merge on main.
@@ -236,7 +250,10 @@ def land(
         if actual != what.onto:
             return Moved(expected=what.onto, actual=actual)
         # Before anything moves: a landing without a place in the chain could not be proved later.
-        receipts.check_newest(repo.folder)
+        receipts.check_newest(repo.chain)
+        if not still():
+            return Moved(expected=what.onto, actual=actual)
+        receipts.note_group(repo.chain, group)
         prepared = prepare_checkouts(repo, what)
         before = [
             capture_undo(one.repo, "before a landing", limit=limit).ref if one.merged else ""
@@ -252,7 +269,7 @@ def land(
                 attempt=attempt,
                 undo_ref=next(filter(None, before), ""),
                 # Undo takes the checkouts back along with the branch.
-                data={"way": "follow"},
+                data={"way": "follow", **({"group": json.dumps(group)} if group else {})},
             ),
         )
         states = [one.outcome(done.refused, ref) for one, ref in zip(prepared, before, strict=True)]
@@ -265,6 +282,27 @@ def land(
     with operation_lock(repo, "land"):
         done = retry_on_conflict(once)
     return _attested(repo, done)
+
+
+def members(what: Candidate, attempt: str, group: Sequence[tuple[str, Candidate]]) -> list[Member]:
+    """Return what lands, of a group each attempt, as the chain of receipts has it."""
+    pairs = group or [(attempt, what)]
+    return [Member(one.onto, one.commit, one.tree, number) for number, one in pairs]
+
+
+def settled(repo: Repository, commits: Sequence[str]) -> str:
+    """Return which of these commits main holds, empty for none, with no landing under way.
+
+    Under the lock that a landing holds: one that began before has ended, and one that begins
+    later asks `still` first.
+    """
+    with operation_lock(repo, "settle"):
+        return contained(repo, commits)
+
+
+def contained(repo: Repository, commits: Sequence[str]) -> str:
+    """Return the newest of these commits that main holds; empty for none."""
+    return next((c for c in reversed(commits) if repo.is_ancestor(c, repo.main_ref)), "")
 
 
 def _attested(repo: Repository, done: Landed | Moved) -> Landed | Moved:
@@ -362,7 +400,7 @@ def _merge_here(repo: Repository, branch: str, what: Candidate) -> Landed | Move
     for expected, now in ((what.onto, actual), (what.head, tip)):
         if now != expected:
             return Moved(expected=expected, actual=now)
-    receipts.check_newest(repo.folder)
+    receipts.check_newest(repo.chain)
     head = repo.born()
     others = [other for other in repo.checkouts() if other.directory != repo.directory]
     _check_not_rebasing(repo)

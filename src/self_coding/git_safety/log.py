@@ -235,6 +235,7 @@ def _entry(connection: Connection, row: Row) -> Entry:
         undo_ref=row[7],
         undone=bool(row[8]),
         left=tuple(filter(None, left)),
+        group=tuple(landed for _, landed, *_ in json.loads(data.get("group", "[]"))),
     )
     return Entry(operation=operation, session=row[4], reverses=row[9], data=data)
 

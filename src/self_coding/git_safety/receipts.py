@@ -12,11 +12,12 @@ import json
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from self_coding.adapters import git
 from self_coding.adapters.files import create_file, replace_file
@@ -28,6 +29,15 @@ _NOTE_SECONDS = 90 * 86_400.0
 _TRIES = 100
 _NEAR = 16  # receipts that are looked at around a moment
 _GIT_SECONDS = 120.0
+
+
+class Member(NamedTuple):
+    """One landing among those that a move of main brings: it goes from `onto` to `landed`."""
+
+    onto: str
+    landed: str
+    tree: str
+    attempt: str = ""
 
 
 def note(store: Path, report: GateReport) -> None:
@@ -57,25 +67,46 @@ def note(store: Path, report: GateReport) -> None:
         ) from error
 
 
-def seal(store: Path, *, onto: str, landed: str, attempt: str = "") -> Receipt | None:
-    """Make the note of a commit that has landed its receipt; None where it was not tested.
+def note_group(store: Path, group: Sequence[Member]) -> None:
+    """Note that the tests of the last commit of a group spoke for those below it.
+
+    Raises:
+        GateError: the disk refused.
+    """
+    spoke = tested(store, group[-1].landed) if len(group) > 1 else None
+    if spoke is None:
+        return
+    for one in group[:-1]:
+        told = replace(spoke, commit=one.landed, tree=one.tree, top=group[-1].landed)
+        try:
+            replace_file(_note_path(store, one.landed), json.dumps(_stored(told)))
+        except OSError as error:
+            hint = f"see {store}"
+            raise GateError(f"cannot note whether it passed: {error}", hint=hint) from error
+
+
+def tested(store: Path, commit: str) -> Receipt | None:
+    """Return what the note says of a commit that passed; None where it was not tested here."""
+    # A note, not an argument: the tests ran in another process, maybe days ago.
+    return _read(_note_path(store, commit))
+
+
+def seal(store: Path, group: Sequence[Member]) -> None:
+    """Make the notes of commits that have landed their receipts; what was not tested gets none.
 
     Call it with the operation lock held. Repeated after a crash it adds no second receipt.
 
     Raises:
         GateError: the chain could not be written.
     """
-    # A note, not an argument: the tests ran in another process, maybe days ago.
-    path = _note_path(store, landed)
-    tested = _read(path)
-    if tested is None:
-        return None
-    receipt = _newest(store / _FOLDER)
-    # The newest is this very landing: we crashed between the receipt and the end of the operation.
-    if receipt is None or (receipt.onto, receipt.landed) != (onto, landed):
-        receipt = chain(store, tested, onto=onto, landed=landed, attempt=attempt)
-    path.unlink(missing_ok=True)
-    return receipt
+    _newest(store / _FOLDER)  # which must be whole
+    # Among the newest: we crashed between the receipts and the end of the operation.
+    sealed = {(one.onto, one.landed) for one in read_receipts(store, len(group))}
+    for one in group:
+        noted = tested(store, one.landed)
+        if noted and (one.onto, one.landed) not in sealed:
+            chain(store, noted, onto=one.onto, landed=one.landed, attempt=one.attempt)
+        _note_path(store, one.landed).unlink(missing_ok=True)
 
 
 def check_newest(store: Path) -> None:
@@ -134,18 +165,9 @@ def chain(
     for _ in range(_TRIES):
         # Optimistic: where another process adds the same number first, creating the file fails.
         newest = _newest(folder)
-        receipt = _with_hash(
-            replace(
-                tested,
-                number=newest.number + 1 if newest else 1,
-                previous=newest.hash if newest else "",
-                at=clock().isoformat(),
-                onto=onto,
-                landed=landed,
-                attempt=attempt,
-            )
-        )
-        content = json.dumps(_stored(receipt), indent=1, sort_keys=True)
+        member = Member(onto, landed, tested.tree, attempt)
+        receipt = following(newest, tested, member, clock())
+        content = encoded(receipt)
         try:
             # Its content is on the disk before it has a name: a power loss must not leave an empty
             # link in the chain.
@@ -156,6 +178,56 @@ def chain(
             raise GateError(f"cannot write a receipt: {error}", hint="see the folder") from error
         return receipt
     raise GateError("the chain of receipts could not be written", hint="try again")
+
+
+def following(newest: Receipt | None, tested: Receipt, member: Member, at: datetime) -> Receipt:
+    """Return the receipt of a landing that comes after the newest one of a chain."""
+    return _with_hash(
+        replace(
+            tested,
+            number=newest.number + 1 if newest else 1,
+            previous=newest.hash if newest else "",
+            at=at.isoformat(),
+            onto=member.onto,
+            landed=member.landed,
+            attempt=member.attempt,
+        )
+    )
+
+
+def encoded(receipt: Receipt) -> str:
+    """Return the text of a receipt's file."""
+    return json.dumps(_stored(receipt), indent=1, sort_keys=True)
+
+
+def decoded(text: str | bytes) -> Receipt | None:
+    """Return the receipt that a file's text holds; None where it is damaged."""
+    names = {one.name for one in fields(Receipt)} - {"mutants"}
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.keys() | {"judged_by_base", "top"} != names:
+            return None
+        data["outcomes"] = tuple((str(name), int(count)) for name, count in data["outcomes"])
+        data["failures"] = tuple(map(str, data["failures"]))
+        return Receipt(**data)
+    except (ValueError, TypeError):
+        return None
+
+
+def keep(store: Path, receipts: Iterable[Receipt]) -> None:
+    """Keep receipts that came from elsewhere; those that are here already are left alone.
+
+    Raises:
+        GateError: the disk refused.
+    """
+    folder = store / _FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in receipts:
+            with suppress(FileExistsError):
+                create_file(folder / _name(one.number), encoded(one), durable=True)
+    except OSError as error:
+        raise GateError(f"cannot write a receipt: {error}", hint="see the folder") from error
 
 
 def add_strength(store: Path, landed: str, strength: str) -> None:
@@ -263,6 +335,15 @@ def _wrong_trees(receipts: list[tuple[Path, Receipt]], repo: Path) -> Iterator[F
             elif tree != receipt.tree:
                 text = f"the {what} commit {commit} has tree {tree}, tested was {receipt.tree}"
                 yield Finding(rule="receipt-tree", path=path.name, message=text)
+    landed = {receipt.landed: receipt for _, receipt in receipts}
+    for path, receipt in receipts:
+        if receipt.top:
+            spoke = landed.get(receipt.top)
+            contains = ("merge-base", "--is-ancestor", receipt.landed, receipt.top)
+            same = spoke is not None and spoke.tests_hash == receipt.tests_hash
+            if not same or git.run(contains, cwd=repo, ok=()).returncode:
+                text = f"the tests of {receipt.top[:12]} do not speak for {receipt.landed[:12]}"
+                yield Finding(rule="receipt-group", path=path.name, message=text)
 
 
 def _with_hash(receipt: Receipt) -> Receipt:
@@ -275,7 +356,9 @@ def _with_hash(receipt: Receipt) -> Receipt:
 
 
 def _stored(receipt: Receipt) -> dict[str, object]:
-    return {name: value for name, value in asdict(receipt).items() if name != "mutants"}
+    # Without a group a receipt has the fields, and so the hash, that it had before there were any.
+    left_out = {"mutants"} if receipt.top else {"mutants", "top"}
+    return {name: value for name, value in asdict(receipt).items() if name not in left_out}
 
 
 def _digest(value: object) -> str:
@@ -311,13 +394,7 @@ def _name(number: int) -> str:
 
 
 def _read(path: Path) -> Receipt | None:
-    names = {one.name for one in fields(Receipt)} - {"mutants"}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.keys() | {"judged_by_base"} != names:
-            return None
-        data["outcomes"] = tuple((str(name), int(count)) for name, count in data["outcomes"])
-        data["failures"] = tuple(map(str, data["failures"]))
-        return Receipt(**data)
-    except (OSError, ValueError, TypeError):
+        return decoded(path.read_bytes())
+    except OSError:
         return None

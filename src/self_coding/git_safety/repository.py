@@ -78,6 +78,7 @@ class Repository:
         self.session = session
         self.log = log
         self.folder = git.common / FOLDER
+        self.chain = self.folder  # of the receipts; those of a remote are in a folder of their own
         self.directory = git.directory
         self.common = git.common
         self.main_ref = f"refs/heads/{main}"

@@ -6,7 +6,7 @@ Nothing of a person's is ever lost through it, and main moves only by compare-an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from self_coding.adapters.threads import in_thread
+from self_coding.adapters.threads import in_thread, run_inline
 from self_coding.git_safety import (
     commits,
     index,
@@ -103,10 +103,9 @@ class GitSafety:
 
     def onto(self, branch: str) -> GitSafety:
         """Return the same services with another branch in main's place: what lands, lands there."""
-        if branch in ("", self.main_branch):
-            return self
         other = copy(self)
-        other._repo, other.main_branch = self._repo.onto(branch), branch
+        if branch not in ("", self.main_branch):
+            other._repo, other.main_branch = self._repo.onto(branch), branch
         return other
 
     @property
@@ -289,18 +288,17 @@ class GitSafety:
 
         def work() -> Change | None:
             repo = self._repo
-            # Given back, the worktree may be another attempt's by now.
             if worktrees.find(repo, worktree.attempt) is None:
-                return None
+                return None  # given back, it may be another attempt's by now
             tip, _ = worktrees.record(repo, worktree, message)
             return None if tip == head else index.describe(repo, head, tip)
 
         return await in_thread(work)
 
     async def carry(self, worktree: Worktree, earlier: Worktree, head: str) -> tuple[str, ...]:
-        """Apply the change of an earlier worktree, uncommitted; return the paths that conflict.
+        """Apply an earlier worktree's change, recorded as `head`; return the paths that conflict.
 
-        `head` is the commit recorded there; empty for what was pinned when it was given back.
+        It stays uncommitted; an empty `head` is what was pinned when the worktree was given back.
         """
         return await in_thread(worktrees.carry, self._repo, worktree, earlier, head)
 
@@ -321,13 +319,15 @@ class GitSafety:
         """Return the contents of files at a commit; None for each that is not there."""
         return await in_thread(lambda: index.read(self._repo, self._repo.commit(commit), paths))
 
-    async def candidate(self, change: Change | str, message: str = "") -> Candidate | Conflict:
+    async def candidate(
+        self, change: Change | str, message: str = "", *, onto: str = ""
+    ) -> Candidate | Conflict:
         """Return what would put a change onto main as it is now, made unseen; or the conflict.
 
-        It is made as `land_as` says; `message` is that of the commit which main will be at.
+        It is made as `land_as` says; `message` is the commit's, `onto` stands in main's place.
         """
         head = change.head if isinstance(change, Change) else change
-        return await in_thread(landing.candidate, self._repo, head, message, self._land_as)
+        return await in_thread(landing.candidate, self._repo, head, message, self._land_as, onto)
 
     @asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:
@@ -346,6 +346,7 @@ class GitSafety:
         first: Sequence[str] = (),
         strict: bool = False,
         ask: bool = False,
+        whole: bool = True,
     ) -> GateReport:
         """Run the gate on a candidate or a commit; the user's checkout is not touched.
 
@@ -354,19 +355,17 @@ class GitSafety:
             first: test files that run before all, for a fast no.
             strict: no expectation of main's tests may change.
             ask: what main's tests refuse is put to a person, and decides nothing here.
+            whole: all tests run even where `gate.tests` is "affected".
         """
+        how = {"strict": strict, "ask": ask, "whole": whole or self.gate.tests == "all"}
         run, order = landing.run_gate, tuple(first)
-        return await in_thread(run, self._repo, self.gate, candidate, order, strict=strict, ask=ask)
+        return await in_thread(run, self._repo, self.gate, candidate, order, **how)
 
     async def strength(self, base: str, commit: str, tests: Sequence[str]) -> Strength | None:
         """Measure how many mutants of the lines that a tested commit changes its tests notice.
 
-        A landing's receipt has it from then on.
-
-        Args:
-            base: what the commit was tested against.
-            commit: the commit.
-            tests: the test files that reach its change; all tests where there is none.
+        A landing's receipt has it from then on. Without `tests`, the files that reach its change,
+        all run.
         """
         return await in_thread(landing.strength, self._repo, self.gate, base, commit, tuple(tests))
 
@@ -390,11 +389,20 @@ class GitSafety:
         return await in_thread(lambda: readiness(gate, repo.branch(repo.main)))
 
     async def land(
-        self, candidate: Candidate, *, attempt: str = "", reason: str = ""
+        self,
+        candidate: Candidate,
+        *,
+        attempt: str = "",
+        reason: str = "",
+        group: Sequence[tuple[str, Candidate]] = (),
+        still: Callable[[], Coroutine[object, object, bool]] | None = None,
     ) -> Landed | Moved:
         """Move main to the candidate by compare-and-swap; a checkout on main follows if it can.
 
         A candidate that passed `test`, here or in a process that has ended, gets its receipt.
+
+        `group` are all that land with it, each attempt with its candidate, the lowest first;
+        `still` is asked at the last moment whether they may land.
         """
         return await in_thread(
             landing.land,
@@ -402,13 +410,18 @@ class GitSafety:
             candidate,
             attempt=attempt,
             reason=reason,
+            group=landing.members(candidate, attempt, group),
             limit=self._limit,
+            still=lambda: still is None or run_inline(still()),
         )
 
-    async def contains(self, commit: str) -> bool:
-        """Return whether main already contains `commit`; a branch that is gone contains nothing."""
-        repo = self._repo
-        return await in_thread(lambda: repo.is_ancestor(repo.commit(commit), repo.main_ref))
+    async def landed(self, commits: Sequence[str], *, settle: bool = False) -> str:
+        """Return which of these commits main holds, empty for none.
+
+        With `settle` no landing that has begun before brings one of them there later.
+        """
+        work = landing.settled if settle else landing.contained
+        return await in_thread(work, self._repo, tuple(commits))
 
     async def has(self, worktree: Worktree, commit: str = "") -> bool:
         """Return whether a commit of an attempt can be had here; without one, its worktree."""
@@ -423,14 +436,14 @@ class GitSafety:
 
         def work() -> bool:
             landed = self._repo.commit(commit)
-            kept = receipts.read_receipts(self._repo.folder)
+            kept = receipts.read_receipts(self._repo.chain)
             return any(one.landed == landed and one.passed for one in kept)
 
         return await in_thread(work)
 
     async def receipt(self, landed: str, at: datetime) -> Receipt | None:
         """Return the receipt of the landing at `landed` that was recorded at a moment, if any."""
-        return await in_thread(receipts.find, self._repo.folder, landed, at)
+        return await in_thread(receipts.find, self._repo.chain, landed, at)
 
     async def verify(self) -> list[Finding]:
         """Return what is wrong with the receipts of all landings, and with their signed notes.
@@ -441,14 +454,13 @@ class GitSafety:
 
         repo = self._repo
         return await in_thread(
-            lambda: receipts.verify(repo.folder, repo.common) + attestations.check(repo)
+            lambda: receipts.verify(repo.chain, repo.common) + attestations.check(repo)
         )
 
     async def release(self, worktree: Worktree) -> Path | None:
         """Pin the attempt's full state under `refs/self-coding/`, then free its worktree.
 
-        Return the folder that was set aside, where it holds what no ref can: a repository of its
-        own, say.
+        Return the folder that was set aside, if it holds what no ref can (say, a repository).
         """
         return await in_thread(worktrees.release, self._repo, worktree, limit=self._limit)
 

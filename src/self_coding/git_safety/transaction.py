@@ -8,6 +8,7 @@ is touched.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -183,11 +184,16 @@ def publish(
     with suppress(MainMovedError):
         move_refs(repo, transaction, transaction.after)
     for ref, old, new in transaction.refs:
-        if ref == repo.main_ref or transaction.kind in ("land", "merge"):
+        # What follows a remote was landed elsewhere, and has its receipt there.
+        lands = ref == repo.main_ref and transaction.kind != "follow"
+        if lands or transaction.kind in ("land", "merge"):
             try:
                 # After the refs: the chain proves what has landed, and must not name what a crash
                 # prevented.
-                receipts.seal(repo.folder, onto=old, landed=new, attempt=transaction.attempt)
+                listed = json.loads(transaction.data.get("group") or "[]")
+                alone = receipts.Member(old, new, "", transaction.attempt)
+                group = [receipts.Member(*map(str, one)) for one in listed] or [alone]
+                receipts.seal(repo.chain, group)
             except (GateError, OSError) as error:  # it has moved, with a receipt or without
                 _logger.warning("no receipt for %s: %s", new[:12], error)
     heads = [("HEAD", u.head_from, u.head_to) for u in transaction.parts if u.head_to]

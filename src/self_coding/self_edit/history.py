@@ -41,6 +41,7 @@ class Kind(StrEnum):
     APPROVED = "approved"
     HELD = "held"
     LANDING = "landing"
+    WITHDRAWN = "withdrawn"  # no longer to land; git alone knows whether it has
     MOVED = "moved"
     LANDED = "landed"
     REFUSED = "refused"
@@ -58,6 +59,10 @@ class Kind(StrEnum):
 # Events that are only read back, and have no row in the table.
 SHOWN, WARNED, CHECKED, MEASURED = "shown", "warned", "checked", "measured"
 NOTICED = "noticed"  # somebody was told of it, or could not be
+# What another attempt of the group noted of this one: with which commit it may land, and that its
+# tests were red on top of what had landed.
+STACKED, FOUND_RED = "stacked", "found red"
+MISSED = "missed"  # the whole suite found what the affected tests had not
 
 
 class RefusedBy(StrEnum):
@@ -145,6 +150,7 @@ class GateResult:
     cached: bool = False
     environment: bool = False
     judged_by_base: str = ""
+    affected: tuple[str, ...] = ()  # the test files that ran, where not all did
     commit: str = ""
     tree: str = ""
     onto: str = ""
@@ -357,7 +363,22 @@ class History:
     def landing_open(self) -> bool:
         """Whether main may or may not have been moved: the intent is stored, its end is not."""
         order = [event.kind for event in self._current if event.kind in _LANDING]
-        return bool(order) and order[-1] == Kind.LANDING
+        return bool(order) and order[-1] in (Kind.LANDING, Kind.WITHDRAWN)
+
+    @property
+    def intents(self) -> Mapping[str, Mapping[str, Json]]:
+        """Every commit that was to land for this attempt, oldest first, with what is known of it.
+
+        All of them: a push whose answer was lost may be carried out after the next one was made.
+        """
+        stored = [one.data for one in self.events if one.kind in (Kind.LANDING, STACKED)]
+        return {str(data.get("commit")): data for data in stored}
+
+    @property
+    def found_red(self) -> Mapping[str, Json]:
+        """What the gate saw where a group was red with this attempt and green without it."""
+        kinds = [one.kind for one in self._current if one.kind in (Kind.LANDING, FOUND_RED)]
+        return self.data(FOUND_RED) if kinds and kinds[-1] == FOUND_RED else {}
 
     @property
     def settled(self) -> bool:
@@ -390,7 +411,7 @@ class History:
 
 _KINDS = frozenset(Kind)
 _OF_ALL_SUBMISSIONS = frozenset({Kind.PLANNED, Kind.SPREAD, Kind.ISOLATED, SHOWN})
-_LANDING = frozenset({Kind.LANDING, Kind.MOVED, Kind.LANDED})
+_LANDING = frozenset({Kind.LANDING, Kind.WITHDRAWN, Kind.MOVED, Kind.LANDED})
 
 
 def read(form: type[T], data: Mapping[str, Json]) -> T:

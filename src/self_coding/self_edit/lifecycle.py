@@ -32,7 +32,7 @@ class Step(StrEnum):
     HOLD = "hold"  # a dry run ends here
     INTEND = "intend"  # store what is about to land
     SWAP = "swap"  # move main
-    SETTLE = "settle"  # stopped in the middle of landing: did it land?
+    SETTLE = "settle"  # called off in the middle of landing: did it land?
     GIVE_UP = "give up"  # main keeps moving
     KEEP = "keep"  # a refused edit stays with its caller, to be corrected
     CLEAN = "clean"
@@ -157,6 +157,7 @@ _TABLE: dict[str, Step | _Rule | None] = {
     Kind.APPROVED: Step.INTEND,
     # Done again after a crash: the swap compares, so a landing that happened is found as done.
     Kind.LANDING: Step.SWAP,
+    Kind.WITHDRAWN: Step.SETTLE,
     Kind.MOVED: _moved,
     Kind.LANDED: Step.CLEAN,
     Kind.HELD: Step.CLEAN,

@@ -343,10 +343,10 @@ class OpenAttempts:
                         await self.expire(runner, one, overdue)
         for leader in interrupted(attempts):
             history, landed = await self._history(leader), False
-            if history.landing_open and history.candidate is not None:
+            if history.landing_open:
                 async with self.leases.hold(history.edit, patience=0.0) as lease:
-                    commit = history.candidate.commit
-                    landed = bool(lease) and await self._repository(history).contains(commit)
+                    intents, repository = [*history.intents], self._repository(history)
+                    landed = bool(lease) and bool(await repository.landed(intents))
                     if landed:
                         runner = self._runner(history.plan.base, RunContext(limits=self.limits))
                         await runner.drive(leader, lasting=True)
@@ -452,8 +452,22 @@ class OpenAttempts:
     def _runner(self, base: str, run: RunContext) -> Runner:
         """Return what drives the attempts that land on a branch."""
         services = self.services.onto(base)
-        turn = self.leases.turn(services.repository.main_branch)
-        return Runner(services, run, landing_lock=turn, notify=self.notices.of_attempt)
+        branch = services.repository.main_branch
+        turn = self.leases.turn(branch)
+
+        async def waiting() -> list[History]:
+            """Return who waits to land there, longest first; the dead wait for `resume`."""
+            main = self.services.repository.main_branch
+            attempts = [
+                one
+                for one in await open_attempts(self.services)
+                if (one.plan.base or main) == branch and one.last == Kind.LANDING
+            ]
+            attempts = [one for one in attempts if self.leases.holder(one.edit)]
+            return sorted(attempts, key=lambda one: one.events[-1].at)
+
+        notify = self.notices.of_attempt
+        return Runner(services, run, landing_lock=turn, notify=notify, waiting=waiting)
 
     def _restored(self, history: History) -> Editor | None:
         """Build the attempt's editor anew from what the journal stored of it."""

@@ -7,6 +7,7 @@ interrupted by a crash; there is no second path. All its state is in the journal
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from self_coding.adapters.file_lock import FileLock, try_lock
 from self_coding.adapters.process import READ_ALONG
-from self_coding.errors import SelfCodingError, StorageError
+from self_coding.errors import RemoteUnreachableError, SelfCodingError, StorageError
 from self_coding.gate.test_report import TestCount
 from self_coding.self_edit import views
 from self_coding.self_edit.adoption import adopted
@@ -34,6 +35,7 @@ _SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # reported when they begin, too
 
 PATIENCE = 1800.0  # seconds to wait for the turn to land; its holder may have been suspended
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 0.02  # seconds between two looks at it
+_ASKED = 1.0  # seconds between two looks at whether others have landed us meanwhile
 
 
 class Runner:
@@ -46,12 +48,14 @@ class Runner:
         *,
         landing_lock: Path | None = None,
         notify: Callable[[History], Awaitable[None]] | None = None,
+        waiting: Callable[[], Awaitable[Sequence[History]]] | None = None,
     ) -> None:
         self._services = services
         self.log = AttemptLog(services)
-        self.steps = Steps(services, run, self.log)
+        self.steps = Steps(services, run, self.log, waiting)
         self._asks = run.ask is not None
         self._landing_lock = landing_lock
+        self._looked: dict[int, int] = {}  # how many events an attempt had when main was looked at
         self._notify = notify
 
     async def drive(
@@ -71,10 +75,12 @@ class Runner:
         except asyncio.CancelledError:
             if not lasting:
                 told = RefusedBy.CANCELLED, "it was called off"
-                await _uncancelled(self.break_off(leader, *told, submission=submission))
+                with suppress(RemoteUnreachableError):  # whether it landed is settled by `resume`
+                    await _uncancelled(self.break_off(leader, *told, submission=submission))
             raise
-        except StorageError:
-            # The journal itself is out of reach, so no end can be recorded: `resume` takes it up.
+        except (StorageError, RemoteUnreachableError):
+            # The journal or the remote is out of reach, so no end can be recorded: `resume` takes
+            # it up.
             raise
         except Exception as error:
             ours = error if isinstance(error, SelfCodingError) else SelfCodingError(str(error))
@@ -99,10 +105,10 @@ class Runner:
             await self.call_off(leader, by, reason)
             return
         if submitted and not attempt.settled:
-            # Once landing, git alone knows whether main has moved; nothing of ours moves it now.
-            landed = await self.steps.landed(attempt) if attempt.landing_open else None
-            back = Kind.RETURNED, {"by": by, "reason": reason, "hint": hint}
-            await self.log.append(leader, *(landed or back))
+            # Once it is to land, others may land it, and git alone knows whether they have: said
+            # first, so that they stop, and settled then.
+            back = Kind.WITHDRAWN if attempt.landing_open else Kind.RETURNED
+            await self.log.append(leader, back, {"by": by, "reason": reason, "hint": hint})
         await self._drive(leader)
 
     async def adopt(self, leader: int) -> None:
@@ -181,13 +187,13 @@ class Runner:
                 if step is None:
                     return
                 # The turn comes with the second test: the first may be in vain for anybody, and
-                # needs no queue.
-                if step is Step.INTEND or (step is Step.TEST and attempt.has(Kind.MOVED)):
+                # needs no queue. The intent is stored before, so that whoever has it may land us.
+                if step is Step.SWAP or (step is Step.TEST and attempt.has(Kind.MOVED)):
                     waiting = partial(self.steps.say, number, step, "another one is landing")
-                    await turn.take(waiting)
-                elif step is not Step.SWAP:
-                    # A swap neither takes the turn nor gives it up: after a crash it may have
-                    # happened, and then there is nothing to wait for.
+                    if await turn.take(waiting, partial(self._is_landed, number)):
+                        self.log.forget(number)  # others have written of us meanwhile
+                        attempt = await self.log.get(number)
+                elif step is not Step.INTEND:
                     turn.release()
                 if step is Step.END:
                     await self.steps.end(attempt)
@@ -199,6 +205,16 @@ class Runner:
                 self.steps.say(number, kind, views.event_line(kind, facts))
                 if step is Step.FAN_OUT:
                     return  # the round has become wider
+
+    async def _is_landed(self, number: int) -> bool:
+        """Return whether another attempt has landed this one, or found that it cannot."""
+        seen = History(await self._services.journal.events(number))
+        # Main may be far away: it is looked at where somebody has written of us since.
+        grown = len(seen.events) != self._looked.get(number)
+        self._looked[number] = len(seen.events)
+        if seen.found_red or not grown:
+            return bool(seen.found_red)
+        return bool(await self._services.repository.landed([*seen.intents]))
 
     async def _perform(
         self, step: Step, attempt: History, siblings: Sequence[History]
@@ -269,24 +285,37 @@ class LandingTurn:
     def __exit__(self, *error: object) -> None:
         self.release()
 
-    async def take(self, on_wait: Callable[[], None] = lambda: None) -> None:
-        """Hold the turn, or have waited for it long enough; `on_wait` is called when it is taken.
+    async def take(
+        self,
+        on_wait: Callable[[], None] = lambda: None,
+        needless: Callable[[], Awaitable[bool]] | None = None,
+    ) -> bool:
+        """Hold the turn, or have waited for it long enough; return whether it was waited for.
 
-        Whoever has waited in vain does not wait again, and nobody waits for a file that cannot be
-        locked.
+        `on_wait` is called when others have it, and now and then it is asked whether the turn is
+        needless by now. Whoever has waited in vain does not wait again, and nobody waits for a
+        file that cannot be locked.
         """
         if self._path is None or self._lock is not None:
-            return
-        end, pause = time.monotonic() + self._patience, _FIRST_PAUSE
+            return False
+        began, asked = time.monotonic(), -math.inf
+        pause = _FIRST_PAUSE
         with suppress(StorageError):
-            while (lock := try_lock(self._path)) is None and time.monotonic() < end:
+            while (lock := try_lock(self._path)) is None:
+                now = time.monotonic()
+                if now > began + self._patience:
+                    self._patience = 0.0
+                    break
                 if pause == _FIRST_PAUSE:
                     on_wait()
+                if needless and now > asked + _ASKED:
+                    if await needless():
+                        break
+                    asked = now
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
                 pause = max(pause * 0.95, _LAST_PAUSE)  # who has waited longer looks more often
             self._lock = lock
-        if self._lock is None:
-            self._patience = 0.0
+        return pause < _FIRST_PAUSE
 
     def release(self) -> None:
         """Give the turn up, if it is held."""

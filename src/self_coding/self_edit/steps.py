@@ -16,6 +16,7 @@ from self_coding.errors import EditError, GitOperationError
 from self_coding.self_edit import views
 from self_coding.self_edit.context import gather, late_edit, reflect, shown_facts
 from self_coding.self_edit.editors import Editor
+from self_coding.self_edit.group_landing import Landing
 from self_coding.self_edit.history import (
     SHOWN,
     WARNED,
@@ -40,7 +41,7 @@ from self_coding.values.edits import (
     Question,
     Task,
 )
-from self_coding.values.repository import Change, Conflict, Moved, Worktree
+from self_coding.values.repository import Change, Conflict, Worktree
 
 _GRACE = 10.0  # seconds an editor may take to end itself at its limit before it is ended
 _FEEDBACK_TRIES = 3  # how many earlier tries a next one is told about
@@ -91,10 +92,17 @@ class AttemptLog:
 class Steps:
     """The steps of a self-edit: one method for each `Step` that has an effect."""
 
-    def __init__(self, services: Services, run: RunContext, log: AttemptLog) -> None:
+    def __init__(
+        self,
+        services: Services,
+        run: RunContext,
+        log: AttemptLog,
+        waiting: Callable[[], Awaitable[Sequence[History]]] | None = None,
+    ) -> None:
         self._services = services
         self._run = run
         self._log = log
+        self._landing = Landing(services, waiting, run.limits.land_together, self.say)
         self._changes: dict[tuple[str, str], Change] = {}
         self._steps: Mapping[Step, Callable[[History], Awaitable[StepResult]]] = {
             Step.FAN_OUT: self.fan_out,
@@ -109,8 +117,8 @@ class Steps:
             Step.ALLOW: self.allow,
             Step.HOLD: self.hold,
             Step.INTEND: self.intend,
-            Step.SWAP: self.swap,
-            Step.SETTLE: self.settle,
+            Step.SWAP: self._landing.swap,
+            Step.SETTLE: self._landing.settle,
             Step.GIVE_UP: self.give_up,
             Step.KEEP: self.keep,
             Step.CLEAN: self.clean,
@@ -331,14 +339,18 @@ class Steps:
                 hint=views.after_conflict(attempt, main),
                 more=views.conflict_facts(candidate),
             )
-        # The tests that the change can break run first, for a fast no; then all of them.
+        # The tests that the change can break run first, for a fast no; then all of them, here or
+        # when it lands, upon others.
         impact = await services.index.impact(paths=list(change.paths))
         judged = attempt.data(Kind.JUDGED)
+        ask = attempt.asks or judged.get("asks") is True
+        alone = not self._landing.groups or ask or attempt.plan.dry_run
         report = await services.repository.test(
             candidate,
             first=impact.tests,
             strict=judged.get("strict") is True,
-            ask=attempt.asks or judged.get("asks") is True,
+            ask=ask,
+            whole=alone or not impact.complete,
         )
         tested = views.gate_result(report, candidate)
         asked = views.refused_by_base(tested)
@@ -407,30 +419,6 @@ class Steps:
         """Store what is about to land: a landing must not be repeated."""
         assert attempt.candidate is not None, "only a tested candidate lands"
         return StepResult(Kind.LANDING, asdict(attempt.candidate))
-
-    async def swap(self, attempt: History) -> StepResult:
-        """Move main to the tested commit, and to nothing else."""
-        # Main may have moved already, and the process died before the landing was recorded.
-        if landed := await self.landed(attempt):
-            return landed
-        assert attempt.candidate is not None, "an intent to land names its candidate"
-        done = await self._services.repository.land(
-            attempt.candidate, attempt=str(attempt.id), reason=views.subject(attempt.task)
-        )
-        return StepResult(Kind.MOVED if isinstance(done, Moved) else Kind.LANDED, asdict(done))
-
-    async def settle(self, attempt: History) -> StepResult:
-        """Find out whether main was moved before the attempt was stopped."""
-        why = attempt.refusal
-        return await self.landed(attempt) or refused(why.by, why.reason, final=True)
-
-    async def landed(self, attempt: History) -> StepResult | None:
-        """Return the landing if main holds what was about to land."""
-        candidate = attempt.candidate
-        assert candidate is not None, "an intent to land names its candidate"
-        if not await self._services.repository.contains(candidate.commit):
-            return None
-        return StepResult(Kind.LANDED, {"old": candidate.onto, "new": candidate.commit})
 
     async def give_up(self, attempt: History) -> StepResult:
         """End because main keeps moving."""

@@ -148,6 +148,7 @@ def gate_result(report: GateReport, candidate: Candidate) -> GateResult:
         cached=report.cached,
         environment=report.environment,
         judged_by_base=report.judged_in_words,
+        affected=report.affected,
         commit=candidate.commit,
         tree=candidate.tree,
         onto=candidate.onto,
@@ -260,7 +261,7 @@ def gate_line(gate: GateResult) -> str:
         excuse, _, counts = gate.reason_given.partition(": ")
         state = f"{excuse} ({counts})" if counts else excuse or "green"
     # Scripts read "N tests, ": the count is never spelled in the singular.
-    count = f"{gate.ran} tests, " if gate.ran else ""
+    count = f"{gate.ran} tests, {'affected, ' * bool(gate.affected)}" if gate.ran else ""
     # Said where it is more than the run itself: nothing that judges differs, for the most part.
     told = "" if gate.judged_by_base in ("", "same") else f"; main's tests: {gate.judged_by_base}"
     return f"{count}{state} in {gate.seconds:.1f} s (sandbox: {gate.sandbox or 'none'}{told})"

@@ -33,8 +33,8 @@ class Limits:
     `approval_days` that a green one waits for approval; `cost` in the editor's own currency over
     all attempts (None: no bound), `day_cost` over all that began in 24 hours in this repository,
     and `day_attempts` how many may; `moves` how often a candidate is made anew because main has
-    moved; `task_characters` and `context_tokens` bound what an
-    editor is given.
+    moved; `land_together` how many that wait green are tested and landed at once; `task_characters`
+    and `context_tokens` bound what an editor is given.
     """
 
     tries: int = 1
@@ -46,6 +46,7 @@ class Limits:
     day_cost: float | None = None
     day_attempts: int | None = None
     moves: int = 5
+    land_together: int = 8
     task_characters: int = 32_000
     context_tokens: int = 4000
 

@@ -83,6 +83,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "10",
         "times",
     ),
+    "land_together": _(
+        "How many changes that wait green are tested and landed at once; 1 lands each alone.",
+        "4",
+        "changes",
+    ),
     "task_characters": _("The longest task that is accepted.", "100_000", "characters"),
     "context_tokens": _(
         "How much an editor is shown of code, past attempts and lessons.", "8000", "tokens"
@@ -167,6 +172,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "gate.judging": _(
         "Further paths that judge, as tests do; with `!`, paths that only look as if they did.",
         '["spec/**", "!src/testing/**"]',
+    ),
+    "gate.tests": _(
+        "What a change is tested with: `all`, or only the `affected` tests where these are known;"
+        " then all run once for those that land together.",
+        '"affected"',
     ),
     "policy.max_files": _("The most files that one change may touch.", "20", "files"),
     "policy.max_lines": _("The most lines it may add and remove.", "1000", "lines"),

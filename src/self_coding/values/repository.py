@@ -210,7 +210,8 @@ class UndoPlan:
 class Operation:
     """One line of the operation log: who did what, when, why, and the refs before and after.
 
-    `left` names the paths it would have changed and did not, because they were somebody else's.
+    `left` names the paths it would have changed and did not, because they were somebody else's;
+    `group` the commits that landed with it, each an attempt's own, lowest first.
     """
 
     id: int
@@ -223,3 +224,4 @@ class Operation:
     undo_ref: str = ""
     undone: bool = False
     left: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()

@@ -130,7 +130,7 @@ class GateReport:
     level that was active: "bwrap", "landlock", "limits" or "none". `seconds` is wall time.
     `output` is capped, with a marked cut. `cached` is True when an earlier verdict of the same
     tree was reused. `environment` is True where the machine or main itself is why it did not
-    pass, and not the change.
+    pass, and not the change. `affected` are the test files that were run where not all were.
     """
 
     passed: bool
@@ -154,6 +154,7 @@ class GateReport:
     environment: bool = False
     judged_by_base: str = ""
     base_failures: tuple[BaseFailure, ...] = ()
+    affected: tuple[str, ...] = ()
 
     @property
     def judged_in_words(self) -> str:
@@ -265,6 +266,8 @@ class GateSettings:
         base_judge: run the base's tests on the candidate's code, too, where any of them changes.
         judging: globs of further paths that judge (fixtures elsewhere, a runner); with `!` before
             it, of paths that are code although they look like tests. The last match counts.
+        tests: what an attempt is tested with: "all", or "affected", the tests that its change can
+            reach, where these are known; then all run once for the attempts that land together.
     """
 
     command: str = "python -m pytest --tb=short -q"
@@ -343,6 +346,7 @@ class GateSettings:
     environment: tuple[str, ...] = ()
     base_judge: bool = True
     judging: tuple[str, ...] = ()
+    tests: str = field(default="all", repr=False)  # a kept verdict is of all tests in any case
 
     def check(self) -> None:
         """Refuse a number that no run could keep, or that would mean no limit.
@@ -350,6 +354,11 @@ class GateSettings:
         Raises:
             ConfigError: it names the setting and its range.
         """
+        if self.tests not in ("all", "affected"):
+            raise ConfigError(
+                f"self-coding setting gate.tests: {self.tests!r} is no choice of tests",
+                hint='it must be "all" or "affected"',
+            )
         for name, limit in LIMITS.items():
             value = getattr(self, name)
             # NaN is in no range, so the comparison must be the positive one
@@ -392,7 +401,9 @@ class Receipt:
     `number` counts from 1; `previous` is the hash of the receipt before it ("" for the first)
     and `hash` covers every other field, so that nothing can be changed or left out unseen;
     `judged_by_base` is how main's own tests judged the code, and missing in older ones; `mutants`
-    is how strong its tests were found to be, later: it is kept beside the chain.
+    is how strong its tests were found to be, later: it is kept beside the chain. `top` is the
+    last commit of the group that it landed with, whose tests spoke for all of them; empty where
+    `commit` itself was tested.
     """
 
     number: int
@@ -417,3 +428,4 @@ class Receipt:
     attempt: str = ""
     judged_by_base: str = ""
     mutants: str = ""
+    top: str = ""

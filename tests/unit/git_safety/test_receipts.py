@@ -14,7 +14,7 @@ import pytest
 
 from self_coding.errors import GateError
 from self_coding.git_safety import receipts
-from self_coding.git_safety.receipts import read_receipts, verify
+from self_coding.git_safety.receipts import Member, read_receipts, verify
 from self_coding.values.verdicts import GateReport, TestResult
 
 
@@ -158,7 +158,8 @@ def test_a_note_outlives_others_and_grows_old(repo, tmp_path):
     receipts.note(tmp_path, report(*commits[0]))
     for number in range(300):
         receipts.note(tmp_path, report(f"{number:040}", "2" * 40))
-    assert receipts.seal(tmp_path, onto="", landed=commits[0][0]).commit == commits[0][0]
+    receipts.seal(tmp_path, [Member("", *commits[0])])
+    assert [one.commit for one in read_receipts(tmp_path)] == [commits[0][0]]
     long_ago = time.time() - 100 * 86_400
     for old in (tmp_path / "passed").glob("*.json"):
         os.utime(old, (long_ago, long_ago))
@@ -171,7 +172,7 @@ def test_landing_again_onto_another_main_is_another_receipt(repo, tmp_path):
     _, commits = repo
     for onto in ("a" * 40, "a" * 40, "b" * 40):
         receipts.note(tmp_path, report(*commits[0]))
-        receipts.seal(tmp_path, onto=onto, landed=commits[0][0])
+        receipts.seal(tmp_path, [Member(onto, *commits[0])])
     assert [one.onto[0] for one in read_receipts(tmp_path)] == ["a", "b"]
 
 

@@ -145,7 +145,7 @@ def test_an_old_refusal_is_read_as_it_was_stored() -> None:
     ("form", "stored"),
     [
         (Plan, PLAN | {"feedback": [FEEDBACK | {"survivors": []}]}),
-        (GateResult, GATE | ENDS | {"failures": [], "judged_by_base": ""}),
+        (GateResult, GATE | ENDS | {"failures": [], "judged_by_base": "", "affected": []}),
         (EditReport, WRITTEN),
     ],
 )
