@@ -218,8 +218,7 @@ class GitSafety:
     async def merge_to_main(self, branch: str, require_tests: bool = True) -> str:
         """Merge `branch` into main with a merge commit, check main out, delete the branch.
 
-        Raises:
-            GitOperationError: "Cannot merge ...: tests failed"; main is where it was.
+        Raises GitOperationError ("Cannot merge ...: tests failed"); main is where it was then.
         """
         settings = self.gate if require_tests else None
         return await in_thread(landing.merge_to_main, self._repo, branch, settings)
@@ -231,7 +230,7 @@ class GitSafety:
             GitOperationError: a non-zero exit with `check`, or a timeout.
         """
         done = await in_thread(commits.run_git, self._repo, args, check=check, timeout=timeout)
-        texts = [data.decode("utf-8", "replace") for data in (done.stdout, done.stderr)]
+        texts = (data.decode("utf-8", "replace") for data in done[2:4])
         return GitResult(done.returncode, *texts)
 
     # -- one attempt -------------------------------------------------------------------------
@@ -358,8 +357,8 @@ class GitSafety:
             whole: all tests run even where `gate.tests` is "affected".
         """
         how = {"strict": strict, "ask": ask, "whole": whole or self.gate.tests == "all"}
-        run, order = landing.run_gate, tuple(first)
-        return await in_thread(run, self._repo, self.gate, candidate, order, **how)
+        run, gate, order = landing.run_gate, self.gate, tuple(first)
+        return await in_thread(run, self._repo, gate, candidate, order, **how)
 
     async def strength(self, base: str, commit: str, tests: Sequence[str]) -> Strength | None:
         """Measure how many mutants of the lines that a tested commit changes its tests notice.
