@@ -104,7 +104,7 @@ def daemon(remote: BareRemote) -> Iterator[str]:
         served.wait()
 
 
-async def tested(machine: RemoteSafety, name: str, text: str = "x = 1\n"):
+async def green(machine: RemoteSafety, name: str, text: str = "x = 1\n"):
     """A green candidate of an attempt that adds a file."""
     tree = await machine.isolate(name)
     (tree.path / f"{name}.py").write_text(text)
@@ -120,7 +120,7 @@ if __name__ == "__main__":  # a pusher that can be killed: CLONE ATTEMPT
     async def main() -> None:
         place, name = sys.argv[1:]
         machine = RemoteSafety(Path(place), "main", "true", remote=Remote("origin"))
-        what = await tested(machine, name)
+        what = await green(machine, name)
         print(what.commit, flush=True)
         print(await machine.land(what, attempt=name), flush=True)
 

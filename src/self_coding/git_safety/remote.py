@@ -111,18 +111,15 @@ class RemoteSafety(GitSafety):
                 _logger.warning("%s is kept in this clone alone: %s", ref, done.said)
         return change
 
-    async def have(self, commit: str, attempt: str) -> bool:
-        """Return whether an attempt's commit is here, or could be had from the remote."""
-
-        def work() -> bool:
-            if self._repo.resolve([commit]) == [commit]:
-                return True
-            spec = f"+{HEADS}/{attempt}*:{SEEN}.attempts/{attempt}*"
-            place, seconds = self._repo.common, self._remote.seconds
-            remote_git.fetch(place, self._remote.name, [spec], timeout=seconds)
-            return self._repo.resolve([commit]) == [commit]
-
-        return await in_thread(work)
+    async def has(self, worktree: Worktree, commit: str = "") -> bool:
+        """Return whether a commit of an attempt is here, or could be had from the remote."""
+        if await super().has(worktree, commit) or not commit:
+            return await super().has(worktree, commit)
+        name, place = worktree.attempt, self._repo.common
+        spec = f"+{HEADS}/{name}*:{SEEN}.attempts/{name}*"
+        seconds = self._remote.seconds
+        await in_thread(remote_git.fetch, place, self._remote.name, [spec], timeout=seconds)
+        return await super().has(worktree, commit)
 
     async def candidate(
         self, change: Change | str, message: str = "", *, onto: str = ""

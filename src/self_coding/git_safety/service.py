@@ -118,8 +118,6 @@ class GitSafety:
         """The top of the working tree; a bare repository has none, which raises."""
         return self._repo.top
 
-    # -- the user's checkout -----------------------------------------------------------------
-
     async def is_clean(self) -> bool:
         """Return whether nothing is staged, changed or untracked; ignored files do not count."""
         return await in_thread(index.is_clean, self._repo)
@@ -232,8 +230,6 @@ class GitSafety:
         done = await in_thread(commits.run_git, self._repo, args, check=check, timeout=timeout)
         texts = (data.decode("utf-8", "replace") for data in done[2:4])
         return GitResult(done.returncode, *texts)
-
-    # -- one attempt -------------------------------------------------------------------------
 
     async def isolate(
         self, attempt: str, base: str | None = None, branch: str = "", *, equip: bool = False
@@ -424,11 +420,9 @@ class GitSafety:
 
     async def has(self, worktree: Worktree, commit: str = "") -> bool:
         """Return whether a commit of an attempt can be had here; without one, its worktree."""
-        repo, words = self._repo, ("cat-file", "-e", f"{commit}^{{commit}}")
         if not commit:
-            return await in_thread(worktrees.find, repo, worktree.attempt) is not None
-        done = await in_thread(repo.git.run, *words, ok=(0, 1, 128))
-        return done.returncode == 0
+            return await in_thread(worktrees.find, self._repo, worktree.attempt) is not None
+        return await in_thread(self._repo.resolve, [commit]) != [""]
 
     async def has_receipt(self, commit: str) -> bool:
         """Return whether `commit` is a landing that was tested."""
@@ -462,8 +456,6 @@ class GitSafety:
         Return the folder that was set aside, if it holds what no ref can (say, a repository).
         """
         return await in_thread(worktrees.release, self._repo, worktree, limit=self._limit)
-
-    # -- going back --------------------------------------------------------------------------
 
     async def plan_rollback(self, target: Snapshot | str) -> RollbackPlan:
         """Return exactly what `rollback` would do now; nothing is changed."""

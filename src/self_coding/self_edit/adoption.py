@@ -36,8 +36,8 @@ async def adopted(repository: GitSafety, attempt: History) -> StepResult | None:
         return None
     if not attempt.landing_open:
         return StepResult(Kind.ADOPTED, {"after": last})
-    # The candidate is the dead machine's, but each has the edit as a parent: main tells by it.
-    if await repository.contains(head):
+    # The candidate is the dead machine's, unless it has landed, which main tells by the edit, too.
+    if await repository.landed([*attempt.intents, head]):
         return StepResult(Kind.LANDED, {"old": candidate.onto, "new": candidate.commit})
     main = await repository.get_main_commit()
     return StepResult(Kind.MOVED, {"expected": candidate.onto, "actual": main})

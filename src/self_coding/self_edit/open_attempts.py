@@ -463,7 +463,8 @@ class OpenAttempts:
                 for one in await open_attempts(self.services)
                 if (one.plan.base or main) == branch and one.last == Kind.LANDING
             ]
-            attempts = [one for one in attempts if self.leases.holder(one.edit)]
+            told = await self.leases.elsewhere({one.edit for one in attempts})
+            attempts = [one for one in attempts if one.edit in told or self.leases.holder(one.edit)]
             return sorted(attempts, key=lambda one: one.events[-1].at)
 
         notify = self.notices.of_attempt

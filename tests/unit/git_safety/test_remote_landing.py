@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import remotes
-from remotes import CHECKING, BareRemote, daemon, tested
+from remotes import CHECKING, BareRemote, daemon, green
 from self_coding.errors import GitOperationError, RemoteUnreachableError
 from self_coding.git_safety import receipt_ref, remote_landing
 from self_coding.git_safety.receipts import Member
@@ -31,7 +31,7 @@ async def test_one_push_moves_main_and_the_chain(remote) -> None:
     """What landed is on main there and here, with a receipt in the chain that both share."""
     remote.hook("pre-receive", CHECKING)
     a = remote.machine("a")
-    what = await tested(a, "one")
+    what = await green(a, "one")
     landed = await a.land(what, attempt="1")
     assert isinstance(landed, Landed)
     assert remote.main == what.commit == await a.get_main_commit()
@@ -87,9 +87,9 @@ async def test_a_checking_hook_refuses_what_is_not_proved(remote, forge, said) -
     """Without its own receipt upon the chain nothing lands; with it the same commit does."""
     remote.hook("pre-receive", CHECKING)
     a = remote.machine("a")
-    first = await tested(a, "one")
+    first = await green(a, "one")
     await a.land(first, attempt="1")
-    what = await tested(a, "two")
+    what = await green(a, "two")
     repo, tips = a._repo, remote_landing.fetch(a._repo, a._remote)
     mine = Member(what.onto, what.commit, what.tree, "2")
     other = Member(first.onto, first.commit, first.tree, "1")
@@ -107,7 +107,7 @@ async def test_a_hook_that_says_no_is_final(remote) -> None:
     """A refusal by the host's own rules is an error that repeats what the hook said."""
     remote.hook("pre-receive", "#!/bin/sh\necho main is closed today\nexit 1\n")
     a = remote.machine("a")
-    what = await tested(a, "one")
+    what = await green(a, "one")
     before = remote.main
     with pytest.raises(GitOperationError, match="main is closed today"):
         await a.land(what, attempt="1")
@@ -117,7 +117,7 @@ async def test_a_hook_that_says_no_is_final(remote) -> None:
 async def test_a_lost_answer_is_settled_by_the_fence(remote, monkeypatch) -> None:
     """A push whose answer was lost has landed, or never will: the fence tells which."""
     a = remote.machine("a")
-    [what] = [await tested(a, "one")]
+    [what] = [await green(a, "one")]
     push = remote_landing.Remote.push
     lost = remote_landing.Pushed(answer=remote_landing.Answer.UNKNOWN)
 
@@ -191,7 +191,7 @@ async def test_a_host_without_our_refs_is_the_weaker_mode(remote) -> None:
     """Where a host takes no refs of ours main lands alone, and the result says so."""
     remote("config", "transfer.hideRefs", "refs/self-coding")
     a = remote.machine("a", patience=0.0)
-    what = await tested(a, "one")
+    what = await green(a, "one")
     landed = await a.land(what, attempt="1")
     assert "weaker" in landed.checkout
     assert remote.main == what.commit
@@ -203,7 +203,7 @@ async def test_a_group_lands_with_one_push(remote) -> None:
     """Two attempts, tested at the top, are two merge commits, two receipts and one push."""
     remote.hook("pre-receive", CHECKING)
     a = remote.machine("a")
-    one, other = await tested(a, "one"), await tested(a, "two")
+    one, other = await green(a, "one"), await green(a, "two")
     upon = await a.candidate(other.head, "add two", onto=one.commit)
     top = type(one)(commit=upon.commit, tree=upon.tree, onto=one.onto, head=upon.head)
     assert (await a.test(top)).passed
@@ -246,6 +246,6 @@ async def test_commits_of_a_persons_own_main_are_in_the_way(remote) -> None:
 async def test_what_is_done_at_a_remote_is_not_undone_here(remote) -> None:
     """Undo of a landing that others have already is refused, and says how to take it back."""
     a = remote.machine("a")
-    await a.land(await tested(a, "one"), attempt="1")
+    await a.land(await green(a, "one"), attempt="1")
     with pytest.raises(GitOperationError, match="git revert"):
         await a.undo()
