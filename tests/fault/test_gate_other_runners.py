@@ -242,6 +242,33 @@ def test_what_keeps_mochas_tests_from_running_is_a_failure(mocha, name, text, fa
     assert not report.findings
 
 
+@pytest.mark.parametrize(
+    ("command", "path", "text"),
+    [
+        ("bats test", "test/size.bats", '@test "size" {\n  [ "$(sh size.sh 3)" = 9 ]\n}\n'),
+        (
+            "prove",
+            "t/size.t",
+            "use Test::More tests => 1;\nis(`sh size.sh 3`, qq(9\\n), 'size');\n",
+        ),
+    ],
+)
+def test_tap_in_the_output_names_each_test(tmp_path: Path, command, path, text) -> None:
+    """Who speaks TAP needs nothing put before it: its output has the ids, and a bug is seen."""
+    if not works(command.partition(" ")[0]):
+        pytest.skip(f"{command} does not run here")
+    repo = Repo(tmp_path / "repo")
+    base = repo.commit({"size.sh": "echo $(($1 * $1))\n", path: text})
+    report = repo.run(base, command=command, retries=0)
+    assert report.passed, (report.reason, report.output)
+    assert {one.id: one.outcome for one in report.tests} == {f"{path}::size": "passed"}
+    bug = repo.commit({"size.sh": "echo $(($1 + $1))\n"})
+    report = repo.run(bug, base=base, command=command, retries=0)
+    assert report.new_failures == (f"{path}::size",), (report.reason, report.output)
+    [failure] = [one.failure for one in report.tests]
+    assert (failure.path, failure.line) == (path, 2)
+
+
 def test_a_failure_has_its_id_message_and_place(case) -> None:
     """A bug fails the test that sees it: by id, with the place in the tree, and no other test."""
     report = case.run(case.bug(), case.base)

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from xml.etree import ElementTree
 
 from self_coding.gate.test_report import TestReport, combine
 from self_coding.languages import language_of
@@ -34,7 +33,7 @@ _STDOUT = re.compile(r"(?ms)^---- (\S.*?) stdout ----\n(.*?)(?=^---- |^failures:
 _PANIC = re.compile(
     r"(?s)panicked at (?:'((?:(?!panicked at ).)*?)', )?([\w./-]+\.rs):(\d+)(?::\d+)?:?\n?(.*)"
 )
-_MESSAGE = 4_000  # characters kept of what a test said
+MESSAGE = 4_000  # characters kept of what a test said
 Text = Callable[[str], str | None]
 
 
@@ -64,7 +63,7 @@ def read_stream(stream: str, tree: Tree) -> tuple[TestReport, str]:
             continue
         results, running, wrong, text = reader(body, tree.relative(folder + "/").rstrip("/"), tree)
         exit_status = int(match[0]) if (match := re.match(r"\d+", tail)) else 1
-        merged = _worst(results)
+        merged = worst(results)
         one = TestReport(
             sessions=1,
             is_foreign=f"{_MARK}chosen\n" not in body,
@@ -81,65 +80,7 @@ def read_stream(stream: str, tree: Tree) -> tuple[TestReport, str]:
     return report, "".join(shown)
 
 
-def read_junit(documents: Iterable[bytes], tree: Tree) -> TestReport:
-    """Return what JUnit XML files say; one that cannot be read says that the report is torn."""
-    results: list[TestResult] = []
-    wrong = ""
-    sessions = 0
-    for document in documents:
-        sessions = 1
-        if b"<!DOCTYPE" in document or b"<!ENTITY" in document:  # it may unfold without end
-            wrong = "a JUnit file of it declares entities"
-            continue
-        try:
-            root = ElementTree.fromstring(document)  # noqa: S314 - no entities, see above
-        except ElementTree.ParseError:
-            wrong = "a JUnit file of it cannot be read"
-            continue
-        results += [_case(case, tree) for case in root.iter("testcase")]
-    merged = _worst(results)
-    return TestReport(
-        sessions=sessions,
-        is_foreign=bool(sessions),
-        ended=bool(sessions),
-        collected=tuple(merged),
-        results=tuple(merged.values()),
-        tampered=wrong,
-    )
-
-
-def _case(case: ElementTree.Element, tree: Tree) -> TestResult:
-    name, owner = case.get("name", ""), case.get("classname", "")
-    path = tree.relative(case.get("file", "")) or _java_file(owner, tree) or owner or "junit"
-    outcome, message, text = "passed", "", ""
-    for kind, told in (("failure", "failed"), ("error", "error"), ("skipped", "skipped")):
-        if (found := case.find(kind)) is not None:
-            outcome, text = told, found.text or ""
-            message = found.get("message") or text.strip().partition("\n")[0]
-            if found.get("type") and kind != "skipped":
-                message = f"{found.get('type')}: {message}".replace(": : ", ": ")
-            break
-    inner = f".{owner.rpartition('.')[2].partition('$')[2]}" if "$" in owner else ""
-    failure = _failure(text, message, path, tree) if outcome in ("failed", "error") else None
-    try:
-        seconds = float(case.get("time", "0").replace(",", ""))
-    except ValueError:
-        seconds = 0.0
-    return TestResult(
-        id=f"{path}::{inner[1:] + '::' if inner else ''}{name}",
-        outcome=outcome,
-        seconds=seconds,
-        message=(text or message)[:_MESSAGE],
-        failure=failure,
-    )
-
-
-def _java_file(owner: str, tree: Tree) -> str:
-    end = "/" + owner.partition("$")[0].replace(".", "/") + ".java"
-    return next((path for path in sorted(tree.files) if f"/{path}".endswith(end)), "")
-
-
-def _failure(text: str, message: str, path: str, tree: Tree) -> TestFailure:
+def place_failure(text: str, message: str, path: str, tree: Tree) -> TestFailure:
     """Return where a test failed: the first place in the tree that its text names."""
     first = ""
     for match in _PLACE.finditer(text):
@@ -150,10 +91,11 @@ def _failure(text: str, message: str, path: str, tree: Tree) -> TestFailure:
         if place:
             first = first or f"{place}:{match[2]}"
     place, _, line = first.partition(":")
-    return TestFailure(path=place or path, line=int(line or 0), message=message[:_MESSAGE])
+    return TestFailure(path=place or path, line=int(line or 0), message=message[:MESSAGE])
 
 
-def _worst(results: Iterable[TestResult]) -> dict[str, TestResult]:
+def worst(results: Iterable[TestResult]) -> dict[str, TestResult]:
+    """Return the worst outcome of each test, by id."""
     order = ("error", "failed", "passed", "skipped")
     merged: dict[str, TestResult] = {}
     for each in results:
@@ -201,7 +143,7 @@ def _read_go(body: str, folder: str, tree: Tree) -> Read:
             if action == "run":
                 running.append(name)
             elif action in outcomes:
-                text = "".join(outputs.get(key, ()))[-_MESSAGE:]
+                text = "".join(outputs.get(key, ()))[-MESSAGE:]
                 failure = _go_failure(text, name) if action == "fail" else None
                 seconds = float(event.get("Elapsed", 0))
                 results.append(_made(name, outcomes[action], seconds, text, failure))
@@ -215,9 +157,9 @@ def _read_go(body: str, folder: str, tree: Tree) -> Read:
         heading = rf"(?ms)^# {re.escape(package)}\b[^\n]*\n(.*?)(?=^# |^FAIL|^ok |\Z)"
         part = re.search(heading, said)
         name = _go_folder(package, tree)
-        text = (part[1] if part else "".join(outputs.get((package, ""), [said])))[-_MESSAGE:]
+        text = (part[1] if part else "".join(outputs.get((package, ""), [said])))[-MESSAGE:]
         first = text.strip().partition("\n")[0]
-        results.append(_made(name, "error", 0.0, text, _failure(text, first, name, tree)))
+        results.append(_made(name, "error", 0.0, text, place_failure(text, first, name, tree)))
     return results, running, "", said
 
 
@@ -259,7 +201,7 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
     for part in re.split(r"(?m)(?=^[^\S\n]+(?:Running|Doc-tests) )", body)[1:]:
         said = dict(_STDOUT.findall(part))
         running, doc = _RUNNING.match(part), _DOC.match(part)
-        root = _rust_root(running[1], running[2], folder, tree) if running else ""
+        root = rust_root(running[1], running[2], folder, tree) if running else ""
         root = root or (doc[1] if doc else "cargo")
         counts, told = dict.fromkeys(("ok", "FAILED", "ignored"), 0), 0
         for line in part.splitlines():
@@ -267,8 +209,8 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
                 name, outcome = match[1], match[2]
                 counts[outcome] += 1
                 word = {"ok": "passed", "FAILED": "failed"}.get(outcome, "skipped")
-                path = _rust_file(root, name, tree) if running else name.partition(" - ")[0]
-                text = said.get(name, "")[-_MESSAGE:]
+                path = rust_file(root, name, tree) if running else name.partition(" - ")[0]
+                text = said.get(name, "")[-MESSAGE:]
                 failure = _rust_failure(text, path, folder, tree) if word == "failed" else None
                 results.append(_made(f"{path}::{name}", word, 0.0, text, failure))
             elif match := _RESULT.match(line):
@@ -279,13 +221,13 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
             wrong = "a test binary of cargo ended before its tests did"
     error = re.search(r"(?ms)^error(?:\[E\d+\])?: .*?(?:\n\n|\Z)", body)
     if error and not any(each.outcome == "failed" for each in results):
-        text, name = error[0][-_MESSAGE:], folder or "cargo"
-        failure = _failure(text, text.partition("\n")[0], name, tree)
+        text, name = error[0][-MESSAGE:], folder or "cargo"
+        failure = place_failure(text, text.partition("\n")[0], name, tree)
         results.append(_made(name, "error", 0.0, text, failure))
     return results, [], wrong, ""
 
 
-def _rust_root(path: str, crate: str, folder: str, tree: Tree) -> str:
+def rust_root(path: str, crate: str, folder: str, tree: Tree) -> str:
     """Return the root file of a test binary: cargo names it from its package's folder on."""
     near = [each for each in sorted(tree.files) if f"/{each}".endswith(f"/{path}")]
     for root in language_of("a.rs").project(tree.manifests).roots:
@@ -296,7 +238,7 @@ def _rust_root(path: str, crate: str, folder: str, tree: Tree) -> str:
     return own if own in near else (near[0] if near else "")
 
 
-def _rust_file(root: str, name: str, tree: Tree) -> str:
+def rust_file(root: str, name: str, tree: Tree) -> str:
     """Return the file of the innermost module of a test that is one."""
     folder, path = root.rpartition("/")[0], root
     for part in name.split("::")[:-1]:
@@ -310,7 +252,7 @@ def _rust_file(root: str, name: str, tree: Tree) -> str:
 def _rust_failure(text: str, path: str, folder: str, tree: Tree) -> TestFailure:
     match = _PANIC.search(text)
     if match is None:
-        return TestFailure(path=path, line=0, message=text.strip()[:_MESSAGE])
+        return TestFailure(path=path, line=0, message=text.strip()[:MESSAGE])
     named = tree.relative(match[2])
     place = f"{folder}/{named}".lstrip("/")
     near = [each for each in sorted(tree.files) if each.endswith(named)]
@@ -349,8 +291,8 @@ def _read_node(body: str, folder: str, tree: Tree) -> Read:
         if name == file or tree.relative(name) == path:  # the file as a whole: it did not load
             node, outcome = path, "error" if failed else ""
         if outcome:
-            text, message = event["stack"][:_MESSAGE], event["message"][:_MESSAGE]
-            failure = _failure(text, message, path, tree) if failed else None
+            text, message = event["stack"][:MESSAGE], event["message"][:MESSAGE]
+            failure = place_failure(text, message, path, tree) if failed else None
             results.append(_made(node, outcome, float(event["seconds"]), text or message, failure))
     return results, running, "", ""
 
@@ -372,12 +314,12 @@ def _read_mocha(body: str, folder: str, tree: Tree) -> Read:
             node, outcome = f"{path}::{' > '.join(names)}", kind
             if event["hook"]:  # the file as a whole: which tests it kept from running is not said
                 node, outcome, message = path, "error", f"{names[-1]}: {message}"
-            failure = _failure(text, message, path, tree) if kind == "failed" else None
+            failure = place_failure(text, message, path, tree) if kind == "failed" else None
             seconds = float(event["seconds"])
-            results.append(_made(node, outcome, seconds, text[:_MESSAGE], failure))
+            results.append(_made(node, outcome, seconds, text[:MESSAGE], failure))
     if last.get("type") != "end":  # a file that cannot be loaded ends mocha before any test
-        text = str(last.get("stack", "mocha ended before its tests did"))[:_MESSAGE]
-        failure = _failure(text, str(last.get("message", text)), folder, tree)
+        text = str(last.get("stack", "mocha ended before its tests did"))[:MESSAGE]
+        failure = place_failure(text, str(last.get("message", text)), folder, tree)
         results.append(_made("mocha", "error", 0.0, text, failure))
     return results, [], "", ""
 
@@ -403,15 +345,15 @@ def _jest_results(data: Mapping[str, object], tree: Tree) -> Iterator[TestResult
         path = tree.relative(str(suite.get("name", "")))
         cases = suite.get("assertionResults") or []
         if suite.get("status") == "failed" and not cases:
-            text = str(suite.get("message", ""))[:_MESSAGE]
-            yield _made(path, "error", 0.0, text, _failure(text, text, path, tree))
+            text = str(suite.get("message", ""))[:MESSAGE]
+            yield _made(path, "error", 0.0, text, place_failure(text, text, path, tree))
         for case in cases:
             name = " > ".join([*case.get("ancestorTitles", ()), str(case.get("title", ""))])
             word = str(case.get("status"))
             outcome = word if word in ("passed", "failed") else "skipped"
-            text = "\n".join(map(str, case.get("failureMessages") or ()))[:_MESSAGE]
+            text = "\n".join(map(str, case.get("failureMessages") or ()))[:MESSAGE]
             message = text.partition("\n    at ")[0].strip()
-            failure = _failure(text, message, path, tree) if outcome == "failed" else None
+            failure = place_failure(text, message, path, tree) if outcome == "failed" else None
             seconds = float(case.get("duration") or 0) / 1000
             yield _made(f"{path}::{name}", outcome, seconds, text, failure)
 

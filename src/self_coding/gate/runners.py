@@ -1,8 +1,9 @@
 """How a test command is observed: what goes beside the tree and into its environment, and back.
 
 The observers go with every command: what runs neither pytest nor unittest never loads them, and
-`make test` may well run either. So do the shims of other runners, and JUnit files that the run
-left in the tree are read. An empty report then means that only the exit status is known.
+`make test` may well run either. So do the shims of other runners; report files that the run left
+in the tree are read, and TAP in its output. An empty report then means that only the exit status
+is known.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from self_coding.adapters.process import Completed
-from self_coding.gate.runner_reports import Tree, read_junit, read_stream
+from self_coding.gate.report_files import is_report, read_files, read_tap
+from self_coding.gate.runner_reports import Tree, read_stream
 from self_coding.gate.shims import PIPE, put_shims
 from self_coding.gate.test_report import KEY_BYTES, TestReport, combine, read
 from self_coding.languages import is_manifest
@@ -37,11 +39,7 @@ _NAMED = re.compile(r"\bpy\.?test\b|\bpython[\d.]*(?: -[bBuv]+| -[WX] ?\S+){0,9}
 _SHIMMED = re.compile(
     r"(?:^|[\s;&|(])(?:go test|cargo test|node --test|npx (?:vitest|jest|mocha))\b"
 )
-_JUNIT = re.compile(
-    r"(?s)(?=.*\.xml\Z)(?:.*/)?(?:(?:surefire-reports|failsafe-reports)/TEST-[^/]*\Z"
-    r"|(?:test-results|test-reports|reports?)/|junit[^/]*\Z)"
-)
-_JUNIT_BYTES = 32 << 20
+_REPORT_FILE_BYTES = 32 << 20
 _IDLE = frozenset((".git", "node_modules", "vendor", "__pycache__"))  # where no report is
 
 
@@ -106,7 +104,8 @@ def observe(
         python = read(received, keys, cut=len(received) >= _REPORT_BYTES)
         if python.sessions and not stream:
             return python, ""
-        other, shown = _other_runners(stream, tree, str(settings["top"]), started)
+        said = b"" if done.truncated else done.stdout
+        other, shown = _other_runners(stream, said, tree, str(settings["top"]), started)
         return combine(python, other), shown
 
     try:
@@ -125,8 +124,10 @@ def observe(
         os.close(stream_read)
 
 
-def _other_runners(stream: bytes, tree: Path, top: str, started: float) -> tuple[TestReport, str]:
-    """Return what shims and JUnit files say, and what a person would have seen of the former."""
+def _other_runners(
+    stream: bytes, said: bytes, tree: Path, top: str, started: float
+) -> tuple[TestReport, str]:
+    """Return what shims, report files or else the output say, and what people would have seen."""
     files: dict[str, Path] = {}
     reports: list[Path] = []
     for folder, inside, names in os.walk(tree):
@@ -134,7 +135,7 @@ def _other_runners(stream: bytes, tree: Path, top: str, started: float) -> tuple
         for name in names:
             place = Path(folder, name)
             path = place.relative_to(tree).as_posix()
-            if _JUNIT.match(path) and place.is_file() and place.stat().st_mtime >= started - 1:
+            if is_report(path) and place.is_file() and place.stat().st_mtime >= started - 1:
                 reports.append(place)
             else:
                 files[path] = place
@@ -145,7 +146,8 @@ def _other_runners(stream: bytes, tree: Path, top: str, started: float) -> tuple
         except OSError:
             return None
 
-    if not stream and not reports:
+    is_tap = b"\nok " in said or b"\nnot ok " in said
+    if not (stream or reports or is_tap):
         return TestReport(), ""
     manifests = {path: text(path) or "" for path in files if is_manifest(path)}
     known = Tree(top, frozenset(files), text, manifests)
@@ -155,14 +157,20 @@ def _other_runners(stream: bytes, tree: Path, top: str, started: float) -> tuple
             report = replace(report, tampered="it was too long")
         if report.sessions:
             return report, shown
-    small = (place for place in sorted(reports) if place.stat().st_size < _JUNIT_BYTES)
-    return read_junit((place.read_bytes() for place in small), known), ""
+    small = (place for place in sorted(reports) if place.stat().st_size < _REPORT_FILE_BYTES)
+    paths = ((place.relative_to(tree).as_posix(), place.read_bytes()) for place in small)
+    found = read_files(paths, known)
+    if not found.sessions and is_tap:
+        found = read_tap(said.decode("utf-8", "replace"), known)
+    return found, ""
 
 
 def observer_digest() -> str:
     """Return the digest of what runs inside: a changed observer makes old verdicts stale."""
     digest = hashlib.sha256()
-    others = (OBSERVER.with_name(f"{name}.py") for name in ("shims", "runner_reports"))
+    others = (
+        OBSERVER.with_name(f"{name}.py") for name in ("shims", "runner_reports", "report_files")
+    )
     for file in (*sorted(OBSERVER.glob("*.py")), *others):
         digest.update(file.read_bytes())
     return digest.hexdigest()

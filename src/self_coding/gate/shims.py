@@ -118,6 +118,7 @@ for word; do
         vitest|vitest.mjs) [ -n "$runner" ] || runner=vitest;;
         jest|jest.js|react-scripts) [ -n "$runner" ] || runner=jest;;
         mocha|mocha.js|_mocha) [ -n "$runner" ] || runner=mocha;;
+        ava) [ -n "$runner" ] || exec "$real" "$@" --tap;;  # which its output is read for
         *) named=1;;
       esac
       break;;
@@ -190,7 +191,9 @@ Mocha.prototype.run = function (...rest) {
   return run.apply(this, rest);
 };
 """
-_SCRIPTS = {"go": _GO, "cargo": _CARGO, "node": _NODE}
+_PROVE = """exec "$real" -v --merge "$@"  # its output has the TAP then, each failure said below it
+"""
+_SCRIPTS = {"go": _GO, "cargo": _CARGO, "node": _NODE, "prove": _PROVE}
 
 
 def _chosen(name: str, files: Sequence[str], tree: Path) -> list[str]:

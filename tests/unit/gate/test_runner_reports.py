@@ -7,7 +7,7 @@ import json
 import pytest
 
 from self_coding.gate.judge import judge
-from self_coding.gate.runner_reports import Tree, read_junit, read_stream
+from self_coding.gate.runner_reports import Tree, read_stream
 from self_coding.gate.test_report import RunRecord
 
 JEST = {
@@ -169,31 +169,3 @@ def test_a_run_of_chosen_tests_says_so() -> None:
     report, _ = read_stream(stream("go", "\x1echosen\n", 0), tree())
     assert not report.is_foreign
     assert read_stream(stream("go", "", 0), tree())[0].is_foreign
-
-
-def test_junit_files_are_the_common_tongue() -> None:
-    """Any runner's JUnit XML gives ids by file, messages and places; skipped tests are told."""
-    document = b"""<testsuites><testsuite>
-      <testcase classname="org.acme.AreaTest" name="squares()" time="0.25"/>
-      <testcase classname="org.acme.AreaTest" name="fails()">
-        <failure message="expected: 9" type="AssertionError">AssertionError: expected: 9
-\tat org.acme.AreaTest.fails(AreaTest.java:12)</failure></testcase>
-      <testcase classname="a" name="waits" file="/top/spec/a_spec.rb"><skipped/></testcase>
-    </testsuite></testsuites>"""
-    report = read_junit([document], tree("src/test/java/org/acme/AreaTest.java"))
-    path = "src/test/java/org/acme/AreaTest.java"
-    assert report.outcomes == {
-        f"{path}::squares()": "passed",
-        f"{path}::fails()": "failed",
-        "spec/a_spec.rb::waits": "skipped",
-    }
-    failure = report.results[1].failure
-    assert failure is not None
-    assert (failure.path, failure.line) == (path, 12)
-    assert failure.message == "AssertionError: expected: 9"
-
-
-def test_a_junit_file_that_cannot_be_read_is_said() -> None:
-    """A torn file, and one with entities that might unfold without end, make the report torn."""
-    assert "cannot be read" in read_junit([b"<testsuite><"], tree()).tampered
-    assert "entities" in read_junit([b'<!DOCTYPE a [<!ENTITY b "c">]><a/>'], tree()).tampered
