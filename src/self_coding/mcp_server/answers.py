@@ -358,6 +358,14 @@ def _not_rolled_back(why: str, given: Mapping[str, Any]) -> object:
     return replace(PLAN.of(plan), message=why)
 
 
+ERROR = shape(
+    results.ReportedError,
+    "id title count first last",
+    "A reported error, and the task that repairs it.",
+    task=(str, lambda error: error.task),
+)
+
+
 def _not_undone(why: str, given: Mapping[str, Any]) -> object:
     return UNDONE.form(operation=None, kind="", done=False, message=why, refs=[])
 
@@ -381,6 +389,7 @@ ANSWERS = {
     "drop_edit": EDITED,
     "status": STATUS,
     "inbox": INBOX,
+    "report_error": ERROR,
     "attempts": replace(ATTEMPTS, limited=("attempts",)),
     "show_attempt": RECORD,
     "similar_attempts": replace(SIMILAR, limited=("similar",)),

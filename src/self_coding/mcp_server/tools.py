@@ -41,7 +41,7 @@ CANNOT_ASK = "declined: this client cannot ask its person; use the command line 
 NOT_ANSWERED = "declined: the question was not answered; where nobody can, use the command line"
 _REST = 500  # entries beyond the limit of a list that can still be read
 _PATIENCE = 45.0  # seconds; clients give up after 60 when nobody sets it otherwise
-_REPO, _WHERE = "repo", "A path in another repository than the server's."
+_REPO, _WHERE = "repo", "A path in another repository."
 _CALL = "call_context"  # the parameter that the SDK fills with the context of a call
 _CONFIRMED = "confirmation"  # the parameter that it fills with the person's answer
 

@@ -129,7 +129,7 @@ CALLS: dict[str, dict[str, Any]] = {
 #: Their answers are about one attempt or one operation, and have the same bound.
 ANSWER_OF_ONE = {
     "self_edit", "check_edit", "submit_edit", "wait_edit", "land_edit", "drop_edit", "rollback",
-    "undo", "plan_undo",
+    "undo", "plan_undo", "report_error",
 }  # fmt: skip
 
 

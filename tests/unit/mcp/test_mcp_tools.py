@@ -76,6 +76,10 @@ TASKS = {
         "What needs my decision most urgently, and what was decided lately?",
         "Tell me about approvals and edits that are about to expire.",
     ),
+    "report_error": (
+        "The program printed this uncaught traceback. Report it, so that it becomes a task.",
+        "Report this exception of the program as an error, without editing anything yet.",
+    ),
     "attempts": (
         "List the newest attempts that failed.",
         "Show the history of attempts.",
