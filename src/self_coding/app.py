@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -71,8 +72,16 @@ class App:
         """Snapshots, isolation, landing, rollback."""
         from self_coding.git_safety import GitSafety
 
-        settings = self.settings
-        return GitSafety(
+        settings, remote = self.settings, self.settings.remote
+        build: Callable[..., GitSafety] = GitSafety
+        if remote.name:
+            if held := self.needs_trust("remote.name", "remote.api"):
+                raise ConfigError(held, hint=TRUST)
+            from self_coding.git_safety.remote import RemoteSafety
+            from self_coding.git_safety.remote_landing import Remote
+
+            build = partial(RemoteSafety, remote=Remote(remote.name, remote.seconds))
+        return build(
             self.start,
             settings.main_branch,
             settings.test_command,
@@ -220,7 +229,7 @@ class App:
         """The queue of a server, for many machines, and a worker of it."""
         from self_coding.fleet import Fleet
 
-        return Fleet(self.settings.database, open_app)
+        return Fleet(self.settings.database, open_anywhere)
 
     @cached_property
     def reported(self) -> ReportedErrors:
@@ -326,6 +335,28 @@ def open_app(
 def _mark(settings: Mapping[str, object]) -> str:
     """Return a digest of settings: whoever trusts some has not trusted others."""
     return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def open_anywhere(address: str, cache: Path | None = None, **arguments: object) -> App:
+    """Return the services over a path's repository, or over a clone of the remote at an address.
+
+    Args:
+        address: a path, or what git knows as the address of a remote; what is changed in a clone
+            of it lands there.
+        cache: the folder of all clones; the user's own cache where none is given.
+        arguments: as for `open_app`.
+
+    Raises:
+        RemoteUnreachableError: the remote did not answer, or let nobody in.
+    """
+    if "://" not in address and not re.match(r"[\w.-]+@[\w.-]+:", address):
+        return open_app(address, **arguments)  # type: ignore[arg-type]
+    from self_coding.git_safety.remote import clone
+
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = clone(address, cache or home / "self-coding" / "clones")
+    given = {"remote": {"name": "origin"}} | arguments
+    return open_app(place, **given)  # type: ignore[arg-type]
 
 
 def reported_errors(top: Path, common: Path) -> ReportedErrors:

@@ -34,7 +34,10 @@ NOT_SETTINGS = frozenset({"CONTEXT", "TASK", "PROMPT", "REPO", "RUN", "TOKEN"})
 RETIRED = frozenset({"record_coverage"})
 
 #: What runs or sends something as the user, outside the sandbox, and asks nobody.
-OUTWARD = ("editors", "notice.command", "notice.url", "model.base_url", "model.api_key_env")
+OUTWARD = (
+    "editors", "notice.command", "notice.url", "model.base_url", "model.api_key_env",
+    "remote.name", "remote.api",
+)  # fmt: skip
 
 _SMALLEST = math.ulp(0.0)
 _LARGEST = math.nextafter(math.inf, 0)  # keeps infinity and NaN out of every range
@@ -54,6 +57,7 @@ _RANGES = {
     "model.timeout": (_SMALLEST, _LARGEST),
     "model.max_tokens": (1, _LARGEST),
     "notice.seconds": (_SMALLEST, 600),
+    "remote.seconds": (1, 3600),
 }
 _TABLES = ("gate_table", "policy_table")
 
@@ -82,8 +86,22 @@ class NoticeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemoteSettings:
+    """Where changes land: on main here, or at the git remote `name`, by a push or a request.
+
+    `forge` and `api` are found from the remote's address where they are not set.
+    """
+
+    name: str = ""
+    seconds: float = 120.0
+    land_by: Literal["push", "request"] = "push"
+    forge: Literal["", "github", "gitlab", "forgejo"] = ""
+    api: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set; `gate`, `policy`, `model`, `notice` are tables of their own."""
+    """Everything that can be set; `gate`, `policy` and the like are tables of their own."""
 
     main_branch: str = "main"
     test_command: str = "python -m pytest --tb=short -q"
@@ -109,6 +127,7 @@ class Settings:
     context_tokens: int = 4000
     model: ModelSettings = field(default_factory=ModelSettings)
     notice: NoticeSettings = field(default_factory=NoticeSettings)
+    remote: RemoteSettings = field(default_factory=RemoteSettings)
     # These two are read when asked for: most commands test nothing and judge nothing.
     gate_table: dict[str, object] = field(default_factory=dict)
     policy_table: dict[str, object] = field(default_factory=dict)
@@ -242,6 +261,7 @@ def settings_of(table: Mapping[str, object]) -> Settings:
     _check_names(Settings, values, "", _TABLES)
     _check_names(ModelSettings, values.get("model"), "model.")
     _check_names(NoticeSettings, values.get("notice"), "notice.")
+    _check_names(RemoteSettings, values.get("remote"), "remote.")
     settings = _validated(Settings, {**values, "gate_table": gate, "policy_table": policy}, "")
     # refused now rather than at the first edit
     _ = gate and settings.gate, policy and settings.policy

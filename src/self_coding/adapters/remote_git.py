@@ -102,7 +102,9 @@ def check_url(url: str) -> str:
     return url
 
 
-def talk(args: Sequence[str], *, cwd: Path, timeout: float = SECONDS) -> Completed:
+def talk(
+    args: Sequence[str], *, cwd: Path, stdin: bytes = b"", timeout: float = SECONDS
+) -> Completed:
     """Run a git command that reaches a remote, and return it, however it ended."""
     asks_nobody = {
         "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS),
@@ -113,7 +115,9 @@ def talk(args: Sequence[str], *, cwd: Path, timeout: float = SECONDS) -> Complet
         "SSH_ASKPASS_REQUIRE": "never",
         "GIT_NO_REPLACE_OBJECTS": "1",
     }
-    return git.run(args, cwd=cwd, config=_CONFIG, env=asks_nobody, ok=None, timeout=timeout)
+    return git.run(
+        args, cwd=cwd, config=_CONFIG, env=asks_nobody, stdin=stdin, ok=None, timeout=timeout
+    )
 
 
 def fetch(cwd: Path, remote: str, refspecs: Sequence[str], *, timeout: float = SECONDS) -> None:

@@ -109,6 +109,17 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         '"https://hooks.example/T0"',
     ),
     "notice.seconds": _("How long a notice may take; then it is given up.", "5", "seconds"),
+    "remote.name": _(
+        "The git remote where changes land, with their receipts; without it, on main here.",
+        '"origin"',
+    ),
+    "remote.seconds": _("How long it may take to answer a fetch or a push.", "30", "seconds"),
+    "remote.land_by": _(
+        "By a `push` of main, or by a `request` (pull request, merge request) that others merge.",
+        '"request"',
+    ),
+    "remote.forge": _("Which forge it is, where its address does not tell.", '"forgejo"'),
+    "remote.api": _("Where the forge's API is.", '"https://git.example/api/v1"'),
     "gate.timeout": _("The wall time that the test command may take.", "1800", "seconds"),
     "gate.cpu_seconds": _("The CPU time of one process of the tests.", "600", "seconds"),
     "gate.memory_bytes": _(
