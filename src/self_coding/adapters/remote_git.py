@@ -190,6 +190,7 @@ def push(
     stderr = shown(git.decode(done.stderr, errors="replace"))
     hook = [line[8:].strip() for line in stderr.splitlines() if line.startswith("remote: ")]
     said = " ".join(filter(None, hook))[:500] or stderr.strip()[-300:]
+    # Whatever is not understood may have been carried out: never told as a no.
     answer = Answer.UNKNOWN
     if done.timed_out:
         pass

@@ -28,6 +28,7 @@ def entry(repo: Repository, tip: str, group: Sequence[Member]) -> str:
     Raises:
         GateError: the chain's newest receipt cannot be read, so that none could follow.
     """
+    # The remote's chain, not the files here: another machine may have landed a moment ago.
     newest, files = _newest(repo, tip), {}
     for one in group:
         if tested := receipts.tested(repo.chain, one.landed):
@@ -38,6 +39,7 @@ def entry(repo: Repository, tip: str, group: Sequence[Member]) -> str:
 
 def fence(repo: Repository, tip: str) -> str:
     """Store an entry that lands nothing; it differs from any other in its time."""
+    # Two fences of one moment would be one commit, and the second push of it no move.
     text = f"{time.time_ns()}\n".encode()
     files = {**_repeated(_newest(repo, tip)), _FENCE: text}
     return _commit(repo, tip, files, "fence: earlier pushes are void")

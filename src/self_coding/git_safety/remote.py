@@ -95,6 +95,7 @@ class RemoteSafety(GitSafety):
     ) -> Worktree:
         """Return a worktree on the remote's main as it is now."""
         if base is None:
+            # Begun on an old main, an edit would be merged and tested twice.
             await self.sync()
         return await super().isolate(attempt, base, branch, equip=equip)
 
@@ -177,6 +178,7 @@ class RemoteSafety(GitSafety):
         """Free a worktree; what landed need not be kept at the remote beside main any more."""
         [tip] = self._repo.tips([f"refs/heads/{worktree.branch}"]) if worktree.branch else [""]
         if tip and tip != worktree.base and self._repo.is_ancestor(tip, self._repo.main_ref):
+            # Without a lease: whoever adopted the attempt may have put a later commit there.
             move = f"{HEADS}/{worktree.attempt}", None, ""
             await in_thread(self._remote.push, self._repo, move)
         return await super().release(worktree)

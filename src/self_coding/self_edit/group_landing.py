@@ -161,6 +161,7 @@ class Landing:
                 facts = facts_of(views.gate_result(report, part[0].candidate))
                 return refused(RefusedBy.GATE, report.reason, more=facts)
             if report.passed:
+                # Landed at once, not when all is found out: main may move meanwhile.
                 done = await self._swap(whole, part)
                 if done is None:
                     return landed  # main moved, or one was called off: begin anew
