@@ -52,7 +52,7 @@ class Table:
     focus: str = r"(?!)"
 
 
-TABLES: Mapping[str, Table] = {
+TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere adds its own
     "TypeScript and JavaScript": Table(
         tests="""(call_expression
           function: [(identifier) @called (member_expression object: (identifier) @called)
@@ -327,7 +327,7 @@ def _code(text: str, table: Table) -> Iterator[str]:
     """Yield the lines of code, comments and what stands above tests left out."""
     for row in map(str.strip, text.split("\n")):
         above = table.attribute and re.match(table.attribute, row)
-        if row and not above and not row.startswith(("//", "*", "/*")):
+        if row and not above and not row.startswith(("//", "*", "/*", "# ")):
             yield row
 
 
@@ -431,7 +431,7 @@ def _read_test(text: str, table: Table) -> tuple[tuple[str, ...], str]:
     is_left = False
     for statement in rest or [text]:
         row = " ".join(statement.split())
-        if not row or (row.startswith(("//", "*", "/*")) and not _EXAMPLE.match(row)):
+        if not row or (row.startswith(("//", "*", "/*", "# ")) and not _EXAMPLE.match(row)):
             continue
         indent = statement[: -len(statement.lstrip())]
         margin = margin or indent

@@ -247,10 +247,11 @@ def read_tap(text: str, tree: Tree) -> TestReport:
 
 def _tap_test(point: _Point, texts: Mapping[str, str], tree: Tree) -> TestResult:
     said = "\n".join(point.said)
-    # Unless prove told the file, it is what holds the outermost name in quotes.
-    quoted = tuple(f"{mark}{point.names[0]}{mark}" for mark in "\"'`")
+    # Unless prove told the file, it is what holds the outermost name in quotes, or defines it.
+    name = point.names[0]
+    heads = (*(f"{mark}{name}{mark}" for mark in "\"'`"), f" {name}\n", f" {name}(")
     path = tree.relative(point.path) or next(
-        (one for one, text in texts.items() if any(each in text for each in quoted)), "tap"
+        (one for one, text in texts.items() if any(each in text for each in heads)), "tap"
     )
     failure = None
     if point.outcome == "failed":

@@ -18,9 +18,7 @@ from self_coding.languages import language_of
 from self_coding.values.verdicts import TestFailure, TestResult
 
 _MARK = "\x1e"
-_PLACE = re.compile(
-    r"(?m)(?:^|[\s(])(?:file://)?((?:[\w.@+-]*/)*[\w.@+-]+\.(?:go|rs|java|[cm]?[jt]sx?)):(\d+)"
-)
+_PLACE = re.compile(r"(?m)(?:^|[\s(\[])(?:file://)?((?:[\w.@+-]*/)*[\w.@+-]+\.[A-Za-z]{1,4}):(\d+)")
 _GO_PLACE = re.compile(r"(?m)^[^\S\n]+([\w./-]+\.go):(\d+): ?(.*(?:\n {8}.*)*)")
 _GO_BUILD = re.compile(r"FAIL\t(\S+) \[(?:build|setup) failed\]")
 _RUNNING = re.compile(r"^\s+Running (?:unittests )?(\S+) \(\S*?deps/([\w-]+?)-[0-9a-f]+\)")

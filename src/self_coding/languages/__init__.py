@@ -1,8 +1,9 @@
 """Pure: what the other packages know of a programming language, behind one protocol.
 
 A language is one new module of this package whose `LANGUAGE` satisfies `Language` (derived from
-it, `suffixes` and `is_test` are enough to begin with), and its row in `_ROWS`. Nothing else names
-its files, its tests or its imports; its module is loaded when a file of it is there.
+it, `suffixes` and `is_test` are enough to begin with), and its row in `_ROWS`; `add_language` is
+for one from elsewhere. Nothing else names its files, its tests or its imports; its module is loaded
+when a file of it is there.
 """
 
 from __future__ import annotations
@@ -342,27 +343,48 @@ _ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("rust", (".rs",), ("*/Cargo.toml",)),
     ("java", (".java",), ()),
 )
-_SUFFIXES = tuple(suffix for _, endings, _ in _ROWS for suffix in endings)
-_MODULES = {suffix: module for module, endings, _ in _ROWS for suffix in endings}
-_TOPS = {name.removeprefix("*/"): module for module, _, names in _ROWS for name in names}
-_BELOW = {name[2:]: module for module, _, names in _ROWS for name in names if name[:2] == "*/"}
+_MODULES: dict[str, str] = {}  # the module of each ending
+_TOPS: dict[str, str] = {}  # of each name of a manifest
+_BELOW: dict[str, str] = {}
+
+
+def add_language(module: str, endings: tuple[str, ...], manifests: tuple[str, ...] = ()) -> None:
+    """Let everything here know one more language, before a repository of it is opened.
+
+    Args:
+        module: the full name of the module that holds its `LANGUAGE`.
+        endings: what the names of its files end in.
+        manifests: as in `_ROWS`.
+    """
+    _MODULES.update(dict.fromkeys(endings, module))
+    for name in manifests:
+        _TOPS[name.removeprefix("*/")] = module
+        if name[:2] == "*/":
+            _BELOW[name[2:]] = module
+    languages.cache_clear()
+    suffixes.cache_clear()
 
 
 @cache
 def _load(module: str) -> Language:
-    language: Language = import_module(f"{__name__}.{module}").LANGUAGE
+    language: Language = import_module(module).LANGUAGE
     return language
 
 
 @cache
 def languages() -> tuple[Language, ...]:
     """Return every language there is."""
-    return tuple(_load(module) for module, _, _ in _ROWS)
+    return tuple(_load(module) for module in dict.fromkeys(_MODULES.values()))
 
 
+@cache
 def suffixes() -> tuple[str, ...]:
     """Return what source files end in, for `str.endswith`."""
-    return _SUFFIXES
+    return tuple(_MODULES)
+
+
+for _module, _endings, _manifests in _ROWS:
+    add_language(f"{__name__}.{_module}", _endings, _manifests)
 
 
 def top_manifests() -> tuple[str, ...]:
@@ -387,7 +409,7 @@ def language_of(path: str) -> Language:
 
 def is_source(path: str) -> bool:
     """Return whether a file is source code."""
-    return path.endswith(_SUFFIXES)
+    return path.endswith(suffixes())
 
 
 def is_test(path: str) -> bool:

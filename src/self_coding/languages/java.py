@@ -14,7 +14,6 @@ from self_coding.languages.syntax_tree import (
     TreeLanguage,
     line_of,
     text_of,
-    without_comments,
 )
 
 _IMPORTS = "(import_declaration) @import (package_declaration) @package"
@@ -80,7 +79,7 @@ class Java(TreeLanguage):
 
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
-        bare = without_comments(text, self.quoted)
+        bare = self.bare(text)
         last = bare.rfind("\nimport ")
         body = bare if last < 0 else bare[bare.find(";", last) :]
         words = set(_TYPE.findall(body)) - _LANG

@@ -13,7 +13,6 @@ from self_coding.languages.syntax_tree import (
     joined,
     line_of,
     text_of,
-    without_comments,
 )
 
 _IMPORTS = """
@@ -113,7 +112,7 @@ class Rust(TreeLanguage):
                     place = text_of(held["file"][0]).strip('"')
                     if place.endswith(".rs") and "\t" not in place:
                         found.packed.append(pack_import(place, (), kind="string"))
-        bare = without_comments(text, self.quoted)
+        bare = self.bare(text)
         told = {line.rpartition("\t")[2] for line in found.packed}
         rows = bare.split("\n")  # few of them hold a path, and looking for one costs much
         hidden = {*_MODULE.findall("\n".join([row for row in rows if "mod" in row]))} - told

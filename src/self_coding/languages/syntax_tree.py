@@ -42,11 +42,14 @@ _GENERATED = re.compile(rb"(?i)code generated [^\n]{0,200}do not edit|@generated
 _VENDORED = re.compile(r"(?:^|/)(?:vendor|node_modules|third_party|bower_components)/")
 _MADE = re.compile(r"\.(?:pb|gen|g|generated)\.\w+$|_generated\.\w+$|(?:^|/)zz_generated")
 _VALUE = re.compile(r"([A-Za-z_$][\w$]*(?:(?:\.|::)[A-Za-z_$][\w$]*)*)(?:\.|::|\?\.|->)\Z")
-_IMPORTING = re.compile(r"\b(?:import|export|require|use)\b")
+_IMPORTING = re.compile(r"\b(?:import|export|require(?:_relative)?|use)\b")
 _LONGEST_LIST = 2_000  # characters of a statement before a name that it imports
 _LOOK_BACK = 120  # characters before a word that its value is looked for in
 _HEADS = frozenset(
-    ("class", "interface", "enum", "function", "func", "fn", "struct", "trait", "type", "record")
+    (
+        *("class", "interface", "enum", "function", "func", "fn", "def", "module"),
+        *("struct", "trait", "type", "record"),
+    )
 )
 
 
@@ -130,6 +133,7 @@ class TreeLanguage(Language):
     result = ("return_type", "result", "type")  # fields that hold what a function returns
     bases: tuple[str, ...] = ()  # fields and types of children that hold what a class extends
     testing: re.Pattern[str] | None = None  # what tests beside the code have above them
+    comments = r"//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)"
     quoted = r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|\'(?:[^\'\\\n]|\\.)*+\'?'  # strings
 
     @property
@@ -278,7 +282,7 @@ class TreeLanguage(Language):
     def find_names(self, text: str, words: frozenset[str]) -> Occurrences:
         """Return where a file uses words: names by its lines alone, imports over its tree."""
         found = Occurrences([], [], [], [], [])
-        bare = nfkc(_without_quoted(self.quoted, text, words, found.strings))
+        bare = nfkc(self._without_quoted(text, words, found.strings))
         spelled = "|".join(map(re.escape, sorted(words)))
         if "import" in words or _may_import(bare, spelled):
             tree = self.tree(text.encode("utf-8", "replace"))
@@ -302,6 +306,23 @@ class TreeLanguage(Language):
             else:
                 found.names.append((match[0], line))
         return found
+
+    def bare(self, text: str) -> str:
+        """Return a text with a space for each comment and string."""
+        return _quoting(self.comments, self.quoted).sub(" ", text)
+
+    def _without_quoted(
+        self, text: str, words: Iterable[str], strings: list[tuple[str, int]]
+    ) -> str:
+        """Return a text with these blank, line for line; list strings that are one of the words."""
+        wanted = {f"{quote}{word}{quote}": word for word in words for quote in "\"'`"}
+
+        def blank(match: re.Match[str]) -> str:
+            if match[0] in wanted:
+                strings.append((wanted[match[0]], text.count("\n", 0, match.start()) + 1))
+            return " " + "\n" * match[0].count("\n")
+
+        return _quoting(self.comments, self.quoted).sub(blank, text)
 
 
 def _may_import(text: str, spelled: str) -> bool:
@@ -345,28 +366,9 @@ def joined(folder: str, place: str) -> str | None:
     return "/".join(parts)
 
 
-def without_comments(text: str, quoted: str) -> str:
-    """Return a text with a space for each comment and string."""
-    return _quoting(quoted).sub(" ", text)
-
-
-def _without_quoted(
-    quoted: str, text: str, words: Iterable[str], strings: list[tuple[str, int]]
-) -> str:
-    """Return a text with comments and strings blank; list the strings that are one of the words."""
-    wanted = {f"{quote}{word}{quote}": word for word in words for quote in "\"'`"}
-
-    def blank(match: re.Match[str]) -> str:
-        if match[0] in wanted:
-            strings.append((wanted[match[0]], text.count("\n", 0, match.start()) + 1))
-        return " " + "\n" * match[0].count("\n")
-
-    return _quoting(quoted).sub(blank, text)
-
-
 @cache
-def _quoting(quoted: str) -> re.Pattern[str]:
-    return re.compile(rf"//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)|{quoted}", re.DOTALL)
+def _quoting(comments: str, quoted: str) -> re.Pattern[str]:
+    return re.compile(f"{comments}|{quoted}", re.DOTALL)
 
 
 def _unfit(source: bytes) -> str:
