@@ -78,10 +78,10 @@ END $$;
 """
 
 # What was to be cancelled when its worker died still has to be: by whoever takes it. And only if
-# it is still the dead one's.
+# it is still the dead one's. What was begun comes before what was not.
 _GIVE_BACK = """
 UPDATE procrastinate_jobs SET status = 'todo', attempts = attempts + 1, scheduled_at = NULL,
-  abort_requested = false,
+  abort_requested = false, priority = GREATEST(priority, priority % 10000 + 10000),
   args = CASE WHEN abort_requested THEN args || '{"cancelled": true}'::jsonb ELSE args END
 WHERE id = ? AND status = 'doing' AND worker_id IS NOT DISTINCT FROM ? RETURNING id
 """

@@ -1,0 +1,71 @@
+"""Real workers, killed: what one leaves another ends, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from journal_stores import database
+from self_coding.app import open_app
+from self_coding.fleet import Fleet
+from self_coding.testing import sample_repo
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def worker(address: str, log: Path, *more: str) -> subprocess.Popen[bytes]:
+    """A process of the fleet."""
+    words = [sys.executable, "-P", "-m", "self_coding", "worker", *more]
+    environ = {**os.environ, "SELF_CODING_DATABASE": address}
+    with log.open("ab") as out:
+        return subprocess.Popen(words, cwd="/", env=environ, stdout=out, stderr=out)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for what a process is about to do."""
+    async with asyncio.timeout(120):
+        while not true():
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("where", ["edit", "tests"])
+async def test_a_killed_workers_attempt_is_ended_by_another(where: str, tmp_path: Path) -> None:
+    """Killed while it edits or tests: the other goes on, it lands once, and nothing is left."""
+    mark = tmp_path / "mark"
+    # The first to come waits to be killed; tests cannot write outside, so they only wait.
+    wait = f"test -e {mark} || {{ touch {mark}; sleep 600; }}; " if where == "edit" else ""
+    check = "import os, time\n" + (
+        f"while not os.path.exists('{mark}.go'): time.sleep(.1)\n" if where == "tests" else ""
+    )
+    place = sample_repo(
+        tmp_path / "repository",
+        {"check.py": check, "self-coding.toml": 'test_command = "python3 check.py"\n'},
+    )
+    fleet, log = Fleet(database(), open_app), tmp_path / "log"
+    await fleet.submit("Add a file", repo=str(place), command=f"{wait}echo 1 > new.txt")
+    first = worker(fleet.queue.address, log)
+    journal = open_app(place, database=fleet.queue.address).journal
+    if where == "edit":
+        await until(mark.exists)
+    else:
+        async with asyncio.timeout(120):
+            while not any(one.kind == "judged" for one in await journal.events(1)):
+                await asyncio.sleep(0.1)
+    second = worker(fleet.queue.address, log, "--until-idle")
+    first.kill()
+    first.wait()
+    Path(f"{mark}.go").touch()
+    assert await asyncio.to_thread(second.wait, 200) == 0, log.read_text()
+    told = log.read_text()
+    assert [one.state for one in (await fleet.workers()).jobs] == ["ended"], told
+    kinds = [one.kind for one in await journal.events(1)]
+    assert (kinds.count("landed"), kinds[-1]) == (1, "ended"), told
+    assert await journal.unfinished() == []
+    await journal.close()
+    assert (place / "new.txt").exists()
