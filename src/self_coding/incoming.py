@@ -5,6 +5,7 @@ Rows of the one table, as those of `operations`, which imports this module.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from self_coding.operation import (
@@ -47,6 +48,7 @@ Provides = Annotated[list[str] | None, Arg("What is to be had here, for `--requi
 Each = Annotated[int, Arg("Of one repository at a time, over all workers; 0: any number.", least=0)]
 InAll = Annotated[int, Arg("Of all, over all workers; 0: any number.", least=0)]
 UntilIdle = Annotated[bool, Arg("End when nothing is left to be taken.")]
+Cache = Annotated[str, Arg("A folder for clones of remotes (in your data home).")]
 JobId = Annotated[int, Arg("Its number, from `workers`: 12.", least=1)]
 ErrorId = Annotated[str, Arg("Its number, from `inbox`: 3f2a91c0de.")]
 
@@ -134,6 +136,7 @@ async def worker(
     each: Each = 0,
     in_all: InAll = 0,
     until_idle: UntilIdle = False,
+    cache: Cache = "",
 ) -> FleetStatus:
     """Take tasks of the fleet and do them, until it is interrupted; what was begun is taken over.
 
@@ -145,6 +148,7 @@ async def worker(
         each=each,
         in_all=in_all,
         until_idle=until_idle,
+        cache=Path(cache) if cache else None,
         say=caller.say,
     )
 

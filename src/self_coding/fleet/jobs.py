@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from self_coding.adapters.remote_git import check_url
 from self_coding.errors import ConfigError
 
 # What the words of a job mean. A worker leaves later ones to those who know them.
@@ -39,6 +40,11 @@ class Job:
     propose: bool = False
     base: str = ""
     cancelled: bool = False
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is done in a clone, and lands at the remote."""
+        return not self.repo.startswith("/")
 
     @property
     def queue(self) -> str:
@@ -82,7 +88,7 @@ def address(repo: str) -> str:
             hint="leave them out: git's credential helpers on the workers answer for them",
         )
     if parts or re.match(r"[\w.-]+@?[\w.-]*:", repo):
-        return repo
+        return check_url(repo)
     place = Path(repo).expanduser().resolve()
     if not place.is_dir():
         raise ConfigError(

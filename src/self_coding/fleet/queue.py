@@ -281,11 +281,12 @@ class Queue:
                 given += connection.execute(_GIVE_BACK, job).fetchone() or ()
         return given
 
-    def is_due_later(self) -> bool:
-        """Return whether a job is to be tried again in a moment."""
+    def is_busy(self) -> bool:
+        """Return whether a job runs somewhere, or is to be tried again in a moment."""
         with self.database.read() as connection:
-            sql = "SELECT EXISTS (SELECT 1 FROM procrastinate_jobs WHERE status = 'todo'"
-            return bool(connection.execute(f"{sql} AND scheduled_at > now())").fetchone()[0])
+            sql = "SELECT EXISTS (SELECT 1 FROM procrastinate_jobs WHERE status = 'doing'"
+            sql += " OR status = 'todo' AND scheduled_at > now())"
+            return bool(connection.execute(sql).fetchone()[0])
 
     def note(self, number: int, **facts: object) -> None:
         """Add to what a job says of itself, for whoever looks at the queue."""

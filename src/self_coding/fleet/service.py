@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from self_coding.adapters.threads import in_thread
@@ -131,6 +133,7 @@ class Fleet:
         each: int = 0,
         in_all: int = 0,
         until_idle: bool = False,
+        cache: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> FleetStatus:
         """Take jobs and do them, until cancelled; what is under way then is left to others.
@@ -141,6 +144,7 @@ class Fleet:
             each: of one repository at a time, over all workers; 0: any number.
             in_all: of all at a time, over all workers; 0: any number.
             until_idle: end when nothing is left to be taken.
+            cache: where clones of remotes are kept; in the user's data home when None.
             say: is told what happens, a line each.
 
         Raises:
@@ -149,5 +153,7 @@ class Fleet:
         from self_coding.fleet.worker import Share, Worker
 
         share = Share(slots=slots, provides=tuple(provides), each=each, in_all=in_all)
+        if cache is not None:
+            share = replace(share, cache=cache)
         await Worker(self.queue, self._opened, share, say=say, once=until_idle).run()
         return await self.workers()

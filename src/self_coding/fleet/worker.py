@@ -11,7 +11,8 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import App, JobContext, RetryDecision
@@ -22,8 +23,9 @@ from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.retry import BaseRetryStrategy
 from psycopg import OperationalError
 
+from self_coding.adapters.paths import data_home
 from self_coding.adapters.threads import in_thread
-from self_coding.errors import SelfCodingError, StorageError
+from self_coding.errors import RemoteUnreachableError, SelfCodingError, StorageError
 from self_coding.fleet import telemetry
 from self_coding.fleet.jobs import FORM, Job
 from self_coding.fleet.queue import TASK, Queue, life
@@ -42,12 +44,13 @@ _MOST = 60  # seconds between two of them
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """What a worker takes: `slots` at a time; of one repository `each`, and `in_all` of all
-    workers together, at most; 0 for any number."""
+    workers together, at most; 0 for any number. Clones of remotes are kept in `cache`."""
 
     slots: int = 1
     provides: tuple[str, ...] = ()
     each: int = 0
     in_all: int = 0
+    cache: Path = field(default_factory=lambda: data_home() / "clones")
 
 
 class NotYetError(Exception):
@@ -149,8 +152,9 @@ class Worker:
                     await in_thread(database.claim, name)
                 for one in await in_thread(self._queue.requeue, self._number, {*self._running}):
                     self._say(f"job {one}: its worker is gone; it is given to another")
+                    manager.found_nothing = False
                 if self._once and manager.found_nothing and not self._running:
-                    self._is_idle = not await in_thread(self._queue.is_due_later)
+                    self._is_idle = not await in_thread(self._queue.is_busy)
                 if self._is_idle:
                     serving.cancel()
                     return
@@ -176,7 +180,7 @@ class Worker:
                 span.ended([one.stage for one in results])
             ended = "; ".join(f"attempt {one.attempt_id}: {one.stage}" for one in results)
             self._say(f"job {number}: {ended or 'had ended'}")
-        except StorageError as error:
+        except (StorageError, RemoteUnreachableError) as error:
             self._say(f"job {number}: {error.message}; it is tried again")
             raise
         except SelfCodingError as error:
@@ -191,8 +195,13 @@ class Worker:
     async def _drive(
         self, number: int, job: Job, told: Callable[[Progress], None]
     ) -> list[SelfEditResult]:
+        place = job.repo
+        if job.is_remote:
+            from self_coding.git_safety.remote import clone
+
+            place = str(await in_thread(clone, job.repo, self._share.cache))
         app: Services = await in_thread(
-            self._opened, job.repo, database=self._queue.at(application_name=self._program)
+            self._opened, place, database=self._queue.at(application_name=self._program)
         )
         journal = app.journal
         try:
@@ -244,7 +253,8 @@ class _Again(BaseRetryStrategy):
             return RetryDecision(retry_in={"seconds": 2})
         if isinstance(exception, asyncio.CancelledError):  # this worker ends
             return RetryDecision(retry_in={"seconds": 0})
-        if isinstance(exception, StorageError) and job.attempts < _PATIENCE:
+        away = isinstance(exception, StorageError | RemoteUnreachableError)
+        if away and job.attempts < _PATIENCE:
             return RetryDecision(retry_in={"seconds": min(_MOST, 2**job.attempts)})
         return None
 

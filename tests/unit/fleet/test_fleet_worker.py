@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from journal_stores import database
+from remotes import BareRemote
 from self_coding.adapters import postgres
 from self_coding.app import App, open_app
 from self_coding.fleet import Fleet
@@ -123,3 +125,45 @@ async def test_an_attempt_that_is_proposed_waits_for_a_person(fleet: Fleet, tmp_
     assert [one.waiting for one in await app.edit.waiting()] == ["approval"]
     assert (await app.edit.land_edit(1)).success
     await app.journal.close()
+
+
+async def test_another_workers_clone_goes_on_with_the_head_that_was_pushed(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """Work at a remote is taken over by a machine that has only what was pushed; it lands there."""
+    remote, mark = BareRemote(tmp_path), tmp_path / "mark"
+    edit = f"echo . >> {mark}; echo 'two = 2' > two.py"
+    tests = f"python3 -c \"import os, time; time.sleep(0 if os.path.exists('{mark}.go') else 600)\""
+    done = await fleet.submit("Add two", repo=remote.url, command=edit)
+    opened = partial(open_app, test_command=tests)
+    first = asyncio.create_task(Fleet(fleet.queue.address, opened).worker(cache=tmp_path / "one"))
+    await until(lambda: "refs/self-coding/attempts/" in remote("for-each-ref"))
+    await asyncio.sleep(1)  # while it judges, or tests
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    Path(f"{mark}.go").touch()
+    quick = Fleet(fleet.queue.address, partial(open_app, test_command="true"))
+    status = await quick.worker(cache=tmp_path / "two", until_idle=True)
+    assert [(one.job, one.state) for one in status.jobs] == [(done.job, "ended")], status
+    assert mark.read_text() == ".\n", "the edit was not made again"
+    assert "two.py" in remote("ls-tree", "--name-only", "main")
+    assert remote("for-each-ref", "refs/self-coding/attempts").strip() == ""
+
+
+async def test_a_remote_that_does_not_answer_is_tried_again(fleet: Fleet, tmp_path: Path) -> None:
+    """The job waits, says why to whoever works, and is done when the remote is back."""
+    said: list[str] = []
+    away = tmp_path / "away"
+    await fleet.submit("Add two", repo=f"file://{away}/remote.git", command="echo > two.py")
+    working = asyncio.create_task(fleet.worker(cache=tmp_path / "one", say=said.append))
+    await until(lambda: any("tried again" in line for line in said))
+    away.mkdir()
+    remote = BareRemote(away)
+    async with asyncio.timeout(120):
+        while (await fleet.workers()).jobs[0].state != "ended":
+            await asyncio.sleep(0.2)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert "two.py" in remote("ls-tree", "--name-only", "main")
