@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from self_coding.app import open_app
+from self_coding.app import open_anywhere, open_app
 from self_coding.errors import SelfCodingError
 from self_coding.fleet import Fleet
 from self_coding.testing import sample_repo
@@ -115,7 +115,7 @@ async def chaos(attempts: int, every: float, seconds: float) -> int:
     """Kill a busy worker every few seconds, restart the server once; return what went wrong."""
     with world() as (folder, server):
         address = server.database("fleet")
-        fleet = Fleet(address, open_app)
+        fleet = Fleet(address, open_anywhere)
         places = [repository(folder, f"repo{n}", seconds) for n in range(5)]
         for n in range(attempts):
             await fleet.submit(
@@ -215,7 +215,7 @@ async def throughput(suite: float) -> int:
     with world() as (folder, server):
         for crew in (1, 2, 4):
             address = server.database(f"fleet{crew}")
-            fleet = Fleet(address, open_app)
+            fleet = Fleet(address, open_anywhere)
             await fleet.workers()
             workers = [start(address, folder / "log", "--slots", "2") for _ in range(crew)]
             while len((await fleet.workers()).workers) < crew:
@@ -255,7 +255,7 @@ async def overhead(attempts: int) -> int:
     with world() as (folder, server):
         for turn in range(2):  # the first makes caches warm
             address = server.database(f"fleet{turn}")
-            fleet = Fleet(address, open_app)
+            fleet = Fleet(address, open_anywhere)
             alone, shared, ours = (
                 repository(folder, f"{name}{turn}", 0.0) for name in ("alone", "shared", "ours")
             )

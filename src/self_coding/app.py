@@ -72,7 +72,6 @@ class App:
         """Snapshots, isolation, landing, rollback."""
         from self_coding.git_safety import GitSafety
 
-<<<<<<< HEAD
         settings, remote = self.settings, self.settings.remote
         build: Callable[..., GitSafety] = GitSafety
         if remote.name:
@@ -83,16 +82,6 @@ class App:
 
             build = partial(RemoteSafety, remote=Remote(remote.name, remote.seconds))
         return build(
-=======
-        settings, kind = self.settings, GitSafety
-        with suppress(FileNotFoundError):  # of a worker's clone
-            name = (self.common / FOLDER / "remote").read_text(encoding="ascii").strip()
-            from self_coding.git_safety.remote import RemoteSafety
-            from self_coding.git_safety.remote_landing import Remote
-
-            kind = cast("type[GitSafety]", partial(RemoteSafety, remote=Remote(name)))
-        return kind(
->>>>>>> fed8896 (fleet: workers clone remotes, and land there)
             self.start,
             settings.main_branch,
             settings.test_command,

@@ -48,7 +48,7 @@ Provides = Annotated[list[str] | None, Arg("What is to be had here, for `--requi
 Each = Annotated[int, Arg("Of one repository at a time, over all workers; 0: any number.", least=0)]
 InAll = Annotated[int, Arg("Of all, over all workers; 0: any number.", least=0)]
 UntilIdle = Annotated[bool, Arg("End when nothing is left to be taken.")]
-Cache = Annotated[str, Arg("A folder for clones of remotes (in your data home).")]
+Cache = Annotated[str, Arg("A folder for clones of remotes (your cache).")]
 JobId = Annotated[int, Arg("Its number, from `workers`: 12.", least=1)]
 ErrorId = Annotated[str, Arg("Its number, from `inbox`: 3f2a91c0de.")]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from journal_stores import database
-from self_coding.app import open_app
+from self_coding.app import open_anywhere, open_app
 from self_coding.fleet import Fleet
 from self_coding.testing import sample_repo
 
@@ -47,7 +47,7 @@ async def test_a_killed_workers_attempt_is_ended_by_another(where: str, tmp_path
         tmp_path / "repository",
         {"check.py": check, "self-coding.toml": 'test_command = "python3 check.py"\n'},
     )
-    fleet, log = Fleet(database(), open_app), tmp_path / "log"
+    fleet, log = Fleet(database(), open_anywhere), tmp_path / "log"
     await fleet.submit("Add a file", repo=str(place), command=f"{wait}echo 1 > new.txt")
     first = worker(fleet.queue.address, log)
     journal = open_app(place, database=fleet.queue.address).journal

@@ -42,11 +42,6 @@ class Job:
     cancelled: bool = False
 
     @property
-    def is_remote(self) -> bool:
-        """Whether it is done in a clone, and lands at the remote."""
-        return not self.repo.startswith("/")
-
-    @property
     def queue(self) -> str:
         """The queue's name: the form, the repository, what a worker must have.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,8 @@ class Fleet:
 
     Args:
         database: `postgresql://USER@HOST/DATABASE`, as the setting of that name.
-        opened: opens the services over the repository at a path, with settings by name.
+        opened: opens the services over a repository: its address, a folder for clones, settings
+            by name (`open_anywhere`).
     """
 
     def __init__(self, database: str, opened: Callable[..., App]) -> None:
@@ -144,7 +144,7 @@ class Fleet:
             each: of one repository at a time, over all workers; 0: any number.
             in_all: of all at a time, over all workers; 0: any number.
             until_idle: end when nothing is left to be taken.
-            cache: where clones of remotes are kept; in the user's data home when None.
+            cache: where clones of remotes are kept; in the user's cache when None.
             say: is told what happens, a line each.
 
         Raises:
@@ -152,8 +152,6 @@ class Fleet:
         """
         from self_coding.fleet.worker import Share, Worker
 
-        share = Share(slots=slots, provides=tuple(provides), each=each, in_all=in_all)
-        if cache is not None:
-            share = replace(share, cache=cache)
+        share = Share(slots=slots, provides=tuple(provides), each=each, in_all=in_all, cache=cache)
         await Worker(self.queue, self._opened, share, say=say, once=until_idle).run()
         return await self.workers()

@@ -11,8 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import App, JobContext, RetryDecision
@@ -23,7 +22,6 @@ from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.retry import BaseRetryStrategy
 from psycopg import OperationalError
 
-from self_coding.adapters.paths import data_home
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import RemoteUnreachableError, SelfCodingError, StorageError
 from self_coding.fleet import telemetry
@@ -32,6 +30,7 @@ from self_coding.fleet.queue import TASK, Queue, life
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from self_coding.app import App as Services
     from self_coding.values.edits import Progress, SelfEditResult
@@ -44,13 +43,13 @@ _MOST = 60  # seconds between two of them
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """What a worker takes: `slots` at a time; of one repository `each`, and `in_all` of all
-    workers together, at most; 0 for any number. Clones of remotes are kept in `cache`."""
+    workers together, at most; 0 for any number. Clones of remotes are in `cache`."""
 
     slots: int = 1
     provides: tuple[str, ...] = ()
     each: int = 0
     in_all: int = 0
-    cache: Path = field(default_factory=lambda: data_home() / "clones")
+    cache: Path | None = None
 
 
 class NotYetError(Exception):
@@ -62,7 +61,7 @@ class Worker:
 
     Args:
         queue: the queue it takes jobs from.
-        opened: opens the services over the repository at a path, with settings by name.
+        opened: opens the services over a repository: its address, a folder for clones, settings.
         share: which, and how many.
         say: is told what happens, a line each.
         once: end when nothing is left that it may take.
@@ -195,13 +194,11 @@ class Worker:
     async def _drive(
         self, number: int, job: Job, told: Callable[[Progress], None]
     ) -> list[SelfEditResult]:
-        place = job.repo
-        if job.is_remote:
-            from self_coding.git_safety.remote import clone
-
-            place = str(await in_thread(clone, job.repo, self._share.cache))
         app: Services = await in_thread(
-            self._opened, place, database=self._queue.at(application_name=self._program)
+            self._opened,
+            job.repo,
+            self._share.cache,
+            database=self._queue.at(application_name=self._program),
         )
         journal = app.journal
         try:

@@ -13,7 +13,6 @@ from typing import Any
 from self_coding.adapters import remote_git
 from self_coding.adapters.file_lock import try_lock
 from self_coding.adapters.files import remove_tree
-from self_coding.adapters.paths import FOLDER
 from self_coding.adapters.remote_git import Answer
 from self_coding.adapters.threads import in_thread, run_inline
 from self_coding.errors import GitOperationError
@@ -30,7 +29,6 @@ from self_coding.values.repository import (
     Worktree,
 )
 
-MARK = "remote"  # a file beside the log, which names the remote that main follows
 _logger = logging.getLogger(__name__)
 
 
@@ -62,9 +60,6 @@ def clone(url: str, cache: Path, *, timeout: float = remote_git.CLONE_SECONDS) -
             done = remote_git.talk(words, cwd=cache, timeout=timeout)
             if done.returncode or done.timed_out:
                 raise remote_git.unreachable(url, done)
-            # Whoever opens it, from wherever, lands at the remote and nowhere else.
-            (part / ".git" / FOLDER).mkdir(exist_ok=True)
-            (part / ".git" / FOLDER / MARK).write_text("origin\n", encoding="ascii")
             # Under its own name only when it is whole: nobody works in half a clone.
             part.rename(place)
     finally:

@@ -10,7 +10,7 @@ import pytest
 
 from journal_stores import database
 from self_coding.adapters import postgres
-from self_coding.app import open_app
+from self_coding.app import open_anywhere
 from self_coding.errors import ConfigError, StorageError, StorageVersionError
 from self_coding.fleet import Fleet
 from self_coding.fleet.jobs import FORM
@@ -21,7 +21,7 @@ ALL = {"form": FORM, "provides": (), "each": 0, "in_all": 0}
 
 @pytest.fixture
 def fleet() -> Fleet:
-    return Fleet(database(), open_app)
+    return Fleet(database(), open_anywhere)
 
 
 def folders(tmp_path: Path, *names: str) -> list[str]:
@@ -131,7 +131,7 @@ async def test_a_waiting_job_can_be_called_off(fleet: Fleet, tmp_path: Path) -> 
 
 async def test_the_schema_is_made_once_and_a_newer_engine_is_refused(fleet: Fleet) -> None:
     """Many may be first; a schema that a newer Procrastinate wrote is left alone."""
-    others = [Fleet(fleet.queue.address, open_app) for _ in range(4)]
+    others = [Fleet(fleet.queue.address, open_anywhere) for _ in range(4)]
     await asyncio.gather(*(one.workers() for one in others))
     with psycopg.connect(fleet.queue.at(options="-c search_path=self_coding_fleet")) as raw:
         raw.execute("UPDATE engine SET migration = '99.00.00_01_x.sql'")
@@ -155,7 +155,7 @@ async def test_an_unusable_server_is_one_sentence_without_the_password(
 ) -> None:
     """Wrong, dead or misspelt: what is wrong and what to do, never the password."""
     with pytest.raises(error, match=said) as told:
-        await Fleet(place, open_app).submit("a", repo=str(tmp_path))
+        await Fleet(place, open_anywhere).submit("a", repo=str(tmp_path))
     assert "hunter2" not in str(told.value)
     assert told.value.hint  # type: ignore[attr-defined]
 
@@ -167,5 +167,5 @@ async def test_who_may_make_no_schema_hears_how_it_may(fleet: Fleet, tmp_path: P
         raw.execute("CREATE ROLE nobody_much LOGIN")
     place = fleet.queue.address.replace("postgres:@", "nobody_much@")
     with pytest.raises(StorageError, match="permission denied") as told:
-        await Fleet(place, open_app).submit("a", repo=str(tmp_path))
+        await Fleet(place, open_anywhere).submit("a", repo=str(tmp_path))
     assert "GRANT CREATE" in told.value.hint

@@ -12,7 +12,7 @@ import pytest
 from journal_stores import database
 from remotes import BareRemote
 from self_coding.adapters import postgres
-from self_coding.app import App, open_app
+from self_coding.app import App, open_anywhere, open_app
 from self_coding.fleet import Fleet
 from self_coding.testing import sample_repo
 
@@ -28,7 +28,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def fleet() -> Fleet:
-    return Fleet(database(), open_app)
+    return Fleet(database(), open_anywhere)
 
 
 def repository(tmp_path: Path, name: str) -> str:
@@ -135,7 +135,7 @@ async def test_another_workers_clone_goes_on_with_the_head_that_was_pushed(
     edit = f"echo . >> {mark}; echo 'two = 2' > two.py"
     tests = f"python3 -c \"import os, time; time.sleep(0 if os.path.exists('{mark}.go') else 600)\""
     done = await fleet.submit("Add two", repo=remote.url, command=edit)
-    opened = partial(open_app, test_command=tests)
+    opened = partial(open_anywhere, test_command=tests)
     first = asyncio.create_task(Fleet(fleet.queue.address, opened).worker(cache=tmp_path / "one"))
     await until(lambda: "refs/self-coding/attempts/" in remote("for-each-ref"))
     await asyncio.sleep(1)  # while it judges, or tests
@@ -143,7 +143,7 @@ async def test_another_workers_clone_goes_on_with_the_head_that_was_pushed(
     with pytest.raises(asyncio.CancelledError):
         await first
     Path(f"{mark}.go").touch()
-    quick = Fleet(fleet.queue.address, partial(open_app, test_command="true"))
+    quick = Fleet(fleet.queue.address, partial(open_anywhere, test_command="true"))
     status = await quick.worker(cache=tmp_path / "two", until_idle=True)
     assert [(one.job, one.state) for one in status.jobs] == [(done.job, "ended")], status
     assert mark.read_text() == ".\n", "the edit was not made again"
