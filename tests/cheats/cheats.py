@@ -170,7 +170,7 @@ CHEATS = [
     hide("pytestmark", "test-skipped", swap(TEST, "CASES =", "pytestmark = pytest.mark.skip\nCASES =")),
     hide("module skip", "test-skipped",
          swap(TEST, "CASES =", 'pytest.skip("later", allow_module_level=True)\nCASES =')),
-    hide("import or skip", "test-skipped",
+    hide("import or skip", "skips-grew",
          swap(TEST, "CASES =", 'pytest.importorskip("no_such_module_here")\nCASES =')),
     weak("a case is skipped", "test-skipped",
          swap(TEST, "(80, 0, 80)]", "pytest.param(80, 0, 80, marks=pytest.mark.skip)]")),

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from self_coding.audit.files import File, Kind
 from self_coding.audit.syntax import Breaches, quote
 from self_coding.languages import is_source, language_of
-from self_coding.languages.syntax_tree import TreeLanguage
+from self_coding.languages.syntax_tree import TreeLanguage, origin
 
 _MAIN = re.compile(r"(?m)^#!|^package main\b|^[ \t]*(?:pub )?fn main\(|\bvoid main\(")  # a program
 _REPORTS = (
@@ -87,7 +87,11 @@ _BEFORE: tuple[tuple[re.Pattern[str], str, re.Pattern[str]], ...] = (
         "hooks into every test",
         re.compile(r"\S"),
     ),
-    (re.compile(r"(?:^|/)node_modules/"), "stands before an installed package", re.compile(r"\S")),
+    (
+        re.compile(r"(?:^|/)(?:node_modules/|vendor/.*(?:testify|gomega|go-cmp|ginkgo))"),
+        "stands before an installed package",
+        re.compile(r"\S"),
+    ),
     (
         re.compile(r"(?:^|/)(?:go\.mod|Cargo\.toml)$"),
         "replaces what the tests lean on",
@@ -107,6 +111,8 @@ def audit_code(file: File) -> Breaches:
                 break
     # What the tests' own files do is seen where the base's files judge in their place.
     if file.kind is not Kind.SOURCE or file.path.endswith(".py") or not is_source(file.path):
+        return
+    if origin(file.path, b"") == "vendored":
         return
     language = language_of(file.path)
     rules = dict(_CODE.get(language.name, {}))

@@ -62,8 +62,8 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         named=r"[fx]?(?:it|test|specify)\Z",
         groups=r"[fx]?(?:describe|suite|context)\Z",
         claims=r"\b(?:expect(?:TypeOf|\.\w+)?|assert(?:\.\w+)*|t\.(?:is|deepEqual|throws|true|false)|"
-        r"chai\.\w+|should)\b",
-        weak=r"toBe(?:Truthy|Falsy|Defined|Undefined|Null|InstanceOf)|not\.toThrow|toBeTypeOf|"
+        r"chai\.\w+|should|(?:assert|expect|verify|should)[A-Z]\w*(?=\())\b",
+        weak=r"\.fail\(|toBe(?:Truthy|Falsy|Defined|Undefined|Null|InstanceOf)|not\.toThrow|toBeTypeOf|"
         r"assert(?:\.ok)?\(|\.(?:exist|ok|true)\b|expect\.anything|toHaveBeenCalled\(",
         off=r"\b(?:it|test|describe|suite|context)\.(?:skip|todo|fails|failing)\b|"
         r"\bx(?:it|describe|test)\b|\b(?:this|t)\.skip\(|\b(?:skip|todo)\s*:\s*(?:true|['\"])",
@@ -75,6 +75,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
           arguments: (argument_list . (interpreted_string_literal) @name)) @test""",
         named=r"(?:Test|Fuzz|Example)(?:[^a-z]|\Z)|Run\Z",
         claims=r"\b[tb]\.(?:Error|Fatal|Errorf|Fatalf|Fail|FailNow)\b|\b(?:assert|require|is)\.\w+|"
+        r"\b(?:assert|require|verify|expect|must)[A-Z]\w*\(|"
         r"\bcmp\.Diff\b|// ?(?:Unordered )?[Oo]utput:",
         weak=r"\.(?:NotNil|NoError|NotEmpty|True|False|NotPanics)\(|^if (?:[^=<>]*|.*[!=]= nil) \{",
         off=r"\b[tb]\.Skip(?:f|Now)?\(",
@@ -83,7 +84,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         tests="(function_item name: (_) @name) @test (macro_definition name: (_) @name) @test"
         " (macro_invocation macro: (_) @name) @test",
         attribute=r"#\[(?:\w+::)*(?:test|rstest|test_case|proptest)\b",
-        claims=r"\b(?:assert\w{0,80}|panic|unreachable)!|\.(?:unwrap|expect)\w{0,4}\(",
+        claims=r"\b(?:assert\w{0,80}|panic|unreachable)!|\b(?:assert|check|verify|expect)_\w+\(|\.(?:unwrap|expect)\w{0,4}\(",
         weak=r"assert!\(.{0,150}\bis_(?:some|ok|none|err)\(|\.(?:unwrap|expect)\(|assert!\((?!.{0,150}[=<>])",
         faint=r"\A(?!.*(?:assert\w{0,80}|panic|unreachable)!).*\.(?:unwrap|expect)\(",
         off=r"#\[ignore\b|#\[cfg\(any\(\)\)\]|#\[should_panic\]",
@@ -109,6 +110,9 @@ _TRIVIAL = re.compile(
 _EXAMPLE = re.compile(r"// ?(?:Unordered )?[Oo]utput:")  # which Go compares
 _GO_FAILS = re.compile(r"\b[tb]\.(?:Error|Fatal|Fail)")
 _TEXT = re.compile(r"""b?"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\b\d\w*""")
+_NAME = re.compile(
+    r"(?!(?:if|for|while|switch|assert|expect|require|t|it|test|describe)\b)[A-Za-z_]\w*+(?=\()|\b[A-Z]\w+"
+)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 # what a skip may depend on that says another thing tomorrow, or elsewhere, than in the run
 _CHANGES = re.compile(
@@ -144,13 +148,18 @@ class ForeignTest:
         return frozenset(_WORD.findall(self.body or self.text))
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """What it calls, and the types that it names."""
+        return frozenset(_NAME.findall(_TEXT.sub("", self.body or self.text)))
+
+    @cached_property
     def strength(self) -> int:
         """How much it claims in all."""
         return sum(map(_strength, self.claims))
 
     def likeness(self, other: ForeignTest) -> float:
-        """Return the share of the words of both that they have in common."""
-        return len(self.words & other.words) / (len(self.words | other.words) or 1)
+        """Return the share of the names of code that both have in common."""
+        return len(self.names & other.names) / (len(self.names | other.names) or 1)
 
 
 @dataclass(frozen=True)

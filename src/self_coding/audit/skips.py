@@ -28,12 +28,12 @@ from self_coding.audit.test_modules import Module, Test
 from self_coding.values.verdicts import Finding
 
 _SKIPS = {
-    **dict.fromkeys(("skip", "skipif", "skipIf", "skipUnless", "importorskip"), "test-skipped"),
+    **dict.fromkeys(("skip", "skipif", "skipIf", "skipUnless"), "test-skipped"),
     **dict.fromkeys(("skipTest", "SkipTest"), "test-skipped"),
     **dict.fromkeys(("xfail", "expectedFailure"), "test-xfailed"),
 }
 _BARE = {"skip", "xfail", "expectedFailure"}
-_CALLS = {"pytest.skip", "pytest.xfail", "self.skipTest", "cls.skipTest", "pytest.importorskip"}
+_CALLS = {"pytest.skip", "pytest.xfail", "self.skipTest", "cls.skipTest"}
 _RAISED = re.compile(r"SkipTest|(?:skip|xfail)\.Exception|\b(?:Skipped|XFailed)\b")
 _SET_UP = re.compile(r"(?i)set_?up")
 # what may say another thing tomorrow, or elsewhere, than it says in the run
@@ -51,17 +51,11 @@ class Mark:
     sometimes: bool
     holds: bool
 
-    def is_new(self, had: list[Mark], before: Module) -> bool:
-        """Return whether it may hold, and no mark kept the test from counting as often; a module
-        that was imported without asking may be asked for."""
-        asked = re.search(r"importorskip\('([\w.]+)", self.text)
-        return (
-            self.holds
-            and not (asked and asked[1] in before.imported)
-            and not any(
-                mark.rule in {self.rule, "test-skipped"} and mark.sometimes <= self.sometimes
-                for mark in had
-            )
+    def is_new(self, had: list[Mark]) -> bool:
+        """Return whether it may hold, and no mark kept the test from counting as often."""
+        return self.holds and not any(
+            mark.rule in {self.rule, "test-skipped"} and mark.sometimes <= self.sometimes
+            for mark in had
         )
 
 
@@ -69,7 +63,7 @@ def compare_marks(old: Test | None, new: Test, before: Module, after: Module) ->
     """Yield marks and calls that keep a test from counting now, and did not before."""
     had = [*(_test_marks(old, before) if old else ()), *_module_marks(before)]
     for mark in _test_marks(new, after):
-        if mark.is_new(had, before):
+        if mark.is_new(had):
             yield new.finding(mark.rule, f"{new.name} is marked `{mark.text}`", mark.line)
 
 
@@ -78,8 +72,8 @@ def compare_module_marks(before: Module, after: Module) -> Iterator[Finding]:
     had = list(_module_marks(before))
     each = [list(_test_marks(test, before)) for test in before.tests if test.collected]
     for mark in _module_marks(after):
-        moved = bool(each) and not any(mark.is_new(marks, before) for marks in each)
-        if not moved and mark.is_new(had, before):
+        moved = bool(each) and not any(mark.is_new(marks) for marks in each)
+        if not moved and mark.is_new(had):
             message = f"the whole module is marked `{mark.text}`"
             yield finding(mark.rule, after.path, mark.line, message)
     for test in after.tests:
@@ -114,7 +108,7 @@ def _test_marks(test: Test, module: Module) -> Iterator[Mark]:
 def _module_marks(module: Module) -> Iterator[Mark]:
     yield from _assigned_marks(module.tree, module)
     for node in walk_own(module.tree):
-        if _skips(node) and "importorskip('pytest" not in unparse(node):
+        if _skips(node):
             yield from _mark(node, module, *_around(node, module.tree, module))
 
 
@@ -176,9 +170,7 @@ def _mark(
     if isinstance(node, ast.Call):
         given = {keyword.arg: keyword.value for keyword in node.keywords}
         first = node.args[0] if node.args else given.get("condition")
-        if name == "importorskip":
-            sometimes = True
-        elif first is not None and (
+        if first is not None and (
             name in {"skipif", "skipIf", "skipUnless"}
             or (name == "xfail" and dotted(node.func) != "pytest.xfail")
         ):

@@ -98,8 +98,8 @@ def call_strength(call: ast.Call) -> int:
 
 def plain(node: ast.expr) -> ast.expr:
     """Return an assertion as the condition that it is, in one spelling: `self.assertEqual(a, b)`
-    as `a == b`; `x == True` as `x` where `x` is a bool by its syntax (else it also says what kind
-    of value `x` is, and `assert x` accepts many more)."""
+    as `a == b`; `x == True` as `x`, and `x is True` where `x` is a bool by its syntax (else it also
+    says what kind of value `x` is, and `assert x` accepts many more)."""
     new: ast.expr | None = None
     match node:
         case ast.Call(func=ast.Attribute(attr=name), args=[one, two, *_]) if name in _COMPARED:
@@ -120,9 +120,9 @@ def plain(node: ast.expr) -> ast.expr:
                 func=ast.Name(id="isinstance", ctx=ast.Load()), args=[one, two], keywords=[]
             )
         case ast.Compare(
-            left=inner, ops=[ast.Eq() | ast.Is()], comparators=[ast.Constant(bool(v))]
+            left=inner, ops=[ast.Eq() | ast.Is() as op], comparators=[ast.Constant(bool(v))]
         ):
-            if _is_bool(inner):
+            if isinstance(op, ast.Eq) or _is_bool(inner):
                 return plain(inner if v else ast.UnaryOp(op=ast.Not(), operand=inner))
         case ast.UnaryOp(op=ast.Not(), operand=ast.UnaryOp(op=ast.Not(), operand=inner)):
             return plain(inner)

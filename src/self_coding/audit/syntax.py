@@ -73,6 +73,9 @@ def parse(text: str | None) -> ast.Module | None:
     for _ in range(_DEEPEST):  # level by level: a recursive walk is what deep nesting breaks
         if not level:
             _resolve(tree)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.JoinedStr):
+                    _write_plainly(node)
             return tree
         for node in level:
             value = getattr(node, "value", None)
@@ -80,6 +83,16 @@ def parse(text: str | None) -> ast.Module | None:
                 return None
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     return None
+
+
+def _write_plainly(text: ast.JoinedStr) -> None:
+    """Give the strings inside the braces of an f-string a form that `ast.unparse` can write: it
+    raises where one needs a backslash."""
+    for part in (part for value in text.values for part in ast.walk(value)):
+        if isinstance(part, ast.FormattedValue):
+            for node in ast.walk(part.value):
+                if isinstance(node, ast.Constant) and "\\" in repr(node.value):
+                    node.value = repr(node.value).replace("\\", "/").replace("'", "")
 
 
 def is_unreadable(text: str) -> bool:

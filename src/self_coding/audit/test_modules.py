@@ -126,8 +126,8 @@ class Test:
 
     def likeness(self, other: Test) -> float:
         """Return the share of the names of both that they have in common."""
-        either = self.names | other.names
-        return len(self.names & other.names) / len(either) if either else 0.0
+        one, two = ({name.lower() for name in test.names} for test in (self, other))
+        return len(one & two) / len(one | two) if one | two else 0.0
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,6 @@ class Module:
     def by_name(self) -> dict[str, Test]:
         """Functions by qualified name; of several with one name the last one counts."""
         return {test.name: test for test in self.tests}
-
-    @cached_property
-    def imported(self) -> frozenset[str]:
-        """The modules and parts of modules that it imports, in full."""
-        parts = [name.split(".") for name in self.imports.values()]
-        return frozenset(".".join(part[:end]) for part in parts for end in range(1, len(part) + 1))
 
     def value(self, name: str) -> ast.expr | None:
         """Return what the module assigns to a name at its top level, last."""

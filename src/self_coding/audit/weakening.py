@@ -92,6 +92,8 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
             for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", text or "")
         )
         and (claim.text, claim.reach) not in claimed
+        # what helps a test may stop to say what kind of thing it works with
+        and (old.collected or claim.strength > says.EXISTS or not around.touches_source)
         and not _is_scaffolding(claim, old, new)
         and not (
             claim.strength < says.EXACT
@@ -99,7 +101,8 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         )
     ]
     # where code changes, most of what a test said may stay and the rest go
-    most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
+    share = 0.6 if _setting(old) == _setting(new) else 0.5
+    most = around.touches_source and not around.strict and new.strength >= share * old.strength
     if dropped and not (around.renewed or most) and len(cases(new)) <= max(len(cases(old)), 1):
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
 

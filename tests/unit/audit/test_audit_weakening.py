@@ -11,10 +11,7 @@ from audit_case import rules
         ("assert f() is None", "assert not f()"),
         ("assert f() == 0", "assert not f()"),
         ("assert f() == []", "assert not f()"),
-        ("assert f() == False", "assert not f()"),
         ("assert f() is True", "assert f()"),
-        ("assert f() == True", "assert f()"),
-        ("self.assertEqual(f(), True)", "self.assertTrue(f())"),
         ("self.assertEqual(f(), 0)", "self.assertFalse(f())"),
         ("self.assertEqual(f(), {})", "assert not f()"),
         ("m.assert_called_once_with(1)", "m.assert_called_once()"),
@@ -35,6 +32,8 @@ def test_truth_is_less_than_a_value(old: str, new: str, strict: bool) -> None:
         ("assert (not a) is True", "assert not a"),
         ("assert isinstance(f(), int) is True", "assert isinstance(f(), int)"),
         ("assert is_free(f()) == True", "assert is_free(f())"),
+        ("assert f() == False", "assert not f()"),
+        ("self.assertEqual(f(), True)", "self.assertTrue(f())"),
         ("assert f().startswith('a') == False", "assert not f().startswith('a')"),
         ("self.assertEqual(isinstance(f(), int), True)", "self.assertTrue(isinstance(f(), int))"),
         ("self.assertEqual(a.is_dir(), False)", "assert not a.is_dir()"),
@@ -44,7 +43,7 @@ def test_truth_is_less_than_a_value(old: str, new: str, strict: bool) -> None:
     ],
 )
 def test_another_spelling_of_the_same_claim_passes(old: str, new: str) -> None:
-    """The truth of what is a bool by its syntax may be written with or without `== True`."""
+    """Truth may be written with or without `== True`; with `is`, where it is a bool by syntax."""
     sides = ({"tests/test_a.py": f"def test():\n    {line}\n"} for line in (old, new))
     assert rules(*sides, strict=True) == []
 
