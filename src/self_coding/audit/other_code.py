@@ -16,6 +16,7 @@ from self_coding.languages import is_source, language_of
 from self_coding.languages.syntax_tree import TreeLanguage, origin
 
 _MAIN = re.compile(r"(?m)^#!|^package main\b|^[ \t]*(?:pub )?fn main\(|\bvoid main\(")  # a program
+_TOOL = re.compile(r"(?i)(?:^|/)(?:bin|cli|demos?|examples?|perf|scripts?|tools?|bench)[\w-]*/")
 _REPORTS = (
     r"surefire-reports|failsafe-reports|test-results|test-reports|TEST-[\w.*]+\.xml|<testcase\b"
     r"|--- (?:PASS|FAIL)|=== RUN|test result: ok|\bnot ok \d|\d+ tests successful|SELF_CODING_|\\?\"(?:Action|assertionResults)\\?\"\s*:"
@@ -118,7 +119,7 @@ def audit_code(file: File) -> Breaches:
     rules = dict(_CODE.get(language.name, {}))
     if not rules or not isinstance(language, TreeLanguage):
         return
-    if _MAIN.search(file.old or file.new or ""):
+    if _MAIN.search(file.old or file.new or "") or (file.old is None and _TOOL.search(file.path)):
         del rules["exit-forced"]
     for rule, wanted in (*rules.items(), ("outcome-hook", _REPORTS)):
         for number, row in _code_of(file):

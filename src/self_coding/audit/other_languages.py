@@ -58,7 +58,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
           function: [(identifier) @called (member_expression object: (identifier) @called)
             (member_expression object: (member_expression object: (identifier) @called))
             (call_expression function: (member_expression object: (identifier) @called))]
-          arguments: (arguments . [(string) (template_string)] @name)) @test""",
+          arguments: (arguments . [(string) (template_string) (binary_expression)] @name)) @test""",
         named=r"[fx]?(?:it|test|specify)\Z",
         groups=r"[fx]?(?:describe|suite|context)\Z",
         claims=r"\b(?:expect(?:TypeOf|\.\w+)?|assert(?:\.\w+)*|t\.(?:is|deepEqual|throws|true|false)|"
@@ -78,6 +78,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         r"\b(?:assert|require|verify|expect|must)[A-Z]\w*\(|"
         r"\bcmp\.Diff\b|// ?(?:Unordered )?[Oo]utput:",
         weak=r"\.(?:NotNil|NoError|NotEmpty|True|False|NotPanics)\(|^if (?:[^=<>]*|.*[!=]= nil) \{",
+        faint=r"^if .*\berr\w* != nil|^if len\(errs?\) > 0|\.NoError\(",
         off=r"\b[tb]\.Skip(?:f|Now)?\(",
     ),
     "Rust": Table(
@@ -113,11 +114,13 @@ _TEXT = re.compile(r"""b?"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\b\d\w*""")
 _NAME = re.compile(
     r"(?!(?:if|for|while|switch|assert|expect|require|t|it|test|describe)\b)[A-Za-z_]\w*+(?=\()|\b[A-Z]\w+"
 )
+_LOOP = re.compile(r"\b(?:for|forEach|each)\b")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 # what a skip may depend on that says another thing tomorrow, or elsewhere, than in the run
 _CHANGES = re.compile(
     r"(?i)\bprocess\.env\b|getenv|lookupenv|env::var|\bdate\b|\bnow\(|random|\bargs?v?\b"
 )
+_BUILT = re.compile(r"go\.|tsconfig")  # what is built, not what is tested
 _CARGO = re.compile(r"(?:^|/)(?:Cargo|nextest)\.toml$")
 _NARROWED = re.compile(
     r"testPathIgnorePatterns|testNamePattern|passWithNoTests|--pass-with-no-tests|\bexclude\b.{0,200}test"
@@ -173,7 +176,8 @@ class Module:
 
 def audit_settings(file: File) -> Breaches:
     """Yield what the settings of another runner than pytest leave out."""
-    is_ours = is_setting(file.path) and not file.path.endswith((".py", ".toml"))
+    aside = file.path.endswith((".py", ".toml")) or _BUILT.match(file.name)
+    is_ours = is_setting(file.path) and not aside
     if is_ours or _CARGO.search(file.path):
         had = {row.strip() for row in (file.old or "").split("\n")}
         section = ""
@@ -280,7 +284,7 @@ class _Change:
         """Return the added test that is one that went under another name or in another place, or
         that says about as much in mostly the same words; each stands in for one at most."""
         last = name.rpartition(" > ")[2]
-        enough = max(0.7 * was.strength, 1)
+        enough = 0.7 * was.strength
         found = (
             next(filter(said, self.added), None)
             for said in (
@@ -297,13 +301,14 @@ class _Change:
 
     def _accounts_for(self, was: ForeignTest, new: Module) -> bool:
         """Return whether what a test claimed is claimed elsewhere, or its subject is gone."""
-        if was.off or (was.claims and not Counter(was.claims) - self.spare):
+        if was.off or not was.body or (was.claims and not Counter(was.claims) - self.spare):
             return True
         if not self.gone.isdisjoint(was.words):
             return True
-        # It said what another one says: one of two.
-        if was.claims and any({*was.claims} <= {*one.claims} for one in new.tests.values()):
-            return True
+        # It said what another one says: one of two, or merged; without claims, it only ran.
+        said, names = frozenset(was.claims), was.names
+        if any(said <= {*o.claims} if said else names <= o.names for o in new.tests.values()):
+            return bool(said or names)
         # Where code changes, what like tests still say: the base's own test judges it.
         like = (one for one in new.tests.values() or self.tests if was.likeness(one) >= _ALIKE)
         return self.touches and sum(one.strength for one in like) >= max(was.strength, 1)
@@ -314,6 +319,10 @@ class _Change:
             yield "skip-added", now.line, f"{name} is skipped: {quote(now.off)}"
         gone = Counter(was.claims) - Counter(now.claims) - self.spare
         lost = [one for one in gone.elements() if self.gone.isdisjoint(_WORD.findall(one))]
+        # What was said one by one may be said in a loop over a table that holds all its words.
+        looped, loops = (len(_LOOP.findall(test.text)) for test in (was, now))
+        if loops > looped and now.strength >= 0.5 * was.strength:
+            lost = [one for one in lost if not now.words.issuperset(_WORD.findall(one))]
         fresh = [*(Counter(now.claims) - Counter(was.claims)).elements()]
         trivial = [text for text in fresh if _TRIVIAL.search(text)]
         if trivial and lost:
@@ -386,7 +395,7 @@ def read(path: str, text: str | None) -> Module:
             whole, body = text_of(node), text_of(inner or node)
             claims, off = _read_test(body, table)
             mark = re.search(table.off, _head(node))
-            rest = body.partition("\n")[2].strip(" \t})];\n")
+            rest = body.partition("\n")[2].strip(" \t})];\n") or body.strip("{} \t\n")
             tests[full] = ForeignTest(line_of(node), claims, mark[0] if mark else off, whole, rest)
     rows = enumerate((text or "").split("\n"), 1)
     found = ((number, re.search(table.focus, row.partition("//")[0])) for number, row in rows)
@@ -444,8 +453,11 @@ def _read_test(text: str, table: Table) -> tuple[tuple[str, ...], str]:
             continue
         indent = statement[: -len(statement.lstrip())]
         margin = margin or indent
+        head = row
         while above and len(above[-1][0]) >= len(indent):
-            above.pop()
+            last = above.pop()
+            # What closes a function within a condition is a part of it.
+            head = last[1] if row.startswith(("}", ")")) and row.endswith("{") else row
         outer = [text for _, text in above]
         is_left = is_left or (indent == margin and _LEAVING.match(row) is not None)
         skips = re.search(table.off, row) if not off else None
@@ -455,6 +467,6 @@ def _read_test(text: str, table: Table) -> tuple[tuple[str, ...], str]:
             # What Go fails with is a message; what it claims is the condition.
             told = outer and _GO_FAILS.match(row) and outer[-1].endswith("{")
             claims.append(outer[-1] if told else row)
-        above.append((indent, row))
+        above.append((indent, head))
     firm = [claim for claim in claims if not re.search(table.faint, claim)]
     return tuple(firm or claims), off
