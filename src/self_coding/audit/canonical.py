@@ -61,7 +61,7 @@ class Canonical(ast.NodeTransformer):
         lines: list[str] = []
         for node in nodes:
             [copy] = ast.parse(unparse(node)).body  # the visitor writes into its tree
-            lines += ast.unparse(ast.fix_missing_locations(self.visit(copy))).splitlines()
+            lines += unparse(ast.fix_missing_locations(self.visit(copy))).splitlines()
         return lines
 
     def visit_Name(self, node: ast.Name) -> ast.expr:

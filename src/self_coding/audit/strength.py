@@ -71,11 +71,15 @@ def strength(test: ast.expr, constants: Constants) -> int:  # noqa: PLR0911 - on
             if ast.dump(left) == ast.dump(right):
                 return EXISTS  # the same call twice: says only that it is steady
             near = re.search(r"\b(?:approx|isclose|round|ANY)\b", unparse(test))
+            if name_of(left) == "__class__" or (
+                isinstance(left, ast.Call) and name_of(left.func) == "type"
+            ):
+                return EXISTS  # of which kind it is
             not_none = isinstance(right, ast.Constant) and right.value is None
             strengths: dict[type, int] = {
                 ast.Eq: CLOSE if near else EXACT,
                 ast.Is: EXACT,
-                ast.IsNot: EXISTS if not_none else LOOSE,
+                **dict.fromkeys((ast.IsNot, ast.NotEq), EXISTS if not_none else LOOSE),
             }
             return min(strengths.get(type(op), LOOSE) for op in ops)
         case ast.Call(func=ast.Name(id="isinstance" | "hasattr" | "callable" | "issubclass")):
@@ -126,6 +130,8 @@ def plain(node: ast.expr) -> ast.expr:
                 return plain(inner if v else ast.UnaryOp(op=ast.Not(), operand=inner))
         case ast.UnaryOp(op=ast.Not(), operand=ast.UnaryOp(op=ast.Not(), operand=inner)):
             return plain(inner)
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Compare(ops=[ast.Is()]) as inner):
+            new = ast.Compare(inner.left, [ast.IsNot()], inner.comparators)
     return plain(ast.fix_missing_locations(ast.copy_location(new, node))) if new else node
 
 

@@ -9,6 +9,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import lru_cache
 
 from self_coding.values.verdicts import Finding
@@ -73,9 +74,6 @@ def parse(text: str | None) -> ast.Module | None:
     for _ in range(_DEEPEST):  # level by level: a recursive walk is what deep nesting breaks
         if not level:
             _resolve(tree)
-            for node in ast.walk(tree):
-                if isinstance(node, ast.JoinedStr):
-                    _write_plainly(node)
             return tree
         for node in level:
             value = getattr(node, "value", None)
@@ -83,16 +81,6 @@ def parse(text: str | None) -> ast.Module | None:
                 return None
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     return None
-
-
-def _write_plainly(text: ast.JoinedStr) -> None:
-    """Give the strings inside the braces of an f-string a form that `ast.unparse` can write: it
-    raises where one needs a backslash."""
-    for part in (part for value in text.values for part in ast.walk(value)):
-        if isinstance(part, ast.FormattedValue):
-            for node in ast.walk(part.value):
-                if isinstance(node, ast.Constant) and "\\" in repr(node.value):
-                    node.value = repr(node.value).replace("\\", "/").replace("'", "")
 
 
 def is_unreadable(text: str) -> bool:
@@ -146,7 +134,15 @@ def _full(node: ast.AST, names: Mapping[str, str]) -> ast.AST:
 @lru_cache(maxsize=16384)
 def unparse(node: ast.AST) -> str:
     """Return a node as text that layout and quoting do not change."""
-    return ast.unparse(node)
+    try:
+        return ast.unparse(node)
+    except ValueError:  # a string inside the braces of an f-string would need a backslash
+        copy = deepcopy(node)
+        for outer in (n for n in ast.walk(copy) if isinstance(n, ast.FormattedValue)):
+            for part in ast.walk(outer.value):
+                if isinstance(part, ast.Constant) and "\\" in repr(part.value):
+                    part.value = repr(part.value).replace("\\", "/").replace("'", "")
+        return ast.unparse(copy)
 
 
 @lru_cache(maxsize=4096)
@@ -162,7 +158,7 @@ def unannotated(node: ast.AST) -> str:
                 part.body[:1] = []
         elif isinstance(part, ast.arg):
             part.annotation = None
-    return ast.unparse(copy)
+    return unparse(copy)
 
 
 @lru_cache(maxsize=512)
@@ -330,7 +326,7 @@ def substitute(node: ast.expr, constants: Constants) -> ast.expr:
             value: ast.expr = self.visit(named.value)
             return value
 
-    copy = ast.parse(ast.unparse(node), mode="eval").body  # the visitor writes into its tree
+    copy = ast.parse(unparse(node), mode="eval").body  # the visitor writes into its tree
     replaced: ast.expr = Replace().visit(copy)
     return replaced
 

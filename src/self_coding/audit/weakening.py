@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from self_coding.audit import strength as says
 from self_coding.audit.canonical import covers
 from self_coding.audit.claims import PLATFORM, Claim
-from self_coding.audit.syntax import bound, constant, elements, name_of, quote, unparse, walk_own
+from self_coding.audit.syntax import (
+    bound,
+    constant,
+    elements,
+    name_of,
+    quote,
+    strings,
+    unparse,
+    walk_own,
+)
 from self_coding.audit.test_modules import Test, cases
 from self_coding.values.verdicts import Finding
 
@@ -91,6 +100,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
             for text in (claim.text, claim.reach, *map(values.get, _words(claim.text)))
             for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", text or "")
         )
+        and not _is_withdrawn(claim, around.gone)
         and (claim.text, claim.reach) not in claimed
         # what helps a test may stop to say what kind of thing it works with
         and (old.collected or claim.strength > says.EXISTS or not around.touches_source)
@@ -145,6 +155,13 @@ def _is_scaffolding(claim: Claim, old: Test, new: Test) -> bool:
     about = {n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name)} & {*parts} - new.names
     more = (sum(c.strength > says.EXISTS for c in test.live) for test in (new, old))
     return bool(about) and next(more) >= next(more)
+
+
+def _is_withdrawn(claim: Claim, gone: frozenset[str]) -> bool:
+    """Return whether a claim expects most words of a text that the code no longer holds."""
+    said = [{*re.findall(r"\w{4,}", text.lower())} for text in strings(ast.walk(claim.node))]
+    texts = [{*re.findall(r"\w{4,}", text)} for text in gone if " " in text] if any(said) else []
+    return any(len(s & t) >= 0.6 * len(s) for s in said for t in texts if len(s) > 2)
 
 
 def _without(claims: tuple[Claim, ...], others: tuple[Claim, ...]) -> list[Claim]:
