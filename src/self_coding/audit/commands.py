@@ -136,6 +136,7 @@ _USUAL = {  # what filters may say, or (of those that ignore) must not say
 _TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
 _JOB = re.compile(r"^ {2}\w[\w-]*:[ \t]*$", re.MULTILINE)
 _TOP_PERMISSIONS = re.compile(r"^permissions[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
+_WRITES = re.compile(r"([\w-]+)[ \t]*:[ \t]*write\b")
 _PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
 
@@ -378,7 +379,9 @@ def pipelines(file: File, sides: Sides) -> Breaches:
         (len(_PERMISSIONS.findall(text)), len(_JOB.findall(text)), _TOP_PERMISSIONS.search(text))
         for text in map(_live, (file.old, file.new))
     )
-    bounded = all(part is not None and "write" not in part[0] for part in (top, now_top))
+    # what its jobs had before, too, is all that the pipeline may write
+    jobs_wrote = {*_WRITES.findall(_TOP_PERMISSIONS.sub("", file.old))}
+    bounded = top and now_top and {*_WRITES.findall(now_top[0])} <= jobs_wrote
     if bounds - now_bounds > max(jobs - now_jobs, 0) and not bounded:
         yield "pipeline-power", 0, "no longer limits itself by `permissions`"
     if (

@@ -114,7 +114,7 @@ class Test:
                     names.add(f"{name}=")
                 case ast.Constant(value=value) if str(value).isidentifier():
                     names.add(str(value))
-        return frozenset(names - _EVERYWHERE)
+        return frozenset(n for n in names - _EVERYWHERE if not n.startswith("assert"))
 
     def finding(self, rule: str, message: str, at: ast.AST | int | None = None) -> Finding:
         """Return what a rule says of it, at its head or at a place in it."""

@@ -234,6 +234,9 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
         names = {name.lower() for name in _WORD.findall(" ".join(lost))}
         rest = re.sub(r"\s+", "", unparse(after.tree))
         nowhere = [case for case in lost if re.sub(r"\s+", "", case) not in rest]
+        # one that ran on a condition only, of which nothing is left
+        marks = ((case, re.findall(r"marks=\[?([\w.]+)", case)) for case in nowhere)
+        nowhere = [case for case, names in marks if not names or names[0].split(".")[0] in rest]
         touched = names & {word.lower() for word in around.touched if len(word) > 3}
         rewritten = sum(case not in was for case in now) >= 0.6 * len(lost)
         rewritten = rewritten and around.touches_source and not around.strict
@@ -383,6 +386,9 @@ class _Search:
     ) -> bool:
         """Return whether what a lost test claimed is claimed elsewhere, or its subject is gone."""
         names = {name.lower() for name in (*test.names, *strings(nodes(test.node)))}
+        here = self.new.get(test.path)
+        if test.owner and here and test.owner.name not in here.classes:  # all that the class was
+            names |= {name.lower() for name in _WORD.findall(unparse(test.owner))}
         if not test.body or not around.gone.isdisjoint(names) or around.cut & test.names:
             return True
         if is_off(test, self.old[test.path]):
@@ -405,7 +411,6 @@ class _Search:
             return True
         # where code changes, what like tests of its module still say; the base's own test judges it
         if around.touches_source and not around.strict:
-            here = self.new.get(test.path)
             modules = self.new.values() if here is None else (here,)
             every = (t for module in modules for t in module.by_name.values() if t.collected)
             like = (t.strength for t in every if test.likeness(t) >= 0.4)

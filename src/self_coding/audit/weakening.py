@@ -101,6 +101,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
             for name in re.findall(r"[A-Za-z_]\w*=|[A-Za-z_]\w*", text or "")
         )
         and not _is_withdrawn(claim, around.gone)
+        and not _is_looped(claim, new)
         and (claim.text, claim.reach) not in claimed
         # what helps a test may stop to say what kind of thing it works with
         and (old.collected or claim.strength > says.EXISTS or not around.touches_source)
@@ -173,6 +174,25 @@ def _without(claims: tuple[Claim, ...], others: tuple[Claim, ...]) -> list[Claim
             rest.append(claim)
         left[claim.text] -= left[claim.text] > 0
     return rest
+
+
+def _is_looped(claim: Claim, new: Test) -> bool:
+    """Return whether what was claimed one by one is claimed in a loop over literals, these too."""
+    loops = [n for n in walk_own(new.node) if isinstance(n, ast.For)]
+    for loop in loops:
+        if isinstance(loop.iter, ast.List | ast.Tuple):
+            lines = range(loop.lineno, (loop.end_lineno or loop.lineno) + 1)
+            for said in (c for c in new.live if not c.reach and c.line in lines):
+                own = _parts(claim.node) - _parts(said.node)
+                if own and own <= _parts(loop.iter):
+                    return True
+    return False
+
+
+def _parts(node: ast.AST) -> set[object]:
+    """Return the literals of some code, and the names in it."""
+    parts = (n.value if isinstance(n, ast.Constant) else name_of(n) for n in ast.walk(node))
+    return set[object](parts) - {""}
 
 
 def _words(text: str) -> set[str]:
