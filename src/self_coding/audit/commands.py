@@ -56,7 +56,8 @@ _RUNNER = re.compile(
     r"hatch\s+(?:run\s+\S*test\S*|test)|coverage\s+run|uv\s+run\s+\S*test\S*|poetry\s+run\s+\S*test\S*)\b"
 )
 _NO_COMMAND = re.compile(  # a line that names a runner, but runs none
-    r"\s*+(?:#|//|\[|@?echo\b|-?\s*+(?:name|if|uses):|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b)"
+    r".*\btox\s+-e\s*(?:docs?|mypy|lint\w*|typing|types?|flake8|check\w*|pkg\w*|build|release)\b(?!,)"
+    r"|\s*+(?:#|//|\[|@?echo\b|-?\s*+(?:name|if|uses):|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b(?!.*(?:&&|;)))"
     r"|.*[=<>~]=\s*\d|.*::\s*$"
 )
 _PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")
@@ -67,6 +68,7 @@ _MASKED = re.compile(
     r"\b(?:ignore_outcome|ignore_errors|warn)\s*=\s*true|\bsuccess_codes\s*=",
     re.IGNORECASE,
 )
+_PIPED = re.compile(r"^[^|;]*[^|;]\|\s*(?:tee|cat|tail|head|grep)\b[^|;]*$")
 # ... and of CI, which stand on a line of their own, for the step or job around them
 _SWITCH = re.compile(
     r"(?i)^[\s-]*(?:continue-on-error|allow_failure)\s*:\s*true|^[\s-]*if\s*:\s*(?:false|\$\{\{\s*false)|"
@@ -281,11 +283,14 @@ def commands(file: File, _: Sides) -> Breaches:
             continue
         continued = number > 1 and re.match(r"[^#;]*\\$", lines[number - 2])
         nearby = lines[max(number - 5, 0) : number + 5]
+        # of what is only piped on, the shell may be told that its failure counts
+        safe = _PIPED.search(line) and any("pipefail" in one for one in nearby)
         if (
             (
                 runs
                 and (
-                    _MASKED.search(line) or ((recipe or tox) and not continued and dash.match(line))
+                    (_MASKED.search(line) and not safe)
+                    or ((recipe or tox) and not continued and dash.match(line))
                 )
             )
             or (_SWITCH.match(line) and any(_test_lines("\n".join(_block(lines, number - 1)))))

@@ -176,7 +176,7 @@ class Module:
 
 def audit_settings(file: File) -> Breaches:
     """Yield what the settings of another runner than pytest leave out."""
-    aside = file.path.endswith((".py", ".toml")) or _BUILT.match(file.name)
+    aside = file.path.endswith((".py", ".toml", ".ini", ".cfg")) or _BUILT.match(file.name)
     is_ours = is_setting(file.path) and not aside
     if is_ours or _CARGO.search(file.path):
         had = {row.strip() for row in (file.old or "").split("\n")}

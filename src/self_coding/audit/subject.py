@@ -49,7 +49,7 @@ _FRAMES = re.compile(
     r"inspect\.(?:stack|currentframe|getouterframes)|sys\._getframe|traceback\.(?:extract_stack|walk_stack)"
 )
 _CALLER = re.compile(
-    r"""["'](?:test_?|_?pytest\w*|unittest|tests?)["'/]|co_name\.\w{1,20}\(["']tes?|co_filename.{0,80}\btest"""
+    r"""["'](?:test_?|_?pytest(?!fixturefunction)\w*|unittest|tests?)["'/]|co_name\.\w{1,20}\(["']tes?|co_filename.{0,80}\btest"""
 )
 _JOINED = re.compile(r"""["']\s*+\+?\s*+["']""")  # "py" + "test" is one word
 # bidirectional controls (CVE-2021-42574) and zero-width characters

@@ -118,11 +118,11 @@ def test_an_inner_function_that_something_holds_is_run() -> None:
 
 
 def test_claims_may_be_said_in_a_loop_over_their_values() -> None:
-    """What was claimed one by one may be claimed over a table; a value that is not in it is missed."""
-    old = "def test():\n    assert f('a') is None\n    assert f('b') is None\n    assert f('c') is None\n"
-    loop = "def test():\n    for one in ['a', 'b', {}]:\n        assert f(one) is None\n"
+    """What was claimed one by one may be claimed over a table; a value not in it is missed."""
+    old = "def test():\n" + "".join(f"    assert f('{one}') is None\n" for one in "abc")
+    loop = "def test():\n    for one in ['a', {}]:\n        assert f(one) is None\n"
     found = [
         rules({"tests/test_a.py": old}, {"tests/test_a.py": loop.format(last)})
-        for last in ("'c'", "'d'")
+        for last in ("'b', 'c'", "'d', 'e'")
     ]
     assert found == [[], ["assert-removed"]]
