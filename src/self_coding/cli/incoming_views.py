@@ -67,7 +67,8 @@ def workers(status: FleetStatus) -> str:
             f"{job.state}{f' by {job.worker}' if job.worker else ''}",
             f"attempt {job.attempt}" if job.attempt else "",
             job.repository,
-            first_line(job.said or job.task, WIDTH),
+            ", ".join(job.requires) if job.state == "waiting" else "",
+            first_line(": ".join(filter(None, (job.said, job.task))), WIDTH),
         ]
         for job in status.jobs
     ]

@@ -177,8 +177,11 @@ class Worker:
                     await self._drive(number, replace(job, cancelled=True), span.step)
                     raise JobAborted from None
                 span.ended([one.stage for one in results])
-            ended = "; ".join(f"attempt {one.attempt_id}: {one.stage}" for one in results)
-            self._say(f"job {number}: {ended or 'had ended'}")
+            for one in results:
+                self._say(f"job {number}: attempt {one.attempt_id}: {one.stage}")
+                with suppress(StorageError):  # for whoever looks at the queue; the journal has it
+                    told = {"attempt": one.attempt_id, "said": one.stage}
+                    await in_thread(self._queue.note, number, **told)
         except (StorageError, RemoteUnreachableError) as error:
             self._say(f"job {number}: {error.message}; it is tried again")
             raise
