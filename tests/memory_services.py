@@ -111,6 +111,8 @@ class MemoryRepository:
     repo_path: Path = Path("checkout")
     top: Path = Path("checkout")
 
+    requests: object = None
+
     async def person(self) -> str:
         """Who approves."""
         return "A Person <person@example.invalid>"

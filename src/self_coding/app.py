@@ -80,7 +80,7 @@ class App:
             from self_coding.git_safety.remote import RemoteSafety
             from self_coding.git_safety.remote_landing import Remote
 
-            build = partial(RemoteSafety, remote=Remote(remote.name, remote.seconds))
+            build = partial(RemoteSafety, remote=Remote(**asdict(remote)))
         return build(
             self.start,
             settings.main_branch,

@@ -203,6 +203,7 @@ def _open_line(one: Waiting) -> str:
             f"\nnext: self-coding submit-edit {number}, {drop}",
         ),
         "approval": ("waits for approval", f"\nnext: self-coding land-edit {number}, {drop}"),
+        "review": ("waits for its request to be merged", "\nnext: self-coding resume looks"),
         "resume": ("was interrupted", "\nnext: self-coding resume"),
         "process": (
             f"is worked on by {one.holder} ({one.progress})",

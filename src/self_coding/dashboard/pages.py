@@ -44,6 +44,7 @@ _COST_DAYS = 30  # that the cost of a landed change is taken of
 _DEPENDENTS = 200  # rows of a table
 _LABELS = {
     "approval": "waits for approval",
+    "review": "waits for review",
     "submit": "waits for its edit",
     "resume": "interrupted",
     "process": "under way",

@@ -18,6 +18,7 @@ from self_coding.adapters.threads import in_thread, run_inline
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import landing, remote_landing
 from self_coding.git_safety.remote_landing import HEADS, SEEN, Remote
+from self_coding.git_safety.requests import Requests
 from self_coding.git_safety.service import GitSafety
 from self_coding.values.repository import (
     Candidate,
@@ -81,6 +82,8 @@ class RemoteSafety(GitSafety):
         self._remote = remote
         # The chain of this clone's own landings, if it had any, is another one.
         self._repo.chain = self._repo.folder / "remote"
+        if remote.land_by == "request":
+            self.requests = Requests(self._repo, remote)
 
     async def sync(self) -> None:
         """Have main here follow the remote's.

@@ -40,12 +40,16 @@ class Remote:
     """Where changes land: a remote's name or address, and how long it may take to answer.
 
     `patience` is how many seconds a host may work on a push whose answer was lost, where there
-    can be no fence.
+    can be no fence. With
+    `land_by` "request" nothing is pushed to main: others merge at the forge.
     """
 
     name: str
     seconds: float = remote_git.SECONDS
     patience: float = 30.0
+    forge: str = ""
+    api: str = ""
+    land_by: str = "push"
 
     def push(self, repo: Repository, *moves: tuple[str, str | None, str]) -> Pushed:
         """Push from a repository, within the time there is."""

@@ -46,6 +46,7 @@ from self_coding.values.verdicts import Finding, GateReport, GateSettings, Recei
 
 if TYPE_CHECKING:
     from self_coding.gate.readiness import Readiness
+    from self_coding.git_safety.requests import Requests
 
 TEST_COMMAND = "python -m pytest --tb=short -q"
 BRANCH_PREFIX = "timmy/self-edit"
@@ -107,6 +108,8 @@ class GitSafety:
         if branch not in ("", self.main_branch):
             other._repo, other.main_branch = self._repo.onto(branch), branch
         return other
+
+    requests: Requests | None = None  # where others merge what would land
 
     @property
     def gate(self) -> GateSettings:
@@ -228,8 +231,7 @@ class GitSafety:
             GitOperationError: a non-zero exit with `check`, or a timeout.
         """
         done = await in_thread(commits.run_git, self._repo, args, check=check, timeout=timeout)
-        texts = (data.decode("utf-8", "replace") for data in done[2:4])
-        return GitResult(done.returncode, *texts)
+        return GitResult(done[1], *(data.decode("utf-8", "replace") for data in done[2:4]))
 
     async def isolate(
         self, attempt: str, base: str | None = None, branch: str = "", *, equip: bool = False
@@ -395,7 +397,6 @@ class GitSafety:
         """Move main to the candidate by compare-and-swap; a checkout on main follows if it can.
 
         A candidate that passed `test`, here or in a process that has ended, gets its receipt.
-
         `group` are all that land with it, each attempt with its candidate, the lowest first;
         `still` is asked at the last moment whether they may land.
         """
@@ -411,10 +412,7 @@ class GitSafety:
         )
 
     async def landed(self, commits: Sequence[str], *, settle: bool = False) -> str:
-        """Return which of these commits main holds, empty for none.
-
-        With `settle` no landing that has begun before brings one of them there later.
-        """
+        """Return which of these commits main holds; with `settle` none comes there later."""
         work = landing.settled if settle else landing.contained
         return await in_thread(work, self._repo, tuple(commits))
 

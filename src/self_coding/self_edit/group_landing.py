@@ -79,10 +79,14 @@ class Landing:
             return refused(RefusedBy.GATE, views.why_red(read(GateResult, red)), more=dict(red))
         candidate, repository = attempt.candidate, self._services.repository
         assert candidate is not None, "an intent to land names its candidate"
+        title = views.subject(attempt.task)
+        if requests := repository.requests:
+            name, text = f"{attempt.edit}-{attempt.id}", views.request_text(attempt)
+            opened = await requests.open(name, attempt.edited.head, title, text)
+            return StepResult(Kind.OPENED, {**opened})
         done: Landed | Moved | None = None
         if not attempt.gate.affected:
-            reason = views.subject(attempt.task)
-            done = await repository.land(candidate, attempt=str(attempt.id), reason=reason)
+            done = await repository.land(candidate, attempt=str(attempt.id), reason=title)
         if isinstance(done, Landed):
             return StepResult(Kind.LANDED, asdict(done))
         together = await self._together(attempt)
@@ -93,9 +97,31 @@ class Landing:
         """Find out whether main was moved before the attempt was called off, once and for all."""
         if landed := await self.landed(attempt, settle=True):
             return landed
+        if attempt.has(Kind.OPENED):
+            landed = await self.follow(attempt, "it was called off")
+            if landed and landed.kind == Kind.LANDED:
+                return landed
         if attempt.last == Kind.WITHDRAWN:
             return StepResult(Kind.RETURNED, dict(attempt.data(Kind.WITHDRAWN)))
         return refused(attempt.refusal.by, attempt.refusal.reason, final=True)
+
+    async def follow(self, attempt: History, overdue: str) -> StepResult | None:
+        """Return what became of a request to merge; None while nobody has decided.
+
+        One that is `overdue`, in words, is closed.
+        """
+        opened, requests = attempt.data(Kind.OPENED), self._services.repository.requests
+        if requests is None:  # the setting is another by now
+            return None
+        ends, mark = (attempt.edited.base, attempt.edited.head), views.mark(attempt)
+        state, new = await requests.follow(opened, *ends, mark, close=bool(overdue))
+        if state == "merged":
+            return StepResult(Kind.LANDED, {"old": opened.get("onto"), "new": new})
+        if state == "open" and not overdue:
+            return None
+        why = overdue or "its request was closed without being merged"
+        by = RefusedBy.EXPIRED if overdue else RefusedBy.APPROVAL
+        return refused(by, why, final=True, more={"request": opened.get("url")})
 
     async def landed(self, attempt: History, *, settle: bool = False) -> StepResult | None:
         """Return the landing if main holds a commit that was about to land for the attempt.

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     APPROVED = "approved"
     HELD = "held"
     LANDING = "landing"
+    OPENED = "opened"  # a request to merge it, which others decide
     WITHDRAWN = "withdrawn"  # no longer to land; git alone knows whether it has
     MOVED = "moved"
     LANDED = "landed"
@@ -363,7 +364,7 @@ class History:
     def landing_open(self) -> bool:
         """Whether main may or may not have been moved: the intent is stored, its end is not."""
         order = [event.kind for event in self._current if event.kind in _LANDING]
-        return bool(order) and order[-1] in (Kind.LANDING, Kind.WITHDRAWN)
+        return bool(order) and order[-1] in (Kind.LANDING, Kind.OPENED, Kind.WITHDRAWN)
 
     @property
     def intents(self) -> Mapping[str, Mapping[str, Json]]:
@@ -411,7 +412,7 @@ class History:
 
 _KINDS = frozenset(Kind)
 _OF_ALL_SUBMISSIONS = frozenset({Kind.PLANNED, Kind.SPREAD, Kind.ISOLATED, SHOWN})
-_LANDING = frozenset({Kind.LANDING, Kind.WITHDRAWN, Kind.MOVED, Kind.LANDED})
+_LANDING = frozenset({Kind.LANDING, Kind.OPENED, Kind.WITHDRAWN, Kind.MOVED, Kind.LANDED})
 
 
 def read(form: type[T], data: Mapping[str, Json]) -> T:

@@ -20,12 +20,18 @@ SOON = timedelta(days=2)  # an edit that expires within this is told before othe
 
 #: In this order: what stops everybody, what lands or dies by a person's word, what only waits.
 _ORDER = ("red main", "bypass", "environment", "interrupted", "approval", "expiring", "error",
-          "refused", "open", "running")  # fmt: skip
+          "refused", "open", "review", "running")  # fmt: skip
 _ERRORS = 20  # reported errors that are offered at one time
-_KINDS = {"approval": "approval", "resume": "interrupted", "process": "running"}
+_KINDS = {
+    "approval": "approval",
+    "review": "review",
+    "resume": "interrupted",
+    "process": "running",
+}
 _NEXT = {
     "approval": "land_edit",
     "interrupted": "wait_edit",
+    "review": "resume",
     "running": "wait_edit",
     "expiring": "submit_edit",
     "refused": "submit_edit",

@@ -41,6 +41,7 @@ class Step(StrEnum):
     END = "end"
 
     SUBMIT = "submit"  # the caller makes the edit
+    FOLLOW = "follow"  # others merge the request, or close it
     WAIT = "wait"  # the other attempts of the round come first
 
 
@@ -157,6 +158,7 @@ _TABLE: dict[str, Step | _Rule | None] = {
     Kind.APPROVED: Step.INTEND,
     # Done again after a crash: the swap compares, so a landing that happened is found as done.
     Kind.LANDING: Step.SWAP,
+    Kind.OPENED: Step.FOLLOW,
     Kind.WITHDRAWN: Step.SETTLE,
     Kind.MOVED: _moved,
     Kind.LANDED: Step.CLEAN,

@@ -223,6 +223,7 @@ class OpenAttempts:
                 run = RunContext(maker, ask, self.limits, told)
                 runner = self._runner(history.plan.base, run)
                 await runner.adopt(leader)
+                await runner.follow(leader, self._overdue(history))
                 await runner.drive(leader, lasting=True)
                 results.append(await runner.result(leader))
         return results
@@ -230,7 +231,7 @@ class OpenAttempts:
     async def waiting(self) -> list[Waiting]:
         """Return the attempts that have not ended, each with whom it waits for, newest first."""
         attempts = await open_attempts(self.services)
-        waits_for = {Step.SUBMIT: "submit", Step.APPROVE: "approval"}
+        waits_for = {Step.SUBMIT: "submit", Step.APPROVE: "approval", Step.FOLLOW: "review"}
         steps = [(one, decide(one)) for one in attempts]
         told = await self.leases.elsewhere({one.edit for one in attempts})
         waiting = [
@@ -297,7 +298,8 @@ class OpenAttempts:
         who = str(holder or elsewhere.get(attempt.edit, ""))
         last = next(reversed(holder.told), None) if holder else None
         rests = attempt.events[-1].at
-        limits = {"submit": self.limits.edit_days, "approval": self.limits.approval_days}
+        days = self.limits.approval_days
+        limits = {"submit": self.limits.edit_days, "approval": days, "review": days}
         asks = views.asked_of_person(attempt) if what == "approval" else ()
         return Waiting(
             attempt=attempt.id,
@@ -359,6 +361,7 @@ class OpenAttempts:
         limits = {
             Step.SUBMIT: (self.limits.edit_days, "submitted"),
             Step.APPROVE: (self.limits.approval_days, "approved or refused"),
+            Step.FOLLOW: (self.limits.approval_days, "merged"),
         }
         if step not in limits:
             return ""
@@ -371,9 +374,12 @@ class OpenAttempts:
         if decide(attempt) is Step.SUBMIT:
             await runner.call_off(attempt.id, RefusedBy.CANCELLED, why)
             return
-        hint = f"begin_edit(from_attempt={attempt.id}) begins anew with its change"
-        no = refused(RefusedBy.EXPIRED, why, hint=hint, final=True)
-        await runner.log.append(attempt.id, *no)
+        if decide(attempt) is Step.FOLLOW:  # its request may have been merged meanwhile
+            await runner.follow(attempt.leader, why)
+        else:
+            hint = f"begin_edit(from_attempt={attempt.id}) begins anew with its change"
+            no = refused(RefusedBy.EXPIRED, why, hint=hint, final=True)
+            await runner.log.append(attempt.id, *no)
         await runner.drive(attempt.leader)
 
     async def check_here(self, attempt: int, on_progress: OnProgress | None) -> SelfEditResult:
@@ -452,22 +458,17 @@ class OpenAttempts:
     def _runner(self, base: str, run: RunContext) -> Runner:
         """Return what drives the attempts that land on a branch."""
         services = self.services.onto(base)
-        branch = services.repository.main_branch
-        turn = self.leases.turn(branch)
+        branch, main = (one.repository.main_branch for one in (services, self.services))
 
         async def waiting() -> list[History]:
             """Return who waits to land there, longest first; the dead wait for `resume`."""
-            main = self.services.repository.main_branch
-            attempts = [
-                one
-                for one in await open_attempts(self.services)
-                if (one.plan.base or main) == branch and one.last == Kind.LANDING
-            ]
+            attempts = [one for one in await open_attempts(services) if one.last == Kind.LANDING]
+            attempts = [one for one in attempts if (one.plan.base or main) == branch]
             told = await self.leases.elsewhere({one.edit for one in attempts})
             attempts = [one for one in attempts if one.edit in told or self.leases.holder(one.edit)]
             return sorted(attempts, key=lambda one: one.events[-1].at)
 
-        notify = self.notices.of_attempt
+        turn, notify = self.leases.turn(branch), self.notices.of_attempt
         return Runner(services, run, landing_lock=turn, notify=notify, waiting=waiting)
 
     def _restored(self, history: History) -> Editor | None:

@@ -120,6 +120,13 @@ class Runner:
             if event := await adopted(self._services.repository, one):
                 await self.log.append(one.id, *event)
 
+    async def follow(self, leader: int, overdue: str) -> None:
+        """Record what became of a request to merge, where somebody has decided."""
+        attempt = await self.log.get(await self._last_leader(leader))
+        follows = decide(attempt) is Step.FOLLOW
+        if follows and (decided := await self.steps.landing.follow(attempt, overdue)):
+            await self.log.append(attempt.id, *decided)
+
     async def check(self, attempt: History, change: Change, strayed: Facts) -> None:
         """Judge and test a change as if it was submitted now; only what came of it is stored."""
         edited: Facts = facts_of(views.edited(change, whole=False))
@@ -250,8 +257,9 @@ class Runner:
     def _next_step(self, attempt: History, round_: Sequence[History]) -> Step | None:
         """Return the step to perform now; None when it has ended or another has to act first."""
         step = decide(attempt, [one for one in round_ if one is not attempt])
-        waits = step in (Step.SUBMIT, Step.WAIT) or (step is Step.APPROVE and not self._asks)
-        return None if waits else step
+        if step is Step.APPROVE:
+            return step if self._asks else None
+        return None if step in (Step.SUBMIT, Step.FOLLOW, Step.WAIT) else step
 
     async def _round(self, leader: int) -> list[History]:
         """Return the attempts that compete side by side, their leader first."""

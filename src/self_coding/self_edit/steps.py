@@ -102,7 +102,7 @@ class Steps:
         self._services = services
         self._run = run
         self._log = log
-        self._landing = Landing(services, waiting, run.limits.land_together, self.say)
+        self.landing = Landing(services, waiting, run.limits.land_together, self.say)
         self._changes: dict[tuple[str, str], Change] = {}
         self._steps: Mapping[Step, Callable[[History], Awaitable[StepResult]]] = {
             Step.FAN_OUT: self.fan_out,
@@ -117,8 +117,8 @@ class Steps:
             Step.ALLOW: self.allow,
             Step.HOLD: self.hold,
             Step.INTEND: self.intend,
-            Step.SWAP: self._landing.swap,
-            Step.SETTLE: self._landing.settle,
+            Step.SWAP: self.landing.swap,
+            Step.SETTLE: self.landing.settle,
             Step.GIVE_UP: self.give_up,
             Step.KEEP: self.keep,
             Step.CLEAN: self.clean,
@@ -344,7 +344,7 @@ class Steps:
         impact = await services.index.impact(paths=list(change.paths))
         judged = attempt.data(Kind.JUDGED)
         ask = attempt.asks or judged.get("asks") is True
-        alone = not self._landing.groups or ask or attempt.plan.dry_run
+        alone = not self.landing.groups or ask or attempt.plan.dry_run
         report = await services.repository.test(
             candidate,
             first=impact.tests,

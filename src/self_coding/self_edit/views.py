@@ -60,7 +60,29 @@ def commit_message(attempt: History) -> str:
     """Return the message of the commit that holds the edit."""
     task = attempt.task
     rest = "" if task.strip() == subject(task) else f"\n\n{cut_middle(task, 2000)}"
-    return f"{subject(task)}{rest}\n\nSelf-edit: attempt {attempt.id}\n"
+    return f"{subject(task)}{rest}\n\n{mark(attempt)}\n"
+
+
+def mark(attempt: History) -> str:
+    """Return the line by which commits, however they were merged, tell whose they are."""
+    return f"Self-edit: attempt {attempt.id}"
+
+
+def request_text(attempt: History) -> str:
+    """Return what a request to merge says of an attempt, in Markdown."""
+    gate, tested = attempt.gate, attempt.data(Kind.TESTED)
+    risk, lesson = tested.get("risk"), attempt.reflected.lesson
+    facts = [
+        f"- change: {size_line(attempt)}",
+        f"- tested: tree `{gate.tree}` of commit `{gate.commit}`, upon `{gate.onto}`",
+        f"- command: `{gate.command}`",
+        f"- risk: {risk} of 1, by what depends on the files and what tests reach" if risk else "",
+        *(f"- a person should know: {one}" for one in asked_of_person(attempt)),
+        *(f"- an earlier try taught: {one.lesson}" for one in attempt.plan.feedback if one.lesson),
+        f"- lesson: {lesson}" if lesson else "",
+    ]
+    parts = [cut_middle(attempt.task, 4000), attempt.report.summary, "\n".join(filter(None, facts))]
+    return "\n\n".join([*filter(None, parts), mark(attempt)])
 
 
 def landing_message(attempt: History) -> str:
@@ -349,11 +371,13 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
     waiting = "approval" if stage == "waiting" else ""
     if attempt.last in (Kind.ISOLATED, Kind.RETURNED, Kind.TRIED):
         waiting = "submit"
+    elif attempt.last == Kind.OPENED:
+        waiting = "review"
     worktrees, size = attempt.worktrees, size_line(attempt)
     headlines = {
         "landed": f"landed: {size}",
         "held": f"would land: {size}; nothing was moved",
-        "waiting": "waits for " + ("the caller's edit" if waiting == "submit" else "approval"),
+        "waiting": "waits for " + {"submit": "the caller's edit"}.get(waiting, waiting),
     }
     dropped = " and given up" if attempt.has(Kind.STOPPED) and attempt.has(Kind.REFUSED) else ""
     failed = f"{stage}{dropped}: {refusal.reason or refusal.by}"
@@ -381,7 +405,7 @@ def result_of(attempt: History, *, attempts: Sequence[int], diff: str = "") -> S
         by=refusal.by,
         waiting=waiting,
         worktree=str(worktrees[-1].path) if waiting == "submit" else "",
-        hint=refusal.hint or take_up,
+        hint=refusal.hint or take_up or attempt.text(Kind.OPENED, "url"),
         attempts=tuple(attempts),
         findings=refusal.findings or attempt.verdict.findings,
         failing_tests=refusal.failing,
@@ -449,6 +473,7 @@ def event_line(kind: str, facts: Facts) -> str:
     told = {
         Kind.ISOLATED: "path",
         Kind.LANDED: "new",
+        Kind.OPENED: "url",
         Kind.REFUSED: "reason",
         Kind.STOPPED: "reason",
         Kind.REFLECTED: "lesson",

@@ -115,8 +115,9 @@ class Context:
 class Waiting:
     """An attempt that has not ended, and whom it waits for.
 
-    `waiting` is "submit" (its caller edits in the worktree at `path`), "approval", "resume" (a
-    crash interrupted it) or "process" (`holder` is at it right now, and told `progress` last).
+    `waiting` is "submit" (its caller edits in the worktree at `path`), "approval", "review" (others
+    merge it at the forge, or close it: `resume` looks), "resume" (a crash interrupted it) or
+    "process" (`holder` is at it right now, and told `progress` last).
     `why` is what the last submission was refused for, `rests` since when it has waited like this
     and `expires` until when it may; `change` is what would land, in one line, and `asks` what a
     person should know before it does, `lands_on` the branch that it is meant for.

@@ -52,7 +52,7 @@ class InboxItem:
     `kind` is "red main", "bypass", "environment", "interrupted", "approval", "expiring" (a
     caller's edit that is soon given up), "error" (an uncaught one of the project's own program,
     whose number is `error`), "refused" (one that waits to be corrected), "open" (one that was
-    never submitted) or "running". `path` is the worktree of an edit.
+    never submitted), "review" or "running". `path` is the worktree of an edit.
     """
 
     kind: str
