@@ -210,3 +210,132 @@ def test_what_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     [found] = audit([path], before={path: text.encode()}, after={path: b"package area\n"})
     assert found.rule == "test-unreadable"
     assert "self-coding[languages]" in found.message
+
+
+def told(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    sides = [{p: side[p].encode() if p in side else None for p in {*before, *after}}
+             for side in (before, after)]  # fmt: skip
+    return sorted({one.rule for one in audit(sides[0], before=sides[0], after=sides[1])})
+
+
+def go(body: str, name: str = "TestSize") -> str:
+    return f"package area\n\nfunc {name}(t *testing.T) {{\n{body}}}\n"
+
+
+CHECK = "\tassert.Equal(t, 9, Size(3))\n"
+FATAL = '\ta, err := Open()\n\tif err != nil {\n\t\tt.Fatal(err)\n\t}\n'  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rules"),
+    [
+        (FATAL + CHECK, "\ta := Must(t)\n" + CHECK, []),
+        (FATAL, "", ["assert-removed"]),
+        (CHECK, "\tif !built {\n\t\tt.Skip()\n\t}\n" + CHECK, []),
+        (CHECK, '\tif os.Getenv("CI") != "" {\n\t\tt.Skip()\n\t}\n' + CHECK, ["skip-added"]),
+        (CHECK, "\tt.Skip()\n" + CHECK, ["skip-added"]),
+        (
+            CHECK + CHECK.replace("9", "4").replace("3", "2"),
+            "\tfor _, c := range []pair{{3, 9}, {2, 4}} {\n"
+            "\t\tassert.Equal(t, c.want, Size(c.given))\n\t}\n",
+            [],
+        ),
+        (
+            CHECK + "\tassert.Equal(t, none, Size(zero))\n",
+            "\tfor _, c := range []pair{{3, 9}, {zero, none}} {\n"
+            "\t\tassert.Equal(t, c.want, Size(c.given))\n\t}\n",
+            [],
+        ),
+        (
+            CHECK + "\tassert.Equal(t, none, Size(zero))\n\tassert.Equal(t, none, Size(less))\n",
+            "\tfor _, c := range []pair{{3, 9}, {zero, 0}} {\n"
+            "\t\tassert.Equal(t, c.want, Size(c.given))\n\t}\n",
+            ["assert-removed"],
+        ),
+    ],
+)
+def test_what_people_do_to_a_test_in_go(old: str, new: str, rules: list[str]) -> None:
+    """Checks of the set-up may go, a skip on a condition is left to the run, and a table may hold
+    what was claimed one by one; what is not in it, or skips always or elsewhere, is missed."""
+    path = "area/area_test.go"
+    assert told({path: go(old)}, {path: go(new)}) == rules
+
+
+def test_a_test_may_be_one_of_two_or_empty_or_only_run() -> None:
+    """A test that says nothing, or what another one says, may go; one that says more may not."""
+    path, kept = "area/area_test.go", go(CHECK + "\tRun(Size)\n")
+    for body, rules in [
+        ("", []),
+        (CHECK, []),
+        ("\tRun(Size)\n", []),
+        ("\tRun(Other)\n", ["test-removed"]),
+        ("\tassert.Equal(t, 1, Size(1))\n", ["test-removed"]),
+    ]:
+        old = kept + go(body, "TestOther").partition("\n\n")[2]
+        assert told({path: old}, {path: kept}) == rules
+
+
+def test_tests_in_a_macro_are_read() -> None:
+    """Tests that a macro of Rust writes count as what it claims: in the place of others, and when
+    they go."""
+    path = "tests/area.rs"
+    plain = "#[test]\nfn squares() {\n    assert_eq!(size(3), 9);\n}\n"
+    macro = (
+        "macro_rules! tests {\n    ($size:ident) => {\n        #[test]\n        fn squares() {\n"
+        "            assert_eq!($size(3), 9);\n            assert_eq!($size(0), 0);\n        }\n"
+        "    };\n}\ntests!(size);\n"
+    )
+    assert told({path: plain}, {path: macro}) == []
+    less = macro.replace("            assert_eq!($size(0), 0);\n", "")
+    assert told({path: macro}, {path: less}) == ["assert-removed"]
+
+
+def test_a_benchmark_is_no_test() -> None:
+    """What measures may go or move, and needs no harness; a test's may not be switched off."""
+    path = "benches/area.rs"
+    bench = "#[bench]\nfn squares(b: &mut Bencher) {\n    b.iter(|| assert_eq!(size(3), 9));\n}\n"
+    assert told({path: bench}, {}) == []
+    for head, rules in [("[[bench]]", []), ("[[test]]", ["collection-narrowed"])]:
+        text = f"{head}\nname = 'area'\nharness = false\n"
+        assert told({"Cargo.toml": ""}, {"Cargo.toml": text}) == rules
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("package.json", '{"scripts": {"test": "vitest --run --typecheck"}}'),
+        ("go.mod", "exclude github.com/stretchr/testify v1.8.2"),
+        ("tsconfig.json", '{"exclude": ["test"]}'),
+        ("tox.ini", "[flake8]\nexclude = tests"),
+        ("pom.xml", "<exclude>META-INF/LICENSE</exclude>"),
+    ],
+)
+def test_settings_of_other_things_are_not_those_of_tests(path: str, line: str) -> None:
+    """What is built, checked or packed without the tests does not run fewer of them."""
+    assert told({path: ""}, {path: line + "\n"}) == []
+
+
+def test_where_code_changes_most_of_what_a_test_says_is_enough() -> None:
+    """With the code, a claim of several may go, and a test beside others about the same; without,
+    neither may."""
+    path, claims = (
+        "src/area.test.ts",
+        "    expect(size(4)).toBe(16);\n    expect(size(5)).toBe(25);\n",
+    )
+    old = TS.replace("    expect(size(4)).toBe(16);\n", claims)
+    fewer = old.replace("    expect(size(5)).toBe(25);\n", "")
+    gone = old.replace("  it('is none', () => {\n    expect(size(0)).toBe(0);\n  });\n", "")
+    code = "export function size(r) {\n  return r * r;\n}\n"
+    before = {path: old, "src/area.ts": code}
+    for new, rule in [(fewer, "assert-removed"), (gone, "test-removed")]:
+        assert told(before, {path: new, "src/area.ts": code.replace("r * r", "r ** 2")}) == []
+        assert told(before, {path: new, "src/area.ts": code}) == [rule]
+
+
+def test_a_name_may_be_put_together() -> None:
+    """A test whose name is an expression is a test."""
+    path = "src/area.test.ts"
+    old = TS.replace("'squares'", "'squares ' + kind")
+    assert told({path: old}, {path: old.replace("    expect(size(3)).toBe(9);\n", "")}) == [
+        "assert-removed"
+    ]

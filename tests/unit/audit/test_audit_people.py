@@ -1,0 +1,134 @@
+"""What people do to tests, found among commits that were refused falsely, and its neighbours."""
+
+import pytest
+from audit_case import rules
+
+CODE = "def area(r):\n    return r * r\n"
+OTHER = "def area(r):\n    return r**2\n"
+TEST = "from code import area\n\n\ndef test_area():\n    assert area(3) == 9\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "broken"),
+    [  # what a test claims, as a change of code finds and leaves it
+        (
+            "with raises(ValueError):\n        area(-1)",
+            "with raises(AreaError):\n        area(-1)",
+            [],
+        ),
+        (
+            "with raises(ValueError):\n        area(-1)",
+            "with raises(Exception):\n        area(-1)",
+            ["raises-widened"],
+        ),
+        ("assert not area is None", "assert area is not None", []),
+        ("assert area.__class__ == Square", "assert isinstance(area, Square)", []),
+        ("assert area(1) == 1", "assert area(1) > 0", ["assert-weakened"]),
+    ],
+)
+def test_a_claim_may_follow_the_code(old: str, new: str, broken: list[str]) -> None:
+    """Another exception and another spelling pass with a change of code; any exception, or a claim
+    that says less, do not."""
+    sides = (
+        {"code.py": code, "tests/test_a.py": f"{TEST}\n\ndef test():\n    {said}\n"}
+        for code, said in ((CODE, old), (OTHER, new))
+    )
+    assert rules(*sides) == broken
+
+
+def test_a_test_may_be_written_anew_about_the_same_names() -> None:
+    """With a change of code, a test may become others that call the same, however their variables
+    and the case of names are; without one, and about something else, it may not."""
+    old = TEST + "\n\ndef test_negative():\n    with raises(ValueError):\n        area(-1)\n"
+    new = TEST + "\n\ndef test_AREA_of_negative():\n    value = AREA(-1)\n    assert value == 1\n"
+    gone = {"code.py": OTHER, "tests/test_a.py": TEST.replace("area", "other")}
+    assert (
+        rules({"code.py": CODE, "tests/test_a.py": old}, {"code.py": OTHER, "tests/test_a.py": new})
+        == []
+    )
+    assert "test-removed" in rules({"code.py": CODE, "tests/test_a.py": old}, gone)
+    assert rules({"tests/test_a.py": old}, {"tests/test_a.py": TEST}) == ["test-removed"]
+
+
+def test_a_class_of_tests_goes_with_what_its_helpers_call() -> None:
+    """Tests that reach their subject through a method of their class go with it, and only then."""
+    test = (
+        "class TestDiffer:\n    def call(self, *args):\n        from code import differ\n\n"
+        "        return differ(*args)\n\n    def test_it(self):\n        assert self.call(1, 2)\n"
+    )
+    code = "def differ(a, b):\n    return a != b\n"
+    before = {"code.py": code + CODE, "tests/test_a.py": f"{TEST}\n\n{test}"}
+    assert rules(before, {"code.py": CODE, "tests/test_a.py": TEST}) == []
+    kept = {"code.py": code + OTHER, "tests/test_a.py": TEST}
+    assert rules(before, kept) == ["test-removed"]
+
+
+def test_a_message_takes_its_claim_along() -> None:
+    """A claim of a text that the code no longer says may go; one of a text that it says may not."""
+    said = "'There was an exception while importing the module'"
+    test = f"def test():\n    assert f() == 1\n    assert out() == {said}\n"
+    less = "def test():\n    assert f() == 1\n"
+    before = {"code.py": f"def f():\n    print({said})\n", "tests/test_a.py": test}
+    assert rules(before, {"code.py": "def f():\n    pass\n", "tests/test_a.py": less}) == []
+    kept = {"code.py": f"def f():\n    log({said})\n", "tests/test_a.py": less}
+    assert rules(before, kept) == ["assert-removed"]
+
+
+def test_a_case_of_another_python_goes_with_its_mark() -> None:
+    """A case that ran on a condition may go with the mark; one without a mark may not."""
+    head = "old = mark.skipif(sys.version_info > (3,), reason='')\n\n\n"
+    marks = ["1, marks=old", "2"]
+    for lost, kept, broken in [(*marks, []), (*reversed(marks), ["cases-removed"])]:
+        test = "@mark.parametrize('a', [param({}), param({}), 3])\ndef test(a):\n    assert f(a)\n"
+        less = test.replace("param({}), param({})", f"param({kept})")
+        before = head + test.format(lost, kept)
+        after = (head if broken else "") + less
+        assert rules({"tests/test_a.py": before}, {"tests/test_a.py": after}) == broken
+
+
+def test_utilities_of_the_package_are_code() -> None:
+    """A name that comes from the package's own `utils` now is no aid of the tests; from the
+    tests' own it is."""
+    old = "import sqlite\nfrom shop import cart\n\n\ndef test():\n    assert sqlite.open(cart)\n"
+    for module, broken in [("shop.utils", []), ("tests.utils", ["subject-replaced"])]:
+        new = old.replace("import sqlite", f"from {module} import sqlite")
+        assert rules({"tests/test_a.py": old}, {"tests/test_a.py": new}) == broken
+
+
+def test_any_f_string_can_be_read() -> None:
+    """A text within the braces of an f-string that can only be written with a backslash is
+    compared like any other."""
+    test = "def test():\n    sep = '\\n'\n    assert f() == f'{sep}a{sep}'\n    assert g() == 1\n"
+    path = "tests/test_a.py"
+    assert rules({path: test}, {path: test + "    assert h() == 1\n"}) == []
+    assert rules({path: test}, {path: test.replace("    assert g() == 1\n", "")}) == [
+        "assert-removed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "broken"),
+    [
+        ("setup.cfg", "[flake8]\nexclude = .git,.tox\n", "[flake8]\n", []),
+        ("ci/run.sh", "tox -e docs\n", "sphinx-build docs\n", []),
+        ("ci/run.sh", "tox -e py\n", "pip install dateutil && tox -e py\n", []),
+        ("ci/run.sh", "tox -e py\n", "pip install tox\n", ["test-command-removed"]),
+        ("ci/run.sh", "pytest\n", "set -o pipefail\npytest | tee out.txt\n", []),
+        ("ci/run.sh", "pytest\n", "pytest | tee out.txt\n", ["exit-masked"]),
+        (
+            ".github/workflows/release.yml",
+            "on:\n  push:\njobs: make test\n",
+            "on:\n  workflow_dispatch:\njobs: make test\n",
+            [],
+        ),
+        (
+            ".github/workflows/tests.yml",
+            "on:\n  push:\njobs: make test\n",
+            "on:\n  workflow_dispatch:\njobs: make test\n",
+            ["pipeline-off"],
+        ),
+    ],
+)
+def test_commands_that_run_no_fewer_tests(path: str, old: str, new: str, broken: list[str]) -> None:
+    """Tools that are no tests, a release's triggers, and pipes whose failure counts are free."""
+    assert rules({path: old}, {path: new}) == broken
