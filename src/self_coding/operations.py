@@ -324,7 +324,9 @@ async def success_rates(app: App, by: By = None) -> SuccessRates:
 
         contents = await app.git.read(await app.git.get_main_commit(), anchored)
         digests = {path: sha256(data).hexdigest() for path, data in contents.items() if data}
-    return SuccessRates(rates=rates, quality=dict(await app.journal.quality(digests)))
+    quality = dict(await app.journal.quality(digests))
+    missed = {one.attempt for one in await app.journal.recent_events(("missed",))}
+    return SuccessRates(rates=rates, quality=quality, missed=len(missed))
 
 
 @operation(LOOK_BACK, "journal.lessons", tool=False)

@@ -325,7 +325,9 @@ def success_rates(result: SuccessRates) -> str:
         for name, r in result.rates.items()
     ]
     memory = ", ".join(f"{name} {value:.2f}" for name, value in result.quality.items())
-    return f"{table(rows) or 'no attempts yet'}\nmemory: {memory}"
+    missed = "attempts of the newest 500 that were red beyond their affected tests"
+    told = f"\nmissed: {result.missed} {missed}" if result.missed else ""
+    return f"{table(rows) or 'no attempts yet'}\nmemory: {memory}{told}"
 
 
 def lessons(learnt: list[Lesson]) -> str:

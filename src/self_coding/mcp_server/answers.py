@@ -239,6 +239,7 @@ RATES = shape(
     "Success rates, and how good the memory itself is.",
     rates=(dict[str, Rate], lambda found: found.rates),
     memory=(dict[str, float], lambda found: found.quality),
+    missed=(int, lambda found: found.missed),
 )
 FILES = shape(
     list,

@@ -203,10 +203,15 @@ class SimilarAttempts:
 
 @dataclass(frozen=True, kw_only=True)
 class SuccessRates:
-    """Success rates by name, and the quality of the memory."""
+    """Success rates by name, and the quality of the memory.
+
+    `missed` is how many of the newest 500 attempts were green by their affected tests and red by
+    all of them.
+    """
 
     rates: dict[str, Rate]
     quality: dict[str, float]
+    missed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
