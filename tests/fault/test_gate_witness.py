@@ -21,6 +21,10 @@ PATCHES = {
     "code of a function": "import json\njson.loads.__code__ = (lambda s, *, cls=None, object_hook=None,"
     " parse_float=None, parse_int=None, parse_constant=None, object_pairs_hook=None, **kw: [])"
     ".__code__\n",
+    "code in memory": "import ctypes, difflib\n_f = difflib.get_close_matches\n_g = lambda *a: []\n"
+    "_w = ctypes.cast(id(_f), ctypes.POINTER(ctypes.c_void_p))\n"
+    "_at = next(n for n in range(2, 16) if _w[n] == id(_f.__code__))\n"
+    "_w[_at] = id(_g.__code__)\n",
     "defaults": "import json\njson.dumps.__kwdefaults__ = {**json.dumps.__kwdefaults__, 'indent': 4}\n",
     "a coder": "import json\njson._default_decoder = json.JSONDecoder(parse_int=float)\n",
     "Path.read_text": PATH + "Path.read_text = lambda self, *a, **k: ''\n",

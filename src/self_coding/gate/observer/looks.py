@@ -31,7 +31,7 @@ class Looks:
         self.found: set[str] = set()
         self.busy = False
         self.functions = functions  # by their ids
-        self.rewritten = False  # whether one of them got another code or other defaults
+        self.rewritten = False  # whether one of them may have got another code or other defaults
         sys.addaudithook(self.hear)
         for name in ("path", "meta_path"):
             setattr(sys, name, told_list(f"sys.{name}", getattr(sys, name), self.note))
@@ -46,6 +46,8 @@ class Looks:
             self.note(event)
         elif event == "object.__setattr__" and arguments[1] in PARTS:
             self.rewritten |= id(arguments[0]) in self.functions
+        elif event[:7] == "ctypes.":  # what writes into memory changes functions unheard
+            self.rewritten = True
         elif event == "open" and str(arguments[0]).startswith("/proc/"):
             self.note("/proc")
 
