@@ -13,7 +13,8 @@ import pytest
 
 from memory_services import Crash, Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.errors import SelfCodingError
-from self_coding.self_edit import SelfEdit
+from self_coding.self_edit import SelfEdit, runner
+from self_coding.values.attempts import Outcome
 from self_coding.values.edits import Ask, Limits
 
 GOOD, BUG, BAD = {"a.py": "2"}, {"a.py": "bug"}, {"a.py": "forbidden"}
@@ -224,3 +225,67 @@ async def test_no_two_processes_drive_one_self_edit(tmp_path: Path) -> None:
     assert result.success
     assert seen == [[]]
     assert list(itertools.chain(world.disk.landings)) == ["1"]
+
+
+class Crowd:
+    """Four self-edits over one disk, in processes that all die at once and come again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.disk = Disk()
+        self.folder = folder
+
+    def _layer(self) -> tuple[SelfEdit, MemoryEditor]:
+        # Which attempt adds which file is told by its number, so that it is the same after a crash.
+        editor = MemoryEditor(self.disk, {n: {f"{n}.py": "2"} for n in range(1, 9)})
+        services = memory_services(self.disk, MemoryRules())
+        test = services.repository.test
+
+        async def slowly(*args: object, **how: object) -> object:
+            await asyncio.sleep(0.02)
+            return await test(*args, **how)  # type: ignore[arg-type]
+
+        services.repository.test = slowly  # type: ignore[method-assign, assignment]
+        layer = SelfEdit(services, leases=self.folder, restore=lambda spec: editor)
+        return layer, editor
+
+    async def go(self, *, first: bool) -> None:
+        """All at once: begin, or go on; whoever lives when the others die dies, too."""
+        calls = []
+        for number in range(4):
+            layer, editor = self._layer()
+            if first:
+                calls.append(layer.self_edit(f"task {number}", editor=editor))
+            else:
+                calls.append(layer.resume())
+        for done in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(done, BaseException) and not isinstance(done, Crash):
+                raise done
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 5])
+async def test_a_group_that_dies_at_any_point_lands_each_once(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever lands for others may die anywhere: each of them has landed once in the end."""
+    monkeypatch.setattr(runner, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(runner, "_ASKED", 0.0)
+    whole = Crowd(tmp_path / "whole")
+    await whole.go(first=True)
+    grouped = 0
+    for point in range(1, whole.disk.points + 1, step):
+        crowd = Crowd(tmp_path / str(point))
+        crowd.disk.restart([point])
+        await crowd.go(first=True)
+        begun = {str(number) for number in crowd.disk.events}
+        for _ in range(3):  # a process may find that another one has the lease still
+            crowd.disk.restart()
+            await crowd.go(first=False)
+        assert sorted(crowd.disk.landings) == sorted(begun), f"crash at point {point}"
+        ends = {str(number): end for number, end in crowd.disk.ended.items()}
+        landed = (Outcome.SUCCESS, "landed")
+        assert ends == dict.fromkeys(begun, landed), f"crash at point {point}"
+        main = crowd.disk.trees[crowd.disk.main[-1]]
+        assert begun <= {path.removesuffix(".py") for path in main}, f"crash at point {point}"
+        grouped += any(e.kind == "stacked" for one in crowd.disk.events.values() for e in one)
+    assert grouped, "some of them landed together"

@@ -89,6 +89,8 @@ class Landing:
             done = await repository.land(candidate, attempt=str(attempt.id), reason=title)
         if isinstance(done, Landed):
             return StepResult(Kind.LANDED, asdict(done))
+        if landed := await self.landed_by_others(attempt):
+            return landed
         together = await self._together(attempt)
         moved = done or Moved(expected=candidate.onto, actual=await repository.get_main_commit())
         return together or StepResult(Kind.MOVED, asdict(moved))
@@ -104,6 +106,17 @@ class Landing:
         if attempt.last == Kind.WITHDRAWN:
             return StepResult(Kind.RETURNED, dict(attempt.data(Kind.WITHDRAWN)))
         return refused(attempt.refusal.by, attempt.refusal.reason, final=True)
+
+    async def landed_by_others(self, attempt: History) -> StepResult | None:
+        """Return the landing of an attempt that others have stacked, once and for all.
+
+        Asked when main has moved, since the turn is a courtesy: they may have done it just now.
+        """
+        fresh = History(await self._services.journal.events(attempt.id))
+        if not any(one.kind == STACKED for one in fresh.events):
+            return None
+        # While it is still to land, more may be about to stack it, and the next look tells.
+        return await self.landed(fresh, settle=fresh.last != Kind.LANDING)
 
     async def follow(self, attempt: History, overdue: str) -> StepResult | None:
         """Return what became of a request to merge; None while nobody has decided.

@@ -298,7 +298,7 @@ class LandingTurn:
         on_wait: Callable[[], None] = lambda: None,
         needless: Callable[[], Awaitable[bool]] | None = None,
     ) -> bool:
-        """Hold the turn, or have waited for it long enough; return whether it was waited for.
+        """Hold the turn, or have waited for it long enough; return False where it was held before.
 
         `on_wait` is called when others have it, and now and then it is asked whether the turn is
         needless by now. Whoever has waited in vain does not wait again, and nobody waits for a
@@ -323,7 +323,7 @@ class LandingTurn:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
                 pause = max(pause * 0.95, _LAST_PAUSE)  # who has waited longer looks more often
             self._lock = lock
-        return pause < _FIRST_PAUSE
+        return True
 
     def release(self) -> None:
         """Give the turn up, if it is held."""

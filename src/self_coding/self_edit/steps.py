@@ -326,6 +326,9 @@ class Steps:
         knew of what was refused then, and is not taken to approve of more.
         """
         services, change = self._services, await self._change(attempt)
+        moved = attempt.has(Kind.MOVED)
+        if moved and (landed := await self.landing.landed_by_others(attempt)):
+            return landed
         main = services.repository.main_branch
         candidate = await services.repository.candidate(change, views.landing_message(attempt))
         # Looked at again: the editor may have left a process that moved main since.
