@@ -63,6 +63,11 @@ class PostgresDatabase:
             ) from None
         self._driver: ModuleType = psycopg
         parts = urlsplit(address)
+        if parts.netloc.count("@") > 1:  # libpq would take the password's end for the host
+            raise ConfigError(
+                "the address of the database has an @ too many",
+                hint="write an @ in a password as %40, or leave the password to ~/.pgpass",
+            )
         asked = dict(parse_qsl(parts.query))
         self.schema = asked.pop("schema", SCHEMA)
         if not _NAME.fullmatch(self.schema) or self.schema.startswith("pg_"):

@@ -144,9 +144,12 @@ class Leases:
             raise lease.ended from error
         finally:
             watching.cancel()
-            if self._sessions is not None:
-                await in_thread(self._sessions.unclaim, edit)
-            lock.release()
+            try:
+                if self._sessions is not None:
+                    await asyncio.wait([watching])  # it may be asking: no new session after ours
+                    await in_thread(self._sessions.unclaim, edit)
+            finally:
+                lock.release()
 
     async def _taken(self, edit: str, patience: float, *, fresh: bool) -> FileLock | None:
         """Lock a self-edit here, then at the server; None where another holds either."""

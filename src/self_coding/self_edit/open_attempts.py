@@ -155,6 +155,7 @@ class OpenAttempts:
         child, watcher = None, Watcher(on_progress)
         history = await self._known(attempt)
         runner = self._runner(history.plan.base, RunContext())
+        log = self.leases.path(history.edit, "log")
         while True:
             # In this order: what a process did before it was gone is in the history by then.
             ended = child is not None and child.poll() is not None
@@ -162,7 +163,8 @@ class OpenAttempts:
             runner.log.forget()
             history, done = await runner.furthest(attempt)
             watcher.look(history.id, holder)
-            if holder is None and child is None:
+            driven = holder or await self.leases.elsewhere([history.edit])
+            if not driven and child is None:
                 if done and not check:
                     break
                 if self._start is None:
@@ -171,11 +173,9 @@ class OpenAttempts:
                     await self.resume(attempt=attempt, on_progress=on_progress)
                     runner.log.forget()
                     return await runner.result(history.leader)
-                log = self.leases.path(history.edit, "log")
                 child = self._start(attempt, check=check, log=log)
-            elif holder is None and ended:
+            elif not driven and ended:
                 if not done or (check and history.events[-1].kind != CHECKED):
-                    log = self.leases.path(history.edit, "log")
                     said = log.read_text(errors="replace").strip()[-600:] if log.is_file() else ""
                     raise EditError(
                         f"the process that judged attempt {history.id} has ended: "
@@ -186,7 +186,7 @@ class OpenAttempts:
             if time.monotonic() >= end:
                 return views.under_way(history, watcher.last)
             await asyncio.sleep(_LOOKS)
-        self.leases.path(history.edit, "log").unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
         returned = history.data(Kind.RETURNED) if history.last == Kind.RETURNED else {}
         if returned.get("by") == RefusedBy.ERROR:
             raise EditError(str(returned["reason"]), hint=str(returned.get("hint", "")))
@@ -486,10 +486,9 @@ class OpenAttempts:
             if lease is None:
                 told = (await self.leases.elsewhere([edit])).get(edit)
                 who = self.leases.holder(edit) or told or "it has just ended"
-                raise EditError(
-                    f"another process works on this attempt: {who}",
-                    hint="`wait_edit` waits for it, `drop_edit` ends it",
-                )
+                ends = "`cancel` ends its job in `workers`" if told else "`drop_edit` ends it"
+                hint = f"`wait_edit` waits for it, {ends}"
+                raise EditError(f"another process works on this attempt: {who}", hint=hint)
             yield lease
 
 

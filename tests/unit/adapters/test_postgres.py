@@ -17,7 +17,7 @@ import pytest
 from journal_stores import address, server
 from self_coding.adapters import postgres
 from self_coding.adapters.postgres import PostgresDatabase
-from self_coding.errors import StorageError
+from self_coding.errors import ConfigError, StorageError
 
 TABLE = "CREATE TABLE line (text text)"
 
@@ -162,3 +162,10 @@ def test_a_pooler_is_refused(tmp_path: Path) -> None:
         assert "past pgbouncer" in told.value.hint
         database.close()
         pooler.join(5)
+
+
+def test_an_at_sign_in_a_password_is_refused_before_anybody_reads_it_as_a_host() -> None:
+    """What stands behind it would be shown as the name of a host."""
+    with pytest.raises(ConfigError, match="an @ too many") as told:
+        opened("postgresql://u:hun@ter2@host/d")
+    assert "ter2" not in str(told.value)
