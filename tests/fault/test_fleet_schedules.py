@@ -249,8 +249,9 @@ async def test_what_lives_is_left_alone(tmp_path: Path) -> None:
         seen.append([(one.waiting, one.holder) for one in await other.waiting()])
         with pytest.raises(SelfCodingError, match="another process works on this attempt: a"):
             await other.land_edit(1)
+        seen.append((await other.wait_edit(1, seconds=0)).success)
         return True
 
     assert (await layer.self_edit("a task", editor=editor, ask=ask)).success
-    assert seen == [[], [("process", "a")]]
+    assert seen == [[], [("process", "a")], False]
     assert world.claims == {}
