@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 import remotes
 from remotes import CHECKING, BareRemote, daemon, green
+from self_coding.adapters import remote_git
 from self_coding.errors import GitOperationError, RemoteUnreachableError
 from self_coding.git_safety import receipt_ref, remote_landing
 from self_coding.git_safety.receipts import Member
@@ -249,3 +251,45 @@ async def test_what_is_done_at_a_remote_is_not_undone_here(remote) -> None:
     await a.land(await green(a, "one"), attempt="1")
     with pytest.raises(GitOperationError, match="git revert"):
         await a.undo()
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_process_that_dies_at_any_word_to_the_remote(remote, monkeypatch, when) -> None:
+    """Killed before or after any command that reaches the remote, it lands once when it is back."""
+    remote.hook("pre-receive", CHECKING)
+    a, talk = remote.machine("a"), remote_git.talk
+    point, died = 0, True
+    while died:
+        point += 1
+        calls, died = 0, False
+        what = await green(a, f"n{point}")
+
+        def dying(args, **how):
+            nonlocal calls, died
+            calls += 1
+            if calls == point and when == "before":  # noqa: B023
+                died = True
+                raise Died
+            done = talk(args, **how)
+            if calls == point:  # noqa: B023
+                died = True
+                raise Died
+            return done
+
+        with monkeypatch.context() as patched, contextlib.suppress(Died):
+            patched.setattr(remote_git, "talk", dying)
+            assert isinstance(await a.land(what, attempt=f"{point}"), Landed)
+        back = remote.machine("a")
+        await back.recover()
+        if not await back.landed([what.commit]):
+            assert isinstance(await back.land(what, attempt=f"{point}"), Landed)
+        await back.sync()
+        assert remote.main == what.commit == await back.get_main_commit()
+        assert await back.verify() == []
+    landed = remote("log", "--first-parent", "--reverse", "--format=%H", "main").split()[1:]
+    assert remote.chain == landed, "each has one receipt"
+    assert point > 3, "a landing speaks to the remote that often"
