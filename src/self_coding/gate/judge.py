@@ -320,8 +320,18 @@ def _losses(
     before = base.outcomes
     # What could not be collected or built is a failure of its own; other languages' by the folder.
     broken = {node for node, how in report.outcomes.items() if how == "error" != before.get(node)}
+    # TAP says of a file that could not be loaded what it says of a test: that it failed.
+    broken |= {
+        _path(node) for node in report.failures if _path(node) == "tap" and node not in before
+    }
     for node in base.collected:
-        above = {_path(node), "cargo", "mocha", *map(str, PurePosixPath(_path(node)).parents)}
+        above = {
+            _path(node),
+            "cargo",
+            "mocha",
+            "tap",
+            *map(str, PurePosixPath(_path(node)).parents),
+        }
         if node not in have and not above & broken:
             hidden = _function(node) not in functions and _source_is_there(node, functions, sides)
             lost("census-shrank", node, "is no longer collected", silently=hidden)

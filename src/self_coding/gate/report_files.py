@@ -184,7 +184,7 @@ class _Tap:
     def __init__(self) -> None:
         self.points: dict[int, list[_Point]] = {}  # by how far they are indented
         self.planned = self.seen = 0
-        self.wrong = self._path = self._heading = ""
+        self._path = self._heading = ""
         self._last: _Point | None = None
 
     def read(self, line: str) -> None:
@@ -192,7 +192,7 @@ class _Tap:
         if match := _FILE.fullmatch(line):
             self._path, self._heading = match[1], ""
         elif line.startswith("Bail out!"):
-            self.wrong = "its TAP bailed out"
+            self._point(0, True, "", line)
         elif match := _PLAN.match(line):
             self.planned += 0 if match[1] else int(match[2])
         elif (match := _POINT.fullmatch(line)) and (match[3] or match[4]):
@@ -228,27 +228,30 @@ class _Tap:
 def read_tap(text: str, tree: Tree) -> TestReport:
     """Return what the TAP in a command's output says; nothing where it holds none.
 
-    The points at the margin must be as many as the plans say, or the report is torn.
+    Where none failed, the points at the margin must be as many as the plans say, or the report is
+    torn.
     """
     if not (re.search(r"(?m)^1\.\.\d", text) and re.search(r"(?m)^(?:not )?ok +\d", text)):
         return TestReport()
     tap = _Tap()
     for line in text.split("\n"):
         tap.read(line.rstrip())
-    if tap.planned != tap.seen:
-        tap.wrong = tap.wrong or "its TAP planned other tests than it reported"
     holders = [
         each for each in sorted(tree.files) if each.endswith((".bats", ".t")) or "test" in each
     ]
     texts = {each: tree.text(each) or "" for each in holders}
     points = [each for level in sorted(tap.points) for each in tap.points[level]]
-    return _report([_tap_test(each, texts, tree) for each in points], tap.wrong)
+    # A run that failed may well have ended before the rest of its tests.
+    torn = tap.planned != tap.seen and all(each.outcome != "failed" for each in points)
+    wrong = "its TAP planned other tests than it reported" if torn else ""
+    return _report([_tap_test(each, texts, tree) for each in points], wrong)
 
 
 def _tap_test(point: _Point, texts: Mapping[str, str], tree: Tree) -> TestResult:
     said = "\n".join(point.said)
     # Unless prove told the file, it is what holds the outermost name in quotes, or defines it.
-    name = point.names[0]
+    names = [tree.relative(each) for each in point.names]
+    name = names[0]
     heads = (*(f"{mark}{name}{mark}" for mark in "\"'`"), f" {name}\n", f" {name}(")
     path = tree.relative(point.path) or next(
         (one for one, text in texts.items() if any(each in text for each in heads)), "tap"
@@ -259,13 +262,13 @@ def _tap_test(point: _Point, texts: Mapping[str, str], tree: Tree) -> TestResult
         plain = [row for row in rows if row and not row.startswith(("Failed test", "at ", "(in "))]
         told = _SAID.search(said)
         message = told[1].strip("'\"") if told else "\n".join(plain)
-        failure = place_failure(said, message or " > ".join(point.names), path, tree)
+        failure = place_failure(said, message or " > ".join(names), path, tree)
         if (where := _PLACE.search(said)) and tree.relative(where[1]) in tree.files:
             place = tree.relative(where[1])
             failure = TestFailure(path=place, line=int(where[2]), message=failure.message)
     seconds = _SECONDS.search(said)
     return TestResult(
-        id=f"{path}::{' > '.join(point.names)}",
+        id=f"{path}::{' > '.join(names)}",
         outcome=point.outcome,
         seconds=float(seconds[1]) / 1000 if seconds else 0.0,
         message=said[:MESSAGE],

@@ -181,6 +181,14 @@ def test_what_is_not_built_has_lost_no_tests_silently(broken, known, rules):
     assert not judgement.passed
 
 
+def test_a_file_that_tap_says_failed_has_lost_no_tests_silently():
+    """Runners that speak TAP tell of a file that cannot be loaded as of a test that fails."""
+    failed = TestResult(id="tap::a.test.js exited with 1", outcome="failed")
+    found = altered(ran(1), collected=(failed.id,), results=(failed,))
+    judgement = say(found, ran(test_a="passed"), sides=SAME)
+    assert (judgement.new_failures, judgement.findings) == ((failed.id,), ())
+
+
 A, B = "class TestA:\n    def test_x(self): pass\n", "class TestB:\n    def test_x(self): pass\n"
 BASE = A.replace("TestA", "Base")
 MIXIN = BASE + "class TestA(Base): pass\nclass TestB(Base): pass\n"
