@@ -1,7 +1,7 @@
 """Tasks made of a repository's own history: a past commit's message, and the files it changed.
 
 Many and cheap, so that small differences show; noisy, because many a message says little. Used by
-`localize.py --made`. What a task's files must be is what the development set's are: Python files
+`localize.py --made`. What a task's files must be is what the development set's are: source files
 that were there before, neither tests nor beside the product.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from self_coding import languages
 from self_coding.codebase_indexer import ranking
 
 _FORMAT = "--format=%x01%H %P%x02%B%x02"
@@ -61,8 +62,9 @@ def _files(tokens: list[str]) -> list[str]:
     files = sorted(
         path
         for status, path in changed
-        if status == "M" and path.endswith(".py")
-        if not _TEST.search(path) and not ranking.is_auxiliary(path)
+        if status == "M" and languages.is_source(path)
+        if not (_TEST.search(path) if path.endswith(".py") else languages.is_test(path))
+        if not ranking.is_auxiliary(path)
     )
     return files if len(changed) <= _FILES and len(files) <= _PRODUCT else []
 

@@ -298,8 +298,11 @@ def is_method(symbols: str, of: Symbol) -> bool:
 
 
 def pack_import(module: str, names: Iterable[str], *, kind: str = "import") -> str:
-    """Return one import as a line."""
-    return f"{kind}\t{module}\t{','.join(names)}"
+    """Return one import as a line, whatever a hostile source has in it."""
+    named = ",".join(names)
+    if not (module + named).isprintable():
+        module, named = " ".join(module.split()), " ".join(named.split())
+    return f"{kind}\t{module}\t{named}"
 
 
 def unpack_import(line: str) -> tuple[str, str, tuple[str, ...]]:

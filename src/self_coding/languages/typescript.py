@@ -94,7 +94,7 @@ class TypeScript(TreeLanguage):
         found = Imported([], [], [])
 
         def bind(module: str, line: int, names: list[tuple[str, str | None]]) -> None:
-            found.packed.append(pack_import(" ".join(module.split()), [name for name, _ in names]))
+            found.packed.append(pack_import(module, [name for name, _ in names]))
             for name, local in names:
                 if name == "*" and local:
                     found.statements.append(Statement(line, None, ((module, local),)))
@@ -141,13 +141,13 @@ LANGUAGE = TypeScript()
 def _bound(statement: str) -> Iterator[tuple[str, str | None]]:
     """Yield name and local name of what an import or export statement with a source binds."""
     clause = re.sub(r"(?s)(?:\bfrom\b\s*+)?(['\"])[^'\"\n]*\1.*\Z", "", statement)
-    clause = re.sub(r"^(?:import|export)\b\s*(?:type\b\s*(?!,|from))?", "", clause).strip()
+    clause = re.sub(r"^(?:import|export)\b\s*(?:type\b\s*(?!,|from))?", "", clause)
+    clause = _COMMENT.sub("", clause).strip()
     head, brace, inner = clause.partition("{")
     for part in map(str.strip, head.split(",")):
-        if part.startswith("*"):
-            yield "*", part.partition(" as ")[2].strip() or None
-        elif part:
-            yield "default", part.partition("=")[0].strip()
+        if part:
+            star = part.startswith("*")
+            yield ("*", part.partition(" as ")[2].strip() or None) if star else ("default", part)
     for part in inner.split("}")[0].split(",") if brace else ():
         name, _, local = part.strip().removeprefix("type ").partition(" as ")
         if name.strip():

@@ -271,3 +271,21 @@ async def test_lines_are_those_of_grep(tmp_path: Path, odd: str) -> None:
         assert found == [line + 1], path
         users = await index.symbol_users(name, path)
         assert users.definitions == (f"{path}:{line + 1}",)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "packed"),
+    [
+        (
+            "a.ts",
+            "import {\n  size, // of it, and\n  /* the\n other */ area as a,\n} from './b'\n",
+            ["import\t./b\tsize,area"],
+        ),
+        ("a.ts", 'import b from "https://host/b.ts"\n', ["import\thttps://host/b.ts\tdefault"]),
+        ("a.go", "package a\n\nimport `b\n\tc`\n", ["import\tb c\t"]),
+        ("a.rs", '#[path = "b\tc.rs"]\nmod d;\n', ["string\tb c.rs\t", "import\tself\td"]),
+    ],
+)
+def test_an_import_is_stored_as_one_line(path: str, text: str, packed: list[str]) -> None:
+    """Comments and line breaks inside of an import are no part of its names, or of its line."""
+    assert language_of(path).scan(text.encode(), path).imports.split("\n") == packed
