@@ -59,7 +59,7 @@ def repeat(
             hint = f"nothing was changed; ask for {number} or fewer"
             raise GitOperationError(f"there is no more to {kind}{of} than {number}", hint=hint)
         for entry in entries[:steps]:
-            if attempt and entry.operation.group:
+            if attempt and len(entry.operation.group) > 1:
                 raise GitOperationError(
                     f"attempt {attempt} landed in one move with others, which it would take along",
                     hint="`git revert -m 1` takes its commit back alone, `undo` all of them",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from self_coding import open_app
 from self_coding.errors import MainMovedError
 from self_coding.git_safety import GitOperationError
+from self_coding.testing import ScriptedEditor, sample_repo
 
 
 async def test_undo_and_redo_in_steps(repo, git) -> None:
@@ -224,3 +226,13 @@ async def test_an_undo_is_planned_without_effect(repo, git) -> None:
     assert "main has moved" in (await git.plan_undo(attempt="a")).blocked
     with pytest.raises(GitOperationError, match="nothing to undo"):
         await git.plan_undo(attempt="nobody")
+
+
+async def test_a_self_edit_that_landed_alone_is_undone_by_its_number(tmp_path) -> None:
+    """A landing of one is no group: the number of its attempt takes it back."""
+    app = open_app(sample_repo(tmp_path / "repo"), environ={}, test_command="true")
+    before = await app.git.get_main_commit()
+    result = await app.edit.self_edit("Add x", editor=ScriptedEditor({"x.py": "x = 1\n"}))
+    assert result.success
+    await app.git.undo(attempt=str(result.attempt_id))
+    assert await app.git.get_main_commit() == before

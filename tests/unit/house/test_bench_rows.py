@@ -22,6 +22,8 @@ FIGURE = re.compile(
 LIBRARIES = {"bench/all.py", "bench/lines.py", "bench/made.py", "bench/model_endpoints.py",
              "bench/import_truth.py", "bench/soak_hostile.py", "bench/soak_audit.py",
              "bench/terminal.py", "bench/cheats/own.py", "bench/cheats/honest.py"}  # fmt: skip
+#: Tables of limits that are set, not measured.
+SET = {"docs/explanation/fleet.md: ## Who is dead"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,9 @@ def test_each_measured_table_says_how_to_repeat_it(bench: ModuleType) -> None:
             rows = [line for line in section.splitlines() if line.startswith("|")]
             if sum(bool(FIGURE.search(row)) for row in rows) >= 2:
                 named = f"{page.relative_to(ROOT)}: {section.splitlines()[0]}"
-                assert scripts(section), f"{named}: nothing says how to repeat its figures"
+                assert named in SET or scripts(section), (
+                    f"{named}: nothing says how to repeat its figures"
+                )
                 assert scripts(section) <= known, named
 
 
