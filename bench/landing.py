@@ -82,6 +82,9 @@ async def group(attempts: int, red: float) -> None:
         reports = [await app.git.test(tip) for tip in tips]
         told("moves of main, red ones", len(tips), sum(not one.passed for one in reports))
         commits = git(top, "rev-list", "--first-parent", "main").split()[:-1]
+        subjects = git(top, "log", "--first-parent", "--format=%s", "main").splitlines()
+        twice = sorted({one for one in subjects if subjects.count(one) > 1})
+        told("landed twice", len(twice), *twice)
         receipts = [*(app.common / "self_coding/receipts").glob("0*")]
         findings = await app.git.verify()
         told("merge commits, receipts, findings", len(commits), len(receipts), len(findings))
@@ -123,12 +126,12 @@ async def cut(times: int) -> None:
             link = Link()
             port = await link.open(int(url.split(":")[2].split("/")[0]))
             near = f"git://127.0.0.1:{port}/remote.git"
-            machine = remote.machine("a", url=near, seconds=4.0)
+            machine = remote.machine("a", url=near, seconds=2.5)
             open_, at_once, wrong = 0, 0, 0
             for number in range(times):
                 what = await green(machine, f"n{number}")
                 landing = asyncio.create_task(machine.land(what, attempt=f"{number}"))
-                await asyncio.sleep(chance.uniform(0, 1.2))
+                await asyncio.sleep(chance.uniform(0, 1.0))
                 link.up.clear()
                 while True:
                     try:

@@ -198,7 +198,7 @@ class MemoryRepository:
         onto = onto or self.main[-1]
         base, mine = self.disk.trees[change.base], self.disk.trees[change.head]
         theirs = self.disk.trees[onto]
-        clash = [p for p in change.paths if theirs.get(p) != base.get(p) and theirs != mine]
+        clash = [p for p in change.paths if theirs.get(p) not in (base.get(p), mine.get(p))]
         if files := tuple(ConflictFile(path=path) for path in clash):
             return Conflict(onto=onto, head=change.head, files=files)
         merged = theirs | {path: mine[path] for path in change.paths if path in mine}

@@ -159,7 +159,10 @@ class Landing:
         others = [one for one in waiting if one.id != first.id and stackable(one)]
         if not others and not first.gate.affected:
             return None
-        stack = await self._stack([first, *others][: self._size])
+        stack = await self._stack([first, *others])
+        # Asked now that it is settled upon which main they stand: moves it, nothing is swapped.
+        if landed := await self.landed_by_others(first):
+            return landed
         if not stack or (len(stack) == 1 and not first.gate.affected):
             return None
         named = ", ".join(str(one.attempt.id) for one in stack)
@@ -167,13 +170,19 @@ class Landing:
         return await self._land(first, stack)
 
     async def _stack(self, attempts: Sequence[History]) -> list[_Stacked]:
-        """Merge the attempts one upon the other; who conflicts with those below is left out.
+        """Merge attempts one upon the other, as many as land together.
 
-        Empty where already the first does not merge.
+        Who conflicts with those below is left out, and who has landed with others without knowing
+        it yet. Empty where already the first does not merge.
         """
         stack: list[_Stacked] = []
         repository, onto = self._services.repository, ""
         for one in attempts:
+            if len(stack) == self._size:
+                break
+            # Behind the first merge: main is then at the commit that they stand upon, or moves.
+            if stack and len(one.intents) > 1 and await self.landed(one):
+                continue
             change = await repository.change(one.edited.base, one.edited.head, diff_limit=0)
             made = await repository.candidate(change, views.landing_message(one), onto=onto)
             if not isinstance(made, Conflict):

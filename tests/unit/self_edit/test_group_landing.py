@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from memory_services import Disk, MemoryEditor, MemoryRepository, memory_services
+from self_coding.errors import StorageError
 from self_coding.self_edit import SelfEdit, runner
+from self_coding.self_edit.group_landing import Landing, stackable
+from self_coding.self_edit.history import History
 from self_coding.values.edits import Limits, SelfEditResult
 from self_coding.values.verdicts import GateReport
 
@@ -76,6 +79,39 @@ async def test_those_that_wait_land_with_one_test(crowd: Crowd) -> None:
     assert len(tops) <= 3
     landed = [str(one["new"]) for one in crowd.events("landed")]
     assert sorted(landed) == sorted(crowd.disk.main[1:]), "each has a merge commit of its own"
+
+
+async def test_who_has_landed_is_not_stacked_again(crowd: Crowd) -> None:
+    """Landed by another and not yet aware of it, an attempt is no part of the next stack."""
+    await crowd.all(6)
+    landed, events = next(
+        (n, events)
+        for n, events in crowd.disk.events.items()
+        if "stacked" in [one.kind for one in events]
+    )
+    kinds = [one.kind for one in events]
+    del events[kinds.index("stacked") + 1 :]
+    unaware = History(events)
+    layer = crowd.layer()
+    repository = layer.services.repository
+
+    async def dies(*given: object, **more: object) -> object:
+        crowd.disk.main.append(crowd.disk.store({**crowd.main, "z.py": "1"}))
+        raise StorageError("the disk is gone")
+
+    repository.land = dies  # type: ignore[method-assign, assignment]
+    editor = MemoryEditor(crowd.disk, {7: {"7.py": "7"}})
+    with pytest.raises(StorageError):
+        await layer.self_edit("add number 7", editor=editor)
+    first, services = History(crowd.disk.events[7]), crowd.layer().services
+
+    async def waiting() -> list[History]:
+        return [unaware]
+
+    landing = Landing(services, waiting, 8, lambda *told: None)
+    assert stackable(unaware)
+    assert (await landing.swap(first)).kind == "moved", "it is tested by itself"
+    assert crowd.disk.landings.count(str(landed)) == 1
 
 
 async def test_a_group_is_never_larger_than_the_setting(crowd: Crowd) -> None:
