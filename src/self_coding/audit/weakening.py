@@ -17,6 +17,7 @@ from self_coding.audit.canonical import covers
 from self_coding.audit.claims import PLATFORM, Claim
 from self_coding.audit.syntax import (
     bound,
+    calls,
     constant,
     elements,
     name_of,
@@ -102,6 +103,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         )
         and not _is_withdrawn(claim, around.gone)
         and not _is_looped(claim, new)
+        and not _is_matched(claim, new)
         and (claim.text, claim.reach) not in claimed
         # what helps a test may stop to say what kind of thing it works with
         and (old.collected or claim.strength > says.EXISTS or not around.touches_source)
@@ -174,6 +176,16 @@ def _without(claims: tuple[Claim, ...], others: tuple[Claim, ...]) -> list[Claim
             rest.append(claim)
         left[claim.text] -= left[claim.text] > 0
     return rest
+
+
+def _is_matched(claim: Claim, new: Test) -> bool:
+    """Return whether the text that a claim expects is what an exception must match now."""
+    words = re.compile(r"\w{3,}")
+    said = {*words.findall(" ".join(strings(ast.walk(claim.node))))}
+    given = (k.value for call in calls(new.node) for k in call.keywords if k.arg == "match")
+    return bool(said) and any(
+        said <= {*words.findall(" ".join(strings(ast.walk(match))))} for match in given
+    )
 
 
 def _is_looped(claim: Claim, new: Test) -> bool:

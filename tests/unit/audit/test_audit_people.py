@@ -132,3 +132,12 @@ def test_any_f_string_can_be_read() -> None:
 def test_commands_that_run_no_fewer_tests(path: str, old: str, new: str, broken: list[str]) -> None:
     """Tools that are no tests, a release's triggers, and pipes whose failure counts are free."""
     assert rules({path: old}, {path: new}) == broken
+
+
+def test_a_text_may_be_what_an_exception_must_match() -> None:
+    """What was claimed of an exception's text may be its `match`; a shorter match says less."""
+    old = "with raises(ValueError) as e:\n        f()\n    assert str(e.value) == 'no such unit'"
+    for match, broken in [("re.escape('no such unit')", []), ("'no'", ["assert-removed"])]:
+        new = f"with raises(ValueError, match={match}):\n        f()"
+        sides = ({"tests/test_a.py": f"def test():\n    {said}\n"} for said in (old, new))
+        assert rules(*sides) == broken
