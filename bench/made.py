@@ -21,7 +21,9 @@ _FORMAT = "--format=%x01%H %P%x02%B%x02"
 _TEST = re.compile(
     r"(?:^|/)(?:tests?|testing)/|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|tests)\.py$"
 )
-_TRAILER = re.compile(r"^(?:co-authored-by|signed-off-by|change-id|reviewed-by)\b.*$", re.I | re.M)
+_TRAILER = re.compile(
+    r"^(?:co-authored-by|git-svn-id|signed-off-by|change-id|reviewed-by)\b.*$", re.I | re.M
+)
 _NUMBER = re.compile(r"\(?(?:\b[\w-]+/[\w-]+)?#\d+\)?|https?://\S+/(?:issues|pull)/\d+")
 _ROUTINE = re.compile(r"\b(?:bump|merge|revert|release|version)\b|^v?\d+\.\d+|pre-commit", re.I)
 _FILES, _PRODUCT = 10, 5  # a commit of more files, or of more of the product, is no task

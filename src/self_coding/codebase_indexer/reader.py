@@ -274,6 +274,9 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
         hidden.append(BlindSpot(path=paths[0], line=0, reason=reason))
     if any(map(is_source, paths)):
         hidden += blind_spots
+        if others := store.meta(reader.connection, "others"):
+            reason = f"what is written in {others} is not read: who uses it there is not seen"
+            hidden.append(BlindSpot(path=paths[0], line=0, reason=reason))
     distances = {each.path: each.distance for each in dependents}
     by_distance = sorted([*dependents, *outside], key=lambda each: (each.distance, each.path))
     nearest = sorted(tests, key=lambda path: (distances.get(path, len(distances) + 1), path))

@@ -249,6 +249,7 @@ class _Update:
             store.set_bulk(self.connection, is_bulk=False)
         if self.changed or self.added or self.gone or self.seen.relisted:
             if self.seen.relisted:
+                store.put_meta(self.connection, "others", ", ".join(self.seen.others))
                 store.put_meta(self.connection, "manifests", "\n".join(self.seen.manifests))
                 declared = read_manifests(
                     lambda path: _read_if_any(self.top + path), self.seen.manifests

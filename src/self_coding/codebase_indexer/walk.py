@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from self_coding.adapters.paths import git_directories
 from self_coding.errors import GitOperationError, IndexerError
-from self_coding.languages import is_manifest, suffixes, top_manifests
+from self_coding.languages import is_manifest, suffixes, top_manifests, unread_languages
 
 _RACY_NS = 50_000_000  # clocks of file systems tick this coarsely; whole seconds: see `settled`
 _SKIPPED = frozenset(
@@ -47,6 +47,7 @@ class Look(NamedTuple):
     view: str
     relisted: bool
     manifests: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # languages that are there and not read
 
 
 class _View(NamedTuple):
@@ -87,7 +88,8 @@ def look(
         found = tuple(sorted({*top_manifests(), *filter(is_manifest, walked)}))
         files = _stamps(top, [path for path in walked if path.endswith(suffixes())])
         now = _view(root, src_dirs, found)
-        return Look(files, {}, str(now), relisted=view != str(now), manifests=found)
+        others = unread_languages(walked)
+        return Look(files, {}, str(now), relisted=view != str(now), manifests=found, others=others)
     parts = view.split("\n")
     then = _View(*parts) if len(parts) == 4 else _View("", "", "")
     are_same = then.rest == now.rest and bool(folders)
@@ -110,7 +112,8 @@ def look(
     found = tuple(sorted({*top_manifests(), *filter(is_manifest, listed)}))
     rest = _view(root, src_dirs, found).rest
     view = str(now._replace(rest=rest, tracked=tracked))
-    return Look(files, fresh, view, relisted=True, manifests=found)
+    others = unread_languages(listed)
+    return Look(files, fresh, view, relisted=True, manifests=found, others=others)
 
 
 def _view(root: Path, src_dirs: Sequence[str] | None, manifests: Sequence[str]) -> _View:
@@ -121,7 +124,7 @@ def _view(root: Path, src_dirs: Sequence[str] | None, manifests: Sequence[str]) 
         info, config = checkout.common / "info", checkout.common / "config"
         places += [info / "exclude", config, Path(home) / "git" / "ignore"]
     # The root as well: a repository that was moved is another one to the stamps.
-    dirs = repr((str(root), None if src_dirs is None else list(src_dirs), suffixes()))
+    dirs = repr((str(root), None if src_dirs is None else list(src_dirs), suffixes(), "others"))
     rest = " ".join([dirs, *map(_brief, places)])
     if checkout is None:
         return _View("", "", rest)

@@ -346,6 +346,41 @@ _ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("rust", (".rs",), ("*/Cargo.toml",)),
     ("java", (".java",), ()),
 )
+# Programming languages that are not read, so that their users of a symbol are not seen.
+_UNREAD = {
+    f".{end}": words.split()[0].replace("_", " ")
+    for words in (
+        *(
+            "Kotlin kt kts",
+            "Scala scala",
+            "Groovy groovy",
+            "Clojure clj",
+            "C c h",
+            "C++ cc cpp cxx hpp hh",
+        ),
+        *(
+            "C# cs",
+            "F# fs",
+            "Visual_Basic vb",
+            "Objective-C m",
+            "Swift swift",
+            "Ruby rb",
+            "PHP php",
+        ),
+        *(
+            "Perl pl pm",
+            "Lua lua",
+            "Dart dart",
+            "Elixir ex exs",
+            "Erlang erl",
+            "Haskell hs",
+            "OCaml ml",
+        ),
+        *("Julia jl", "R r R", "Zig zig", "Nim nim", "Crystal cr", "Cython pyx pxd", "Fortran f90"),
+        *("Vue vue", "Svelte svelte"),
+    )
+    for end in words.split()[1:]
+}
 _MODULES: dict[str, str] = {}  # the module of each ending
 _TOPS: dict[str, str] = {}  # of each name of a manifest
 _BELOW: dict[str, str] = {}
@@ -388,6 +423,12 @@ def suffixes() -> tuple[str, ...]:
 
 for _module, _endings, _manifests in _ROWS:
     add_language(f"{__name__}.{_module}", _endings, _manifests)
+
+
+def unread_languages(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the programming languages of some files that nothing here reads."""
+    ends = {path[at:] for path in paths if (at := path.rfind(".")) > 0}
+    return tuple(sorted({_UNREAD[end] for end in ends if end in _UNREAD and end not in _MODULES}))
 
 
 def top_manifests() -> tuple[str, ...]:

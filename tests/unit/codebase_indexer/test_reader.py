@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,22 @@ async def test_blind_spots_widen_and_are_told(package: Write, indexer: CodebaseI
     assert "tests/test_none.py" in found.tests
     assert [(each.path, each.line) for each in found.blind_spots] == [("tests/test_none.py", 3)]
     assert not found.complete
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+async def test_a_language_that_is_not_read_is_told(
+    package: Write, indexer: CodebaseIndexer, tree: Path, *, with_git: bool
+) -> None:
+    """Impact is not complete where files of a language that nothing here reads may use a change."""
+    if with_git:
+        subprocess.run(["git", "init", "-q", str(tree)], check=True)
+    assert (await indexer.impact(["pkg/a.py"])).complete
+    package("tool/Main.kt", "fun main() {}\n")
+    impact = await indexer.impact(["pkg/a.py"])
+    assert not impact.complete
+    assert "Kotlin is not read" in impact.blind_spots[-1].reason
+    (tree / "tool/Main.kt").unlink()
+    assert (await indexer.impact(["pkg/a.py"])).complete
 
 
 async def test_data_files_are_not_missed(package: Write, indexer: CodebaseIndexer) -> None:
