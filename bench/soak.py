@@ -110,6 +110,7 @@ class Place:
                 self.git("switch", "-qc", f"idea-{self.turns}")
                 self.commit(f"person/idea-{self.turns}.md")
                 self.git("switch", "-q", "main")
+            self.note()  # each time, in case that somebody ends us as well
             time.sleep(self.dice.uniform(3, 25))
         self.note()
 
@@ -198,9 +199,12 @@ class Agent:
             return
         worktree, attempt = with_["worktree"], str(with_.get("attempt") or with_.get("attempt_id"))
         where = worktree["path"] if isinstance(worktree, dict) else worktree
-        editor = subprocess.Popen(["sh", "-c", lines], cwd=where, start_new_session=True,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        editor.wait()
+        script = self.place.folder / f"edit-{self.number}-{self.turn}.sh"
+        script.write_text(lines)
+        # A shell in between: some editors kill their parent.
+        words = ["sh", "-c", f"sh {script}; true"]
+        subprocess.run(words, cwd=where, start_new_session=True, check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         self.start(task, "submit-edit", attempt, "--wait", "600")
 
     def go_back(self) -> None:
