@@ -108,8 +108,10 @@ class Originals:
         Args:
             often: only what a verdict hangs on, and only where a file of the tree replaces it.
         """
-        # To read a function's code is an audit event each time; to change it is one, too.
-        if often and not self.looks.rewritten:
+        # To read a function's code is an audit event each time; to change it is one, too, so
+        # that it need not be read where there was none.
+        rewritten = self.looks.rewritten
+        if often and not rewritten:
             with contextlib.suppress(KeyError):  # a name is gone
                 if ALL(ALL(MAP(SAME, take(now), was)) for now, take, was in self.fast):
                     return []
@@ -118,10 +120,13 @@ class Originals:
             now = vars(holder)
             for name, was in kept.items():
                 value = now.get(name, MISSING)
-                if value is was and all(
-                    a is b
-                    for one in functions_of(was)
-                    for a, b in zip(self.parts[id(one)], parts_of(one))
+                if value is was and not (
+                    rewritten
+                    and any(
+                        a is not b
+                        for one in functions_of(was)
+                        for a, b in zip(self.parts[id(one)], parts_of(one))
+                    )
                 ):
                     continue
                 path = self.home(value if value is not was else was)
