@@ -154,7 +154,7 @@ class Canonical(ast.NodeTransformer):
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         if not self.claims:
             return self.generic_visit(node)
-        test = self.visit(plain(node.test))
+        test = self.visit(plain(node.test, exactly=True))
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             return _claim("truth", test.operand)
         match test:
@@ -191,7 +191,7 @@ class Canonical(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         match node.value:
             case ast.Call(func=ast.Attribute(attr=name)) as call if self.claims:
-                said = plain(call)
+                said = plain(call, exactly=True)
                 if said is not call:  # `self.assertEqual(a, b)`
                     return self.visit_Assert(ast.Assert(said))
                 self.generic_visit(call)
@@ -337,7 +337,8 @@ class Side:
             if at is None:
                 at = next((i for i in places if says_as_much(line, now.lines[i])), None)
             if at is None:
-                return f"nothing claims {line.strip()!r} any more"
+                shown = re.sub(r"^__\w+__\((.*)\)$", r"\1", line.strip())
+                return f"nothing claims {shown!r} as strictly any more"
             used.add(at)
             top = max(top, at + 1)
             floor = floor if claims else top

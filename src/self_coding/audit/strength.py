@@ -100,10 +100,13 @@ def call_strength(call: ast.Call) -> int:
     return LOOSE if kinds & BROAD else EXACT
 
 
-def plain(node: ast.expr) -> ast.expr:
-    """Return an assertion as the condition that it is, in one spelling: `self.assertEqual(a, b)`
-    as `a == b`; `x == True` as `x`, and `x is True` where `x` is a bool by its syntax (else it also
-    says what kind of value `x` is, and `assert x` accepts many more)."""
+def plain(node: ast.expr, *, exactly: bool = False) -> ast.expr:
+    """Return an assertion as the condition that it is, in one spelling.
+
+    `self.assertEqual(a, b)` as `a == b`; `x == True` as `x`, and `x is True` where `x` is a bool by
+    its syntax (else it also says what kind of value `x` is, and `assert x` accepts many more). With
+    `exactly`, `x == True` is `x` for such an `x` alone, and a predicate's name makes none of it.
+    """
     new: ast.expr | None = None
     match node:
         case ast.Call(func=ast.Attribute(attr=name), args=[one, two, *_]) if name in _COMPARED:
@@ -111,7 +114,7 @@ def plain(node: ast.expr) -> ast.expr:
         case ast.Call(
             func=ast.Attribute(attr="assertTrue" | "assert_" | "failUnless"), args=[one, *_]
         ):
-            return plain(one)
+            return plain(one, exactly=exactly)
         case ast.Call(func=ast.Attribute(attr="assertFalse" | "failIf"), args=[one, *_]):
             new = ast.UnaryOp(op=ast.Not(), operand=one)
         case ast.Call(
@@ -126,13 +129,16 @@ def plain(node: ast.expr) -> ast.expr:
         case ast.Compare(
             left=inner, ops=[ast.Eq() | ast.Is() as op], comparators=[ast.Constant(bool(v))]
         ):
-            if isinstance(op, ast.Eq) or _is_bool(inner):
-                return plain(inner if v else ast.UnaryOp(op=ast.Not(), operand=inner))
+            if _is_bool(inner, named=not exactly) or (isinstance(op, ast.Eq) and not exactly):
+                said = inner if v else ast.UnaryOp(op=ast.Not(), operand=inner)
+                return plain(said, exactly=exactly)
         case ast.UnaryOp(op=ast.Not(), operand=ast.UnaryOp(op=ast.Not(), operand=inner)):
-            return plain(inner)
+            return plain(inner, exactly=exactly)
         case ast.UnaryOp(op=ast.Not(), operand=ast.Compare(ops=[ast.Is()]) as inner):
             new = ast.Compare(inner.left, [ast.IsNot()], inner.comparators)
-    return plain(ast.fix_missing_locations(ast.copy_location(new, node))) if new else node
+    if new is None:
+        return node
+    return plain(ast.fix_missing_locations(ast.copy_location(new, node)), exactly=exactly)
 
 
 def cannot_fail(test: ast.expr) -> bool:  # noqa: PLR0911, PLR0912 - one return per shape
@@ -192,15 +198,15 @@ def _has_complement(values: list[ast.expr]) -> bool:
     return False
 
 
-def _is_bool(node: ast.expr) -> bool:
-    """Return whether an expression is True or False by its syntax or by a predicate's name."""
+def _is_bool(node: ast.expr, *, named: bool) -> bool:
+    """Return whether an expression is True or False by its syntax, or by a predicate's name."""
     match node:
         case ast.Compare() | ast.UnaryOp(op=ast.Not()):
             return True
         case ast.BoolOp(values=values):
-            return all(map(_is_bool, values))
+            return all(_is_bool(value, named=named) for value in values)
         case ast.Call(func=function):
-            return _PREDICATE.fullmatch(name_of(function)) is not None
+            return named and _PREDICATE.fullmatch(name_of(function)) is not None
     return False
 
 

@@ -81,6 +81,9 @@ def test_another_expectation_of_the_same_strength_is_accounted_for(before, after
         ("assert abs(fee(10) - 2) < 1e-9", "assert abs(fee(10) - 2) < 9"),
         ("assert fee(10) == {'a': x['a'], 'b': x['b']}", "assert fee(10) == (x['a'], x['a'])"),
         ("assert 'two pens' in fee(10)", "assert '' in fee(10)"),
+        ("assert is_fee(10) == True", "assert is_fee(10)"),
+        ("assert is_fee(10) is False", "assert not is_fee(10)"),
+        ("assert fee(10) == True", "assert fee(10)"),
     ],
 )
 def test_what_says_less_is_not(before, after):
