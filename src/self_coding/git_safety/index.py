@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from self_coding.adapters.git import Git, decode, encode, fields
 from self_coding.adapters.paths import SIDE_FILES
@@ -134,6 +134,45 @@ def refreshed_index(repo: Repository) -> Iterator[Git]:
         yield replace(repo.git, index=copy, config=(*repo.git.config, "diff.autoRefreshIndex=true"))
     finally:
         copy.unlink(missing_ok=True)
+
+
+#: Of each path what the index has before and after, as `entries_of` says it.
+IndexChange = tuple[str, list[str], list[str]]
+
+
+def entries_of(git: Git) -> dict[str, list[str]]:
+    """Return what an index has of each path: `MODE ID STAGE`, several where it is unmerged."""
+    found: dict[str, list[str]] = {}
+    for item in fields(git.run("ls-files", "-s", "-z").stdout):
+        entry, _, path = item.partition("\t")
+        found.setdefault(path, []).append(entry)
+    return found
+
+
+def index_changes(
+    before: Mapping[str, list[str]], after: Mapping[str, list[str]]
+) -> list[IndexChange]:
+    """Return the paths of which two indexes have something else."""
+    paths = sorted({*before, *after})
+    pairs = ((path, before.get(path, []), after.get(path, [])) for path in paths)
+    return [(path, old, new) for path, old, new in pairs if old != new]
+
+
+def revert_entries(repo: Repository, git: Git, changes: Iterable[IndexChange]) -> None:
+    """Take changes of an index back, but for the paths that changed again since."""
+    now = entries_of(git)
+    back = {path: old for path, old, new in changes if now.get(path, []) == new}
+    kept = now.keys() - back.keys()
+    above = {str(folder) for path in kept for folder in PurePosixPath(path).parents}
+    gone, come = "", ""
+    for path, old in back.items():
+        # Git makes room without a word: `a` and `a/b` cannot both be in an index.
+        folders = {str(folder) for folder in PurePosixPath(path).parents}
+        if not old or (path not in above and kept.isdisjoint(folders)):
+            gone += f"0 {repo.zero}\t{path}\0"
+            come += "".join(f"{entry}\t{path}\0" for entry in old)
+    if gone:
+        git.run("update-index", "-z", "--index-info", stdin=encode(gone + come))
 
 
 def set_entries(repo: Repository, git: Git, entries: Mapping[str, tuple[str, str]]) -> None:

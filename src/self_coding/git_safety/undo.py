@@ -10,13 +10,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError, MainMovedError
 from self_coding.git_safety import index, objects
 from self_coding.git_safety.checkout_update import prepare_update
 from self_coding.git_safety.commits import KEPT
-from self_coding.git_safety.index import FileTarget, copy_index, stage_files
+from self_coding.git_safety.index import (
+    FileTarget,
+    IndexChange,
+    copy_index,
+    entries_of,
+    index_changes,
+    revert_entries,
+    stage_files,
+)
 from self_coding.git_safety.log import Entry, Move
 from self_coding.git_safety.objects import GONE
 from self_coding.git_safety.recovery import operation_lock
@@ -176,9 +185,9 @@ def _reverse(
     after = tuple(move for move in refs if move[0] == leaving and not move[2])
     head_to = head_move[1] if head_move and now.head.target == head_move[2] else ""
     parts: tuple[CheckoutUpdate, ...] = ()
-    files = ""
+    data: dict[str, str] = {}
     if entry.data.get("way") == "files":
-        update, files = _files_back(repo, entry, now, head_to)
+        update, data = _files_back(repo, entry, now, head_to)
         parts = (update,)
     elif entry.data.get("way") == "follow":
         parts = tuple(_checkouts_back(repo, refs, now, head_to))
@@ -193,7 +202,7 @@ def _reverse(
             attempt=operation.attempt,
             undo_ref=now.ref,
             reverses=operation.id,
-            data={"way": entry.data.get("way", ""), "files": files},
+            data={"way": entry.data.get("way", ""), **data},
         ),
     )
     # After the transaction: between the two a crash leaves an operation that can be undone twice,
@@ -238,7 +247,7 @@ def _checkouts_back(
 
 def _files_back(
     repo: Repository, entry: Entry, now: Capture, head_to: str
-) -> tuple[CheckoutUpdate, str]:
+) -> tuple[CheckoutUpdate, dict[str, str]]:
     """Files, index and HEAD as the operation found them, where they were not modified since."""
     repo.check_idle("undoing this")
     targets = []
@@ -246,11 +255,7 @@ def _files_back(
         _, mode, oid = before.split(" ") if before else ("", GONE, "")
         targets.append(FileTarget(path, mode, oid, after))
     staging, steps = stage_files(repo, targets, exact_git(repo))
-    earlier = load(repo, entry.operation.undo_ref)
-    index = copy_index(repo)
-    if earlier.raw_index:
-        [raw] = objects.read_many(repo.git, [earlier.raw_index])
-        index.write_bytes(raw or b"")
+    index, changes = _index_back(repo, entry)
     update = replace(
         CheckoutUpdate.at(repo, now.head.target),
         head_to=head_to,
@@ -260,4 +265,37 @@ def _files_back(
         index_before=now.digest,
     )
     pairs = [[t.path, t.expected, s.digest] for t, s in zip(targets, steps, strict=True)]
-    return update, json.dumps(pairs)
+    return update, {"files": json.dumps(pairs), "index": json.dumps(changes)}
+
+
+def _index_back(repo: Repository, entry: Entry) -> tuple[Path, list[IndexChange]]:
+    """Prepare the index as the operation found it, but for what was staged or committed since.
+
+    Returns:
+        Its file, and what it changes of the index as it is now.
+    """
+    had = entries_of(repo.git)
+    index = copy_index(repo)
+    private = replace(repo.git, index=index)
+    earlier = load(repo, entry.operation.undo_ref)
+    [raw] = objects.read_many(repo.git, [earlier.raw_index]) if earlier.raw_index else [None]
+    before: dict[str, list[str]] = {}
+    if raw is not None:
+        index.write_bytes(raw)
+        before = entries_of(private)
+    if "index" in entry.data:
+        changes = [(path, old, new) for path, old, new in json.loads(entry.data["index"])]
+    else:  # written before this was kept: what is as it was committed then did not change since
+        committed = {
+            path: [f"{mode} {oid} 0"]
+            for path, (mode, oid) in objects.entries(repo.git, earlier.head.commit).items()
+        }
+        changes = index_changes(before, before | {p: committed.get(p, []) for p in had | before})
+    after = before | {path: new for path, _, new in changes}
+    # The raw file, where it says the same: flags and intents to add are in nothing else.
+    if raw is None or {path: new for path, new in after.items() if new} != had:
+        index.unlink(missing_ok=True)
+        index = copy_index(repo)
+        private = replace(repo.git, index=index)
+        revert_entries(repo, private, changes)
+    return index, index_changes(had, entries_of(private))

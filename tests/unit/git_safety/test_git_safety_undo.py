@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from self_coding import open_app
@@ -86,6 +88,40 @@ async def test_undo_of_a_rollback_keeps_what_came_since(repo, git) -> None:
     assert done.kind == "undo"
     [operation] = [one for one in await git.operations() if one.id == done.id]
     assert operation.left == ("a.txt",)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_undo_of_a_rollback_stages_no_deletion_of_what_was_committed_since(
+    repo, git, known
+) -> None:
+    """The index goes back path by path: new commits stay in it, and what was staged comes back."""
+    taken = await git.snapshot(run_tests=False)
+    repo.write("staged.txt", "s")
+    repo("add", "staged.txt")
+    await git.rollback(taken)
+    repo.commit("theirs", **{"theirs.txt": "t"})
+    if not known:  # as versions before wrote it
+        log = repo.path / ".git/self_coding/operations.db"
+        with sqlite3.connect(log) as connection:
+            connection.execute("UPDATE operations SET data = json_remove(data, '$.index')")
+        connection.close()
+    await git.undo()
+    assert repo("status", "--porcelain") == "A  staged.txt"
+    await git.redo()
+    assert repo("status", "--porcelain") == ""
+    assert repo("ls-files").split()[-1] == "theirs.txt"
+
+
+async def test_undo_of_a_rollback_leaves_what_was_staged_since(repo, git) -> None:
+    """A path that was staged anew after the rollback is not the rollback's any more."""
+    repo.write("app.py", "old\n")
+    repo("add", "app.py")
+    await git.rollback("HEAD")
+    repo.write("app.py", "new\n")
+    repo("add", "app.py")
+    await git.undo()
+    assert repo("show", ":app.py") == "new"
+    assert repo.read("app.py") == "new\n"
 
 
 async def test_nothing_to_undo(git) -> None:
