@@ -19,7 +19,7 @@ from self_coding.testing import sample_repo
 
 TOOLS = {
     "self_edit", "begin_edit", "check_edit", "submit_edit", "wait_edit", "land_edit",
-    "drop_edit", "context",
+    "drop_edit", "context", "report_error",
     "relevant_files", "impact", "symbol_users", "code_summary", "similar_attempts", "attempts",
     "show_attempt", "success_rates", "status",
     "snapshot", "plan_rollback", "rollback", "undo", "plan_undo", "inbox",

@@ -41,7 +41,8 @@ _LOCKED = re.compile(
     re.IGNORECASE,
 )
 _ABSENT = re.compile(
-    r"not appear to be a git repo|repository .*not found|does not exist|not exported", re.IGNORECASE
+    r"not appear to be a git repo|repository .{0,300}not found|does not exist|not exported",
+    re.IGNORECASE,
 )
 # Words of git's client and server by which a ref was not moved because it was elsewhere; with
 # `--atomic` the server says of every ref the same.

@@ -138,7 +138,7 @@ _USUAL = {  # what filters may say, or (of those that ignore) must not say
 _TRIGGERS = re.compile(r"^[\"']?on[\"']?[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
 _JOB = re.compile(r"^ {2}\w[\w-]*:[ \t]*$", re.MULTILINE)
 _TOP_PERMISSIONS = re.compile(r"^permissions[ \t]*:.*(?:\n(?:[ \t].*|[ \t]*))*", re.MULTILINE)
-_WRITES = re.compile(r"([\w-]+)[ \t]*:[ \t]*write\b")
+_WRITES = re.compile(r"(?<![\w-])([\w-]+)[ \t]*:[ \t]*write\b")
 _PERMISSIONS = re.compile(r"^[ \t]*permissions[ \t]*:", re.MULTILINE)
 
 

@@ -112,7 +112,8 @@ _EXAMPLE = re.compile(r"// ?(?:Unordered )?[Oo]utput:")  # which Go compares
 _GO_FAILS = re.compile(r"\b[tb]\.(?:Error|Fatal|Fail)")
 _TEXT = re.compile(r"""b?"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\b\d\w*""")
 _NAME = re.compile(
-    r"(?!(?:if|for|while|switch|assert|expect|require|t|it|test|describe)\b)[A-Za-z_]\w*+(?=\()|\b[A-Z]\w+"
+    r"(?<!\w)(?!(?:if|for|while|switch|assert|expect|require|t|it|test|describe)\b)[A-Za-z_]\w*+(?=\()"
+    r"|\b[A-Z]\w+"
 )
 _LOOP = re.compile(r"\b(?:for|forEach|each)\b")
 _WORD = re.compile(r"[A-Za-z_]\w*")

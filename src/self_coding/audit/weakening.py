@@ -114,8 +114,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         )
     ]
     # where code changes, most of what a test said may stay and the rest go
-    share = 0.6 if _setting(old) == _setting(new) else 0.5
-    most = around.touches_source and not around.strict and new.strength >= share * old.strength
+    most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
     if dropped and not (around.renewed or most) and len(cases(new)) <= max(len(cases(old)), 1):
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
 

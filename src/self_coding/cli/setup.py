@@ -200,13 +200,13 @@ def _django(names: list[str], text: Callable[[str], str], said: str) -> str:
     `said` is what the project's own tools call; where nothing names the settings, a file of the
     tests does.
     """
-    option = r"DJANGO_SETTINGS_MODULE\s*[?:]?=|django(?:-admin)? test\b.*--settings[= ]"
+    option = r"DJANGO_SETTINGS_MODULE\s*[?:]?=|django(?:-admin)? test\b.{0,200}--settings[= ]"
     found = re.search(rf"(?:{option})\s*([\w.]+)", said)
     tests = re.compile(r"(?:tests?/(?:.*/)?settings|(?:.*/)?test_settings)\.py")
     own = (name for name in names if tests.fullmatch(name) and "INSTALLED_APPS" in text(name))
     module = found[1] if found else next(own, "").removesuffix(".py").replace("/", ".")
     # What the project itself hands to it: other folders may hold what is no part of the suite.
-    asked = re.search(r"django(?:-admin)? test\b(.*)", said)
+    asked = re.search(r"django(?:-admin)? test\b(.{0,200})", said)
     words = re.findall(r"(?<![\w./=-])\w+(?![\w./=-])", asked[1] if asked else "")
     labels = [word for word in words if any(name.startswith(f"{word}/") for name in names)]
     return " ".join(["python -m django test", f"--settings={module}", *labels]) if module else ""

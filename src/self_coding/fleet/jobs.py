@@ -82,7 +82,7 @@ def address(repo: str) -> str:
             f"the address of the repository at {parts.hostname} names a user or a password",
             hint="leave them out: git's credential helpers on the workers answer for them",
         )
-    if parts or re.match(r"[\w.-]+@?[\w.-]*:", repo):
+    if parts or re.match(r"[\w.-]+(?:@[\w.-]+)?:", repo):
         return check_url(repo)
     place = Path(repo).expanduser().resolve()
     if not place.is_dir():

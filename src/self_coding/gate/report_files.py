@@ -52,7 +52,7 @@ def read_files(documents: Iterable[tuple[str, bytes]], tree: Tree) -> TestReport
     wrong, is_any = "", False
     for path, document in documents:
         for pattern, reader in READERS:
-            if pattern.search(path):
+            if pattern.match(path):
                 found = reader(document, tree)
                 is_any = is_any or found is not None
                 if isinstance(found, str):
@@ -154,18 +154,21 @@ READERS: tuple[
 ] = (
     (
         re.compile(
-            r"(?s)(?=.*\.xml\Z)(?:.*/)?(?:(?:surefire-reports|failsafe-reports)/TEST-[^/]*\Z"
+            r"(?s)\A(?=.*\.xml\Z)(?:.*/)?(?:(?:surefire-reports|failsafe-reports)/TEST-[^/]*\Z"
             r"|(?:test-results|test-reports|reports?)/|junit[^/]*\Z)"
         ),
         _read_junit,
     ),
-    (re.compile(r"(?:^|/)(?:ctrf/[^/]*|[^/]*ctrf[^/]*)\.json\Z"), _read_ctrf),
+    (
+        re.compile(r"(?s)\A(?=.*\.json\Z)(?:.*/)?(?:ctrf/|(?=[^/]*+\Z)[^/]*?ctrf)[^/]*\Z"),
+        _read_ctrf,
+    ),
 )
 
 
 def is_report(path: str) -> bool:
     """Return whether a file is one that runners report into, going by its name."""
-    return path.endswith((".xml", ".json")) and any(each.search(path) for each, _ in READERS)
+    return path.endswith((".xml", ".json")) and any(each.match(path) for each, _ in READERS)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 from self_coding.adapters import process_list
@@ -12,7 +13,13 @@ def test_a_command_is_found_with_its_arguments_and_folder(tmp_path: Path) -> Non
     """A running command is listed by its name, with its words and where it runs."""
     with subprocess.Popen(["sleep", "60.25"], cwd=tmp_path) as child:
         try:
-            assert (["sleep", "60.25"], tmp_path) in list(process_list.commands("sleep"))
+            # Its words are there a moment after `Popen` returns, where the machine is busy.
+            for _ in range(100):
+                found = list(process_list.commands("sleep"))
+                if (["sleep", "60.25"], tmp_path) in found:
+                    break
+                time.sleep(0.05)
+            assert (["sleep", "60.25"], tmp_path) in found
         finally:
             child.kill()
 
