@@ -57,7 +57,7 @@ class Row:
 
 _DOCS = "docs/explanation/"
 ROWS = (
-    Row("soak", "an hour of hostile agents: 0 lost, 0 red, every landing verified by git and ssh-keygen",
+    Row("soak", "an hour of hostile agents, audited with git and ssh-keygen alone",
         "bench/soak.py --minutes 60", _DOCS + "guarantees.md", "bench/soak.py --minutes 2", exits=True),
     Row("faults", "kills, failing git, full disks, concurrent people: nothing lost",
         "bench/faults.py --trials 1700 --seed 1", _DOCS + "guarantees.md", "bench/faults.py --trials 60", exits=True),

@@ -39,7 +39,7 @@ DEEDS = (
     ("good, on a branch of its own", "git checkout -q -b evil-{n}; git commit -qam evil; true"),
     ("good, resets and cleans", "git reset -q --hard; git clean -qffdx; echo note >> NOTES-{n}.md"),
     ("good, stashes and commits", "echo a > NOTES-{n}.md; git add -A; git commit -qm x; git stash -q; true"),
-    ("good, packs and prunes", "echo a > NOTES-{n}.md; git gc -q --prune=now; git worktree prune; true"),
+    ("good, packs and prunes", "echo a > NOTES-{n}.md; git gc -q --prune=5.minutes.ago; git worktree prune; true"),
     ("good, leaves a daemon", "echo a > NOTES-{n}.md; setsid sh -c 'sleep 20; echo late >> NOTES-{n}.md' >/dev/null 2>&1 &"),
     ("removes its worktree", "rm -rf ./* .git"),
     ("dies", "echo half > NOTES-{n}.md; kill -9 $PPID; kill -9 $$"),
