@@ -199,6 +199,7 @@ def mocha(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """A repository with mocha beside it, as npm installs it."""
     repo = Repo(tmp_path_factory.mktemp("mocha") / "repo")
     words = ["npm", "install", "--prefix", str(repo.path), "--no-save", "--no-audit", "mocha@11"]
+    words += ["--fetch-retries=0", "--fetch-timeout=20000"]  # or it tries for minutes
     if not works("npm") or subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("npm brings no mocha here")
     return repo
