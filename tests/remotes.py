@@ -41,6 +41,8 @@ class BareRemote:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "remote.git"
         git(sample_repo(folder / "first", FILES), "clone", "-q", "--bare", ".", str(self.path))
+        git(self.path, "config", "user.name", "Another")
+        git(self.path, "config", "user.email", "another@example.invalid")
         self.url = f"file://{self.path}"
         self._cache = folder
 
