@@ -185,6 +185,8 @@ class PostgresDatabase:
             rows = connection.execute(
                 "SELECT (classid::bigint << 32) | objid::bigint, application_name FROM pg_locks"
                 " JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND objsubid = 1"
+                # A lock is of one database, and the list is of all that the server has.
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 " AND granted AND (classid::bigint << 32) | objid::bigint = ANY(?)",
                 ([*keys],),
             )

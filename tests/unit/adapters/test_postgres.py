@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from journal_stores import address, server
+from journal_stores import address, database, server
 from self_coding.adapters import postgres
 from self_coding.adapters.postgres import PostgresDatabase
 from self_coding.errors import ConfigError, StorageError
@@ -50,6 +50,14 @@ def test_one_session_holds_a_name_and_tells_who() -> None:
     assert theirs.claim("other", fresh=True)
     assert theirs.holders(["e", "free"]) == {"e": "ours"}
     ours.unclaim("e")
+    assert theirs.claim("e", fresh=True)
+
+
+def test_a_claim_is_of_one_database_of_the_server() -> None:
+    """Two fleets with a database each on one server do not see each other's workers."""
+    ours, theirs = opened(database()), opened(database())
+    assert ours.claim("e", fresh=True)
+    assert theirs.holders(["e"]) == {}
     assert theirs.claim("e", fresh=True)
 
 
