@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -349,7 +348,9 @@ def open_anywhere(address: str, cache: Path | None = None, **arguments: object) 
     Raises:
         RemoteUnreachableError: the remote did not answer, or let nobody in.
     """
-    if "://" not in address and not re.match(r"[\w.-]+@[\w.-]+:", address):
+    from self_coding.adapters.remote_git import is_remote
+
+    if not is_remote(address):
         return open_app(address, **arguments)  # type: ignore[arg-type]
     from self_coding.git_safety.remote import clone
 

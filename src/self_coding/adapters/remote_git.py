@@ -82,6 +82,12 @@ def shown(text: str) -> str:
     return _USER_PART.sub("", text)
 
 
+def is_remote(address: str) -> bool:
+    """Return whether git would take an address for a remote's, and not for a path."""
+    # `host:path` is ssh's, unless a slash comes before the colon.
+    return "://" in address or re.match(r"[\w.-]+(?:@[\w.-]+)?:", address) is not None
+
+
 def check_url(url: str) -> str:
     """Return the address of a remote when git can be asked for it, and it holds no password.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from self_coding.adapters.remote_git import check_url
+from self_coding.adapters.remote_git import check_url, is_remote
 from self_coding.errors import ConfigError
 
 # What the words of a job mean. A worker leaves later ones to those who know them.
@@ -82,7 +82,7 @@ def address(repo: str) -> str:
             f"the address of the repository at {parts.hostname} names a user or a password",
             hint="leave them out: git's credential helpers on the workers answer for them",
         )
-    if parts or re.match(r"[\w.-]+(?:@[\w.-]+)?:", repo):
+    if is_remote(repo):
         return check_url(repo)
     place = Path(repo).expanduser().resolve()
     if not place.is_dir():

@@ -143,3 +143,19 @@ def test_tests_see_nothing_of_our_credentials(monkeypatch) -> None:
     for name in (*names, "GIT_CONFIG_GLOBAL", "GIT_SSH_COMMAND"):
         monkeypatch.setenv(name, "secret")
     assert "secret" not in environment(GateSettings()).values()
+
+
+@pytest.mark.parametrize(
+    ("address", "is_so"),
+    [
+        ("https://example.org/a.git", True),
+        ("host:a.git", True),
+        ("me@host.example:a.git", True),
+        ("./a:b", False),
+        ("/srv/a.git", False),
+        ("a", False),
+    ],
+)
+def test_an_address_is_a_remotes_where_git_takes_it_for_one(address, is_so) -> None:
+    """What the queue stores as an address is opened as one: both ask the same question."""
+    assert remote_git.is_remote(address) is is_so
