@@ -20,6 +20,7 @@ from self_coding.values.verdicts import BaseFailure, Finding, with_causes
 
 _NOTHING_COLLECTED = 5  # pytest's exit status
 _SHOWN = 5  # names written out in a reason
+_RUNNERS = ("cargo", "mocha", "tap")  # in place of a file, where they failed as a whole
 _PASSED = frozenset({"passed", "xpassed"})
 _RAN = frozenset({"passed", "failed", "error", "xpassed"})
 _LEFT_OUT = frozenset({"skipped", "xfailed"})
@@ -321,18 +322,12 @@ def _losses(
     # What could not be collected or built is a failure of its own; other languages' by the folder.
     broken = {node for node, how in report.outcomes.items() if how == "error" != before.get(node)}
     # TAP says of a file that could not be loaded what it says of a test: that it failed.
-    broken |= {
-        _path(node) for node in report.failures if _path(node) == "tap" and node not in before
-    }
+    broken |= {"tap" for node in report.failures if _path(node) == "tap" and node not in before}
     for node in base.collected:
-        above = {
-            _path(node),
-            "cargo",
-            "mocha",
-            "tap",
-            *map(str, PurePosixPath(_path(node)).parents),
-        }
-        if node not in have and not above & broken:
+        if node in have:
+            continue
+        place = _path(node)
+        if not broken & {place, *_RUNNERS, *map(str, PurePosixPath(place).parents)}:
             hidden = _function(node) not in functions and _source_is_there(node, functions, sides)
             lost("census-shrank", node, "is no longer collected", silently=hidden)
     for node, outcome in report.outcomes.items():

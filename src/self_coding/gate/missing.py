@@ -25,31 +25,46 @@ _NO_MODULE = re.compile(
 )
 # What pytest prints of an exception outside of tests: where each call was, and what was raised.
 _INTERNAL = re.compile(r'(?m)^INTERNALERROR> (?:  File "([^"\n]+)"|(\w[\w.]*+: [^\n]{1,120}))')
-# Address- and ThreadSanitizer reserve terabytes, of which they use little.
-_SANITIZER = re.compile(r"ReserveShadowMemoryRange failed|can ?not mmap the shadow memory")
-_NO_GO_MOD = re.compile(
-    r"(?:provides package ([\w./-]{1,200}): |\bgo: )go\.mod file not found"
-    r"|directory prefix \S{1,200} does not contain main module"
-)
 _SAID = 100_000  # characters at the end of an output that are searched
-#: What tool chains say of a package that is not installed, what that is, and what installs it.
-_PACKAGES = (
-    (r"no matching package named `([\w-]+)`", "crate", "cargo fetch"),
-    (r"failed to (?:download|get) `([\w-]+)", "crate", "cargo fetch"),
-    (r"no required module provides package ([\w./-]+)", "module", "go mod download"),
+
+
+def _installs(kind: str, way: str) -> str:
+    return f"the {kind} {{}} is not on this machine; run {way}"
+
+
+#: What tool chains say of what they lack, and what to do about it; `{}` is what they name.
+_LACKS = (
+    # Address- and ThreadSanitizer reserve terabytes, of which they use little.
+    (
+        r"ReserveShadowMemoryRange failed|can ?not mmap the shadow memory",
+        "a sanitizer reserves more than gate.memory_bytes;"
+        " set gate.memory_bytes = 0, and watch the memory yourself",
+    ),
+    (
+        r"(?:provides package ([\w./-]{1,200}): |\bgo: )go\.mod file not found"
+        r"|directory prefix \S{1,200} does not contain main module",
+        "there is no go.mod, so Go knows no module; run go mod init {}, and commit it",
+    ),
+    (r"no matching package named `([\w-]+)`", _installs("crate", "cargo fetch")),
+    (r"failed to (?:download|get) `([\w-]+)", _installs("crate", "cargo fetch")),
+    (r"no required module provides package ([\w./-]+)", _installs("module", "go mod download")),
     (
         r"(?<![\w./-])([\w./-]{1,200}+@v[\w.+-]{1,100}): (?:module lookup disabled|Get |dial tcp)",
-        "module",
-        "go mod download",
+        _installs("module", "go mod download"),
     ),
-    (r"Cannot find (?:module|package) '(@?[\w-][^'\n]*)'", "package", "npm install"),
-    (r"artifact ([\w.:-]+) has not been downloaded", "artifact", "mvn dependency:go-offline"),
+    (
+        r"Cannot find (?:module|package) '(@?[\w-][^'\n]*)'",
+        _installs("package", "npm install"),
+    ),
+    (
+        r"artifact ([\w.:-]+) has not been downloaded",
+        _installs("artifact", "mvn dependency:go-offline"),
+    ),
     (
         r"Could not find (?:gem ')?([\w-]++)[^\n]{0,200} in (?:locally installed gems|any)",
-        "gem",
-        "bundle install",
+        _installs("gem", "bundle install"),
     ),
-    (r"cannot load such file -- ([\w/-]+)", "gem", "bundle install"),
+    (r"cannot load such file -- ([\w/-]+)", _installs("gem", "bundle install")),
 )
 
 
@@ -68,8 +83,14 @@ def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str
             tool = place.rpartition(": ")[2].strip("'\"`\u2018\u2019")
             if tool and what in _ABSENT:
                 return where_is(tool, top)
-    named = _module(record, top, settings) or _package(record)
-    return named or _plugin_that_ends_pytest(record.output, top, settings)
+    if named := _module(record, top, settings):
+        return named
+    texts = (*(one.message for one in record.report.results), record.output)
+    said = "\n".join(texts)[-_SAID:]
+    for pattern, way in _LACKS:
+        if found := re.search(pattern, said):
+            return way.format(next(filter(None, found.groups()), "NAME"))
+    return _plugin_that_ends_pytest(record.output, top, settings)
 
 
 def _module(record: RunRecord, top: Path, settings: GateSettings) -> str:
@@ -84,23 +105,6 @@ def _module(record: RunRecord, top: Path, settings: GateSettings) -> str:
         ours = python.why.startswith(OURS)
         there = "in an environment of the project (.venv)" if ours else "there"
         return f"no module {name!r} for {python}; install it {there}, or set gate.python"
-    return ""
-
-
-def _package(record: RunRecord) -> str:
-    texts = (*(one.message for one in record.report.results), record.output)
-    said = "\n".join(texts)[-_SAID:]
-    if _SANITIZER.search(said):
-        return (
-            "a sanitizer reserves more than gate.memory_bytes;"
-            " set gate.memory_bytes = 0, and watch the memory yourself"
-        )
-    if found := _NO_GO_MOD.search(said):
-        name = found[1] or "NAME"
-        return f"there is no go.mod, so Go knows no module; run go mod init {name}, and commit it"
-    for pattern, kind, install in _PACKAGES:
-        if found := re.search(pattern, said):
-            return f"the {kind} {found[1]} is not on this machine; run {install}"
     return ""
 
 

@@ -136,17 +136,8 @@ def refreshed_index(repo: Repository) -> Iterator[Git]:
         copy.unlink(missing_ok=True)
 
 
-#: Of each path what the index has before and after, as `entries_of` says it.
+#: Of each path what the index has before and after, as `objects.stages` says it.
 IndexChange = tuple[str, list[str], list[str]]
-
-
-def entries_of(git: Git) -> dict[str, list[str]]:
-    """Return what an index has of each path: `MODE ID STAGE`, several where it is unmerged."""
-    found: dict[str, list[str]] = {}
-    for item in fields(git.run("ls-files", "-s", "-z").stdout):
-        entry, _, path = item.partition("\t")
-        found.setdefault(path, []).append(entry)
-    return found
 
 
 def index_changes(
@@ -160,7 +151,7 @@ def index_changes(
 
 def revert_entries(repo: Repository, git: Git, changes: Iterable[IndexChange]) -> None:
     """Take changes of an index back, but for the paths that changed again since."""
-    now = entries_of(git)
+    now = objects.stages(git)
     back = {path: old for path, old, new in changes if now.get(path, []) == new}
     kept = now.keys() - back.keys()
     above = {str(folder) for path in kept for folder in PurePosixPath(path).parents}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from self_coding.adapters.files import replace_file
-from self_coding.adapters.git import Git, decode, encode
+from self_coding.adapters.git import Git, decode, encode, fields
 from self_coding.errors import GitOperationError
 
 GONE = "000000"  # the mode of a path that is not there
@@ -171,15 +171,19 @@ def entries(git: Git, tree: str, paths: Iterable[str] = ()) -> dict[str, tuple[s
     return found
 
 
+def stages(git: Git, paths: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Return what an index has of each path: `MODE ID STAGE`, several where it is unmerged."""
+    found: dict[str, list[str]] = {}
+    for item in fields(git.run("ls-files", "-s", "-z", "--", *few(paths)).stdout):
+        entry, _, path = item.partition("\t")
+        found.setdefault(path, []).append(entry)
+    return found
+
+
 def staged(git: Git, paths: Iterable[str] = ()) -> dict[str, tuple[str, str, str]]:
     """Return mode, object id and stage of each index entry; of unmerged ones the last stage."""
-    found = {}
-    done = git.run("ls-files", "-s", "-z", "--", *few(paths))
-    for part in done.stdout.split(b"\0")[:-1]:
-        facts, _, path = part.partition(b"\t")
-        mode, oid, stage = decode(facts).split(" ")
-        found[decode(path)] = (mode, oid, stage)
-    return found
+    last = ((path, entries[-1].split(" ")) for path, entries in stages(git, paths).items())
+    return {path: (mode, oid, stage) for path, (mode, oid, stage) in last}
 
 
 def few(paths: Iterable[str]) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from self_coding.git_safety.file_swap import fingerprint
 from self_coding.git_safety.index import (
     FileTarget,
     changed_paths,
-    entries_of,
     hidden_paths,
     index_changes,
     refuse_filtered,
@@ -189,7 +188,7 @@ def _execute(repo: Repository, prepared: PreparedRestore, attempt: str) -> None:
         # As it was captured: what is staged from now on makes the whole rollback begin anew.
         index_before=now.digest,
     )
-    had, has = (entries_of(git) for git in (repo.git, replace(repo.git, index=index)))
+    had, has = (objects.stages(git) for git in (repo.git, replace(repo.git, index=index)))
     left = [one.path for one in prepared.plan.paths if one.action == "keep"]
     # Undo compares by these: a path that is no longer as the rollback left it stays.
     pairs = [[f.path, f.expected, s.digest] for f, s in zip(files, steps, strict=True)]

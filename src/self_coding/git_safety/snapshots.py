@@ -21,6 +21,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 
 from self_coding.adapters.git import decode
 from self_coding.errors import GitOperationError
@@ -230,8 +231,8 @@ def _read_index(repo: Repository) -> tuple[str, str, bytes]:
             return decode(done.stdout).strip(), "", raw
         # There are conflicts: the raw index alone keeps none of their sides from `git gc`.
         stages = {}
-        for number, part in enumerate(git.run("ls-files", "-s", "-z").stdout.split(b"\0")[:-1]):
-            mode, oid, _ = decode(part.partition(b"\t")[0]).split(" ")
+        for number, entry in enumerate(chain.from_iterable(objects.stages(git).values())):
+            mode, oid, _ = entry.split(" ")
             # A submodule's commit is in another repository's objects: a tree of ours cannot hold
             # it.
             if mode != objects.LINK:

@@ -21,7 +21,6 @@ from self_coding.git_safety.index import (
     FileTarget,
     IndexChange,
     copy_index,
-    entries_of,
     index_changes,
     revert_entries,
     stage_files,
@@ -274,7 +273,7 @@ def _index_back(repo: Repository, entry: Entry) -> tuple[Path, list[IndexChange]
     Returns:
         Its file, and what it changes of the index as it is now.
     """
-    had = entries_of(repo.git)
+    had = objects.stages(repo.git)
     index = copy_index(repo)
     private = replace(repo.git, index=index)
     earlier = load(repo, entry.operation.undo_ref)
@@ -282,7 +281,7 @@ def _index_back(repo: Repository, entry: Entry) -> tuple[Path, list[IndexChange]
     before: dict[str, list[str]] = {}
     if raw is not None:
         index.write_bytes(raw)
-        before = entries_of(private)
+        before = objects.stages(private)
     if "index" in entry.data:
         changes = [(path, old, new) for path, old, new in json.loads(entry.data["index"])]
     else:  # written before this was kept: what is as it was committed then did not change since
@@ -298,4 +297,4 @@ def _index_back(repo: Repository, entry: Entry) -> tuple[Path, list[IndexChange]
         index = copy_index(repo)
         private = replace(repo.git, index=index)
         revert_entries(repo, private, changes)
-    return index, index_changes(had, entries_of(private))
+    return index, index_changes(had, objects.stages(private))
