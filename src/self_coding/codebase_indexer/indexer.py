@@ -1,13 +1,16 @@
 """CodebaseIndexer: what the repository's code is, who needs whom, what a task concerns.
 
-Every question first makes sure that the index speaks of the working tree as it is now. Public
-methods are async and keep the event loop free; the blocking work is in `refresh`, which writes
-the index, and in `reader`, `users` and `search`, which answer from it.
+Every question first makes sure that the index speaks of the working tree as it is now, or as it
+was at a look that is young enough for whoever asks. Public methods are async and keep the event
+loop free; the blocking work is in `refresh`, which writes the index, and in `reader`, `users` and
+`search`, which answer from it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar, overload
@@ -52,6 +55,8 @@ class CodebaseIndexer:
         self.db_path = Path(db_path) if db_path is not None else default_path(self.repo_path)
         self.src_dirs = None if src_dirs is None else [str(each) for each in src_dirs]
         self._cache = Cache(self.db_path, ours=db_path is None)
+        self._reader: IndexReader | None = None  # of the last question, and its state of the index
+        self._looked = -math.inf  # when the working tree was looked at last
 
     async def index_all(self) -> dict[str, int]:
         """Index every file, its parser's verdict and git's history; unchanged ones are skipped."""
@@ -72,9 +77,9 @@ class CodebaseIndexer:
         """Return the files that depend on `path`, nearest first, without `path` itself."""
         return [each.path for each in await self.dependents(path)]
 
-    async def graph(self) -> ImportGraph:
-        """Return who imports whom, of all files."""
-        return await self._read(lambda index: index.graph.values())
+    async def graph(self, *, max_age: float = 0.0) -> ImportGraph:
+        """Return who imports whom, of all files, as at most `max_age` seconds ago."""
+        return await self._read(lambda index: index.graph.value, max_age)
 
     async def dependents(self, path: str) -> list[Dependent]:
         """Return the files that depend on `path`, with distance and what they reach it through."""
@@ -88,6 +93,7 @@ class CodebaseIndexer:
         diff: str | None = None,
         *,
         uses: bool = False,
+        max_age: float = 0.0,
     ) -> Impact:
         """Return what a change can break: dependents, tests that reach it, blind spots, a risk.
 
@@ -95,6 +101,7 @@ class CodebaseIndexer:
             paths: the changed files, source code or not.
             diff: a unified diff that names them instead.
             uses: tell of each dependent which of their names stand in it.
+            max_age: seconds for which the last look at the working tree is good enough.
 
         Raises:
             IndexerError: neither is given.
@@ -108,7 +115,7 @@ class CodebaseIndexer:
             found = reader.impact(index, changed)
             return reader.with_uses(index, found) if uses else found
 
-        return await self._read(ask)
+        return await self._read(ask, max_age)
 
     async def affected_tests(self, paths: Sequence[str]) -> list[str]:
         """Return the test files to run after changing `paths`, nearest first."""
@@ -116,7 +123,7 @@ class CodebaseIndexer:
 
     async def blind_spots(self) -> list[BlindSpot]:
         """Return every line that static analysis cannot follow, by path and line."""
-        return await self._read(IndexReader.blind_spots)
+        return await self._read(lambda index: [*index.blind_spots])
 
     async def symbol_users(self, symbol: str, path: str | None = None) -> SymbolUsers:
         """Return who uses a function, class or `Class.method`; what is not certain is apart.
@@ -189,6 +196,7 @@ class CodebaseIndexer:
 
     def close(self) -> None:
         """Close the index's file; the next question opens it again."""
+        self._reader = None
         self._cache.close()
 
     def _refresh(self, *, parse: bool) -> dict[str, int]:
@@ -200,23 +208,29 @@ class CodebaseIndexer:
 
         return self._cache.use(work)
 
-    async def _ask(self, question: Callable[[Database], T]) -> T:
+    async def _ask(self, question: Callable[[Database], T], max_age: float = 0.0) -> T:
         """Ask an index that is as the working tree; one that is damaged is rebuilt and asked."""
 
         def work(database: Database) -> T:
-            refresh(database, self.repo_path, self.src_dirs)
+            began = time.monotonic()
+            if began - self._looked >= max_age:
+                refresh(database, self.repo_path, self.src_dirs)
+                self._looked = began
             return question(database)
 
         return await threads.in_thread(self._cache.use, work)
 
-    async def _read(self, question: Callable[[IndexReader], T]) -> T:
+    async def _read(self, question: Callable[[IndexReader], T], max_age: float = 0.0) -> T:
         """Ask one state of the index."""
 
         def work(database: Database) -> T:
             with gc_paused(), database.read() as connection:
-                return question(IndexReader(connection, self.repo_path))
+                kept = self._reader
+                if kept is None or not kept.is_of(connection):
+                    kept = self._reader = IndexReader(connection, self.repo_path)
+                return question(kept)
 
-        return await self._ask(work)
+        return await self._ask(work, max_age)
 
     def _relative(self, path: str) -> str:
         """Return a path as the index names it: relative to the repository, with "/"."""

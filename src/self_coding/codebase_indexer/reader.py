@@ -95,8 +95,9 @@ class Graph:
         importers = {*self._importers.get(target, ()), *self._around(target)} - {target}
         return sorted(self.paths[file] for file in importers)
 
-    def values(self) -> ImportGraph:
-        """Return the whole of it, its paths in order."""
+    @cached_property
+    def value(self) -> ImportGraph:
+        """The whole of it, its paths in order."""
         place = {file: at for at, file in enumerate(sorted(self.paths, key=self.paths.__getitem__))}
         edges = (
             (place[source], place[target])
@@ -144,14 +145,21 @@ _NAMES, _SHORT_NAME = 30, 2  # names whose users are told apart, and those too s
 
 
 class IndexReader:
-    """What most questions about imports need, read once."""
+    """What most questions about imports need, read once for as long as the index stays as it is."""
 
     def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
         self.connection = connection
         self.root = root
+        self._updates = store.meta(connection, "updates")
         self.files = store.files(connection)
         self.paths = {each.id: each.path for each in self.files}
         self.ids = {each.path: each.id for each in self.files}
+
+    def is_of(self, connection: sqlite3.Connection) -> bool:
+        """Return whether the index is still as it was read: each update counts itself."""
+        # An index that was made anew counts from the start, but is another file, and so another
+        # connection; the one that is held here keeps its identity from being given away.
+        return connection is self.connection and self._updates == store.meta(connection, "updates")
 
     @cached_property
     def graph(self) -> Graph:
@@ -197,8 +205,9 @@ class IndexReader:
         """Return the text of a source file, empty when it cannot be read."""
         return language_of(path).decode(self.source(path) or b"")
 
+    @cached_property
     def tests(self) -> frozenset[str]:
-        """Return the files that hold tests: by name, or by a test they define among the tests."""
+        """The files that hold tests: by name, or by a test they define among the tests."""
         defining = store.testing(self.connection)
         return frozenset(
             each.path
@@ -209,8 +218,9 @@ class IndexReader:
             and (language.is_test_module(each.path) or each.id in defining)
         )
 
+    @cached_property
     def blind_spots(self) -> list[BlindSpot]:
-        """Return every line that no static analysis can follow, by path and line."""
+        """Every line that no static analysis can follow, by path and line."""
         spots = [
             BlindSpot(path=self.paths[file], line=line, reason=reason)
             for file, line, reason in store.blind_lines(self.connection)
@@ -255,7 +265,7 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
         if path in paths
     ]
     reached = {each.path for each in dependents} | set(paths)
-    all_tests, blind_spots = reader.tests(), reader.blind_spots()
+    all_tests, blind_spots = reader.tests, reader.blind_spots
     tests = set(all_tests)
     if not (any(map(is_setting, paths)) or reached & plugins):
         # Those in the closure, and those that reach a line which nobody can follow.
@@ -406,7 +416,7 @@ def covering_test(reader: IndexReader, path: str) -> str | None:
     if not is_source(path):
         return None
     language, file = language_of(path), reader.ids.get(path)
-    tests = reader.tests() - {path}
+    tests = reader.tests - {path}
     importing = tests.intersection(reader.graph.importers(path))
     # Only those that name the file in an import, not those that merely run it as a package.
     covering = {

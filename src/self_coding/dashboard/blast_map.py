@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain, islice
 
 from self_coding.dashboard.texts import visible
 from self_coding.values.attempts import Json
@@ -15,39 +16,46 @@ from self_coding.values.code import ImportGraph
 NODES, EDGES = 2000, 6000
 
 
-def drawing(graph: ImportGraph, distances: Mapping[str, int], tests: Sequence[str]) -> Json:
-    """Return folders, files, edges and distances for the script that draws them.
+class BlastMap:
+    """The drawings of one graph; what all of them need is counted once."""
 
-    Args:
-        graph: who imports whom.
-        distances: how far each file is from the change; 0 for the changed ones.
-        tests: the test files among them.
-    """
-    imported = Counter(target for _, target in graph.edges)
-    order = sorted(
-        range(len(graph.paths)),
-        key=lambda at: (distances.get(graph.paths[at], 1 << 30), -imported[at], graph.paths[at]),
-    )
-    kept = sorted(order[:NODES], key=lambda at: graph.paths[at])
-    number = {at: place for place, at in enumerate(kept)}
-    folders: dict[str, int] = {}
-    nodes: list[Json] = []
-    is_test = set(tests)
-    for at in kept:
-        path = graph.paths[at]
-        folder, _, name = path.rpartition("/")
-        place = folders.setdefault(folder, len(folders))
-        nodes.append(
-            [place, visible(name)[:80], imported[at], distances.get(path, -1), int(path in is_test)]
-        )
-    edges: list[Json] = [
-        [number[source], number[target]]
-        for source, target in graph.edges
-        if source in number and target in number
-    ]
-    return {
-        "folders": [visible(name)[:120] for name in folders],
-        "nodes": nodes,
-        "edges": edges[:EDGES],
-        "left_out": len(graph.paths) - len(kept),
-    }
+    def __init__(self, graph: ImportGraph) -> None:
+        self.graph = graph
+        self.places = {path: at for at, path in enumerate(graph.paths)}
+        self._imported = Counter(target for _, target in graph.edges)
+        # Stable: where as many import two files, they stay by path.
+        self._by_use = sorted(range(len(graph.paths)), key=lambda at: -self._imported[at])
+
+    def drawing(self, distances: Mapping[str, int], tests: Sequence[str]) -> Json:
+        """Return folders, files, edges and distances for the script that draws them.
+
+        Args:
+            distances: how far each file is from the change; 0 for the changed ones.
+            tests: the test files among them.
+        """
+        paths = self.graph.paths
+        near = {self.places[path]: far for path, far in distances.items() if path in self.places}
+        reached = sorted(near, key=lambda at: (near[at], -self._imported[at], at))
+        rest = (at for at in self._by_use if at not in near)
+        kept = sorted(islice(chain(reached, rest), NODES))
+        number = {at: place for place, at in enumerate(kept)}
+        folders: dict[str, int] = {}
+        nodes: list[Json] = []
+        is_test = set(tests)
+        for at in kept:
+            path = paths[at]
+            folder, _, name = path.rpartition("/")
+            place = folders.setdefault(folder, len(folders))
+            shown, tested = visible(name)[:80], int(path in is_test)
+            nodes.append([place, shown, self._imported[at], near.get(at, -1), tested])
+        edges: list[Json] = [
+            [number[source], number[target]]
+            for source, target in self.graph.edges
+            if source in number and target in number
+        ]
+        return {
+            "folders": [visible(name)[:120] for name in folders],
+            "nodes": nodes,
+            "edges": edges[:EDGES],
+            "left_out": len(paths) - len(kept),
+        }

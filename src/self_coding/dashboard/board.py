@@ -9,23 +9,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol
 
 from self_coding.adapters.paths import FOLDER
 from self_coding.adapters.threads import in_thread
 from self_coding.app import App
-from self_coding.dashboard.blast_map import drawing
+from self_coding.dashboard.blast_map import BlastMap
 from self_coding.errors import SelfCodingError
-from self_coding.values.code import Impact, ImportGraph
+from self_coding.values.code import Impact
 from self_coding.values.results import Inbox
 
-_GRAPH_SECONDS = 30.0  # after which a graph that was shown is read anew
-_REMEMBERED = 20  # answers that are kept
+_LOOK_SECONDS = 30.0  # for which a look at the files is good enough for a map
+_REMEMBERED = 20  # drawings that are kept
 _OPERATIONS = 500  # newest ones that are looked through for what was undone
 _LOOKS = 1.0  # seconds between two looks at what may have changed
 
@@ -51,8 +50,6 @@ class Check(Protocol):
 
 
 Examine = Callable[[], Awaitable[Sequence[Check]]]
-T = TypeVar("T")
-Ask: TypeAlias = Callable[[], Awaitable[T]]
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,9 @@ class Board:
         self._examine = examine
         self._examining: asyncio.Task[None] | None = None
         self._inbox: tuple[str, Inbox] | None = None
-        self._graphs: dict[tuple[str, ...], tuple[float, ImportGraph]] = {}
-        self._impacts: dict[tuple[str, ...], tuple[float, Impact]] = {}
-        self._renewing: asyncio.Task[None] | None = None
-        self._drawings: dict[tuple[str, ...], tuple[ImportGraph, bytes]] = {}
+        self._map: BlastMap | None = None
+        self._drawings: dict[tuple[str, ...], bytes] = {}  # of that map
+        self._warming: asyncio.Task[None] | None = None
         self._caught_up = ""
         self._changed = asyncio.Condition()
         self._looking: asyncio.Task[None] | None = None
@@ -115,69 +111,46 @@ class Board:
         landings = [one for one in done if one.kind == "land" and one.attempt.isdigit()]
         return {int(one.attempt) for one in landings if one.undone}
 
-    async def graph(self) -> ImportGraph:
-        """Return who imports whom, as it was half a minute ago, or when it was last looked at."""
-        return await self._remembered(self._graphs, (), self.app.indexer.graph)
+    async def map(self) -> BlastMap:
+        """Return the map of who imports whom, as of the last look or of at most half a minute ago.
+
+        Looking at thousands of files costs as much as all else that a page does, and people look at
+        one map after the other.
+        """
+        graph = await self.app.indexer.graph(max_age=_LOOK_SECONDS)
+        if self._map is None or self._map.graph is not graph:
+            self._map, self._drawings = BlastMap(graph), {}
+        return self._map
 
     async def impact(self, paths: list[str]) -> Impact:
-        """Return what a change of files can break, as `graph` has it."""
-        # A page asks, and then its drawing; on thousands of files an answer costs 0.2 s.
-        key = tuple(paths)
-        return await self._remembered(
-            self._impacts, key, lambda: self.app.indexer.impact(paths=paths)
-        )
-
-    async def _remembered(
-        self, kept: dict[tuple[str, ...], tuple[float, T]], key: tuple[str, ...], ask: Ask[T]
-    ) -> T:
-        """Return what is remembered under a key; an old answer at once, and the next one is new."""
-
-        async def anew() -> T:
-            # Of the moment before it was asked for: files may change meanwhile.
-            began = time.monotonic()
-            kept[key] = (began, await ask())
-            while len(kept) > _REMEMBERED:
-                del kept[next(iter(kept))]
-            return kept[key][1]
-
-        async def quietly() -> None:
-            with suppress(SelfCodingError):  # whoever asks next without an answer is told
-                await anew()
-
-        if key not in kept:
-            return await anew()
-        at, value = kept[key]
-        if time.monotonic() - at > _GRAPH_SECONDS and (
-            self._renewing is None or self._renewing.done()
-        ):
-            self._renewing = asyncio.create_task(quietly())
-        return value
+        """Return what a change of files can break, as `map` has it."""
+        return await self.app.indexer.impact(paths=paths, max_age=_LOOK_SECONDS)
 
     def warm(self) -> None:
-        """Read the import graph before anybody asks for it: reading it anew takes longest."""
+        """Read the import graph before anybody asks for it: the first time takes longest."""
 
         async def read() -> None:
-            with suppress(SelfCodingError):
-                await self.graph()
+            with suppress(SelfCodingError):  # whoever asks is told
+                await self.map()
 
-        if not self._graphs and self._renewing is None:
-            self._renewing = asyncio.create_task(read())
+        if self._warming is None:
+            self._warming = asyncio.create_task(read())
 
     async def drawing(self, paths: list[str]) -> bytes:
         """Return what the map of a change of files is drawn from, as JSON."""
-        graph, key = await self.graph(), tuple(paths)
-        kept = self._drawings.get(key)
-        if kept is None or kept[0] is not graph:
+        drawn, key = await self.map(), tuple(paths)
+        kept = self._drawings  # of this map: there may be another one when the impact is known
+        if key not in kept:
             distances, tests = dict.fromkeys(paths, 0), tuple[str, ...]()
             if paths:
                 impact = await self.impact(paths)
                 distances |= {one.path: one.distance for one in impact.dependents}
                 tests = impact.tests
-            told = json.dumps(drawing(graph, distances, tests), separators=(",", ":"))
-            kept = self._drawings[key] = (graph, told.encode())
-            while len(self._drawings) > _REMEMBERED:
-                del self._drawings[next(iter(self._drawings))]
-        return kept[1]
+            told = json.dumps(drawn.drawing(distances, tests), separators=(",", ":"))
+            kept[key] = told.encode()
+            while len(kept) > _REMEMBERED:
+                del kept[next(iter(kept))]
+        return kept[key]
 
     def examine(self) -> None:
         """Have the doctor look, without waiting for it; once at a time."""

@@ -212,7 +212,7 @@ async def _changed(request: Request, board: Board) -> list[str]:
         found = await board.app.journal.get_by_id(number)
         return found.files_modified[:100] if found else []
     asked = request.query_params.get("path", "").split("\n")
-    known = set((await board.graph()).paths) if any(asked) else set()
+    known = (await board.map()).places if any(asked) else {}
     return [path for one in asked if (path := one.strip()) in known][:100]
 
 

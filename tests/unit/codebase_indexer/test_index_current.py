@@ -47,6 +47,35 @@ async def test_an_edit_shows_at_once(tree: Path, write, indexer) -> None:
     assert "pkg/b.py" in await indexer.get_dependency_chain("pkg/a.py")
 
 
+async def test_a_young_look_is_good_enough_where_it_is_said(write, indexer) -> None:
+    """With an age, the last look answers, from what was read then; without one there is another."""
+    write(**PKG)
+    before = await indexer.graph()
+    write(**{"pkg/c.py": "from pkg.a import one\n"})
+    assert await indexer.graph(max_age=60) is before
+    told = await indexer.impact(["pkg/a.py"], max_age=60)
+    assert "pkg/c.py" not in [each.path for each in told.dependents]
+    told = await indexer.impact(["pkg/a.py"])
+    assert "pkg/c.py" in [each.path for each in told.dependents]
+
+
+async def test_what_was_read_is_read_anew_when_another_process_updates(
+    tree: Path, tmp_path: Path, write, indexer
+) -> None:
+    """What is kept between questions is of the index's state: another writer ends it."""
+    write(**PKG)
+    time.sleep(0.06)  # a file as young as its look is looked at again
+    before = await indexer.graph()
+    assert await indexer.graph() is before
+    write(**{"pkg/c.py": "from pkg.a import one\n"})
+    other = CodebaseIndexer(tree, tmp_path / "index.db")
+    await other.refresh()
+    other.close()
+    assert "pkg/c.py" in (await indexer.graph(max_age=60)).paths
+    (tmp_path / "index.db").unlink()  # whoever makes it anew counts its updates from the start
+    assert "pkg/c.py" in (await indexer.graph()).paths
+
+
 async def test_an_edit_with_old_times_shows(tree: Path, write, indexer) -> None:
     """A file whose modification time was put back is read again all the same."""
     write(**PKG)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -22,47 +22,50 @@ async def _nothing() -> list[boards.Check]:
 
 
 @pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
-    monkeypatch.setattr(boards, "_GRAPH_SECONDS", 0.0)
+def board(tmp_path: Path) -> Board:
     return Board(open_app(sample_repo(tmp_path / "repo"), environ={}), _nothing)
 
 
-async def _renewed(board: Board) -> None:
-    assert board._renewing is not None
-    await board._renewing
-
-
-async def test_an_old_graph_is_shown_at_once_and_the_next_is_new(board: Board) -> None:
-    """Nobody waits for a graph that was read before; a file that came is in the next one."""
-    before = await board.graph()
+async def test_the_next_map_needs_no_look(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within half a minute maps are of one look at the files; later ones are of the files then."""
+    before = await board.map()
     (board.app.top / "src/calc/more.py").write_text("import calc.core\n")
-    assert await board.graph() is before
-    await _renewed(board)
-    assert "src/calc/more.py" in (await board.graph()).paths
+    assert await board.map() is before
+    assert "src/calc/more.py" not in str(await board.impact(["src/calc/core.py"]))
+    monkeypatch.setattr(boards, "_LOOK_SECONDS", 0.0)
+    assert "src/calc/more.py" in (await board.map()).places
+    assert "src/calc/more.py" in str(await board.impact(["src/calc/core.py"]))
 
 
-async def test_it_is_read_before_anybody_asks(board: Board) -> None:
-    """The first page has it read while a person still looks at that page; once is enough."""
-    board.warm()
-    board.warm()
-    await _renewed(board)
-    assert (await board.graph()).paths
-
-
-async def test_a_graph_that_cannot_be_read_anew_stays(
+async def test_a_drawing_is_made_once_for_a_map(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error while renewing is nobody's page; who asks without an answer is told."""
-    before = await board.graph()
+    """The same files of the same graph are drawn once, and anew when the graph is another."""
+    monkeypatch.setattr(boards, "_LOOK_SECONDS", 0.0)
+    time.sleep(0.06)  # a file as young as its look is looked at again
+    drawn = await board.drawing(["src/calc/core.py"])
+    assert await board.drawing(["src/calc/core.py"]) is drawn
+    (board.app.top / "src/calc/more.py").write_text("import calc.core\n")
+    assert b"more.py" in await board.drawing(["src/calc/core.py"])
+
+
+async def test_it_is_read_before_anybody_asks(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first page has it read while a person looks at it; an error is told later."""
+    board.warm()
+    board.warm()
+    assert board._warming is not None
+    await board._warming
+    assert board._map is not None
 
     async def fail(*_: object, **__: object) -> None:
         raise IndexerError("no disk")
 
+    other = Board(board.app, _nothing)
     monkeypatch.setattr(board.app.indexer, "graph", fail)
-    assert await board.graph() is before
-    await _renewed(board)
-    assert await board.graph() is before
-    monkeypatch.setattr(board.app.indexer, "impact", fail)
+    other.warm()
+    assert other._warming is not None
+    await other._warming
     with pytest.raises(IndexerError):
-        await board.impact(["src/calc/core.py"])
-    await asyncio.sleep(0)
+        await other.map()
