@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
+
+# Hundreds of tests start our command line, and an installation that can be edited has no bytecode:
+# where a container's image forbids to keep it, each of them would compile the whole of it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A shell starts a background job with SIGINT ignored, and children inherit that: a test that
 # interrupts a child would then wait for nothing.

@@ -359,6 +359,8 @@ _PROBE_COMMAND = "echo contained > probe"
 @lru_cache(maxsize=8)
 def _runs(binary: str, *, layered: bool = False) -> bool:
     """Return whether this bubblewrap really runs something here, with all the flags we use."""
+    if not layered and _runs(binary, layered=True):
+        return True  # asked for next, and nowhere refused alone: one start instead of two
     with tempfile.TemporaryDirectory(prefix="self-coding-") as name:
         folder = Path(name)
         # Overlays in a user namespace came late, and some file systems refuse to be below one.
