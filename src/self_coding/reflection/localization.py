@@ -51,6 +51,14 @@ _OPERATORS = (
 _WORD = re.compile(r"[A-Za-z_]\w+")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _CALL = re.compile(r"(?<![\w@])((?:\w++\.){0,20}+)(\w++)\(")
+# What a message says of the function at fault: its own method, what handed a wrong value over, what
+# returned nothing.
+_METHOD_TOLD = re.compile(r"\b(__[a-z]++__)(?:\(\))? (?:method )?(?:returned|should|must)\b")
+_HANDED_OVER = re.compile(
+    r"object is not callable|^'(?:str|bytes|int|float|bool|list|tuple|dict|set)' object has no "
+    r"attribute (?!.*Did you mean)"
+)
+_NONE_RETURNED = re.compile(r"'NoneType' object|\bNoneType object")
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(?P<start>\d+)(?:,\d+)? @@ ?(?P<head>.*)$")
 _DEFINITION = re.compile(
     r"(?P<indent>\s*)(?:(?:async|export|default|pub)\s+)*"
@@ -228,12 +236,17 @@ class Features:
             words = names[-1].removeprefix("test_").split("_")
             if len(words) < 3:
                 weights["_".join(words)] = 0.3 / len(words)
-            about = _parts(names[0].removeprefix("Test").removesuffix("Test"))
+            weights.setdefault(words[0], 0.1)
+            # Of a class that the failing lines name, no function has the name.
+            subject = names[0].removeprefix("Test")
+            about = _parts(subject) if subject not in {names[0], *self.words} else []
             if len(names) > 1 and 1 < len(about) < 5:
                 weights.setdefault("_".join(about), 0.45)
         # A function that the failing lines call is the likelier the nearer to the test's name.
         near = self.parts | _plural(self.parts)
         lines = [*_test_lines(self.test.raised), *self.test.raised.details]
+        if "DID NOT RAISE" in self.test.raised.message:
+            lines = []  # what stands above the block has run well
         for late, line in enumerate(lines):
             for call in _CALL.finditer(line):
                 name = call[2]
@@ -404,12 +417,12 @@ def _reaches(
 
 def _function(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> str:
     """The function of `path` that most failing tests point to: by frames, hunks, else names."""
-    votes: dict[str, float] = {}
+    shown: dict[str, float] = {}
+    named: dict[str, float] = {}  # by tests that show no frame of it: for want of others
     for test in tests:
         frames = test.frames_in(path)
-        real = [frame.function for frame in frames if frame.function not in ("", *_SYNTHETIC)]
         candidates: dict[str, float] = {}
-        for outwards, name in enumerate(reversed(real)):
+        for outwards, name in enumerate(_likeliest(test.test.raised, frames)):
             candidates.setdefault(name, _FADE**outwards / (4 if hunks else 1))
         for hunk in hunks:
             weight = 0.5
@@ -418,9 +431,26 @@ def _function(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> st
             weight += 0.5 * (hunk.function in test.words)
             weight += 0.1 * min(3, len((hunk.words & test.words) - _EVERYDAY))
             candidates[hunk.function] = max(weight, candidates.get(hunk.function, 0.0))
+        votes = shown if candidates else named
         for name, weight in (candidates or test.functions()).items():
             votes[name] = votes.get(name, 0.0) + weight
+    votes = shown or named
     return max(votes, key=lambda name: votes[name]) if votes else ""
+
+
+def _likeliest(raised: Raised, frames: Sequence[Frame]) -> list[str]:
+    """The functions of some frames of one file, the likeliest at fault first."""
+    names = [frame.function for frame in reversed(frames)]
+    real = [name for name in names if name not in ("", *_SYNTHETIC)]
+    if told := _METHOD_TOLD.search(raised.message):
+        return [told[1], *real]
+    if _NONE_RETURNED.search(raised.message) and frames:
+        calls = [call[2] for call in _CALL.finditer(frames[-1].code)]
+        return [*(name for name in calls[:1] if name not in _EVERYDAY), *real]
+    if _HANDED_OVER.search(raised.message):
+        # A lambda is called by what its function handed it to.
+        return [*real[1:], *real[:1]]
+    return real
 
 
 def _outside_the_change(tests: Sequence[Features], *, related: bool | None) -> Cause:
@@ -437,7 +467,8 @@ def _outside_the_change(tests: Sequence[Features], *, related: bool | None) -> C
         if test.tests and test.test.raised.exception not in ASSERTIONS
     ]
     if not ends:
-        return Cause(related=related)
+        told = (_METHOD_TOLD.search(test.test.raised.message) for test in tests)
+        return Cause("", next((match[1] for match in told if match), ""), related)
     paths = [frame.path for frame in ends]
     path = max(dict.fromkeys(paths), key=paths.count)
     names = [frame.function for frame in ends if frame.path == path]

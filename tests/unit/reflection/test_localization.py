@@ -202,3 +202,83 @@ def test_a_cut_diff_is_read_as_far_as_it_goes() -> None:
     whole = diff("a.py", "def f():", "one()", "two()") + diff("b.py", "def g():", "x()", "y()")
     assert "a.py" in read_hunks(whole[: len(whole) * 2 // 3])
     assert read_hunks("not a diff") == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "function"),
+    [
+        (
+            "shop/cart.py:20: in total\n    kind, rest = split(order)\n"
+            "E   TypeError: cannot unpack non-iterable NoneType object",
+            "split",
+        ),
+        (
+            "shop/cart.py:20: in total\n    return add(tax, a)\n"
+            "shop/cart.py:31: in add\n    return kind(a)\n"
+            "E   TypeError: 'str' object is not callable",
+            "total",
+        ),
+        (
+            "shop/cart.py:20: in total\n    return add(a, rows)\n"
+            "shop/cart.py:31: in add\n    return a.amount\n"
+            "E   AttributeError: 'tuple' object has no attribute 'amount'",
+            "total",
+        ),
+        (
+            "shop/cart.py:20: in total\n    return repr(row)\n"
+            "E   TypeError: __repr__ returned non-string (type NoneType)",
+            "__repr__",
+        ),
+        (
+            "shop/cart.py:20: in total\n    return add(a, rows)\n"
+            "shop/cart.py:31: in add\n    return a.amuont\n"
+            "E   AttributeError: 'Row' object has no attribute 'amuont'. Did you mean: 'amount'?",
+            "add",
+        ),
+    ],
+)
+def test_a_message_tells_which_function_is_at_fault(body: str, function: str) -> None:
+    """What returned nothing, or handed over a wrong value, is named rather than what met it."""
+    test = "tests/test_cart.py:4: in test_total\n    total(cart)\n"
+    output = run("test_total", "tests/test_cart.py::test_total", test + body)
+    failure = read_failure(output, files_modified=["shop/cart.py"])
+    assert failure.root_cause_function == function
+
+
+def test_a_method_that_the_message_names_is_told_without_a_frame() -> None:
+    """Where no frame is inside the repository, the message's own method is still named."""
+    text = "E   TypeError: __len__() should return >= 0"
+    output = run("test_total", "tests/test_cart.py::test_total", text)
+    assert read_failure(output).root_cause_function == "__len__"
+
+
+def test_a_frame_outvotes_names_of_tests_that_show_none() -> None:
+    """One test whose frame is in the file says more than many whose names are guessed from."""
+    bodies = "\n".join(
+        f"___ TestCartTotal.test_{n} ___\nE   ValueError: bad\nshop/cart.py:{n}: ValueError: bad"
+        for n in range(3)
+    )
+    ids = "\n".join(f"FAILED tests/test_cart.py::TestCartTotal::test_{n} - x" for n in range(3))
+    framed = "___ test_add ___\nshop/cart.py:31: in add\n    return a + 1\nE   ValueError: bad"
+    output = (
+        f"{HEAD}\n{bodies}\n{framed}\n=== short test summary info ===\n{ids}\n"
+        "FAILED tests/test_cart.py::test_add - x\n4 failed in 0.01s\n"
+    )
+    failure = read_failure(output, files_modified=["shop/cart.py"])
+    assert failure.root_cause_function == "add"
+
+
+def test_calls_above_a_block_that_did_not_raise_are_not_blamed() -> None:
+    """Of a test that waited for an exception in vain, its class's name says more than calls."""
+    body = """\
+    def test_low(self):
+        logger.set_level(9)
+>       with pytest.raises(Dropped):
+E       Failed: DID NOT RAISE Dropped
+
+tests/test_cart.py:5: Failed"""
+    test_id = "tests/test_cart.py::TestFilterByLevel::test_low"
+    failure = read_failure(
+        run("TestFilterByLevel.test_low", test_id, body), files_modified=["shop/cart.py"]
+    )
+    assert failure.root_cause_function == "filter_by_level"
