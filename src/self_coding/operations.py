@@ -326,7 +326,13 @@ async def success_rates(app: App, by: By = None) -> SuccessRates:
         digests = {path: sha256(data).hexdigest() for path, data in contents.items() if data}
     quality = dict(await app.journal.quality(digests))
     missed = {one.attempt for one in await app.journal.recent_events(("missed",))}
-    return SuccessRates(rates=rates, quality=quality, missed=len(missed))
+    return SuccessRates(
+        rates=rates,
+        quality=quality,
+        missed=len(missed),
+        red=await app.journal.refused_by_tests(),
+        shown=await app.journal.recalled(),
+    )
 
 
 @operation(LOOK_BACK, "journal.lessons", tool=False)

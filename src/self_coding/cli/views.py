@@ -320,14 +320,25 @@ def similar_attempts(result: SimilarAttempts, *, explain: bool) -> str:
 
 def success_rates(result: SuccessRates) -> str:
     """Return a line for each rate, and the quality of the memory."""
-    rows = [
-        [name, f"{r.rate:.0%}", f"[{r.low:.0%}, {r.high:.0%}]", f"{r.successes} of {r.total}"]
-        for name, r in result.rates.items()
-    ]
+    shown = {f"shown {name}": rate for name, rate in result.shown.items()}
+    rates, recalled = (
+        table(
+            [
+                [
+                    name,
+                    f"{r.rate:.0%}",
+                    f"[{r.low:.0%}, {r.high:.0%}]",
+                    f"{r.successes} of {r.total}",
+                ]
+                for name, r in listed.items()
+            ]
+        )
+        for listed in (result.rates, shown)
+    )
     memory = ", ".join(f"{name} {value:.2f}" for name, value in result.quality.items())
-    missed = "attempts of the newest 500 that were red beyond their affected tests"
-    told = f"\nmissed: {result.missed} {missed}" if result.missed else ""
-    return f"{table(rows) or 'no attempts yet'}\nmemory: {memory}{told}"
+    missed = f"missed: {result.missed} of {result.red} refused by tests, beyond their affected ones"
+    told = [rates or "no attempts yet", recalled, f"memory: {memory}", missed if result.red else ""]
+    return "\n".join(filter(None, told))
 
 
 def lessons(learnt: list[Lesson]) -> str:

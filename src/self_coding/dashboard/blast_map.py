@@ -26,6 +26,11 @@ class BlastMap:
         # Stable: where as many import two files, they stay by path.
         self._by_use = sorted(range(len(graph.paths)), key=lambda at: -self._imported[at])
 
+    def most_used(self, count: int) -> list[tuple[str, int]]:
+        """Return the files that most others import, each with how many do."""
+        used = [at for at in self._by_use[:count] if self._imported[at]]
+        return [(self.graph.paths[at], self._imported[at]) for at in used]
+
     def drawing(self, distances: Mapping[str, int], tests: Sequence[str]) -> Json:
         """Return folders, files, edges and distances for the script that draws them.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Protocol
 
 from self_coding.adapters.paths import FOLDER
@@ -20,10 +22,12 @@ from self_coding.adapters.threads import in_thread
 from self_coding.app import App
 from self_coding.dashboard.blast_map import BlastMap
 from self_coding.errors import SelfCodingError
+from self_coding.operations import NAMES
 from self_coding.values.code import Impact
-from self_coding.values.results import Inbox
+from self_coding.values.results import FleetStatus, Inbox, SuccessRates
 
 _LOOK_SECONDS = 30.0  # for which a look at the files is good enough for a map
+_FLEET_SECONDS = 5.0  # for which the queue is shown as it was
 _REMEMBERED = 20  # drawings that are kept
 _OPERATIONS = 500  # newest ones that are looked through for what was undone
 _LOOKS = 1.0  # seconds between two looks at what may have changed
@@ -77,6 +81,8 @@ class Board:
         self._examine = examine
         self._examining: asyncio.Task[None] | None = None
         self._inbox: tuple[str, Inbox] | None = None
+        self._rates: tuple[str, SuccessRates] | None = None
+        self._fleet: tuple[float, FleetStatus] | None = None
         self._map: BlastMap | None = None
         self._drawings: dict[tuple[str, ...], bytes] = {}  # of that map
         self._warming: asyncio.Task[None] | None = None
@@ -92,6 +98,27 @@ class Board:
         if self._inbox is None or self._inbox[0] != mark:
             self._inbox = (mark, await self.app.edit.inbox())
         return self._inbox[1]
+
+    async def rates(self) -> SuccessRates:
+        """Return statistics; asked anew only where something has changed."""
+        mark = await self.look()
+        if self._rates is None or self._rates[0] != mark:
+            self._rates = (mark, await NAMES["success_rates"](self.app, None))
+        return self._rates[1]
+
+    @property
+    def has_fleet(self) -> bool:
+        """Whether there may be a queue: it is on the server that keeps the journal."""
+        is_server = self.app.settings.database.startswith("postgres")
+        return is_server and find_spec("procrastinate") is not None
+
+    async def fleet(self) -> FleetStatus | None:
+        """Return who works and what waits, as of a moment ago; None where no fleet is used."""
+        if not self.has_fleet:
+            return None
+        if self._fleet is None or time.monotonic() - self._fleet[0] > _FLEET_SECONDS:
+            self._fleet = (time.monotonic(), await self.app.fleet.workers())
+        return self._fleet[1]
 
     def forget_inbox(self) -> None:
         """Ask anew what needs a person: something has changed that leaves no mark."""

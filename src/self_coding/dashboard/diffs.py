@@ -75,7 +75,7 @@ def _rows(chunk: str, file: FileDiff) -> Iterator[Row]:
             yield Row("hunk", _shown(hunk[3].strip()))
         elif not old and not new:  # the head of the file
             if text.startswith(("new file", "deleted file", "rename ", "Binary files", "old mode")):
-                file.note = _shown(text)
+                file.note = _shown(text.replace(" file mode 100644", " file"))
         elif text.startswith("+"):
             yield Row("add", _shown(text[1:]), new=new)
             new += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -41,7 +42,9 @@ STATES = ("landed", "open", "refused", "environment", "held", "stopped", "crashe
           "rollback")  # fmt: skip
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _COST_DAYS = 30  # that the cost of a landed change is taken of
-_DEPENDENTS = 200  # rows of a table
+_CODE = re.compile("`([^`]+)`")
+_DEPENDENTS, _MOST_USED = 200, 25  # rows of a table
+_UNDER_WAY = frozenset(("open", "review", "running"))  # what nobody is asked about
 _LABELS = {
     "approval": "waits for approval",
     "review": "waits for review",
@@ -66,6 +69,7 @@ def application(board: Board) -> Starlette:
             Route("/rates", _marked(rates)),
             Route("/map", _marked(map_page)),
             Route("/map.json", map_json),
+            Route("/queue", _marked(queue)),
             Route("/health", _marked(health)),
             Route("/health", actions.examine, methods=["POST"]),
             Route("/settings", _marked(settings)),
@@ -103,7 +107,11 @@ async def attention(request: Request) -> Response:
     board: Board = request.app.state.board
     board.examine() if board.health.at is None else None
     board.warm()
-    return await _page(request, "attention", inbox=await board.inbox())
+    with suppress(SelfCodingError):  # where the queue cannot be reached, its own page says why
+        fleet = await board.fleet()
+        idle = fleet and not fleet.workers and sum(job.state == "waiting" for job in fleet.jobs)
+        return await _page(request, "attention", inbox=await board.inbox(), idle=idle)
+    return await _page(request, "attention", inbox=await board.inbox(), idle=0)
 
 
 async def attempts(request: Request) -> Response:
@@ -169,23 +177,37 @@ async def part(request: Request) -> Response:
 
 
 async def rates(request: Request) -> Response:
-    """How often attempts succeed: over time, and by what they are counted under."""
+    """How often attempts succeed: over time, by what they are counted under, by what they knew."""
     board: Board = request.app.state.board
-    await board.catch_up()
-    journal = board.app.journal
-    overall = (await journal.success_rates())["overall"]
+    told, journal = await board.rates(), board.app.journal
     tables = [
         (title, list((await journal.success_rates(by)).items())[:25])
         for by, title in (("area", "By area"), ("editor", "By editor"), ("model", "By model"))
     ]
+    tables.append(("By what memory showed", list(told.shown.items())))
     daily = await journal.daily()
     since = datetime.now(UTC) - timedelta(days=_COST_DAYS)
     first = since.timestamp() // 86400
     good = sum(count for day, outcome, count in daily if day >= first and outcome == "success")
     _, cost = await journal.spent(since)
     drawn: dict[str, Any] = {"chart": charts.over_time(daily), "c": charts}
-    drawn |= {"cost": cost, "days": _COST_DAYS, "landed": good, "lessons": await journal.quality()}
+    drawn |= {"cost": cost, "days": _COST_DAYS, "landed": good, "told": told}
+    drawn["missed"] = await journal.recent_events(("missed",), 20) if told.missed else []
+    overall = told.rates["overall"]
     return await _page(request, "rates", overall=overall, tables=tables, **drawn)
+
+
+async def queue(request: Request) -> Response:
+    """What the fleet is at, and who works."""
+    board: Board = request.app.state.board
+    fleet = await board.fleet()
+    if fleet is None:
+        raise HTTPException(404)
+    ours = {}
+    for job in fleet.jobs:  # the queue is of all repositories: which are attempts of this one?
+        if found := await board.app.journal.of_edit(job.edit) if job.edit else []:
+            ours[job.job] = found[-1]
+    return await _page(request, "queue", fleet=fleet, ours=ours)
 
 
 async def map_page(request: Request) -> Response:
@@ -195,7 +217,9 @@ async def map_page(request: Request) -> Response:
     impact = await board.impact(paths) if paths else None
     kept = {name: request.query_params.get(name, "") for name in ("attempt", "path")}
     query = urlencode(_filled(kept))
-    return await _page(request, "map", paths=paths, impact=impact, most=_DEPENDENTS, query=query)
+    used = [] if paths else (await board.map()).most_used(_MOST_USED)
+    drawn: dict[str, Any] = {"impact": impact, "most": _DEPENDENTS, "query": query, "used": used}
+    return await _page(request, "map", paths=paths, **drawn)
 
 
 async def map_json(request: Request) -> Response:
@@ -270,7 +294,7 @@ async def _page(request: Request, name: str, status: int = 200, **more: Any) -> 
     needs = 0
     with suppress(SelfCodingError):
         inbox = await board.inbox()
-        needs = sum(one.kind not in ("running", "open") for one in inbox.needs)
+        needs = sum(one.kind not in _UNDER_WAY for one in inbox.needs)
     query = f"?{request.url.query}" if request.url.query else ""
     text = (
         _templates()
@@ -280,6 +304,8 @@ async def _page(request: Request, name: str, status: int = 200, **more: Any) -> 
             repository=board.app.top.name,
             top=str(board.app.top),
             branch=board.app.settings.main_branch,
+            has_fleet=board.has_fleet,
+            under_way=_UNDER_WAY,
             needs=needs,
             now=datetime.now(UTC),
             csrf=form_key(session),
@@ -309,6 +335,8 @@ def _templates() -> jinja2.Environment:
     environment.filters |= {
         "block": lambda text, limit=texts.BLOCK: Markup(escape(texts.block(text, limit))),  # noqa: S704 - escaped here
         "as_commands": partial(spoken, calls=False),
+        # as str: what a Markup is joined with would be escaped
+        "marked": lambda text: Markup(_CODE.sub(r"<code>\1</code>", str(escape(text)))),  # noqa: S704 - escaped here
         "short": texts.line,
         "row": lambda text: Markup(escape(text)),  # noqa: S704 - visible already, escaped here
         "percent": lambda share: f"{share:.0%}",
@@ -326,7 +354,9 @@ def _state(
     """Return how an attempt stands in words, and how that looks."""
     if line.ended is None:
         told = _LABELS.get(waiting.waiting, "open") if waiting else "open"
-        looks = {"approval": "wait", "resume": "bad", "process": "busy", "submit": "open"}
+        looks = {"approval": "wait", "resume": "bad", "process": "busy", "review": "busy"}
+        if waiting and waiting.waiting == "submit" and waiting.why:
+            return "refused, edit waits", "bad"
         return told, looks.get(waiting.waiting, "open") if waiting else "open"
     if line.outcome == "rollback" or undone:
         return "undone" if undone else "reverted", "dim"

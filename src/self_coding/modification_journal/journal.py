@@ -15,7 +15,7 @@ from self_coding.adapters.paths import database_path
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import JournalError
 from self_coding.modification_journal import attempts, lessons, listing, record, search
-from self_coding.modification_journal.queries import COUNTED, Queries, Store
+from self_coding.modification_journal.queries import Queries, Store
 from self_coding.modification_journal.ranking import Features, features
 from self_coding.modification_journal.record import ENDED, PLANNED, REFLECTED, RELABELLED, Record
 from self_coding.values.attempts import (
@@ -252,13 +252,23 @@ class ModificationJournal:
 
     async def daily(self) -> list[tuple[int, str, int]]:
         """Return (day since 1970, outcome, attempts) of all that rates count."""
-        return await self._read(lambda queries: listing.daily(queries, COUNTED))
+        return await self._read(listing.daily)
 
     async def recent_events(self, kinds: Collection[str], limit: int = 200) -> list[Event]:
         """Return the newest events of some kinds among the newest 500 attempts, newest first."""
         return await self._read(
             lambda queries: listing.recent_events(queries, kinds, _limit(limit))
         )
+
+    async def refused_by_tests(self) -> int:
+        """Return how many of the newest 500 attempts were refused since tests failed."""
+        return await self._read(listing.refused_by_tests)
+
+    async def recalled(self) -> dict[str, Rate]:
+        """Return how those of the newest 500 attempts ended that were shown lessons, similar
+        attempts, a warning, or nothing; one that was shown several counts under each."""
+        found = await self._read(listing.recalled)
+        return {name: attempts.wilson(*counted) for name, counted in found.items()}
 
     async def spent(self, since: datetime) -> tuple[int, float]:
         """Return how many attempts began since then, and what their editors say they cost."""

@@ -10,13 +10,16 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-from self_coding.modification_journal.queries import Queries
+from self_coding.modification_journal.queries import COUNTED, Queries
 from self_coding.modification_journal.record import EPOCH, moment
 from self_coding.text import first_line
 from self_coding.values.attempts import AttemptLine, Event
 
 _DAY = 86_400_000_000  # microseconds
 _LOOKED_AT = 500  # newest attempts in which events are looked for: of kinds there is no index
+#: What of memory an attempt may be shown, as its event names it and as people do.
+_RECALLED = {"lessons": "lessons", "similar": "similar attempts", "warning": "a warning"}
+_NOTHING = "nothing"
 _COLUMNS = (
     "id, at, ended, stage, outcome, editor, model, commit_hash, retry_count, "
     # cut by the database: a task may have 32,000 characters, an analysis more
@@ -102,11 +105,11 @@ def of_edit(queries: Queries, edit: str) -> list[int]:
     return [int(row[0]) for row in queries.connection.execute(sql, (edit,)).fetchall()]
 
 
-def daily(queries: Queries, counted: str) -> list[tuple[int, str, int]]:
-    """Return (day since 1970, outcome, attempts) of the ended attempts that fulfil a condition."""
+def daily(queries: Queries) -> list[tuple[int, str, int]]:
+    """Return (day since 1970, outcome, attempts) of all that rates count."""
     rows = queries.connection.execute(
         f"SELECT ended / {_DAY}, outcome, count(*) FROM attempt "  # noqa: S608 - fixed text
-        f"WHERE ended IS NOT NULL AND {counted} GROUP BY 1, 2 ORDER BY 1"
+        f"WHERE ended IS NOT NULL AND {COUNTED} GROUP BY 1, 2 ORDER BY 1"
     )
     return [(int(day), str(outcome), int(count)) for day, outcome, count in rows]
 
@@ -134,6 +137,43 @@ def recent_events(queries: Queries, kinds: Collection[str], limit: int) -> list[
             )
         )
     return events
+
+
+def refused_by_tests(queries: Queries) -> int:
+    """Return how many of the newest attempts were refused since tests failed."""
+    # Counted in the text: what failed may be long, and each event would have to be read for it.
+    row = queries.connection.execute(
+        "SELECT count(DISTINCT attempt) FROM event "
+        "WHERE attempt > (SELECT max(id) FROM attempt) - ?"
+        " AND kind IN ('refused', 'found red') AND data NOT LIKE ? AND data LIKE ?",
+        (_LOOKED_AT, '%"failing": []%', '%"failing": %'),
+    ).fetchone()
+    return int(row[0])
+
+
+def recalled(queries: Queries) -> dict[str, tuple[int, int]]:
+    """Return of the newest ended attempts, by what of memory they were shown, how many there are
+    and how many of them succeeded."""
+    rows = queries.connection.execute(
+        "SELECT attempt.id, outcome, data FROM attempt "  # noqa: S608 - fixed text
+        "LEFT JOIN event ON event.attempt = attempt.id AND kind = 'shown' "
+        "WHERE attempt.id > (SELECT max(id) FROM attempt) - ? "
+        f"AND ended IS NOT NULL AND {COUNTED}",
+        (_LOOKED_AT,),
+    )
+    how: dict[int, tuple[set[str], bool]] = {}
+    for number, outcome, stored in rows:
+        facts: object = {}
+        with suppress(ValueError):
+            facts = json.loads(str(stored or "{}"))
+        held = {name for name in _RECALLED if isinstance(facts, dict) and facts.get(name)}
+        how.setdefault(int(number), (set(), outcome == "success"))[0].update(held)
+    counted: dict[str, tuple[int, int]] = {}
+    for held, is_good in how.values():
+        for name in held or {""}:
+            good, total = counted.get(_RECALLED.get(name, _NOTHING), (0, 0))
+            counted[_RECALLED.get(name, _NOTHING)] = (good + is_good, total + 1)
+    return {name: counted[name] for name in (*_RECALLED.values(), _NOTHING) if name in counted}
 
 
 def spent(queries: Queries, since: int) -> tuple[int, float]:

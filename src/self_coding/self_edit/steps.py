@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from self_coding.errors import EditError, GitOperationError
+from self_coding.languages import is_source
 from self_coding.self_edit import views
 from self_coding.self_edit.context import gather, late_edit, reflect, shown_facts
 from self_coding.self_edit.editors import Editor
 from self_coding.self_edit.group_landing import Landing
 from self_coding.self_edit.history import (
+    MISSED,
     SHOWN,
     WARNED,
     Facts,
@@ -362,6 +364,15 @@ class Steps:
         if tested.passed and not unheard:
             more = await self._approval(change, impact.risk, bool(asked or judged.get("ask")))
             return StepResult(Kind.TESTED, {**facts_of(tested), "ask": bool(asked), **more})
+        missed = [node for node in tested.failing if node.split("::")[0] not in impact.tests]
+        # Where all tests ran, this is what the affected ones alone would have let pass.
+        if (
+            not report.affected
+            and impact.complete
+            and is_source("".join(missed[:1]).split("::")[0])
+        ):
+            facts: Facts = {"tests": [*missed], "affected": [*impact.tests]}
+            await self._log.append(attempt.id, MISSED, facts)
         hint = views.ways_on(asked, main) or views.new_dependency(change.diff, report.output)
         return refused(RefusedBy.GATE, views.why_red(tested), hint=hint, more=facts_of(tested))
 

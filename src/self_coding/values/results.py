@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime  # not for checkers alone: schemas of answers read it
 from typing import TYPE_CHECKING
 
@@ -205,13 +205,16 @@ class SimilarAttempts:
 class SuccessRates:
     """Success rates by name, and the quality of the memory.
 
-    `missed` is how many of the newest 500 attempts were green by their affected tests and red by
-    all of them.
+    Of the newest 500 attempts `red` were refused by tests, `missed` of them by tests that their
+    changes were not known to affect; `shown` is how those ended that were shown lessons, similar
+    attempts, a warning, or nothing.
     """
 
     rates: dict[str, Rate]
     quality: dict[str, float]
     missed: int = 0
+    red: int = 0
+    shown: dict[str, Rate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,35 @@ async def test_days_count_what_rates_count(journal):
     assert sorted(await journal.daily()) == [(number, "rollback", 1), (number, "success", 2)]
 
 
+async def test_what_memory_showed_and_what_came_of_it(journal):
+    """Ended attempts count under each thing that they were shown, the others under nothing."""
+    for facts, how in (
+        ({"lessons": [1], "similar": [1, 2], "warning": ""}, Outcome.SUCCESS),
+        ({"lessons": [], "similar": [3], "warning": "tried before"}, Outcome.FAILURE),
+        ({"lessons": [], "similar": [], "warning": ""}, Outcome.SUCCESS),
+        (None, Outcome.SUCCESS),
+    ):
+        attempt = await journal.begin("one")
+        if facts:
+            await journal.append(attempt, "shown", facts)
+        await journal.finish(attempt, how)
+    await journal.append(await journal.begin("goes on"), "shown", {"lessons": [1]})
+    told = {name: (one.successes, one.total) for name, one in (await journal.recalled()).items()}
+    assert told == {"lessons": (1, 1), "similar attempts": (1, 2), "a warning": (0, 1),
+                    "nothing": (2, 2)}  # fmt: skip
+
+
+async def test_what_tests_refused_is_counted(journal):
+    """Attempts whose tests failed by name count once each; other refusals do not."""
+    assert await journal.refused_by_tests() == 0
+    for failing in (["tests/test_a.py::test_a"], [], ["tests/test_b.py::test_b"]):
+        attempt = await journal.begin("one")
+        await journal.append(attempt, "refused", {"by": "gate", "failing": failing})
+        await journal.append(attempt, "refused", {"by": "gate", "failing": failing})
+    await journal.append(await journal.begin("one"), "refused", {"by": "policy"})
+    assert await journal.refused_by_tests() == 2
+
+
 async def test_events_of_a_kind_and_a_mark(journal):
     """The newest events of a kind come first; whatever is stored changes the mark."""
     marks = [await journal.mark()]

@@ -197,8 +197,8 @@ function draw(data) {
       if (node.test) pen.rect(node.x - size(node), node.y - size(node), size(node) * 2, size(node) * 2);
       else pen.arc(node.x, node.y, size(node), 0, 7);
       pen.fill();
-      if (named) { // first what keeps arrows off its letters
-        pen.strokeStyle = colours.card; pen.lineWidth = 4; pen.lineJoin = "round"; pen.strokeText(node.name, node.x + 14, node.y + 4);
+      if (named) { // first what keeps arrows off its name
+        pen.fillStyle = colours.card; pen.fillRect(node.x + 12, node.y - 7, pen.measureText(node.name).width + 4, 14);
         pen.fillStyle = isBlast && node.distance < 0 ? colours.soft : colours.ink; pen.fillText(node.name, node.x + 14, node.y + 4);
       }
       if (at === pointed) { pen.strokeStyle = colours.ink; pen.lineWidth = 1.5; pen.stroke(); }
