@@ -2,6 +2,7 @@
 """Measure the fleet: workers killed, the server restarted; attempts an hour; overhead; look-ups.
 
     python bench/fleet.py chaos [--attempts 200] [--every 5]     nothing lost, nothing twice
+        [--remote]                 each worker a machine of its own: with clones of bare remotes
     python bench/fleet.py throughput [--suite 8]                 1, 2 and 4 workers, sleeping suites
     python bench/fleet.py overhead [--attempts 8]                CPU of a worker beside one process
     python bench/fleet.py similar [--rows 100000]                find_similar on PostgreSQL
@@ -14,26 +15,33 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import random
 import resource
+import select
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from self_coding.app import open_anywhere, open_app
 from self_coding.errors import SelfCodingError
 from self_coding.fleet import Fleet
-from self_coding.testing import sample_repo
+from self_coding.git_safety.remote import RemoteSafety
+from self_coding.testing import git, sample_repo
+from self_coding.values.results import FleetJob
 
 CHECK = "import time; time.sleep({seconds}); import glob; assert not glob.glob('bug*')\n"
 
@@ -111,25 +119,34 @@ def told(what: str, *values: object) -> None:
 # -- chaos -----------------------------------------------------------------------------------
 
 
-async def chaos(attempts: int, every: float, seconds: float) -> int:
+async def chaos(attempts: int, every: float, seconds: float, *, remote: bool) -> int:
     """Kill a busy worker every few seconds, restart the server once; return what went wrong."""
+    machines = itertools.count()
     with world() as (folder, server):
         address = server.database("fleet")
         fleet = Fleet(address, open_anywhere)
         places = [repository(folder, f"repo{n}", seconds) for n in range(5)]
+        if remote:
+            for place in places:
+                git(folder, "clone", "-q", "--bare", place, f"{place}.git")
+            places = [f"file://{place}.git" for place in places]
         for n in range(attempts):
             await fleet.submit(
                 f"Add file {n}", repo=places[n % 5], command=f"sleep .2; echo {n} > file{n}.txt"
             )
         log, began = folder / "log", time.monotonic()
-        crew = [start(address, log, "--slots", "2") for _ in range(2)]
-        kills: list[tuple[float, list[str]]] = []
-        restarted, next_kill = False, began + every
+
+        def more() -> subprocess.Popen[bytes]:
+            # Whoever comes after a dead one has nothing of its disk: only what was pushed.
+            cache = ("--cache", str(folder / f"machine{next(machines)}")) * remote
+            return start(address, log, "--slots", "2", *cache)
+
+        crew = [more() for _ in range(2)]
+        kills: list[tuple[float, list[FleetJob]]] = []
+        restarted, next_kill = 0.0, began + every
         while True:
             await asyncio.sleep(0.5)
-            crew = [
-                one if one.poll() is None else start(address, log, "--slots", "2") for one in crew
-            ]
+            crew = [one if one.poll() is None else more() for one in crew]
             try:
                 jobs = (await fleet.workers(limit=attempts + 5)).jobs
             except SelfCodingError as error:  # the server is away
@@ -139,13 +156,13 @@ async def chaos(attempts: int, every: float, seconds: float) -> int:
             if not left or time.monotonic() - began > 30 * attempts:
                 break
             if not restarted and len(left) < attempts / 2:
-                restarted = True
+                restarted = time.time()
                 server.restart(1.0)
                 next_kill = time.monotonic() + every + 10
             busy = [one for one in crew if any(j.worker.endswith(f"/{one.pid}") for j in left)]
             if busy and time.monotonic() > next_kill:
                 victim = random.choice(busy)
-                held = [one.edit for one in left if one.worker.endswith(f"/{victim.pid}")]
+                held = [one for one in left if one.worker.endswith(f"/{victim.pid}")]
                 victim.kill()
                 victim.wait()
                 kills.append((time.time(), held))
@@ -155,29 +172,33 @@ async def chaos(attempts: int, every: float, seconds: float) -> int:
             one.send_signal(signal.SIGTERM)
         for one in crew:
             one.wait()
-        return await _audit(fleet, places, attempts, kills, took, restarted=restarted)
+        return await _audit(fleet, log, places, attempts, kills, took, restarted)
 
 
 async def _audit(
     fleet: Fleet,
+    log: Path,
     places: list[str],
     attempts: int,
-    kills: list[tuple[float, list[str]]],
+    kills: list[tuple[float, list[FleetJob]]],
     took: float,
-    *,
-    restarted: bool,
+    restarted: float,
 ) -> int:
     """Tell what the journals and the repositories hold of it; how much is wrong."""
     jobs = (await fleet.workers(limit=attempts + 5)).jobs
-    wrong, waits, kinds = 0, [], Counter[str]()
-    stages = Counter[str]()
+    wrong, kinds, stages = 0, Counter[str](), Counter[str]()
+    files: set[str] = set()
+    left: list[str] = []  # what attempts had pushed, and nobody has cleared away
+    steps: dict[str, list[float]] = {}  # when each self-edit's events were stored
     for place in places:
-        app = open_app(place, database=fleet.queue.address)
-        log = subprocess.run(
-            ["git", "log", "--first-parent", "--format=%s", "main"],
-            cwd=place, capture_output=True, text=True, check=True,
-        ).stdout.splitlines()  # fmt: skip
-        landed = Counter(line.rpartition("(attempt ")[2] for line in log if "(attempt " in line)
+        app = open_anywhere(place, log.with_name("audit"), database=fleet.queue.address)
+        if isinstance(app.git, RemoteSafety):
+            await app.git.sync()
+        there = Path(place.removeprefix("file://"))
+        files |= {*git(there, "ls-tree", "--name-only", "main").split()}
+        left += [*git(there, "for-each-ref", "refs/self-coding/attempts").splitlines()]
+        lines = git(there, "log", "--first-parent", "--format=%s", "main").splitlines()
+        landed = Counter(line.rpartition("(attempt ")[2] for line in lines if "(attempt " in line)
         wrong += sum(number > 1 for number in landed.values())
         wrong += len(await app.git.verify())  # each landing is the tree that was tested, green
         for line in await app.journal.lines(limit=attempts * 3):
@@ -185,25 +206,51 @@ async def _audit(
             events = await app.journal.events(line.id)
             kinds += Counter(one.kind for one in events if one.kind in ("adopted", "restarted"))
             edit = str(events[0].data.get("edit", ""))
-            for at, held in kills:
-                later = [one.at.timestamp() for one in events if one.at.timestamp() > at]
-                if edit in held and later:
-                    waits.append(later[0] - at)
+            steps.setdefault(edit, []).extend(one.at.timestamp() for one in events)
         await app.journal.close()
-    missing = [n for n in range(attempts) if not (Path(places[n % 5]) / f"file{n}.txt").exists()]
-    told("attempts, kills, server restarted", attempts, len(kills), restarted)
+    missing = [n for n in range(attempts) if f"file{n}.txt" not in files]
+    told("attempts, kills, server restarted", attempts, len(kills), restarted > 0)
     told("jobs by state", dict(Counter(one.state for one in jobs)))
     told("attempts by stage", dict(stages))
     told("landed twice, or not as tested", wrong)
     told("not landed", missing)
+    told("heads left at the remotes", len(left))
     told("taken over anew / with its head", kinds["restarted"], kinds["adopted"])
-    if waits:
-        told(
-            "seconds from a kill to the next event",
-            f"median {statistics.median(waits):.1f}, most {max(waits):.1f}, of {len(waits)}",
-        )
+    _waits(fleet, kills, steps, restarted)
     told("seconds in all, load", f"{took:.0f}", os.getloadavg()[0])
     return wrong + len(missing) + stages.total() - stages["landed"]
+
+
+def _waits(
+    fleet: Fleet,
+    kills: list[tuple[float, list[FleetJob]]],
+    steps: dict[str, list[float]],
+    restarted: float,
+) -> None:
+    """Tell how long the work of the dead waited: to be given back, for a slot, for a next event."""
+    with fleet.queue.database.read() as connection:
+        sql = "SELECT job_id, type::text, extract(epoch FROM at)::float FROM procrastinate_events"
+        told_of = connection.execute(sql).fetchall()
+    rows: list[tuple[float, float, float, str]] = []
+    for at, held in kills:
+        for job in held:
+
+            def first(times: Iterable[float], since: float = at) -> float:
+                return min((one for one in times if one > since), default=since) - since
+
+            back = first(t for n, kind, t in told_of if n == job.job and kind.startswith("defer"))
+            taken = first(t for n, kind, t in told_of if n == job.job and kind == "started")
+            event = first(steps.get(job.edit, ()))
+            again = sum(at < t < at + event and job in more for t, more in kills)
+            why = "server restarted, " * (at - 15 < restarted < at + event)
+            rows.append((back, taken, event, f"{why}taker killed {again} times"))
+    if rows:
+        for name, column in (("given back", 0), ("taken", 1), ("next event", 2)):
+            waits = [float(row[column]) for row in rows]  # type: ignore[arg-type]
+            said = f"median {statistics.median(waits):.1f}, most {max(waits):.1f}, of {len(waits)}"
+            told(f"seconds from a kill until {name}", said)
+        for back, taken, event, why in sorted(rows, key=lambda row: -row[2])[:6]:
+            told("  among the longest", f"{back:.1f} {taken:.1f} {event:.1f}; {why}")
 
 
 # -- throughput ------------------------------------------------------------------------------
@@ -286,58 +333,96 @@ async def embedded(attempts: int, repo: str) -> int:
 # -- look-ups --------------------------------------------------------------------------------
 
 
+_COPIED = {  # the columns that a copy has of its own, and those that it has not
+    "attempt": (("id", "at", "ended"), "stage, outcome, task, files"),
+    "feature": (("attempt",), "outcome, words"),
+    "posting": (("attempt",), "term"),
+    "attempt_file": (("attempt",), "file"),
+}
+
+
+class Relay:
+    """A server's socket at a second place, where the changes of direction are counted."""
+
+    def __init__(self, folder: Path, there: str) -> None:
+        self.trips = 0
+        folder.mkdir()
+        self._there = there
+        self._here = socket.socket(socket.AF_UNIX)
+        self._here.bind(str(folder / ".s.PGSQL.5432"))
+        self._here.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        client, _ = self._here.accept()
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{self._there}/.s.PGSQL.5432")
+        answered = True
+        while True:
+            for one in select.select([client, server], [], [])[0]:
+                if not (data := one.recv(1 << 16)):
+                    return
+                self.trips += answered and one is client  # it asks after it was answered
+                answered = one is server
+                (server if one is client else client).sendall(data)
+
+
 async def similar(rows: int) -> int:
     """Fill a journal, and ask it for similar attempts; count round trips and CPU."""
-    import psycopg
-
-    from self_coding.modification_journal import ModificationAttempt, ModificationJournal, Outcome
+    from self_coding.modification_journal import (
+        ModificationAttempt,
+        ModificationJournal,
+        Outcome,
+        record,
+    )
+    from self_coding.modification_journal import attempts as writing
 
     words = ["parse", "date", "total", "invoice", "round", "currency"]
     words += ["retry", "cache", "lock", "index", "token", "header"]
     rng = random.Random(7)
-    with world() as (_, server):
-        journal = ModificationJournal(f"{server.database('journal')}&schema=one")
-        store = journal._store
-        from self_coding.modification_journal import attempts as writing
-        from self_coding.modification_journal import record
-
-        done = 0
-        while done < rows:
-            with store.write() as queries:
-                for n in range(done, min(rows, done + 500)):
-                    text = " ".join(rng.choices(words, k=6)) + f" in case {n % 997}"
-                    outcome = rng.choice([Outcome.SUCCESS, Outcome.FAILURE])
-                    made = ModificationAttempt(
-                        task_description=text, approach="", files_modified=[f"src/m{n % 500}.py"],
-                        outcome=outcome,
-                    )  # fmt: skip
-                    entry = record.from_attempt(made)
-                    entry.at = entry.ended = n + 1
-                    writing.add(queries, entry, [("ended", entry.at, entry.finished())])
-            done += 500
-        trips = 0
-        send = psycopg.Connection.execute
-
-        def counted(self: Any, *given: Any, **more: Any) -> Any:
-            nonlocal trips
-            trips += 1
-            return send(self, *given, **more)
-
+    with world() as (folder, server):
+        address = f"{server.database('journal')}&schema=one"
+        journal = ModificationJournal(address)
+        with journal._store.write() as queries:
+            for n in range(first := min(rows, 2_000)):
+                text = " ".join(rng.choices(words, k=6)) + f" in case {n % 997}"
+                outcome = rng.choice([Outcome.SUCCESS, Outcome.FAILURE])
+                made = ModificationAttempt(
+                    task_description=text, approach="", files_modified=[f"src/m{n % 500}.py"],
+                    outcome=outcome,
+                )  # fmt: skip
+                entry = record.from_attempt(made)
+                entry.at = entry.ended = n + 1
+                writing.add(queries, entry, [("ended", entry.at, entry.finished())])
+            # The rest are the same again: every word has its newest rows, which is the worst case.
+            for table, (own, same) in _COPIED.items():
+                queries.connection.execute(
+                    f"INSERT INTO {table} ({', '.join(own)}, {same}) OVERRIDING SYSTEM VALUE SELECT"
+                    f" {', '.join(f'{name} + turn * {first}' for name in own)}, {same}"
+                    f" FROM {table} CROSS JOIN generate_series(1, {rows // first - 1}) AS turn"
+                )
+            queries.connection.execute("UPDATE file SET attempts = attempts * ?", (rows // first,))
+            queries.connection.execute("ANALYZE")
         asked = [" ".join(rng.choices(words, k=5)) for _ in range(60)]
-        for one in asked[:10]:
-            await journal.find_similar(one)
-        cpu, counts = [], []
-        psycopg.Connection.execute = counted  # type: ignore[method-assign]
-        for one in asked[10:]:
-            trips, before = 0, time.process_time()
+        cpu = []
+        for one in asked:
+            before = time.process_time()
             await journal.find_similar(one)
             cpu.append((time.process_time() - before) * 1000)
-            counts.append(trips)
-        psycopg.Connection.execute = send  # type: ignore[method-assign]
         await journal.close()
-        cpu.sort()
+        there = dict(parse_qsl(urlsplit(address).query))["host"]
+        relay = Relay(folder / "relay", there)
+        journal = ModificationJournal(address.replace(there, str(folder / "relay")))
+        counts = []
+        for one in asked:
+            relay.trips = 0
+            await journal.find_similar(one)
+            counts.append(relay.trips)
+        await journal.close()
         told("rows", rows)
-        told("round trips", f"at most {max(counts)}")
+        trips = dict(sorted(Counter(counts[10:]).items()))
+        told("round trips: how often", trips)
+        cpu = sorted(cpu[10:])
         p95 = cpu[int(len(cpu) * 0.95)]
         told("CPU ms of the client", f"median {statistics.median(cpu):.0f}, p95 {p95:.0f}")
     return 0
@@ -351,9 +436,10 @@ def main() -> int:
     parser.add_argument("--suite", type=float, default=8.0)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--repo", default="")
+    parser.add_argument("--remote", action="store_true")
     given = parser.parse_args()
     rows = {
-        "chaos": lambda: chaos(given.attempts or 200, given.every, 0.3),
+        "chaos": lambda: chaos(given.attempts or 200, given.every, 0.3, remote=given.remote),
         "throughput": lambda: throughput(given.suite),
         "overhead": lambda: overhead(given.attempts or 8),
         "similar": lambda: similar(given.rows),

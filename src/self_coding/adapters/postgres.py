@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,8 @@ class PostgresDatabase:
     def read(self) -> Iterator[PostgresConnection]:
         """Open a transaction to read from; its statements see one state of the database."""
         with self._lock, self._translated():
-            connection = self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            connection = self._begin(begin).connection
             try:
                 yield PostgresConnection(connection)
             finally:
@@ -101,11 +102,17 @@ class PostgresDatabase:
                     connection.execute("COMMIT")
 
     @contextmanager
+    def look(self) -> Iterator[PostgresConnection]:
+        """Open it for single questions, each of one round trip; they may see different states."""
+        with self._lock, self._translated():
+            yield _Look(self._begin)
+
+    @contextmanager
     def write(self) -> Iterator[PostgresConnection]:
         """Open a transaction that writes: all of the block is stored, or none of it."""
         with self._lock, self._translated():
             # Two statements in one message: the lock costs no round trip of its own.
-            connection = self._begin(f"BEGIN; {self._take_lock}")
+            connection = self._begin(f"BEGIN; {self._take_lock}").connection
             try:
                 if self._lost:
                     raise StorageError(
@@ -137,7 +144,7 @@ class PostgresDatabase:
         with self._lock, self._translated():
             if key in self._claims:
                 return False
-            connection = self._begin("SELECT 1")
+            connection = self._begin("SELECT 1").connection
             row = connection.execute(
                 "SELECT pg_backend_pid(), pg_postmaster_start_time()::text, CASE WHEN %s OR"
                 " clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %s)"
@@ -229,12 +236,12 @@ class PostgresDatabase:
         name = zlib.crc32(self.schema.encode()) - (1 << 31)
         return f"SELECT pg_advisory_xact_lock({0x53434A4C}, {name})"
 
-    def _begin(self, statement: str) -> psycopg.Connection[Any]:
-        """Begin a transaction, on a new connection where the server has ended the old one."""
+    def _begin(self, statement: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
+        """Run a first statement, on a new connection where the server has ended the old one."""
         session = self._session
         if session.is_open:
             try:
-                return self._start(statement)
+                return self._start(statement, values)
             except self._driver.OperationalError as error:
                 if isinstance(error, self._driver.errors.LockNotAvailable):
                     raise
@@ -250,18 +257,17 @@ class PostgresDatabase:
                 time.sleep(0.3)
         assert session.connection is not None
         self._claim_again(session.connection)
-        return self._start(statement)
+        return self._start(statement, values)
 
-    def _start(self, statement: str) -> psycopg.Connection[Any]:
+    def _start(self, statement: str, values: Sequence[Any]) -> psycopg.Cursor[Any]:
         connection = self._session.connection
         assert connection is not None
         try:
-            connection.execute(statement)
+            return connection.execute(statement, values or None)
         except self._driver.OperationalError:
             with suppress(self._driver.Error):
                 connection.execute("ROLLBACK")
             raise
-        return connection
 
     def _open(self) -> psycopg.Connection[Any]:
         options = {"search_path": self.schema, "lock_timeout": f"{self._patience * 1000:.0f}"}
@@ -403,6 +409,17 @@ class PostgresConnection:
         cursor = self._connection.cursor()
         cursor.executemany(_spelled(sql), rows)
         return cursor
+
+
+class _Look(PostgresConnection):
+    """No transaction: each statement by itself, on a new connection where the old one has ended."""
+
+    def __init__(self, ask: Callable[[str, Sequence[Any]], Any]) -> None:
+        self._ask = ask
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
+        """Run one statement; return a cursor over tuples."""
+        return self._ask(*((_spelled(sql), values) if values else (sql, ())))
 
 
 @lru_cache(256)

@@ -259,8 +259,8 @@ class Queue:
         """Give the jobs of dead workers back to the queue; return their numbers.
 
         Args:
-            ours: the worker that asks; its own jobs but those that it is `running` count as dead:
-                the database was away when one ended.
+            ours: a worker, or 0; its own jobs but those that it is `running` count as dead: the
+                database was away when one ended.
         """
         database = self.database
         with database.read() as connection:

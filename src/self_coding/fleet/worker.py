@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import App, JobContext, RetryDecision
@@ -22,6 +23,7 @@ from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.retry import BaseRetryStrategy
 from psycopg import OperationalError
 
+from self_coding.adapters import postgres
 from self_coding.adapters.threads import in_thread
 from self_coding.errors import RemoteUnreachableError, SelfCodingError, StorageError
 from self_coding.fleet import telemetry
@@ -55,6 +57,10 @@ class Share:
 class NotYetError(Exception):
     """The job is to be tried again soon; nothing of it is wrong."""
 
+    def __init__(self, message: str, seconds: float = _LOOKS) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
 
 class Worker:
     """One process of the fleet.
@@ -78,7 +84,7 @@ class Worker:
     ) -> None:
         self._queue = queue
         self._opened = opened
-        self._share = share
+        self.share = share
         self._say = say
         self._once = once
         self.name = f"{socket.gethostname()}/{os.getpid()}"
@@ -93,7 +99,7 @@ class Worker:
             StorageError: the server cannot be reached at the start, or its schema not be used.
         """
         await in_thread(self._queue.check)
-        self._say(f"worker {self.name}: {self._share.slots} at a time")
+        self._say(f"worker {self.name}: {self.share.slots} at a time")
         while True:
             try:
                 await self._serve()
@@ -107,14 +113,14 @@ class Worker:
 
     async def _serve(self) -> None:
         app = App(connector=self._queue.connector(is_async=True))
-        manager = _Manager(app.job_manager.connector, self._share, self._entered)
+        manager = _Manager(app.job_manager.connector, self)
         app.job_manager = manager
         app.task(name=TASK, pass_context=True, retry=_Again())(self._attempt)
         async with app.open_async():
             serving = asyncio.create_task(
                 app.run_worker_async(
                     name=self.name,
-                    concurrency=self._share.slots,
+                    concurrency=self.share.slots,
                     fetch_job_polling_interval=_LOOKS,
                     abort_job_polling_interval=_LOOKS,
                     shutdown_graceful_timeout=0,
@@ -131,10 +137,19 @@ class Worker:
             finally:
                 keeping.cancel()
 
-    async def _entered(self, number: int) -> None:
+    async def entered(self, number: int) -> None:
+        """Live in the others' eyes, under Procrastinate's number."""
         self._number = number
-        share = self._share
+        share = self.share
         await in_thread(self._queue.enter, number, self.name, share.slots, share.provides)
+
+    async def give_back(self, *, own: bool) -> bool:
+        """Give back what the dead have left, and of our `own` what runs no more."""
+        ours = self._number if own else 0
+        given = await in_thread(self._queue.requeue, ours, {*self._running})
+        for one in given:
+            self._say(f"job {one}: its worker is gone; it is given to another")
+        return bool(given)
 
     async def _keep(self, serving: asyncio.Task[None], manager: _Manager) -> None:
         """Stay alive in the others' eyes, and give back what the dead have left."""
@@ -149,8 +164,7 @@ class Worker:
                     # while we still have it.
                     await in_thread(database.unclaim, name)
                     await in_thread(database.claim, name)
-                for one in await in_thread(self._queue.requeue, self._number, {*self._running}):
-                    self._say(f"job {one}: its worker is gone; it is given to another")
+                if await self.give_back(own=True):
                     manager.found_nothing = False
                 if self._once and manager.found_nothing and not self._running:
                     self._is_idle = not await in_thread(self._queue.is_busy)
@@ -200,7 +214,7 @@ class Worker:
         app: Services = await in_thread(
             self._opened,
             job.repo,
-            self._share.cache,
+            self.share.cache,
             database=self._queue.at(application_name=self._program),
         )
         journal = app.journal
@@ -232,7 +246,11 @@ class Worker:
             still = [] if results else await journal.unfinished(job.edit)
             for waiting in await app.edit.waiting() if still else ():
                 if waiting.attempt in still and waiting.waiting in ("process", "resume"):
-                    raise NotYetError(f"another worker has attempt {waiting.attempt}")
+                    # After a restart of the server nobody takes up what another may have held:
+                    # until then, to ask again is in vain.
+                    grace = postgres.GRACE - await in_thread(self._queue.database.uptime)
+                    why = f"another worker has attempt {waiting.attempt}"
+                    raise NotYetError(why, max(_LOOKS, grace))
             return results
         finally:
             await journal.close()
@@ -250,7 +268,7 @@ class _Again(BaseRetryStrategy):
     ) -> RetryDecision | None:
         """Return None for a job that is at fault itself."""
         if isinstance(exception, NotYetError):
-            return RetryDecision(retry_in={"seconds": 2})
+            return RetryDecision(retry_in={"seconds": ceil(exception.seconds)})
         if isinstance(exception, asyncio.CancelledError):  # this worker ends
             return RetryDecision(retry_in={"seconds": 0})
         away = isinstance(exception, StorageError | RemoteUnreachableError)
@@ -262,17 +280,18 @@ class _Again(BaseRetryStrategy):
 class _Manager(JobManager):
     """Procrastinate's own, except in what comes next, and that a server may be away for a while."""
 
-    def __init__(
-        self, connector: Any, share: Share, entered: Callable[[int], Coroutine[Any, Any, None]]
-    ) -> None:
+    def __init__(self, connector: Any, worker: Worker) -> None:
         super().__init__(connector)
-        self._share = share
-        self._entered = entered
+        self._worker = worker
         self.found_nothing = False  # when it was asked last
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> StoredJob | None:
         """Return the next job that is this worker's to take."""
-        share = self._share
+        share = self._worker.share
+        with suppress(StorageError):
+            # First what the dead have begun: a look of its own, later, would find our slots full.
+            # Nothing of ours: what was fetched a moment ago does not run yet.
+            await self._worker.give_back(own=False)
         with suppress(ConnectorException):
             row = await self.connector.execute_query_one_async(
                 "SELECT * FROM self_coding_next(%(worker)s, %(form)s, %(provides)s::text[],"
@@ -290,7 +309,7 @@ class _Manager(JobManager):
     async def register_worker(self) -> int:
         """Register, and enter what the engine does not ask."""
         number = await super().register_worker()
-        await self._entered(number)
+        await self._worker.entered(number)
         return number
 
     async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:

@@ -17,7 +17,7 @@ from self_coding.adapters.remote_git import Answer
 from self_coding.adapters.threads import in_thread, run_inline
 from self_coding.errors import GitOperationError
 from self_coding.git_safety import landing, remote_landing
-from self_coding.git_safety.remote_landing import HEADS, SEEN, Remote
+from self_coding.git_safety.remote_landing import HEADS, Remote
 from self_coding.git_safety.requests import Requests
 from self_coding.git_safety.service import GitSafety
 from self_coding.values.repository import (
@@ -119,10 +119,7 @@ class RemoteSafety(GitSafety):
         """Return whether a commit of an attempt is here, or could be had from the remote."""
         if await super().has(worktree, commit) or not commit:
             return await super().has(worktree, commit)
-        name, place = worktree.attempt, self._repo.common
-        spec = f"+{HEADS}/{name}*:{SEEN}.attempts/{name}*"
-        seconds = self._remote.seconds
-        await in_thread(remote_git.fetch, place, self._remote.name, [spec], timeout=seconds)
+        await in_thread(remote_landing.fetch_head, self._repo, self._remote, worktree.attempt)
         return await super().has(worktree, commit)
 
     async def candidate(
@@ -178,13 +175,14 @@ class RemoteSafety(GitSafety):
         return await in_thread(work)
 
     async def release(self, worktree: Worktree) -> Path | None:
-        """Free a worktree; what landed need not be kept at the remote beside main any more."""
-        [tip] = self._repo.tips([f"refs/heads/{worktree.branch}"]) if worktree.branch else [""]
-        if tip and tip != worktree.base and self._repo.is_ancestor(tip, self._repo.main_ref):
-            # Without a lease: whoever adopted the attempt may have put a later commit there.
-            move = f"{HEADS}/{worktree.attempt}", None, ""
-            await in_thread(self._remote.push, self._repo, move)
-        return await super().release(worktree)
+        """Free a worktree; what it recorded is kept in this clone, and no longer at the remote."""
+        branch = f"refs/heads/{worktree.branch}"
+        [tip] = self._repo.tips([branch]) if worktree.branch else [""]
+        recorded = tip if tip != worktree.base else ""
+        aside = await super().release(worktree)
+        name = worktree.attempt
+        await in_thread(remote_landing.drop_head, self._repo, self._remote, name, recorded)
+        return aside
 
     async def _repeat(self, kind: str, steps: int, attempt: str | None) -> Operation:
         plan = await self.plan_undo(attempt=attempt) if kind == "undo" else None

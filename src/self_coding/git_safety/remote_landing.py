@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from self_coding.adapters import remote_git
@@ -40,8 +41,7 @@ class Remote:
     """Where changes land: a remote's name or address, and how long it may take to answer.
 
     `patience` is how many seconds a host may work on a push whose answer was lost, where there
-    can be no fence. With
-    `land_by` "request" nothing is pushed to main: others merge at the forge.
+    can be no fence. With `land_by` "request" nothing is pushed to main: others merge at the forge.
     """
 
     name: str
@@ -232,3 +232,35 @@ def settle(repo: Repository, remote: Remote, commits: Sequence[str]) -> str:
 def held(repo: Repository, tips: Tips, commits: Sequence[str]) -> str:
     """Return the newest of these commits that main at the remote holds; empty for none."""
     return next((one for one in reversed(commits) if repo.is_ancestor(one, tips.main)), "")
+
+
+def fetch_head(repo: Repository, remote: Remote, name: str) -> str:
+    """Bring what an attempt has recorded at the remote; return its commit, empty for none.
+
+    Raises:
+        RemoteUnreachableError: it did not answer, or let nobody in.
+    """
+    seen = f"{SEEN}.attempts/{name}"
+    # With a star, as for the chain: it may be missing.
+    remote_git.fetch(
+        repo.common, remote.name, [f"+{HEADS}/{name}*:{seen}*"], timeout=remote.seconds
+    )
+    [tip] = repo.tips([seen])
+    return tip
+
+
+def drop_head(repo: Repository, remote: Remote, name: str, recorded: str) -> None:
+    """Delete what an attempt that has ended recorded at the remote; its commits are kept here.
+
+    `recorded` is what this clone knows of it. A remote that is away keeps it: nothing waits for it.
+    """
+    ref = f"{HEADS}/{name}"
+    if recorded:
+        pushed = remote.push(repo, (ref, recorded, ""))
+        if pushed.answer is not Answer.MOVED:
+            return
+    # Another machine has recorded something else: whoever ends the attempt has what all did.
+    with suppress(RemoteUnreachableError):
+        if tip := fetch_head(repo, remote, name):
+            repo.git.run("update-ref", f"{KEPT}/{tip}", tip)
+            remote.push(repo, (ref, tip, ""))

@@ -6,12 +6,13 @@ as SQLite's FTS5 gives them, so that candidates, rarities and order are the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from self_coding.adapters.db import Sessions
 from self_coding.adapters.postgres import PostgresDatabase
-from self_coding.modification_journal.queries import Queries
+from self_coding.modification_journal.queries import COUNTED, Queries, candidates_of
+from self_coding.modification_journal.ranking import Candidate
 
 # The tables of `store`, in PostgreSQL's types. Texts that are compared by order say "C": a
 # language's order would put a hash or a term elsewhere, and another server might have another.
@@ -88,6 +89,12 @@ class PostgresStore:
             yield _PostgresQueries(connection)
 
     @contextmanager
+    def look(self) -> Iterator[Queries]:
+        """Open it for questions that each may see a state of its own, and cost one round trip."""
+        with self._database.look() as connection:
+            yield _PostgresQueries(connection)
+
+    @contextmanager
     def write(self) -> Iterator[Queries]:
         """Open a transaction that is stored whole, or not at all."""
         with self._database.write() as connection:
@@ -117,11 +124,70 @@ class _PostgresQueries(Queries):
 
     def newest_with(self, terms: Iterable[str], limit: int) -> dict[str, list[int]]:
         """Return the newest attempts that hold each term, newest first."""
-        asked = list(terms)
         # One question for all terms: a round trip each would cost more than the ranking.
         rows = self.connection.execute(
-            "SELECT term, ARRAY(SELECT attempt FROM posting WHERE posting.term = asked.term "
-            "ORDER BY attempt DESC LIMIT ?) FROM unnest(?::text[]) AS asked (term)",
-            (limit, asked),
+            f"SELECT term, {_newest('?')} FROM unnest(?::text[]) AS asked (term)",  # noqa: S608
+            (limit, list(terms)),
         )
         return {str(term): list(attempts) for term, attempts in rows}
+
+    def probe(
+        self, terms: Sequence[str], few: int, many: int, room: int
+    ) -> tuple[int, dict[str, list[int]], dict[str, list[int]]]:
+        """Return what `gather` asks first, and most often last, in one question."""
+        rows = self.connection.execute(_PROBE, (few, list(terms), few, few, many, room)).fetchall()
+        first = {term: attempts for _, term, attempts, _ in rows if term is not None}
+        return rows[0][0], first, {term: more for _, term, _, more in rows if more}
+
+    def scored(
+        self, ids: Sequence[int], outcomes: Collection[str] | None, limit: int
+    ) -> tuple[list[Candidate], dict[str, int]]:
+        """Return the features of the first `limit` attempts, and how often their files changed."""
+        ended = [] if outcomes is None else [*outcomes]
+        rows = self.connection.execute(
+            _SCORED, (list(ids), outcomes is None, ended, limit)
+        ).fetchall()
+        modified = {str(path): int(times) for times, path, words in rows if words is None}
+        return candidates_of(rows), modified
+
+
+def _newest(limit: str) -> str:
+    return (
+        "ARRAY(SELECT attempt FROM posting WHERE posting.term = asked.term"  # noqa: S608 - fixed text
+        f" ORDER BY attempt DESC LIMIT {limit})"
+    )
+
+
+# With the terms that have more than was probed goes what `gather` would ask for next: those whose
+# probed attempts reach furthest back are the rarest. More of them than fill the room are not sent.
+_PROBE = f"""
+WITH asked AS (
+  SELECT term, place, {_newest("?")} AS attempts
+  FROM unnest(?::text[]) WITH ORDINALITY AS asked (term, place)
+), common AS (
+  SELECT term, row_number() OVER (ORDER BY attempts[?], place) AS turn
+  FROM asked WHERE cardinality(attempts) = ?
+), many AS (
+  SELECT term, turn, {_newest("?")} AS attempts FROM common AS asked WHERE turn <= 16
+), filling AS (
+  SELECT term, attempts, sum(cardinality(attempts)) OVER (ORDER BY turn) AS filled FROM many
+)
+SELECT (SELECT coalesce(max(attempt), 0) FROM feature), asked.term, asked.attempts, more.attempts
+FROM (SELECT) AS always LEFT JOIN asked ON true
+LEFT JOIN filling AS more ON more.term = asked.term AND filled - cardinality(more.attempts) < ?
+ORDER BY place
+"""  # noqa: S608
+# A file comes as a row without words. Line 6 of the words has the paths (`ranking.pack`).
+_SCORED = f"""
+WITH chosen AS (
+  SELECT feature.* FROM unnest(?::bigint[]) WITH ORDINALITY AS asked (attempt, place)
+  JOIN feature USING (attempt) JOIN attempt ON id = feature.attempt
+  WHERE ? OR (attempt.outcome = ANY(?::text[]) AND {COUNTED})
+  ORDER BY place LIMIT ?
+)
+(SELECT attempt, outcome, words FROM chosen ORDER BY attempt DESC)
+UNION ALL
+SELECT attempts, path, NULL FROM file WHERE path IN (
+  SELECT unnest(string_to_array(split_part(words, E'\n', 6), ' ')) FROM chosen
+)
+"""  # noqa: S608

@@ -63,6 +63,9 @@ class Store(Protocol):
     def read(self) -> AbstractContextManager[Queries]:
         """Open a transaction that sees one state and changes nothing."""
 
+    def look(self) -> AbstractContextManager[Queries]:
+        """Open it for questions that each may see a state of its own."""
+
     def write(self) -> AbstractContextManager[Queries]:
         """Open a transaction that is stored whole, or not at all."""
 
@@ -88,6 +91,23 @@ class Queries(ABC):
     @abstractmethod
     def newest_with(self, terms: Iterable[str], limit: int) -> dict[str, list[int]]:
         """Return the newest attempts that hold each term, newest first."""
+
+    def probe(
+        self, terms: Sequence[str], few: int, many: int, room: int
+    ) -> tuple[int, dict[str, list[int]], dict[str, list[int]]]:
+        """Return the newest attempt that can be found, the `few` newest that hold each term.
+
+        And, where it costs no question more, the `many` newest of the rarest terms that have more,
+        as many as fill the `room`.
+        """
+        return self.newest_findable(), self.newest_with(terms, few), {}
+
+    @abstractmethod
+    def scored(
+        self, ids: Sequence[int], outcomes: Collection[str] | None, limit: int
+    ) -> tuple[list[Candidate], dict[str, int]]:
+        """Return the features of the first `limit` attempts, newest first; how often each of their
+        files was modified. With `outcomes` only of those that ended in one of these ways."""
 
     # ------------------------------------------------------------------ attempts
 
@@ -282,44 +302,6 @@ class Queries(ABC):
         """Return the newest attempt that can be found; 0 where there is none."""
         return int(self._first("SELECT max(attempt) FROM feature")[0] or 0)
 
-    def with_outcomes(self, ids: Sequence[int], outcomes: Collection[str]) -> list[int]:
-        """Return those of these attempts that ended in one of these ways, in their order."""
-        if not ids or not outcomes:
-            return []
-        kept = set(
-            self._numbers(
-                f"SELECT id FROM attempt WHERE id IN ({_marks(ids)}) "  # noqa: S608
-                f"AND outcome IN ({_marks(outcomes)}) AND {COUNTED}",
-                *(*ids, *outcomes),
-            )
-        )
-        return [attempt for attempt in ids if attempt in kept]
-
-    def candidates(self, ids: Sequence[int]) -> list[Candidate]:
-        """Return the outcome and the features of these attempts, newest first."""
-        if not ids:
-            return []  # here and elsewhere: "IN ()" is SQLite's alone
-        rows = self.connection.execute(
-            f"SELECT attempt, outcome, words FROM feature WHERE attempt IN ({_marks(ids)}) "  # noqa: S608
-            "ORDER BY attempt DESC",
-            tuple(ids),
-        )
-        return [
-            Candidate(row[0], str(row[1]), unpack(row[2]))
-            for row in rows
-            if isinstance(row[2], str)
-        ]
-
-    def times_modified(self, paths: Collection[str]) -> dict[str, int]:
-        """Return how many attempts modified each of these paths."""
-        if not paths:
-            return {}
-        rows = self.connection.execute(
-            f"SELECT path, attempts FROM file WHERE path IN ({_marks(paths)})",  # noqa: S608
-            tuple(paths),
-        )
-        return {str(path): int(number) for path, number in rows}
-
     def count(self, labels: Iterable[tuple[str, str]], outcome: str | None, step: int) -> None:
         """Add `step` to the number of attempts under each label (dimension, value)."""
         self.connection.executemany(
@@ -417,6 +399,13 @@ class Queries(ABC):
     def _attempts(self, where: str, *values: object) -> list[ModificationAttempt]:
         rows = self.connection.execute(_READ + where, values)
         return [_record(row[2:]).attempt(int(row[0]), _floats(row[1])) for row in rows]
+
+
+def candidates_of(rows: Iterable[Sequence[Any]]) -> list[Candidate]:
+    """Return the candidates of rows of `feature`: attempt, outcome, words."""
+    return [
+        Candidate(row[0], str(row[1]), unpack(row[2])) for row in rows if isinstance(row[2], str)
+    ]
 
 
 def _row(record: Record, blobs: Mapping[str, int]) -> tuple[object, ...]:

@@ -51,7 +51,7 @@ def find(
     outcomes: Collection[Outcome] | None = None,
 ) -> list[SimilarAttempt]:
     """Return the attempts most like a query, best first, with the reasons."""
-    with store.read() as queries:
+    with store.look() as queries:
         candidates, rarity = gather(queries, query, outcomes)
         hits = rank(query, candidates, rarity)[:limit]
         attempts = queries.attempts([hit.row for hit in hits])
@@ -65,7 +65,7 @@ def find(
 def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
     """Return the failed attempt that a query repeats; None when none is alike enough."""
     failed = (Outcome.FAILURE, Outcome.ROLLBACK)
-    with store.read() as queries:
+    with store.look() as queries:
         candidates, rarity = gather(queries, query, failed)
         hits = rank(query, candidates, rarity, outcome_weight=0.0)[:_FAILURES]
         score, row = 0.0, 0
@@ -105,10 +105,11 @@ def gather(
     queries: Queries, query: Features, outcomes: Collection[Outcome] | None = None
 ) -> tuple[list[Candidate], Rarity]:
     """Return the most promising attempts, and how rare the query's words and their files are."""
-    newest = queries.newest_findable()
     probed: list[tuple[float, str, list[int]]] = []
     asked = sorted(terms(query), key=lambda word: (-len(word), word))[:_TERMS]
-    for term, rows in queries.newest_with(asked, _PROBE).items():
+    # As few questions as can be, for it may be another machine that answers.
+    newest, first, more = queries.probe(asked, _PROBE, _PER_TERM, _READ)
+    for term, rows in first.items():
         frequency = float(len(rows))
         if len(rows) == _PROBE:
             # Counting a common term's attempts would mean reading them all: how close together
@@ -120,13 +121,11 @@ def gather(
     promise: dict[int, float] = defaultdict(float)
     room = _READ
     common = [term for _, term, rows in probed if len(rows) == _PROBE]
-    more: dict[str, list[int]] = {}
     for rarity, term, newest_rows in probed:
         rows = newest_rows
         if room > 0 and len(rows) == _PROBE:
             if term not in more:
-                # Several at a time, for it may be another machine that answers: as many as fill
-                # the room if each has all the rows that one may bring.
+                # As many as fill the room if each has all the rows that one may bring.
                 following = common[common.index(term) :][: math.ceil(room / _PER_TERM)]
                 more |= queries.newest_with(following, _PER_TERM)
             rows = more[term][:room]
@@ -140,10 +139,10 @@ def gather(
         age = newest - row
         promise[row] *= 1 + math.exp(-age / 200) + math.exp(-age / 8)
     best = sorted(promise, key=lambda row: (-promise[row], -row))
-    if outcomes is not None:
-        best = queries.with_outcomes(best[:_FILTERED], [one.value for one in outcomes])
-    candidates = queries.candidates(best[:_SCORED])
-    modified = queries.times_modified({path for each in candidates for path in each.features.files})
+    # With outcomes many of the most promising are none of those that are asked for.
+    room = _SCORED if outcomes is None else _FILTERED
+    asked_for = None if outcomes is None else [one.value for one in outcomes]
+    candidates, modified = queries.scored(best[:room], asked_for, _SCORED)
     return candidates, Rarity(
         rows=newest,
         words={term: rarity for rarity, term, _ in probed},

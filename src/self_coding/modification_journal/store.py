@@ -6,13 +6,14 @@ A journal on another database is a sibling of this file; every other query is in
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from self_coding.adapters.db import Connection, Database, Sessions, reading
 from self_coding.errors import StorageError, StorageVersionError
-from self_coding.modification_journal.queries import Queries
+from self_coding.modification_journal.queries import COUNTED, Queries, candidates_of
+from self_coding.modification_journal.ranking import Candidate
 
 APPLICATION = 0x53434A4C  # "SCJL", SQLite's application_id of a journal
 
@@ -100,6 +101,8 @@ class SQLiteStore:
         with self._recognised(), self._database.read() as connection:
             yield _SQLiteQueries(connection)
 
+    look = read  # a transaction costs nothing here
+
     @contextmanager
     def write(self) -> Iterator[Queries]:
         """Open a transaction that is stored whole, or not at all."""
@@ -159,3 +162,24 @@ class _SQLiteQueries(Queries):
         # A term in quotes is a string to FTS5, whatever operators it spells.
         quoted = {term: '"' + term.replace('"', '""') + '"' for term in terms}
         return {term: self._numbers(sql, match, limit) for term, match in quoted.items()}
+
+    def scored(
+        self, ids: Sequence[int], outcomes: Collection[str] | None, limit: int
+    ) -> tuple[list[Candidate], dict[str, int]]:
+        """Return the features of the first `limit` attempts, and how often their files changed."""
+        execute = self.connection.execute
+        if outcomes is not None:
+            sql = f"SELECT id FROM attempt WHERE id IN ({_marks(ids)}) "  # noqa: S608 - fixed text, as below
+            sql += f"AND outcome IN ({_marks(outcomes)}) AND {COUNTED}"
+            kept = {row[0] for row in execute(sql, (*ids, *outcomes))}
+            ids = [attempt for attempt in ids if attempt in kept]
+        ids = ids[:limit]
+        sql = f"SELECT attempt, outcome, words FROM feature WHERE attempt IN ({_marks(ids)}) "  # noqa: S608
+        candidates = candidates_of(execute(f"{sql} ORDER BY attempt DESC", tuple(ids)))
+        paths = {path for each in candidates for path in each.features.files}
+        sql = f"SELECT path, attempts FROM file WHERE path IN ({_marks(paths)})"  # noqa: S608
+        return candidates, {str(path): int(times) for path, times in execute(sql, tuple(paths))}
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))

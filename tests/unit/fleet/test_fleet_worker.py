@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from journal_stores import database
@@ -113,6 +114,19 @@ async def test_what_a_worker_leaves_another_ends(fleet: Fleet, tmp_path: Path) -
     assert await stages(fleet, place) == ["editing"]
     await fleet.worker(until_idle=True)
     assert await stages(fleet, place) == ["landed"]
+
+
+async def test_what_the_dead_had_begun_comes_first(fleet: Fleet, tmp_path: Path) -> None:
+    """Who asks for work gives back first what a dead worker has left, whatever else waits."""
+    place = repository(tmp_path, "r")
+    await fleet.submit("begun", repo=place, command="echo 1 > one.txt")
+    await fleet.submit("new", repo=place, command="echo 2 > two.txt", priority=9)
+    with psycopg.connect(fleet.queue.at(options="-c search_path=self_coding_fleet")) as raw:
+        raw.execute("UPDATE procrastinate_jobs SET status = 'doing' WHERE id = 1")
+    said: list[str] = []
+    await fleet.worker(until_idle=True, say=said.append)
+    ended = [line for line in said if "landed" in line]
+    assert ended == ["job 1: attempt 1: landed", "job 2: attempt 2: landed"], said
 
 
 async def test_an_attempt_that_is_proposed_waits_for_a_person(fleet: Fleet, tmp_path: Path) -> None:

@@ -49,6 +49,23 @@ async def test_what_was_recorded_outlives_its_machine(remote) -> None:
     assert remote("for-each-ref", "refs/self-coding/attempts") == ""
 
 
+async def test_what_has_ended_leaves_nothing_at_the_remote(remote) -> None:
+    """Whoever ends an attempt clears its commit away there, whichever machine recorded it."""
+    a, b = remote.machine("a"), remote.machine("b")
+    place = await a.isolate("one")
+    (place.path / "one.py").write_text("x = 1\n")
+    head = (await a.record(place, "add one")).head
+    await b.release(place)
+    assert remote("for-each-ref", "refs/self-coding/attempts") == ""
+    assert head in git(b.top, "for-each-ref", "refs/self-coding/kept"), "refused, but not lost"
+    (place.path / "two.py").write_text("x = 2\n")
+    await a.record(place, "add two")
+    remote("update-ref", f"refs/self-coding/attempts/{place.attempt}", head)  # as another did
+    await a.release(place)
+    assert remote("for-each-ref", "refs/self-coding/attempts") == ""
+    await a.release(await a.isolate("two"))  # nothing was recorded
+
+
 def test_a_remote_with_ten_thousand_branches_is_one_branch_here(remote, tmp_path) -> None:
     """Only main is fetched, however many others there are."""
     tip = remote.main

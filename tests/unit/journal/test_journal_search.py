@@ -1,7 +1,11 @@
 """Searching the journal, and the warning of a dead end."""
 
+import random
+
+import psycopg
 import pytest
 
+from journal_stores import address
 from self_coding.modification_journal import (
     ModificationAttempt,
     ModificationJournal,
@@ -83,3 +87,49 @@ def test_the_reason_is_the_attempts_own():
     past = ModificationAttempt("t", failure_analysis=" ", reflection="x " * 300)
     assert len(search.because(past)) == 240
     assert search.because(ModificationAttempt("t")) == "no reason was recorded"
+
+
+async def test_both_databases_rank_alike_to_the_last_digit(tmp_path, monkeypatch):
+    """The same attempts give the same answers, however many rows the rare words bring."""
+    monkeypatch.setattr(search, "_PROBE", 8)  # so that a few hundred attempts are many
+    monkeypatch.setattr(search, "_PER_TERM", 30)
+    monkeypatch.setattr(search, "_READ", 100)
+    monkeypatch.setattr(search, "_SCORED", 20)
+    rng = random.Random(5)
+    words = [f"word{n}" for n in range(30)]
+    weights = [1 / (n + 1) for n in range(30)]
+    journals = ModificationJournal(tmp_path / "a.db"), ModificationJournal(address())
+    for n in range(250):
+        task = " ".join(rng.choices(words, weights, k=5))
+        files = [f"src/{rng.choice(words)}.py", f"docs/a {n % 7}.md"]
+        one = ModificationAttempt(task, files_modified=files, outcome=rng.choice([*Outcome]))
+        for journal in journals:
+            await journal.log_attempt(one)
+    for n in range(40):
+        task = " ".join(rng.choices(words, k=4))
+        outcomes = [None, (Outcome.FAILURE,), ()][n % 3]
+        found = [await one.similar_attempts(task, outcomes=outcomes) for one in journals]
+        one, other = ([(hit.attempt.id, hit.score, hit.reasons) for hit in hits] for hits in found)
+        assert one == other
+        assert bool(one) == (outcomes != ())
+        assert await journals[0].dead_end(task) == await journals[1].dead_end(task)
+    for journal in journals:
+        await journal.close()
+
+
+async def test_a_search_asks_a_server_three_questions(monkeypatch):
+    """Each question is a round trip to another machine."""
+    journal = ModificationJournal(address())
+    for n in range(100):
+        await journal.log_attempt(ModificationAttempt(f"Tidy {n}", outcome=Outcome.SUCCESS))
+    asked = []
+    send = psycopg.Connection.execute
+
+    def counted(self, *given, **more):
+        asked.append(given)
+        return send(self, *given, **more)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", counted)
+    assert await journal.find_similar("Tidy 7")
+    assert len(asked) == 3
+    await journal.close()
