@@ -19,7 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from self_coding.adapters.file_lock import try_lock
 from self_coding.app import open_app
 from self_coding.errors import RemoteUnreachableError
 from self_coding.gate import Gate
@@ -53,8 +52,8 @@ async def group(attempts: int, red: float) -> None:
         command = f"{sys.executable} check.py"
         gate = {"sandbox": "limits", "retries": 0}
         app = open_app(top, environ={}, test_command=command, gate=gate)
-        turn = try_lock(app.edit.leases.turn("main"))
-        assert turn is not None
+        turn = app.edit.leases.turn("main")
+        await turn.take()
         bad = set(random.Random(7).sample(range(attempts), max(1, round(attempts * red))))
 
         async def one(number: int) -> bool:
@@ -72,7 +71,7 @@ async def group(attempts: int, red: float) -> None:
             await asyncio.sleep(0.5)
         told("green and waiting", attempts, f"after {time.monotonic() - began:.0f} s")
         before, began = len(runs), time.monotonic()
-        turn.release()
+        await turn.release()
         landed = sum(await asyncio.gather(*tasks))
         cost = len(runs) - before
         told("landed, refused", landed, attempts - landed, f"in {time.monotonic() - began:.0f} s")

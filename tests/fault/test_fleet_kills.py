@@ -14,7 +14,7 @@ import pytest
 from journal_stores import database
 from self_coding.app import open_anywhere, open_app
 from self_coding.fleet import Fleet
-from self_coding.testing import sample_repo
+from self_coding.testing import git, sample_repo
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -66,3 +66,33 @@ async def test_a_killed_workers_attempt_is_ended_by_another(where: str, tmp_path
     assert await journal.unfinished() == []
     await journal.close()
     assert (place / "new.txt").exists()
+
+
+async def test_workers_on_two_machines_land_as_one_group(tmp_path: Path) -> None:
+    """What waits green in two clones of a remote is stacked by one of them, and lands together."""
+    files = {"check.py": "", "self-coding.toml": 'test_command = "python3 check.py"\n'}
+    remote = tmp_path / "remote.git"
+    git(sample_repo(tmp_path / "first", files), "clone", "-q", "--bare", ".", str(remote))
+    url, log = f"file://{remote}", tmp_path / "log"
+    fleet = Fleet(database(), open_anywhere)
+    for n in range(4):
+        await fleet.submit(f"Add {n}", repo=url, command=f"echo {n} > file{n}.txt")
+    app = open_anywhere(url, tmp_path / "third", database=fleet.queue.address)
+    turn = app.edit.leases.turn("main")
+    await turn.take()
+    # At least one of them has another's commits only from the remote.
+    share = ("--slots", "2", "--until-idle", "--cache")
+    crew = [worker(fleet.queue.address, log, *share, str(tmp_path / name)) for name in "ab"]
+    async with asyncio.timeout(120):
+        while len(await app.journal.recent_events(("landing",))) < 4:
+            await asyncio.sleep(0.1)
+    await turn.release()
+    for one in crew:
+        assert await asyncio.to_thread(one.wait, 120) == 0, log.read_text()
+    landed = await app.journal.recent_events(("landed",))
+    assert len(landed) == 4, log.read_text()
+    assert sorted(len(one.data.get("with", ())) for one in landed) == [0, 3, 3, 3]
+    assert len(git(remote, "rev-list", "refs/self-coding/receipts").splitlines()) == 2, "two pushes"
+    assert git(remote, "for-each-ref", "refs/self-coding/attempts") == ""
+    assert await app.git.verify() == []
+    await app.journal.close()

@@ -183,6 +183,9 @@ class Landing:
             # Behind the first merge: main is then at the commit that they stand upon, or moves.
             if stack and len(one.intents) > 1 and await self.landed(one):
                 continue
+            # Another machine's, which has recorded it where both can reach it, or cannot.
+            if stack and not await repository.has(one.worktrees[-1], one.edited.head):
+                continue
             change = await repository.change(one.edited.base, one.edited.head, diff_limit=0)
             made = await repository.candidate(change, views.landing_message(one), onto=onto)
             if not isinstance(made, Conflict):

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
+import random
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0  # seconds: who only looks whether a lock is held may hold it for a moment
 _LOOKS = 0.25  # seconds between two looks
+TURN_PATIENCE = 1800.0  # for the turn to land; its holder may have been suspended
+_FIRST_PAUSE, _LAST_PAUSE = 0.2, 0.02  # seconds between two looks at it
+_LAST_ASKED = 0.1  # where each look asks a server
+_ASKED = 1.0  # seconds between two looks at whether others have landed us meanwhile
 _ASKS = 2.0  # seconds between two questions to the server whether the session still stands
 
 
@@ -51,15 +58,16 @@ class Leases:
 
     def __init__(self, folder: Path, sessions: Sessions | None = None) -> None:
         self._folder = folder
-        self._sessions = sessions
+        self.sessions = sessions
 
     def path(self, edit: str, kind: str = "lock") -> Path:
         """Return the file of a self-edit: its lock, its log, or the request to stop."""
         return self._folder / f"{edit}.{kind}"
 
-    def turn(self, branch: str) -> Path:
-        """Return the file by which those take turns that land on a branch."""
-        return self.path(f"landing-{hashlib.sha256(branch.encode()).hexdigest()[:16]}")
+    def turn(self, branch: str, *, patience: float = TURN_PATIENCE) -> LandingTurn:
+        """Return the turn of those who land on a branch, to be taken."""
+        name = f"landing-{hashlib.sha256(branch.encode()).hexdigest()[:16]}"
+        return LandingTurn(self, name, patience)
 
     def holder(self, edit: str) -> Holder | None:
         """Return who works on a self-edit now."""
@@ -85,9 +93,9 @@ class Leases:
 
     async def elsewhere(self, edits: Iterable[str]) -> Mapping[str, str]:
         """Return which of the self-edits a process holds by the journal's server, and who it is."""
-        if self._sessions is None or not (asked := [*edits]):
+        if self.sessions is None or not (asked := [*edits]):
             return {}
-        return await in_thread(self._sessions.holders, asked)
+        return await in_thread(self.sessions.holders, asked)
 
     @asynccontextmanager
     async def hold(
@@ -104,10 +112,12 @@ class Leases:
             EditError: it was asked to stop meanwhile; the work inside was cancelled.
             StorageError: the session that held it is gone, and another may have taken it up.
         """
-        lock = await self._taken(edit, patience, fresh=fresh)
-        if lock is None:
-            yield None
-            return
+        end = asyncio.get_running_loop().time() + patience
+        while (lock := await self.take(edit, fresh=fresh)) is None:
+            if asyncio.get_running_loop().time() >= end:
+                yield None
+                return
+            await asyncio.sleep(0.05)
         lease, task = Lease(lock), asyncio.current_task()
         assert task is not None
         self.path(edit, "stop").unlink(missing_ok=True)  # it was for whoever came before
@@ -117,12 +127,12 @@ class Leases:
             while not self.path(edit, "stop").exists():
                 await asyncio.sleep(_LOOKS)
                 waited += _LOOKS
-                if self._sessions is not None and waited >= _ASKS:
+                if self.sessions is not None and waited >= _ASKS:
                     waited = 0.0
                     # A server that is away says nothing of who holds it: the work goes on, and
                     # nothing of it can be stored until the claim is found to stand.
                     with suppress(StorageError):
-                        if not await in_thread(self._sessions.holds, edit):
+                        if not await in_thread(self.sessions.holds, edit):
                             lease.ended = StorageError(
                                 "the lease was lost with its connection",
                                 hint="`resume` goes on where nobody else has taken it up",
@@ -144,33 +154,31 @@ class Leases:
             raise lease.ended from error
         finally:
             watching.cancel()
-            try:
-                if self._sessions is not None:
-                    await asyncio.wait([watching])  # it may be asking: no new session after ours
-                    await in_thread(self._sessions.unclaim, edit)
-            finally:
-                lock.release()
+            await asyncio.wait([watching])  # it may be asking: no new session after ours
+            await self.give_up(edit, lock)
 
-    async def _taken(self, edit: str, patience: float, *, fresh: bool) -> FileLock | None:
-        """Lock a self-edit here, then at the server; None where another holds either."""
-        end = asyncio.get_running_loop().time() + patience
-        while True:
-            lock = try_lock(self.path(edit))
-            try:
-                if lock is not None and (
-                    self._sessions is None
-                    or await in_thread(self._sessions.claim, edit, fresh=fresh)
-                ):
-                    return lock
-            except BaseException:
-                assert lock is not None
-                lock.release()
-                raise
-            if lock is not None:
-                lock.release()
-            if asyncio.get_running_loop().time() >= end:
-                return None
-            await asyncio.sleep(0.05)
+    async def take(self, name: str, *, fresh: bool = False) -> FileLock | None:
+        """Lock a name here, then at the server; None where another holds either."""
+        lock = try_lock(self.path(name))
+        if lock is None or self.sessions is None:
+            return lock
+        try:
+            if await in_thread(self.sessions.claim, name, fresh=fresh):
+                return lock
+        except BaseException:
+            # Cancelled, it may have been claimed all the same.
+            await self.give_up(name, lock)
+            raise
+        lock.release()
+        return None
+
+    async def give_up(self, name: str, lock: FileLock) -> None:
+        """Give a name up at the server, then here."""
+        try:
+            if self.sessions is not None:
+                await in_thread(self.sessions.unclaim, name)
+        finally:
+            lock.release()
 
     async def stop(self, edit: str) -> None:
         """Have whoever works on a self-edit stop, and wait until it has."""
@@ -205,3 +213,62 @@ class Lease:
 
     def _write(self, facts: dict[str, object]) -> None:
         self._lock.write(json.dumps(facts).encode() + b"\n")
+
+
+class LandingTurn:
+    """The turn to land: whose change was tested in vain lands next, undisturbed by the others.
+
+    Without it a busy main starves whoever has the slower tests. It is a courtesy between our own
+    processes, on all machines of one journal, and decides nothing: main moves by compare-and-swap
+    alone, whoever holds the turn. It ends with the process; leaving the `async with` gives it up.
+    """
+
+    def __init__(self, leases: Leases, name: str, patience: float) -> None:
+        self._leases = leases
+        self._name = name
+        self._patience = patience
+        self._lock: FileLock | None = None
+
+    async def __aenter__(self) -> LandingTurn:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.release()
+
+    async def take(
+        self,
+        on_wait: Callable[[], None] = lambda: None,
+        needless: Callable[[], Awaitable[bool]] | None = None,
+    ) -> bool:
+        """Hold the turn, or have waited for it long enough; return False where it was held before.
+
+        `on_wait` is called when others have it, and now and then it is asked whether the turn is
+        needless by now. Whoever has waited in vain does not wait again, and nobody waits for a
+        file that cannot be locked.
+        """
+        if self._lock is not None:
+            return False
+        began, asked = time.monotonic(), -math.inf
+        pause, last = _FIRST_PAUSE, _LAST_ASKED if self._leases.sessions else _LAST_PAUSE
+        with suppress(StorageError):
+            while (lock := await self._leases.take(self._name)) is None:
+                now = time.monotonic()
+                if now > began + self._patience:
+                    self._patience = 0.0
+                    break
+                if pause == _FIRST_PAUSE:
+                    on_wait()
+                if needless and now > asked + _ASKED:
+                    if await needless():
+                        break
+                    asked = now
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
+                pause = max(pause * 0.95, last)  # who has waited longer looks more often
+            self._lock = lock
+        return True
+
+    async def release(self) -> None:
+        """Give the turn up, if it is held."""
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            await self._leases.give_up(self._name, lock)

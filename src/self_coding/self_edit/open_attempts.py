@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -468,8 +469,8 @@ class OpenAttempts:
             attempts = [one for one in attempts if one.edit in told or self.leases.holder(one.edit)]
             return sorted(attempts, key=lambda one: one.events[-1].at)
 
-        turn, notify = self.leases.turn(branch), self.notices.of_attempt
-        return Runner(services, run, landing_lock=turn, notify=notify, waiting=waiting)
+        turn, notify = partial(self.leases.turn, branch), self.notices.of_attempt
+        return Runner(services, run, turn=turn, notify=notify, waiting=waiting)
 
     def _restored(self, history: History) -> Editor | None:
         """Build the attempt's editor anew from what the journal stored of it."""

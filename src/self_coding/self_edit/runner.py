@@ -7,21 +7,18 @@ interrupted by a crash; there is no second path. All its state is in the journal
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
-from self_coding.adapters.file_lock import FileLock, try_lock
 from self_coding.adapters.process import READ_ALONG
 from self_coding.errors import RemoteUnreachableError, SelfCodingError, StorageError
 from self_coding.gate.test_report import TestCount
 from self_coding.self_edit import views
 from self_coding.self_edit.adoption import adopted
 from self_coding.self_edit.history import CHECKED, Facts, History, Kind, RefusedBy, facts_of
+from self_coding.self_edit.leases import LandingTurn
 from self_coding.self_edit.lifecycle import Step, decide
 from self_coding.self_edit.ports import Services
 from self_coding.self_edit.step_results import StepResult
@@ -33,10 +30,6 @@ from self_coding.values.repository import Change
 BEAT = 5.0  # seconds after which a step that goes on is reported again
 _SLOW = (Step.EDIT, Step.TEST, Step.APPROVE)  # reported when they begin, too
 
-PATIENCE = 1800.0  # seconds to wait for the turn to land; its holder may have been suspended
-_FIRST_PAUSE, _LAST_PAUSE = 0.2, 0.02  # seconds between two looks at it
-_ASKED = 1.0  # seconds between two looks at whether others have landed us meanwhile
-
 
 class Runner:
     """Drives self-edits over the given services."""
@@ -46,7 +39,7 @@ class Runner:
         services: Services,
         run: RunContext,
         *,
-        landing_lock: Path | None = None,
+        turn: Callable[[], LandingTurn],
         notify: Callable[[History], Awaitable[None]] | None = None,
         waiting: Callable[[], Awaitable[Sequence[History]]] | None = None,
     ) -> None:
@@ -54,7 +47,7 @@ class Runner:
         self.log = AttemptLog(services)
         self.steps = Steps(services, run, self.log, waiting)
         self._asks = run.ask is not None
-        self._landing_lock = landing_lock
+        self._turn = turn
         self._looked: dict[int, int] = {}  # how many events an attempt had when main was looked at
         self._notify = notify
 
@@ -186,7 +179,7 @@ class Runner:
 
     async def _advance(self, number: int, leader: int) -> None:
         """Perform one attempt's steps until it has ended or has to wait."""
-        with LandingTurn(self._landing_lock) as turn:
+        async with self._turn() as turn:
             while True:
                 round_ = await self._round(leader)
                 attempt = next(one for one in round_ if one.id == number)
@@ -201,7 +194,7 @@ class Runner:
                         self.log.forget(number)  # others have written of us meanwhile
                         attempt = await self.log.get(number)
                 elif step is not Step.INTEND:
-                    turn.release()
+                    await turn.release()
                 if step is Step.END:
                     await self.steps.end(attempt)
                     self.log.forget(number)  # the journal itself appended its last event
@@ -272,64 +265,6 @@ class Runner:
         while following := (await self.log.get(leader)).next_try:
             leader = following
         return leader
-
-
-class LandingTurn:
-    """The turn to land: whose change was tested in vain lands next, undisturbed by the others.
-
-    Without it a busy main starves whoever has the slower tests. It is a courtesy between our own
-    processes and decides nothing: main moves by compare-and-swap alone, whoever holds the turn.
-    The kernel drops it with the process; leaving the `with` block gives it up.
-    """
-
-    def __init__(self, path: Path | None, *, patience: float = PATIENCE) -> None:
-        self._path = path
-        self._patience = patience
-        self._lock: FileLock | None = None
-
-    def __enter__(self) -> LandingTurn:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-
-    async def take(
-        self,
-        on_wait: Callable[[], None] = lambda: None,
-        needless: Callable[[], Awaitable[bool]] | None = None,
-    ) -> bool:
-        """Hold the turn, or have waited for it long enough; return False where it was held before.
-
-        `on_wait` is called when others have it, and now and then it is asked whether the turn is
-        needless by now. Whoever has waited in vain does not wait again, and nobody waits for a
-        file that cannot be locked.
-        """
-        if self._path is None or self._lock is not None:
-            return False
-        began, asked = time.monotonic(), -math.inf
-        pause = _FIRST_PAUSE
-        with suppress(StorageError):
-            while (lock := try_lock(self._path)) is None:
-                now = time.monotonic()
-                if now > began + self._patience:
-                    self._patience = 0.0
-                    break
-                if pause == _FIRST_PAUSE:
-                    on_wait()
-                if needless and now > asked + _ASKED:
-                    if await needless():
-                        break
-                    asked = now
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - who looks when
-                pause = max(pause * 0.95, _LAST_PAUSE)  # who has waited longer looks more often
-            self._lock = lock
-        return True
-
-    def release(self) -> None:
-        """Give the turn up, if it is held."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
 
 async def open_attempts(services: Services, edit: str = "") -> list[History]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from journal_stores import address
 from memory_services import Disk, MemoryEditor, MemoryRepository, MemoryRules, memory_services
+from self_coding.adapters import postgres
 from self_coding.errors import (
     EditError,
     GateError,
@@ -17,8 +19,9 @@ from self_coding.errors import (
     SelfCodingError,
     StorageError,
 )
+from self_coding.modification_journal.postgres import PostgresStore
 from self_coding.self_edit import SelfEdit
-from self_coding.self_edit.runner import LandingTurn
+from self_coding.self_edit.leases import Leases
 from self_coding.values.attempts import Json, Outcome
 from self_coding.values.edits import (
     Assignment,
@@ -760,34 +763,55 @@ async def test_self_edits_take_turns_when_main_is_busy(world: World) -> None:
 
 async def test_a_turn_is_a_courtesy(tmp_path: Path) -> None:
     """Waited for in vain once, it is not waited for again; where nothing can be locked, never."""
-    path = tmp_path / "landing.lock"
     told: list[int] = []
-    with LandingTurn(path) as held:
+    async with Leases(tmp_path).turn("main") as held:
         await held.take()
-        late = LandingTurn(path, patience=0.05)
+        late = Leases(tmp_path).turn("main", patience=0.05)
         await late.take(lambda: told.append(1))
         await late.take(lambda: told.append(2))
     assert 2 not in told
     assert told
     (tmp_path / "file").write_text("")
-    await LandingTurn(tmp_path / "file" / "landing.lock").take()
+    await Leases(tmp_path / "file").turn("main").take()
 
 
 async def test_a_turn_that_is_never_given_up_is_not_waited_for_without_end(tmp_path: Path) -> None:
     """Whoever has waited long enough goes on without the turn; main is safe without it."""
-    path = tmp_path / "landing.lock"
-    with LandingTurn(path) as held, LandingTurn(tmp_path / "landing.lock") as free:
+    leases = Leases(tmp_path)
+    async with leases.turn("main") as held, leases.turn("main") as free:
         await held.take()
         told: list[str] = []
-        late = LandingTurn(path, patience=0.05)
+        late = leases.turn("main", patience=0.05)
         await late.take(lambda: told.append("waits"))
-        late.release()
+        await late.release()
         assert told == ["waits"]
-        assert path.exists(), "it is still held by its holder"
-        held.release()
+        assert [*tmp_path.glob("landing-*")], "it is still held by its holder"
+        await held.release()
         await free.take(lambda: told.append("waits"))
         assert told == ["waits"]
-    assert not path.exists()
+    assert not [*tmp_path.iterdir()]
+
+
+async def test_the_turn_is_one_for_all_machines_of_a_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the journal is on a server, its connection holds the turn; it ends with that."""
+    monkeypatch.setattr(postgres, "GRACE", 0.0)  # the server of the tests is young
+    one, two = PostgresStore(place := address()), PostgresStore(place)
+    here, there = Leases(tmp_path / "one", one.sessions), Leases(tmp_path / "two", two.sessions)
+    async with here.turn("main") as held, there.turn("other") as other, there.turn("main") as next_:
+        await held.take()
+        told: list[str] = []
+        await there.turn("main", patience=0.05).take(lambda: told.append("waits"))
+        await other.take(lambda: told.append("the other branch's"))
+        assert told == ["waits"]
+        one.close()  # as its process dies
+        await next_.take()
+        told.clear()
+        await here.turn("main", patience=0.05).take(lambda: told.append("waits"))
+        assert told == ["waits"], "it is the other's now"
+    one.close()
+    two.close()
 
 
 async def test_a_landing_that_happened_is_recorded_while_another_one_has_the_turn(
@@ -807,8 +831,8 @@ async def test_a_landing_that_happened_is_recorded_while_another_one_has_the_tur
     repository.land = lands_and_dies  # type: ignore[method-assign, assignment]
     with pytest.raises(StorageError):
         await layer.submit_edit(begun.attempt)
-    with LandingTurn(world.folder / "landing.lock") as theirs:
-        await theirs.take()
+    async with layer.leases.turn("main") as theirs:
+        assert await theirs.take()
         async with asyncio.timeout(5):
             (told,) = await world.layer().recover()
     assert "had landed" in told
