@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "tok3n-of-the-helper"
 
@@ -28,7 +28,8 @@ class FakeForge:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length) or b"{}")
                 status, answer = 401, {"message": f"bad token {self.headers['Authorization']}"}
-                if self.headers["Authorization"] == f"Bearer {TOKEN}":
+                scheme = "token" if forge.kind == "forgejo" else "Bearer"
+                if self.headers["Authorization"] == f"{scheme} {TOKEN}":
                     status, answer = forge.answer(self.command, self.path, body)
                 data = json.dumps(answer).encode()
                 self.send_response(status)
@@ -59,6 +60,9 @@ class FakeForge:
                 return 502, {"message": "bad gateway"}
             return 201, self.requests[number]
         if place.endswith(word):
+            asked = parse_qs(urlsplit(path).query)
+            assert asked["state"] == ["all"]
+            assert asked.get("sort", ["recentupdate"]) == ["recentupdate"], "Forgejo has no other"
             return 200, [*self.requests.values()]
         number = int(place.rpartition("/")[2])
         if method in ("PATCH", "PUT"):

@@ -28,7 +28,8 @@ class Forge:
 
     `api` is where its API is, from the host; `place` where requests are, `one` a single one;
     `source` and `target` are its words for the branches, `text` for the description, `number` for
-    what counts the requests of a project. `closing` is how one is closed, by `method`.
+    what counts the requests of a project. `closing` is how one is closed, by `method`. `scheme` is
+    what stands before the token.
     """
 
     api: str
@@ -41,6 +42,7 @@ class Forge:
     method: str
     closing: Mapping[str, str]
     hosts: tuple[str, ...]
+    scheme: str = "Bearer"
 
 
 _LIKE_GITHUB: Mapping[str, Any] = {
@@ -58,8 +60,8 @@ FORGES: Mapping[str, Forge] = {
         **_LIKE_GITHUB,
     ),
     "forgejo": Forge(
-        api="https://{host}/api/v1", find="state=all&sort=newest", hosts=("codeberg", "forgejo",
-        "gitea"), **_LIKE_GITHUB,
+        api="https://{host}/api/v1", find="state=all&sort=recentupdate&limit=50",
+        hosts=("codeberg", "forgejo", "gitea"), scheme="token", **_LIKE_GITHUB,
     ),
     "gitlab": Forge(
         api="https://{host}/api/v4", place="projects/{project}/merge_requests",
@@ -130,7 +132,8 @@ class Project:
 
     def _read(self, one: Mapping[str, Any]) -> MergeRequest:
         merged = one.get("merged") or one.get("merged_at") or one.get("state") == "merged"
-        state = "open" if one.get("state") in ("open", "opened") else "closed"
+        # GitLab calls one that it is merging just now "locked".
+        state = "closed" if one.get("state") == "closed" else "open"
         commit = one.get("merge_commit_sha") or one.get("squash_commit_sha") or ""
         return MergeRequest(
             number=int(one[self.forge.number]),
@@ -146,7 +149,7 @@ class Project:
         request.add_header("Content-Type", "application/json")
         request.add_header("User-Agent", "self-coding")
         # "Unredirected": it is for this host alone.
-        request.add_unredirected_header("Authorization", f"Bearer {self.token}")
+        request.add_unredirected_header("Authorization", f"{self.forge.scheme} {self.token}")
         host = urlsplit(self.api).hostname
         try:
             with build_opener(_NoRedirect).open(request, timeout=self.seconds) as answer:

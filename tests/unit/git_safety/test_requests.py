@@ -93,6 +93,14 @@ async def test_what_a_forge_calls_merged_must_be_on_main(bare, forge) -> None:
     assert result.waiting == "review"
 
 
+async def test_a_request_that_is_being_merged_is_still_open(bare, forge) -> None:
+    """GitLab calls it locked meanwhile; only what is closed is a no."""
+    app = opened(bare, forge)
+    number = await proposed(app)
+    forge.requests[1]["state"] = "locked"
+    assert [one.waiting for one in await app.edit.resume(attempt=number)] == ["review"]
+
+
 async def test_a_closed_request_is_a_no(bare, forge) -> None:
     """Closed without being merged, the attempt is refused by whoever closed it."""
     app = opened(bare, forge)
