@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +26,29 @@ LIBRARIES = {"bench/all.py", "bench/lines.py", "bench/made.py", "bench/model_end
              "bench/terminal.py", "bench/cheats/own.py", "bench/cheats/honest.py"}  # fmt: skip
 #: Tables of limits that are set, not measured.
 SET = {"docs/explanation/fleet.md: ## Who is dead"}
+#: Reads each program as if it were run, up to where it has understood its arguments.
+_PARSED = """
+import argparse, json, runpy, sys
+from pathlib import Path
+
+class Understood(BaseException):
+    pass
+
+def parse(self, *given, **more):
+    real(self, *given, **more)
+    raise Understood
+
+real, argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_args, parse
+for words in json.load(sys.stdin):
+    sys.argv, sys.path[0] = words, str(Path(words[0]).parent)
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    except (Understood, ImportError):
+        continue
+    except BaseException as error:
+        if type(error).__name__ != "Skipped":  # a browser that is missing here
+            print('wrong', words, repr(error))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +74,27 @@ def test_each_row_has_its_script_and_its_page(bench: ModuleType) -> None:
         told = (ROOT / row.page).read_text(encoding="utf-8")
         assert script in told or Path(script).name in told or f"--only {row.name}" in told, row.name
         assert not row.quick or shlex.split(row.quick)[0] == script, row.name
+
+
+def test_each_row_is_understood_by_its_script(bench: ModuleType, tmp_path: Path) -> None:
+    """Whatever a row says, its program takes: no option was renamed, no argument is missing."""
+    given = dict.fromkeys(bench.NEEDS, tmp_path)
+    (tmp_path / "histories").mkdir()
+    (tmp_path / "histories/h11.bundle").touch()
+    asked = [
+        list(map(str, words[1:]))
+        for row in bench.ROWS
+        for command in filter(None, (row.command, row.quick))
+        if isinstance(words := bench.filled(command, given), list)
+        and "parse_args(" in Path(words[1]).read_text(encoding="utf-8")
+    ]
+    assert len(asked) > 40
+    done = subprocess.run(
+        [sys.executable, "-c", _PARSED], input=json.dumps(asked), cwd=ROOT, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    wrong = [line for line in done.stdout.splitlines() if line.startswith("wrong")]
+    assert (wrong, done.returncode) == ([], 0), done.stderr[-2000:]
 
 
 def test_each_measured_table_says_how_to_repeat_it(bench: ModuleType) -> None:
