@@ -101,7 +101,14 @@ class App:
     @cached_property
     def journal(self) -> ModificationJournal:
         """The record of all attempts."""
-        return self.journal_at(self.settings.database)
+        return self.journal_at(self._database)
+
+    @property
+    def _database(self) -> str:
+        """Where the journal is, if that may be used here: tasks, diffs and outputs go there."""
+        if held := self.needs_trust("database"):
+            raise ConfigError(held, hint=TRUST)
+        return self.settings.database
 
     def journal_at(self, address: str) -> ModificationJournal:
         """Return the journal at an address or in a file; empty: the file beside the repository."""
@@ -228,7 +235,7 @@ class App:
         """The queue of a server, for many machines, and a worker of it."""
         from self_coding.fleet import Fleet
 
-        return Fleet(self.settings.database, open_anywhere)
+        return Fleet(self._database, open_anywhere)
 
     @cached_property
     def reported(self) -> ReportedErrors:

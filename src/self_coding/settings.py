@@ -36,7 +36,7 @@ RETIRED = frozenset({"record_coverage"})
 #: What runs or sends something as the user, outside the sandbox, and asks nobody.
 OUTWARD = (
     "editors", "notice.command", "notice.url", "model.base_url", "model.api_key_env",
-    "remote.name", "remote.api",
+    "remote.name", "remote.api", "database",
 )  # fmt: skip
 
 _SMALLEST = math.ulp(0.0)

@@ -168,6 +168,19 @@ def test_other_settings_are_trusted_anew(tmp_path: Path) -> None:
     assert "editors" in open_app(repo, environ={}).distrusted
 
 
+def test_a_file_that_names_a_database_sends_nothing_there(tmp_path: Path) -> None:
+    """A journal at a server holds tasks, diffs and outputs: a clone's file cannot choose it."""
+    repo = sample_repo(tmp_path / "repo")
+    (repo / "self-coding.toml").write_text('database = "postgresql://them@127.0.0.1:1/x"\n')
+    for ask in (lambda app: app.journal, lambda app: app.fleet):
+        with pytest.raises(ConfigError, match=r"database .*not trusted here yet"):
+            ask(open_app(repo, environ={}))
+    own = {"SELF_CODING_DATABASE": str(tmp_path / "journal.db")}
+    assert open_app(repo, environ=own).journal
+    open_app(repo, environ={}).trust()
+    assert not open_app(repo, environ={}).distrusted
+
+
 def test_ones_own_word_needs_no_trust(tmp_path: Path) -> None:
     """What a variable or a call says is the user's own, whatever the file says."""
     repo = sample_repo(tmp_path / "repo")
