@@ -101,14 +101,10 @@ class App:
     @cached_property
     def journal(self) -> ModificationJournal:
         """The record of all attempts."""
-        return self.journal_at(self._database)
-
-    @property
-    def _database(self) -> str:
-        """Where the journal is, if that may be used here: tasks, diffs and outputs go there."""
+        # To a server tasks, diffs and outputs go.
         if held := self.needs_trust("database"):
             raise ConfigError(held, hint=TRUST)
-        return self.settings.database
+        return self.journal_at(self.settings.database)
 
     def journal_at(self, address: str) -> ModificationJournal:
         """Return the journal at an address or in a file; empty: the file beside the repository."""
@@ -207,12 +203,9 @@ class App:
             ConfigError: as `choose_editor`; or the settings file is not trusted.
         """
         asked = patch is None and command is None and (name or self.settings.editor)
-        held = ""
-        if asked and asked in cast("Mapping[str, str]", self.distrusted.get("editors", {})):
-            held = self.needs_trust("editors")
-        elif asked == "model":
-            held = self.needs_trust(*_MODEL)
-        if held:
+        named = cast("Mapping[str, str]", self.distrusted.get("editors", {}))
+        used = ("editors",) if asked and asked in named else _MODEL if asked == "model" else ()
+        if held := self.needs_trust(*used):
             raise ConfigError(held, hint=TRUST)
         return choose_editor(
             self.settings, patch=patch, command=command, name=name, folder=self.folder
@@ -235,7 +228,9 @@ class App:
         """The queue of a server, for many machines, and a worker of it."""
         from self_coding.fleet import Fleet
 
-        return Fleet(self._database, open_anywhere)
+        if held := self.needs_trust("database"):
+            raise ConfigError(held, hint=TRUST)
+        return Fleet(self.settings.database, open_anywhere)
 
     @cached_property
     def reported(self) -> ReportedErrors:
