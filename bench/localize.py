@@ -7,6 +7,8 @@
     python bench/localize.py --set ... --made 280 --histories ../shared/bench/histories \
         --without recency                                # tasks made of the histories' commits
     python bench/localize.py --set ... --lines          # functions that 4,000 tokens hold
+    python bench/localize.py --set ... --aider PYTHON   # beside aider's repository map, by the
+                                                        # Python of its own environment
 
 The set's own `score.py` asks the public API with a fresh index per task; this one keeps one index
 per repository and asks each task once per table row, so that the rows differ in the signal alone.
@@ -51,10 +53,16 @@ def main() -> int:
     parser.add_argument("--made", type=int, help="so many tasks made of each history instead")
     parser.add_argument("--histories", type=Path, help="a folder of further bundles for --made")
     parser.add_argument("--summary", action="store_true", help="get_summary(4000, task) instead")
+    parser.add_argument("--aider", type=Path, help="the Python of an environment with aider-chat")
     parser.add_argument("--lines", action="store_true", help="functions inside of 4,000 tokens")
     chosen = parser.parse_args()
     scorer = _scorer(chosen.set)
     variants = _variants(chosen.without)
+    map_of = None
+    if chosen.aider:
+        variants = {"all signals": dict(ranking.WEIGHTS)}
+        argv = [chosen.aider, Path(__file__).with_name("repo_map.py")]
+        map_of = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     found: dict[str, list[Row]] = defaultdict(list)
     for row, database, root in _trees(chosen, scorer):
         if chosen.lines:
@@ -66,6 +74,15 @@ def main() -> int:
             continue
         for name, weights in variants.items():
             found[name].append(_asked(row, database, weights, scorer))
+        if map_of and map_of.stdin and map_of.stdout:
+            print(
+                json.dumps({"root": str(root), "task": row["task"]}), file=map_of.stdin, flush=True
+            )
+            paths, taken = json.loads(map_of.stdout.readline())
+            measured = {**scorer.measure(paths, row["files"]), "cpu": taken}
+            found["aider's repository map"].append(
+                {"repo": row["repo"], "kind": row["kind"], **measured}
+            )
     for line in _table(found):
         print(line)
     return 0
