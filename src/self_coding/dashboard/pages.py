@@ -80,6 +80,8 @@ def application(board: Board) -> Starlette:
         exception_handlers={SelfCodingError: _failed, HTTPException: _failed, Exception: _failed},
     )
     app.state.board = board
+    for name in _templates().list_templates():  # read now: the first look at a page waits for none
+        _templates().get_template(name)
     return app
 
 

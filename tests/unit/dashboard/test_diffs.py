@@ -38,7 +38,7 @@ def test_rows_have_their_numbers() -> None:
         ("same", 5, 6, "last"),
     ]
     assert (first.path, first.added, first.removed) == ("src/a.py", 2, 1)
-    assert (gone.path, gone.note, gone.removed) == ("gone.txt", "deleted file mode 100644", 1)
+    assert (gone.path, gone.note, gone.removed) == ("gone.txt", "deleted file", 1)
 
 
 def test_what_differs_is_marked() -> None:

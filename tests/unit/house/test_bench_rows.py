@@ -23,7 +23,8 @@ FIGURE = re.compile(
 #: Programs that others run, or that are the subject of a figure elsewhere.
 LIBRARIES = {"bench/all.py", "bench/lines.py", "bench/made.py", "bench/model_endpoints.py",
              "bench/import_truth.py", "bench/soak_hostile.py", "bench/soak_audit.py",
-             "bench/terminal.py", "bench/repo_map.py", "bench/cheats/own.py", "bench/cheats/honest.py"}  # fmt: skip
+             "bench/terminal.py", "bench/repo_map.py", "bench/cheats/own.py",
+             "bench/cheats/honest.py"}  # fmt: skip
 #: Tables of limits that are set, not measured.
 SET = {"docs/explanation/fleet.md: ## Who is dead"}
 #: Reads each program as if it were run, up to where it has understood its arguments.
