@@ -146,7 +146,7 @@ def scale(count: int = 10_000, files: int = 8_800) -> None:
 
 
 def _settled() -> float:
-    """Wait until nothing goes on by itself: the index's first look, the doctor; return its CPU ms."""
+    """Wait until nothing goes on by itself (the index's first look, the doctor); its CPU ms."""
     began = _cpu()
     while True:
         before = _cpu()

@@ -78,14 +78,20 @@ def main() -> int:
             print(
                 json.dumps({"root": str(root), "task": row["task"]}), file=map_of.stdin, flush=True
             )
-            paths, taken = json.loads(map_of.stdout.readline())
-            measured = {**scorer.measure(paths, row["files"]), "cpu": taken}
-            found["aider's repository map"].append(
-                {"repo": row["repo"], "kind": row["kind"], **measured}
-            )
+            ranked, inside, taken = json.loads(map_of.stdout.readline())
+            beside = {"in 4,000 tokens": _part(inside, row), **scorer.measure(ranked, row["files"])}
+            told = {"repo": row["repo"], "kind": row["kind"], "cpu": taken, **beside}
+            found["aider's repository map"].append(told)
+            text = search.summarize(database, root, 4000, row["task"])
+            ours = found["all signals"][-1]
+            found["all signals"][-1] = {"in 4,000 tokens": scorer.named(text, row, root)[0], **ours}
     for line in _table(found):
         print(line)
     return 0
+
+
+def _part(paths: list[str], row: Row) -> float:
+    return sum(path in paths for path in row["files"]) / len(row["files"])
 
 
 def _scorer(folder: Path) -> ModuleType:
