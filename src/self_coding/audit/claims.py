@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from self_coding.audit.strength import (
     BROAD,
+    EXISTS,
     LOOSE,
     NOTHING,
     call_strength,
@@ -130,9 +131,9 @@ class _Reader:
     ) -> Iterator[Claim]:
         match node:
             case ast.Assert(test=test):
-                for said in map(plain, _parts(test)):
-                    weight = strength(said, self.constants)
-                    yield Claim(unparse(said), node.lineno, weight, reach, said)
+                yield from self.said(test, node.lineno, reach)
+                for inner in ast.iter_child_nodes(test):  # a helper that asserts, and answers
+                    yield from self.calls(inner, reach, asked=True)
             case ast.If() | ast.While():
                 yield from self.branches(node, reach)
             case ast.For(iter=over) | ast.AsyncFor(iter=over):
@@ -160,6 +161,10 @@ class _Reader:
             case _:
                 yield from self.calls(node, reach)
 
+    def said(self, test: ast.expr, line: int, reach: str) -> Iterator[Claim]:
+        for part in map(plain, _parts(test)):
+            yield Claim(unparse(part), line, strength(part, self.constants), reach, part)
+
     def branches(self, node: ast.If | ast.While, reach: str) -> Iterator[Claim]:
         value = constant(substitute(node.test, self.constants))
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -173,29 +178,39 @@ class _Reader:
         yield from self.body(node.body, reach or inside)
         yield from self.body(node.orelse, reach or otherwise)
 
-    def calls(self, node: ast.AST, reach: str) -> Iterator[Claim]:
+    def calls(self, node: ast.AST, reach: str, *, asked: bool = False) -> Iterator[Claim]:
         for call in calls(node):
             name = name_of(call.func)
             # `xprocess.ensure(...)` starts something; `self.ensure(...)` asserts
             starts = name == "ensure" and dotted(call.func) not in {"ensure", "self.ensure"}
             known = _CLAIMING.fullmatch(name) and name not in self.idle and not starts
-            if name in self.helpers or known:
-                node = plain(call)
-                same = node is call  # it is no comparison
-                said = call_strength(call) if same else strength(node, self.constants)
-                yield Claim(unparse(node), call.lineno, said, reach, node)
+            if name not in self.helpers and (asked or not known):
+                continue
+            if (said := plain(call)) is not call:
+                yield from self.said(said, call.lineno, reach)
+            else:  # it is no comparison
+                # What is asked for its answer only may fail on the way to it.
+                answers = not known and not (isinstance(node, ast.Expr) and node.value is call)
+                said_by = EXISTS if answers else call_strength(call)
+                yield Claim(unparse(call), call.lineno, said_by, reach, call)
 
 
 def _parts(test: ast.expr) -> list[ast.expr]:
-    """Return what a condition says one by one: the parts of an `and`, of equal tuples."""
+    """Return what a condition says one by one: the parts of an `and`, of equal displays, of a
+    tuple that something equals."""
     match test:
         case ast.BoolOp(op=ast.And(), values=values):
             return [part for value in values for part in _parts(value)]
         case ast.Compare(
-            left=ast.Tuple(elts=[_, *_] as left),
-            ops=[ast.Eq()],
-            comparators=[ast.Tuple(elts=right)],
-        ) if len(left) == len(right) and not any(isinstance(v, ast.Starred) for v in left + right):
+            left=whole, ops=[ast.Eq()], comparators=[ast.Tuple(elts=[_, _, *_] as right)]
+        ) if not any(isinstance(v, ast.Starred) for v in right):
+            left = (
+                [ast.Subscript(whole, ast.Constant(at), ast.Load()) for at in range(len(right))]
+                if not isinstance(whole, ast.Tuple)
+                else whole.elts
+            )
+            if len(left) != len(right) or any(isinstance(v, ast.Starred) for v in left):
+                return [test]
             pairs = zip(left, right, strict=True)
             said = (ast.Compare(left=a, ops=[ast.Eq()], comparators=[b]) for a, b in pairs)
             return [ast.fix_missing_locations(ast.copy_location(one, test)) for one in said]

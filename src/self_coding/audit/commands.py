@@ -58,7 +58,7 @@ _RUNNER = re.compile(
 _NO_COMMAND = re.compile(  # a line that names a runner, but runs none
     r".*\btox\s+-e\s*(?:docs?|mypy|lint\w*|typing|types?|flake8|check\w*|pkg\w*|build|release)\b(?!,)"
     r"|\s*+(?:#|//|\[|@?echo\b|-?\s*+(?:name|if|uses):|.*\b(?:pip|uv|apt|poetry)\s+(?:install|add|sync)\b(?!.*(?:&&|;)))"
-    r"|.*[=<>~]=\s*\d|.*::\s*$"
+    r"|.*(?:[=~]=|[<>]=?)\s*\d|.*::\s*$"
 )
 _PYTEST = re.compile(r"\b(?:py\.?test|coverage\s+run\s+-m\s+pytest)\b(?P<rest>[^;&|#\n]*)")
 # `|| true`, `; echo`, a pipe whose last command decides, and the switches of the tools

@@ -86,6 +86,11 @@ class Test:
         return "" if text in {"pass", "..."} else text
 
     @cached_property
+    def words(self) -> frozenset[str]:
+        """The words that its statements are written with."""
+        return frozenset(re.findall(r"\w+", self.body))
+
+    @cached_property
     def decorators(self) -> tuple[ast.expr, ...]:
         """Its decorators, then those of its class."""
         return (*self.node.decorator_list, *(self.owner.decorator_list if self.owner else ()))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from self_coding.audit.claims import forgives
+from self_coding.audit.claims import Claim, forgives
 from self_coding.audit.files import File, Files, Kind
 from self_coding.audit.skips import compare_marks, compare_module_marks, is_off
 from self_coding.audit.syntax import (
@@ -33,7 +33,7 @@ from self_coding.audit.syntax import (
     walk_own,
 )
 from self_coding.audit.test_modules import Module, Modules, Sides, Test, cases
-from self_coding.audit.weakening import Around, bare, compare
+from self_coding.audit.weakening import Around, bare, compare, without
 from self_coding.values.verdicts import Finding
 
 _GOLDEN = re.compile(
@@ -62,11 +62,17 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
     # of variables, so that an assertion is recognised under another one
     used = _called(new)
     moved: Counter[str] = Counter()
+    # what a helper claims that none did before
+    helping = (t for m in old.values() for t in m.tests if not t.collected)
+    said = tuple(claim for helper in helping for claim in helper.live)
+    gains: dict[str, list[Claim]] = {}
     added_cases: list[str] = []
     for test, was in _with_counterparts(new, old):
         called = test.short_name in used and not test.short_name.startswith("test")
         if (test.collected or called) and not test.is_same(was):
             had = Counter(bare(claim.text) for claim in was.live) if was else Counter()
+            if called and (more := without(test.live, said)):
+                gains[test.short_name] = more
             moved += Counter(bare(claim.text) for claim in test.live) - had
         if test.collected:
             old_cases = cases(was, old[test.path]) if was else []
@@ -77,7 +83,7 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
     words = {word for word in _WORD.findall("\n".join(cut)) if len(word) > 4}
     shrinks = len(cut) >= len(added) + 3 and not sides.strict
     around = Around(
-        moved=moved, gone=_withdrawn(sides.files), cases=tuple(added_cases),
+        moved=moved, gains=gains, gone=_withdrawn(sides.files), cases=tuple(added_cases),
         touched=frozenset([*words, *_WORD.findall("\n".join(added))]),
         cut=frozenset(words if shrinks else ()),
         touches_source=sides.files.touches_source, strict=sides.strict,
@@ -85,13 +91,15 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
     search = _Search(old, new)
     # where no code changes, the new tests must be about nearly the same
     whole, one = (0.5, 0.4) if around.touches_source else (0.8, 0.6)
-    all_renewed = not sides.strict and _is_renewed(old, new, whole)
+    all_renewed = not sides.strict and _is_renewed(old, new, around, whole)
     for path, module in old.items():
         now = new.get(path)
         if now is not None:
             yield from compare_module_marks(module, now)
         renewed = all_renewed or (
-            not sides.strict and now is not None and _is_renewed({path: module}, {path: now}, one)
+            not sides.strict
+            and now is not None
+            and _is_renewed({path: module}, {path: now}, around, one)
         )
         others = {test.name: test for test in now.tests if not test.collected} if now else {}
         helpers = [
@@ -219,7 +227,7 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
     same = old.is_same(new)
     if same and before.frame == after.frame:
         return
-    if not same and old.body != new.body:
+    if not same and old.body != new.body and not is_off(old, before):
         yield from compare(old, new, around)
     yield from compare_marks(old, new, before, after)
     if not (old.collected and new.collected):
@@ -449,7 +457,7 @@ def _literals(node: ast.AST) -> set[str]:
     return {unparse(n) for n in ast.walk(node) if isinstance(n, ast.Constant)}
 
 
-def _is_renewed(old: Modules, new: Modules, share: float) -> bool:
+def _is_renewed(old: Modules, new: Modules, around: Around, share: float) -> bool:
     """Return whether the tests of some files together claim as much as before, and about `share`
     of the same names."""
     was, now = (
@@ -457,14 +465,15 @@ def _is_renewed(old: Modules, new: Modules, share: float) -> bool:
             (claim.text, claim.strength)
             for test, other in _with_counterparts(*sides)
             if not test.is_same(other) and (test.collected or test.short_name in used)
-            for claim in test.live
+            for claim in (around.said_by(test) if sides[0] is new else test.live)
         )
         for sides in ((old, new), (new, old))
         for used in (_called(sides[0]),)
     )
     lost, gained = was - now, now - was
     says, said = (sum(claim[1] for claim in side.elements()) for side in (gained, lost))
-    if not lost or says < said or gained.total() < lost.total():
+    fewer = gained.total() < lost.total() and not around.touches_source
+    if not lost or says < said or fewer:
         return False
     words, others = (
         set(_WORD.findall(" ".join(text for text, _ in side))) for side in (lost, gained)
@@ -475,7 +484,7 @@ def _is_renewed(old: Modules, new: Modules, share: float) -> bool:
 def _called(modules: Modules) -> frozenset[str]:
     """Return the names that the tests of some files use."""
     tests = [test for module in modules.values() for test in module.tests]
-    return frozenset[str]().union(*(test.names for test in tests if test.collected))
+    return frozenset[str]().union(*(test.words for test in tests if test.collected))
 
 
 def _with_counterparts(modules: Modules, others: Modules) -> Iterator[tuple[Test, Test | None]]:

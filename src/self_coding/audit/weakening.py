@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from self_coding.audit import strength as says
@@ -43,13 +43,15 @@ _CATCHERS = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns"})
 
 @dataclass(frozen=True)
 class Around:
-    """What else the change does: assertions that it adds elsewhere, names that it takes out of
+    """What else the change does: assertions that it adds elsewhere, what helpers by their names
+    claim more than they did (`gains`), names that it takes out of
     the code, words of the code that it touches and, where the code shrinks, of what is cut, and
     whether code changes at all. `renewed`: the tests of this file together claim at least as much
     as before. `aids` are the helpers of the tests' own that change, `cases` the parameter sets
     that are new. `strict` accepts no changed expectation."""
 
     moved: Counter[str] = field(default_factory=Counter)
+    gains: Mapping[str, list[Claim]] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
     touched: frozenset[str] = frozenset()
     cut: frozenset[str] = frozenset()
@@ -59,12 +61,27 @@ class Around:
     cases: tuple[str, ...] = ()
     strict: bool = False
 
+    def said_by(self, test: Test) -> tuple[Claim, ...]:
+        """Return what a test claims, and what helpers that it calls, directly or not, claim more
+        than they did, in the place of the calls."""
+        seen, pending = set[str](), self.gains.keys() & test.words
+        while pending:
+            seen |= pending
+            said = " ".join(claim.text for name in pending for claim in self.gains[name])
+            pending = self.gains.keys() & set(re.findall(r"\w+", said)) - seen
+        gained = [claim for name in sorted(seen) for claim in self.gains[name]]
+        return tuple(
+            claim
+            for claim in (*test.live, *gained)
+            if not (isinstance(claim.node, ast.Call) and name_of(claim.node.func) in seen)
+        )
+
 
 def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     """Yield every way in which `new` claims less than `old`."""
     yield from _less_reached(old, new)
-    lost = _without(old.live, new.claims)
-    gained = _without(new.live, old.live)
+    lost = without(old.live, new.claims)
+    gained = without(around.said_by(new), old.live)
     pairs = _pairs(lost, gained)
     if around.touches_source and not around.strict:  # a claim about something else is another one
         pairs = [(was, now) for was, now in pairs if _words(was.text) <= _words(now.text)]
@@ -75,7 +92,11 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         if rule == "expectation-changed" and not around.strict:
             same = around.aids.isdisjoint({"setUp", *new.names}) and _setting(old) == _setting(new)
             rule = rule if same else ""
-        if rule == "raises-widened" and around.touches_source and as_much and not around.strict:
+        # What says less here is made up for, where the base's own tests judge the code.
+        judged = around.touches_source and not around.strict
+        if judged and (
+            (rule == "raises-widened" and as_much) or (rule == "assert-weakened" and around.renewed)
+        ):
             rule = ""
         if rule:
             message = f"{quote(was.text)} became {quote(now.text)}"
@@ -83,10 +104,11 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
                 message += ", and no code changed"
             yield new.finding(rule, message, now.line)
     paired = {id(claim) for pair in pairs for claim in pair}
-    # What is claimed still, or of a name that equals what it did, is not dropped.
+    # What is claimed still, or of a name that equals a value as a whole, is not dropped.
     claimed, said = {(c.text, c.reach) for c in new.live}, {c.text for c in old.live}
-    exact = (c.node for c in new.live if c.strength == says.EXACT and c.text in said)
-    equal = {name_of(n.left) for n in exact if isinstance(n, ast.Compare)} - {""}
+    whole = around.touches_source and not around.strict
+    exact = (c for c in new.live if c.strength == says.EXACT and (whole or c.text in said))
+    equal = {name_of(c.node.left) for c in exact if isinstance(c.node, ast.Compare)} - {""}
     values: dict[str, str] = {}  # what a claim says of a variable, it says of what that was given
     for node in walk_own(old.node):
         if isinstance(node, ast.Assign):
@@ -108,10 +130,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         # what helps a test may stop to say what kind of thing it works with
         and (old.collected or claim.strength > says.EXISTS or not around.touches_source)
         and not _is_scaffolding(claim, old, new)
-        and not (
-            claim.strength < says.EXACT
-            and equal & {n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name)}
-        )
+        and equal.isdisjoint(n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name))
     ]
     # where code changes, most of what a test said may stay and the rest go
     most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
@@ -166,7 +185,7 @@ def _is_withdrawn(claim: Claim, gone: frozenset[str]) -> bool:
     return any(len(s & t) >= 0.6 * len(s) for s in said for t in texts if len(s) > 2)
 
 
-def _without(claims: tuple[Claim, ...], others: tuple[Claim, ...]) -> list[Claim]:
+def without(claims: tuple[Claim, ...], others: tuple[Claim, ...]) -> list[Claim]:
     """Return the claims that are not among the others; one that is there twice counts twice."""
     left = Counter(claim.text for claim in others)
     rest = []

@@ -258,8 +258,8 @@ def _contents(
     if file.mode == _GONE or body is None:
         return
     executable = file.mode == "100755" != file.old_mode and not policy.may_make_executable
-    # a new script with its interpreter in its first line runs without the bit as well
-    script = file.old_mode == _GONE and body.startswith(b"#!") and "/." not in f"/{path}"
+    # a script with its interpreter in its first line runs without the bit as well
+    script = body.startswith(b"#!") and "/." not in f"/{path}"
     if executable and body.startswith(_RUNNABLE) and not script:
         yield finding("made-executable", path, 0, "becomes executable")
     if policy.allow_secrets or matches(path, policy.allow_secret_paths):

@@ -113,6 +113,7 @@ def test_any_f_string_can_be_read() -> None:
         ("ci/run.sh", "tox -e docs\n", "sphinx-build docs\n", []),
         ("ci/run.sh", "tox -e py\n", "pip install dateutil && tox -e py\n", []),
         ("ci/run.sh", "tox -e py\n", "pip install tox\n", ["test-command-removed"]),
+        ("tox.ini", "[tox]\nrequires= tox>4\n", "[tox]\n", []),
         ("ci/run.sh", "pytest\n", "set -o pipefail\npytest | tee out.txt\n", []),
         ("ci/run.sh", "pytest\n", "pytest | tee out.txt\n", ["exit-masked"]),
         (
@@ -141,3 +142,93 @@ def test_a_text_may_be_what_an_exception_must_match() -> None:
         new = f"with raises(ValueError, match={match}):\n        f()"
         sides = ({"tests/test_a.py": f"def test():\n    {said}\n"} for said in (old, new))
         assert rules(*sides) == broken
+
+
+@pytest.mark.parametrize(
+    ("new", "broken"),
+    [
+        ("assert area.sides() == (3, 'cm')", []),
+        ("assert area.sides()[0] == 3", ["assert-removed"]),
+        ("assert area.sides() == (3, ANY)", ["assert-trivial"]),
+    ],
+)
+def test_a_tuple_says_what_its_parts_do(new: str, broken: list[str]) -> None:
+    """What was claimed part by part may be claimed of the tuple; not of fewer parts."""
+    old = "assert area.sides()[0] == 3\n    assert area.sides()[1] == 'cm'"
+    sides = ({"tests/test_a.py": f"def test():\n    {said}\n"} for said in (old, new))
+    assert rules(*sides) == broken
+
+
+@pytest.mark.parametrize("new", ["delta == Delta(['a'], 1)", "delta == delta"])
+@pytest.mark.parametrize("code", [OTHER, CODE])
+def test_an_object_says_what_its_parts_do(new: str, code: str) -> None:
+    """With a change of code, equality of the whole may stand for claims of its parts; equality
+    with itself says nothing, and without code it is another claim."""
+    old = "assert delta.fields == ['a']\n    assert delta.old == 1\n    assert delta.new == 2"
+    test = "def test():\n    delta = diff()\n    {}\n"
+    sides = (
+        {"code.py": text, "tests/test_a.py": test.format(said)}
+        for text, said in ((CODE, old), (code, f"assert {new}"))
+    )
+    honest = code == OTHER and "Delta" in new
+    refused = "assert-removed" if "Delta" in new else "assert-trivial"
+    assert rules(*sides) == ([] if honest else [refused])
+
+
+HELPER = "def assert_shown(view, title):\n    answer = get(view)\n    assert answer.status == 200\n"
+
+
+@pytest.mark.parametrize("said", ["    assert title in answer.text\n", ""])
+def test_claims_may_move_to_a_helper_that_takes_what_differs(said: str) -> None:
+    """Tests that hand what differs to a helper say what it says; one that says less is no heir."""
+    old = new = ""
+    for view in ("one", "two", "all"):
+        old += (
+            f"def test_{view}():\n    answer = get('{view}')\n    assert answer.status == 200\n"
+            f"    assert 'Title {view}' in answer.text\n\n\n"
+        )
+        new += f"def test_{view}():\n    assert_shown('{view}', 'Title {view}')\n\n\n"
+    helper = HELPER + said
+    broken = rules({"tests/test_a.py": old}, {"tests/test_a.py": f"{helper}\n\n{new}"})
+    assert set(broken) == (set() if said else {"assert-removed"})
+
+
+def test_what_a_helper_answers_is_no_claim_of_its_own() -> None:
+    """A helper that only answers may be asked within an assertion; without that it is missed."""
+    helper = "def {}(item):\n    if item:\n        return {}\n    raise AssertionError(item)\n\n\n"
+    old = helper.format("find", "item") + "def test():\n    m = find(1)\n    assert time(m) == 5\n"
+    new = helper.format("find_time", "time(item)") + "def test():\n    assert {} == 5\n"
+    for said, broken in [
+        ("find_time(1)", []),
+        ("find_time(1) - find_time(1)", ["assert-weakened"]),
+    ]:
+        after = {"tests/test_a.py": new.format(said).replace("- find_time(1) == 5", ">= 0")}
+        assert rules({"tests/test_a.py": old}, after) == broken
+
+
+@pytest.mark.parametrize(
+    ("mark", "broken"),
+    [
+        ("xfail(reason='flaky')", []),
+        ("xfail(WINDOWS)", ["assert-removed"]),
+        ("xfail(raises=KeyError)", ["assert-removed"]),
+    ],
+)
+def test_what_might_fail_as_it_liked_said_nothing(mark: str, broken: list[str]) -> None:
+    """A test that was expected to fail in any way may be mended by fewer claims; one that counted
+    somewhere, or in some way, may not."""
+    less = TEST.replace("def", "@mark.xfail(WINDOWS)\ndef")
+    old = less.replace("xfail(WINDOWS)", mark) + "    assert area(2) == 5\n"
+    assert rules({"tests/test_a.py": old}, {"tests/test_a.py": less}) == broken
+
+
+@pytest.mark.parametrize("more", ["", "    assert area(4) == 16\n    assert area(2) == 4\n"])
+def test_a_claim_is_made_up_for_in_its_file(more: str) -> None:
+    """Where code changes, a claim may say less as far as the tests of its file say more."""
+    new = TEST.replace("area(3) == 9", "str(area(3)).startswith('9')")
+    more = f"\n\ndef test_others():\n{more}" if more else ""
+    sides = (
+        {"code.py": CODE, "tests/test_a.py": TEST},
+        {"code.py": OTHER, "tests/test_a.py": new + more},
+    )
+    assert rules(*sides) == ([] if more else ["assert-weakened"])

@@ -184,19 +184,19 @@ def test_a_chain_of_links_is_followed() -> None:
 
 
 def test_submodules_and_executables_need_a_yes() -> None:
-    """Neither a submodule nor an executable bit comes in by default, but for a plain new script."""
+    """Neither a submodule nor an executable bit comes in by default, but for a plain script."""
     module = change("vendor", old_mode="000000", mode="160000", status="A")
     bit = change("src/a.py", old_mode="100644", mode="100755")
     assert rules(module, before=None, after=None) == ["submodule"]
-    assert rules(bit) == []
-    assert rules(bit, after=b"#!/bin/sh\n") == ["made-executable"]
+    assert rules(bit) == rules(bit, after=b"#!/bin/sh\n") == []
+    assert rules(bit, after=b"\x7fELF") == ["made-executable"]
     new, hook = (change(p, old_mode="000000", mode="100755", status="A") for p in ("run", ".h/run"))
     assert rules(new, before=None, after=b"#!/bin/sh\n") == []
     assert rules(new, before=None, after=b"\x7fELF") == ["made-executable"]
     assert rules(hook, before=None, after=b"#!/bin/sh\n") == ["made-executable"]
     policy = Policy(may_submodule=True, may_make_executable=True)
     assert rules(module, policy, before=None, after=None) == []
-    assert rules(bit, policy, after=b"#!/bin/sh\n") == []
+    assert rules(bit, policy, after=b"\x7fELF") == []
 
 
 def test_creating_and_deleting_can_be_forbidden() -> None:
