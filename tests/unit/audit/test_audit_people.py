@@ -106,6 +106,10 @@ def test_any_f_string_can_be_read() -> None:
     ]
 
 
+JOB = "jobs:\n  test:\n    steps:\n      - run: tox\n"
+FREE = JOB[6:].replace("    steps", "    continue-on-error: true\n    steps")
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "broken"),
     [
@@ -116,6 +120,11 @@ def test_any_f_string_can_be_read() -> None:
         ("tox.ini", "[tox]\nrequires= tox>4\n", "[tox]\n", []),
         ("ci/run.sh", "pytest\n", "set -o pipefail\npytest | tee out.txt\n", []),
         ("ci/run.sh", "pytest\n", "pytest | tee out.txt\n", ["exit-masked"]),
+        ("Makefile", "test:\n\tpytest\n", None, []),
+        ("Makefile", "test:\n\tpytest\n", "test:\n\ttrue\n", ["test-command-removed"]),
+        (".github/workflows/a.yml", "run: make test\n", None, ["test-command-removed"]),
+        (".github/workflows/a.yml", JOB, JOB + FREE.replace("test", "other"), []),
+        (".github/workflows/a.yml", JOB, f"jobs:\n{FREE}", ["exit-masked"]),
         (
             ".github/workflows/release.yml",
             "on:\n  push:\njobs: make test\n",
@@ -130,9 +139,18 @@ def test_any_f_string_can_be_read() -> None:
         ),
     ],
 )
-def test_commands_that_run_no_fewer_tests(path: str, old: str, new: str, broken: list[str]) -> None:
-    """Tools that are no tests, a release's triggers, and pipes whose failure counts are free."""
-    assert rules({path: old}, {path: new}) == broken
+def test_commands_that_run_no_fewer_tests(
+    path: str, old: str, new: str | None, broken: list[str]
+) -> None:
+    """Tools that are no tests, a release's triggers, pipes whose failure counts, a job more that
+    may fail, and a file that nothing can go on calling, are free."""
+    assert rules({path: old}, {path: new} if new is not None else {}) == broken
+
+
+def test_a_plugin_of_pytest_may_import_it() -> None:
+    """A package that is named as pytest's plugins are imports pytest; another one does not."""
+    for path, broken in [("pytest_shop/runner.py", []), ("shop/runner.py", ["test-detected"])]:
+        assert rules({}, {path: "import pytest\n"}) == broken
 
 
 def test_a_text_may_be_what_an_exception_must_match() -> None:
