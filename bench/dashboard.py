@@ -92,7 +92,7 @@ def grow(top: Path, count: int, files: int) -> None:
             test_results="....F...\n" * 40,
             outcome=chance.choices([*Outcome], [7, 3, 1])[0],
             failure_analysis=f"tests failed: tests/test_{number % 90}.py::test_it",
-            timestamp=start + timedelta(minutes=number * 104),
+            timestamp=start + timedelta(minutes=number * 103),
         )
         record = from_attempt(one)
         record.editor, record.model = chance.choice(("claude", "codex", "aider")), "m"

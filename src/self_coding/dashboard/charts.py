@@ -84,7 +84,8 @@ def over_time(daily: Iterable[tuple[int, str, int]]) -> Chart:
             )
         )
     apart = max(1, len(bins) // 6)
-    ticks = tuple((one.x, f"{one.start:%d %b}") for one in bins[::apart])
+    form = "%d %b" if width < 30 else "%b %Y"  # of longer times the day says nothing
+    ticks = tuple((one.x, f"{one.start:{form}}") for one in bins[::apart])
     return Chart(tuple(bins), step, ticks)
 
 

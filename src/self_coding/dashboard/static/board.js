@@ -178,8 +178,9 @@ function draw(data) {
     }
     const far = pointed >= 0 ? reach(pointed) : null;
     // A few arrows say more than none, thousands less: those of a change, or of what is pointed at.
-    const drawn = far ? [] : isBlast ? data.edges.filter(([from, to]) => nodes[to].distance >= 0 && nodes[from].distance === nodes[to].distance + 1) : named ? data.edges : [];
-    pen.lineWidth = 1; pen.globalAlpha = drawn.length > 400 ? 0.12 : 0.4; pen.strokeStyle = isBlast ? colours.d1 : colours.soft;
+    let drawn = far ? [] : isBlast ? data.edges.filter(([from, to]) => nodes[to].distance >= 0 && nodes[from].distance === nodes[to].distance + 1) : named ? data.edges : [];
+    if (drawn.length > 400) drawn = drawn.filter(([, to]) => nodes[to].distance === 0);
+    pen.lineWidth = 1; pen.globalAlpha = 0.4; pen.strokeStyle = isBlast ? colours.d1 : colours.soft;
     for (const [from, to] of drawn) curve(nodes[from], nodes[to]);
     pen.globalAlpha = 1;
     if (far) {
