@@ -19,6 +19,7 @@ from self_coding import errors
 from self_coding.app import open_app
 from self_coding.cli import COMMANDS, cli
 from self_coding.mcp_server import build
+from self_coding.operations import OPERATIONS
 from self_coding.settings import Settings, named
 from self_coding.testing import sample_repo
 from self_coding.values.explanations import EXPLANATIONS
@@ -46,12 +47,16 @@ def tools() -> str:
 
     async def listed() -> list[str]:
         with tempfile.TemporaryDirectory() as folder:
-            server = build(open_app(sample_repo(Path(folder) / "repository"), environ={}))
+            top = sample_repo(Path(folder) / "repository")
+            # Named, not asked: with a server there are the tools of the fleet as well.
+            server = build(open_app(top, environ={}, database="postgresql://localhost/journals"))
             lines: list[str] = []
             for tool in await server.list_tools():
                 hints = tool.annotations
                 kind = "reads only" if hints and hints.read_only_hint else "changes"
                 kind += ", may be destructive" if hints and hints.destructive_hint else ""
+                if OPERATIONS[tool.name].tool == "server":
+                    kind += "; where `database` names a server"
                 lines += [f"## {tool.name}\n", f"*{kind}*\n", (tool.description or "").strip(), ""]
                 required = tool.input_schema.get("required", [])
                 for name, schema in tool.input_schema.get("properties", {}).items():

@@ -40,7 +40,13 @@ Stack = Annotated[
 ]
 Since = Annotated[str, Arg("The revision that the first look compares with.")]
 Once = Annotated[bool, Arg("Look once, and end: with status 1 where a test fails.")]
-Repo = Annotated[str, Arg("Its address for git, or a path on every worker (this repository).")]
+Repo = Annotated[
+    str,
+    Arg(
+        "Its address for git, or a path on every worker (this repository, or where it lands).",
+        only="cli",
+    ),
+]
 Priority = Annotated[int, Arg("Higher ones come first.", least=-1000, most=1000)]
 Requires = Annotated[list[str] | None, Arg("What a worker must provide: `gpu`, `aider`.")]
 Slots = Annotated[int, Arg("How many attempts at a time.", least=1, most=64)]
@@ -95,7 +101,7 @@ async def digest(app: App, days: Days = 7.0) -> Digest:
     return await app.edit.digest(days)
 
 
-@operation(FLEET, "fleet.submit", effect="adds", tool=False, anywhere=True)
+@operation(FLEET, "fleet.submit", effect="adds", tool="server", anywhere=True)
 async def submit(
     app: App,
     task: Task,
@@ -111,11 +117,11 @@ async def submit(
 ) -> Submitted:
     """Hand TASK to the fleet: a worker makes the edit, tests it, and lands it when green.
 
-    It is done in the repository at --repo, and told by that repository's journal.
+    The answer comes at once; `workers` tells which attempt the job has become.
     """
     return await app.fleet.submit(
         task,
-        repo=repo or str(app.top),
+        repo=repo or await app.git.address(),
         priority=priority,
         requires=requires or (),
         patch=patch or "",
@@ -153,13 +159,13 @@ async def worker(
     )
 
 
-@operation(FLEET, "fleet.workers", tool=False, anywhere=True)
+@operation(FLEET, "fleet.workers", tool="server", anywhere=True)
 async def workers(app: App) -> FleetStatus:
     """List who works for the fleet, and its tasks: running, waiting, ended lately."""
     return await app.fleet.workers()
 
 
-@operation(FLEET, "fleet.cancel", effect="adds", tool=False, anywhere=True)
+@operation(FLEET, "fleet.cancel", effect="adds", tool="server", anywhere=True)
 async def cancel(app: App, job: JobId) -> FleetJob:
     """Call off JOB of the fleet, wherever it runs; what it has edited is kept, unlanded."""
     return await app.fleet.cancel(job)

@@ -74,8 +74,8 @@ class Operation:
 
     `method` is the service method behind it; `old_names` are accepted for one release; `effect`
     is "reads", "adds" (leaves all that is there), "lands" or "restores"; `question` is what a
-    person is asked before it runs where a program calls; `tool`: MCP offers it, too;
-    `anywhere`: it needs no repository.
+    person is asked before it runs where a program calls; `tool`: MCP offers it, too, or does where
+    `database` names a "server"; `anywhere`: it needs no repository.
     """
 
     call: Callable[..., Awaitable[Any]]
@@ -83,7 +83,7 @@ class Operation:
     method: str
     effect: str = "reads"
     old_names: tuple[str, ...] = ()
-    tool: bool = True
+    tool: bool | Literal["server"] = True
     anywhere: bool = False
     question: Callable[..., Awaitable[str]] | None = None
 

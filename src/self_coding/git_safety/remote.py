@@ -85,6 +85,10 @@ class RemoteSafety(GitSafety):
         if remote.land_by == "request":
             self.requests = Requests(self._repo, remote)
 
+    async def address(self) -> str:
+        """Return the remote's address, which others can reach as well."""
+        return await in_thread(self._remote.url, self._repo)
+
     async def sync(self) -> None:
         """Have main here follow the remote's.
 

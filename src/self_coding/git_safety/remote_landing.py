@@ -51,6 +51,10 @@ class Remote:
     api: str = ""
     land_by: str = "push"
 
+    def url(self, repo: Repository) -> str:
+        """Return its address, whether it is named by that or as a remote of the repository."""
+        return repo.git.text("remote", "get-url", self.name) if "/" not in self.name else self.name
+
     def push(self, repo: Repository, *moves: tuple[str, str | None, str]) -> Pushed:
         """Push from a repository, within the time there is."""
         return remote_git.push(repo.common, self.name, moves, timeout=self.seconds)

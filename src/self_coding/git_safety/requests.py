@@ -87,7 +87,5 @@ class Requests:
 
     def _project(self) -> forges.Project:
         remote, cwd = self._remote, self._repo.common
-        asked = ("remote", "get-url", remote.name)
-        url = self._repo.git.text(*asked) if "/" not in remote.name else remote.name
         how = {"forge": remote.forge, "api": remote.api}
-        return forges.project(url, cwd=cwd, seconds=remote.seconds, **how)
+        return forges.project(remote.url(self._repo), cwd=cwd, seconds=remote.seconds, **how)

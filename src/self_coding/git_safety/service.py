@@ -121,6 +121,10 @@ class GitSafety:
         """The top of the working tree; a bare repository has none, which raises."""
         return self._repo.top
 
+    async def address(self) -> str:
+        """Return where others find the repository that changes land in."""
+        return str(self.top)
+
     async def is_clean(self) -> bool:
         """Return whether nothing is staged, changed or untracked; ignored files do not count."""
         return await in_thread(index.is_clean, self._repo)
@@ -449,10 +453,7 @@ class GitSafety:
         )
 
     async def release(self, worktree: Worktree) -> Path | None:
-        """Pin the attempt's full state under `refs/self-coding/`, then free its worktree.
-
-        Return the folder that was set aside, if it holds what no ref can (say, a repository).
-        """
+        """Pin its full state, then free the worktree; return the folder of what no ref can hold."""
         return await in_thread(worktrees.release, self._repo, worktree, limit=self._limit)
 
     async def plan_rollback(self, target: Snapshot | str) -> RollbackPlan:

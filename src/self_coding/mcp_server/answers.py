@@ -367,6 +367,16 @@ ERROR = shape(
 )
 
 
+SUBMITTED = shape(
+    results.Submitted,
+    "job repository",
+    "A task that was handed to the fleet.",
+    next=(str, lambda done: f"`workers` tells which attempt job {done.job} has become"),
+)
+FLEET = shape(results.FleetStatus, "workers jobs", "Who works, and what for.")
+JOB = shape(results.FleetJob, "job state attempt said", "A job of the fleet.")
+
+
 def _not_undone(why: str, given: Mapping[str, Any]) -> object:
     return UNDONE.form(operation=None, kind="", done=False, message=why, refs=[])
 
@@ -400,6 +410,9 @@ ANSWERS = {
     "symbol_users": replace(USERS, limited=("uses", "unknown")),
     "code_summary": replace(SUMMARY, budget=PROSE),
     "context": replace(CONTEXT, budget=PROSE),
+    "submit": SUBMITTED,
+    "workers": FLEET,
+    "cancel": JOB,
     "snapshot": SNAPSHOT,
     "plan_rollback": PLAN,
     "plan_undo": UNDO_PLAN,

@@ -119,8 +119,9 @@ class Tools:
 
     def register(self, server: MCPServer[object]) -> None:
         """Add a tool for each operation that MCP offers."""
+        has_server = self._own.settings.database.startswith("postgres")
         for row in OPERATIONS.values():
-            if row.tool:
+            if row.tool is True or (row.tool == "server" and has_server):
                 server.add_tool(
                     self._tool(row),
                     name=row.name,

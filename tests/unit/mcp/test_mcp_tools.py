@@ -9,8 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import Tool
 
+from journal_stores import database
 from self_coding.app import open_app
 from self_coding.mcp_server import build
 from self_coding.mcp_server.answers import ANSWERS
@@ -171,6 +173,29 @@ async def test_the_list_is_short_and_says_all(repository: Path) -> None:
     assert all(one["description"] for one in schemas)
     assert all("minimum" in one for one in schemas if one["type"] == "integer")
     assert not [one for one in schemas if "title" in one or "anyOf" in one], "costs, tells nothing"
+
+
+async def test_a_model_hands_tasks_to_the_fleet(repository: Path, monkeypatch) -> None:
+    """Where a server has the journals there are tools for it, which cost nobody else a token."""
+    fleet = {"submit", "workers", "cancel"}
+    alone = await build(open_app(repository, environ={})).list_tools()
+    assert not fleet & {tool.name for tool in alone}
+    app = open_app(repository, environ={}, database=database())
+    server = build(app)
+    tools = [tool for tool in await server.list_tools() if tool.name in fleet]
+    assert {tool.name for tool in tools} == fleet
+    told = [[tool.name, tool.description, tool.input_schema] for tool in tools]
+    assert len(json.dumps(told, separators=(",", ":"))) <= LONGEST / 6
+    given = {"task": "Add two", "patch": "", "repo": None, "editor": "claude", "priority": 3}
+    done = (await server.call_tool("submit", given)).structured_content
+    assert (done["job"], done["repository"]) == (1, str(repository))
+    assert "`workers`" in done["next"]
+    [job] = (await server.call_tool("workers", {})).structured_content["jobs"]
+    assert (job["task"], job["state"], job["priority"]) == ("Add two", "waiting", 3)
+    ended = (await server.call_tool("cancel", {"job": 1})).structured_content
+    assert ended["state"] == "cancelled"
+    with pytest.raises(ToolError, match="has ended: cancelled"):
+        await server.call_tool("cancel", {"job": 1})
 
 
 async def test_null_still_means_not_given(repository: Path) -> None:
