@@ -13,7 +13,7 @@ import pytest
 
 from memory_services import Crash, Disk, MemoryEditor, MemoryRules, memory_services
 from self_coding.errors import SelfCodingError
-from self_coding.self_edit import SelfEdit, runner
+from self_coding.self_edit import SelfEdit, leases
 from self_coding.values.attempts import Outcome
 from self_coding.values.edits import Ask, Limits
 
@@ -268,8 +268,8 @@ async def test_a_group_that_dies_at_any_point_lands_each_once(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever lands for others may die anywhere: each of them has landed once in the end."""
-    monkeypatch.setattr(runner, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(runner, "_ASKED", 0.0)
+    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(leases, "_ASKED", 0.0)
     whole = Crowd(tmp_path / "whole")
     await whole.go(first=True)
     grouped = 0

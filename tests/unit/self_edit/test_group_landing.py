@@ -9,7 +9,7 @@ import pytest
 
 from memory_services import Disk, MemoryEditor, MemoryRepository, memory_services
 from self_coding.errors import StorageError
-from self_coding.self_edit import SelfEdit, runner
+from self_coding.self_edit import SelfEdit, leases
 from self_coding.self_edit.group_landing import Landing, stackable
 from self_coding.self_edit.history import History
 from self_coding.values.edits import Limits, SelfEditResult
@@ -64,8 +64,8 @@ class Crowd:
 
 @pytest.fixture
 def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crowd:
-    monkeypatch.setattr(runner, "_FIRST_PAUSE", 0.03)
-    monkeypatch.setattr(runner, "_ASKED", 0.03)
+    monkeypatch.setattr(leases, "_FIRST_PAUSE", 0.03)
+    monkeypatch.setattr(leases, "_ASKED", 0.03)
     return Crowd(tmp_path)
 
 
