@@ -386,7 +386,8 @@ def _foreign_importers(
     if all(path.endswith(_COMPILED) for path in reader.ids):
         return {}, False
     roots = declared_roots(reader.connection)
-    found: dict[str, str] = {}
+    built: dict[str, str] = {}  # by which name another language may import it: the file
+    folders: dict[PurePosixPath, None] = {}
     texts = [reader.source(name) or b"" for name in ("pyproject.toml", "setup.py", "package.json")]
     below = [each.path for each in reader.graph.dependents(paths, first)]
     for path in [one for one in (*paths, *below) if one.endswith(_COMPILED)]:
@@ -395,19 +396,28 @@ def _foreign_importers(
         names = {place.name.partition(".")[0], *(one[0] for one in declared if one[1:] == [path])}
         names |= {(a or b).decode("latin-1") for a, b in _BUILT_NAMES.findall(source)}
         for name in names - {"", "lib", "main", "mod"}:
-            for _, importer, imports in store.all_imports(reader.connection, name):
-                if not importer.endswith(_COMPILED) and any(
-                    name in (re.split(r"[./]", each.module)[-1], *each.names)
-                    # and it is no file of the importer's own language, or something in one
-                    and all(
-                        language_of(one).is_package(one)
-                        for one in reader.resolve(importer, each.module, each.names)
-                    )
-                    for each in unpack_imports(imports)
-                    if each.kind != "string"
-                ):
-                    found.setdefault(importer, path)
-        texts += [source, *(reader.source(f"{one}/Cargo.toml") or b"" for one in place.parents)]
+            built.setdefault(name, path)
+        texts.append(source)
+        folders.update(dict.fromkeys(place.parents))
+    texts += [reader.source(f"{one}/Cargo.toml") or b"" for one in folders]
+    found: dict[str, str] = {}
+    for _, importer, imports in store.all_imports(reader.connection):
+        if importer.endswith(_COMPILED):
+            continue
+        # One pass for all names: first whether any of them stands in the imports at all.
+        near = built.keys() & re.findall(r"[^./,\s]+", imports)
+        for each in unpack_imports(imports) if near else ():
+            said = near & {re.split(r"[./]", each.module)[-1], *each.names}
+            # and it is no file of the importer's own language, or something in one
+            if (
+                each.kind != "string"
+                and said
+                and all(
+                    language_of(one).is_package(one)
+                    for one in reader.resolve(importer, each.module, each.names)
+                )
+            ):
+                found.setdefault(importer, built[min(said)])
     return found, not found and any(map(_BINDINGS.search, texts))
 
 
