@@ -26,9 +26,9 @@ from pathlib import Path
 from index import SRC, cpu
 
 sys.path.insert(0, str(SRC))
-from self_coding import CodebaseIndexer  # noqa: E402
-from self_coding.codebase_indexer import indexer as module  # noqa: E402
-from self_coding.errors import SelfCodingError  # noqa: E402
+from self_coding import CodebaseIndexer
+from self_coding.codebase_indexer import indexer as module
+from self_coding.errors import SelfCodingError
 
 KINDS = {
     ".py": "Python", ".ts": "TypeScript", ".tsx": "TypeScript", ".js": "TypeScript",
@@ -144,7 +144,8 @@ def main() -> None:
             file.write_text(f"{file.read_text()}\n// {n}\n")
             one.append(cpu([sys.executable, "-c", code], top)[0] - start)
         print(
-            f"nothing changed {none / status:.2f} x git status, one changed {min(one) / status:.2f} x"
+            f"nothing changed {none / status:.2f} x git status,"
+            f" one changed {min(one) / status:.2f} x"
         )
         for at_one_look in (False, True):
             print("questions alone" if at_one_look else "questions, with a look at the tree each")
