@@ -41,7 +41,7 @@ from self_coding.modification_journal import (
     search,
 )
 from self_coding.modification_journal.postgres import PostgresStore
-from self_coding.modification_journal.queries import now
+from self_coding.modification_journal.queries import candidates_of, now
 from self_coding.modification_journal.ranking import DEFAULT, Weights, features, measure
 from self_coding.modification_journal.record import ENDED, from_attempt
 from self_coding.modification_journal.store import SQLiteStore
@@ -241,7 +241,8 @@ def multiply(store: SQLiteStore, count: int) -> None:
     made = Invented(seed=3)
     with store.read() as queries:
         have = queries.newest_findable()
-        old = queries.candidates(range(1, min(have, 5000) + 1))
+        sql = "SELECT attempt, outcome, words FROM feature WHERE attempt <= ?"
+        old = candidates_of(queries.connection.execute(sql, (min(have, 5000),)).fetchall())
     for begin in range(have, count, 5000):
         with store.write() as queries:
             for row in range(begin + 1, min(begin + 5000, count) + 1):

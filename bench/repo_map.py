@@ -53,10 +53,13 @@ def shown(maps: dict[str, RepoMap], root: str, task: str) -> tuple[list[str], li
 
 def main() -> None:
     maps: dict[str, RepoMap] = {}
+    told, sys.stdout = sys.stdout, sys.stderr  # aider prints what it is at
     for line in sys.stdin:
         asked, before = json.loads(line), time.process_time()
         ranked, inside = shown(maps, asked["root"], asked["task"])
-        print(json.dumps([ranked[:10], inside, time.process_time() - before]), flush=True)
+        print(
+            json.dumps([ranked[:10], inside, time.process_time() - before]), file=told, flush=True
+        )
 
 
 if __name__ == "__main__":
