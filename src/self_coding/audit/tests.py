@@ -109,7 +109,9 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
         ]
         owners = (helper.owner.name for helper in helpers if helper.owner)
         aids = frozenset([*(helper.short_name for helper in helpers), *owners])
-        yield from _module(module, now, search, replace(around, renewed=renewed, aids=aids))
+        both = (module, now) if now is not None else None
+        here = replace(around, renewed=renewed, aids=aids, file=both)
+        yield from _module(module, now, search, here)
 
 
 def _withdrawn(files: Files) -> frozenset[str]:
@@ -175,7 +177,8 @@ def _module(
             yield from _pair(test, heir, search, around)
         elif search.uncollected(test) or not (around.renewed or search.accounts_for(test, around)):
             unaccounted.append(test)
-    yield from _classes(before, after, search, around)
+    missed = {test.owner.name for test in unaccounted if test.owner}
+    yield from _classes(before, after, search, around, missed)
     hidden = {test.name: search.uncollected(test) for test in unaccounted}
     if after is None and unaccounted and not any(hidden.values()):  # one finding for them all
         names = ", ".join([*hidden][:3]) + (", ..." if unaccounted[3:] else "")
@@ -192,9 +195,10 @@ def _module(
 
 
 def _classes(
-    before: Module, after: Module | None, search: _Search, around: Around
+    before: Module, after: Module | None, search: _Search, around: Around, missed: set[str]
 ) -> Iterator[Finding]:
-    """Yield the classes that are gone with tests that they only inherit, and with no reason."""
+    """Yield the classes that are gone with tests that they only inherit, and with no reason; those
+    whose tests are `missed` give none to what inherits them."""
     now = {
         n.name: n for m in search.new.values() for n in m.tree.body if isinstance(n, ast.ClassDef)
     }
@@ -208,7 +212,8 @@ def _classes(
         own = any(isinstance(n, Function) and n.name.startswith("test") for n in node.body)
         again = {_TEST_WORD.sub("", n) for n, one in now.items() if one.bases}
         here = name in now or _TEST_WORD.sub("", name) in again
-        if here or own or not tests or (after is None and around.renewed):
+        gone = set(map(name_of, node.bases)) & had.keys() - now.keys() - missed
+        if here or own or not tests or gone or (after is None and around.renewed):
             continue
         words = {word.lower() for word in _WORD.findall(unparse(node))}
         renamed = any(

@@ -26,7 +26,7 @@ from self_coding.audit.syntax import (
     unparse,
     walk_own,
 )
-from self_coding.audit.test_modules import Test, cases
+from self_coding.audit.test_modules import Module, Test, cases
 from self_coding.values.verdicts import Finding
 
 # words of how it is said, not of what
@@ -48,7 +48,7 @@ class Around:
     the code, words of the code that it touches and, where the code shrinks, of what is cut, and
     whether code changes at all. `renewed`: the tests of this file together claim at least as much
     as before. `aids` are the helpers of the tests' own that change, `cases` the parameter sets
-    that are new. `strict` accepts no changed expectation."""
+    that are new, `file` the two sides of this file. `strict` accepts no changed expectation."""
 
     moved: Counter[str] = field(default_factory=Counter)
     gains: Mapping[str, list[Claim]] = field(default_factory=dict)
@@ -59,7 +59,15 @@ class Around:
     renewed: bool = False
     aids: frozenset[str] = frozenset()
     cases: tuple[str, ...] = ()
+    file: tuple[Module, Module] | None = None
     strict: bool = False
+
+    def keeps(self, share: float) -> bool:
+        """Return whether the tests of this file still say so much of what they said."""
+        if self.file is None:
+            return False
+        was, now = (sum(t.strength for t in m.by_name.values() if t.collected) for m in self.file)
+        return now >= share * was
 
     def said_by(self, test: Test) -> tuple[Claim, ...]:
         """Return what a test claims, and what helpers that it calls, directly or not, claim more
@@ -83,7 +91,8 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     lost = without(old.live, new.claims)
     gained = without(around.said_by(new), old.live)
     pairs = _pairs(lost, gained)
-    if around.touches_source and not around.strict:  # a claim about something else is another one
+    judged = around.touches_source and not around.strict  # by the base's own tests
+    if judged:  # a claim about something else is another one
         pairs = [(was, now) for was, now in pairs if _words(was.text) <= _words(now.text)]
     as_much = len(new.live) >= len(old.live) and new.strength >= old.strength
     for was, now in pairs:
@@ -92,8 +101,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         if rule == "expectation-changed" and not around.strict:
             same = around.aids.isdisjoint({"setUp", *new.names}) and _setting(old) == _setting(new)
             rule = rule if same else ""
-        # What says less here is made up for, where the base's own tests judge the code.
-        judged = around.touches_source and not around.strict
+        # What says less here is made up for elsewhere.
         if judged and (
             (rule == "raises-widened" and as_much) or (rule == "assert-weakened" and around.renewed)
         ):
@@ -106,8 +114,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     paired = {id(claim) for pair in pairs for claim in pair}
     # What is claimed still, or of a name that equals a value as a whole, is not dropped.
     claimed, said = {(c.text, c.reach) for c in new.live}, {c.text for c in old.live}
-    whole = around.touches_source and not around.strict
-    exact = (c for c in new.live if c.strength == says.EXACT and (whole or c.text in said))
+    exact = (c for c in new.live if c.strength == says.EXACT and (judged or c.text in said))
     equal = {name_of(c.node.left) for c in exact if isinstance(c.node, ast.Compare)} - {""}
     values: dict[str, str] = {}  # what a claim says of a variable, it says of what that was given
     for node in walk_own(old.node):
@@ -132,8 +139,10 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         and not _is_scaffolding(claim, old, new)
         and equal.isdisjoint(n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name))
     ]
-    # where code changes, most of what a test said may stay and the rest go
-    most = around.touches_source and not around.strict and new.strength >= 0.6 * old.strength
+    # Where code changes, most of what a test said may stay and the rest go; much of it where that
+    # is little of what its file says.
+    share = new.strength / max(old.strength, 1)
+    most = judged and (share >= 0.6 or (share >= 0.3 and around.keeps(0.95)))
     if dropped and not (around.renewed or most) and len(cases(new)) <= max(len(cases(old)), 1):
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
 
@@ -357,7 +366,8 @@ def bare(text: str) -> str:
 
 def _dropped(old: Test, new: Test, lost: list[Claim], spare: list[Claim]) -> Iterator[Finding]:
     """Yield assertions without a successor, unless the new ones together say as much."""
-    if sum(claim.strength for claim in spare) >= sum(claim.strength for claim in lost):
+    said, says_now = (sum(claim.strength for claim in side) for side in (lost, spare))
+    if says_now >= said or (len(spare) >= len(lost) and says_now >= 0.7 * said):
         return
     shown = quote(lost[0].text) + (f" and {len(lost) - 1} more" if lost[1:] else "")
     before = {claim.text for claim in old.claims}

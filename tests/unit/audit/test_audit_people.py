@@ -250,3 +250,44 @@ def test_a_claim_is_made_up_for_in_its_file(more: str) -> None:
         {"code.py": OTHER, "tests/test_a.py": new + more},
     )
     assert rules(*sides) == ([] if more else ["assert-weakened"])
+
+
+def test_a_test_may_say_less_in_a_file_that_says_nearly_as_much() -> None:
+    """With a change of code, a test may drop more than its most part only where the whole file
+    loses next to nothing; without one, or as the rest of the file goes, it may not."""
+    rest = "".join(f"\n\ndef test_{n}():\n    assert area({n}) == {n * n}\n" for n in range(60))
+    more = "    assert log() == 'a'\n    assert err() == 'b'\n"
+    old, new = TEST + more + rest, TEST + rest
+    before = {"code.py": CODE, "tests/test_a.py": old}
+    assert rules(before, {"code.py": OTHER, "tests/test_a.py": new}) == []
+    assert rules(before, {"code.py": CODE, "tests/test_a.py": new}) == ["assert-removed"]
+    few = {"code.py": CODE, "tests/test_a.py": TEST + more}
+    assert rules(few, {"code.py": OTHER, "tests/test_a.py": TEST}) == ["assert-removed"]
+
+
+def test_a_helper_may_say_nearly_as_much() -> None:
+    """Claims may move to a helper that asks one of them a little less exactly, not to one that
+    asks nothing of it."""
+    old = new = ""
+    for name in ("one", "two"):
+        head = f"def test_{name}():\n    logs = run('{name}')\n"
+        old += f"{head}    assert [r.text for r in logs] == ['{name}']\n"
+        old += "    assert str(logs.error) == 'BOOM'\n\n\n"
+        new += f"{head}    check_logged(logs, '{name}', 'BOOM')\n\n\n"
+    for claim, broken in [("said in texts", set()), ("texts", {"assert-weakened"})]:
+        helper = "def check_logged(logs, said, error):\n    texts = [r.text for r in logs]\n"
+        helper += f"    assert {claim}\n    assert str(logs.error) == error\n"
+        after = {"tests/test_a.py": new, "tests/helpers.py": helper}
+        assert set(rules({"tests/test_a.py": old, "tests/helpers.py": ""}, after)) == broken
+
+
+@pytest.mark.parametrize("used", ["differ", "area"])
+def test_a_class_goes_with_the_tests_that_it_inherits(used: str) -> None:
+    """A class that has another one's tests goes with that, and only with reason."""
+    test = (
+        f"class OneTests(TestCase):\n    def test_it(self):\n        assert {used}(1, 2) == 3\n\n\n"
+        "class TwoTests(OneTests):\n    side = 2\n"
+    )
+    before = {"code.py": CODE + "def differ(a, b):\n    return a\n", "tests/test_a.py": test}
+    after = {"code.py": CODE}
+    assert rules(before, after) == ([] if used == "differ" else ["test-removed", "test-removed"])
