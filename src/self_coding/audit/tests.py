@@ -252,7 +252,7 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
         nowhere = [case for case, names in marks if not names or names[0].split(".")[0] in rest]
         touched = names & {word.lower() for word in around.touched if len(word) > 3}
         rewritten = sum(case not in was for case in now) >= 0.6 * len(lost)
-        rewritten = rewritten and around.touches_source and not around.strict
+        rewritten = rewritten and around.judged
         if nowhere and not (rewritten or touched) and around.gone.isdisjoint(names):
             fewer = len(was) - len(now)
             message = f"{new.name} runs {fewer} fewer cases, without {quote(nowhere[0])}"
@@ -423,7 +423,7 @@ class _Search:
         if live and all(w and any(w <= case for case in added) for w in wanted):
             return True
         # where code changes, what like tests of its module still say; the base's own test judges it
-        if around.touches_source and not around.strict:
+        if around.judged:
             modules = self.new.values() if here is None else (here,)
             every = (t for module in modules for t in module.by_name.values() if t.collected)
             like = (t.strength for t in every if test.likeness(t) >= 0.4)

@@ -62,6 +62,11 @@ class Around:
     file: tuple[Module, Module] | None = None
     strict: bool = False
 
+    @property
+    def judged(self) -> bool:
+        """Whether the base's own tests judge code of this change, and may be answered."""
+        return self.touches_source and not self.strict
+
     def keeps(self, share: float) -> bool:
         """Return whether the tests of this file still say so much of what they said."""
         if self.file is None:
@@ -91,8 +96,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     lost = without(old.live, new.claims)
     gained = without(around.said_by(new), old.live)
     pairs = _pairs(lost, gained)
-    judged = around.touches_source and not around.strict  # by the base's own tests
-    if judged:  # a claim about something else is another one
+    if around.judged:  # a claim about something else is another one
         pairs = [(was, now) for was, now in pairs if _words(was.text) <= _words(now.text)]
     as_much = len(new.live) >= len(old.live) and new.strength >= old.strength
     for was, now in pairs:
@@ -102,7 +106,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
             same = around.aids.isdisjoint({"setUp", *new.names}) and _setting(old) == _setting(new)
             rule = rule if same else ""
         # What says less here is made up for elsewhere.
-        if judged and (
+        if around.judged and (
             (rule == "raises-widened" and as_much) or (rule == "assert-weakened" and around.renewed)
         ):
             rule = ""
@@ -114,12 +118,13 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     paired = {id(claim) for pair in pairs for claim in pair}
     # What is claimed still, or of a name that equals a value as a whole, is not dropped.
     claimed, said = {(c.text, c.reach) for c in new.live}, {c.text for c in old.live}
-    exact = (c for c in new.live if c.strength == says.EXACT and (judged or c.text in said))
+    exact = (c for c in new.live if c.strength == says.EXACT and (around.judged or c.text in said))
     equal = {name_of(c.node.left) for c in exact if isinstance(c.node, ast.Compare)} - {""}
     values: dict[str, str] = {}  # what a claim says of a variable, it says of what that was given
     for node in walk_own(old.node):
         if isinstance(node, ast.Assign):
             values |= dict.fromkeys(bound(node), unparse(node.value))
+    firm, firm_now = (sum(c.strength > says.EXISTS for c in t.live) for t in (old, new))
     dropped = [
         claim
         for claim in lost
@@ -134,15 +139,14 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         and not _is_looped(claim, new)
         and not _is_matched(claim, new)
         and (claim.text, claim.reach) not in claimed
-        # what helps a test may stop to say what kind of thing it works with
-        and (old.collected or claim.strength > says.EXISTS or not around.touches_source)
-        and not _is_scaffolding(claim, old, new)
+        # what kind of thing it works with may go unsaid, where all that says more is still said
+        and (claim.strength > says.EXISTS or firm_now < firm)
         and equal.isdisjoint(n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name))
     ]
     # Where code changes, most of what a test said may stay and the rest go; much of it where that
     # is little of what its file says.
     share = new.strength / max(old.strength, 1)
-    most = judged and (share >= 0.6 or (share >= 0.3 and around.keeps(0.95)))
+    most = around.judged and (share >= 0.6 or (share >= 0.3 and around.keeps(0.95)))
     if dropped and not (around.renewed or most) and len(cases(new)) <= max(len(cases(old)), 1):
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
 
@@ -169,22 +173,6 @@ def _less_reached(old: Test, new: Test) -> Iterator[Finding]:
             kind, _, condition = reach.partition(" ")
             if f"{'unless' if kind == 'if' else 'if'} {condition}" not in reaches:
                 yield new.finding("assert-conditional", f"{shown} runs only {reach}", claim.line)
-
-
-def _is_scaffolding(claim: Claim, old: Test, new: Test) -> bool:
-    """Return whether a claim told a type checker what a variable is that is a part of something
-    else, and is gone; all that says more is still claimed."""
-    if claim.strength != says.EXISTS:
-        return False
-    parts = [
-        name
-        for node in walk_own(old.node)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.Attribute)
-        for name in bound(node)
-    ]
-    about = {n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name)} & {*parts} - new.names
-    more = (sum(c.strength > says.EXISTS for c in test.live) for test in (new, old))
-    return bool(about) and next(more) >= next(more)
 
 
 def _is_withdrawn(claim: Claim, gone: frozenset[str]) -> bool:
@@ -291,7 +279,7 @@ def _weaker(was: Claim, now: Claim, around: Around) -> str:
     if now.strength < was.strength and not (opposite or more):
         # the default tolerance; a wider one is refused above
         counts = isinstance(new, ast.Call) and name_of(new.func) == "assertCountEqual"
-        raising = around.touches_source and not around.strict and _raises_another(old, new)
+        raising = around.judged and _raises_another(old, new)
         if not raising and (now.strength != says.CLOSE or not (after > 0 or counts)):
             return "assert-weakened"
     if around.strict:
@@ -367,7 +355,7 @@ def bare(text: str) -> str:
 def _dropped(old: Test, new: Test, lost: list[Claim], spare: list[Claim]) -> Iterator[Finding]:
     """Yield assertions without a successor, unless the new ones together say as much."""
     said, says_now = (sum(claim.strength for claim in side) for side in (lost, spare))
-    if says_now >= said or (len(spare) >= len(lost) and says_now >= 0.7 * said):
+    if says_now >= said or (len(spare) >= len(lost) > 1 and says_now >= 0.7 * said):
         return
     shown = quote(lost[0].text) + (f" and {len(lost) - 1} more" if lost[1:] else "")
     before = {claim.text for claim in old.claims}
