@@ -39,13 +39,14 @@ WEIGHTS: Mapping[str, float] = {name: weight for name, (weight, _) in _SIGNALS.i
 _AUXILIARY = 0.5  # what a file outside of the product counts
 _AUXILIARY_PATH = re.compile(
     r"(?:^|/)(?:docs?|documentation|examples?|tools?|scripts?|bench|benchmarks?|asv_bench|ci|"
-    r"demos?|samples?|tutorials?|contrib)/|(?:^|/)setup\.py$|^testing/"
+    r"demos?|samples?|tutorials?|contrib|dist)/|(?:^|/)setup\.py$|^testing/"
 )
 _SHARED = 0.7  # a name that n files define counts n ** -0.7 for each of them
 _AGE = 1_500.0  # a commit that many commits ago counts half
 _SHARPNESS = 2.5  # how much more the most alike commits say than the rest
 _SPREAD = 0.35  # a commit's vote is shared by its files, though not evenly: files ** -0.35
 _EVERYWHERE = frozenset(("__init__.py", "setup.py", "conftest.py", "main.py", "test.py", "foo.py"))
+_SAME_NAME = 8  # files of one name: of more, as of an index.js in each folder, it means none
 _RECENT = 500.0  # a change that many commits ago counts half
 _NEXT = 5.0  # as a sign of what is changed next, a change that many commits ago counts half
 _TERSE = 12.0  # a task of that many words gives half as much for it, a longer one soon nothing
@@ -161,7 +162,8 @@ class PathMatcher:
         """Return the files that a path in prose means: its name alone is not enough when it has
         folders, or when every package has a file of that name."""
         files, shared = self.of_path(path)
-        if shared < 2 and (path in _EVERYWHERE or ("/" in path and _any_nested(files))):
+        everywhere = path in _EVERYWHERE or len(files) > _SAME_NAME
+        if shared < 2 and (everywhere or ("/" in path and _any_nested(files))):
             return []
         return files
 

@@ -19,9 +19,8 @@ _IMPORTS = """
 (use_declaration argument: (_) @use)
 (mod_item name: (_) @mod !body) @declared
 (extern_crate_declaration name: (_) @crate)
-(macro_invocation macro: (identifier) @macro (token_tree (string_literal) @file))
 """
-_INCLUDING = frozenset(("include", "include_str", "include_bytes"))
+_INCLUDED = re.compile(r'\binclude(?:_str|_bytes)?!\s*+[(\[{]\s*+"([^"\n\t]{1,300}\.rs)"')
 _PATH = re.compile(r"(?<![\w:$'])(?:\$?crate|[a-z_]\w*+)(?:::[A-Za-z_]\w*+)++")
 _MODULE = re.compile(r"\bmod\s++([a-z_]\w*+)\s*+;")  # also where a macro hides it from the tree
 _PLACE = re.compile(r'path\s*=\s*"([^"\n]*)"')
@@ -47,7 +46,10 @@ class Rust(TreeLanguage):
     inline_tests = qualified = True
     testing = _TESTING
     asked = (_IMPORTS,)
-    depth = 8
+    depth = 1
+    nests = "".join(
+        f"({kind}_item body: (_) @nest)" for kind in ("mod", "impl", "trait", "function")
+    )
     query = """
     (struct_item name: (_) @name) @class
     (enum_item name: (_) @name) @class
@@ -107,11 +109,8 @@ class Rust(TreeLanguage):
                 found.packed.append(pack_import("::".join(("self", *inside)), (text_of(node),)))
             for node in held.get("crate", ()):
                 found.packed.append(pack_import(text_of(node), ()))
-            for node in held.get("macro", ()):
-                if text_of(node) in _INCLUDING:
-                    place = text_of(held["file"][0]).strip('"')
-                    if place.endswith(".rs") and "\t" not in place:
-                        found.packed.append(pack_import(place, (), kind="string"))
+        places = _INCLUDED.findall(text) if "include" in text else ()
+        found.packed.extend(pack_import(place, (), kind="string") for place in places)
         bare = self.bare(text)
         told = {line.rpartition("\t")[2] for line in found.packed}
         rows = bare.split("\n")  # few of them hold a path, and looking for one costs much

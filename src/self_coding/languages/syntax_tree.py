@@ -79,7 +79,8 @@ class Tree(NamedTuple):
     """The root of a file's tree, its source, and the module and function of its grammar.
 
     What is asked of every file, `usual`, is looked for in one walk down to `depth`: a walk costs
-    a third of the parse, however many patterns there are.
+    a third of the parse, however many patterns there are. With `nests`, the patterns of what may
+    hold definitions (`@nest`), nothing else is gone into, which costs a quarter of that.
     """
 
     root: Node
@@ -87,6 +88,7 @@ class Tree(NamedTuple):
     grammar: tuple[str, str]
     usual: tuple[str, ...]
     depth: int
+    nests: str
     found: dict[str, list[Captures]]
 
     def find(self, query: str) -> list[Captures]:
@@ -95,13 +97,19 @@ class Tree(NamedTuple):
 
         if query not in self.found:
             together = self.usual if query in self.usual else (query,)
-            cursor = QueryCursor(_query(*self.grammar, "\n".join(together)))
+            nests = self.nests if query in self.usual else ""
+            cursor = QueryCursor(_query(*self.grammar, "\n".join((*together, nests))))
             cursor.set_max_start_depth(self.depth if query in self.usual else _DEPTH)
             lists: list[list[Captures]] = []  # for each pattern that of its query
             for each in together:
                 lists += [self.found.setdefault(each, [])] * _patterns(*self.grammar, each)
-            for pattern, held in cursor.matches(self.root):
-                lists[pattern].append(held)
+            waiting = [self.root]
+            while waiting:
+                for pattern, held in cursor.matches(waiting.pop()):
+                    if pattern < len(lists):
+                        lists[pattern].append(held)
+                    else:
+                        waiting += held["nest"]
         return self.found[query]
 
 
@@ -130,6 +138,7 @@ class TreeLanguage(Language):
     query = ""
     asked: tuple[str, ...] = ()  # the queries of `imports`
     depth = _DEPTH  # levels in which all these are looked for: a function's inside costs most
+    nests = ""  # what each level of a walk is taken from, where it is not the whole tree
     result = ("return_type", "result", "type")  # fields that hold what a function returns
     bases: tuple[str, ...] = ()  # fields and types of children that hold what a class extends
     testing: re.Pattern[str] | None = None  # what tests beside the code have above them
@@ -154,7 +163,7 @@ class TreeLanguage(Language):
         root = _parser(*grammar).parse(source).root_node
         if root.has_error and root.child_count > _ROWS:
             return "it cannot be parsed"
-        return Tree(root, source, grammar, (self.query, *self.asked), self.depth, {})
+        return Tree(root, source, grammar, (self.query, *self.asked), self.depth, self.nests, {})
 
     def scan(self, source: bytes, path: str = "") -> Scan:
         text = self.decode(source)
