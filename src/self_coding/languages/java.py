@@ -109,8 +109,8 @@ class Java(TreeLanguage):
             found.statements.append(Statement(line, dotted, (("*", None),)))
         if rest:
             found.packed.append(pack_import("", rest))
-        for dotted in sorted(each for each in names if each.count(b".") > 1):
-            if match := _QUALIFIED.match(dotted.decode()):
+        for spelled in sorted(each for each in names if each.count(b".") > 1):
+            if match := _QUALIFIED.match(spelled.decode()):
                 found.packed.append(pack_import(match[1][:-1], (match[2],)))
         reflects = any(word in text for word in ("forName", "loadClass", "ServiceLoader"))
         for match in _REFLECTED.finditer(text) if reflects else ():
