@@ -288,7 +288,9 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
             reason = f"what is written in {others} is not read: who uses it there is not seen"
             hidden.append(BlindSpot(path=paths[0], line=0, reason=reason))
     distances = {each.path: each.distance for each in dependents}
-    by_distance = sorted([*dependents, *outside], key=lambda each: (each.distance, each.path))
+    by_distance = dependents  # thousands, in this order already
+    if outside:
+        by_distance = sorted([*dependents, *outside], key=lambda one: (one.distance, one.path))
     nearest = sorted(tests, key=lambda path: (distances.get(path, len(distances) + 1), path))
     return Impact(
         paths=tuple(paths),

@@ -84,7 +84,8 @@ class Board:
         self._rates: tuple[str, SuccessRates] | None = None
         self._fleet: tuple[float, FleetStatus] | None = None
         self._map: BlastMap | None = None
-        self._drawings: dict[tuple[str, ...], bytes] = {}  # of that map
+        self._drawings: dict[tuple[str, ...], bytes] = {}  # of that map, as the impacts
+        self._impacts: dict[tuple[str, ...], Impact] = {}
         self._warming: asyncio.Task[None] | None = None
         self._caught_up = ""
         self._changed = asyncio.Condition()
@@ -146,12 +147,18 @@ class Board:
         """
         graph = await self.app.indexer.graph(max_age=_LOOK_SECONDS)
         if self._map is None or self._map.graph is not graph:
-            self._map, self._drawings = BlastMap(graph), {}
+            self._map, self._drawings, self._impacts = BlastMap(graph), {}, {}
         return self._map
 
     async def impact(self, paths: list[str]) -> Impact:
         """Return what a change of files can break, as `map` has it."""
-        return await self.app.indexer.impact(paths=paths, max_age=_LOOK_SECONDS)
+        await self.map()
+        kept, key = self._impacts, tuple(paths)
+        if key not in kept:  # a page asks, and then its drawing
+            kept[key] = await self.app.indexer.impact(paths=paths, max_age=_LOOK_SECONDS)
+            while len(kept) > _REMEMBERED:
+                del kept[next(iter(kept))]
+        return kept[key]
 
     def warm(self) -> None:
         """Read the import graph before anybody asks for it: the first time takes longest."""
