@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
@@ -288,16 +289,16 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
             reason = f"what is written in {others} is not read: who uses it there is not seen"
             hidden.append(BlindSpot(path=paths[0], line=0, reason=reason))
     distances = {each.path: each.distance for each in dependents}
-    by_distance = dependents  # thousands, in this order already
-    if outside:
-        by_distance = sorted([*dependents, *outside], key=lambda one: (one.distance, one.path))
+    risk = _risk(paths, dependents, tests, all_tests, is_blind=bool(hidden))
+    for one in outside:  # into thousands that are in this order already
+        insort(dependents, one, key=lambda each: (each.distance, each.path))
     nearest = sorted(tests, key=lambda path: (distances.get(path, len(distances) + 1), path))
     return Impact(
         paths=tuple(paths),
-        dependents=tuple(by_distance),
+        dependents=tuple(dependents),
         tests=tuple(nearest),
         blind_spots=tuple(hidden),
-        risk=_risk(paths, dependents, tests, all_tests, is_blind=bool(hidden)),
+        risk=risk,
         complete=not hidden,
     )
 
