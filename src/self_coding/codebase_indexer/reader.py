@@ -292,11 +292,10 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
     risk = _risk(paths, dependents, tests, all_tests, is_blind=bool(hidden))
     for one in outside:  # into thousands that are in this order already
         insort(dependents, one, key=lambda each: (each.distance, each.path))
-    nearest = sorted(tests, key=lambda path: (distances.get(path, len(distances) + 1), path))
     return Impact(
         paths=tuple(paths),
         dependents=tuple(dependents),
-        tests=tuple(nearest),
+        tests=tuple(sorted(tests, key=lambda path: (distances.get(path, 1 << 30), path))),
         blind_spots=tuple(hidden),
         risk=risk,
         complete=not hidden,
