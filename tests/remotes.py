@@ -86,24 +86,31 @@ class BareRemote:
 
 
 @contextlib.contextmanager
-def daemon(remote: BareRemote) -> Iterator[str]:
-    """Serve a remote at an address of the loopback, by processes that outlive their clients."""
+def daemon_of(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve a folder's remotes at an address, by processes that outlive their clients."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port = probe.getsockname()[1]
-    words = ["git", "daemon", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}", "--export-all"]
-    words += ["--enable=receive-pack", f"--base-path={remote.path.parent}"]
+    words = ["git", "daemon", "--reuseaddr", f"--listen={host}", f"--port={port}", "--export-all"]
+    words += ["--enable=receive-pack", f"--base-path={folder}"]
     served = subprocess.Popen(words, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
                 break
             time.sleep(0.05)
-        yield f"git://127.0.0.1:{port}/{remote.path.name}"
+        yield f"git://{host}:{port}"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(served.pid, 15)
         served.wait()
+
+
+@contextlib.contextmanager
+def daemon(remote: BareRemote) -> Iterator[str]:
+    """Serve a remote at an address of the loopback."""
+    with daemon_of(remote.path.parent) as url:
+        yield f"{url}/{remote.path.name}"
 
 
 async def green(machine: RemoteSafety, name: str, text: str = "x = 1\n"):

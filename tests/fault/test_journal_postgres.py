@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from journal_stores import address, server
+from self_coding.adapters import postgres
 from self_coding.app import open_app
 from self_coding.errors import (
     ConfigError,
@@ -163,9 +164,21 @@ async def test_a_read_only_database_can_be_read():
     )
     reader = ModificationJournal(place.replace("postgres:@", f"{role}:x@"))
     assert (await reader.get_by_id(number)).task_description == "kept"
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError) as caught:
         await reader.begin("more")
+    assert "name the primary" in caught.value.hint
     await reader.close()
+
+
+async def test_a_server_that_is_too_old_is_refused(monkeypatch):
+    """It is told which version there is and which is needed; nothing is made there."""
+    place = address()
+    monkeypatch.setattr(postgres, "OLDEST", 990_000)
+    with pytest.raises(StorageVersionError, match=r"is PostgreSQL \d\d") as caught:
+        await ModificationJournal(place).begin("one")
+    assert "PostgreSQL 99 or later is needed" in caught.value.hint
+    found = run(place, f"SELECT count(*) FROM pg_namespace WHERE nspname = '{schema_of(place)}'")
+    assert found.fetchone()[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -193,28 +206,6 @@ def test_a_schema_name_is_checked(name):
     """No name of a schema becomes part of a statement unless it is a plain one."""
     with pytest.raises(ConfigError):
         ModificationJournal(f"postgresql://localhost/x?schema={name}")
-
-
-async def test_both_databases_rank_alike(tmp_path):
-    """The same attempts are found in the same order, with the same scores."""
-    words = ["parser", "cache", "retry", "colour", "socket", "limit", "header", "token"]
-    journals = [ModificationJournal(tmp_path / "j.db"), ModificationJournal(address())]
-    for journal in journals:
-        for n in range(120):
-            await journal.log_attempt(
-                ModificationAttempt(
-                    f"Fix {words[n % 8]} of {words[n * 3 % 7]} in {words[n * 5 % 8]}",
-                    files_modified=[f"src/{words[n % 5]}.py"],
-                    outcome=Outcome.FAILURE if n % 3 else Outcome.SUCCESS,
-                )
-            )
-    for task in ("Fix the parser cache", "socket header limit", "src/token.py retries colour"):
-        found = [await journal.similar_attempts(task, limit=20) for journal in journals]
-        ours, theirs = ([(one.attempt.id, one.score) for one in hits] for hits in found)
-        assert ours
-        assert ours == theirs
-    for journal in journals:
-        await journal.close()
 
 
 async def test_clones_of_one_repository_share_a_journal(tmp_path):

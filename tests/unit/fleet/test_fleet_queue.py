@@ -169,3 +169,13 @@ async def test_who_may_make_no_schema_hears_how_it_may(fleet: Fleet, tmp_path: P
     with pytest.raises(StorageError, match="permission denied") as told:
         await Fleet(place, open_anywhere).submit("a", repo=str(tmp_path))
     assert "GRANT CREATE" in told.value.hint
+
+
+async def test_a_read_only_server_takes_no_task(fleet: Fleet, tmp_path: Path) -> None:
+    """As of a standby: it is said before anything is stored, with the way out."""
+    await fleet.workers()
+    with psycopg.connect(fleet.queue.at(), autocommit=True) as raw:
+        raw.execute(f"ALTER DATABASE {raw.info.dbname} SET default_transaction_read_only = on")
+    with pytest.raises(StorageError, match="read-only") as told:
+        await Fleet(fleet.queue.address, open_anywhere).submit("a", repo=str(tmp_path))
+    assert "name the primary" in told.value.hint
