@@ -170,7 +170,8 @@ class PostgresDatabase:
         """Give a name up."""
         key = self._key(name)
         with self._lock, suppress(self._driver.Error):
-            held, self._lost = self._claims.pop(key, None), self._lost - {key}
+            held = self._claims.pop(key, None) is not None and key not in self._lost
+            self._lost.discard(key)
             if held and self._session.is_open and self._session.connection is not None:
                 self._session.connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
 
