@@ -75,7 +75,7 @@ def page_of(browser: Browser, server: Server, **how: Any) -> Iterator[Page]:
     page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
     page.on("console", lambda said: wrong.append(said.text) if "Policy" in said.text else None)
     page.on("request", lambda one: server.root in one.url or wrong.append(one.url))
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)  # on a busy machine
     page.goto(server.address)
     yield page
     context.close()

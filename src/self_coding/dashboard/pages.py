@@ -358,7 +358,7 @@ def _state(
         told = _LABELS.get(waiting.waiting, "open") if waiting else "open"
         looks = {"approval": "wait", "resume": "bad", "process": "busy", "review": "busy"}
         if waiting and waiting.waiting == "submit" and waiting.why:
-            return "refused, edit waits", "bad"
+            return "refused, waits", "bad"
         return told, looks.get(waiting.waiting, "open") if waiting else "open"
     if line.outcome == "rollback" or undone:
         return "undone" if undone else "reverted", "dim"
