@@ -240,7 +240,7 @@ def picture(file: Path) -> None:
         asyncio.run(make(top))
         with (
             serving(opened(top)) as server,
-            chromium(viewport={"width": 1180, "height": 620}) as page,
+            chromium(viewport={"width": 1180, "height": 700}) as page,
         ):
             page.emulate_media(color_scheme="light")
             page.goto(server.address)
