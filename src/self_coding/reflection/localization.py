@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from self_coding.languages import is_source, is_test
+from self_coding.reflection.hunks import MODULE, WORD, Hunk, read_hunks
 from self_coding.reflection.test_output import FailedTest
 from self_coding.reflection.tracebacks import Frame, Raised
 
@@ -35,7 +36,6 @@ _ENOUGH = 0.2  # below this, nothing points to the change
 
 #: Exceptions by which a test states that an expectation was not met: the test is not at fault.
 ASSERTIONS = ("AssertionError", "Failed", "DocTestFailure")
-MODULE = "<module>"
 _SYNTHETIC = ("<lambda>", "<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<doctest>")
 _COMMON_WORDS = (
     "self cls assert assertEqual assertTrue assertFalse assertRaises raise raises return with for "
@@ -48,7 +48,6 @@ _OPERATORS = (
     ("str(", "__str__"), (" in ", "__contains__"), ("set(", "__iter__"), ("list(", "__iter__"),
     ("hash(", "__hash__"), ("bool(", "__bool__"), (" < ", "__lt__"), ("del ", "__delitem__"),
 )  # fmt: skip
-_WORD = re.compile(r"[A-Za-z_]\w+")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _CALL = re.compile(r"(?<![\w@])((?:\w++\.){0,20}+)(\w++)\(")
 # What a message says of the function at fault: its own method, what handed a wrong value over, what
@@ -59,11 +58,6 @@ _HANDED_OVER = re.compile(
     r"attribute (?!.*Did you mean)"
 )
 _NONE_RETURNED = re.compile(r"'NoneType' object|\bNoneType object")
-_HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(?P<start>\d+)(?:,\d+)? @@ ?(?P<head>.*)$")
-_DEFINITION = re.compile(
-    r"(?P<indent>\s*)(?:(?:async|export|default|pub)\s+)*"
-    r"(?:def|class|fn|function|func(?:\s*\([^()\n]{0,80}\))?)\s+(?P<name>\w+)"
-)
 
 
 def is_test_path(path: str) -> bool:
@@ -74,105 +68,6 @@ def is_test_path(path: str) -> bool:
     if name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py":
         return True
     return any(folder in ("test", "tests", "testing") for folder in folders)
-
-
-# ---- what the change touched
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hunk:
-    """One run of changed lines: their function, their new line numbers, their words, their text."""
-
-    function: str
-    first: int
-    last: int
-    words: frozenset[str]
-    text: str = ""
-
-    def holds(self, frame: Frame) -> bool:
-        """Return whether a frame of the same file is on the changed lines."""
-        return self.first <= frame.line <= self.last
-
-
-@dataclass
-class _OpenHunk:
-    """A hunk that is being read."""
-
-    head: str
-    line: int
-    above: list[str] = field(default_factory=list)
-    changed: list[tuple[int, str]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    function: str | None = None
-
-    def feed(self, raw: str) -> None:
-        mark, text = raw[:1], raw[1:]
-        self.lines.append(raw)
-        if mark in "+-" and mark:
-            if self.function is None and text.strip():
-                self.function = self._enclosing(text)
-            self.changed.append((self.line, text))
-        self.above.append(text)
-        if mark != "-":
-            self.line += 1
-
-    def _enclosing(self, text: str) -> str:
-        """The definition that holds a changed line; its own name where it is one."""
-        own = _DEFINITION.match(text)
-        if own is not None:
-            return own["name"]
-        depth = _indent(text)
-        for line in reversed(self.above):
-            definition = _DEFINITION.match(line)
-            if definition is not None and len(definition["indent"]) < depth:
-                return definition["name"]
-            if line.strip():
-                depth = min(depth, _indent(line) + (definition is None))
-        # Git puts the nearest definition above the hunk behind its second `@@`.
-        head = _DEFINITION.match(self.head)
-        return head["name"] if head is not None and _indent(text) else MODULE
-
-    def close(self) -> Hunk | None:
-        if not self.changed:
-            return None
-        return Hunk(
-            function=self.function or MODULE,
-            first=self.changed[0][0],
-            last=self.changed[-1][0],
-            words=frozenset(word for _, text in self.changed for word in _WORD.findall(text)),
-            text="\n".join(self.lines),
-        )
-
-
-def read_hunks(diff: str) -> dict[str, tuple[Hunk, ...]]:
-    """Return the hunks of each file of a diff, by its new path, or the old one where it is gone."""
-    hunks: dict[str, list[Hunk]] = {}
-    path, old = "", ""
-    current: _OpenHunk | None = None
-    for line in [*diff.split("\n"), "diff --git"]:
-        if line.startswith(("diff --git", "--- ", "@@ ")) or (line.startswith("+++ ") and old):
-            ended = hunks.setdefault(path, []) if path else []
-            if current is not None and (hunk := current.close()) is not None:
-                ended.append(hunk)
-            current = None
-        if line.startswith("--- "):
-            old = _path(line[4:])
-        elif line.startswith("+++ ") and old:
-            path, old = _path(line[4:]) or old, ""
-        elif (start := _HUNK.match(line)) is not None and path:
-            current = _OpenHunk(start["head"], int(start["start"]))
-        elif current is not None and (not line or line[0] in "+- "):
-            current.feed(line)
-    return {name: tuple(many) for name, many in hunks.items()}
-
-
-def _path(text: str) -> str:
-    name = text.partition("\t")[0].strip().strip('"')
-    return "" if name == "/dev/null" else re.sub(r"^[abciow]/", "", name)
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
 
 
 # ---- what a failing test shows
@@ -213,7 +108,7 @@ class Features:
             test=test,
             source=tuple(frame for frame in frames if not is_test_path(frame.path)),
             tests=tests,
-            words=(frozenset(_WORD.findall(text)) - _EVERYDAY) | operators,
+            words=(frozenset(WORD.findall(text)) - _EVERYDAY) | operators,
             parts=frozenset(_parts(test.id.partition("[")[0])),
             module=_stem(path),
         )
@@ -231,9 +126,9 @@ class Features:
         """Return the functions that the failing lines call or the test's name names, weighted."""
         weights: dict[str, float] = {}
         # TestFilterByLevel, test_typedkey: the test's own name may name its subject.
-        names = self.test.id.partition("[")[0].split("::")[1:]
+        path, *names = self.test.id.partition("[")[0].split("::")
         if names:
-            words = names[-1].removeprefix("test_").split("_")
+            words = _subject(names[-1], python=path.endswith(".py"))
             if len(words) < 3:
                 weights["_".join(words)] = 0.3 / len(words)
             weights.setdefault(words[0], 0.1)
@@ -255,6 +150,17 @@ class Features:
                 if "pytest." not in call[1]:
                     weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & near) + 0.01 * late
         return weights
+
+
+def _subject(name: str, *, python: bool) -> list[str]:
+    """The words of a test's name that may be what it tests: `TestClamp`, `clamp of numbers`."""
+    name = re.split(r" > |/|\.", name.removesuffix("()"))[-1] if not python else name
+    inner = name.removeprefix("test_")
+    if not python and (camel := re.match(r"[Tt]est([A-Z]\w*)", inner)):
+        # Go's functions begin as their test goes on, those of the others do not.
+        inner = camel[1] if name[0] == "T" else camel[1][0].lower() + camel[1][1:]
+        return [inner]
+    return re.split(r"[_\s]+", inner.strip()) or [inner]
 
 
 def _failed_lines(raised: Raised) -> list[str]:

@@ -29,12 +29,15 @@ _HEAD = re.compile(
 _PLACE = re.compile(
     r"(?<![\w./-])((?:[\w.@+-]{1,100}/|/){0,20}[\w.@+-]{1,100}\.[a-z]{1,4}):(\d{1,7})"
 )
+_CALLED = re.compile(r"^\s*at (?:async |new )?(?:[\w$]{1,100}[./]){0,20}(?P<name>[\w$]{1,100}) ?\(")
+_CALLED_ABOVE = re.compile(r"(?:[\w./-]{1,200}\.)(?:\([^()\n]{1,80}\)\.)?(?P<name>\w{1,100})\(")
 _ELSEWHERE = re.compile(
     r"node:internal|/node_modules/|org\.junit\.|java\.base/|/rustc/|\bgoroutine\b"
 )
 _PANIC = re.compile(r"^thread '.{0,300}' (?:\(\d+\) )?panicked at (?:'(?P<old>.*)', )?")
 _NOISE = re.compile(
-    r"^(?:at |note: |\d+ \||>|===|---|\.\.\.|\+ |- |exit status|FAIL\b|ok\b|test result|stack back"
+    r"^(?:at |note: |goroutine \d"
+    r"|\d+ \||>|===|---|\.\.\.|\+ |- |exit status|FAIL\b|ok\b|test result|stack back"
     r"|MethodSource|=> *$|org\.junit"
     r"|(?:duration_ms|type|location|failureType|code|name|stack|error): ?(?:\|-)?.*$|$)"
 )
@@ -97,10 +100,21 @@ def _blocks(lines: list[str]) -> Iterator[FailedTest]:
 
 def _frames(block: list[str]) -> tuple[Frame, ...]:
     """Return the places that a block names, outermost first, as stacks have them last."""
-    inside = [line.replace("file://", "") for line in block if not _ELSEWHERE.search(line)]
-    places = [match for line in inside for match in _PLACE.finditer(line) if is_source(match[1])]
-    frames = dict.fromkeys(Frame(match[1], int(match[2])) for match in places)
-    return tuple(reversed([*frames]))
+    frames: dict[tuple[str, int], Frame] = {}
+    above = ""
+    for line in block:
+        if not _ELSEWHERE.search(line):
+            # Node and the JVM name the function on the line of its place, Go on the one above.
+            called = _CALLED.search(line) or (
+                _CALLED_ABOVE.match(above) if line[:1] == "\t" else None
+            )
+            name = called["name"] if called else ""
+            for match in _PLACE.finditer(line.replace("file://", "")):
+                if is_source(match[1]):
+                    place = match[1], int(match[2])
+                    frames.setdefault(place, Frame(*place, name))
+        above = line
+    return tuple(reversed(frames.values()))
 
 
 def _message(block: list[str]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from self_coding.redaction import redact
-from self_coding.reflection.localization import Hunk, read_hunks
+from self_coding.reflection.hunks import Hunk, read_hunks
 from self_coding.reflection.test_output import FailedTest
 from self_coding.text import shorten
 from self_coding.values.attempts import Failure, Lesson, ModificationAttempt, Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from self_coding.reflection import read_failure
-from self_coding.reflection.localization import MODULE, read_hunks
+from self_coding.reflection.hunks import MODULE, read_hunks
 
 HEAD = "=" * 35 + " FAILURES " + "=" * 35
 
@@ -282,3 +282,24 @@ tests/test_cart.py:5: Failed"""
         run("TestFilterByLevel.test_low", test_id, body), files_modified=["shop/cart.py"]
     )
     assert failure.root_cause_function == "filter_by_level"
+
+
+@pytest.mark.parametrize(
+    ("code", "function"),
+    [
+        ("class Area {\n    static int clamp(int x, int lo) throws Bad {\n", "clamp"),
+        ("export async function clamp(x, lo) {\n    const y = 1;\n", "clamp"),
+        ("class Area {\n    private clamp(x: number): number {\n", "clamp"),
+        ("impl Area {\n    pub(crate) fn clamp(&self) -> i64 {\n", "clamp"),
+        ("func (a *Area) Clamp(x int) int {\n    if x < 1 {\n", "Clamp"),
+        ("    } else if (x) {\n", MODULE),
+    ],
+)
+def test_a_hunk_lies_in_a_function_of_other_languages(code: str, function: str) -> None:
+    """Methods of Java and TypeScript are told by their braces, `if (x) {` is none."""
+    above = "".join(f" {line}\n" for line in code.splitlines())
+    text = (
+        f"--- a/p.ts\n+++ b/p.ts\n@@ -1,9 +1,9 @@\n{above}-        return lo\n+        return hi\n"
+    )
+    (hunk,) = read_hunks(text)["p.ts"]
+    assert hunk.function == function

@@ -136,3 +136,42 @@ def test_a_mark_without_a_test_is_no_error(output: str, said: str) -> None:
     """What looks like a runner's output but names no test is read on, for what did not build."""
     failure = read_failure(output)
     assert (failure.failing_tests, failure.message) == ((), said)
+
+
+@pytest.mark.parametrize(
+    ("output", "files", "cause"),
+    [
+        (
+            "--- FAIL: TestMedian (0.00s)\npanic: index out of range [9] with length 3\n\n"
+            "goroutine 7 [running]:\nshop.Median(...)\n\t/tmp/x/series.go:30\n"
+            "shop.TestMedian(0xc000007ba0)\n\t/tmp/x/series_test.go:18 +0x5d\n",
+            ["series.go", "area.go"],
+            ("series.go", "Median"),
+        ),
+        (
+            "--- FAIL: TestClampAll (0.00s)\n    area_test.go:9: got 1, want 5\n",
+            ["series.go", "area.go"],
+            ("area.go", "ClampAll"),
+        ),
+        (
+            "\u2716 the middle of three (1.2ms)\n  RangeError: no item 9\n"
+            "      at item (file:///tmp/x/series.mjs:3:15)\n"
+            "      at median (file:///tmp/x/series.mjs:30:12)\n"
+            "      at TestContext.<anonymous> (file:///tmp/x/series.test.mjs:9:3)\n",
+            ["series.mjs", "area.mjs"],
+            ("series.mjs", "item"),
+        ),
+        (
+            "\u2716 clamp of numbers (1.2ms)\n  AssertionError: 1 !== 5\n"
+            "      at TestContext.<anonymous> (file:///tmp/x/area.test.mjs:9:3)\n",
+            ["series.mjs", "area.mjs"],
+            ("area.mjs", "clamp"),
+        ),
+    ],
+)
+def test_other_languages_name_the_function(
+    output: str, files: list[str], cause: tuple[str, str]
+) -> None:
+    """The innermost frame of a stack names it; where the test alone is shown, its name does."""
+    failure = read_failure(output, files_modified=files)
+    assert (failure.root_cause_file, failure.root_cause_function) == cause
