@@ -128,7 +128,15 @@ class Features:
         # TestFilterByLevel, test_typedkey: the test's own name may name its subject.
         path, *names = self.test.id.partition("[")[0].split("::")
         if names:
-            words = _subject(names[-1], python=path.endswith(".py"))
+            # What it tests: `test_clamp`, `TestClamp`, `clamp of numbers`, `Area > clamp: too low`.
+            name = names[-1].removesuffix("()")
+            if not path.endswith(".py"):
+                name = re.split(r" > |/|\.", name)[-1]
+            words = re.split(r"[_\s]+", name.removeprefix("test_").strip())
+            if camel := re.match(r"[Tt]est([A-Z])(\w*)$", name):
+                # Go's functions begin as the test goes on, those of others do not.
+                first = camel[1] if name[0] == "T" else camel[1].lower()
+                words = [first + camel[2]]
             if len(words) < 3:
                 weights["_".join(words)] = 0.3 / len(words)
             weights.setdefault(words[0], 0.1)
@@ -150,17 +158,6 @@ class Features:
                 if "pytest." not in call[1]:
                     weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & near) + 0.01 * late
         return weights
-
-
-def _subject(name: str, *, python: bool) -> list[str]:
-    """The words of a test's name that may be what it tests: `TestClamp`, `clamp of numbers`."""
-    name = re.split(r" > |/|\.", name.removesuffix("()"))[-1] if not python else name
-    inner = name.removeprefix("test_")
-    if not python and (camel := re.match(r"[Tt]est([A-Z]\w*)", inner)):
-        # Go's functions begin as their test goes on, those of the others do not.
-        inner = camel[1] if name[0] == "T" else camel[1][0].lower() + camel[1][1:]
-        return [inner]
-    return re.split(r"[_\s]+", inner.strip()) or [inner]
 
 
 def _failed_lines(raised: Raised) -> list[str]:
