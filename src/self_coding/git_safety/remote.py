@@ -121,8 +121,9 @@ class RemoteSafety(GitSafety):
 
     async def has(self, worktree: Worktree, commit: str = "") -> bool:
         """Return whether a commit of an attempt is here, or could be had from the remote."""
-        if await super().has(worktree, commit) or not commit:
-            return await super().has(worktree, commit)
+        here = await super().has(worktree, commit)
+        if here or not commit:
+            return here
         await in_thread(remote_landing.fetch_head, self._repo, self._remote, worktree.attempt)
         return await super().has(worktree, commit)
 

@@ -33,6 +33,7 @@ SEEN = "refs/self-coding/remote"  # what was last seen of the remote
 HEADS = "refs/self-coding/attempts"  # at the remote: what attempts have recorded
 WEAK = "weaker: the host takes no refs of ours, so that receipts stay in this clone"
 _FENCES = 20
+_TIDYING = 20.0  # seconds that a remote has to answer where nothing depends on it
 _logger = logging.getLogger(__name__)
 
 
@@ -211,13 +212,13 @@ def settle(repo: Repository, remote: Remote, commits: Sequence[str]) -> str:
     Raises:
         RemoteUnreachableError: it did not answer, so that the question is still open.
     """
-    if is_weak(repo):
-        time.sleep(remote.patience)
-        return held(repo, fetch(repo, remote), commits)
     for _ in range(_FENCES):
         tips = fetch(repo, remote)
         if new := held(repo, tips, commits):
             return new
+        if is_weak(repo):
+            time.sleep(remote.patience)
+            return held(repo, fetch(repo, remote), commits)
         pushed = remote.push(repo, (RECEIPTS, tips.chain, receipt_ref.fence(repo, tips.chain)))
         if pushed.answer is Answer.DONE:
             # Looked at again: it may have landed between the look and the fence, but not since.
@@ -258,7 +259,7 @@ def drop_head(repo: Repository, remote: Remote, name: str, recorded: str) -> Non
 
     `recorded` is what this clone knows of it. A remote that is away keeps it: nothing waits for it.
     """
-    ref = f"{HEADS}/{name}"
+    ref, remote = f"{HEADS}/{name}", replace(remote, seconds=min(remote.seconds, _TIDYING))
     if recorded:
         pushed = remote.push(repo, (ref, recorded, ""))
         if pushed.answer is not Answer.MOVED:
