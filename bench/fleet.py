@@ -394,8 +394,8 @@ async def _about_to_land(fleet: Fleet, jobs: list[FleetJob]) -> bool:
 # -- throughput ------------------------------------------------------------------------------
 
 
-async def throughput(suite: float) -> int:
-    """Run 16 attempts, one a repository, with 1, 2 and 4 workers of two slots."""
+async def throughput(suite: float, attempts: int) -> int:
+    """Run attempts, one a repository, with 1, 2 and 4 workers of two slots."""
     first = 0.0
     with world() as (folder, server):
         for crew in (1, 2, 4):
@@ -405,13 +405,13 @@ async def throughput(suite: float) -> int:
             workers = [start(address, folder / "log", "--slots", "2") for _ in range(crew)]
             while len((await fleet.workers()).workers) < crew:
                 await asyncio.sleep(0.2)
-            places = [repository(folder, f"r{crew}.{n}", suite) for n in range(16)]
+            places = [repository(folder, f"r{crew}.{n}", suite) for n in range(attempts)]
             began = time.monotonic()
             for place in places:
                 await fleet.submit("Add a file", repo=place, command="echo 1 > file.txt")
             while any(one.state != "ended" for one in (await fleet.workers()).jobs):
                 await asyncio.sleep(0.2)
-            rate = 16 * 3600 / (time.monotonic() - began)
+            rate = attempts * 3600 / (time.monotonic() - began)
             first = first or rate
             told(
                 f"{crew} workers: attempts an hour",
@@ -581,7 +581,7 @@ def main() -> int:
     rows = {
         "chaos": lambda: chaos(given.attempts or 200, given.every, 0.3, remote=given.remote),
         "cut": lambda: cut(given.attempts or 20),
-        "throughput": lambda: throughput(given.suite),
+        "throughput": lambda: throughput(given.suite, given.attempts or 16),
         "overhead": lambda: overhead(given.attempts or 8),
         "similar": lambda: similar(given.rows),
         "embedded": lambda: embedded(given.attempts or 8, given.repo),

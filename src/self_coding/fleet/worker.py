@@ -7,6 +7,7 @@ there. Nothing is remembered here: a worker may be killed anywhere.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -99,6 +100,9 @@ class Worker:
             StorageError: the server cannot be reached at the start, or its schema not be used.
         """
         await in_thread(self._queue.check)
+        for name in ("procrastinate", "psycopg"):
+            # What went wrong is said here, in a sentence; they would print a traceback to nobody.
+            logging.getLogger(name).addHandler(logging.NullHandler())
         self._say(f"worker {self.name}: {self.share.slots} at a time")
         while True:
             try:
@@ -305,6 +309,16 @@ class _Manager(JobManager):
             self.found_nothing = row["id"] is None
             return None if self.found_nothing else StoredJob.from_row(row)
         return None
+
+    async def finish_job(self, *given: Any, **more: Any) -> None:
+        """End a job, where the server hears it; another who was given it meanwhile has ended it."""
+        with suppress(ConnectorException):
+            await super().finish_job(*given, **more)
+
+    async def retry_job(self, *given: Any, **more: Any) -> None:
+        """Have a job tried again, where the server hears it and it is still ours."""
+        with suppress(ConnectorException):
+            await super().retry_job(*given, **more)
 
     async def register_worker(self) -> int:
         """Register, and enter what the engine does not ask."""

@@ -71,12 +71,15 @@ async def test_tasks_of_two_repositories_land_in_each(fleet: Fleet, tmp_path: Pa
     assert sum("attempt 1: landed" in line for line in said) == 2
 
 
-async def test_a_job_that_cannot_be_done_says_why(fleet: Fleet, tmp_path: Path) -> None:
+async def test_a_job_that_cannot_be_done_says_why(
+    fleet: Fleet, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """No repository, no such editor: the job has failed, with what is wrong and what to do."""
     (tmp_path / "empty").mkdir()
     await fleet.submit("a", repo=str(tmp_path / "empty"), command="true")
     await fleet.submit("b", repo=repository(tmp_path, "r"), editor="nobody")
     status = await fleet.worker(until_idle=True)
+    assert "Traceback" not in capfd.readouterr().err
     told = {one.task: (one.state, one.said) for one in status.jobs}
     assert told["a"][0] == told["b"][0] == "failed"
     assert "not in a git repository" in told["a"][1] or "repository" in told["a"][1]
