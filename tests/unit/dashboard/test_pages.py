@@ -70,6 +70,9 @@ async def test_rates_tell_what_the_choice_of_tests_would_have_missed(tmp_path: P
     page = await look(app, "/rates")
     assert "tests refused <b>2</b>; <b>1</b> of them" in page
     assert 'href="/attempts/2">#2</a> <span class="path">tests/test_hidden.py::test_words' in page
+    await app.journal.append(1, "missed", {"tests": 7})  # a journal may have come from elsewhere
+    await app.journal.append(2, "missed", {})
+    assert "<b>2</b> of them" in await look(app, "/rates")
 
 
 async def test_the_queue_is_shown_where_a_fleet_is(
