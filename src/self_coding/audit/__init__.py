@@ -52,10 +52,10 @@ def audit(
     files = read_files(paths, before, after)
     sides = read_sides(files, strict=strict)
     findings = {*tests.audit_tests(sides), *other_languages.audit_tests(files)}
-    old, new = files.settings, files.new_settings
     if files.of(Kind.SETTING):
-        for rule, message in commands.audit_settings(old, new):
-            findings.add(finding(rule, new.path or old.path, 0, message))
+        path = files.new_settings.path or files.settings.path
+        for rule, message in commands.audit_settings(files):
+            findings.add(finding(rule, path, 0, message))
     for file in files.changed:
         breaches = (*other_languages.audit_settings(file), *other_code.audit_code(file))
         for r, at, text in breaches:

@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from self_coding.audit.files import File, Kind, Settings, kind_of, read_ini, read_toml
+from self_coding.audit.files import File, Files, Kind, Settings, kind_of, read_ini, read_toml
 from self_coding.audit.syntax import Breaches, quote
 from self_coding.audit.test_modules import Sides
 from self_coding.languages import is_source
@@ -129,7 +129,7 @@ _FILTERS = re.compile(
 )
 _USUAL = {  # what filters may say, or (of those that ignore) must not say
     "branches": re.compile(
-        r"\b(?:main|master|trunk|devel\w*|release\w*|default|v?\d+\.(?:x|\d+))\b|(?<![\w/])\*{1,2}(?![\w/-])"
+        r"\b(?:main|master|trunk|devel\w*|release\w*|default|v?\d+\.(?:x|\d+))\b|(?<![\w/*])\*{1,2}(?![\w/-])"
     ),
     "types": re.compile(r"\b(?:opened|synchronize|labeled|published|created)\b"),
     "paths": re.compile(r"\*\*?/?\*?\.py\b|\bsrc\b|\btests?\b|[\s\['\"]\*\*(?!/)"),
@@ -188,9 +188,11 @@ def is_narrowing(option: str) -> bool:
     return not _HARMLESS.fullmatch(option) and _NARROWING.fullmatch(first) is not None
 
 
-def audit_settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
-    """Yield a rule and a message for every way in which `new` runs less, or forgives more."""
-    for message in _collection(old, new):
+def audit_settings(files: Files) -> Iterator[tuple[str, str]]:
+    """Yield a rule and a message for every way in which the settings of pytest run less than
+    before, or forgive more."""
+    old, new = files.settings, files.new_settings
+    for message in _collection(files):
         yield "collection-narrowed", message
     had, has = (options(settings.values.get("addopts", "")) for settings in (old, new))
     for option in has:
@@ -222,12 +224,20 @@ def audit_settings(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
             yield "plugin-added", f"{name} gains {', '.join(gained)}"
 
 
-def _collection(old: Settings, new: Settings) -> Iterator[str]:
+def _collection(files: Files) -> Iterator[str]:
     """Yield what tests are no longer looked for in."""
+    old, new = files.settings, files.new_settings
     old_roots, roots = (
         {root.strip("./") or "." for root in settings.words("testpaths")} for settings in (old, new)
     )
-    lost = sorted(old_roots - roots)
+    tests = [file for file in files.of(Kind.TEST) if file.old is not None]
+    moved = {  # what of its tests stayed behind, the run misses
+        root
+        for root in old_roots
+        if any(file.path.startswith(f"{root}/") for file in tests)
+        and all(file.new is None for file in tests if file.path.startswith(f"{root}/"))
+    }
+    lost = sorted(old_roots - roots - moved)
     if roots and not all(any(r == "." or root.startswith(f"{r}/") for r in roots) for root in lost):
         yield f"testpaths no longer contains {', '.join(lost)}"
     # testpaths that are new take nothing away where they are what pytest would find anyway
@@ -381,6 +391,7 @@ def pipelines(file: File, sides: Sides) -> Breaches:
                 )
                 if _plainly(match[0]) not in had and not granted:
                     yield "pipeline-power", number, f"{power}: {quote(match[0])}"
+    called = re.compile(rf"uses:[ \t]*\./{re.escape(file.path)}")
     if file.old is None or file.new is None:
         return
     # without `permissions` a pipeline has what the project's settings give, which may be all; a
@@ -398,8 +409,9 @@ def pipelines(file: File, sides: Sides) -> Breaches:
         not re.search(r"\bmake\b|(?<!la)test|tox|nox", file.old)
         or file.name == ".pre-commit-config.yaml"
         or _ASIDE.match(file.name)
+        or any(called.search(_live(other.new)) for other in changed)
     ):
-        return  # it runs no tests
+        return  # it runs no tests, or another one runs it
     # what triggers it: the part under `on`, or all of it in the formats without one
     codes = (re.sub(r"(?m)(?:^|[^\S\n])#.*", "", text) for text in (file.old, file.new))
     was, now = ((_TRIGGERS.search(code) or [code])[0] for code in codes)

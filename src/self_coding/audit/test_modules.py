@@ -265,7 +265,7 @@ def read_sides(files: Files, *, strict: bool) -> Sides:
         if file.is_beside_tests:
             module = read_module(file.path, file.old, files.settings, runs=kind is Kind.TEST)
             old |= {file.path: module} if module is not None else {}
-        if kind in {Kind.SOURCE, Kind.OTHER} and file.path.endswith(".py"):
+        if kind is not Kind.TEST and file.path.endswith(".py"):
             kind = kind_of(file.path, files.new_settings)  # it may have become a test
         if kind in {Kind.TEST, Kind.SUPPORT} and file.is_python:
             settings = (files.settings, files.new_settings)

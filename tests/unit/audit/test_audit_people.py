@@ -120,6 +120,18 @@ FREE = JOB[6:].replace("    steps", "    continue-on-error: true\n    steps")
         ("tox.ini", "[tox]\nrequires= tox>4\n", "[tox]\n", []),
         ("ci/run.sh", "pytest\n", "set -o pipefail\npytest | tee out.txt\n", []),
         ("ci/run.sh", "pytest\n", "pytest | tee out.txt\n", ["exit-masked"]),
+        (
+            ".github/workflows/a.yml",
+            "on:\n  push:\njobs: make test\n",
+            "on:\n  push:\n    branches-ignore: ['bot/**']\njobs: make test\n",
+            [],
+        ),
+        (
+            ".github/workflows/a.yml",
+            "on:\n  push:\njobs: make test\n",
+            "on:\n  push:\n    branches-ignore: ['**']\njobs: make test\n",
+            ["pipeline-off"],
+        ),
         ("Makefile", "test:\n\tpytest\n", None, []),
         ("Makefile", "test:\n\tpytest\n", "test:\n\ttrue\n", ["test-command-removed"]),
         (".github/workflows/a.yml", "run: make test\n", None, ["test-command-removed"]),
@@ -291,3 +303,36 @@ def test_a_class_goes_with_the_tests_that_it_inherits(used: str) -> None:
     before = {"code.py": CODE + "def differ(a, b):\n    return a\n", "tests/test_a.py": test}
     after = {"code.py": CODE}
     assert rules(before, after) == ([] if used == "differ" else ["test-removed", "test-removed"])
+
+
+@pytest.mark.parametrize(("caller", "broken"), [("test.yml", []), ("other.yml", ["pipeline-off"])])
+def test_a_pipeline_may_be_run_by_another_one(caller: str, broken: list[str]) -> None:
+    """One that nothing triggers any more is run by what names it, and by nothing else."""
+    one, two = ".github/workflows/test.yml", ".github/workflows/all.yml"
+    before = {one: "on:\n  push:\njobs: make test\n", two: "on:\n  push:\n"}
+    called = f"on:\n  push:\njobs:\n  a:\n    uses: ./.github/workflows/{caller}\n"
+    assert rules(before, {one: "on:\n  workflow_call:\njobs: make test\n", two: called}) == broken
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_tests_may_move_to_another_folder_of_tests(stays: bool) -> None:
+    """Where tests are looked for may change as they move, not as they stay."""
+    settings = "[pytest]\ntestpaths = {}\npython_files = *.py\n"
+    before = {"pytest.ini": settings.format("shop"), "shop/tests/area.py": TEST}
+    after = {"pytest.ini": settings.format("tests"), "tests/area.py": TEST}
+    after |= {"shop/tests/area.py": TEST + "\n"} if stays else {}
+    assert rules(before, after) == (["collection-narrowed"] if stays else [])
+
+
+@pytest.mark.parametrize("there", ["assert self.area == 9", "pass"])
+def test_a_class_of_tests_may_come_from_where_it_was_as_well(there: str) -> None:
+    """A class that a module held twice may be imported; from a module that is new it must have
+    the tests."""
+    own = "class Base(TestCase):\n    def test_it(self):\n        {}\n\n\n"
+    rest = "class SidesTest(Base):\n    area = 9\n"
+    before = {"tests/test_a.py": own.format("assert self.area == 9") + rest}
+    after = {"tests/test_a.py": "from shop.testing import Base\n\n\n" + rest}
+    assert rules(before, after) == []
+    new = own.format(there)
+    refused = [] if "assert" in there else ["test-removed"]
+    assert rules(before, {**after, "shop/tests/testing.py": new}) == refused
