@@ -423,6 +423,10 @@ def _tests(tree: Tree, table: Table) -> Iterator[tuple[Node, str, bool]]:
         [node], [name] = held["test"], held["name"]
         called = text_of(held["called"][0]) if "called" in held else text_of(name)
         is_group = re.match(table.groups, called) is not None
+        # `it.skipIf(a === b)` and `it.each(...)` are called to make a test
+        outer = node.parent
+        if outer is not None and outer.child_by_field_name("function") == node:
+            continue
         place = text_of(node) if node.type.startswith("macro") else _head(node)
         if is_group or (re.match(table.named, called) and re.search(table.attribute, place)):
             found.append((node.start_byte, node, text_of(name).strip("\"'`"), not is_group))

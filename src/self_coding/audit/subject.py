@@ -54,6 +54,7 @@ _CALLER = re.compile(
 _JOINED = re.compile(r"""["']\s*+\+?\s*+["']""")  # "py" + "test" is one word
 # bidirectional controls (CVE-2021-42574) and zero-width characters
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
+_READ = 5000  # characters of a line that somebody may read; longer ones are generated
 _JUDGES = re.compile(
     r"(?:pytest|_pytest|unittest|builtins|pluggy|doctest|hypothesis)\b|(?:TestCase|Session|TestReport"
     r"|CallInfo|Item|Function)\.|(?:sys\.(?:exit|excepthook|exitfunc)|os\._exit)$"
@@ -71,7 +72,8 @@ _SET_UP = re.compile(r"(?i)set_?up_?(?:module|function|class|method)?$")
 def detection(file: File, sides: Sides) -> Breaches:
     """Yield signs that code knows that it is tested, or that text hides what it is."""
     binary = re.search("[\0\udc80-\udcff]", file.new or "")
-    hidden = [number for number, line in file.added_lines if _HIDDEN.search(line)]
+    lines = ((number, line) for number, line in file.added_lines if len(line) < _READ)
+    hidden = [number for number, line in lines if _HIDDEN.search(line)]
     if hidden and not binary:
         yield "hidden-characters", hidden[0], "holds characters that reorder or hide text"
     stray = is_collected(file.path, Settings())  # a test, by its name, outside of `testpaths`

@@ -336,3 +336,9 @@ def test_a_class_of_tests_may_come_from_where_it_was_as_well(there: str) -> None
     new = own.format(there)
     refused = [] if "assert" in there else ["test-removed"]
     assert rules(before, {**after, "shop/tests/testing.py": new}) == refused
+
+
+@pytest.mark.parametrize(("length", "broken"), [(6000, []), (60, ["hidden-characters"])])
+def test_nobody_reads_a_generated_line(length: int, broken: list[str]) -> None:
+    """What hides text in a line that a person may read is refused, not in a bundle's."""
+    assert rules({}, {"static/bundle.js": "\u200b" + "x" * length}) == broken

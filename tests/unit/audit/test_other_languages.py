@@ -346,6 +346,15 @@ def test_where_code_changes_a_test_may_say_less_in_a_file_that_says_nearly_as_mu
     assert told({**before, path: few}, {path: GO, "area/area.go": other}) == ["assert-removed"]
 
 
+def test_a_condition_of_a_test_is_not_its_name() -> None:
+    """A test that no longer depends on a condition is the same test."""
+    path = "src/area.test.ts"
+    old = TS.replace("it('squares'", "it.skipIf(typeof use === 'function')('squares'")
+    assert told({path: old}, {path: TS}) == []
+    less = TS.replace("    expect(size(3)).toBe(9);\n", "")
+    assert told({path: old}, {path: less}) == ["assert-removed"]
+
+
 def test_a_name_may_be_put_together() -> None:
     """A test whose name is an expression is a test."""
     path = "src/area.test.ts"
