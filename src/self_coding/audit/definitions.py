@@ -9,13 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 
+from self_coding.audit.files import Files, Kind
 from self_coding.audit.syntax import (
     Function,
     assigned,
     bound,
     constants,
+    imports,
     name_of,
+    nodes,
     parse,
+    strings,
     unparse,
 )
 from self_coding.audit.test_modules import Module
@@ -25,6 +29,7 @@ _SPECIAL = re.compile(
     r"(?i)__|set_?up|tear_?down|async(?:set|tear)|run$|debug$|fail|assert|_?pytest|do\w*cleanups|"
     r"addtypeequality|skiptest|subtest|longmessage|maxdiff|default_?test|parametri|params?$|id$"
 )
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _SIMILAR = 0.75  # of the text of a definition: the same one under another name
 _READ = 2000  # characters of it
 
@@ -54,6 +59,50 @@ class Withdrawn:
         for name, old_name in self.renamed.items():
             if resigns(lost[old_name], fresh[name]):
                 self.resigned |= {name, old_name}
+
+
+def withdrawn_names(files: Files) -> frozenset[str]:
+    """Return the names that the changed code no longer holds, in lower case; its prose tells none.
+
+    What it only imported from the project, or reached through something else, may still be there.
+    """
+    own = {part.removesuffix(".py") for file in files.changed for part in file.path.split("/")}
+    before: set[str] = set()
+    after: set[str] = set()
+    elsewhere: set[str] = set()
+    defined: set[str] = set()
+    for file in files.of(Kind.SOURCE):
+        before |= set() if file.new is not None else {file.name}
+        for tree, given in ((file.old_tree, before), (file.tree, after)):
+            parameters = (f"{node.arg}=" for node in nodes(tree) if isinstance(node, ast.arg))
+            given.update(_spoken(tree), parameters)
+        found = imports(file.old_tree).items()
+        elsewhere |= {name for name, full in found if full.split(".")[0] in {"", *own}}
+        for node in nodes(file.old_tree):
+            if isinstance(node, Function | ast.ClassDef):
+                defined.add(node.name)
+            if isinstance(node, ast.ClassDef | ast.Module):
+                defined |= {name for part in node.body for name in map(name_of, assigned(part))}
+            elif isinstance(node, ast.Attribute):
+                (elsewhere if isinstance(node.ctx, ast.Load) else defined).add(node.attr)
+    gone = (before - after) - (elsewhere - defined)
+    return frozenset(name.lower() for name in gone if len(name) > 3 and name[:2] != "__")
+
+
+def _spoken(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of some code, and its texts with their words, without its docstrings."""
+    prose = {
+        id(node.value)
+        for node in nodes(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in nodes(tree):
+        for field in ("id", "attr", "arg", "name", "asname", "module"):
+            yield from _WORD.findall(str(getattr(node, field, None) or ""))
+        if id(node) not in prose:
+            for text in strings([node]):
+                yield text
+                yield from _WORD.findall(text) if " " not in text else ()
 
 
 class Place:

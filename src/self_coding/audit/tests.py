@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from self_coding.audit.claims import Claim, forgives
-from self_coding.audit.files import File, Files, Kind
+from self_coding.audit.definitions import withdrawn_names
+from self_coding.audit.files import File, Kind
 from self_coding.audit.skips import compare_marks, compare_module_marks, is_off
 from self_coding.audit.syntax import (
     Breaches,
     Function,
-    assigned,
     dotted,
     enclosing,
     finding,
-    imports,
     is_unreadable,
     name_of,
     nodes,
@@ -83,7 +82,7 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
     words = {word for word in _WORD.findall("\n".join(cut)) if len(word) > 4}
     shrinks = len(cut) >= len(added) + 3 and not sides.strict
     around = Around(
-        moved=moved, gains=gains, gone=_withdrawn(sides.files), cases=tuple(added_cases),
+        moved=moved, gains=gains, gone=withdrawn_names(sides.files), cases=tuple(added_cases),
         touched=frozenset([*words, *_WORD.findall("\n".join(added))]),
         cut=frozenset(words if shrinks else ()),
         touches_source=sides.files.touches_source, strict=sides.strict,
@@ -112,50 +111,6 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
         both = (module, now) if now is not None else None
         here = replace(around, renewed=renewed, aids=aids, file=both)
         yield from _module(module, now, search, here)
-
-
-def _withdrawn(files: Files) -> frozenset[str]:
-    """Return the names that the changed code no longer holds, in lower case; its prose tells none.
-
-    What it only imported from the project, or reached through something else, may still be there.
-    """
-    own = {part.removesuffix(".py") for file in files.changed for part in file.path.split("/")}
-    before: set[str] = set()
-    after: set[str] = set()
-    elsewhere: set[str] = set()
-    defined: set[str] = set()
-    for file in files.of(Kind.SOURCE):
-        before |= set() if file.new is not None else {file.name}
-        for tree, given in ((file.old_tree, before), (file.tree, after)):
-            parameters = (f"{node.arg}=" for node in nodes(tree) if isinstance(node, ast.arg))
-            given.update(_spoken(tree), parameters)
-        found = imports(file.old_tree).items()
-        elsewhere |= {name for name, full in found if full.split(".")[0] in {"", *own}}
-        for node in nodes(file.old_tree):
-            if isinstance(node, Function | ast.ClassDef):
-                defined.add(node.name)
-            if isinstance(node, ast.ClassDef | ast.Module):
-                defined |= {name for part in node.body for name in map(name_of, assigned(part))}
-            elif isinstance(node, ast.Attribute):
-                (elsewhere if isinstance(node.ctx, ast.Load) else defined).add(node.attr)
-    gone = (before - after) - (elsewhere - defined)
-    return frozenset(name.lower() for name in gone if len(name) > 3 and name[:2] != "__")
-
-
-def _spoken(tree: ast.Module) -> Iterator[str]:
-    """Yield the names of some code, and its texts with their words, without its docstrings."""
-    prose = {
-        id(node.value)
-        for node in nodes(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
-    for node in nodes(tree):
-        for field in ("id", "attr", "arg", "name", "asname", "module"):
-            yield from _WORD.findall(str(getattr(node, field, None) or ""))
-        if id(node) not in prose:
-            for text in strings([node]):
-                yield text
-                yield from _WORD.findall(text) if " " not in text else ()
 
 
 def _module(
