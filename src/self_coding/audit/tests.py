@@ -357,7 +357,11 @@ class _Search:
         here = self.new.get(test.path)
         if test.owner and here and test.owner.name not in here.classes:  # all that the class was
             names |= {name.lower() for name in _WORD.findall(unparse(test.owner))}
-        if here and test.owner and self._has(here.imports.get(test.owner.name, ""), test.name):
+        # its class is imported from a module that is as it was, or is compared itself
+        full = here.imports.get(test.owner.name, "").strip(".") if here and test.owner else ""
+        file = f"{full.rpartition('.')[0].rpartition('.')[2]}.py"
+        there = [path for path in self.new if path.rpartition("/")[2] == file]
+        if "." in full and all(p in self.old and test.name in self.old[p].by_name for p in there):
             return True
         if not test.body or not around.gone.isdisjoint(names) or around.cut & test.names:
             return True
@@ -398,14 +402,6 @@ class _Search:
                 self._used.add(id(candidate))
                 return True
         return False
-
-    def _has(self, full: str, name: str) -> bool:
-        """Return whether an imported class had a test before: its module is as it was, or is
-        compared itself."""
-        file = f"{full.split('.')[-2]}.py" if "." in full.strip(".") else ""
-        changed = [path for path in self.new if path.rpartition("/")[2] == file]
-        same = all(p in self.old and name in self.old[p].by_name for p in changed)
-        return bool(file) and same
 
     def uncollected(self, test: Test) -> str:
         """Return the name under which a lost test lives on without being collected."""
