@@ -129,7 +129,7 @@ _FILTERS = re.compile(
 )
 _USUAL = {  # what filters may say, or (of those that ignore) must not say
     "branches": re.compile(
-        r"\b(?:main|master|trunk|devel\w*|release\w*|default|v?\d+\.(?:x|\d+))\b|(?<![\w/*])\*{1,2}(?![\w/-])"
+        r"\b(?:main|master|trunk|devel\w*|release\w*|default|v\d+|v?\d+\.(?:x|\d+))\b|(?<![\w/*])\*{1,2}(?![\w/-])"
     ),
     "types": re.compile(r"\b(?:opened|synchronize|labeled|published|created)\b"),
     "paths": re.compile(r"\*\*?/?\*?\.py\b|\bsrc\b|\btests?\b|[\s\['\"]\*\*(?!/)"),

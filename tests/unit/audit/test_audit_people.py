@@ -128,6 +128,12 @@ FREE = JOB[6:].replace("    steps", "    continue-on-error: true\n    steps")
         ),
         (
             ".github/workflows/a.yml",
+            "on:\n  push:\n    branches: [master]\njobs: make test\n",
+            "on:\n  push:\n    branches: [v2]\njobs: make test\n",
+            [],
+        ),
+        (
+            ".github/workflows/a.yml",
             "on:\n  push:\njobs: make test\n",
             "on:\n  push:\n    branches-ignore: ['**']\njobs: make test\n",
             ["pipeline-off"],
