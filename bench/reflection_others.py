@@ -166,7 +166,7 @@ def scores(
     near = place.rpartition("/")[2].lower()
     return {
         "ids": float(len(ids) == len(got.failing_tests) == 1),
-        "message": float(bool(said) and said in output and any(c.isdigit() for c in said)),
+        "message": float(bool(said) and said in output and any(c.isdigit() for c in got.message)),
         "location": float(
             bool(got.location) and near.startswith(own.rpartition("/")[2].lower().partition(".")[0])
         ),

@@ -131,7 +131,7 @@ class Features:
             # What it tests: `test_clamp`, `TestClamp`, `clamp of numbers`, `Area > clamp: too low`.
             name = names[-1].removesuffix("()")
             if not path.endswith(".py"):
-                name = re.split(r" > |/|\.", name)[-1]
+                name = re.split(r" > |[/.:]", name)[-1]
             words = re.split(r"[_\s]+", name.removeprefix("test_").strip())
             if camel := re.match(r"[Tt]est([A-Z])(\w*)$", name):
                 # Go's functions begin as the test goes on, those of others do not.
@@ -153,7 +153,7 @@ class Features:
         for late, line in enumerate(lines):
             for call in _CALL.finditer(line):
                 name = call[2]
-                if name in _EVERYDAY or name.startswith(("assert", "test_")):
+                if name in _EVERYDAY or name.startswith(("assert", "test")):
                     continue
                 if "pytest." not in call[1]:
                     weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & near) + 0.01 * late

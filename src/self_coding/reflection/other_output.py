@@ -29,14 +29,20 @@ _HEAD = re.compile(
 _PLACE = re.compile(
     r"(?<![\w./-])((?:[\w.@+-]{1,100}/|/){0,20}[\w.@+-]{1,100}\.[a-z]{1,4}):(\d{1,7})"
 )
-_CALLED = re.compile(r"^\s*at (?:async |new )?(?:[\w$]{1,100}[./]){0,20}(?P<name>[\w$]{1,100}) ?\(")
-_CALLED_ABOVE = re.compile(r"(?:[\w./-]{1,200}\.)(?:\([^()\n]{1,80}\)\.)?(?P<name>\w{1,100})\(")
+_CALLED = re.compile(
+    r"^\s*+(?:at (?:async |new )?|(?=\S{1,300}\(\w{1,100}\.java:\d))"
+    r"(?:[\w$]{1,100}[./]){0,20}(?P<name>[\w$]{1,100}) ?\("
+)
+_CALLED_ABOVE = re.compile(
+    r"[\w./-]{1,200}\.(?:\([^()\n]{1,80}\)\.)?(?P<name>\w{1,100})\("
+    r"|\s*+\d+: (?:[\w<>]{1,100}::){0,20}(?P<rust>\w{1,100})$"
+)
 _ELSEWHERE = re.compile(
     r"node:internal|/node_modules/|org\.junit\.|java\.base/|/rustc/|\bgoroutine\b"
 )
 _PANIC = re.compile(r"^thread '.{0,300}' (?:\(\d+\) )?panicked at (?:'(?P<old>.*)', )?")
 _NOISE = re.compile(
-    r"^(?:at |note: |goroutine \d"
+    r"^(?:at |note: |goroutine \d|[\w.$]{1,200}\(\w{1,100}\.java:\d"
     r"|\d+ \||>|===|---|\.\.\.|\+ |- |exit status|FAIL\b|ok\b|test result|stack back"
     r"|MethodSource|=> *$|org\.junit"
     r"|(?:duration_ms|type|location|failureType|code|name|stack|error): ?(?:\|-)?.*$|$)"
@@ -104,15 +110,14 @@ def _frames(block: list[str]) -> tuple[Frame, ...]:
     above = ""
     for line in block:
         if not _ELSEWHERE.search(line):
-            # Node and the JVM name the function on the line of its place, Go on the one above.
-            called = _CALLED.search(line) or (
-                _CALLED_ABOVE.match(above) if line[:1] == "\t" else None
-            )
-            name = called["name"] if called else ""
+            # Node and the JVM name the function on the line of its place, Go and Rust above it.
+            called = _CALLED.search(line) or _CALLED_ABOVE.match(above)
+            name = next((each for each in called.groups() if each), "") if called else ""
             for match in _PLACE.finditer(line.replace("file://", "")):
                 if is_source(match[1]):
-                    place = match[1], int(match[2])
-                    frames.setdefault(place, Frame(*place, name))
+                    place = match[1].removeprefix("./"), int(match[2])
+                    if place not in frames or not frames[place].function:
+                        frames[place] = Frame(*place, name)
         above = line
     return tuple(reversed(frames.values()))
 

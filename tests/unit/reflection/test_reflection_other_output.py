@@ -167,6 +167,28 @@ def test_a_mark_without_a_test_is_no_error(output: str, said: str) -> None:
             ["series.mjs", "area.mjs"],
             ("area.mjs", "clamp"),
         ),
+        (
+            "    JUnit Jupiter:AreaTest:testClamp()\n"
+            "    => java.lang.ArrayIndexOutOfBoundsException: Index 9 out of bounds for length 3\n"
+            "       Area.item(Area.java:21)\n       AreaTest.testClamp(AreaTest.java:8)\n",
+            ["Area.java", "Series.java"],
+            ("Area.java", "item"),
+        ),
+        (
+            "    JUnit Jupiter:AreaTest:testClamp()\n"
+            "    => org.opentest4j.AssertionFailedError: expected: <5> but was: <1>\n"
+            "       AreaTest.testClamp(AreaTest.java:8)\n",
+            ["Area.java", "Series.java"],
+            ("Area.java", "clamp"),
+        ),
+        (
+            "---- test_clamp stdout ----\n\nthread 'test_clamp' panicked at src/area.rs:21:9:\n"
+            "index out of bounds: the len is 3 but the index is 9\nstack backtrace:\n"
+            "   3: area::item\n             at ./src/area.rs:21:9\n"
+            "   4: area::test_clamp\n             at ./tests/area.rs:5:5\n",
+            ["src/area.rs", "src/series.rs"],
+            ("src/area.rs", "item"),
+        ),
     ],
 )
 def test_other_languages_name_the_function(
