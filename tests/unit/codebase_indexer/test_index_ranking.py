@@ -141,3 +141,11 @@ def test_tests_vote_for_what_they_import() -> None:
     assert ranking.score_tests(best, {5: [1, 3]}).keys() == {1, 3}
     many = dict.fromkeys(range(99), 1.0)
     assert len(ranking.best_tests(many, frozenset(many))) == 10
+
+
+def test_a_name_that_many_folders_have_means_none_of_them() -> None:
+    """`index.js` says nothing where each of many folders has one, a path still does."""
+    paths = [f"src/part{n}/index.js" for n in range(9)]
+    matcher = PathMatcher([_file(n, path) for n, path in enumerate(paths)])
+    assert matcher.named("index.js") == []
+    assert [file.id for file in matcher.named("part3/index.js")] == [3]
