@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from remotes import BareRemote
 from self_coding.adapters import postgres
 from self_coding.app import App, open_anywhere, open_app
 from self_coding.fleet import Fleet
+from self_coding.fleet.worker import NotYetError, _Again
 from self_coding.testing import sample_repo
 
 pytestmark = pytest.mark.timeout(240)
@@ -130,6 +132,15 @@ async def test_what_the_dead_had_begun_comes_first(fleet: Fleet, tmp_path: Path)
     await fleet.worker(until_idle=True, say=said.append)
     ended = [line for line in said if "landed" in line]
     assert ended == ["job 1: attempt 1: landed", "job 2: attempt 2: landed"], said
+
+
+def test_who_may_not_take_over_yet_asks_again_when_it_may() -> None:
+    """After a restart of the server it is in vain to ask sooner, each time with all services."""
+    asked = datetime.now(UTC)
+    told = _Again().get_retry_decision(exception=NotYetError("it is held", 7.5), job=None)  # type: ignore[arg-type]
+    assert told is not None
+    assert told.retry_at is not None
+    assert timedelta(seconds=7.5) < told.retry_at - asked < timedelta(seconds=10)
 
 
 async def test_an_attempt_that_is_proposed_waits_for_a_person(fleet: Fleet, tmp_path: Path) -> None:
