@@ -236,7 +236,8 @@ async def _audit(
             told("  not ended", one.job, one.state, one.said)
     told("landed twice, or not as tested", wrong)
     told("not landed", missing)
-    told("heads left at the remotes", len(left))
+    if places[0].startswith("file://"):
+        told("heads left at the remotes", len(left))
     told("taken over anew / with its head", kinds["restarted"], kinds["adopted"])
     _waits(fleet, kills, steps, restarted)
     told("seconds in all, load", f"{took:.0f}", os.getloadavg()[0])
