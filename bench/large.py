@@ -1,37 +1,25 @@
 """Every question to the index on a large repository: CPU seconds of a whole process each.
 
     python bench/large.py TREE [--commits 50000]      TREE: a git working tree, which is copied
-    python bench/large.py TREE --files 10000          no history: what is asked of so many files of
-                                                      all languages, copied from those of TREE
 
 The copy gets a made history: commits that each change one to five Python files, with messages of
 names that stand in them. Then each question is asked once by a process of its own, and once more;
 after one more commit and one more edit, again. Git's own `status` and `log` stand beside.
-
-With `--files`, TREE's sources are copied into folders, each copy under names of its own, until
-they are so many, a fifth of each language. Nothing changed and one file changed, beside `git
-status`, are the least of five processes; questions are asked of one process, as of a server, 40
-of each.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
-from index import _OURS, SRC, cpu
-
-ENDS = (".py", ".ts", ".go", ".rs", ".java")
+from index import SRC, cpu
 
 _ASK = (
     "import sys,asyncio;sys.path.insert(0,{src!r})\n"
@@ -81,93 +69,14 @@ def prepared(tree: Path, folder: Path, commits: int) -> Path:
     return copy
 
 
-def copied(tree: Path, folder: Path, many: int) -> Path:
-    """Return a repository of so many files, a fifth of each language."""
-    top = folder / "mixed"
-    for end in ENDS:
-        own = [
-            p for p in sorted(tree.rglob(f"*{end}")) if p.is_file() and p.stat().st_size < 60_000
-        ]
-        for at in range(many // len(ENDS)):
-            copy, source = divmod(at, len(own))
-            place = top / f"part{copy}" / own[source].relative_to(tree)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            text = own[source].read_text("utf-8", "replace")
-            # Each copy has names of its own, as other code has.
-            mark = f"Of{copy}" if copy else ""
-            place.write_text(
-                re.sub(r"\b((?:class|def|func|fn|interface|struct) \w{4,})", rf"\1{mark}", text)
-            )
-    for argv in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "Made"]):
-        git = ["git", "-c", "user.name=b", "-c", "user.email=b@example.invalid", "-c", "gc.auto=0"]
-        subprocess.run([*git, *argv], cwd=top, check=True)
-    return top
-
-
-def mixed(top: Path, folder: Path) -> None:
-    """Print what nothing changed, one changed and each question cost."""
-    from self_coding import CodebaseIndexer
-    from self_coding.errors import IndexerError
-
-    sources = sorted(p for p in top.rglob("*") if p.suffix in ENDS)
-    print(f"{len(sources)} files", flush=True)
-    code = _OURS.format(src=str(SRC), tree=str(top), db=str(folder / "i.db"), parse=False)
-    asked, status = [sys.executable, "-c", code], ["git", "status", "--porcelain"]
-    print(f"{'refresh, from nothing':40} {cpu(asked, top)[0]:7.3f} s", flush=True)
-    time.sleep(2)  # what is as young as the look would be hashed again
-    cpu(asked, top)
-    victim = sources[len(sources) // 2]
-    rows: dict[str, list[float]] = {}
-    for turn in range(5):
-        rows.setdefault("git status", []).append(cpu(status, top)[0])
-        rows.setdefault("nothing changed", []).append(cpu(asked, top)[0])
-        victim.write_text(victim.read_text("utf-8") + f"\n// {turn}\n")
-        rows.setdefault("git status, one changed", []).append(cpu(status, top)[0])
-        rows.setdefault("one changed", []).append(cpu(asked, top)[0])
-    for name, spent in rows.items():
-        print(f"{name:40} {min(spent):7.3f} s", flush=True)
-    indexer = CodebaseIndexer(top, folder / "i.db")
-    chance = random.Random(3)
-    names = [n for p in chance.sample(sources, 60) for n in _NAME.findall(p.read_text("utf-8"))]
-    paths = [str(p.relative_to(top)) for p in sources]
-
-    async def ask(label: str, question: Callable[[], Awaitable[object]]) -> None:
-        await question()
-        spent = []
-        for _ in range(40):
-            begun = time.process_time()
-            with suppress(IndexerError):  # a head inside of a string defines nothing
-                await question()
-            spent.append(1000 * (time.process_time() - begun))
-        spent.sort()
-        print(f"{label:40} p50 {spent[20]:6.0f}  p95 {spent[37]:6.0f} CPU ms", flush=True)
-
-    async def run() -> None:
-        words = [re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name) for name in names]
-        await indexer.relevant_files(_TASK)
-        await ask("refresh", indexer.refresh)
-        await ask(
-            "relevant", lambda: indexer.relevant_files("Fix " + " ".join(chance.sample(words, 3)))
-        )
-        await ask("impact", lambda: indexer.impact([chance.choice(paths)]))
-        await ask("users", lambda: indexer.symbol_users(chance.choice(names)))
-        indexer.close()
-
-    asyncio.run(run())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tree", type=Path)
     parser.add_argument("--commits", type=int, default=50_000)
-    parser.add_argument("--files", type=int, default=0, help="of all languages, without a history")
     parser.add_argument("--symbols", nargs="*", default=["HomeAssistant", "name", "get", "data"])
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-large-"))
     try:
-        if chosen.files:
-            mixed(copied(chosen.tree.resolve(), folder, chosen.files), folder)
-            return
         tree = prepared(chosen.tree.resolve(), folder, chosen.commits)
         files = sorted(tree.rglob("*.py"), key=lambda path: path.stat().st_size)
         one = str(files[-1].relative_to(tree))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from gate_repo import PYTEST, Repo
 
@@ -416,6 +418,21 @@ def test_a_level_that_is_not_there_is_refused(repo):
         repo.gate(sandbox="limits", require_sandbox="bwrap").level()
     with pytest.raises(SandboxUnavailableError):
         repo.gate(require_sandbox="a cage").level()
+
+
+def test_a_daemon_that_ends_as_tests_begin_ends_no_run(repo, monkeypatch):
+    """A socket that is gone when the sandbox would cover it costs a second start, no verdict."""
+    if sandbox.bubblewrap() is None:
+        pytest.skip("no bubblewrap works here")
+    left = [Path("/srv/gone"), Path("/srv/gone")]
+    monkeypatch.setattr(sandbox, "_socket_places", lambda spec: [left.pop()][: len(left)])
+    commit = repo.commit(FILES)
+    repo.gate().level()  # its own trial of the sandbox
+    left[:] = [Path("/srv/gone")] * 2
+    assert repo.run(commit, sandbox="bwrap").passed
+    left[:] = [Path("/srv/gone")] * 3
+    with pytest.raises(GateError, match="could not be set up"):
+        repo.gate(command=PYTEST + " -x", sandbox="bwrap").run(commit, tree=repo.tree(commit))
 
 
 @pytest.mark.parametrize("level", ["bwrap", "landlock"])

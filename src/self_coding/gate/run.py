@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from self_coding.adapters import sandbox
@@ -51,8 +52,25 @@ def run(
     """Run a command in a checkout, only the given tests of it, or up to a first failure.
 
     Raises:
-        GateError: the sandbox could not be set up.
+        GateError: the sandbox could not be set up, twice.
     """
+    once = partial(_run, layout, command, tests, collect_only=collect_only, fail_fast=fail_fast)
+    try:
+        return once()
+    except GateError:
+        # What had to be covered may be gone since it was looked at, as a daemon's socket is when
+        # it ends. Nothing of the command has run then.
+        return once()
+
+
+def _run(
+    layout: SandboxLayout,
+    command: str,
+    tests: Sequence[str] | None,
+    *,
+    collect_only: bool,
+    fail_fast: bool,
+) -> RunRecord:
     tree, settings, at = layout.tree, layout.settings, layout.at
     names = import_names(tree, layout.roots)
     with layout.sandbox() as (spec, support):
