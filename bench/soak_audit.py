@@ -71,6 +71,10 @@ class Audit:
             self.counted["staged files"] += 1
             if self.git("rev-parse", f":{path}", check=False).strip() != blob:
                 self.wrong.append(f"lost: {path} is not staged as it was")
+        # What nobody staged would go into the person's next commit, and take others' work back.
+        for path in self.git("diff", "--cached", "--name-only").splitlines():
+            if path not in self.told["staged"]:
+                self.wrong.append(f"lost: {path} is staged, and not by the person")
         heads = self.git("for-each-ref", "--format=%(refname)", "refs/heads").split()
         known = set(self.git("rev-list", *heads).split())
         for commit, path in self.told["commits"].items():
