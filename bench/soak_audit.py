@@ -71,9 +71,14 @@ class Audit:
             self.counted["staged files"] += 1
             if self.git("rev-parse", f":{path}", check=False).strip() != blob:
                 self.wrong.append(f"lost: {path} is not staged as it was")
-        # What nobody staged would go into the person's next commit, and take others' work back.
+        # What nobody staged would go into the person's next commit, and take others' work back. But
+        # an index that holds a file of a folder cannot hold a file in that folder's place.
+        held = {
+            *self.told["staged"],
+            *(str(up) for one in self.told["staged"] for up in Path(one).parents),
+        }
         for path in self.git("diff", "--cached", "--name-only").splitlines():
-            if path not in self.told["staged"]:
+            if path not in held:
                 self.wrong.append(f"lost: {path} is staged, and not by the person")
         heads = self.git("for-each-ref", "--format=%(refname)", "refs/heads").split()
         known = set(self.git("rev-list", *heads).split())
