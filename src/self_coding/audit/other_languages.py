@@ -260,14 +260,11 @@ class _Change:
         share = 0.4 if self.touches else 0.6
         tests, tests_now = ([*side.tests.values()] for side in (old, new))
         renewed = self.renewed or _is_renewed(tests, tests_now, share)
-        kept = sum(test.strength for test in tests_now) >= 0.95 * sum(t.strength for t in tests)
         yield from self._missed(file, old, new, renewed=renewed)
         for name, now in new.tests.items():
             if (before := old.tests.get(name)) is not None:
-                # Where code changes, most of what a test said may stay and the rest go; much of
-                # it where that is little of what its file says.
-                share = now.strength / max(before.strength, 1)
-                most = self.touches and (share >= 0.6 or (share >= 0.3 and kept))
+                # Where code changes, most of what a test said may stay and the rest go.
+                most = self.touches and now.strength >= 0.6 * before.strength
                 yield from self._compare(name, before, now, renewed=renewed or most)
 
     def _missed(self, file: File, old: Module, new: Module, *, renewed: bool) -> Breaches:

@@ -108,9 +108,7 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
         ]
         owners = (helper.owner.name for helper in helpers if helper.owner)
         aids = frozenset([*(helper.short_name for helper in helpers), *owners])
-        both = (module, now) if now is not None else None
-        here = replace(around, renewed=renewed, aids=aids, file=both)
-        yield from _module(module, now, search, here)
+        yield from _module(module, now, search, replace(around, renewed=renewed, aids=aids))
 
 
 def _module(
@@ -357,11 +355,12 @@ class _Search:
         here = self.new.get(test.path)
         if test.owner and here and test.owner.name not in here.classes:  # all that the class was
             names |= {name.lower() for name in _WORD.findall(unparse(test.owner))}
-        # its class is imported from a module that is as it was, or is compared itself
+        # Its class is imported from a changed module that had the test: there it is compared. What
+        # an unchanged one holds is not known here.
         full = here.imports.get(test.owner.name, "").strip(".") if here and test.owner else ""
         file = f"{full.rpartition('.')[0].rpartition('.')[2]}.py"
         there = [path for path in self.new if path.rpartition("/")[2] == file]
-        if "." in full and all(p in self.old and test.name in self.old[p].by_name for p in there):
+        if there and all(p in self.old and test.name in self.old[p].by_name for p in there):
             return True
         if not test.body or not around.gone.isdisjoint(names) or around.cut & test.names:
             return True

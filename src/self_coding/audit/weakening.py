@@ -26,7 +26,7 @@ from self_coding.audit.syntax import (
     unparse,
     walk_own,
 )
-from self_coding.audit.test_modules import Module, Test, cases
+from self_coding.audit.test_modules import Test, cases
 from self_coding.values.verdicts import Finding
 
 # words of how it is said, not of what
@@ -48,7 +48,7 @@ class Around:
     the code, words of the code that it touches and, where the code shrinks, of what is cut, and
     whether code changes at all. `renewed`: the tests of this file together claim at least as much
     as before. `aids` are the helpers of the tests' own that change, `cases` the parameter sets
-    that are new, `file` the two sides of this file. `strict` accepts no changed expectation."""
+    that are new. `strict` accepts no changed expectation."""
 
     moved: Counter[str] = field(default_factory=Counter)
     gains: Mapping[str, list[Claim]] = field(default_factory=dict)
@@ -59,20 +59,12 @@ class Around:
     renewed: bool = False
     aids: frozenset[str] = frozenset()
     cases: tuple[str, ...] = ()
-    file: tuple[Module, Module] | None = None
     strict: bool = False
 
     @property
     def judged(self) -> bool:
         """Whether the base's own tests judge code of this change, and may be answered."""
         return self.touches_source and not self.strict
-
-    def keeps(self, share: float) -> bool:
-        """Return whether the tests of this file still say so much of what they said."""
-        if self.file is None:
-            return False
-        was, now = (sum(t.strength for t in m.by_name.values() if t.collected) for m in self.file)
-        return now >= share * was
 
     def said_by(self, test: Test) -> tuple[Claim, ...]:
         """Return what a test claims, and what helpers that it calls, directly or not, claim more
@@ -105,10 +97,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         if rule == "expectation-changed" and not around.strict:
             same = around.aids.isdisjoint({"setUp", *new.names}) and _setting(old) == _setting(new)
             rule = rule if same else ""
-        # What says less here is made up for elsewhere.
-        if around.judged and (
-            (rule == "raises-widened" and as_much) or (rule == "assert-weakened" and around.renewed)
-        ):
+        if rule == "raises-widened" and around.judged and as_much:
             rule = ""
         if rule:
             message = f"{quote(was.text)} became {quote(now.text)}"
@@ -143,10 +132,8 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         and (claim.strength > says.EXISTS or firm_now < firm)
         and equal.isdisjoint(n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name))
     ]
-    # Where code changes, most of what a test said may stay and the rest go; much of it where that
-    # is little of what its file says.
-    share = new.strength / max(old.strength, 1)
-    most = around.judged and (share >= 0.6 or (share >= 0.3 and around.keeps(0.95)))
+    # Where code changes, most of what a test said may stay and the rest go.
+    most = around.judged and new.strength >= 0.6 * old.strength
     if dropped and not (around.renewed or most) and len(cases(new)) <= max(len(cases(old)), 1):
         yield from _dropped(old, new, dropped, [c for c in gained if id(c) not in paired])
 

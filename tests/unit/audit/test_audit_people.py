@@ -259,28 +259,27 @@ def test_what_might_fail_as_it_liked_said_nothing(mark: str, broken: list[str]) 
 
 
 @pytest.mark.parametrize("more", ["", "    assert area(4) == 16\n    assert area(2) == 4\n"])
-def test_a_claim_is_made_up_for_in_its_file(more: str) -> None:
-    """Where code changes, a claim may say less as far as the tests of its file say more."""
+def test_no_other_claim_makes_up_for_one_that_says_less(more: str) -> None:
+    """A claim that says less is refused whatever else its file says now: of other values."""
     new = TEST.replace("area(3) == 9", "str(area(3)).startswith('9')")
     more = f"\n\ndef test_others():\n{more}" if more else ""
     sides = (
         {"code.py": CODE, "tests/test_a.py": TEST},
         {"code.py": OTHER, "tests/test_a.py": new + more},
     )
-    assert rules(*sides) == ([] if more else ["assert-weakened"])
+    assert rules(*sides) == ["assert-weakened"]
 
 
-def test_a_test_may_say_less_in_a_file_that_says_nearly_as_much() -> None:
-    """With a change of code, a test may drop more than its most part only where the whole file
-    loses next to nothing; without one, or as the rest of the file goes, it may not."""
+def test_a_long_file_is_no_reason_to_say_less() -> None:
+    """A test that drops more than its most part is refused, however little of its file that is:
+    one change weakens, the next one breaks."""
     rest = "".join(f"\n\ndef test_{n}():\n    assert area({n}) == {n * n}\n" for n in range(60))
     more = "    assert log() == 'a'\n    assert err() == 'b'\n"
-    old, new = TEST + more + rest, TEST + rest
-    before = {"code.py": CODE, "tests/test_a.py": old}
-    assert rules(before, {"code.py": OTHER, "tests/test_a.py": new}) == []
-    assert rules(before, {"code.py": CODE, "tests/test_a.py": new}) == ["assert-removed"]
-    few = {"code.py": CODE, "tests/test_a.py": TEST + more}
-    assert rules(few, {"code.py": OTHER, "tests/test_a.py": TEST}) == ["assert-removed"]
+    before = {"code.py": CODE, "tests/test_a.py": TEST + more + rest}
+    for code in (CODE, OTHER):
+        assert rules(before, {"code.py": code, "tests/test_a.py": TEST + rest}) == [
+            "assert-removed"
+        ]
 
 
 def test_a_helper_may_say_nearly_as_much() -> None:
@@ -331,14 +330,14 @@ def test_tests_may_move_to_another_folder_of_tests(stays: bool) -> None:
 
 
 @pytest.mark.parametrize("there", ["assert self.area == 9", "pass"])
-def test_a_class_of_tests_may_come_from_where_it_was_as_well(there: str) -> None:
-    """A class that a module held twice may be imported; from a module that is new it must have
-    the tests."""
+def test_a_class_of_tests_comes_from_where_it_is_seen(there: str) -> None:
+    """A class of tests may be imported from a module of the change that has them; what another
+    one holds, which an earlier change may have prepared, is not known."""
     own = "class Base(TestCase):\n    def test_it(self):\n        {}\n\n\n"
     rest = "class SidesTest(Base):\n    area = 9\n"
     before = {"tests/test_a.py": own.format("assert self.area == 9") + rest}
     after = {"tests/test_a.py": "from shop.testing import Base\n\n\n" + rest}
-    assert rules(before, after) == []
+    assert rules(before, after) == ["test-removed"]
     new = own.format(there)
     refused = [] if "assert" in there else ["test-removed"]
     assert rules(before, {**after, "shop/tests/testing.py": new}) == refused
