@@ -61,7 +61,7 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
     # of variables, so that an assertion is recognised under another one
     used = _called(new)
     moved: Counter[str] = Counter()
-    # what a helper claims that none did before
+    # What a helper claims that none did before; on a condition it may never do so.
     helping = (t for m in old.values() for t in m.tests if not t.collected)
     said = tuple(claim for helper in helping for claim in helper.live)
     gains: dict[str, list[Claim]] = {}
@@ -71,7 +71,7 @@ def audit_tests(sides: Sides) -> Iterator[Finding]:
         if (test.collected or called) and not test.is_same(was):
             had = Counter(bare(claim.text) for claim in was.live) if was else Counter()
             if called and (more := without(test.live, said)):
-                gains[test.short_name] = more
+                gains[test.short_name] = [claim for claim in more if not claim.reach]
             moved += Counter(bare(claim.text) for claim in test.live) - had
         if test.collected:
             old_cases = cases(was, old[test.path]) if was else []
@@ -431,6 +431,7 @@ def _is_renewed(old: Modules, new: Modules, around: Around, share: float) -> boo
             for test, other in _with_counterparts(*sides)
             if not test.is_same(other) and (test.collected or test.short_name in used)
             for claim in (around.said_by(test) if sides[0] is new else test.live)
+            if test.collected or not claim.reach  # a helper may never meet its condition
         )
         for sides in ((old, new), (new, old))
         for used in (_called(sides[0]),)

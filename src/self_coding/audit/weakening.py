@@ -105,10 +105,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
                 message += ", and no code changed"
             yield new.finding(rule, message, now.line)
     paired = {id(claim) for pair in pairs for claim in pair}
-    # What is claimed still, or of a name that equals a value as a whole, is not dropped.
-    claimed, said = {(c.text, c.reach) for c in new.live}, {c.text for c in old.live}
-    exact = (c for c in new.live if c.strength == says.EXACT and (around.judged or c.text in said))
-    equal = {name_of(c.node.left) for c in exact if isinstance(c.node, ast.Compare)} - {""}
+    claimed = {(c.text, c.reach) for c in new.live}  # what is claimed still is not dropped
     values: dict[str, str] = {}  # what a claim says of a variable, it says of what that was given
     for node in walk_own(old.node):
         if isinstance(node, ast.Assign):
@@ -130,7 +127,7 @@ def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
         and (claim.text, claim.reach) not in claimed
         # what kind of thing it works with may go unsaid, where all that says more is still said
         and (claim.strength > says.EXISTS or firm_now < firm)
-        and equal.isdisjoint(n.id for n in ast.walk(claim.node) if isinstance(n, ast.Name))
+        and not _is_of_a_whole(claim, old, new, around)
     ]
     # Where code changes, most of what a test said may stay and the rest go.
     most = around.judged and new.strength >= 0.6 * old.strength
@@ -188,6 +185,38 @@ def _is_matched(claim: Claim, new: Test) -> bool:
     return bool(said) and any(
         said <= {*words.findall(" ".join(strings(ast.walk(match))))} for match in given
     )
+
+
+def _is_of_a_whole(claim: Claim, old: Test, new: Test, around: Around) -> bool:
+    """Return whether a claim is about a part of what the new test compares with a value as a whole.
+
+    Where that comparison is new, it has to hold what the claim did: it may be with anything.
+    """
+    said, about = {c.text for c in old.live}, _told(claim.node)
+    given = {
+        name: _told(node.value)
+        for node in walk_own(new.node)
+        if isinstance(node, ast.Assign)
+        for name in bound(node)
+    }
+    for whole in new.live:
+        name = name_of(whole.node.left) if isinstance(whole.node, ast.Compare) else ""
+        if whole.strength != says.EXACT or name not in about:
+            continue
+        if whole.text in said:
+            if claim.strength < says.EXACT:
+                return True
+        elif around.judged:
+            told = _told(whole.node)
+            told = told.union(*(given[one] for one in told & given.keys() if one != name))
+            if about - {name} <= told:
+                return True
+    return False
+
+
+def _told(node: ast.AST) -> set[str]:
+    """Return the values and the variables of some code, as they are spelled."""
+    return {unparse(n) for n in ast.walk(node) if isinstance(n, ast.Name | ast.Constant)}
 
 
 def _is_looped(claim: Claim, new: Test) -> bool:

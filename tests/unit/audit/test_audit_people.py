@@ -270,6 +270,34 @@ def test_no_other_claim_makes_up_for_one_that_says_less(more: str) -> None:
     assert rules(*sides) == ["assert-weakened"]
 
 
+@pytest.mark.parametrize(
+    ("whole", "broken"),
+    [("Money(5, 2)", []), ("expected", []), ("make()", ["assert-removed"])],
+)
+def test_a_whole_stands_for_its_parts(whole: str, broken: list[str]) -> None:
+    """With a change of code, a comparison of the whole may take the place of those of its parts
+    where it holds their values, and not where it is with what the code makes."""
+    head = "def test_make():\n    expected = Money(5, 2)\n    got = make()\n"
+    old = f"{head}    assert got.total == 5\n    assert got.tax == 2\n"
+    sides = (
+        {"code.py": CODE, "tests/test_a.py": old},
+        {"code.py": OTHER, "tests/test_a.py": f"{head}    assert got == {whole}\n"},
+    )
+    assert rules(*sides) == broken
+
+
+def test_a_helper_that_may_ask_nothing_asks_nothing() -> None:
+    """Claims that move into a helper count where it always makes them."""
+    old = "def test_make():\n    got = make()\n    assert got.total == 5\n    assert got.tax == 2\n"
+    new = "def test_make():\n    got = make()\n    check(got, 5, 2)\n"
+    asks = "assert got.total == total\n{0}assert got.tax == tax\n\n\n"
+    always = "def check(got, total, tax):\n    " + asks.format("    ")
+    never = "def check(got, total, tax):\n    if total == got.tax:\n        " + asks.format(" " * 8)
+    for helper, broken in [(always, []), (never, ["assert-removed"])]:
+        before = {"code.py": CODE, "tests/test_a.py": old}
+        assert rules(before, {"code.py": OTHER, "tests/test_a.py": helper + new}) == broken
+
+
 def test_a_long_file_is_no_reason_to_say_less() -> None:
     """A test that drops more than its most part is refused, however little of its file that is:
     one change weakens, the next one breaks."""
