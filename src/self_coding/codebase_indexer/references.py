@@ -4,7 +4,7 @@ Blocking, and only reading. A name counts as certain if an import or the definin
 binds it; an attribute of an object of unknown type, a name in a string, and what cannot be parsed
 are reported as uncertain, never dropped. A common word occurs everywhere and says little: files
 are read up to a bound, the nearest first, and a lower bound for those that import no definition.
-What was not read is named, as is what is written in another language.
+What was not read is named.
 """
 
 from __future__ import annotations
@@ -57,12 +57,7 @@ def find_users(
     # Each name under which a file imports the symbol may lead to further files.
     while search.load(search.importers(), most):
         pass
-    held = search.files_holding({name})
-    # Another language's files mean something else by it, unless it is built into a module for them.
-    languages = {language_of(path) for path in definitions}
-    near = {path for path in held if language_of(path) in languages}
-    search.unread |= held - near - search.texts.keys()
-    search.load(near, read)
+    search.load(search.files_holding({name}), read)
     uses = search.uses()
     return SymbolUsers(
         symbol=symbol,
@@ -106,19 +101,19 @@ class _Search:
                 if len(methods) < len(heads):
                     self._plain.add(path)
         self._words = frozenset((self.name, outer))
-        self.texts: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
         self._files: dict[str, Occurrences] = {}
 
     def load(self, paths: Iterable[str], bound: int) -> bool:
         """Read further files, the nearest first, up to a bound; return whether there were any."""
-        further = [path for path in paths if path not in self.texts and path not in self.unread]
+        further = [path for path in paths if path not in self._texts and path not in self.unread]
         # Where files are left out, those near a definition are the likelier users.
         further = _nearest_first(further, self._definitions)
-        room = max(0, bound - len(self.texts))
+        room = max(0, bound - len(self._texts))
         self.unread.update(further[room:])
         new = sorted(further[:room])
         for path in new:
-            self.texts[path] = self._index.text(path)
+            self._texts[path] = self._index.text(path)
         any_new = bool(new)
         while new:
             for path in new:
@@ -135,11 +130,13 @@ class _Search:
             # A new name may be used in files that were read for the old ones alone.
             words = self._words.union(*self._exported.values())
             added, self._words = words - self._words, words
-            new = [path for path, text in self.texts.items() if any(w in nfkc(text) for w in added)]
+            new = [
+                path for path, text in self._texts.items() if any(w in nfkc(text) for w in added)
+            ]
         return any_new
 
     def _scan(self, path: str, words: frozenset[str]) -> Occurrences:
-        return language_of(path).find_names(self.texts[path], words)
+        return language_of(path).find_names(self._texts[path], words)
 
     def importers(self) -> set[str]:
         """Return the files that import the symbol from those read so far, by name or star."""
@@ -191,7 +188,7 @@ class _Search:
         methods = self._methods.get(path)
         named = sorted(line for word, line in file.names if word == self.name) if methods else []
         if methods and named:
-            text, language = self.texts[path], language_of(path)
+            text, language = self._texts[path], language_of(path)
             for line in language.class_body_uses(text, self.name, methods, named):
                 yield line, "name", True
 
@@ -248,7 +245,7 @@ class _Search:
                     modules.setdefault(each, set()).update(self._exported.get(target, ()))
         # Parsing is dear: ask first whether any import of the file can bind one of them.
         stored = store.imports(self._index.connection, self._index.ids[path])
-        text = nfkc(self.texts[path])
+        text = nfkc(self._texts[path])
         wanted = {
             each
             for each in prefixes

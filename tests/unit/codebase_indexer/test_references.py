@@ -43,20 +43,6 @@ async def test_users_of(write, indexer) -> None:
     assert ("b.py", 5) in {(use.path, use.line) for use in method.unknown}
 
 
-async def test_another_language_is_named_and_not_read(write, indexer) -> None:
-    """A name that another language has as well is no use of it; its files are told as not read."""
-    write(
-        **{
-            "src/a.rs": "pub fn listed() -> u8 { 1 }\n",
-            "src/main.rs": "mod a;\nfn main() { a::listed(); }\n",
-            "tool.py": "def other():\n    return listed\n",
-        }
-    )
-    found = await indexer.symbol_users("listed")
-    assert "src/main.rs" in {use.path for use in (*found.uses, *found.unknown)}
-    assert found.unread == ("tool.py",)
-
-
 @pytest.mark.parametrize(
     ("defined", "used"),
     [
