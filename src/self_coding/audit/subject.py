@@ -88,9 +88,7 @@ def detection(file: File, sides: Sides) -> Breaches:
             yield "test-detected", number, f"looks for the test run: {quote(code)}"
     sources = sides.files.of(Kind.SOURCE)
     # what is made for pytest may import more of it
-    made = file.path.startswith(("pytest_", "src/pytest_")) or any(
-        _PYTEST.match(full) for o in sources for full in imports(o.old_tree).values()
-    )
+    made = any(_PYTEST.match(full) for o in sources for full in imports(o.old_tree).values())
     for full in () if made else {*filter(_PYTEST.match, imports(file.tree).values())}:
         yield "test-detected", 0, f"imports {full}"
 

@@ -44,11 +44,11 @@ _CATCHERS = frozenset({"raises", "assertRaises", "assertRaisesRegex", "warns"})
 @dataclass(frozen=True)
 class Around:
     """What else the change does: assertions that it adds elsewhere, what helpers by their names
-    claim more than they did (`gains`), names that it takes out of
-    the code, words of the code that it touches and, where the code shrinks, of what is cut, and
-    whether code changes at all. `renewed`: the tests of this file together claim at least as much
-    as before. `aids` are the helpers of the tests' own that change, `cases` the parameter sets
-    that are new. `strict` accepts no changed expectation."""
+    claim more than they did (`gains`), names that it takes out of the code, words of the code that
+    it touches and, where the code shrinks, of what is cut, and whether code changes at all.
+    `renewed`: the tests of this file together claim at least as much as before. `aids` are the
+    helpers of the tests' own that change, `cases` the parameter sets that are new. `strict` accepts
+    no changed expectation."""
 
     moved: Counter[str] = field(default_factory=Counter)
     gains: Mapping[str, list[Claim]] = field(default_factory=dict)

@@ -165,10 +165,12 @@ def test_commands_that_run_no_fewer_tests(
     assert rules({path: old}, {path: new} if new is not None else {}) == broken
 
 
-def test_a_plugin_of_pytest_may_import_it() -> None:
-    """A package that is named as pytest's plugins are imports pytest; another one does not."""
-    for path, broken in [("pytest_shop/runner.py", []), ("shop/runner.py", ["test-detected"])]:
-        assert rules({}, {path: "import pytest\n"}) == broken
+@pytest.mark.parametrize("path", ["pytest_shop/runner.py", "shop/runner.py"])
+def test_a_name_like_a_plugins_is_no_leave_to_look_for_pytest(path: str) -> None:
+    """Code that is new imports pytest nowhere: anybody can name a package as plugins are named."""
+    assert rules({}, {path: "import pytest\n"}) == ["test-detected"]
+    plugin = {"pytest_shop/plugin.py": "import pytest\n"}
+    assert rules(plugin, {path: "import pytest\n", **plugin, "pytest_shop/plugin.py": ""}) == []
 
 
 def test_a_text_may_be_what_an_exception_must_match() -> None:
