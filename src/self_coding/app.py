@@ -74,8 +74,7 @@ class App:
         settings, remote = self.settings, self.settings.remote
         build: Callable[..., GitSafety] = GitSafety
         if remote.name:
-            if held := self.needs_trust("remote.name", "remote.api"):
-                raise ConfigError(held, hint=TRUST)
+            self._check_trust("remote.name", "remote.api")
             from self_coding.git_safety.remote import RemoteSafety
             from self_coding.git_safety.remote_landing import Remote
 
@@ -101,9 +100,7 @@ class App:
     @cached_property
     def journal(self) -> ModificationJournal:
         """The record of all attempts."""
-        # To a server tasks, diffs and outputs go.
-        if held := self.needs_trust("database"):
-            raise ConfigError(held, hint=TRUST)
+        self._check_trust("database")  # to a server tasks, diffs and outputs go
         return self.journal_at(self.settings.database)
 
     def journal_at(self, address: str) -> ModificationJournal:
@@ -194,6 +191,10 @@ class App:
         held = [name for name in names if name in self.distrusted]
         return f"{' and '.join(held)} of the settings file: not trusted here yet" if held else ""
 
+    def _check_trust(self, *names: str) -> None:
+        if held := self.needs_trust(*names):
+            raise ConfigError(held, hint=TRUST)
+
     def editor(
         self, *, patch: bytes | None = None, command: str | None = None, name: str | None = None
     ) -> Editor:
@@ -205,8 +206,7 @@ class App:
         asked = patch is None and command is None and (name or self.settings.editor)
         named = cast("Mapping[str, str]", self.distrusted.get("editors", {}))
         used = ("editors",) if asked and asked in named else _MODEL if asked == "model" else ()
-        if held := self.needs_trust(*used):
-            raise ConfigError(held, hint=TRUST)
+        self._check_trust(*used)
         return choose_editor(
             self.settings, patch=patch, command=command, name=name, folder=self.folder
         )
@@ -228,8 +228,7 @@ class App:
         """The queue of a server, for many machines, and a worker of it."""
         from self_coding.fleet import Fleet
 
-        if held := self.needs_trust("database"):
-            raise ConfigError(held, hint=TRUST)
+        self._check_trust("database")
         return Fleet(self.settings.database, open_anywhere)
 
     @cached_property
