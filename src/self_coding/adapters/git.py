@@ -138,6 +138,7 @@ def run(
         GitOperationError: git refused, or cannot be started. GitTimeoutError: it took too long.
     """
     command = ["git", *(part for pair in config for part in ("-c", pair)), *args]
+    # Python would refuse it with a ValueError, which no caller of ours expects.
     if any("\x00" in argument for argument in command):
         shown = tuple(argument.replace("\x00", "\ufffd") for argument in command)
         raise GitOperationError("a git argument holds a NUL character", argv=shown)
@@ -156,6 +157,8 @@ def run(
             hint="try again, or give it more time",
         )
     said = stderr.strip() or f"exit status {done.returncode}"
+    # A partial clone wants to fetch in the middle of a command, which is not allowed to it; git's
+    # own words do not tell how to go on.
     partial = "lazy fetching disabled" in stderr or "promisor" in stderr
     raise GitOperationError(
         f"{name} failed: {said[:2000]}",

@@ -175,6 +175,7 @@ def _node(text: str, start: int) -> tuple[_Node, int]:
             if not isinstance(key.value, str) or text[at : at + 1] != ":":
                 raise ValueError(_not_json(text, first))
             name, at = key.value, _skip(text, at + 1)
+        # Checked here and not at the comma: people leave one behind the last member.
         if not may_follow:
             raise ValueError(_not_json(text, first))
         if is_table and name in (other for other, _, _ in members):

@@ -64,6 +64,8 @@ def audit(
             findings |= {finding(r, file.path, at, text) for r, at, text in check(file, sides)}
         for check in _RULES_FOR_NEW_CODE:
             for rule, node, message in check(file, sides):
+                # Code that moves between files is judged by what is new in it; what has only a
+                # line number cannot be looked for there, and counts.
                 if isinstance(node, int) or not any(other.had(node) for other in files.changed):
                     findings.add(finding(rule, file.path, node, message))
     return tuple(sorted(findings, key=lambda f: (f.path, f.line, f.rule, f.message)))

@@ -134,6 +134,7 @@ def plain(node: ast.expr, *, exactly: bool = False) -> ast.expr:
                 return plain(said, exactly=exactly)
         case ast.UnaryOp(op=ast.Not(), operand=ast.UnaryOp(op=ast.Not(), operand=inner)):
             return plain(inner, exactly=exactly)
+        # No such rule for `==` and `<`: a class may define them apart from their opposites.
         case ast.UnaryOp(op=ast.Not(), operand=ast.Compare(ops=[ast.Is()]) as inner):
             new = ast.Compare(inner.left, [ast.IsNot()], inner.comparators)
     if new is None:

@@ -119,6 +119,7 @@ def _planned(
         try:
             if file is None:
                 raise ConfigError("", hint="it has no file in a repository: --scope user")
+            # A committed link to a home's settings would let a clone write there.
             if top and hooks.leads_out(file, top):
                 raise ConfigError("", hint=f"{file} leads out of the repository")
             plan = removing if remove else adding

@@ -276,6 +276,7 @@ async def examine(repo: Path, *, run: bool = False) -> list[Check]:
     with looking_at("git", "install git 2.38 or later"):
         answer = git.decode(git.run(["--version"], cwd=Path.cwd()).stdout).strip()
         match = re.search(r"(?<!\d)(\d++)\.(\d+)", answer)
+        # `merge-tree --write-tree` came with it: earlier ones cannot merge without a working tree.
         fits = match and (int(match[1]), int(match[2])) >= OLDEST_GIT
         needed = "" if fits else "git 2.38 or later is needed to merge unseen"
         checks.append(Check("git", "ok" if fits else "fail", answer, needed))
@@ -295,6 +296,7 @@ async def examine(repo: Path, *, run: bool = False) -> list[Check]:
         checks.append(Check("settings", "note", told, TRUST))
     with looking_at("sandbox"):
         level = sandbox.level(app.settings.require_sandbox, app.top)
+        # Less is a note and no failure: on many machines nobody can have more.
         if level == "bwrap":
             told = "bubblewrap: own namespaces, no network, hidden homes"
             checks.append(Check("sandbox", "ok", told))

@@ -66,6 +66,7 @@ class Access:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
+        # A foreign name that resolves to this machine (DNS rebinding) would be same-origin.
         if headers.get("host") not in self._hosts:
             await _refuse(send, 421, "this address is not mine: open the one that was printed")
             return
@@ -80,11 +81,13 @@ class Access:
         with suppress(CookieError):
             kept = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
         given = (kept.value if kept else "").encode()
+        # Each in constant time: the wait for a refusal must not tell how much was right.
         session = next((s for s in self._sessions if hmac.compare_digest(s.encode(), given)), None)
         if session is None:
             await _refuse(send, 401, "open the address that `self-coding dashboard` printed")
             return
         scope[SESSION] = session
+        # The cookie comes along whoever made the form: a change also needs the page's own key.
         if scope["method"] not in ("GET", "HEAD"):
             form = await self._form(headers, receive)
             form_given = form.get("csrf", "").encode()

@@ -40,6 +40,8 @@ class BlastMap:
         """
         paths = self.graph.paths
         near = {self.places[path]: far for path, far in distances.items() if path in self.places}
+        # The nearest first, of these the most imported; what is left of the bound goes to the
+        # files that most others use, so that a small change is seen in its surroundings.
         reached = sorted(near, key=lambda at: (near[at], -self._imported[at], at))
         rest = (at for at in self._by_use if at not in near)
         kept = sorted(islice(chain(reached, rest), NODES))

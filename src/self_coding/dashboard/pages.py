@@ -294,6 +294,7 @@ async def _page(request: Request, name: str, status: int = 200, **more: Any) -> 
     session = request.scope.get(SESSION, "")
     theme = request.cookies.get("self_coding_theme", "auto")
     needs = 0
+    # The page of an error is made here as well, and must not fail for the same reason.
     with suppress(SelfCodingError):
         inbox = await board.inbox()
         needs = sum(one.kind not in _UNDER_WAY for one in inbox.needs)

@@ -385,6 +385,8 @@ class _GateRun:
         self.ran += 1
         settings = self.gate.settings
         layout = SandboxLayout(top=self.gate.top, settings=settings, at=self.at, tree=path)
+        # The base's tests run on what was set up for the candidate: one set-up, with the
+        # dependencies that its code needs, which the base's manifest may not have.
         if self.prepared_by and settings.setup_command:
             with self.gate.checkout(self.prepared_by) as other:
                 setup = prepare(replace(layout, tree=other), self.gate.memory.folder / "setup")
@@ -401,6 +403,7 @@ class _GateRun:
         )
         if process.cancelled():
             raise GateError("the run was cancelled", hint="start it again")
+        # A verdict about an installed copy would be a verdict about other code.
         if record.foreign:
             raise GateError(
                 f"the tests import {', '.join(record.foreign)}, not the candidate's own code",

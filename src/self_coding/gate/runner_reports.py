@@ -213,10 +213,12 @@ def _read_cargo(body: str, folder: str, tree: Tree) -> Read:
                 results.append(_made(f"{path}::{name}", word, 0.0, text, failure))
             elif match := _RESULT.match(line):
                 told += 1
+                # A test can print a line like cargo's own; the binary's summary would not agree.
                 if tuple(map(int, match.groups())) != (*counts.values(),):
                     wrong = "cargo counted other tests than it listed"
         if told != len(_COUNT.findall(part)):
             wrong = "a test binary of cargo ended before its tests did"
+    # cargo ends with an `error:` after failing tests, too; alone it is a crate that does not build.
     error = re.search(r"(?ms)^error(?:\[E\d+\])?: .*?(?:\n\n|\Z)", body)
     if error and not any(each.outcome == "failed" for each in results):
         text, name = error[0][-MESSAGE:], folder or "cargo"

@@ -135,6 +135,8 @@ def _other_runners(
         for name in names:
             place = Path(folder, name)
             path = place.relative_to(tree).as_posix()
+            # A report of an earlier run, or one that is committed, says nothing of this one. A
+            # second is left to file systems that keep whole ones.
             if is_report(path) and place.is_file() and place.stat().st_mtime >= started - 1:
                 reports.append(place)
             else:
@@ -146,6 +148,7 @@ def _other_runners(
         except OSError:
             return None
 
+    # TAP has no file and no shim: it is what the command prints, and is read last.
     is_tap = b"\nok " in said or b"\nnot ok " in said
     if not (stream or reports or is_tap):
         return TestReport(), ""
@@ -153,6 +156,7 @@ def _other_runners(
     known = Tree(top, frozenset(files), text, manifests)
     if stream:
         report, shown = read_stream(stream.decode("utf-8", "replace"), known)
+        # What fills the pipe to its bound was cut: the failures may be in the rest.
         if len(stream) >= _REPORT_BYTES:
             report = replace(report, tampered="it was too long")
         if report.sessions:

@@ -52,6 +52,7 @@ def create_branch(repo: Repository, name: str, base: str | None) -> str:
         repo.check_idle("switching branches")
         head = repo.born()
         start = repo.branch(repo.main) if base is None else repo.commit(base)
+        # For the message alone: the transaction creates the ref from nothing, or fails.
         if repo.tips([ref]) != [""]:
             raise GitOperationError(
                 f"a branch called {name!r} exists already", hint="choose another name"

@@ -366,6 +366,7 @@ def merge_to_main(repo: Repository, branch: str, settings: GateSettings | None) 
             )
         report = None
         if settings is not None:
+            # The founding promise is green tests, not tests as green as before: no baseline.
             report = run_gate(repo, replace(settings, baseline=False), what)
         if report is not None and not report.passed:
             tail = report.output[-2000:].strip()
@@ -377,6 +378,8 @@ def merge_to_main(repo: Repository, branch: str, settings: GateSettings | None) 
                 returncode=report.exit_status,
                 stderr=tail,
             )
+        # Only now locked: a suite of minutes must not keep others from landing. What moved
+        # meanwhile is seen by the compare-and-swap, and merged and tested anew.
         with operation_lock(repo, "merge"):
             landed = retry_on_conflict(lambda: _merge_here(repo, branch, what))  # noqa: B023
         landed = _attested(repo, landed)

@@ -292,6 +292,7 @@ def verify(store: Path, repo: Path) -> list[Finding]:
     for path in _files(store / _FOLDER):
         receipt = _read(path)
         if receipt is None or path.name != _name(receipt.number):
+            # What it held is not known, so that its successor is not compared with it.
             report("receipt-damaged", path, "is not a receipt any more")
             expected += 1
             previous = ""
@@ -311,6 +312,8 @@ def verify(store: Path, repo: Path) -> list[Finding]:
 
 def _wrong_trees(receipts: list[tuple[Path, Receipt]], repo: Path) -> Iterator[Finding]:
     """Ask the repository, once, for the tree of every tested and every landed commit."""
+    # One process for all: a repository has thousands of receipts, and each would cost a start of
+    # git. Replacement refs are off, or whoever sets one could say what a commit holds.
     commits = [commit for _, one in receipts for commit in (one.commit, one.landed)]
     asked = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
     trees = {}
@@ -337,6 +340,7 @@ def _wrong_trees(receipts: list[tuple[Path, Receipt]], repo: Path) -> Iterator[F
                 yield Finding(rule="receipt-tree", path=path.name, message=text)
     landed = {receipt.landed: receipt for _, receipt in receipts}
     for path, receipt in receipts:
+        # It landed in a group: what was tested is a tree that contains it, by a receipt here.
         if receipt.top:
             spoke = landed.get(receipt.top)
             contains = ("merge-base", "--is-ancestor", receipt.landed, receipt.top)

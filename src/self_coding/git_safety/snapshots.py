@@ -196,6 +196,7 @@ def load(repo: Repository, ref: str) -> Capture:
             f"there is no snapshot {ref!r}",
             hint=f"`gc` may have dropped it; `git for-each-ref {SNAPSHOTS}` lists the others",
         )
+    # Written by us, but any process of the user's can write objects and refs: read like input.
     [content] = objects.read_many(repo.git, [parts["meta"]])
     try:
         meta = json.loads(content or b"")

@@ -90,6 +90,7 @@ class Answers:
         }
         links = dict(links or {})
         if left:
+            # Never used twice: an old link finds nothing rather than another answer.
             self._number += 1
             self._kept[self._number] = {name: whole[name] for name in left}
             while len(self._kept) > _KEPT:
@@ -98,6 +99,8 @@ class Answers:
                 uri = f"answer://{self._number}/{name}/{len(told[name])}"
                 links[f"{count} more of {name}"] = uri
                 told["more"] = {**(told.get("more") or {}), name: f"{count} more: {uri}"}
+        # Diffs and outputs go as they are: in JSON each line break would be two characters,
+        # which models read badly and pay for.
         prose = {
             name: part for name, part in told.items() if isinstance(part, str) and "\n" in part
         }

@@ -222,6 +222,8 @@ def _file(file: FileChange, policy: Policy, links: Mapping[str, str]) -> Iterato
         yield finding("outside-repository", path, 0, "is not inside the repository")
         where = resolve(re.sub(r"(?:^|/)\.\.(?=/)", "", path).rpartition("/")[0], {}) or ""
     resolved = f"{where}/{name}" if where else name
+    # Protected is what any reading of the path reaches: as written, through the links of the
+    # tree, and with its dots resolved but no link followed.
     for spelling in (path, resolved, resolve(path, {}) or ""):
         if spelling and _is_protected(spelling, policy):
             message = "is protected" if spelling == path else f"is {spelling}, which is protected"
@@ -231,6 +233,7 @@ def _file(file: FileChange, policy: Policy, links: Mapping[str, str]) -> Iterato
         target, leads_to = links.get(path, ""), resolve(path, links)
         if not policy.may_link:
             yield finding("link", path, 0, f"is a symbolic link to {target!r}")
+        # A link to a folder above a protected path would give that path a second name.
         held = (fold(glob) for glob in policy.protected if glob not in policy.allow)
         if leads_to is None:
             yield finding("link-outside", path, 0, f"links out of the repository, to {target!r}")
@@ -243,6 +246,7 @@ def _file(file: FileChange, policy: Policy, links: Mapping[str, str]) -> Iterato
             yield finding("link-to-protected", path, 0, message)
     if _SUBMODULE in {file.mode, file.old_mode} and not policy.may_submodule:
         yield finding("submodule", path, 0, "is a submodule: its contents cannot be judged")
+    # A kept entry whose old side is gone was made anew, whatever letter git gave it.
     created = file.status == "A" or (file.old_mode == _GONE and file.mode != _GONE)
     if created and not policy.may_create:
         yield finding("file-created", path, 0, "no file may be created")
@@ -289,6 +293,8 @@ def _whole(
     if lines > policy.max_lines:
         message = f"{lines} lines change, the limit is {policy.max_lines}"
         yield finding("too-many-lines", "", 0, message)
+    # Our own file is protected as a whole; this one is shared with every other tool, so that
+    # only our tables are compared.
     if change.touches("pyproject.toml"):
         texts = (
             (side.get("pyproject.toml") or b"").decode("utf-8", "replace")

@@ -92,6 +92,7 @@ class SelfEdit(OpenAttempts):
             run = RunContext(editor, ask, limits, lease.telling(on_progress))
             runner, leader = await self._begun(request, plan, base, run)
             runner.steps.say(leader, Kind.PLANNED, editor.name)
+            # An editor without a spec lives in this process only, so that nobody else could go on.
             if wait is None or plan.spec is None:
                 await runner.drive(leader)
                 return await runner.result(leader)

@@ -157,6 +157,7 @@ def gate_result(report: GateReport, candidate: Candidate) -> GateResult:
         ran=report.ran,
         failing=failing[:_LISTED],
         failures=tuple(
+            # the whole output is kept above; a copy for each failure would double the event
             replace(test, message="")
             for test in report.tests
             if test.failure is not None and test.id in report.new_failures

@@ -200,6 +200,7 @@ def _blocks(lines: list[bytes]) -> list[FilePatch]:
             files[-1].new = bare[13:].strip().decode("utf-8", "surrogateescape")
         elif bare.startswith(b"*** End of File") and files and files[-1].hunks:
             files[-1].hunks[-1].at_end = True
+        # Another heading, text before the first file, or the body of one that is deleted.
         elif bare.startswith(b"*** ") or not files or files[-1].new is None:
             continue
         elif bare.startswith(b"@@"):
