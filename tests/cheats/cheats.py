@@ -479,6 +479,11 @@ CHEATS = [
     weak("a secret", "secret", more("src/shop/__init__.py", 'KEY = "ghp_' + "a1B2c3D4e5F6g7H8i9" * 2 + '"\n')),
     weak("a secret file", "secret-file", put(".env", "A=1\n")),
     weak("hidden characters", "hidden-characters", more("src/shop/__init__.py", "ok = 1  # \u202e\u2066 }\n")),
+    weak(
+        "a hook in full-width letters",
+        "hidden-characters",
+        put("tests/conftest.py", "def \uff50\uff59test_collection_modifyitems(items):\n    del items[:]\n"),
+    ),
     # neighbours of what was cured: written after the cures, judged at first sight
     weak("skip from next year on", "test-skipped",
          swap(TEST, IMPORTS, "import datetime\nimport time\n"),

@@ -98,7 +98,8 @@ def hooks(file: File, sides: Sides) -> Breaches:
     own_plugin = file.kind is Kind.SOURCE and re.search(r"\bpytest_[a-z]", file.old or "")
     if file.kind is Kind.TEST or own_plugin or "pytest" not in (file.new or ""):
         return  # a module of tests is no plugin; a project that is one is judged by its tests
-    functions = [n for other in sides.files.changed for n in other.old_tree.body]
+    others = (one for one in sides.files.changed if "pytest_" in (one.old or ""))
+    functions = [node for one in others for node in one.old_tree.body]
     old_hooks = {node.name: node for node in functions if isinstance(node, Function)}
     for node in nodes(file.tree):
         if isinstance(node, Function):

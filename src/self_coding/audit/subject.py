@@ -8,9 +8,13 @@ ordinary arithmetic is left to the base's tests and to people.
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
+import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 
 from self_coding.audit.files import File, Kind, Settings, is_collected
 from self_coding.audit.strength import cannot_fail
@@ -72,10 +76,12 @@ _SET_UP = re.compile(r"(?i)set_?up_?(?:module|function|class|method)?$")
 def detection(file: File, sides: Sides) -> Breaches:
     """Yield signs that code knows that it is tested, or that text hides what it is."""
     binary = re.search("[\0\udc80-\udcff]", file.new or "")
-    lines = ((number, line) for number, line in file.added_lines if len(line) < _READ)
+    lines = (row for row in file.added_lines if len(row[1]) < _READ or file.is_python)
     hidden = [number for number, line in lines if _HIDDEN.search(line)]
     if hidden and not binary:
         yield "hidden-characters", hidden[0], "holds characters that reorder or hide text"
+    for number, name in _disguised(file) if file.is_python else ():
+        yield "hidden-characters", number, f"writes {name!r} in letters that only look like it"
     stray = is_collected(file.path, Settings())  # a test, by its name, outside of `testpaths`
     if file.kind is not Kind.SOURCE or file.path == "setup.py" or stray:
         return
@@ -86,11 +92,27 @@ def detection(file: File, sides: Sides) -> Breaches:
         known = looks and looks[0] in (file.old or "")
         if (looks and not known) or (framed and _CALLER.search(code)):
             yield "test-detected", number, f"looks for the test run: {quote(code)}"
-    sources = sides.files.of(Kind.SOURCE)
-    # what is made for pytest may import more of it
+    # What is made for pytest may import more of it. Of the others only what names it is parsed:
+    # each file is compared with all of them, and a change can have hundreds.
+    sources = (one for one in sides.files.of(Kind.SOURCE) if "pytest" in (one.old or ""))
     made = any(_PYTEST.match(full) for o in sources for full in imports(o.old_tree).values())
     for full in () if made else {*filter(_PYTEST.match, imports(file.tree).values())}:
         yield "test-detected", 0, f"imports {full}"
+
+
+def _disguised(file: File) -> Iterator[tuple[int, str]]:
+    """Yield new names of other letters that Python reads as plain ones, by NFKC (PEP 3131): no
+    rule that reads the text, and no reader, would know them."""
+    text = file.new or ""
+    if text.isascii():
+        return
+    with suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            name = unicodedata.normalize("NFKC", token.string)
+            told = name == token.string or token.type != tokenize.NAME or not name.isascii()
+            # One letter is a formula's, such as a script l.
+            if not told and name[1:] and token.string not in (file.old or ""):
+                yield token.start[0], name
 
 
 def always_equal(file: File, _: Sides) -> Breaches:

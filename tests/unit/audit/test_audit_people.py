@@ -377,3 +377,19 @@ def test_a_class_of_tests_comes_from_where_it_is_seen(there: str) -> None:
 def test_nobody_reads_a_generated_line(length: int, broken: list[str]) -> None:
     """What hides text in a line that a person may read is refused, not in a bundle's."""
     assert rules({}, {"static/bundle.js": "\u200b" + "x" * length}) == broken
+    assert rules({}, {"src/a.py": "a = 1  # \u200b" + "x" * length}) == ["hidden-characters"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def \uff50\uff59test_collection_modifyitems(items): items.clear()",
+        "import sys; loaded = 'py' in sys.\uff4dodules",
+    ],
+)
+def test_a_name_in_other_letters_is_hidden(line: str) -> None:
+    """Python reads full-width letters as plain ones, where no reader and no pattern does."""
+    assert rules({}, {"tests/conftest.py": f"{line}\n"}) == ["hidden-characters"]
+    plain = "\u2113 = 1  # \ufb01le\nname = '\uff4f\uff53'\n"
+    assert rules({}, {"src/a.py": plain}) == []
+    assert rules({"src/a.py": f"{line}\n"}, {"src/a.py": f"{line}\nb = 1\n"}) == []

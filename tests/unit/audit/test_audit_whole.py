@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from self_coding.audit import audit
+from self_coding.audit.syntax import parse
 
 TEXTS = st.one_of(
     st.text(max_size=60),
@@ -133,3 +134,13 @@ def test_a_case_of_unittest_may_become_functions() -> None:
     old = head + "class TestFee(FeeCase):\n    " + body.format("self", "    ")
     sides = ({"tests/test_a.py": side} for side in (old, head + body.format("", "")))
     assert rules(*sides) == []
+
+
+def test_a_change_of_many_files_is_parsed_once_each() -> None:
+    """A change of hundreds of files costs so many readings of a file, not its square."""
+    paths = [f"src/m{n}.py" for n in range(200)]
+    before = {path: f"x = {n}\n".encode() for n, path in enumerate(paths)}
+    after = {path: body + b"# pytest_\n" for path, body in before.items()}
+    parse.cache_clear()
+    audit(paths, before=before, after=after)
+    assert parse.cache_info().misses <= 4 * len(paths)
