@@ -56,8 +56,11 @@ _CALLER = re.compile(
     r"""["'](?:test_?|_?pytest(?!fixturefunction)\w*|unittest|tests?)["'/]|co_name\.\w{1,20}\(["']tes?|co_filename.{0,80}\btest"""
 )
 _JOINED = re.compile(r"""["']\s*+\+?\s*+["']""")  # "py" + "test" is one word
-# bidirectional controls (CVE-2021-42574) and zero-width characters
-_HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f]")
+# Bidirectional controls (CVE-2021-42574) and zero-width characters; joiners and marks are spelling
+# beside the letters of many scripts, and in emoji.
+_HIDDEN = re.compile(
+    r"[\u202a-\u202e\u2066-\u2069\u200b]|(?<![^\x00-\x7f])[\u200c-\u200f]++(?![^\x00-\x7f])"
+)
 _READ = 5000  # characters of a line that somebody may read; longer ones are generated
 _JUDGES = re.compile(
     r"(?:pytest|_pytest|unittest|builtins|pluggy|doctest|hypothesis)\b|(?:TestCase|Session|TestReport"

@@ -381,6 +381,22 @@ def test_nobody_reads_a_generated_line(length: int, broken: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", []),  # Persian
+        ("\U0001f468\u200d\U0001f4bb", []),  # an emoji of two
+        ("pass\u200dword", ["hidden-characters"]),
+        ("a\u200d\u200db", ["hidden-characters"]),
+        ("\u0645\u200b", ["hidden-characters"]),
+        ("\u0645\u202e", ["hidden-characters"]),
+    ],
+)
+def test_joiners_are_spelling_in_other_scripts(text: str, broken: list[str]) -> None:
+    """What joins letters that are no plain ones hides nothing; between plain ones it does."""
+    assert rules({}, {"src/a.py": f"A = '{text}'\n"}) == broken
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "def \uff50\uff59test_collection_modifyitems(items): items.clear()",
