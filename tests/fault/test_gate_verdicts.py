@@ -501,6 +501,20 @@ def test_a_red_main_is_named(repo):
     assert (mine.passed, mine.environment, mine.reason) == (False, False, "exit status 1")
 
 
+def test_what_runs_beside_green_tests_and_is_red_on_main_is_named(repo):
+    """A linter, an audit or an upload that fails on main too is no fault of the change; what only
+    the change breaks is."""
+    command = "python -m pytest -q && grep -q fine calc.py"
+    base, commit = repo.commit(FILES), repo.commit({"calc.py": CODE + "\n"})
+    red = repo.run(commit, base, command=command)
+    assert (red.passed, red.environment) == (False, True)
+    assert red.reason.startswith("main fails this command itself (exit status 1 although no test")
+    fine = repo.commit({"calc.py": CODE + "# fine\n"})
+    mine = repo.run(base, fine, command=command)
+    assert (mine.passed, mine.environment) == (False, False)
+    assert mine.reason == "exit status 1 although no test failed"
+
+
 ORDINARY = """
 import getpass, os, pty, subprocess
 

@@ -443,7 +443,9 @@ class _GateRun:
         # Whatever is wrong here may have been wrong before: only the base's own run can tell. So it
         # does where no test reported, which the base's may do. That run is kept for its tree.
         odd = report.altered or report.canaries or not record.understood
-        if report.failures or not report.ended or record.rewrote or odd:
+        # A status without a failure is of what the command runs beside the tests.
+        failed = report.failures or record.exit_status or not report.ended
+        if failed or record.rewrote or odd:
             key = self._key(self._base_tree)
             with self.gate.checkout(self.onto) as path:
                 base = self._run(path)

@@ -240,8 +240,7 @@ def _judge_tests(
     """Judge by a report that can be trusted: what failed, what is excused, what is missing."""
     report, status = record.report, record.exit_status
     nothing = not report.results or _NOTHING_COLLECTED in report.statuses
-    shown: list[Finding] = []
-    silent: list[Finding] = []
+    shown, silent = list[Finding](), list[Finding]()
     # What is lost as a whole is not lost silently.
     if base and sides and record.complete and not nothing:
         shown, silent = _losses(record, base, sides)
@@ -254,11 +253,14 @@ def _judge_tests(
     known = [node for node in report.failures if node not in fresh]
 
     worst = max(report.statuses, default=0)
-    before = base.report.outcomes if base else {}
-    hidden = report.failures if 0 in report.statuses else ()
+    beside = status and not report.failures  # a linter, an audit, an upload
+    on_main = base is not None and base.exit_status and not base.report.failures
+    after = f"exit status {status} although no test failed{why}"
+    after = f"main fails this command itself ({after})" if on_main else after
     base_hung = base is not None and base.timed_out and bool(known)
     # What failed before as well excuses nothing here: the code was never seen to work.
     unproved = record.complete and not _PASSED & {*report.outcomes.values(), *retried.values()}
+    was_unproved = base is not None and not _PASSED & {*base.report.outcomes.values()}
     failed = f": {_few(report.failures)} failed" if report.failures else ""
     refusals: tuple[tuple[object, str], ...] = (
         (
@@ -270,9 +272,9 @@ def _judge_tests(
             "tests failed: no test was collected, so nothing was proved"
             + (why or ("" if had else "; write a first one, or set another test_command")),
         ),
-        (status and not report.failures, f"exit status {status} although no test failed"),
+        (beside, after),
         (worst > 1, f"the test runner could not finish: exit status {worst}"),
-        (hidden, "exit status 0 although tests failed"),
+        (0 in report.statuses and report.failures, "exit status 0 although tests failed"),
         (base_hung, "the base's own run hit the time limit, so its failures prove nothing"),
         (
             unproved,
@@ -288,15 +290,16 @@ def _judge_tests(
         excuses.append(f"{len(known)} known: {_few(known)}, {fail} on main too")
     if flaky:
         excuses.append(f"{len(flaky)} flaky: {_few(flaky)}")
-    excused = "; ".join(excuses)
     return Judgement(
         passed=not reason,
-        reason=reason or (f"no new failures: {excused}" if excused else ""),
+        reason=reason or (f"no new failures: {'; '.join(excuses)}" if excuses else ""),
         findings=(*silent, *shown),
         new_failures=tuple(new),
         known_failures=tuple(known),
         flaky=tuple(flaky),
-        environment=bool(unproved and base and not new and not _PASSED & {*before.values()}),
+        environment=bool(
+            base and not new and ((beside and on_main) or (unproved and was_unproved))
+        ),
     )
 
 

@@ -25,6 +25,15 @@ _NO_MODULE = re.compile(
 )
 # What pytest prints of an exception outside of tests: where each call was, and what was raised.
 _INTERNAL = re.compile(r'(?m)^INTERNALERROR> (?:  File "([^"\n]+)"|(\w[\w.]*+: [^\n]{1,120}))')
+# What resolvers say without a network: of Node, curl and git, glibc, Go.
+_OFFLINE = re.compile(
+    r"getaddrinfo E(?:AI_AGAIN|NOTFOUND)|Could not resolve host|dial tcp: lookup "
+    r"|Temporary failure in name resolution|Name or service not known"
+)
+_NO_NETWORK = (
+    "it asks the network, which the sandbox has not;"
+    " set gate.network = true, or a test_command that leaves that part out"
+)
 _SAID = 100_000  # characters at the end of an output that are searched
 
 
@@ -90,7 +99,8 @@ def what_is_missing(record: RunRecord, top: Path, settings: GateSettings) -> str
     for pattern, way in _LACKS:
         if found := re.search(pattern, said):
             return way.format(next(filter(None, found.groups()), "NAME"))
-    return _plugin_that_ends_pytest(record.output, top, settings)
+    asks = not settings.network and _OFFLINE.search(said)
+    return _NO_NETWORK if asks else _plugin_that_ends_pytest(record.output, top, settings)
 
 
 def _module(record: RunRecord, top: Path, settings: GateSettings) -> str:

@@ -104,6 +104,8 @@ def test_a_plugin_that_ends_pytest_is_named(tmp_path, place, said):
         ("Error: Cannot find module './lib/gone.js'", ""),
         ("and the artifact junit:junit:jar:4.13 has not been downloaded from it", "run mvn"),
         ("cannot load such file -- minitest/global (LoadError)", "gem minitest/global is not"),
+        ("npm error request failed, reason: getaddrinfo EAI_AGAIN a.org", "gate.network = true"),
+        ("fatal: unable to access 'x': Could not resolve host: a.org", "asks the network"),
         ("==1==ReserveShadowMemoryRange failed while trying", "set gate.memory_bytes = 0"),
         ("FATAL: ThreadSanitizer can not mmap the shadow memory", "set gate.memory_bytes = 0"),
     ],
@@ -113,6 +115,12 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(tmp_path, said
     missing = what_is_missing(RunRecord(exit_status=1, output=said), tmp_path, GateSettings())
     assert named in missing and bool(missing) == bool(named)
     assert what_is_missing(RunRecord(exit_status=0, output=said), tmp_path, GateSettings()) == ""
+
+
+def test_a_network_that_the_settings_allow_is_not_proposed(tmp_path):
+    """Who lets the tests reach the network is not told to."""
+    online = RunRecord(exit_status=1, output="curl: (6) Could not resolve host: a.org")
+    assert what_is_missing(online, tmp_path, GateSettings(network=True)) == ""
 
 
 @pytest.mark.parametrize(
