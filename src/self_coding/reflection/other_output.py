@@ -18,7 +18,7 @@ from self_coding.reflection.tracebacks import Frame, Raised, split_raised
 _HEAD = re.compile(
     r"^(?:\s{0,12}--- FAIL: (?P<go>\S+) \([\d.]+s\)"
     r"|---- (?P<rust>\S[^\n]{0,300}) stdout ----"
-    r"|\s{0,12}\u2716 (?P<node>\S[^\n]{0,300}?)(?: \([\d.]+m?s\))?"
+    r"|\s{0,12}\u2716 (?!\d+ problems? \()(?P<node>\S[^\n]{0,300}?)(?: \([\d.]+m?s\))?"
     r"|\s{0,16}not ok \d{1,6} (?:- )?(?P<tap>\S[^\n]{0,300})"
     r"|\s{0,4}\u25cf (?P<jest>\S[^\n]{0,300})"
     r"|\s{0,4}FAIL\s{1,4}(?P<vitest>\S[^\n]{0,200} > [^\n]{1,300})"

@@ -197,3 +197,9 @@ def test_other_languages_name_the_function(
     """The innermost frame of a stack names it; where the test alone is shown, its name does."""
     failure = read_failure(output, files_modified=files)
     assert (failure.root_cause_file, failure.root_cause_function) == cause
+
+
+def test_a_linter_s_summary_is_no_test() -> None:
+    """eslint ends with the mark that Node has before a failed test."""
+    output = "\u2716 12 problems (0 errors, 12 warnings)\n\u2716 clamps (1.2ms)\n  Error: no\n"
+    assert read_failure(output).failing_tests == ("clamps",)
