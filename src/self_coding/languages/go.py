@@ -34,6 +34,8 @@ class Go(TreeLanguage):
     quoted = r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|`[^`]*+`?|\'(?:[^\'\\\n]|\\.)++\''
     asked = (_IMPORTS,)
     depth = 6
+    opening = re.compile(rb"(?m)^func [^\n]*\{\n")
+    kept = re.compile(rb"type (?<!\wtype )")
     query = """
     (type_spec name: (_) @name) @class
     (type_alias name: (_) @name) @class

@@ -47,6 +47,7 @@ class Java(TreeLanguage):
     )
     asked = (_IMPORTS,)
     depth = 1
+    opening = re.compile(rb"\)[\w ,.<>]*+\{[ \t]*+\n")
     nests = "(enum_body (enum_body_declarations) @nest)" + "".join(
         f"({kind}_declaration body: (_) @nest)"
         for kind in ["class", "interface", "enum", "record", "annotation_type"]

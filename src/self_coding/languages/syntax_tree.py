@@ -32,6 +32,10 @@ _SIGNS = 999  # of one kind in a row
 _ANGLES = 50  # generic types inside each other
 _ROWS = 10_000  # children of a node in error, for the same reason
 _DEPTH = 60  # levels of the tree in which definitions are looked for
+_BODY = 1 << 15  # bytes in which a function's end is looked for
+_WORK = 8  # times a file's length that its bodies may be read: of nested ones each is
+_INDENT = re.compile(rb"[ \t]*+")
+_TYPES = re.compile(rb"\b(?:class|interface|enum|record|namespace|use|mod|impl|trait)\b")
 _OTHER = bytes(each for each in range(256) if each not in b"()[]{}")
 _PAIRS = (b"()", b"[]", b"{}")
 _HARD = re.compile(rb"([^\s\w])\1{15}(?:\s*+\1)*+|\b(?:\w++<\s*+){9,}+")  # takes all memory
@@ -139,6 +143,8 @@ class TreeLanguage(Language):
     asked: tuple[str, ...] = ()  # the queries of `imports`
     depth = _DEPTH  # levels in which all these are looked for: a function's inside costs most
     nests = ""  # what each level of a walk is taken from, where it is not the whole tree
+    opening = re.compile(rb"(?!)")  # what functions begin with, up to the end of the line
+    kept = re.compile(rb"(?!)")  # what tells that inside of one there is more to know
     result = ("return_type", "result", "type")  # fields that hold what a function returns
     bases: tuple[str, ...] = ()  # fields and types of children that hold what a class extends
     testing: re.Pattern[str] | None = None  # what tests beside the code have above them
@@ -154,13 +160,20 @@ class TreeLanguage(Language):
         """Return what a file imports."""
         raise NotImplementedError
 
-    def tree(self, source: bytes, path: str = "") -> Tree | str:
-        """Return the tree of a file, or why it has none."""
+    def tree(self, source: bytes, path: str = "", *, is_hollow: bool = False) -> Tree | str:
+        """Return the tree of a file, or why it has none; a hollow one has no functions' insides."""
         if why := self.missing or _unfit(source):
             return why
         first = next(iter(self.grammars.values()))
         grammar = self.grammars.get("." + path.rpartition(".")[2], first)
-        root = _parser(*grammar).parse(source).root_node
+        parser = _parser(*grammar)
+        if is_hollow:
+            hollow = _hollow(source, self.opening, self.kept)
+            root = parser.parse(hollow).root_node
+            if not root.has_error:
+                usual = (self.query, *self.asked)
+                return Tree(root, hollow, grammar, usual, self.depth, self.nests, {})
+        root = parser.parse(source).root_node
         if root.has_error and root.child_count > _ROWS:
             return "it cannot be parsed"
         return Tree(root, source, grammar, (self.query, *self.asked), self.depth, self.nests, {})
@@ -168,7 +181,7 @@ class TreeLanguage(Language):
     def scan(self, source: bytes, path: str = "") -> Scan:
         text = self.decode(source)
         lines = text.count("\n") + 1
-        tree = self.tree(source, path)
+        tree = self.tree(source, path, is_hollow=True)
         if isinstance(tree, str):
             kept = text if UNREAD in tree else self.decode(source[:_KEPT])
             return Scan(lines, "", [], "", "", [BlindLine(1, tree)], kept)
@@ -403,6 +416,36 @@ def _unfit(source: bytes) -> str:
             break
     opened = sum(brackets.count(each) for each in b"([{")
     return "it is not read: too deep" if opened > _DEEP else ""
+
+
+def _hollow(source: bytes, opening: re.Pattern[bytes], kept: re.Pattern[bytes]) -> bytes:
+    """Return a source without the insides of its functions, line for line: a parse of the rest
+    costs half.
+
+    A function is taken to end with the first brace as deep as the line it begins on. Where that is
+    not so, its braces do not balance; where strings hide it, what is left is no syntax.
+    """
+    parts: list[bytes] = []
+    at, work = 0, _WORK * len(source)
+    for match in opening.finditer(source):
+        start = match.end()
+        if start <= at:  # in one that is gone
+            continue
+        line = source.rfind(b"\n", 0, start - 1) + 1
+        indent = _INDENT.match(source, line)
+        assert indent is not None
+        end = source.find(b"\n%b}" % indent[0], start - 1, start + _BODY)
+        work -= (end if end > 0 else start + _BODY) - start
+        if work < 0:
+            break
+        head = source[indent.end() : start]
+        if end < start or head[0] in b"*/()}" or _TYPES.search(head):
+            continue
+        is_whole = source.count(b"{", start, end) == source.count(b"}", start, end)
+        if is_whole and not kept.search(source, start, end):
+            parts += source[at:start], b"\n" * source.count(b"\n", start, end)
+            at = end
+    return b"".join((*parts, source[at:]))
 
 
 def _comment_above(node: Node) -> str | None:

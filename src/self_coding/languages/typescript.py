@@ -23,6 +23,7 @@ _CALL = re.compile(
     rb"[ijrv](?<![\w$.].)(?:(?:(?<=i)mport|(?<=r)equire|(?<=r)esolve)\s*+\(|(?:(?<=j)est|(?<=v)i)"
     rb"\s*+\.\s*+(?:mock|doMock|unmock|requireActual|importActual|requireMock)\s*+(?:<[^()\n]*+>)?+\()"
 )
+_CALLED = (b"require", b"import(", b"import (", b"jest", b"vi.")  # quicker to look for
 _BOUND = re.compile(r"(?<![\w$])([\w$]++)(?:\s*+:\s*+([\w$]++))?\s*+(?=[,}=])")
 _REFERENCE = re.compile(r"(?m)^///[ \t]*<reference[ \t]+path[ \t]*=[ \t]*[\"']([^\"'\n]+)")
 _COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*+"|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)')
@@ -53,6 +54,12 @@ class TypeScript(TreeLanguage):
     )
     asked = (_IMPORTS,)
     depth = 12
+    opening = re.compile(rb"\)[^\n;{}()=]*+(?:=> )?+\{\n")
+    kept = re.compile(
+        rb"\b(?:(?:function|class|interface|enum|require|import|jest|vi)\b|type [A-Za-z])|=>"
+        rb"|\n[ \t]*+(?!(?:if|for|while|switch|catch|with)\b)(?:(?:async|get|set|static) )?"
+        rb"[\w$#]++\([^\n]*\{\n"
+    )
     query = f"""
     (variable_declarator name: (identifier) @name value: {_FUNCTION}) @def
     (public_field_definition name: (_) @name value: {_FUNCTION}) @def
@@ -104,7 +111,8 @@ class TypeScript(TreeLanguage):
         for held in tree.find(_IMPORTS):
             [statement], [source] = held["statement"], held["from"]
             bind(text_of(source), line_of(statement), list(_bound(text_of(statement))))
-        for match in _CALL.finditer(tree.source):
+        may_call = any(word in tree.source for word in _CALLED)
+        for match in _CALL.finditer(tree.source) if may_call else ():
             call = tree.root.descendant_for_byte_range(match.start(), match.end())
             arguments = call.child_by_field_name("arguments") if call is not None else None
             if call is None or arguments is None or call.start_byte != match.start():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -228,6 +229,50 @@ async def test_a_new_manifest_moves_imports(tmp_path: Path) -> None:
 def test_files_that_nobody_wrote_are_marked(path: str, text: str, origin: str) -> None:
     """Generated, vendored and minified files are told from those that somebody wrote here."""
     assert syntax_tree.origin(path, text.encode()) == origin
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "names"),
+    [
+        ("a.go", "func f() {\n\tx := `\n}\n`\n}\n\nfunc g() {}\n", ["f", "g"]),
+        ("a.go", "func f() {\n\ttype t struct{}\n\tif a {\n\t\tb()\n\t}\n}\n", ["f", "t"]),
+        ("a.rs", "fn f() {\n    fn g() {\n        h();\n    }\n}\n", ["f", "g"]),
+        ("a.rs", "fn f()\nwhere\n    A: B,\n{\n    g();\n}\nfn h() {}\n", ["f", "h"]),
+        ("a.java", "enum A {\n  ;void f() {\n  if (a) {\n  }\n  }\n}\n", ["A", "f"]),
+        ("a.java", "record A(int a) {\n  int f() {\n    return a;\n  }\n}\n", ["A", "f"]),
+        ("a.ts", "function f() {\n  const g = () => {\n    h();\n  };\n}\n", ["f", "g"]),
+        ("a.ts", "class A {\n  f(): B {\n    return c;\n  }\n  g = 1;\n}\n", ["A", "f"]),
+        ("a.js", "f(() => {\n  const { a } = require('./a');\n  g();\n});\n", []),
+    ],
+)  # fmt: skip
+def test_what_is_inside_of_functions_hides_nothing(path: str, text: str, names: list[str]) -> None:
+    """Definitions, their lines and imports are those of the whole text, though the index parses it
+    without the insides of functions."""
+    language = language_of(path)
+    told = language.scan(text.encode(), path)
+    whole = language.tree(text.encode(), path)
+    assert told.names == names == [each.name for each in language.heads(whole)]
+    lines = [each.line for each in language.heads(whole)]
+    assert [each.line for each in unpack_symbols(told.symbols)] == lines
+    assert told.imports == "\n".join(language.imports(whole, text).packed)
+
+
+@pytest.mark.parametrize("path", ["a.go", "a.ts", "a.rs", "a.java"])
+def test_looking_for_functions_takes_linear_time(path: str) -> None:
+    """However braces and indentation are made, the look for functions takes seconds at most."""
+    deep = "".join(f"{' ' * at}f() {{\n" for at in range(480)) + f"{'x' * 600}\n" * 1_300
+    texts = [
+        ") {\n" * 250_000,
+        "a() {\n }\n" * 110_000,
+        deep,
+        "\n {\n" * 200_000,
+        "func \n" * 160_000,
+    ]
+    language = language_of(path)
+    started = time.process_time()
+    for text in texts:
+        syntax_tree._hollow(text.encode(), language.opening, language.kept)
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(
