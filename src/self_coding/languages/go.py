@@ -35,7 +35,7 @@ class Go(TreeLanguage):
     asked = (_IMPORTS,)
     depth = 6
     opening = re.compile(rb"(?m)^func [^\n]*\{\n")
-    kept = re.compile(rb"type (?<!\wtype )")
+    kept = (b"\ttype ",)
     query = """
     (type_spec name: (_) @name) @class
     (type_alias name: (_) @name) @class

@@ -54,7 +54,9 @@ class Rust(TreeLanguage):
     asked = (_IMPORTS,)
     depth = 1
     opening = re.compile(rb"\)[^\n;{}()]*+\{[ \t]*+\n|\n[ \t]*+\{\n")
-    kept = re.compile(rb"\b(?:use|fn|mod|struct|enum|impl|trait|macro_rules|type)\b")
+    kept = tuple(
+        b"use |fn |mod |struct |enum |impl |impl<|trait |union |macro_rules|type ".split(b"|")
+    )
     nests = "".join(
         f"({kind}_item body: (_) @nest)" for kind in ("mod", "impl", "trait", "function")
     )

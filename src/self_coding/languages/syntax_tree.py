@@ -144,7 +144,7 @@ class TreeLanguage(Language):
     depth = _DEPTH  # levels in which all these are looked for: a function's inside costs most
     nests = ""  # what each level of a walk is taken from, where it is not the whole tree
     opening = re.compile(rb"(?!)")  # what functions begin with, up to the end of the line
-    kept = re.compile(rb"(?!)")  # what tells that inside of one there is more to know
+    kept: tuple[bytes, ...] = ()  # words that tell that inside of one there is more to know
     result = ("return_type", "result", "type")  # fields that hold what a function returns
     bases: tuple[str, ...] = ()  # fields and types of children that hold what a class extends
     testing: re.Pattern[str] | None = None  # what tests beside the code have above them
@@ -418,7 +418,7 @@ def _unfit(source: bytes) -> str:
     return "it is not read: too deep" if opened > _DEEP else ""
 
 
-def _hollow(source: bytes, opening: re.Pattern[bytes], kept: re.Pattern[bytes]) -> bytes:
+def _hollow(source: bytes, opening: re.Pattern[bytes], kept: tuple[bytes, ...]) -> bytes:
     """Return a source without the insides of its functions, line for line: a parse of the rest
     costs half.
 
@@ -441,9 +441,9 @@ def _hollow(source: bytes, opening: re.Pattern[bytes], kept: re.Pattern[bytes]) 
         head = source[indent.end() : start]
         if end < start or head[0] in b"*/()}" or _TYPES.search(head):
             continue
-        is_whole = source.count(b"{", start, end) == source.count(b"}", start, end)
-        if is_whole and not kept.search(source, start, end):
-            parts += source[at:start], b"\n" * source.count(b"\n", start, end)
+        body = source[start:end]
+        if body.count(b"{") == body.count(b"}") and not any(word in body for word in kept):
+            parts += source[at:start], b"\n" * body.count(b"\n")
             at = end
     return b"".join((*parts, source[at:]))
 

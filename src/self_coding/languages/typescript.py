@@ -55,11 +55,7 @@ class TypeScript(TreeLanguage):
     asked = (_IMPORTS,)
     depth = 12
     opening = re.compile(rb"\)[^\n;{}()=]*+(?:=> )?+\{\n")
-    kept = re.compile(
-        rb"\b(?:(?:function|class|interface|enum|require|import|jest|vi)\b|type [A-Za-z])|=>"
-        rb"|\n[ \t]*+(?!(?:if|for|while|switch|catch|with)\b)(?:(?:async|get|set|static) )?"
-        rb"[\w$#]++\([^\n]*\{\n"
-    )
+    kept = (b"=>", b"function", b"class ", b"interface ", b"enum ", b" type ", *_CALLED)
     query = f"""
     (variable_declarator name: (identifier) @name value: {_FUNCTION}) @def
     (public_field_definition name: (_) @name value: {_FUNCTION}) @def
