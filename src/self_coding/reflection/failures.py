@@ -114,19 +114,24 @@ def failed_tests(
         raised = [one for one in read_exceptions(text.split("\n")) if one.exception]
         failed = [FailedTest(id="", raised=one) for one in raised[-1:]]
     # Directories whose absolute paths are the repository's: given, printed, or recognised.
-    absolute = sorted({frame.path for test in failed for frame in test.raised.frames})
+    absolute = sorted({frame.path for test in failed for frame in test.raised.inside})
     printed = (line["path"].strip() for line in _ROOT.finditer(text))
+    told = [test.id.partition("::")[0] for test in failed]
     recognised = (
         path[: -len(file) - 1]
         for path in absolute
-        for file in files_modified
-        if path.startswith("/") and path.endswith(f"/{file}")
+        for file in dict.fromkeys([*files_modified, *told])
+        if path.startswith("/") and file and path.endswith(f"/{file}")
     )
     roots = [one for one in dict.fromkeys([root.rstrip("/"), *printed, *recognised]) if one]
     paths = {frame.path for test in failed for frame in test.raised.inside}
     known = bool(roots) or any(not path.startswith("/") for path in paths)
+    # Go and the JVM name files without their folders.
+    whole = {frame: file for frame in paths for file in files_modified if file.endswith(f"/{frame}")}
     return [
-        FailedTest(id=_inside(test.id, roots), raised=_relative(test.raised, roots, known=known))
+        FailedTest(
+            id=_inside(test.id, roots), raised=_relative(test.raised, roots, whole, known=known)
+        )
         for test in failed
     ]
 
@@ -221,18 +226,21 @@ def _frames(text: str) -> tuple[Frame, ...]:
     return tuple(frame for one in read_exceptions(text.split("\n")) for frame in one.frames)
 
 
-def _relative(raised: Raised, roots: Sequence[str], *, known: bool) -> Raised:
-    """`raised` with the repository's paths relative, and those outside it marked."""
+def _relative(
+    raised: Raised, roots: Sequence[str], whole: Mapping[str, str], *, known: bool
+) -> Raised:
+    """`raised` with the repository's paths relative and `whole`, and those outside it marked."""
 
     def relative(frame: Frame) -> Frame:
         path = _inside(frame.path, roots)
+        path = whole.get(path, path)
         return replace(frame, path=path, foreign=known and path.startswith("/"))
 
     return replace(
         raised,
         frames=tuple(relative(frame) for frame in raised.frames),
         syntax=relative(raised.syntax) if raised.syntax else None,
-        causes=tuple(_relative(cause, roots, known=known) for cause in raised.causes),
+        causes=tuple(_relative(cause, roots, whole, known=known) for cause in raised.causes),
     )
 
 

@@ -19,8 +19,8 @@ _DEFINITION = re.compile(
     r"(?:(?:async|export|default|pub(?:\([a-z]{1,9}\))?|unsafe|const|static)\s+)*"
     r"(?:def|class|fn|function\*?|func(?:\s*\([^()\n]{0,80}\))?)\s+(?P<name>\w+)"
     # A method of Java or TypeScript: words, its name, arguments, an opening brace.
-    r"|(?!(?:if|else|for|while|switch|catch|do|try|return|new|synchronized|match|loop)\b)"
-    r"(?:[\w<>\[\],.?@]{1,80}\s{1,9}){0,6}(?P<method>[A-Za-z_]\w{0,80})\s?\([^;{}\n]{0,200}\)"
+    r"|(?!(?:if|else|for|while|switch|catch|do|try|return|new|synchronized|match|loop|let)\b)"
+    r"(?:[\w<>\[\],.?@]{1,80}\s{1,9}){0,6}(?!let\b)(?P<method>[A-Za-z_]\w{0,80})\s?\([^;{}\n]{0,200}\)"
     r"[^;{}()=\n]{0,80}\{\s*$)"
 )
 

@@ -131,7 +131,10 @@ class Features:
             # What it tests: `test_clamp`, `TestClamp`, `clamp of numbers`, `Area > clamp: too low`.
             name = names[-1].removesuffix("()")
             if not path.endswith(".py"):
-                name = re.split(r" > |[/.:]", name)[-1]
+                outer, *_, name = [name, *re.split(r" > | \u203a |[/.:]", name)]
+                # A group of tests is often named after what they test.
+                if " " in name and (subject := re.match(r"[\w$]+", outer)):
+                    weights[subject[0]] = 0.3
             words = re.split(r"[_\s]+", name.removeprefix("test_").strip())
             if camel := re.match(r"[Tt]est([A-Z])(\w*)$", name):
                 # Go's functions begin as the test goes on, those of others do not.
@@ -328,6 +331,11 @@ def _function(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> st
         for outwards, name in enumerate(_likeliest(test.test.raised, frames)):
             candidates.setdefault(name, _FADE**outwards / (4 if hunks else 1))
         for hunk in hunks:
+            # A diff shows three lines around a change; a frame on it knows the function.
+            within = [f.function for f in frames if hunk.function == MODULE and hunk.holds(f)]
+            if any(within):
+                candidates[within[-1]] = 2.0
+                continue
             weight = 0.5
             weight += 1.0 * any(hunk.holds(frame) for frame in frames)
             weight += 0.5 * any(frame.function == hunk.function for frame in frames)
