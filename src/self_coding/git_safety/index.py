@@ -42,6 +42,17 @@ _PATCH = (
     "--ignore-submodules=dirty",
     "-O/dev/null",
 )
+# Git knows the functions of many languages, but only of files whose attributes say which; the
+# repository's own outrank these. Of JavaScript it knows none.
+_FUNCTIONS = (
+    f"core.attributesFile={Path(__file__).with_name('functions.attributes')}",
+    "diff.self-coding-script.xfuncname="
+    "!^[ \t]*(if|for|while|switch|catch|return|else|do|await|throw|new|expect)[ (]\n"
+    "^[ \t]*((export |default |declare |async |static |public |private |protected |readonly |get "
+    "|set )*(function[ *]|class |[A-Za-z_$#][A-Za-z0-9_$]*[ ]*\\([^;]*\\)[^;=]*\\{$).*"
+    "|(export )?(const|let|var) [A-Za-z0-9_$]+ *= *(async )?"
+    "(function|\\(?[A-Za-z0-9_$, ]*\\)? *=>).*)$",
+)
 
 
 @dataclass(frozen=True)
@@ -217,7 +228,9 @@ def patch(repo: Repository, old: str, new: str, *, limit: int = DIFF_LIMIT) -> s
     ends = [old, new] if new else [old]
     # Between commits no file is looked at, so that no copy of the index is needed.
     with nullcontext(repo.git) if new else refreshed_index(repo) as git:
-        done = git.run("diff", *_PATCH, "-p", *ends, "--", limit=limit)
+        # Not where files are looked at: a person's attributes tell how those are converted.
+        told = replace(git, config=(*git.config, *_FUNCTIONS)) if new else git
+        done = told.run("diff", *_PATCH, "-p", *ends, "--", limit=limit)
     text = done.stdout.decode("utf-8", "replace")
     if done.truncated:
         text += f"\n[... the diff was cut here, at {limit} bytes ...]\n"

@@ -127,7 +127,9 @@ def failed_tests(
     paths = {frame.path for test in failed for frame in test.raised.inside}
     known = bool(roots) or any(not path.startswith("/") for path in paths)
     # Go and the JVM name files without their folders.
-    whole = {frame: file for frame in paths for file in files_modified if file.endswith(f"/{frame}")}
+    whole = {
+        frame: file for frame in paths for file in files_modified if file.endswith(f"/{frame}")
+    }
     return [
         FailedTest(
             id=_inside(test.id, roots), raised=_relative(test.raised, roots, whole, known=known)

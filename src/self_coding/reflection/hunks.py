@@ -17,7 +17,7 @@ _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(?P<start>\d+)(?:,\d+)? @@ ?(?P<head>.*)
 _DEFINITION = re.compile(
     r"(?P<indent>\s*)(?:"
     r"(?:(?:async|export|default|pub(?:\([a-z]{1,9}\))?|unsafe|const|static)\s+)*"
-    r"(?:def|class|fn|function\*?|func(?:\s*\([^()\n]{0,80}\))?)\s+(?P<name>\w+)"
+    r"(?:def|(?P<kind>class)|fn|function\*?|func(?:\s*\([^()\n]{0,80}\))?)\s+(?P<name>\w+)"
     # A method of Java or TypeScript: words, its name, arguments, an opening brace.
     r"|(?!(?:if|else|for|while|switch|catch|do|try|return|new|synchronized|match|loop|let)\b)"
     r"(?:[\w<>\[\],.?@]{1,80}\s{1,9}){0,6}(?!let\b)(?P<method>[A-Za-z_]\w{0,80})\s?\([^;{}\n]{0,200}\)"
@@ -27,9 +27,14 @@ _DEFINITION = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Hunk:
-    """One run of changed lines: their function, their new line numbers, their words, their text."""
+    """One run of changed lines: their function, their new line numbers, their words, their text.
+
+    `exact` is unset where only a class, or nothing, is known to hold them: a diff shows three lines
+    around a change, and git the last unindented one above it.
+    """
 
     function: str
+    exact: bool = True
     first: int
     last: int
     words: frozenset[str]
@@ -50,6 +55,7 @@ class _OpenHunk:
     changed: list[tuple[int, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     function: str | None = None
+    exact: bool = True
 
     def feed(self, raw: str) -> None:
         mark, text = raw[:1], raw[1:]
@@ -71,12 +77,14 @@ class _OpenHunk:
         for line in reversed(self.above):
             definition = _DEFINITION.match(line)
             if definition is not None and len(definition["indent"]) < depth:
+                self.exact = not definition["kind"]
                 return definition["name"] or definition["method"]
             if line.strip():
                 depth = min(depth, _indent(line) + (definition is None))
         # Git puts the nearest definition above the hunk behind its second `@@`.
         head = _DEFINITION.match(self.head)
         named = head is not None and _indent(text) and (head["name"] or head["method"])
+        self.exact = bool(named and head and not head["kind"])
         return named or MODULE
 
     def close(self) -> Hunk | None:
@@ -84,6 +92,7 @@ class _OpenHunk:
             return None
         return Hunk(
             function=self.function or MODULE,
+            exact=self.exact and bool(self.function),
             first=self.changed[0][0],
             last=self.changed[-1][0],
             words=frozenset(word for _, text in self.changed for word in WORD.findall(text)),

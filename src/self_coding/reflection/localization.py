@@ -48,6 +48,8 @@ _OPERATORS = (
     ("str(", "__str__"), (" in ", "__contains__"), ("set(", "__iter__"), ("list(", "__iter__"),
     ("hash(", "__hash__"), ("bool(", "__bool__"), (" < ", "__lt__"), ("del ", "__delitem__"),
 )  # fmt: skip
+# A call of a test framework's, of whatever language.
+_EXPECTS = re.compile(r"(?:.*\.)?(?:pytest\.|t?\.?assert[\w.]*$|assert\.|test|expect\b|to[A-Z])")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _CALL = re.compile(r"(?<![\w@])((?:\w++\.){0,20}+)(\w++)\(")
 # What a message says of the function at fault: its own method, what handed a wrong value over, what
@@ -57,7 +59,7 @@ _HANDED_OVER = re.compile(
     r"object is not callable|^'(?:str|bytes|int|float|bool|list|tuple|dict|set)' object has no "
     r"attribute (?!.*Did you mean)"
 )
-_NONE_RETURNED = re.compile(r"'NoneType' object|\bNoneType object")
+_NONE_RETURNED = re.compile(r"\bNoneType\b")
 
 
 def is_test_path(path: str) -> bool:
@@ -131,10 +133,10 @@ class Features:
             # What it tests: `test_clamp`, `TestClamp`, `clamp of numbers`, `Area > clamp: too low`.
             name = names[-1].removesuffix("()")
             if not path.endswith(".py"):
-                outer, *_, name = [name, *re.split(r" > | \u203a |[/.:]", name)]
                 # A group of tests is often named after what they test.
-                if " " in name and (subject := re.match(r"[\w$]+", outer)):
-                    weights[subject[0]] = 0.3
+                if group := re.match(r"([\w$]+).*? [>\u203a] ", name):
+                    weights[group[1]] = 0.3
+                name = re.split(r" > | \u203a |[/.:]", name)[-1]
             words = re.split(r"[_\s]+", name.removeprefix("test_").strip())
             if camel := re.match(r"[Tt]est([A-Z])(\w*)$", name):
                 # Go's functions begin as the test goes on, those of others do not.
@@ -156,10 +158,11 @@ class Features:
         for late, line in enumerate(lines):
             for call in _CALL.finditer(line):
                 name = call[2]
-                if name in _EVERYDAY or name.startswith(("assert", "test")):
+                if name in _EVERYDAY or _EXPECTS.match(call[1] + name):
                     continue
-                if "pytest." not in call[1]:
-                    weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & near) + 0.01 * late
+                # Of `expect(days().endOf(d))` the last one gave the value.
+                nth = late + call.start() / 1000
+                weights[name] = 0.2 + 0.3 * len(set(_parts(name)) & near) + 0.01 * nth
         return weights
 
 
@@ -331,11 +334,15 @@ def _function(path: str, tests: Sequence[Features], hunks: Sequence[Hunk]) -> st
         for outwards, name in enumerate(_likeliest(test.test.raised, frames)):
             candidates.setdefault(name, _FADE**outwards / (4 if hunks else 1))
         for hunk in hunks:
-            # A diff shows three lines around a change; a frame on it knows the function.
-            within = [f.function for f in frames if hunk.function == MODULE and hunk.holds(f)]
-            if any(within):
-                candidates[within[-1]] = 2.0
-                continue
+            if not hunk.exact:
+                # A frame on the changed lines knows their function, a name in the failing lines
+                # may be it.
+                within = [f.function for f in frames if hunk.holds(f) and f.function]
+                names = {within[-1]: 2.0} if within else test.functions()
+                for name, weight in names.items():
+                    if weight < 0.2:
+                        continue
+                    candidates[name] = max(0.5 + weight, candidates.get(name, 0.0))
             weight = 0.5
             weight += 1.0 * any(hunk.holds(frame) for frame in frames)
             weight += 0.5 * any(frame.function == hunk.function for frame in frames)

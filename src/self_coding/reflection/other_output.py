@@ -32,7 +32,8 @@ _PLACE = re.compile(
 _CALLED = re.compile(
     r"^\s*+(?:at (?:async )?(?P<new>new )?|(?=\S{1,300}\(\w{1,100}\.java:\d))"
     r"(?:[\w$]{1,100}[./]){0,20}(?P<name>[\w$]{1,100}) ?(?:\[as \w{1,100}\] )?\("
-    r"|^\s*+\u276f (?:async |get |set )?(?:[\w$]{1,100}\.){0,20}(?P<vitest>[\w$]{1,100}) \S{1,300}:\d"
+    r"|^\s*+\u276f (?:async |get |set )?(?:[\w$]{1,100}\.){0,20}(?P<vitest>[\w$]{1,100}) "
+    r"\S{1,300}:\d"
 )
 _CALLED_ABOVE = re.compile(
     r"[\w./-]{1,200}\.(?:\([^()\n]{1,80}\)\.)?(?P<name>\w{1,100})\("
@@ -44,11 +45,14 @@ _ELSEWHERE = re.compile(
 )
 # A line of source that jest and vitest show around a place.
 _SHOWN = re.compile(r"^\s*+(?:> )?\s*+(?P<line>\d{1,7}) ?\| ?(?P<code>.*)$")
-_ABOVE = re.compile(r"(?m)^test at (?P<path>\S{1,300}?):\d")  # what `node --test` prints above a head
+_ABOVE = re.compile(
+    r"(?m)^test at (?P<path>\S{1,300}?):\d"
+)  # what `node --test` prints above a head
 _PANIC = re.compile(r"^thread '.{0,300}' (?:\(\d+\) )?panicked at (?:'(?P<old>.*)', )?")
 _NOISE = re.compile(
     r"^(?:at |note: |goroutine \d|[\w.$]{1,200}\(\w{1,100}\.java:\d"
-    r"|\d+ ?\||\||>|\u276f|\u2714|===|---|\.\.\.|\+ |- |exit status|FAIL\b|ok\b|test result|stack back"
+    r"|\d+ ?\||\||>|\u276f|\u2714|===|---|\.\.\.|\+ |- |exit status|FAIL\b|ok\b|test result"
+    r"|stack back"
     r"|MethodSource|\[signal |=> *$|org\.junit"
     r"|(?:duration_ms|type|location|failureType|code|name|stack|error): ?(?:\|-)?.*$|$)"
 )
@@ -127,7 +131,7 @@ def _test(name: str, block: list[str], path: str) -> FailedTest:
         exception, text = "panic", message
     tests = [frame.path for frame in frames if is_test(frame.path)]
     path = path or (tests[0] if tests else (frames[-1].path if frames else ""))
-    if " > " in name and is_source(name.split(" > ")[0].split(" ")[0]):
+    if " > " in name and is_source(name.split(" > ", maxsplit=1)[0].split(" ", maxsplit=1)[0]):
         path, _, name = name.partition(" > ")
     return FailedTest(
         id=f"{path}::{name}" if path else name,
@@ -137,7 +141,8 @@ def _test(name: str, block: list[str], path: str) -> FailedTest:
 
 def _frames(block: list[str]) -> tuple[Frame, ...]:
     """Return the places that a block names, outermost first, as stacks have them last."""
-    shown = {int(line["line"]): line["code"].strip() for each in block if (line := _SHOWN.match(each))}
+    sources = (code for each in block if (code := _SHOWN.match(each)))
+    shown = {int(code["line"]): code["code"].strip() for code in sources}
     frames: dict[tuple[str, int], Frame] = {}
     above = ""
     for line in block:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from self_coding.git_safety import GitOperationError
@@ -67,3 +69,23 @@ async def test_a_filter_in_an_included_file_does_not_run(repo, git) -> None:
         await git.commit("x")
     await git.get_modified_files()
     assert not stolen.exists()
+
+
+LONG = {
+    "a.py": ("class Shop:\n    def total(self):\n", "        a = {}\n", "\n"),
+    "a.ts": ("export class Shop {\n  total(a: number) {\n", "    run({})\n", "  }\n}\n"),
+    "a.rs": ("impl Shop {\n    fn total(&self) {\n", "        run({});\n", "    }\n}\n"),
+    "A.java": ("class Shop {\n    int total() {\n", "        run({});\n", "    }\n}\n"),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+async def test_a_hunk_names_the_method_around_it(repo, git, name: str) -> None:
+    """Between commits the line behind the second @@ is the method's, not the class's."""
+    head, line, tail = LONG[name]
+    commits = []
+    for changed in (0, 99):
+        body = "".join(line.format(changed if at == 8 else at) for at in range(10))
+        repo.write(name, head + body + tail)
+        commits.append(await git.commit(f"{name} {changed}"))
+    assert re.search(r"@@ .* @@.*total", await git.get_diff(*commits))

@@ -203,3 +203,109 @@ def test_a_linter_s_summary_is_no_test() -> None:
     """eslint ends with the mark that Node has before a failed test."""
     output = "\u2716 12 problems (0 errors, 12 warnings)\n\u2716 clamps (1.2ms)\n  Error: no\n"
     assert read_failure(output).failing_tests == ("clamps",)
+
+
+GO_PANIC = (
+    "--- FAIL: TestCheck (0.00s)\n    check_test.go:9: no constraint\n"
+    "panic: broken [recovered]\n\tpanic: broken\n\ngoroutine 8 [running]:\n"
+    "testing.tRunner.func1.2({0x58faa0, 0x605050})\n"
+    "\t/usr/lib/go-1.19/src/testing/testing.go:1396 +0x24e\n"
+    "panic({0x58faa0, 0x605050})\n\t/usr/lib/go-1.19/src/runtime/panic.go:884 +0x212\n"
+    "example.com/tool.(*rule).holds(0x596960?)\n\t/tmp/tool/check.go:33 +0xea\n"
+    "example.com/tool.TestCheck(0xc0000fa1a0)\n\t/tmp/tool/check_test.go:12 +0x1a6\n"
+    "testing.tRunner(0xc0000fa1a0, 0x5d2000)\n"
+    "\t/usr/lib/go-1.19/src/testing/testing.go:1446 +0x10b\n"
+)
+NODE_END = (
+    "\u2716 full url (1.2ms)\n  TypeError [Error]: no handler\n"
+    "      at Router.find (/tmp/x/lib/router.js:7:1)\n\n"
+    "\u2716 failing tests:\n\ntest at test/url.test.js:3:1\n\u2716 full url (1.2ms)\n"
+    "  TypeError [Error]: no handler\n      at Router.find (/tmp/x/lib/router.js:7:1)\n"
+    "      at TestContext.<anonymous> (/tmp/x/test/url.test.js:5:9)\n\n"
+    "test at test/url.test.js:8:1\n\u2716 no url (0.3ms)\n"
+    "  AssertionError [ERR_ASSERTION]: 404 == 200\n"
+    "      at TestContext.<anonymous> (/tmp/x/test/url.test.js:9:9)\n"
+)
+VITEST_ALIKE = (
+    " FAIL  test/host.test.ts > toAscii > one\n FAIL  test/host.test.ts > toAscii > two\n"
+    "Error: broken\n \u276f src/host.ts:37:13\n     36|       }\n     37|       throw new Error()\n"
+    "       |             ^\n \u276f toAscii src/host.ts:40:4\n \u276f test/host.test.ts:14:14\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("output", "tests", "raised", "place", "function"),
+    [
+        (GO_PANIC, ("check_test.go::TestCheck",), ("panic", "broken"), "check.go:33", "holds"),
+        (
+            NODE_END,
+            ("test/url.test.js::full url", "test/url.test.js::no url"),
+            ("TypeError", "no handler"),
+            "lib/router.js:7",
+            "find",
+        ),
+        (
+            VITEST_ALIKE,
+            ("test/host.test.ts::toAscii > one", "test/host.test.ts::toAscii > two"),
+            ("Error", "broken"),
+            "src/host.ts:37",
+            "toAscii",
+        ),
+    ],
+)
+def test_a_crash_is_told_as_what_it_is(
+    output: str, tests: tuple[str, ...], raised: tuple[str, str], place: str, function: str
+) -> None:
+    """The innermost frame of the repository, not the runner's, and each test once, by its file."""
+    files = ["check.go", "lib/router.js", "src/host.ts", "docs/notes.md"]
+    failure = read_failure(output, files_modified=files)
+    assert failure.failing_tests == tests
+    assert (failure.exception, failure.message) == raised
+    assert (failure.location, failure.root_cause_function) == (place, function)
+
+
+@pytest.mark.parametrize(
+    ("shown", "head", "function"),
+    [
+        ("    > 138 |   expect(days().endOf(d)).toBe(1)\n", "class Days {", "endOf"),
+        ("      138|   expect(days().endOf(d)).toBe(1)\n         |      ^\n", "", "endOf"),
+        ("", "class Days {", "Days"),
+    ],
+)
+def test_the_line_that_a_runner_shows_names_the_function(
+    shown: str, head: str, function: str
+) -> None:
+    """Where a diff tells but the class, what the failing line calls last is likelier."""
+    output = (
+        "FAIL test/days.test.js\n  \u25cf of a year\n\n    expect(received).toBe(expected)\n\n"
+        f"{shown}\n      at Object.toBe (test/days.test.js:138:21)\n"
+    )
+    diff = (
+        f"--- a/src/days.js\n+++ b/src/days.js\n@@ -140,3 +140,3 @@ {head}\n"
+        "     const a = 1\n-    return a\n+    return a + 1\n"
+    )
+    failure = read_failure(output, files_modified=["src/days.js"], diff=diff)
+    assert (failure.root_cause_file, failure.root_cause_function) == ("src/days.js", function)
+
+
+def test_a_frame_on_changed_lines_knows_their_function() -> None:
+    """A method of a Rust `impl` is told by the stack where the diff tells none, and a file that
+    Java names without its folder is the changed one of that name."""
+    rust = (
+        "---- test_parse stdout ----\n\nthread 'test_parse' panicked at src/parse.rs:52:9:\n"
+        "broken\n"
+        "   2: tool::parse::<impl core::str::FromStr for tool::Version>::from_str\n"
+        "             at ./src/parse.rs:52:9\n"
+    )
+    diff = "--- a/src/parse.rs\n+++ b/src/parse.rs\n@@ -51,2 +51,2 @@ impl FromStr for Version {\n"
+    diff += "         a();\n-        b();\n+        c();\n"
+    failure = read_failure(rust, files_modified=["src/parse.rs"], diff=diff)
+    assert (failure.exception, failure.root_cause_function) == ("panic", "from_str")
+    java = (
+        "    JUnit Jupiter:AreaTest:testClamp()\n    => java.lang.IllegalStateException: broken\n"
+        "       org.acme.Area.item(Area.java:21)\n"
+        "       org.acme.AreaTest.testClamp(AreaTest.java:8)\n"
+    )
+    path = "src/main/java/org/acme/Area.java"
+    failure = read_failure(java, files_modified=[path, "src/main/java/org/acme/Other.java"])
+    assert (failure.location, failure.root_cause_file) == (f"{path}:21", path)
