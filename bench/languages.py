@@ -94,7 +94,13 @@ def typescript(folder: Path) -> tuple[Edges, Edges]:
     named = {(a.removeprefix(top), b.removeprefix(top)) for a, b in truth}
     read = {a for a, _ in named}
     truth = {(a, b) for a, b in named if a in inside and b in inside and a != b}
-    return {(a, b) for a, b in pairs if a in read}, truth
+    # Of `a.js` and what declares it, `a.d.ts`, the compiler names one.
+    ours = {(a, b) for a, b in pairs if a in read}
+    for a, b in ours:
+        stem = b.rpartition(".")[0].removesuffix(".d")
+        twins = {(a, stem + end) for end in (".ts", ".tsx", ".d.ts")}
+        truth |= {(a, b)} if b not in truth and twins & truth else set()
+    return ours, truth
 
 
 def rust(folder: Path) -> tuple[Edges, Edges]:
@@ -114,11 +120,15 @@ def rust(folder: Path) -> tuple[Edges, Edges]:
         ]
         for name in {word for pair in features for word in pair if word} - {"nightly"}:
             argv += ["--cfg", f'feature="{name}"']
-        subprocess.run(argv, capture_output=True, text=True, cwd=folder)
+        told = ""
+        for more in ([], ["--test"]):
+            place.write_text("")
+            subprocess.run([*argv, *more], capture_output=True, text=True, cwd=folder)
+            told += place.read_text()
         top = root.relative_to(folder).as_posix()
         read = {
             Path(word).resolve().relative_to(folder).as_posix()
-            for word in place.read_text().split()
+            for word in told.split()
             if word.endswith(".rs") and Path(folder, word).resolve().is_relative_to(folder)
         }
         if not read:
@@ -128,7 +138,9 @@ def rust(folder: Path) -> tuple[Edges, Edges]:
         while waiting:
             here = waiting.pop()
             for a, b in pairs:
-                if a == here and b not in seen:
+                # The compiler is not told of other crates.
+                is_own = b in read or b.startswith(f"{top.rpartition('/')[0]}/")
+                if a == here and b not in seen and is_own:
                     seen.add(b)
                     waiting.append(b)
         ours |= {(top, each) for each in seen - {top}}

@@ -73,7 +73,7 @@ def link(
             if file not in again and (everything or any(stem in imports for stem in stems)):
                 again[file] = (path, imports)
     store.put_meta(connection, "roots", discovered)
-    targets = {each: _Targets(resolver) for each, resolver in resolvers.items()}
+    targets = {each: _Targets(resolver, paths) for each, resolver in resolvers.items()}
     store.put_links(
         connection,
         [
@@ -103,8 +103,9 @@ class _Targets:
     Most lines are in many files and mean the same in all of them, so each is resolved once.
     """
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, paths: Mapping[str, int]) -> None:
         self.resolver = resolver
+        self.paths = paths
         self.same: dict[str, tuple[int, ...]] = {}  # of lines that mean the same in every file
         self.own: set[str] = set()  # the lines whose meaning depends on the file
 
@@ -115,7 +116,9 @@ class _Targets:
             resolved = self.same.get(line)
             if resolved is None:
                 kind, module, names = unpack_import(line)
-                if kind == "string":
+                if kind == "string" and names:  # a file of which this one is another name
+                    resolved = (self.paths[module],) if module in self.paths else ()
+                elif kind == "string":
                     resolved = self.resolver.literal(path, module)
                 elif line in self.own:
                     resolved = self.resolver.resolve(path, module, names)

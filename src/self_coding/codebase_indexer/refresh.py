@@ -35,6 +35,7 @@ from self_coding.languages import (
     Language,
     Scan,
     language_of,
+    pack_import,
 )
 
 T = TypeVar("T")
@@ -193,6 +194,7 @@ class _Source(NamedTuple):
     digest: bytes
     stamp: Stamp
     stored: StoredFile | None
+    link: str  # where the file is that has this path as another name
 
     @property
     def is_new(self) -> bool:
@@ -319,12 +321,20 @@ class _Update:
             source = None  # a link to nothing
         except OSError:
             source = None
-        digest = self.sha256(source).digest() if source is not None else b""
+        link = ""
+        if os.path.islink(self.top + path):  # noqa: PTH114
+            link = os.path.relpath(*map(os.path.realpath, (self.top + path, self.top)))
+        digest = b""
+        if source is not None:
+            digest = self.sha256(source + os.fsencode(link)).digest()
         stamp = settled(stamp, read_at)
-        return _Source(path, language_of(path), source, digest, stamp, self.stored.get(path))
+        return _Source(path, language_of(path), source, digest, stamp, self.stored.get(path), link)
 
     def _row(self, each: _Source, told: Scan, parsed: int | None) -> FileRow:
         """Return what is to be stored of a file whose bytes are new."""
+        if each.link:
+            line = pack_import(each.link, ("link",), kind="string")
+            told = told._replace(imports=f"{told.imports}\n{line}".lstrip())
         if each.stored is None:
             file, imports = self.next_file, None
             self.next_file += 1

@@ -34,7 +34,7 @@ CREATE TABLE files (
     ctime_ns INTEGER, size INTEGER, doc INTEGER, -- the row of `words` with this version's text
     lines INTEGER, is_test INTEGER, -- a test, or what supports one
     parsed INTEGER, -- what its parser said: 1, 0, NULL: not asked yet
-    symbols TEXT, imports TEXT -- heads and import statements, packed
+    symbols TEXT, imports TEXT -- heads, import statements and where a link leads, packed
 );
 CREATE TABLE links (
     file INTEGER PRIMARY KEY, module TEXT, -- its dotted name

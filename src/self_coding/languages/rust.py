@@ -20,7 +20,10 @@ _IMPORTS = """
 (mod_item name: (_) @mod !body) @declared
 (extern_crate_declaration name: (_) @crate)
 """
-_INCLUDED = re.compile(r'\binclude(?:_str|_bytes)?!\s*+[(\[{]\s*+"([^"\n\t]{1,300}\.rs)"')
+# Files that are named, also where a macro hides the attribute from the tree.
+_NAMED = re.compile(
+    r'(?:\binclude(?:_str|_bytes)?!\s*+[(\[{]|\bpath\s*+=)\s*+"([^"\n\t]{1,300}\.rs)"'
+)
 # All but names and the signs within paths, as a space.
 _PLAIN = bytes(
     at if chr(at) in ":_$'" or chr(at).isalnum() or at > 127 else 32 for at in range(256)
@@ -29,7 +32,7 @@ _PATH = re.compile(r"(?<![\w:$'])(?:\$?crate|[a-z_]\w*+)(?:::[A-Za-z_]\w*+)++")
 _MODULE = re.compile(
     r"mod(?<!\wmod)\s++([a-z_]\w*+)\s*+;"
 )  # also where a macro hides it from the tree
-_PLACE = re.compile(r'path\s*=\s*"([^"\n]*)"')
+_PLACE = re.compile(r"#\[\s*+path\b")
 _TABLE = re.compile(
     r"(?m)^[ \t]*+\[++([^\]\n]*+)\]++[^\n]*+\n((?:(?![ \t]*+\[)[^\n]*+(?:\n|\Z))*+)"
 )
@@ -106,8 +109,11 @@ class Rust(TreeLanguage):
                     found.statements.append(statement)
             for node in held.get("mod", ()):
                 item = held["declared"][0]
-                if place := _attribute(item):
-                    found.packed.append(pack_import(place, (), kind="string"))
+                above, is_elsewhere = item.prev_sibling, False
+                while above is not None and above.type == "attribute_item":
+                    is_elsewhere = is_elsewhere or bool(_PLACE.match(text_of(above)))
+                    above = above.prev_sibling
+                if is_elsewhere:
                     continue
                 inside: list[str] = []
                 around = item.parent
@@ -119,7 +125,7 @@ class Rust(TreeLanguage):
                 found.packed.append(pack_import("::".join(("self", *inside)), (text_of(node),)))
             for node in held.get("crate", ()):
                 found.packed.append(pack_import(text_of(node), ()))
-        places = _INCLUDED.findall(text) if "include" in text else ()
+        places = _NAMED.findall(text) if '.rs"' in text else ()
         found.packed.extend(pack_import(place, (), kind="string") for place in places)
         bare = self.bare(text)
         told = {line.rpartition("\t")[2] for line in found.packed}
@@ -141,16 +147,6 @@ class Rust(TreeLanguage):
 
 
 LANGUAGE = Rust()
-
-
-def _attribute(item: object) -> str:
-    """Return the `#[path = "..."]` above a declaration, empty without one."""
-    above = item.prev_sibling  # type: ignore[attr-defined]
-    while above is not None and above.type == "attribute_item":
-        if place := _PLACE.search(text_of(above)):
-            return place[1]
-        above = above.prev_sibling
-    return ""
 
 
 def _leaves(text: str, before: str) -> Iterator[tuple[str, str, str | None]]:

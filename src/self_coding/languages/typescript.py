@@ -17,6 +17,7 @@ _IMPORTS = """
 (import_statement source: (string (string_fragment) @from)) @statement
 (export_statement source: (string (string_fragment) @from)) @statement
 (import_require_clause source: (string (string_fragment) @from)) @statement
+(ambient_declaration (module name: (string (string_fragment) @from))) @declared
 """
 # Calls are everywhere: the few that import are found in the text, and looked at in the tree.
 _CALL = re.compile(
@@ -105,7 +106,11 @@ class TypeScript(TreeLanguage):
             found.statements.append(Statement(line, module, rest))
 
         for held in tree.find(_IMPORTS):
-            [statement], [source] = held["statement"], held["from"]
+            [source] = held["from"]
+            if "declared" in held:  # what it adds to another module
+                bind(text_of(source), line_of(source), [])
+                continue
+            [statement] = held["statement"]
             bind(text_of(source), line_of(statement), list(_bound(text_of(statement))))
         may_call = any(word in tree.source for word in _CALLED)
         for match in _CALL.finditer(tree.source) if may_call else ():
@@ -273,13 +278,19 @@ class Modules(NoImports):
         folder = path.rpartition("/")[0]
         if module.startswith("."):
             found = self._file(_at(folder, module))
-            return () if found is None else (self._files[found],)
+            return () if found is None else self._beside(found)
         if module not in self._named:
             self._named[module] = list(self._places(module))
         for around, place in self._named[module]:
             if not around or f"{folder}/".startswith(f"{around}/"):
-                return (self._files[place],)
+                return self._beside(place)
         return ()
+
+    def _beside(self, place: str) -> tuple[int, ...]:
+        """Return a file and, of one that runs, those beside it that a compiler takes instead."""
+        stem, dot, end = place.rpartition(".")
+        twins = [stem + other for other in _BUILT.get(dot + end, ())]
+        return tuple(self._files[each] for each in (place, *twins) if each in self._files)
 
     def _places(self, module: str) -> Iterator[tuple[str, str]]:
         """Yield folder and file of each declared name that a module's name may be, there."""

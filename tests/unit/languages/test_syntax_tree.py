@@ -334,3 +334,64 @@ async def test_lines_are_those_of_grep(tmp_path: Path, odd: str) -> None:
 def test_an_import_is_stored_as_one_line(path: str, text: str, packed: list[str]) -> None:
     """Comments and line breaks inside of an import are no part of its names, or of its line."""
     assert language_of(path).scan(text.encode(), path).imports.split("\n") == packed
+
+
+async def test_a_link_needs_the_file_at_its_end(tmp_path: Path) -> None:
+    """Who imports a file by another name of it depends on it, and on no other."""
+    folder = tmp_path / "repo"
+    files = {
+        "a/lib.rs": "mod help;\n",
+        "b/help.rs": "pub fn f() {}\n",
+        "b/lib.rs": "pub fn g() {}\n",
+    }
+    repository(folder, files)
+    (folder / "a/help.rs").symlink_to("../b/help.rs")
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    indexer = CodebaseIndexer(folder, db_path=tmp_path / "index.db")
+    found = await indexer.impact(["b/help.rs"])
+    assert [each.path for each in found.dependents] == ["a/help.rs", "a/lib.rs"]
+    (folder / "a/help.rs").unlink()
+    (folder / "a/help.rs").write_text(files["b/help.rs"])
+    assert (await indexer.impact(["b/help.rs"])).dependents == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "changed", "dependents"),
+    [
+        (
+            {
+                "src/lib.rs": (
+                    '#[cfg_attr(unix, path = "unix.rs")]\n'
+                    '#[cfg_attr(windows, path = "windows.rs")]\nmod sys;\n'
+                ),
+                **dict.fromkeys(("src/unix.rs", "src/windows.rs", "src/sys.rs"), "fn f() {}\n"),
+            },
+            ["src/unix.rs", "src/windows.rs", "src/sys.rs"],
+            ["src/lib.rs"],
+        ),
+        (
+            {
+                "a.ts": "import { b } from './b.js';\n",
+                **dict.fromkeys(("b.js", "b.d.ts"), "export const b = 1;\n"),
+            },
+            ["b.js", "b.d.ts"],
+            ["a.ts"],
+        ),
+        (
+            {
+                "a.ts": "declare module './b' {\n  interface B {}\n}\n",
+                "b.ts": "export class B {}\n",
+            },
+            ["b.ts"],
+            ["a.ts"],
+        ),
+    ],
+    ids=["conditional paths", "declared beside", "augmented"],
+)
+async def test_every_file_that_a_name_may_mean_is_needed(
+    tmp_path: Path, files: dict[str, str], changed: list[str], dependents: list[str]
+) -> None:
+    """Where the platform or the compiler decides which file an import means, all of them count."""
+    indexer = repository(tmp_path / "repo", files)
+    for path in changed:
+        assert [each.path for each in (await indexer.impact([path])).dependents] == dependents, path
