@@ -22,7 +22,7 @@ _IMPORTS = """
 """
 # Files that are named, also where a macro hides the attribute from the tree.
 _NAMED = re.compile(
-    r'(?:\binclude(?:_str|_bytes)?!\s*+[(\[{]|\bpath\s*+=)\s*+"([^"\n\t]{1,300}\.rs)"'
+    r'(?:\binclude(?:_str|_bytes)?!\s*+[(\[{]|\bpath\s*+=)\s*+"([^"\n]{1,300}\.rs)"'
 )
 # All but names and the signs within paths, as a space.
 _PLAIN = bytes(
