@@ -20,7 +20,7 @@ from self_coding.reflection.tracebacks import Frame, Raised
 # What each kind of evidence adds to a file's score.
 _LAST_FRAME = 1.0  # the deepest source frame is in it; each frame further out counts less
 _FADE = 0.75
-_TEST_FRAME = 0.5  # a frame in a changed test file
+_TEST_FRAME = 0.7  # a frame in a changed test file; more than the namesake of the test
 _SYNTAX = 3.0  # a syntax error names it
 _TOUCHED_FUNCTION = 1.2  # a frame is in a function that the change touched
 _TOUCHED_LINE = 1.0  # a frame is on the changed lines
@@ -53,13 +53,14 @@ _EXPECTS = re.compile(r"(?:.*\.)?(?:pytest\.|t?\.?assert[\w.]*$|assert\.|test|ex
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _CALL = re.compile(r"(?<![\w@])((?:\w++\.){0,20}+)(\w++)\(")
 # What a message says of the function at fault: its own method, what handed a wrong value over, what
-# returned nothing.
+# returned nothing, what was called with arguments that are not its own.
 _METHOD_TOLD = re.compile(r"\b(__[a-z]++__)(?:\(\))? (?:method )?(?:returned|should|must)\b")
 _HANDED_OVER = re.compile(
     r"object is not callable|^'(?:str|bytes|int|float|bool|list|tuple|dict|set)' object has no "
     r"attribute (?!.*Did you mean)"
 )
-_NONE_RETURNED = re.compile(r"\bNoneType\b")
+_NONE_RETURNED = re.compile(r"\bNoneType\b(?<!must be a mapping, not NoneType)")
+_ARGUMENTS = re.compile(r"(?:\w+\.)*+(?P<name>\w++)\(\) (?:missing|takes|got an unexpected)\b")
 
 
 def is_test_path(path: str) -> bool:
@@ -145,10 +146,11 @@ class Features:
             if len(words) < 3:
                 weights["_".join(words)] = 0.3 / len(words)
             weights.setdefault(words[0], 0.1)
-            # Of a class that the failing lines name, no function has the name.
+            # Of a class that the failing lines name, or of a doer, no function has the name.
             subject = names[0].removeprefix("Test")
             about = _parts(subject) if subject not in {names[0], *self.words} else []
-            if len(names) > 1 and 1 < len(about) < 5:
+            doer = about[-1:] and about[-1].endswith(("er", "or"))
+            if len(names) > 1 and 1 < len(about) < 5 and not doer:
                 weights.setdefault("_".join(about), 0.45)
         # A function that the failing lines call is the likelier the nearer to the test's name.
         near = self.parts | _plural(self.parts)
@@ -232,6 +234,11 @@ def locate(
         / len(framed)
         for path in dict.fromkeys([*files_modified, *hunks])
     }
+    if not any(test.source for test in framed):
+        # Where only tests are seen, what half of them name is not taken back by the others.
+        for path in (path for path in scores if not is_test_path(path)):
+            named = sorted((_by_name(path, test) for test in framed), reverse=True)
+            scores[path] = max(scores[path], named[(len(named) - 1) // 2])
     best = max(scores, key=lambda path: scores[path], default="")
     related = (scores[best] >= _ENOUGH) if best else None
     if related and _reaches(best, tests, importers):
@@ -363,8 +370,13 @@ def _likeliest(raised: Raised, frames: Sequence[Frame]) -> list[str]:
     if told := _METHOD_TOLD.search(raised.message):
         return [told[1], *real]
     if _NONE_RETURNED.search(raised.message) and frames:
-        calls = [call[2] for call in _CALL.finditer(frames[-1].code)]
-        return [*(name for name in calls[:1] if name not in _EVERYDAY), *real]
+        calls = [call[2] for call in _CALL.finditer(frames[-1].code) if call[2] not in _EVERYDAY]
+        # A class returns an object whenever it is called.
+        return [*[name for name in calls if not name.lstrip("_")[:1].isupper()][:1], *real]
+    if (called := _ARGUMENTS.match(raised.message)) and frames:
+        by = re.search(r"\bself\.(\w+)\(", frames[-1].code)
+        if by and by[1] != called["name"]:
+            return ["__init__", *real]  # which gave the object that function under another name
     if _HANDED_OVER.search(raised.message):
         # A lambda is called by what its function handed it to.
         return [*real[1:], *real[:1]]

@@ -235,6 +235,21 @@ def test_a_cut_diff_is_read_as_far_as_it_goes() -> None:
             "E   AttributeError: 'Row' object has no attribute 'amuont'. Did you mean: 'amount'?",
             "add",
         ),
+        (
+            "shop/cart.py:20: in total\n    return Rows(self.split(a))\n"
+            "E   TypeError: 'NoneType' object is not iterable",
+            "split",
+        ),
+        (
+            "shop/cart.py:20: in total\n    return self._rule(a)\n"
+            "E   TypeError: Cart._halved() missing 1 required positional argument: 'b'",
+            "__init__",
+        ),
+        (
+            "shop/cart.py:20: in total\n    return self._halved(a)\n"
+            "E   TypeError: Cart._halved() missing 1 required positional argument: 'b'",
+            "total",
+        ),
     ],
 )
 def test_a_message_tells_which_function_is_at_fault(body: str, function: str) -> None:
@@ -282,6 +297,31 @@ tests/test_cart.py:5: Failed"""
         run("TestFilterByLevel.test_low", test_id, body), files_modified=["shop/cart.py"]
     )
     assert failure.root_cause_function == "filter_by_level"
+
+
+def test_a_class_of_tests_is_not_taken_for_a_function_where_it_names_a_doer() -> None:
+    """`TestPriceRounder` tests a class; the test's own name says which of its methods."""
+    test_id = "tests/test_cart.py::TestPriceRounder::test_down"
+    output = run("TestPriceRounder.test_down", test_id, "E   assert 1 == 2")
+    assert read_failure(output, files_modified=["shop/cart.py"]).root_cause_function == "down"
+
+
+def test_a_changed_test_that_fails_outweighs_the_module_it_is_named_after() -> None:
+    """Of a test and its subject that were both changed, the test that fails was nearer."""
+    files = ["shop/cart.py", "tests/test_cart.py"]
+    assert read_failure(ASSERTED, files_modified=files).root_cause_file == "tests/test_cart.py"
+
+
+def test_what_half_of_the_tests_name_is_named() -> None:
+    """A file that one of two failing tests is named after is no less so for the other."""
+    bodies = "\n".join(f"___ test_{name} ___\nE   assert 1 == 2" for name in ("carts_empty", "all"))
+    output = (
+        f"{HEAD}\n{bodies}\n=== short test summary info ===\n"
+        "FAILED tests/test_io.py::test_carts_empty - x\nFAILED tests/test_a.py::test_all - x\n"
+        "2 failed in 0.01s\n"
+    )
+    failure = read_failure(output, files_modified=["shop/carts.py", "shop/money.py"])
+    assert (failure.root_cause_file, failure.related) == ("shop/carts.py", True)
 
 
 @pytest.mark.parametrize(
