@@ -48,10 +48,12 @@ _FUNCTIONS = (
     f"core.attributesFile={Path(__file__).with_name('functions.attributes')}",
     "diff.self-coding-script.xfuncname="
     "!^[ \t]*(if|for|while|switch|catch|return|else|do|await|throw|new|expect)[ (]\n"
-    "^[ \t]*((export |default |declare |async |static |public |private |protected |readonly |get "
-    "|set )*(function[ *]|class |[A-Za-z_$#][A-Za-z0-9_$]*[ ]*\\([^;]*\\)[^;=]*\\{$).*"
-    "|(export )?(const|let|var) [A-Za-z0-9_$]+ *= *(async )?"
-    "(function|\\(?[A-Za-z0-9_$, ]*\\)? *=>).*)$",
+    # What the first group holds is told: all of the line.
+    "^[ \t]*(((export |default |declare |async |static |public |private |protected |readonly |get "
+    "|set )*(function[ *]|class |[A-Za-z_$#][A-Za-z0-9_$]*[ ]*\\([^();]*\\)[^;=()]*\\{)"
+    "|[A-Za-z_$][A-Za-z0-9_$.]* *= *(async )?function).*)$"
+    "|^(export )?(const|let|var) [A-Za-z0-9_$]+ *= *(async )?"
+    "(function|\\(?[A-Za-z0-9_$, ]*\\)? *=>).*$",
 )
 
 

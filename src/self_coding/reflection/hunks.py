@@ -21,8 +21,12 @@ _DEFINITION = re.compile(
     # A method of Java or TypeScript: words, its name, arguments, an opening brace.
     r"|(?!(?:if|else|for|while|switch|catch|do|try|return|new|synchronized|match|loop|let)\b)"
     r"(?:[\w<>\[\],.?@]{1,80}\s{1,9}){0,6}(?!let\b)(?P<method>[A-Za-z_]\w{0,80})\s?\([^;{}\n]{0,200}\)"
-    r"[^;{}()=\n]{0,80}\{\s*$)"
+    r"[^;{}()=\n]{0,80}\{\s*(?://.*)?$"
+    # A function that JavaScript gives a name to.
+    r"|(?:(?:export|const|let|var)\s+|(?:[\w$]{1,80}\.){1,9})+(?P<given>[\w$]{1,80})\s*=\s*"
+    r"(?:async\s*)?(?:function\b|\(?[\w$, ]{0,200}\)?\s*=>))"
 )
+_BESIDE = ("indent", "kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,18 +76,18 @@ class _OpenHunk:
         """The definition that holds a changed line; its own name where it is one."""
         own = _DEFINITION.match(text)
         if own is not None:
-            return own["name"] or own["method"]
+            return _name(own)
         depth = _indent(text)
         for line in reversed(self.above):
             definition = _DEFINITION.match(line)
             if definition is not None and len(definition["indent"]) < depth:
                 self.exact = not definition["kind"]
-                return definition["name"] or definition["method"]
+                return _name(definition)
             if line.strip():
                 depth = min(depth, _indent(line) + (definition is None))
         # Git puts the nearest definition above the hunk behind its second `@@`.
         head = _DEFINITION.match(self.head)
-        named = head is not None and _indent(text) and (head["name"] or head["method"])
+        named = head is not None and _indent(text) and _name(head)
         self.exact = bool(named and head and not head["kind"])
         return named or MODULE
 
@@ -125,6 +129,10 @@ def read_hunks(diff: str) -> dict[str, tuple[Hunk, ...]]:
 def _path(text: str) -> str:
     name = text.partition("\t")[0].strip().strip('"')
     return "" if name == "/dev/null" else re.sub(r"^[abciow]/", "", name)
+
+
+def _name(definition: re.Match[str]) -> str:
+    return next(text for key, text in definition.groupdict().items() if text and key not in _BESIDE)
 
 
 def _indent(line: str) -> int:

@@ -24,7 +24,7 @@ _HEAD = re.compile(
     r"|\s{0,4}FAIL\s{1,4}(?P<vitest>\S[^\n]{0,200} > [^\n]{1,300})"
     r"|(?:\[ERROR\]\s{1,4})?(?P<java>[\w.$]{1,200}[.:#]\w{1,100}(?:\(\))?)\s.{0,40}"
     r"<<< (?:FAIL|ERR)\w{0,6}!?"
-    r"|\s{0,8}JUnit Jupiter:(?P<junit>\w{1,200}:\w{1,100}\(\)))$"
+    r"|\s{0,8}JUnit Jupiter:(?P<junit>(?:\w{1,200}:){1,4}\w{1,100})\(.{0,400})$"
 )
 _PLACE = re.compile(
     r"(?<![\w./-])((?:[\w.@+-]{1,100}/|/){0,20}[\w.@+-]{1,100}\.[a-z]{1,4}):(\d{1,7})"
@@ -110,6 +110,7 @@ def _blocks(lines: list[str]) -> Iterator[FailedTest]:
         if any("subtestsFailed" in line for line in block):
             continue  # what failed inside of it was told before
         name = next(each for each in match.groups() if each).strip()
+        name += "()" if match["junit"] else ""  # each call of a test with parameters is that test
         tests.append(_test(name, block, above["path"] if above else ""))
     yield from reversed(tests)
 

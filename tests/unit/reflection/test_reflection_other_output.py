@@ -309,3 +309,13 @@ def test_a_frame_on_changed_lines_knows_their_function() -> None:
     path = "src/main/java/org/acme/Area.java"
     failure = read_failure(java, files_modified=[path, "src/main/java/org/acme/Other.java"])
     assert (failure.location, failure.root_cause_file) == (f"{path}:21", path)
+
+
+def test_each_call_of_a_junit_test_with_parameters_is_that_test() -> None:
+    """The types and values behind its name are not the name."""
+    head = "  JUnit Jupiter:AreaTest:testClamp(String, int):"
+    said = (
+        "\n    => java.lang.IllegalStateException: no\n       AreaTest.testClamp(AreaTest.java:8)\n"
+    )
+    failure = read_failure(f"{head}low: 'a'{said}{head}high{said}")
+    assert failure.failing_tests == ("AreaTest.java::AreaTest:testClamp()",)
