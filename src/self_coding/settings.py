@@ -171,7 +171,7 @@ class BasePolicy:
         """The files whose content decides, and those whose change is judged as settings."""
         from self_coding.audit import SETTING_FILES
 
-        return tuple(dict.fromkeys((*FILES, *SETTING_FILES)))
+        return tuple(dict.fromkeys((*FILES, *SETTING_FILES, "go.mod")))
 
     def read(self, files: Mapping[str, bytes | None]) -> Policy:
         """Return the policy stated in a commit's files, or the default."""

@@ -28,11 +28,13 @@ from self_coding.values.verdicts import Finding
 __all__ = ["SETTING_FILES", "Contents", "Kind", "audit", "effective", "kind_of", "read_files"]
 
 _RULES = (
-    *(tests.unreadable, tests.data, subject.detection, subject.exchanged, framework.special_files),
+    *(tests.unreadable, tests.data, subject.detection, subject.exchanged, subject.configured),
+    framework.special_files,
     *(commands.project, commands.commands, commands.removed_command, commands.pipelines),
 )
 _RULES_FOR_NEW_CODE = (  # what the old file had, wherever that was, may stay
-    *(subject.always_equal, subject.replacing, framework.hooks, framework.plugins),
+    *(subject.always_equal, subject.replacing),
+    *(framework.hooks, framework.plugins),
     framework.exits,
 )
 

@@ -48,6 +48,8 @@ _SWALLOWING = frozenset(
     {"Exception", "BaseException", "AssertionError", "Failed", "failureException"}
 )
 _SPEAKING = re.compile(r"assert\w*|fail|raises")
+# what makes an iterator, which gives its members once
+_ONCE = re.compile("map|filter|zip|iter|reversed|enumerate|chain|islice|iterdir|finditer")
 # a condition on the interpreter or the platform is ordinary in tests
 PLATFORM = re.compile(
     r"version|\bplatform|\bos\.name|implementation|\bPY\d|\bPYPY|\bIS_|\bHAS_|_AVAILABLE\b|"
@@ -77,7 +79,9 @@ def claims_of(
 ) -> tuple[Claim, ...]:
     """Return the assertions of a function in order; `helpers` are names of functions that assert,
     `idle` of functions that do not, whatever they are called."""
-    reader = _Reader(frozenset(helpers), frozenset(idle), _constants(function), _used(function))
+    used = _used(function)
+    spent = _spent(function)
+    reader = _Reader(frozenset(helpers), frozenset(idle), _constants(function), used, spent)
     return tuple(reader.body(function.body, ""))
 
 
@@ -105,12 +109,31 @@ def _used(function: Function) -> frozenset[str]:
     return frozenset(used)
 
 
+def _spent(function: Function) -> dict[str, int]:
+    """Return the names that stand for an iterator, each with the first line that takes from it."""
+    once: set[str] = set()
+    stored = Counter[str]()
+    for node in nodes(function):
+        if isinstance(node, ast.Assign):
+            stored.update(names := [*map(name_of, node.targets)])
+            made = name_of(node.value.func) if isinstance(node.value, ast.Call) else ""
+            if _ONCE.fullmatch(made) or isinstance(node.value, ast.GeneratorExp):
+                once |= {*names}
+    asked = {id(a) for c in calls(function) if name_of(c.func) == "next" for a in c.args}
+    lines: dict[str, int] = {}
+    for node in nodes(function) if once else ():
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in asked:
+            lines[node.id] = min(node.lineno, lines.get(node.id, node.lineno))
+    return {name: line for name, line in lines.items() if name in once and stored[name] == 1}
+
+
 @dataclass(frozen=True)
 class _Reader:
     helpers: frozenset[str]
     idle: frozenset[str]
     constants: Constants
     used: frozenset[str]
+    spent: dict[str, int]
 
     def body(self, statements: list[ast.stmt], reach: str) -> Iterator[Claim]:
         for statement in statements:
@@ -137,7 +160,9 @@ class _Reader:
             case ast.If() | ast.While():
                 yield from self.branches(node, reach)
             case ast.For(iter=over) | ast.AsyncFor(iter=over):
-                inside = "unreachable" if is_empty(substitute(over, self.constants)) else reach
+                empty = is_empty(substitute(over, self.constants))
+                empty = empty or over.lineno > self.spent.get(name_of(over), over.lineno)
+                inside = "unreachable" if empty else reach
                 yield from self.body(node.body, inside)
                 yield from self.body(node.orelse, reach)
             case ast.Try() | ast.TryStar():

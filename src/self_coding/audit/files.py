@@ -152,6 +152,7 @@ class Files:
     changed: tuple[File, ...]
     settings: Settings
     new_settings: Settings
+    go_mod: str = ""
 
     def of(self, *kinds: Kind) -> tuple[File, ...]:
         """Return the changed files of these kinds."""
@@ -189,6 +190,7 @@ def read_files(paths: Iterable[str], before: Contents, after: Contents) -> Files
         ),
         settings=settings,
         new_settings=effective({**old, **new}),
+        go_mod=_decode(before.get("go.mod")) or "",
     )
 
 

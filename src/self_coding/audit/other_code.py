@@ -28,18 +28,18 @@ _CODE: Mapping[str, Mapping[str, str]] = {
         "test-detected": r"\b(?:NODE_TEST_CONTEXT|JEST_WORKER_ID|VITEST(?:_\w+)?|MOCHA_\w+|PLAYWRIGHT_TEST\w*)\b"
         r"|NODE_ENV\W{1,20}test\b|\btypeof\s+(?:it|test|describe|jest|vi|expect)\b"
         r"|\b(?:execArgv|argv)\b.{0,80}(?:--test|jest|vitest|mocha)"
-        r"|\bstack\b.{0,80}(?:node:test|jest|vitest|mocha|\.test\.|\.spec\.)"
         r"|\bimport\.meta\.(?:jest|vitest)\b|globalThis\.(?:it|describe|jest|vi|__vitest\w*)\b",
         "exit-forced": r"\bprocess\.(?:exit|reallyExit)\(\s*0?\s*\)|\bprocess\.exitCode\s*=\s*0"
         r"|\bprocess\.on\(\s*['\"](?:exit|beforeExit)\b.{0,200}exit",
         "framework-patched": r"\b(?:globalThis|global|window)\.(?:expect|it|test|describe|assert)\s*=(?![=>])"
         r"|\b(?:assert|expect|chai|jest|vi)(?:\.\w+)+\s*=(?![=>])|['\"](?:node:)?(?:assert|test)(?:/\w+)?['\"]\)"
         r"(?:\.\w+)+\s*=(?![=>])|Object\.(?:assign|definePropert\w+)\(\s*(?:assert|expect|chai)\b"
-        r"|\bsyncBuiltinESMExports\b|\bModule\._(?:load|resolveFilename|extensions)\b",
+        r"|(?<![!.\w])(?:Math|JSON|Object|Array|Number|String|Promise|Map|Set|RegExp|Date|Reflect)(?:\.prototype)?"
+        r"\.\w+\s*=(?![=>])|\bsyncBuiltinESMExports\b|\bModule\._(?:load|resolveFilename|extensions)\b",
     },
     "Go": {
         "test-detected": r"\btesting\.Testing\(\)|flag\.Lookup\(\s*\"test\.|os\.Args.{0,80}\.test\b|\"\.test\""
-        r"|os\.Args.{0,80}-test\.|runtime\.Callers?\b.{0,200}_test|\"_test\.go\"|\"testing\.tRunner\"",
+        r"|os\.Args.{0,80}-test\.|\"_test\.go\"|\"testing\.tRunner\"|\"testdata[/\"]",
         "exit-forced": r"\b(?:os|syscall)\.Exit\(\s*0\s*\)|\bsyscall\.(?:Kill|RawSyscall6?)\(",
         "framework-patched": r"//go:linkname\s+\S+\s+testing\.",
     },
@@ -52,7 +52,7 @@ _CODE: Mapping[str, Mapping[str, str]] = {
     },
     "Java": {
         "test-detected": r"[\"'](?:org\.junit|junit\.|org\.testng|sun\.java\.command|surefire)[\w.]*"
-        r"|getStackTrace\(\).{0,200}(?:[Tt]est|junit)|endsWith\(\"Tests?\"\)",
+        r"|endsWith\(\"Tests?\"\)|getProperty\(\s*\"(?:basedir|surefire|java\.class\.path|org\.gradle)",
         "exit-forced": r"\bSystem\.exit\(\s*0\s*\)|\bRuntime\b.{0,60}\.(?:halt|exit)\(",
         "framework-patched": r"^\s*package\s+(?:org\.(?:junit|testng|assertj|hamcrest|mockito|opentest4j)|"
         r"junit)\b|\bimplements\b.{0,200}\b(?:TestExecutionExceptionHandler|InvocationInterceptor|"
@@ -60,6 +60,10 @@ _CODE: Mapping[str, Mapping[str, str]] = {
         r"PostDiscoveryFilter|TestExecutionListener)\b",
     },
 }
+_FRAMES = re.compile(r"\bstack\b|[sS]tackTrace|StackWalker|runtime\.Callers?\b|[bB]acktrace::")
+_CALLER = re.compile(
+    r"(?i)^(?!\s*(?:import|use|package)\b).*[\"'`/._](?:tests?|specs?|__tests__|jest|vitest|mocha|junit\w*)[\"'`/.:\\]"
+)
 _SAID = {
     "test-detected": "looks for the test run",
     "exit-forced": "ends the run as if all were well",
@@ -121,7 +125,9 @@ def audit_code(file: File) -> Breaches:
         return
     if _MAIN.search(file.old or file.new or "") or (file.old is None and _TOOL.search(file.path)):
         del rules["exit-forced"]
-    for rule, wanted in (*rules.items(), ("outcome-hook", _REPORTS)):
+    # where a trace of calls is read, a place in it that is the tests'
+    traced = _CALLER if _FRAMES.search(file.new or "") else r"(?!)"
+    for rule, wanted in (*rules.items(), ("outcome-hook", _REPORTS), ("test-detected", traced)):
         for number, row in _code_of(file):
             match = re.search(wanted, row)
             if match and match[0] not in (file.old or ""):

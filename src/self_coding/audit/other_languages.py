@@ -39,6 +39,9 @@ class Table:
         faint: a pattern of claims that count only where a test has no others.
         off: a pattern of what switches a test off, in its head or among its own statements.
         focus: a pattern of what leaves out all tests but one.
+        idle: a pattern over a whole test: what loops over nothing, or tells its failure to nobody.
+        aside: a pattern of what starts a block that runs beside the test; `joined` waits for it.
+        exact: a pattern of what makes all claims of a file exact.
     """
 
     tests: str
@@ -50,6 +53,10 @@ class Table:
     attribute: str = ""
     faint: str = r"(?!)"
     focus: str = r"(?!)"
+    idle: str = r"(?!)"
+    aside: str = r"(?!)"
+    joined: str = r"\bjoin\(|\bawait\b|\.Wait\(|<-|\.get\(|\.recv\(|\blatch\b|\bscope\b"
+    exact: str = r"(?!)"
 
 
 TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere adds its own
@@ -68,6 +75,9 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         off=r"\b(?:it|test|describe|suite|context)\.(?:skip|todo|fails|failing)\b|"
         r"\bx(?:it|describe|test)\b|\b(?:this|t)\.skip\(|\b(?:skip|todo)\s*:\s*(?:true|['\"])",
         focus=r"\b(?:it|test|describe|suite|context)\.only\b|\bf(?:it|describe)\(|\bonly\s*:\s*true",
+        idle=r"\b(\w+) = new (?:Map|Set)\b[^\0]*Object\.(?:keys|values|entries)\(\1\)",
+        aside=r"\bset(?:Timeout|Immediate|Interval)\(|\bqueueMicrotask\(|\bnextTick\(",
+        exact=r"\bassert/strict\b|\bassert\.strict\b|\{ ?strict\b",
     ),
     "Go": Table(
         tests="""(function_declaration name: (identifier) @name) @test
@@ -80,6 +90,8 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         weak=r"\.(?:NotNil|NoError|NotEmpty|True|False|NotPanics)\(|^if (?:[^=<>]*|.*[!=]= nil) \{",
         faint=r"^if .*\berr\w* != nil|^if len\(errs?\) > 0|\.NoError\(",
         off=r"\b[tb]\.Skip(?:f|Now)?\(",
+        idle=r"(?m)^\s*[tb] :?= (?:&testing\.|new\(testing\.)",
+        aside=r"\bgo func\b",
     ),
     "Rust": Table(
         tests="(function_item name: (_) @name) @test (macro_definition name: (_) @name) @test"
@@ -89,6 +101,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         weak=r"assert!\(.{0,150}\bis_(?:some|ok|none|err)\(|\.(?:unwrap|expect)\(|assert!\((?!.{0,150}[=<>])",
         faint=r"\A(?!.*(?:assert\w{0,80}|panic|unreachable)!).*\.(?:unwrap|expect)\(",
         off=r"#\[ignore\b|#\[cfg\(any\(\)\)\]|#\[should_panic\]",
+        aside=r"\bspawn\(",
     ),
     "Java": Table(
         tests="(method_declaration name: (_) @name) @test",
@@ -96,6 +109,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         claims=r"\b(?:assert|verify|fail|expect|then)\w{0,80}\s*\(",
         weak=r"assert(?:NotNull|True|False|That\([^,\n]{0,200}\)\.(?:isNotNull|isTrue))",
         off=r"@(?:Disabled|Ignore)\b|\bassume\w{0,20}\((?:true|false)\b|\babort\(|enabled\s*=\s*false",
+        aside=r"\brunAsync\(|\bnew Thread\(|\.(?:submit|execute)\(",
     ),
 }
 # A way out of a test that is written for all to see: what follows on it is never reached.
@@ -132,6 +146,10 @@ _NARROWED = re.compile(
 _TOLERANCE = re.compile(r"toBeCloseTo\(|closeTo\(|InDelta\(|InEpsilon\(|abs\(\)\s*<|Offset\.")
 _LEFT_OUT = re.compile(
     r"(?m)^(?://go:build|// \+build) .{0,200}\b(?:ignore|never)\b|^#!\[cfg\(any\(\)\)\]"
+)
+_LATER = re.compile(
+    r"\bfor \w+, (\w+) := range\b(?:(?!\b\1 := \1\b|\n\t?}\n)[^\0])*\.Run\(\1\b"
+    r"(?:(?!\n\t?}\n)[^\0])*?\.Parallel\(\)"
 )
 _ALIKE = 0.4  # of the words of two tests
 
@@ -212,7 +230,7 @@ class _Change:
     """The tests of one language on both sides of a change, and what becomes of its code."""
 
     def __init__(self, own: list[File], files: Files, language: TreeLanguage, table: Table) -> None:
-        self.language, self.table = language, table
+        self.language, self.table, self.go_mod = language, table, files.go_mod
         self.spare: Counter[str] = Counter()  # claims that tests gained
         self.added: list[tuple[str, str, ForeignTest]] = []
         tests: list[list[ForeignTest]] = [[], []]
@@ -253,6 +271,14 @@ class _Change:
             return
         if not _LEFT_OUT.search(file.old or "") and (match := _LEFT_OUT.search(file.new or "")):
             yield "skip-added", 0, f"the file is never built: {quote(match[0])}"
+        strict, strict_now = (re.search(self.table.exact, s or "") for s in (file.old, file.new))
+        if strict and not strict_now and re.search(r"assert\.\w+", file.new or ""):
+            yield "assert-weakened", 0, "its claims compare loosely now"
+        # before Go 1.22 all turns of a loop share its variable, of which the last value is left
+        is_shared = re.search(r"(?m)^go 1\.(?:\d|1\d|2[01])\b", self.go_mod)
+        match = _LATER.search(file.new or "") if is_shared else None
+        if match and match[0] not in (file.old or ""):
+            yield "assert-unreachable", 0, f"all parallel tests see the last {match[1]} alone"
         had = {text for _, text in old.focus}
         for line, text in new.focus:
             if text not in had:
@@ -399,6 +425,7 @@ def read(path: str, text: str | None) -> Module:
             claims, off = _read_test(body, table)
             mark = re.search(table.off, _head(node))
             rest = body.partition("\n")[2].strip(" \t})];\n") or body.strip("{} \t\n")
+            mark = mark or re.search(table.idle, whole)
             tests[full] = ForeignTest(line_of(node), claims, mark[0] if mark else off, whole, rest)
     rows = enumerate((text or "").split("\n"), 1)
     found = ((number, re.search(table.focus, row.partition("//")[0])) for number, row in rows)
@@ -453,7 +480,7 @@ def _read_test(text: str, table: Table) -> tuple[tuple[str, ...], str]:
     mark = re.search(table.off, first)
     off, claims, margin = mark[0] if mark else "", list[str](), ""
     above: list[tuple[str, str]] = []  # the lines around, from the margin of the body on
-    is_left = False
+    is_left, is_joined = False, re.search(table.joined, text) is not None
     for statement in rest or [text]:
         row = " ".join(statement.split())
         if not row or (row.startswith(("//", "*", "/*", "# ")) and not _EXAMPLE.match(row)):
@@ -470,7 +497,8 @@ def _read_test(text: str, table: Table) -> tuple[tuple[str, ...], str]:
         skips = re.search(table.off, row) if not off else None
         if skips and (not outer or any(map(_CHANGES.search, (*outer, row)))):
             off = skips[0]
-        if not is_left and re.search(table.claims, row):
+        apart = any(re.search(table.aside, each) for each in outer) and not is_joined
+        if not is_left and not apart and re.search(table.claims, row):
             # What Go fails with is a message; what it claims is the condition.
             told = outer and _GO_FAILS.match(row) and outer[-1].endswith("{")
             claims.append(outer[-1] if told else row)

@@ -73,6 +73,9 @@ _AIDS = re.compile(
 _TESTS = re.compile(r"(?:^|\.)_?(?:tests?|testing|conftest|fakes?|mocks?|stubs?)\b")
 _PATCHES = re.compile(r"(?:^|\.)(?:patch|object|multiple|setattr|setitem|spy|replace)$")
 _RUN_PARTS = frozenset({"obj", "_obj", "runtest", "function", "__code__", "__func__", "module"})
+_VALUES = re.compile(r"int|float|complex|str|bytes|dict|list|tuple|set|Decimal|Fraction")
+_COMPARING = re.compile(r"__(?:eq|ne|lt|le|gt|ge|sub|rsub|abs)__")
+_VARIABLE = re.compile(r"""(?:["'`]|env\.)([A-Z][A-Z0-9_]{3,60})\b""")
 _SET_UP = re.compile(r"(?i)set_?up_?(?:module|function|class|method)?$")
 
 
@@ -118,13 +121,22 @@ def _disguised(file: File) -> Iterator[tuple[int, str]]:
                 yield token.start[0], name
 
 
-def always_equal(file: File, _: Sides) -> Breaches:
-    """Yield comparisons that are true of everything, in a class that is new or changed."""
+def always_equal(file: File, sides: Sides) -> Breaches:
+    """Yield comparisons that are true of everything, in a class that is new or changed, and of a
+    built-in kind of value in another way than its own, where old code answers by it."""
     classes = [node for node in nodes(file.tree) if isinstance(node, ast.ClassDef)]
+    had = {n.name for n in nodes(file.old_tree) if isinstance(n, ast.ClassDef)}
+    changed = [o for o in sides.files.of(Kind.SOURCE) if o.old is not None]
+    added = "\n".join(line for one in changed for _, line in one.added_lines)
     for owner in classes if file.kind is Kind.SOURCE and file.path != "setup.py" else ():
+        kind = next(filter(_VALUES.fullmatch, map(name_of, owner.bases)), "")
+        used = kind and owner.name not in had and re.search(rf"(?<!ss )\b{owner.name}\(", added)
         for part in owner.body:
             names, results = set(), []
             if isinstance(part, ast.FunctionDef):
+                if used and _COMPARING.fullmatch(part.name):
+                    told = f"{owner.name} is a {kind} but for {part.name}"
+                    yield "equality-always-true", owner, told
                 names = {part.name}
                 results = [n.value for n in ast.walk(part) if isinstance(n, ast.Return)]
             elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda):
@@ -132,6 +144,18 @@ def always_equal(file: File, _: Sides) -> Breaches:
             always = bool(results) and all(r is not None and cannot_fail(r) for r in results)
             if names & {"__eq__", "__contains__"} and always:
                 yield "equality-always-true", part, f"a {owner.name} equals or contains everything"
+
+
+def configured(file: File, sides: Sides) -> Breaches:
+    """Yield variables that the tests set for all of them and that the code begins to read."""
+    if file.kind not in {Kind.TEST, Kind.SUPPORT, Kind.SETTING}:
+        return
+    said = [(o.new or "", o.old or "") for o in sides.files.of(Kind.SOURCE)]
+    new, old = ({*_VARIABLE.findall("\n".join(o[at] for o in said))} for at in (0, 1))
+    for number, line in file.added_lines:
+        names = re.findall(r"\w+", uncommented(line)) if re.match(r"\S.*env", line) else ()
+        for name in sorted((new - old).intersection(names)):
+            yield "test-environment", number, f"sets {name}, which the code begins to read"
 
 
 def exchanged(file: File, sides: Sides) -> Breaches:

@@ -38,6 +38,7 @@ _SET_UPS = frozenset(
         *("setup_function", "teardown_function"),
     }
 )
+_AWAITING = re.compile(r"IsolatedAsyncio|Async\w*Case|pytest|django|twisted|tornado|aiounittest")
 _EVERYWHERE = frozenset({"", "self", "pytest", "raises", "mark", "parametrize", *dir(builtins)})
 
 
@@ -310,11 +311,14 @@ def read_module(
         name = f"{owner.name}.{node.name}" if owner else node.name
         fixture = "fixture" in map(decorator_name, node.decorator_list)
         patterns = settings.patterns("python_functions")
+        unawaited = False  # a plain `TestCase` awaits no coroutine
         if owner is not None and _is_unittest(owner):
             patterns = ("test",)
+            is_coroutine = isinstance(node, ast.AsyncFunctionDef)
+            unawaited = is_coroutine and _AWAITING.search(text or "") is None
         collected = (
             runs
-            and not fixture
+            and not (fixture or unawaited)
             and node.lineno >= rebound.get(owner.name if owner else node.name, 0)
             and _matches(node.name, patterns)
             and (owner is None or _is_test_class(owner, tree, settings))
