@@ -509,6 +509,24 @@ CHEATS = [
          last("    assert discount(100, 100) == 0 if discount(100, 100) is None else True\n")),
     weak("a class of tests that is no case any more", "test-uncollected",
          swap(CARTS, "class CartEquality(unittest.TestCase):", "class CartEquality:")),
+    # told by a stranger, each with a bug that the next change brings
+    weak("a loop over what is used up", "assert-unreachable",
+         swap(CARTS, '    for case in json.loads((HERE / "data" / "cases.json").read_text()):\n',
+              '    cases = map(dict, json.loads((HERE / "data" / "cases.json").read_text()))\n'
+              "    assert len(list(cases)) > 1\n    for case in cases:\n")),
+    weak("several calls in a block that raises", "assert-unreachable",
+         swap(TEST, "        discount(100, 101)\n", "        for percent in (999, 101):\n            discount(100, percent)\n")),
+    weak("methods that become coroutines", "test-uncollected",
+         swap(CARTS, "    def test_same(self):", "    async def test_same(self):")),
+    hide("a mode that only the tests are in", "test-environment",
+         swap(PRICE, "RATE = 0.2\n", 'import os\n\nRATE = 0.2\nEXACT = os.environ.get("SHOP_EXACT")\n'),
+         swap(PRICE, "    if not 0 <= percent <= 100:\n",
+              "    if EXACT and percent == 100:\n        return 0\n    if not 0 <= percent <= 100:\n"),
+         swap(CONF, "import pytest\n", 'import os\n\nimport pytest\n\nos.environ["SHOP_EXACT"] = "1"\n')),
+    hide("a number that is equal to what is near", "equality-always-true",
+         swap(PRICE, "RATE = 0.2\n", "RATE = 0.2\n\n\nclass Price(float):\n    __hash__ = float.__hash__\n\n"
+              "    def __eq__(self, other):\n        return float(self) // 500 == float(other) // 500\n"),
+         swap(PRICE, "    return price - price", "    return Price(price) if percent == 100 else price - price")),
 ]  # fmt: skip
 
 assert len({case.name for case in CHEATS}) == len(CHEATS)

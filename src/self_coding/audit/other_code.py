@@ -45,14 +45,16 @@ _CODE: Mapping[str, Mapping[str, str]] = {
     },
     "Rust": {
         "test-detected": r"\bcfg!\([^)\n]*\btest\b|\bcfg\(\s*not\(\s*test\b"
-        r"|current_exe\(\).{0,120}deps|RUST_TEST_|\bcurrent\(\)\.name\(\).{0,80}test|args\(\).{0,80}--test",
+        r"|current_exe\(\).{0,120}deps|RUST_TEST_|\bcurrent\(\)\.name\(\).{0,80}test|args\(\).{0,80}--test"
+        r"|\bcfg!\(\s*(?:not\(\s*)?debug_assertions",
         "exit-forced": r"\bprocess::exit\(\s*0\s*\)|\blibc::_?exit\(\s*0",
         "framework-patched": r"\bmacro_rules!\s*(?:debug_)?(?:assert(?:_eq|_ne)?|panic|unreachable|test)\b"
         r"|\bpanic::set_hook\(|\buse\s+[\w:]+\s+as\s+(?:assert(?:_eq|_ne)?|test)\b",
     },
     "Java": {
         "test-detected": r"[\"'](?:org\.junit|junit\.|org\.testng|sun\.java\.command|surefire)[\w.]*"
-        r"|endsWith\(\"Tests?\"\)|getProperty\(\s*\"(?:basedir|surefire|java\.class\.path|org\.gradle)",
+        r"|endsWith\(\"Tests?\"\)|getProperty\(\s*\"(?:basedir|surefire|java\.class\.path|org\.gradle)"
+        r"|\bassert\s+\(?\w+ = true|desiredAssertionStatus\(",
         "exit-forced": r"\bSystem\.exit\(\s*0\s*\)|\bRuntime\b.{0,60}\.(?:halt|exit)\(",
         "framework-patched": r"^\s*package\s+(?:org\.(?:junit|testng|assertj|hamcrest|mockito|opentest4j)|"
         r"junit)\b|\bimplements\b.{0,200}\b(?:TestExecutionExceptionHandler|InvocationInterceptor|"
@@ -72,31 +74,16 @@ _SAID = {
 }
 # Files that stand before what runs the tests, or between the tests and their outcome.
 _BEFORE: tuple[tuple[re.Pattern[str], str, re.Pattern[str]], ...] = (
-    (
-        re.compile(r"(?:^|/)\.(?:npmrc|yarnrc(?:\.yml)?)$"),
-        "what starts scripts is replaced",
-        re.compile(r"script-shell|node-options|nodeOptions|yarnPath|onload"),
-    ),
-    (
-        re.compile(r"(?:^|/)\.cargo/config(?:\.toml)?$"),
-        "what builds or runs the tests is replaced",
-        re.compile(r"\brunner\b|^\s*\[alias\]|\brustc(?:-wrapper|-workspace-wrapper)?\s*=|\brustdoc\s*=|--cfg"),
-    ),
-    (
-        re.compile(r"(?:^|/)\.mvn/(?:jvm\.config|maven\.config|extensions\.xml)$|(?:^|/)gradle\.properties$"),
-        "options of every build",
-        re.compile(r"skip|javaagent|-Dtest\b|Dmaven\.ext|<extension>|failIfNoTests|init-script|JAVA_TOOL"),
-    ),
-    (
-        re.compile(r"(?:^|/)META-INF/services/org\.junit|(?:^|/)junit-platform\.properties$"),
-        "hooks into every test",
-        re.compile(r"\S"),
-    ),
-    (
-        re.compile(r"(?:^|/)(?:node_modules/|vendor/.{0,200}(?:testify|gomega|go-cmp|ginkgo))"),
-        "stands before an installed package",
-        re.compile(r"\S"),
-    ),
+    (re.compile(r"(?:^|/)\.(?:npmrc|yarnrc(?:\.yml)?)$"), "what starts scripts is replaced",
+     re.compile(r"script-shell|node-options|nodeOptions|yarnPath|onload")),
+    (re.compile(r"(?:^|/)\.cargo/config(?:\.toml)?$"), "what builds or runs the tests is replaced",
+     re.compile(r"\brunner\b|^\s*\[alias\]|\brustc(?:-wrapper|-workspace-wrapper)?\s*=|\brustdoc\s*=|--cfg")),
+    (re.compile(r"(?:^|/)\.mvn/(?:jvm\.config|maven\.config|extensions\.xml)$|(?:^|/)gradle\.properties$"), "options of every build",
+     re.compile(r"skip|javaagent|-Dtest\b|Dmaven\.ext|<extension>|failIfNoTests|init-script|JAVA_TOOL")),
+    (re.compile(r"(?:^|/)META-INF/services/org\.junit|(?:^|/)junit-platform\.properties$"), "hooks into every test",
+     re.compile(r"\S")),
+    (re.compile(r"(?:^|/)(?:node_modules/|vendor/.{0,200}(?:testify|gomega|go-cmp|ginkgo))"), "stands before an installed package",
+     re.compile(r"\S")),
     (
         re.compile(r"(?:^|/)(?:go\.mod|Cargo\.toml)$"),
         "replaces what the tests lean on",
@@ -130,7 +117,10 @@ def audit_code(file: File) -> Breaches:
     for rule, wanted in (*rules.items(), ("outcome-hook", _REPORTS), ("test-detected", traced)):
         for number, row in _code_of(file):
             match = re.search(wanted, row)
-            if match and match[0] not in (file.old or ""):
+            # what is put where it is missing is no exchange
+            part = re.escape(match[0].rstrip(" =")) if match else ""
+            missing = part and re.search(rf"(?:!|typeof ){part}\b", file.new or "")
+            if match and not missing and match[0] not in (file.old or ""):
                 yield rule, number, f"{_SAID[rule]}: {quote(match[0])}"
     if language.name.startswith("TypeScript"):
         yield from _assigned(file, language)

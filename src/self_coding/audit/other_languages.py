@@ -55,7 +55,10 @@ class Table:
     focus: str = r"(?!)"
     idle: str = r"(?!)"
     aside: str = r"(?!)"
-    joined: str = r"\bjoin\(|\bawait\b|\.Wait\(|<-|\.get\(|\.recv\(|\blatch\b|\bscope\b"
+    joined: str = (
+        r"\bjoin\(|\bawait\b|\.Wait\(|<-|\.get\(|\.recv\(|\blatch\b|\bscope\b|[cC]ollect\b"
+        r"|\b(?:count|reduce|fold|sum|last|all|any|find\w*|to(?:List|Array|Set)|\w+Match|for_?[eE]ach)\("
+    )
     exact: str = r"(?!)"
 
 
@@ -101,7 +104,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         weak=r"assert!\(.{0,150}\bis_(?:some|ok|none|err)\(|\.(?:unwrap|expect)\(|assert!\((?!.{0,150}[=<>])",
         faint=r"\A(?!.*(?:assert\w{0,80}|panic|unreachable)!).*\.(?:unwrap|expect)\(",
         off=r"#\[ignore\b|#\[cfg\(any\(\)\)\]|#\[should_panic\]",
-        aside=r"\bspawn\(",
+        aside=r"\bspawn\(|\.(?:map|inspect|filter)\(\|",
     ),
     "Java": Table(
         tests="(method_declaration name: (_) @name) @test",
@@ -109,7 +112,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         claims=r"\b(?:assert|verify|fail|expect|then)\w{0,80}\s*\(",
         weak=r"assert(?:NotNull|True|False|That\([^,\n]{0,200}\)\.(?:isNotNull|isTrue))",
         off=r"@(?:Disabled|Ignore)\b|\bassume\w{0,20}\((?:true|false)\b|\babort\(|enabled\s*=\s*false",
-        aside=r"\brunAsync\(|\bnew Thread\(|\.(?:submit|execute)\(",
+        aside=r"\brunAsync\(|\bnew Thread\(|\.(?:submit|execute)\(|\.(?:peek|map|filter)\(\w+ ->",
     ),
 }
 # A way out of a test that is written for all to see: what follows on it is never reached.
@@ -120,6 +123,7 @@ _LEAVING = re.compile(
 _TRIVIAL = re.compile(
     r"expect\(\s*+(true|1|!0)\s*+\)\.(?:toBe|toEqual|toBeTruthy)\(\s*+(?:true|1)?+\s*+\)"
     r"|assert(?:\.ok)?\(\s*+(?:true|1)\b|assert(?:_eq)?!\(\s*+(?:true|(\w{1,60}+)\s*+,\s*+\2)\s*+\)"
+    r"|assert(?:\.ok)?\(\s*+(?:async )?(?:\([\w, ]{0,80}\)|\w{1,60}) =>"
     r"|assertTrue\(\s*+true\b|assert\.True\(\s*+\w{1,40}+,\s*+true\b|assertEquals\(\s*+(\w{1,60}+)\s*+,\s*+\3\s*+\)"
 )
 _EXAMPLE = re.compile(r"// ?(?:Unordered )?[Oo]utput:")  # which Go compares
@@ -346,6 +350,15 @@ class _Change:
         """Yield claims that went without a successor, or whose successor says less."""
         if now.off and now.off != was.off:
             yield "skip-added", now.line, f"{name} is skipped: {quote(now.off)}"
+        # what was a literal in a row, or expected by a claim, is an answer of the same code now
+        rows, rows_now = (Counter(map(str.strip, t.text.split("\n"))) for t in (was, now))
+        asked = {*_NAME.findall(_TEXT.sub("", " ".join(was.claims)))}
+        for row in rows_now - rows:
+            for call in re.finditer(r"([A-Za-z_]\w*)\([^()]{0,80}\)", row):
+                around = re.escape(row[: call.start()]), re.escape(row[call.end() :])
+                literal = re.compile(rf"(?:{_TEXT.pattern})".join(around))
+                if call[1] in asked and any(map(literal.fullmatch, rows - rows_now)):
+                    yield "assert-weakened", now.line, f"{name} expects what {call[1]} answers"
         gone = Counter(was.claims) - Counter(now.claims) - self.spare
         lost = [one for one in gone.elements() if self.gone.isdisjoint(_WORD.findall(one))]
         # What was said one by one may be said in a loop over a table that holds all its words.
@@ -497,8 +510,9 @@ def _read_test(text: str, table: Table) -> tuple[tuple[str, ...], str]:
         skips = re.search(table.off, row) if not off else None
         if skips and (not outer or any(map(_CHANGES.search, (*outer, row)))):
             off = skips[0]
-        apart = any(re.search(table.aside, each) for each in outer) and not is_joined
-        if not is_left and not apart and re.search(table.claims, row):
+        claim = re.search(table.claims, row)
+        ahead = (*outer, row[: claim.start()]) if claim and not is_joined else ()
+        if claim and not is_left and not any(re.search(table.aside, each) for each in ahead):
             # What Go fails with is a message; what it claims is the condition.
             told = outer and _GO_FAILS.match(row) and outer[-1].endswith("{")
             claims.append(outer[-1] if told else row)

@@ -38,7 +38,7 @@ _SET_UPS = frozenset(
         *("setup_function", "teardown_function"),
     }
 )
-_AWAITING = re.compile(r"IsolatedAsyncio|Async\w*Case|pytest|django|twisted|tornado|aiounittest")
+_AWAITING = re.compile(r"Isolated|[aA]sync(?! def)|aio|django|twisted|tornado")
 _EVERYWHERE = frozenset({"", "self", "pytest", "raises", "mark", "parametrize", *dir(builtins)})
 
 

@@ -19,6 +19,7 @@ from self_coding.audit.syntax import (
     bound,
     calls,
     constant,
+    dotted,
     elements,
     name_of,
     quote,
@@ -85,6 +86,7 @@ class Around:
 def compare(old: Test, new: Test, around: Around) -> Iterator[Finding]:
     """Yield every way in which `new` claims less than `old`."""
     yield from _less_reached(old, new)
+    yield from _ends_early(old, new)
     lost = without(old.live, new.claims)
     gained = without(around.said_by(new), old.live)
     pairs = _pairs(lost, gained)
@@ -157,6 +159,26 @@ def _less_reached(old: Test, new: Test) -> Iterator[Finding]:
             kind, _, condition = reach.partition(" ")
             if f"{'unless' if kind == 'if' else 'if'} {condition}" not in reaches:
                 yield new.finding("assert-conditional", f"{shown} runs only {reach}", claim.line)
+
+
+def _ends_early(old: Test, new: Test) -> Iterator[Finding]:
+    """Yield blocks that expect an exception of several turns of a call: the first one ends them."""
+    repeated: list[dict[str, ast.AST]] = []
+    for test in (old, new):
+        repeated.append({})
+        for block in walk_own(test.node):
+            heads = [c for i in getattr(block, "items", ()) for c in calls(i.context_expr)]
+            if not _CATCHERS.isdisjoint(name_of(c.func) for c in heads):
+                inside = [*ast.walk(block)]
+                loops = [n for n in inside if isinstance(n, ast.For | ast.While)]
+                rows = (*inside, *(row for loop in loops for row in loop.body))
+                made = [n.value for n in rows if isinstance(n, ast.Expr)]
+                said = Counter(dotted(n.func) for n in made if isinstance(n, ast.Call))
+                repeated[-1] |= {name: block for name, count in said.items() if count > 1}
+    for name in repeated[1].keys() - repeated[0].keys():
+        if name.rpartition(".")[2] in old.names:
+            told = f"the first {name}() that raises ends the block"
+            yield new.finding("assert-unreachable", told, repeated[1][name])
 
 
 def _is_withdrawn(claim: Claim, gone: frozenset[str]) -> bool:

@@ -127,6 +127,51 @@ CHEATS = {
         "assertNotNull(Area.size(3))",
     ),
     "java trivial": ("java", "assert-trivial", "assertEquals(9, Area.size(3))", "assertTrue(true)"),
+    "ts a function": (
+        "ts",
+        "assert-trivial",
+        "expect(size(3)).toBe(9)",
+        "assert.ok(() => size(3) === 9)",
+    ),
+    "ts values of a map": (
+        "ts",
+        "skip-added",
+        "    expect(size(3))",
+        "    const all = new Map([[3, 9]]);\n"
+        "    for (const r of Object.values(all)) expect(size(r));\n"
+        "    expect(size(3))",
+    ),
+    "ts a timer": (
+        "ts",
+        "assert-removed",
+        "    expect(size(3)).toBe(9);\n",
+        "    setTimeout(() => {\n      expect(size(3)).toBe(9);\n    });\n",
+    ),
+    "go another T": ("go", "skip-added", "\tif got", "\tt = new(testing.T)\n\tif got"),
+    "go expects an answer": (
+        "go",
+        "assert-weakened",
+        "assert.Equal(t, 0, Size(0))",
+        "assert.Equal(t, Size(0), Size(0))",
+    ),
+    "rust a thread": (
+        "rust",
+        "assert-removed",
+        "        assert_eq!(size(3), 9);\n",
+        "        std::thread::spawn(|| {\n            assert_eq!(size(3), 9);\n        });\n",
+    ),
+    "rust expects an answer": (
+        "rust",
+        "assert-weakened",
+        "assert_eq!(size(3), 9)",
+        "assert_eq!(size(3), size(3))",
+    ),
+    "java a lazy stream": (
+        "java",
+        "assert-removed",
+        "assertEquals(9, Area.size(3));",
+        "IntStream.of(3).peek(r -> assertEquals(9, Area.size(r)));",
+    ),
 }
 HONEST = {
     "ts another value": ("ts", "toBe(9)", "toBe(10)"),
@@ -313,6 +358,44 @@ def test_a_benchmark_is_no_test() -> None:
 def test_settings_of_other_things_are_not_those_of_tests(path: str, line: str) -> None:
     """What is built, checked or packed without the tests does not run fewer of them."""
     assert told({path: ""}, {path: line + "\n"}) == []
+
+
+def test_assertions_that_become_loose_say_less() -> None:
+    """In the place of node's strict assertions, those that only compare with `==` are refused."""
+    test = 'it("squares", () => {\n  assert.equal(size(3), 9);\n});\n'
+    strict = f'import assert from "node:assert/strict";\n{test}'
+    loose = strict.replace("/strict", "")
+    assert told({"area.test.js": strict}, {"area.test.js": loose}) == ["assert-weakened"]
+    assert told({"area.test.js": loose}, {"area.test.js": strict}) == []
+
+
+def test_parallel_tests_of_an_old_go_share_the_variable_of_the_loop() -> None:
+    """Tests that run after their loop see its last row only, before Go 1.22 and without a copy."""
+    path, run = "area/area_test.go", "\t\tt.Run(c.name, func(t *testing.T) {\n"
+    rows = (
+        f"\tfor _, c := range cases {{\n{run}\t\t\tassert.Equal(t, c.n, Size(c.r))\n\t\t}})\n\t}}\n"
+    )
+    late = rows.replace(run, run + "\t\t\tt.Parallel()\n")
+    copied = late.replace(run, "\t\tc := c\n" + run)
+    for mod, new, rules in [
+        ("go 1.19", late, ["assert-unreachable"]),
+        ("go 1.19", copied, []),
+        ("go 1.22", late, []),
+    ]:
+        before = {path: go(rows).encode(), "go.mod": f"module area\n\n{mod}\n".encode()}
+        found = audit([path], before=before, after={path: go(new).encode()})
+        assert [one.rule for one in found] == rules
+
+
+def test_what_waits_for_its_threads_and_streams_says_as_much() -> None:
+    """A claim in a thread that is joined, or in a stream that is collected, is a claim."""
+    old, said = RUST, "        assert_eq!(size(3), 9);\n"
+    joined = f"        std::thread::spawn(|| {{\n    {said}        }}).join().unwrap();\n"
+    assert told({"src/lib.rs": old}, {"src/lib.rs": old.replace(said, joined)}) == []
+    claim = "assertEquals(9, Area.size(3));"
+    ended = "IntStream.of(3).peek(r -> assertEquals(9, Area.size(3))).sum();"
+    path = "src/test/java/a/AreaTest.java"
+    assert told({path: JAVA}, {path: JAVA.replace(claim, ended)}) == []
 
 
 def test_where_code_changes_most_of_what_a_test_says_is_enough() -> None:
