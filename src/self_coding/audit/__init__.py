@@ -59,7 +59,7 @@ def audit(
         for rule, message in commands.audit_settings(files):
             findings.add(finding(rule, path, 0, message))
     for file in files.changed:
-        breaches = (*other_languages.audit_settings(file), *other_code.audit_code(file))
+        breaches = (*other_code.audit_settings(file), *other_code.audit_code(file))
         for r, at, text in breaches:
             findings.add(finding(r, file.path, at, text))
         for check in _RULES:

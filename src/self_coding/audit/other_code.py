@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from self_coding.audit.files import File, Kind
 from self_coding.audit.syntax import Breaches, quote
-from self_coding.languages import is_source, language_of
+from self_coding.languages import is_setting, is_source, language_of
 from self_coding.languages.syntax_tree import TreeLanguage, origin
 
 _MAIN = re.compile(r"(?m)^#!|^package main\b|^[ \t]*(?:pub )?fn main\(|\bvoid main\(")  # a program
@@ -66,6 +66,14 @@ _FRAMES = re.compile(r"\bstack\b|[sS]tackTrace|StackWalker|runtime\.Callers?\b|[
 _CALLER = re.compile(
     r"(?i)^(?!\s*(?:import|use|package)\b).*[\"'`/._](?:tests?|specs?|__tests__|jest|vitest|mocha|junit\w*)[\"'`/.:\\]"
 )
+_BUILT = re.compile(r"go\.|tsconfig")  # what is built, not what is tested
+_CARGO = re.compile(r"(?:^|/)(?:Cargo|nextest)\.toml$")
+_NARROWED = re.compile(
+    r"testPathIgnorePatterns|testNamePattern|passWithNoTests|--pass-with-no-tests|\bexclude\b.{0,200}test"
+    r"|<(?:skipTests|skip|testFailureIgnore|maven\.test\.skip)>\s*true|ignoreFailures\s*=\s*true"
+    r"|<exclude>[^<]*[Tt]est[^<]*|\b(?:test|harness)\s*=\s*false|\|\|\s*(?:true|exit 0)|-DskipTests"
+    r"|(?<![\w-])(?:-run[ =]|-short\b|-t[ =]['\"])|--test-name-pattern"
+)
 _SAID = {
     "test-detected": "looks for the test run",
     "exit-forced": "ends the run as if all were well",
@@ -92,6 +100,21 @@ _BEFORE: tuple[tuple[re.Pattern[str], str, re.Pattern[str]], ...] = (
         ),
     ),
 )  # fmt: skip
+
+
+def audit_settings(file: File) -> Breaches:
+    """Yield what the settings of another runner than pytest leave out."""
+    aside = file.path.endswith((".py", ".toml", ".ini", ".cfg")) or _BUILT.match(file.name)
+    is_ours = is_setting(file.path) and not aside
+    if is_ours or _CARGO.search(file.path):
+        had = {row.strip() for row in (file.old or "").split("\n")}
+        section = ""
+        for number, row in enumerate((file.new or "").split("\n"), 1):
+            section = row if row.startswith("[") else section
+            unjudged = re.search("bench|example", section)  # they are no tests
+            match = _NARROWED.search(row)
+            if match and row.strip() not in had and not unjudged:
+                yield "collection-narrowed", number, f"{quote(match[0])} makes fewer tests count"
 
 
 def audit_code(file: File) -> Breaches:

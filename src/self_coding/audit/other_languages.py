@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from self_coding.audit.files import File, Files, Kind
 from self_coding.audit.syntax import Breaches, finding, quote
-from self_coding.languages import is_setting, is_source, language_of
+from self_coding.languages import is_source, language_of
 from self_coding.languages.syntax_tree import Tree, TreeLanguage, line_of, text_of
 from self_coding.values.verdicts import Finding
 
@@ -139,14 +139,6 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _CHANGES = re.compile(
     r"(?i)\bprocess\.env\b|getenv|lookupenv|env::var|\bdate\b|\bnow\(|random|\bargs?v?\b"
 )
-_BUILT = re.compile(r"go\.|tsconfig")  # what is built, not what is tested
-_CARGO = re.compile(r"(?:^|/)(?:Cargo|nextest)\.toml$")
-_NARROWED = re.compile(
-    r"testPathIgnorePatterns|testNamePattern|passWithNoTests|--pass-with-no-tests|\bexclude\b.{0,200}test"
-    r"|<(?:skipTests|skip|testFailureIgnore|maven\.test\.skip)>\s*true|ignoreFailures\s*=\s*true"
-    r"|<exclude>[^<]*[Tt]est[^<]*|\b(?:test|harness)\s*=\s*false|\|\|\s*(?:true|exit 0)|-DskipTests"
-    r"|(?<![\w-])(?:-run[ =]|-short\b|-t[ =]['\"])|--test-name-pattern"
-)
 _TOLERANCE = re.compile(r"toBeCloseTo\(|closeTo\(|InDelta\(|InEpsilon\(|abs\(\)\s*<|Offset\.")
 _LEFT_OUT = re.compile(
     r"(?m)^(?://go:build|// \+build) .{0,200}\b(?:ignore|never)\b|^#!\[cfg\(any\(\)\)\]"
@@ -195,21 +187,6 @@ class Module:
     tests: Mapping[str, ForeignTest]
     focus: tuple[tuple[int, str], ...]
     error: bool
-
-
-def audit_settings(file: File) -> Breaches:
-    """Yield what the settings of another runner than pytest leave out."""
-    aside = file.path.endswith((".py", ".toml", ".ini", ".cfg")) or _BUILT.match(file.name)
-    is_ours = is_setting(file.path) and not aside
-    if is_ours or _CARGO.search(file.path):
-        had = {row.strip() for row in (file.old or "").split("\n")}
-        section = ""
-        for number, row in enumerate((file.new or "").split("\n"), 1):
-            section = row if row.startswith("[") else section
-            unjudged = re.search("bench|example", section)  # they are no tests
-            match = _NARROWED.search(row)
-            if match and row.strip() not in had and not unjudged:
-                yield "collection-narrowed", number, f"{quote(match[0])} makes fewer tests count"
 
 
 def audit_tests(files: Files) -> Iterator[Finding]:
