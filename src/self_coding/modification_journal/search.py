@@ -84,18 +84,24 @@ def dead_end(store: Store, query: Features, at: str = "plan") -> DeadEnd | None:
                 score, row = same, hit.row
         past = queries.attempts([row]).get(row) if score >= 1 else None
         newest = queries.lesson_ids()[-_LESSONS:] if past else ()
-        learnt = [one.text for one in queries.lessons(newest) if row in one.evidence]
+        learnt = [one for one in queries.lessons(newest) if row in one.evidence][-1:]
     if past is None:
         return None
     # A number to look up is not looked up: what to do instead stands in the warning itself.
-    said = "; ".join(dict.fromkeys([because(past), *(shorten(one, _LINE) for one in learnt[-1:])]))
+    reasons = [because(past)] if past.failure_analysis.strip() or not learnt else []
+    for one in learnt:
+        reasons.append(shorten(one.text.rstrip("."), _LINE))
+        reasons += [f"run {shorten(test, _LINE)} first" for test in one.tests[:1]]
+    said = "; ".join(dict.fromkeys(reasons))
     task = shorten(" ".join(past.task_description.split()), _LINE)
     return DeadEnd(attempt=row, task=task, because=said, score=score, at=at)
 
 
 def because(past: ModificationAttempt) -> str:
     """Return why an attempt failed, in one line of its own record."""
-    for text in (past.failure_analysis, past.reflection):
+    # Of a reflection what should be done; what stands before it tells that tests ran.
+    advice = past.reflection.rpartition("## What could be improved")[2].partition("\n## ")[0]
+    for text in (past.failure_analysis, advice.replace("\n- ", " ")):
         if text.strip():
             return shorten(" ".join(text.split()), _LINE)
     return "it was rolled back" if past.outcome is Outcome.ROLLBACK else "no reason was recorded"

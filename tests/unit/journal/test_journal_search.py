@@ -24,6 +24,19 @@ async def journal(journal_place):
     await opened.close()
 
 
+async def test_a_warning_says_what_to_do_and_not_how_the_run_went(journal):
+    """The lesson and the test to run stand in it; of a reflection alone its advice."""
+    told = (
+        "## What went well\n- The tests caught it.\n\n## What could be improved\n- Guard the zero."
+    )
+    past = ModificationAttempt("Cache the rates", outcome=Outcome.FAILURE, reflection=told)
+    number = await journal.log_attempt(past)
+    assert (await journal.dead_end("Cache the rates")).because == "Guard the zero."
+    await journal.learn(Lesson("divide by zero in rate.", tests=("t.py::a",), evidence=(number,)))
+    warning = await journal.dead_end("Cache the rates")
+    assert warning.because == "divide by zero in rate; run t.py::a first"
+
+
 async def test_a_repeated_failure_is_warned_of(journal):
     """The same task again names the attempt and why it failed."""
     number = await journal.log_attempt(
