@@ -32,7 +32,8 @@ async def test_a_warning_says_what_to_do_and_not_how_the_run_went(journal):
     past = ModificationAttempt("Cache the rates", outcome=Outcome.FAILURE, reflection=told)
     number = await journal.log_attempt(past)
     assert (await journal.dead_end("Cache the rates")).because == "Guard the zero."
-    await journal.learn(Lesson("divide by zero in rate.", tests=("t.py::a",), evidence=(number,)))
+    lesson = Lesson(text="divide by zero in rate.", tests=("t.py::a",), evidence=(number,))
+    await journal.learn(lesson)
     warning = await journal.dead_end("Cache the rates")
     assert warning.because == "divide by zero in rate; run t.py::a first"
 
