@@ -400,6 +400,8 @@ def symbol_users(users: SymbolUsers) -> str:
             lines += [f"  {use.path}:{use.line}  {use.how}" for use in uses]
         if more:
             lines.append(f"  ... {more} more: --limit {count} shows them")
+    if users.left_out:
+        lines.append(f"\nnot read: what is written in {', '.join(users.left_out)}")
     if users.unread:
         lines.append(f"\n{len(users.unread)} more files hold the word and were not read")
     return "\n".join(lines)

@@ -27,6 +27,12 @@ def declared_roots(connection: sqlite3.Connection) -> dict[str, list[str]]:
     return roots
 
 
+def left_out(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Return the languages of the tree of which nothing but text is known, or not even that."""
+    unparsed = {language_of(f"a{end}").name for end in store.meta(connection, "unread").split()}
+    return tuple(sorted(unparsed.union(store.meta(connection, "others").split(", ")) - {""}))
+
+
 def read_manifests(read: Callable[[str], bytes], manifests: Iterable[str]) -> dict[str, list[str]]:
     """Return what the manifests of a tree declare, by a name of each language's files."""
     texts: dict[str, dict[str, str]] = {}

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.links import left_out
 from self_coding.codebase_indexer.reader import IndexReader
 from self_coding.errors import IndexerError
 from self_coding.languages import (
@@ -67,6 +68,7 @@ def find_users(
         uses=tuple(use for use in uses if use.certain),
         unknown=tuple(use for use in uses if not use.certain),
         unread=tuple(sorted(search.unread)),
+        left_out=left_out(index.connection),
     )
 
 

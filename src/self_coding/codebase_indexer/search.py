@@ -14,6 +14,7 @@ from pathlib import Path
 
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import history, passages, ranking, store, summary
+from self_coding.codebase_indexer.links import left_out
 from self_coding.codebase_indexer.ranking import PathMatcher, Ranked
 from self_coding.codebase_indexer.summary import Outline
 from self_coding.codebase_indexer.task_parser import (
@@ -94,14 +95,14 @@ def summarize(
     """Describe the code in at most `max_tokens`, what the repository (or task) leans on first."""
     history.refresh(database, repo_path)
     with database.read() as connection:
-        modules = _outlines(connection, task)
+        modules, unread = _outlines(connection, task), left_out(connection)
 
     def purpose_of(path: str) -> str:
         # The head alone: what a module is for stands in its first lines.
         start = _read(repo_path / path, _DOCSTRING_BYTES)
         return summary.purpose(start.decode("utf-8", "replace").lstrip("\ufeff").replace("\r", ""))
 
-    return summary.write(modules, max_tokens, count, purpose_of)
+    return summary.write(modules, max_tokens, count, purpose_of, unread)
 
 
 def rank_files(

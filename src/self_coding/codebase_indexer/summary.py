@@ -88,10 +88,12 @@ def write(
     max_tokens: int,
     count: Callable[[str], int] = estimate_tokens,
     purpose_of: Callable[[str], str] = lambda path: "",
+    left_out: Sequence[str] = (),
 ) -> str:
     """Return a text about all modules that counts at most `max_tokens`, however small that is."""
     tests = [module for module in modules if module.is_test]
     total = f"Total modules: {len(modules)}" + (f" ({len(tests)} of them tests)" if tests else "")
+    total += f"; not read: {', '.join(left_out)}" if left_out else ""
     ranked = rank(modules)
     lines = [_Line(-9, (0,), "# Codebase Summary"), _Line(-8, (1,), total)]
     if ranked:

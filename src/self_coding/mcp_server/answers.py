@@ -297,7 +297,7 @@ USE = shape(SymbolUse, "path line how", "One line that uses a symbol, and how it
 USES = list[USE.form]  # type: ignore[name-defined]
 USERS = shape(
     SymbolUsers,
-    "definitions",
+    "definitions left_out",
     "Who uses a symbol: `uses` are certain, `unknown` share its name; `counts` are of all.",
     uses=(USES, lambda users: [USE.of(use) for use in users.uses]),
     unknown=(USES, lambda users: [USE.of(use) for use in users.unknown]),

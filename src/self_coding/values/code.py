@@ -140,6 +140,7 @@ class SymbolUsers:
 
     `unread` are further files that hold the word and were too many to be read: those from which no
     import leads to a definition, and, of a name that thousands import, the farthest that do.
+    `left_out` are the languages in which nobody looked for users.
     `more_uses` and `more_unknown` count what was left out of an answer that has a limit.
     """
 
@@ -148,5 +149,6 @@ class SymbolUsers:
     uses: tuple[SymbolUse, ...] = ()
     unknown: tuple[SymbolUse, ...] = ()
     unread: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     more_uses: int = 0
     more_unknown: int = 0

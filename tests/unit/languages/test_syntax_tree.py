@@ -208,6 +208,33 @@ async def test_what_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.M
     assert (await index.impact(["area/area.go"])).complete
 
 
+async def test_every_answer_names_the_languages_that_were_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Impact, users and summary of a repository with C, and with Go whose parser is missing, say
+    that neither was read; impact is complete for no file of it."""
+    python = {
+        "pkg/area.py": "def area(r):\n    return r * r\n",
+        "test_area.py": "from pkg.area import area\n\ndef test_area():\n    assert area(2) == 4\n",
+        "pkg/fast.c": "int area(int r) { return r * r; }\n",
+    }
+    index = repository(tmp_path / "repo", GO | python)
+    with monkeypatch.context() as patch:
+        patch.setattr(syntax_tree, "_is_there", lambda package: False)
+        for path in ("pkg/area.py", "pkg/fast.c", "area/area.go", "test_area.py"):
+            found = await index.impact([path])
+            assert not found.complete, path
+        reasons = " ".join(
+            spot.reason for spot in (await index.impact(["pkg/area.py"])).blind_spots
+        )
+        assert "written in C is not read" in reasons
+        assert "Go is not read" in reasons
+        assert (await index.symbol_users("area")).left_out == ("C", "Go")
+        assert "not read: C, Go\n" in await index.get_summary()
+    assert (await index.symbol_users("area")).left_out == ("C",)
+    assert not (await index.impact(["pkg/area.py"])).complete
+
+
 async def test_a_new_manifest_moves_imports(tmp_path: Path) -> None:
     """When `go.mod` names the module otherwise, imports lead elsewhere at once."""
     index = repository(tmp_path / "repo", GO)
