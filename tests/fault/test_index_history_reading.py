@@ -10,7 +10,7 @@ import pytest
 
 from self_coding.adapters import git as adapter
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import history, store
+from self_coding.codebase_indexer import commits, history, store
 
 Git = Callable[..., str]
 
@@ -53,8 +53,8 @@ def _commit(root: Path, git: Git, name: str, message: str) -> None:
 
 def _found(database: Database, *words: str) -> list[list[str]]:
     with database.read() as connection:
-        alike = store.commits_like(connection, words, limit=10)
-        return [store.paths_of_commit(connection, commit) for commit, _ in alike]
+        alike = commits.commits_like(connection, words, limit=10)
+        return [commits.paths_of_commit(connection, commit) for commit, _ in alike]
 
 
 def test_reads_what_is_new_and_no_more(
@@ -107,9 +107,9 @@ def test_renames_are_followed(database: Database, root: Path, git: Git) -> None:
     git("commit", "-q", "-m", "rename again")
     history.refresh(database, root)
     with database.read() as connection:
-        ((number, _),) = store.commits_like(connection, ["parsing"], limit=5)
-        assert store.renamed_path(connection, "a.py", number) == "c.py"
-        assert store.renamed_path(connection, "c.py", number) is None
+        ((number, _),) = commits.commits_like(connection, ["parsing"], limit=5)
+        assert commits.renamed_path(connection, "a.py", number) == "c.py"
+        assert commits.renamed_path(connection, "c.py", number) is None
 
 
 def test_first_reading_is_bounded(database: Database, root: Path, git: Git) -> None:
@@ -197,7 +197,7 @@ def test_ages_do_not_depend_on_what_was_read_before(
     def ages(database: Database) -> dict[str, int]:
         with database.read() as connection:
             hashes = dict(connection.execute("SELECT id, hash FROM commits").fetchall())
-            return {hashes[each]: age for each, age in store.commit_ages(connection).items()}
+            return {hashes[each]: age for each, age in commits.commit_ages(connection).items()}
 
     for place in ("main~4", "main~1", "main~3", "main~7", "main", "main~2"):
         git("checkout", "-q", "--detach", place)

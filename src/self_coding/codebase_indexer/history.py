@@ -20,7 +20,7 @@ from typing import NamedTuple
 from self_coding.adapters import git
 from self_coding.adapters.db import Database
 from self_coding.adapters.paths import git_directories
-from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer import commits, store
 from self_coding.errors import GitOperationError
 from self_coding.languages import is_source
 
@@ -119,10 +119,10 @@ def _follow(database: Database, repo_path: Path, reached: Reached, now: str) -> 
         if _reached(connection) != reached:
             # Another process was quicker, and read the same.
             return _reached(connection)
-        store.silence_commits(connection, gone or ())
-        store.add_commits(connection, new)
-        if gone is None or (reached.more and store.are_commits_mostly_dead(connection)):
-            store.clear_commits(connection)
+        commits.silence_commits(connection, gone or ())
+        commits.add_commits(connection, new)
+        if gone is None or (reached.more and commits.are_commits_mostly_dead(connection)):
+            commits.clear_commits(connection)
             reached = Reached(now, now, 0, more=bool(now))
         else:
             reached = reached._replace(head=now)
@@ -140,11 +140,11 @@ def _deepen(database: Database, repo_path: Path, reached: Reached, count: int) -
         if _reached(connection) != reached:
             return
         if gone is None:  # git has collected the commit at which the walk began
-            store.clear_commits(connection)
+            commits.clear_commits(connection)
             reached = Reached()
         else:
-            store.add_commits(connection, older, older=True)
-            store.silence_commits(connection, gone)
+            commits.add_commits(connection, older, older=True)
+            commits.silence_commits(connection, gone)
             reached = reached._replace(back=reached.back + count, more=len(older) == count)
         _put_reached(connection, reached)
 

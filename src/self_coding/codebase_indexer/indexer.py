@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -181,7 +182,9 @@ class CodebaseIndexer:
 
         room = max_tokens if spans else 0
         return await self._ask(
-            lambda database: search.relevant_files(database, self.repo_path, task, limit, room)
+            lambda database: search.relevant_files(
+                database, self.repo_path, task, limit, room, lambda c: self._kept(c).known
+            )
         )
 
     relevant = relevant_files  # the old name, until 0.2
@@ -225,12 +228,16 @@ class CodebaseIndexer:
 
         def work(database: Database) -> T:
             with gc_paused(), database.read() as connection:
-                kept = self._reader
-                if kept is None or not kept.is_of(connection):
-                    kept = self._reader = IndexReader(connection, self.repo_path)
-                return question(kept)
+                return question(self._kept(connection))
 
         return await self._ask(work, max_age)
+
+    def _kept(self, connection: sqlite3.Connection) -> IndexReader:
+        """Return what was read of the index, if it is still as it was."""
+        kept = self._reader
+        if kept is None or not kept.is_of(connection):
+            kept = self._reader = IndexReader(connection, self.repo_path)
+        return kept
 
     def _relative(self, path: str) -> str:
         """Return a path as the index names it: relative to the repository, with "/"."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import cached_property, lru_cache
+from heapq import nsmallest
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,7 +53,7 @@ _NEXT = 5.0  # as a sign of what is changed next, a change that many commits ago
 _TERSE = 12.0  # a task of that many words gives half as much for it, a longer one soon nothing
 _FADE = 0.8  # each frame further out in a traceback says less
 _FRAMES = 40
-_TESTS = 10  # the tests most like the task that vote for what they import
+TESTS = 10  # the tests most like the task that vote for what they import
 
 Scores = dict[int, float]  # file id -> score; only relative, `rank` scales them
 
@@ -73,45 +74,67 @@ class Ranked(NamedTuple):
 
 
 def rank(
-    files: Sequence[File],
+    files: Mapping[int, File],
     signals: Mapping[str, Scores],
     *,
     named: frozenset[int] = frozenset(),
     recency: Scores | None = None,
     weights: Mapping[str, float] = WEIGHTS,
+    limit: int | None = None,
+    among: Set[int] | None = None,
 ) -> list[Ranked]:
     """Return the files that any signal speaks for, best first, tests after all others.
 
     Args:
-        files: every file of the index.
+        files: every file of the index, by its id.
         signals: name of a weight -> its scores.
         named: tests that the task names itself; they do not come last.
         recency: what the newest commits add, unscaled, for files that a signal speaks for.
         weights: what each signal counts.
+        limit: how many are wanted, all when None.
+        among: the only files to rank; the others only set the scale.
     """
-    tests = {file.id for file in files if file.is_test and file.id not in named}
-    parts: dict[int, dict[str, float]] = defaultdict(dict)
+    totals: dict[int, float] = {}
+    scaled: list[tuple[str, float, float, Scores]] = []
     for name, scores in signals.items():
         weight = weights.get(name, 0.0)
         if weight and scores:
             # The best file that is not a test sets the scale: a test may match best by far, and
             # would flatten the files the task is about.
-            best = max((value for id, value in scores.items() if id not in tests), default=0.0)
+            best = max(
+                (each for id, each in scores.items() if not files[id].is_test or id in named),
+                default=0.0,
+            )
             share = weight / (best or max(scores.values()))
+            scaled.append((name, weight, share, scores))
             for id, value in scores.items():
-                parts[id][name] = min(weight, value * share)
-    for id, value in (recency or {}).items():
-        if id in parts and (weight := weights.get("recency", 0.0)):
-            parts[id]["recency"] = weight * value
+                totals[id] = totals.get(id, 0.0) + min(weight, value * share)
+    late = weights.get("recency", 0.0)
+    for id, value in recency.items() if recency and late else ():
+        if id in totals:
+            totals[id] += late * value
+
+    def place(id: int) -> tuple[bool, float, str]:
+        file = files[id]
+        share = _AUXILIARY if is_auxiliary(file.path) else 1.0
+        return file.is_test and id not in named, -totals[id] * share, file.path
+
+    ids = totals if among is None else totals.keys() & among
+    first = sorted(ids, key=place) if limit is None else nsmallest(limit, ids, key=place)
     ranked = []
-    for file in files:
-        if given := parts.get(file.id):
-            score = sum(given.values()) * (_AUXILIARY if is_auxiliary(file.path) else 1.0)
-            ranked.append(Ranked(file, score, given))
-    ranked.sort(key=lambda each: (each.file.id in tests, -each.score, each.file.path))
+    for id in first:
+        parts = {
+            name: min(weight, scores[id] * share)
+            for name, weight, share, scores in scaled
+            if id in scores
+        }
+        if recency and late and id in recency:
+            parts["recency"] = late * recency[id]
+        ranked.append(Ranked(files[id], -place(id)[1], parts))
     return ranked
 
 
+@lru_cache(maxsize=1 << 16)
 def is_auxiliary(path: str) -> bool:
     """Return whether a file is outside of the product: documentation, examples, tools."""
     return _AUXILIARY_PATH.search(path) is not None
@@ -248,9 +271,12 @@ def discount_age(score: float, age: int) -> float:
 
 
 def best_tests(words: Mapping[int, float], tests: frozenset[int]) -> dict[int, float]:
-    """Return the tests whose words are most like the task."""
-    ranked = sorted((id for id in tests if words.get(id, 0.0) > 0), key=lambda id: (-words[id], id))
-    return {id: words[id] for id in ranked[:_TESTS]}
+    """Return the tests whose words are most like the task, none that is half as like as the best.
+
+    Others would say next to nothing (likeness counts squared), and may be anywhere in the tree.
+    """
+    ranked = sorted((id for id in tests & words.keys()), key=lambda id: (-words[id], id))
+    return {id: words[id] for id in ranked[:TESTS] if words[id] > words[ranked[0]] / 2}
 
 
 def score_tests(tests: Mapping[int, float], imports: Mapping[int, Sequence[int]]) -> Scores:

@@ -6,16 +6,17 @@ Blocking, and only reading (files of the working tree, where a question needs th
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from self_coding.codebase_indexer import store
+from self_coding.codebase_indexer.foreign import Foreign
 from self_coding.codebase_indexer.links import declared_roots, make_resolvers
 from self_coding.languages import (
     Language,
@@ -39,6 +40,9 @@ from self_coding.values.code import (
     ImportGraph,
     ModuleInfo,
 )
+
+if TYPE_CHECKING:
+    from self_coding.codebase_indexer.lookup import Known
 
 
 class Graph:
@@ -75,18 +79,30 @@ class Graph:
         self._scopes: dict[str, list[int]] = defaultdict(list)
         self._languages = languages
         # Most languages have none, and Python's files pay nothing for those that have.
-        scoped = {each for each in {*languages.values()} if each.scope("a/a")}
+        # Nor do those of a language (Java) in which a file of its scope is seen by none as such.
+        scoped = {
+            each for each in {*languages.values()} if each.scope("a/a") and each.sees("a/a", "a/b")
+        }
         for file, path in paths.items() if scoped else ():
-            if scope := languages[file].scope(path):
+            if languages[file] in scoped and (scope := languages[file].scope(path)):
                 self._scopes[scope + "\0" + languages[file].name].append(file)
 
-    def _around(self, target: int) -> Iterator[int]:
-        """Yield the files that may need one of their scope without importing it."""
+    def _around(self, target: int, left: dict[str, list[int]] | None = None) -> list[int]:
+        """Return the files that may need one of their scope without importing it.
+
+        `left` is what was not returned yet of each scope: a walk that gets to all files of a scope
+        would else compare each of them with each.
+        """
         language, path = self._languages[target], self.paths[target]
-        if scope := language.scope(path):
-            for file in self._scopes[scope + "\0" + language.name]:
-                if file != target and language.sees(self.paths[file], path):
-                    yield file
+        key = language.scope(path) + "\0" + language.name
+        if key not in self._scopes:
+            return []
+        around: tuple[list[int], list[int]] = [], []
+        for file in self._scopes[key] if left is None else left.setdefault(key, self._scopes[key]):
+            around[file != target and language.sees(self.paths[file], path)].append(file)
+        if left is not None:
+            left[key] = around[0]
+        return around[1]
 
     def importers(self, path: str) -> list[str]:
         """Return the files that import one file directly, by path."""
@@ -121,6 +137,7 @@ class Graph:
         level = sorted(seen, key=self.paths.__getitem__)
         near = {self._ids[path]: by for path, by in (first or {}).items() if path in self._ids}
         dependents: list[Dependent] = []
+        left: dict[str, list[int]] = {}
         distance = 0
         while level or near:
             distance += 1
@@ -130,7 +147,7 @@ class Graph:
                 for source in self._importers.get(target, ()):
                     if source not in seen:
                         through.setdefault(source, self.paths[target])
-                for source in self._around(target) if self._scopes else ():
+                for source in self._around(target, left) if self._scopes else ():
                     if source not in seen:
                         through.setdefault(source, self.paths[target])
             seen.update(through)
@@ -161,6 +178,31 @@ class IndexReader:
         # An index that was made anew counts from the start, but is another file, and so another
         # connection; the one that is held here keeps its identity from being given away.
         return connection is self.connection and self._updates == store.meta(connection, "updates")
+
+    @cached_property
+    def live(self) -> dict[int, int]:
+        """The file of each live row of the full text."""
+        return store.versions(self.connection)
+
+    @cached_property
+    def links(self) -> dict[int, bytes]:
+        """The files that each file imports, packed."""
+        return store.links(self.connection)
+
+    @cached_property
+    def stars(self) -> dict[str, list[str]]:
+        """The modules that files import all names of, by the importing file."""
+        return {
+            path: [each.module for each in unpack_imports(text) if "*" in each.names]
+            for _, path, text in store.all_imports(self.connection, "\t*")
+        }
+
+    @cached_property
+    def known(self) -> Known:
+        """What a ranking needs of all files."""
+        from self_coding.codebase_indexer.lookup import Known
+
+        return Known(self.files, self.live)
 
     @cached_property
     def graph(self) -> Graph:
@@ -220,6 +262,18 @@ class IndexReader:
         )
 
     @cached_property
+    def foreign(self) -> Foreign:
+        """What is built of some languages' files for others to import."""
+        return Foreign(self)
+
+    @cached_property
+    def blind_tests(self) -> frozenset[str]:
+        """The tests that reach a line which nobody can follow."""
+        spots = {spot.path for spot in self.blind_spots}
+        reaching = spots.union(each.path for each in self.graph.dependents(sorted(spots)))
+        return self.tests & reaching
+
+    @cached_property
     def blind_spots(self) -> list[BlindSpot]:
         """Every line that no static analysis can follow, by path and line."""
         spots = [
@@ -243,15 +297,20 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
             # Who reads a data file has its name in its text; failing that, its folder's.
             folder, _, name = path.rpartition("/")
             for word in filter(None, (name, folder.rpartition("/")[2])):
-                holders = [reader.paths[f] for f in store.holders(reader.connection, word, "body")]
-                readers = sorted(holder for holder in holders if word in reader.text(holder))
+                found = store.holders(reader.connection, word, "body", live=reader.live)
+                readers = sorted(
+                    path for each in found if word in reader.text(path := reader.paths[each])
+                )
                 first.update(dict.fromkeys(readers, path))
                 if readers:
                     break
         elif path not in reader.ids:
             first.update(dict.fromkeys(_importers_of_gone(reader, path), path))
-    foreign, is_unseen = _foreign_importers(reader, paths, first)
-    first.update(foreign)
+    dependents = reader.graph.dependents(paths, first)
+    foreign, is_unseen = reader.foreign.importers(paths, [each.path for each in dependents])
+    if foreign:
+        first.update(foreign)
+        dependents = reader.graph.dependents(paths, first)
     entries: dict[str, str] = {}
     plugins: set[str] = set()
     for manifest, project in reader.projects.items():
@@ -259,20 +318,16 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
         named = reader.named(language, project.entries)
         entries.update(dict.fromkeys(named, manifest))
         plugins |= reader.named(language, project.plugins)
-    dependents = reader.graph.dependents(paths, first)
     outside = [
         Dependent(path=name, distance=1, through=path)
         for path, name in sorted(entries.items())
         if path in paths
     ]
     reached = {each.path for each in dependents} | set(paths)
-    all_tests, blind_spots = reader.tests, reader.blind_spots
-    tests = set(all_tests)
+    tests = all_tests = reader.tests
     if not (any(map(is_setting, paths)) or reached & plugins):
         # Those in the closure, and those that reach a line which nobody can follow.
-        spots = {spot.path for spot in blind_spots}
-        blind = {each.path for each in reader.graph.dependents(sorted(spots))} | spots
-        tests = {path for path in tests if path in reached or path in blind}
+        tests = tests & reached | reader.blind_tests
     hidden = [
         BlindSpot(
             path=path, line=0, reason="not source code: who reads it by a computed name is not seen"
@@ -284,7 +339,7 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
         reason = "built into a module of another language: who imports it is not seen"
         hidden.append(BlindSpot(path=paths[0], line=0, reason=reason))
     if any(map(is_source, paths)):
-        hidden += blind_spots
+        hidden += reader.blind_spots
         if others := store.meta(reader.connection, "others"):
             reason = f"what is written in {others} is not read: who uses it there is not seen"
             hidden.append(BlindSpot(path=paths[0], line=0, reason=reason))
@@ -339,7 +394,7 @@ def with_uses(reader: IndexReader, found: Impact) -> Impact:
             names += [one.name for one in module.functions]
     uses: dict[str, list[str]] = {}
     for name in [one for one in dict.fromkeys(names) if len(one) > _SHORT_NAME][:_NAMES]:
-        for file in store.holders(reader.connection, name, "body"):
+        for file in store.holders(reader.connection, name, "body", live=reader.live):
             uses.setdefault(reader.paths.get(file, ""), []).append(name)
     dependents = (replace(one, uses=tuple(uses.get(one.path, ()))) for one in found.dependents)
     return replace(found, dependents=tuple(dependents))
@@ -364,63 +419,6 @@ def _importers_of_gone(reader: IndexReader, path: str) -> list[str]:
             if each.kind != "string"
         )
     )
-
-
-_COMPILED = (".rs", ".go", ".java", ".c", ".cc", ".cpp", ".cxx", ".f90", ".pyx", ".pxd")
-# What builds a module for another language, in a manifest or in the source itself.
-_BINDINGS = re.compile(
-    rb"pyo3|maturin|setuptools.rust|cffi|gopy|napi|neon|wasm|jpype|PyInit_|no_mangle|//export "
-)
-_BUILT_NAMES = re.compile(
-    rb"PyInit_(\w{1,99})|#\[pymodule[^]]{0,99}\]\s{0,99}(?:pub )?(?:fn|mod) (\w{1,99})"
-)
-
-
-def _foreign_importers(
-    reader: IndexReader, paths: Sequence[str], first: Mapping[str, str]
-) -> tuple[dict[str, str], bool]:
-    """Return who imports, in another language, what is built of files, and of which file.
-
-    And whether somebody may do so whom no name gives away.
-    """
-    if not any(path.endswith(_COMPILED) for path in paths):
-        return {}, False
-    if all(path.endswith(_COMPILED) for path in reader.ids):
-        return {}, False
-    roots = declared_roots(reader.connection)
-    built: dict[str, str] = {}  # by which name another language may import it: the file
-    folders: dict[PurePosixPath, None] = {}
-    texts = [reader.source(name) or b"" for name in ("pyproject.toml", "setup.py", "package.json")]
-    below = [each.path for each in reader.graph.dependents(paths, first)]
-    for path in [one for one in (*paths, *below) if one.endswith(_COMPILED)]:
-        source, place = reader.source(path) or b"", PurePosixPath(path)
-        declared = [one.split("=", 1) for one in roots.get(f"a{place.suffix}", ())]
-        names = {place.name.partition(".")[0], *(one[0] for one in declared if one[1:] == [path])}
-        names |= {(a or b).decode("latin-1") for a, b in _BUILT_NAMES.findall(source)}
-        for name in names - {"", "lib", "main", "mod"}:
-            built.setdefault(name, path)
-        texts.append(source)
-        folders.update(dict.fromkeys(place.parents))
-    texts += [reader.source(f"{one}/Cargo.toml") or b"" for one in folders]
-    found: dict[str, str] = {}
-    for _, importer, imports in store.all_imports(reader.connection):
-        if importer.endswith(_COMPILED):
-            continue
-        # One pass for all names: first whether any of them stands in the imports at all.
-        near = built.keys() & re.findall(r"[^./,\s]+", imports)
-        for each in unpack_imports(imports) if near else ():
-            said = near & {re.split(r"[./]", each.module)[-1], *each.names}
-            # and it is no file of the importer's own language, or something in one
-            if (
-                each.kind != "string"
-                and said
-                and all(
-                    language_of(one).is_package(one)
-                    for one in reader.resolve(importer, each.module, each.names)
-                )
-            ):
-                found.setdefault(importer, built[min(said)])
-    return found, not found and any(map(_BINDINGS.search, texts))
 
 
 def covering_test(reader: IndexReader, path: str) -> str | None:

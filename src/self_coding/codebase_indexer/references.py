@@ -22,11 +22,11 @@ from self_coding.languages import (
     is_method,
     language_of,
     nfkc,
-    unpack_imports,
 )
 from self_coding.values.code import SymbolUse, SymbolUsers
 
-READ = 400  # files, as long as some of them may only hold the same name of something else
+READ = 300  # files, as long as some of them may only hold the same name of something else
+_SHARE = 3  # of so many files one, where the name is in more than that: it is a common word
 MOST = 3_000  # files, if all import a definition
 
 _IMPORT = frozenset(("import",))
@@ -43,7 +43,7 @@ def find_users(
     symbol = nfkc(symbol)
     owner, _, name = symbol.rpartition(".")
     definitions: dict[str, list[Symbol]] = {}
-    for file, heads in store.definitions(index.connection, name).items():
+    for file, heads in store.definitions(index.connection, name, index.live).items():
         meant = [head for head in heads if owner in ("", head.parent)]
         if meant and path in (None, index.paths[file]):
             definitions[index.paths[file]] = meant
@@ -58,7 +58,8 @@ def find_users(
     # Each name under which a file imports the symbol may lead to further files.
     while search.load(search.importers(), most):
         pass
-    search.load(search.files_holding({name}), read)
+    holding = search.files_holding({name})
+    search.load(holding, read if len(holding) <= read else min(read, search.read + read // _SHARE))
     uses = search.uses()
     return SymbolUsers(
         symbol=symbol,
@@ -82,11 +83,6 @@ class _Search:
         self.unread: set[str] = set()
         self._index = index
         self._definitions = definitions
-        self._links = store.links(index.connection)
-        self._stars = {
-            path: [each.module for each in unpack_imports(text) if "*" in each.names]
-            for _, path, text in store.all_imports(index.connection, "\t*")
-        }
         self._resolved: dict[tuple[str, str], Sequence[str]] = {}
         outer = self.owner.partition(".")[0] or self.name  # what imports bind
         self._exported: dict[str, set[str]] = {}
@@ -105,6 +101,11 @@ class _Search:
         self._words = frozenset((self.name, outer))
         self._texts: dict[str, str] = {}
         self._files: dict[str, Occurrences] = {}
+
+    @property
+    def read(self) -> int:
+        """How many files were read."""
+        return len(self._texts)
 
     def load(self, paths: Iterable[str], bound: int) -> bool:
         """Read further files, the nearest first, up to a bound; return whether there were any."""
@@ -145,21 +146,24 @@ class _Search:
         ids = self._index.ids
         exporters = {ids[path] for path, names in self._exported.items() if names}
         names = {name for names in self._exported.values() for name in names}
+        holding = self.files_holding(names)
         importing = {
             path
-            for path in self.files_holding(names)
-            if any(target in exporters for target in array("I", self._links[ids[path]]))
+            for path in holding
+            if any(target in exporters for target in array("I", self._index.links[ids[path]]))
         }
         return importing | {
             path
-            for path, modules in self._stars.items()
-            if any(self._exported.get(s) for m in modules for s in self._resolve(path, m))
+            for path, modules in self._index.stars.items()
+            # Where files of a scope see each other (Java), none hands on what it imports.
+            if (path in holding or not language_of(path).scope(path))
+            and any(self._exported.get(s) for m in modules for s in self._resolve(path, m))
         }
 
     def files_holding(self, words: Set[str]) -> set[str]:
         """Return the files whose text holds one of the words."""
-        connection, paths = self._index.connection, self._index.paths
-        files = {file for word in words for file in store.holders(connection, word, "body")}
+        connection, paths, live = self._index.connection, self._index.paths, self._index.live
+        files = {f for word in words for f in store.holders(connection, word, "body", live=live)}
         return {paths[file] for file in files if file in paths}
 
     def uses(self) -> list[SymbolUse]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from self_coding.adapters.db import Database
-from self_coding.codebase_indexer import history, passages, ranking, store, summary
+from self_coding.codebase_indexer import commits, history, passages, ranking, store, summary
 from self_coding.codebase_indexer.links import left_out
-from self_coding.codebase_indexer.ranking import PathMatcher, Ranked
+from self_coding.codebase_indexer.lookup import ROOMS, Found, Known, Lookup, Search
+from self_coding.codebase_indexer.ranking import Ranked
 from self_coding.codebase_indexer.summary import Outline
 from self_coding.codebase_indexer.task_parser import (
     Task,
@@ -42,18 +43,24 @@ _DOCSTRING_BYTES = 2_000  # of a file, in which its docstring's first sentence e
 
 
 def relevant_files(
-    database: Database, repo_path: Path, task: str, limit: int, max_tokens: int = 0
+    database: Database,
+    repo_path: Path,
+    task: str,
+    limit: int,
+    max_tokens: int = 0,
+    known: Callable[[sqlite3.Connection], Known | None] = lambda connection: None,
 ) -> list[RelevantFile]:
     """Return the files that a task concerns, best first, with what spoke for each.
 
     With `max_tokens`, their functions and lines in so many; files that hold some come beside the
-    limit.
+    limit. `known` returns what is kept of all files, if anything is.
     """
     if limit <= 0:
         return []
     history.refresh(database, repo_path)
     with database.read() as connection:
-        ranked = rank_files(connection, task)[: max(limit, passages.FILES if max_tokens else 0)]
+        most = max(limit, passages.FILES if max_tokens else 0)
+        ranked = rank_files(connection, task, known=known(connection), limit=most)
     spans: dict[str, tuple[CodeSpan, ...]] = {}
     if max_tokens:
         paths = [each.file.path for each in ranked[: passages.FILES]]
@@ -110,52 +117,95 @@ def rank_files(
     text: str,
     *,
     weights: Mapping[str, float] = ranking.WEIGHTS,
-    files: Sequence[store.File] | None = None,
+    known: Known | None = None,
+    limit: int | None = None,
 ) -> list[Ranked]:
-    """Return the files of the index that a task concerns, best first.
+    """Return the files of the index that a task concerns, best first, at most `limit`.
 
     It is empty when no word, name or path of the task occurs in the code, whatever history says.
-    `files` are all of the index, if the caller has read them.
+    `known` is what is known of all files, if the caller has read them. With a limit, files that
+    cannot be among the first are not looked at; those that are given are the same.
     """
     task = parse_task(text)
-    terms = search_terms(task)
-    files = store.files(connection) if files is None else files
-    matcher = PathMatcher(files)
-    live = store.versions(connection)
-    lookups = {
-        "words": (terms.spoken, _EVERYWHERE, ""),
-        "title": (terms.title, _EVERYWHERE, ""),
-        "code": (terms.code, _EVERYWHERE, ""),
-        "names": (terms.spoken, _IN_NAMES, "names"),
-        "paths": (terms.title, _IN_PATH, "path"),
-        "references": (terms.names, _IN_BODY, "body"),
-        "phrases": (terms.phrases, _IN_BODY, "body"),
-    }
-    signals = {
-        name: store.match_words(connection, live, *lookup) for name, lookup in lookups.items()
-    }
-    signals["mentions"] = ranking.score_mentions(task, matcher)
-    # Past commits and recency speak for files whatever is asked; a task must match code first.
-    if not any(signals.values()):
-        return []
-    tests = frozenset(file.id for file in files if file.is_test)
-    code = frozenset(file.id for file in files) - tests
-    signals["definitions"] = ranking.score_definitions(
-        (weight, code.intersection(store.definitions(connection, name)))
+    known = known or Known(store.files(connection), store.versions(connection))
+    lookups = _lookups(task)
+    mentions = ranking.score_mentions(task, known.matcher)
+    definitions = ranking.score_definitions(
+        (weight, known.code.intersection(store.definitions(connection, name, known.live)))
         for name, weight in list(task.identifiers.items())[:_NAMES]
     )
-    best_tests = ranking.best_tests(signals["words"], tests)
-    imports = {test: sorted(code & store.targets(connection, test)) for test in best_tests}
-    signals["tests"] = ranking.score_tests(best_tests, imports)
-    present = {file.path: file.id for file in files}
-    ages = store.commit_ages(connection)
-    if weights.get("history"):
-        votes = _votes(connection, task, present, ages)
-        signals["history"] = ranking.score_votes(votes, present)
-    recency = ranking.score_recency(_last_changes(connection, present, ages), len(terms.spoken))
-    return ranking.rank(
-        files, signals, named=matcher.named_tests(task), recency=recency, weights=weights
+    ages = commits.commit_ages(connection)
+    votes = _votes(connection, task, known.present, ages) if weights.get("history") else ()
+    past = ranking.score_votes(votes, known.present)
+    changes = _last_changes(connection, known.present, ages)
+    recency = ranking.score_recency(changes, len(lookups["words"].terms))
+    newest = sorted(changes, key=changes.__getitem__)
+    sparse = {*mentions, *definitions, *past, *newest[:_NEWEST]}
+    late = max((recency[file] for file in newest[_NEWEST:]), default=0.0)
+    tests = known.tests - (named := known.matcher.named_tests(task))
+    search = Search(connection, known, lookups)
+
+    def rank(found: Found) -> list[Ranked]:
+        signals = {
+            **found.scores,
+            "mentions": mentions,
+            "definitions": definitions,
+            "tests": _of_tests(connection, known, search, found),
+            "history": past,
+        }
+        return ranking.rank(
+            known.by_id,
+            signals,
+            named=named,
+            recency=recency,
+            weights=weights,
+            limit=limit,
+            among=found.chosen,
+        )
+
+    for room in ROOMS if limit is not None else ():
+        if (found := search.bounded(room, sparse)) is None:
+            continue
+        ranked = rank(found)
+        if len(ranked) == limit and ranked[-1].file.id not in tests:
+            more = weights.get("recency", 0.0) * late
+            near = found.further(ranked[-1].score, more, weights, tests)
+            if near is not None:
+                search.add(found, near)
+                return rank(found) if near else ranked
+    found = search.everything()
+    # Past commits and recency speak for files whatever is asked; a task must match code first.
+    return rank(found) if mentions or any(found.scores.values()) else []
+
+
+def _lookups(task: Task) -> dict[str, Lookup]:
+    """Return what is looked up for a task, by the names of signals."""
+    terms = search_terms(task)
+    return {
+        "words": Lookup(terms.spoken, _EVERYWHERE),
+        "title": Lookup(terms.title, _EVERYWHERE),
+        "code": Lookup(terms.code, _EVERYWHERE),
+        "names": Lookup(terms.spoken, _IN_NAMES, "names"),
+        "paths": Lookup(terms.title, _IN_PATH, "path"),
+        "references": Lookup(terms.names, _IN_BODY, "body"),
+        "phrases": Lookup(terms.phrases, _IN_BODY, "body"),
+    }
+
+
+def _of_tests(
+    connection: sqlite3.Connection, known: Known, search: Search, found: Found
+) -> ranking.Scores:
+    """Return what the tests most like the task say of the files they import; these are chosen."""
+    best = ranking.best_tests(found.scores["words"], known.tests)
+    least = (
+        min(best.values()) if len(best) == ranking.TESTS else max(best.values(), default=0.0) / 2
     )
+    search.add_tests(found, "words", least)
+    best = ranking.best_tests(found.scores["words"], known.tests)
+    imports = {test: sorted(known.code & store.targets(connection, test)) for test in best}
+    scores = ranking.score_tests(best, imports)
+    search.add(found, scores.keys() - found.chosen)
+    return scores
 
 
 def _votes(
@@ -167,14 +217,14 @@ def _votes(
     """Return the past commits most like the task: likeness, files under their present names."""
 
     def present_paths(commit: int) -> Iterable[str]:
-        for path in store.paths_of_commit(connection, commit):
+        for path in commits.paths_of_commit(connection, commit):
             # A commit names files as they were called then.
-            name = path if path in present else store.renamed_path(connection, path, commit)
+            name = path if path in present else commits.renamed_path(connection, path, commit)
             if name is not None and name in present:
                 yield name
 
     # Votes fade with age, so the best by words are not the best yet.
-    alike = store.commits_like(connection, message_words(task), limit=_CANDIDATES)
+    alike = commits.commits_like(connection, message_words(task), limit=_CANDIDATES)
     aged = [(ranking.discount_age(score, ages[commit]), commit) for commit, score in alike]
     votes: list[tuple[float, tuple[str, ...]]] = []
     for score, commit in sorted(aged, reverse=True):
@@ -194,7 +244,7 @@ def _last_changes(
     """
     last: dict[int, int] = {}
     for commit, age in ages.items():
-        for path in store.paths_of_commit(connection, commit) if age < _NEWEST else ():
+        for path in commits.paths_of_commit(connection, commit) if age < _NEWEST else ():
             if path in present:
                 last[present[path]] = min(age, last.get(present[path], _NEWEST))
     return last
@@ -204,9 +254,12 @@ def _outlines(connection: sqlite3.Connection, task: str | None) -> list[Outline]
     """Return every file with its heads, and how much the repository and the task lean on it."""
     symbols = store.symbols(connection)
     importers = Counter(target for _, target in store.pairs(connection))
-    changes = ranking.score_changes(store.touched_paths(connection), store.commit_ages(connection))
+    changes = ranking.score_changes(
+        commits.touched_paths(connection), commits.commit_ages(connection)
+    )
     files = store.files(connection)
-    ranked = rank_files(connection, task, files=files) if task and task.strip() else []
+    known = Known(files, store.versions(connection))
+    ranked = rank_files(connection, task, known=known) if task and task.strip() else []
     best = max((each.score for each in ranked if not each.file.is_test), default=0.0)
     relevance = {each.file.id: each.score / best for each in ranked if best > 0}
     return [

@@ -1,4 +1,6 @@
-"""All SQL of the index: its tables, and the small functions that read and write them.
+"""The SQL of the index: its tables, and the small functions that read and write them.
+
+That of git's history is in `commits`.
 
 One SQLite file, a cache: rebuilt from the working tree whenever it is missing, damaged or of
 another schema. Nothing here reads the working tree or decides what is out of date.
@@ -13,12 +15,9 @@ import os
 import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from self_coding.languages import Symbol, nfkc, unpack_symbols
-
-if TYPE_CHECKING:
-    from self_coding.codebase_indexer.history import Commit
 
 APPLICATION = 0x5C1DE8
 PAGE = 16_384  # bytes; a page of the full text ("pgsz" below) fits into one of the file
@@ -47,6 +46,7 @@ CREATE VIRTUAL TABLE words USING fts5(
     path, names, docs, body, content='', tokenize='unicode61 remove_diacritics 0'
 );
 INSERT INTO words (words, rank) VALUES ('pgsz', 16000);
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, col); -- a view: how many rows hold a word
 CREATE TABLE folders (path PRIMARY KEY, stamp TEXT) WITHOUT ROWID; -- where a new file would show
 """
 HISTORY_SCHEMA = """
@@ -182,9 +182,12 @@ def symbols(connection: sqlite3.Connection) -> dict[int, str]:
     return dict(connection.execute("SELECT id, symbols FROM files").fetchall())
 
 
-def definitions(connection: sqlite3.Connection, name: str) -> dict[int, list[Symbol]]:
-    """Return every class or function of exactly this name, by file."""
-    packed = {file: heads(connection, file) for file in holders(connection, whole(name), "names")}
+def definitions(
+    connection: sqlite3.Connection, name: str, live: Mapping[int, int]
+) -> dict[int, list[Symbol]]:
+    """Return every class or function of exactly this name, by file; `live` is `versions()`."""
+    files = holders(connection, whole(name), "names", live=live)
+    packed = {file: heads(connection, file) for file in files}
     return {
         file: [each for each in unpack_symbols(text) if each.name == name]
         for file, text in packed.items()
@@ -210,13 +213,20 @@ def versions(connection: sqlite3.Connection) -> dict[int, int]:
     return dict(connection.execute("SELECT doc, id FROM files").fetchall())
 
 
-def holders(connection: sqlite3.Connection, term: str, field: str = "") -> list[int]:
+def holders(
+    connection: sqlite3.Connection,
+    term: str,
+    field: str = "",
+    *,
+    live: Mapping[int, int],
+    starts: bool = False,
+) -> list[int]:
     """Return the files whose text (or one field of it) holds a word, or several side by side.
 
-    Live and dead rows are told apart here: a join would look through all files for each row.
+    `live` is `versions()`: a join would look through all files for each row. With `starts`, the
+    last word may go on.
     """
-    query = f"{field} : {quoted(term)}" if field else quoted(term)
-    live = versions(connection)
+    query = f"{f'{field} : ' if field else ''}{quoted(term)}{' *' if starts else ''}"
     rows = connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
     return [live[row] for (row,) in rows if row in live]
 
@@ -362,117 +372,6 @@ def put_links(connection: sqlite3.Connection, rows: Iterable[tuple[int, str, byt
     )
 
 
-# --- Git's history, for `history` to fill and `search` to ask. Only live commits, those that can
-# be reached from HEAD, ever vote. Ids grow along each walk of git's: a parent's is the lower one.
-
-_FIRST_COMMIT = 1 << 32  # the id of the first commit that is stored; older ones come below it
-_MOST_RENAMES = 8  # renames followed from a file's old name to its present one
-
-
-def clear_commits(connection: sqlite3.Connection) -> None:
-    """Forget every commit."""
-    for table in ("commits", "touched", "renames"):
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - three constants
-    connection.execute("INSERT INTO messages (messages) VALUES ('delete-all')")
-
-
-def are_commits_mostly_dead(connection: sqlite3.Connection) -> bool:
-    """Return whether fewer than half of the stored commits are live."""
-    query = "SELECT total(live), count(*) FROM commits"
-    live, stored = connection.execute(query).fetchone()
-    return bool(live * 2 < stored)
-
-
-def silence_commits(connection: sqlite3.Connection, hashes: Iterable[str]) -> None:
-    """Mark commits as no longer reachable from HEAD."""
-    connection.executemany("UPDATE commits SET live = 0 WHERE hash = ?", ((h,) for h in hashes))
-
-
-def add_commits(
-    connection: sqlite3.Connection, commits: Sequence[Commit], *, older: bool = False
-) -> None:
-    """Store commits, given newest first, above all others or (`older`) below them.
-
-    A stored one becomes live again. One that touched no Python file is left out, one that only
-    has renames gets no message.
-    """
-    relevant = [commit for commit in reversed(commits) if commit.paths or commit.renames]
-    lowest, highest = connection.execute("SELECT min(id), max(id) FROM commits").fetchone()
-    # History is read backwards in steps, so that older commits need room for ids below.
-    first = _FIRST_COMMIT if lowest is None else lowest - len(relevant) if older else highest + 1
-    for id, commit in enumerate(relevant, first):
-        row = connection.execute("SELECT id FROM commits WHERE hash = ?", (commit.hash,)).fetchone()
-        if row:
-            connection.execute("UPDATE commits SET live = 1 WHERE id = ?", row)
-            continue
-        connection.execute(
-            "INSERT INTO commits VALUES (?, ?, ?, 1)", (id, commit.hash, commit.time)
-        )
-        if commit.paths:
-            title, _, body = nfkc(commit.message).partition("\n")
-            connection.execute(
-                "INSERT INTO messages (rowid, title, body) VALUES (?, ?, ?)", (id, title, body)
-            )
-        connection.executemany(
-            "INSERT OR IGNORE INTO touched VALUES (?, ?)", [(id, path) for path in commit.paths]
-        )
-        connection.executemany(
-            "INSERT OR REPLACE INTO renames VALUES (?, ?, ?)",
-            [(old, id, new) for old, new in commit.renames],
-        )
-
-
-def commits_like(
-    connection: sqlite3.Connection, words: Sequence[str], *, limit: int
-) -> list[tuple[int, float]]:
-    """Return (id, BM25) of the live commits whose messages are most like words, best first."""
-    if not words:
-        return []
-    rows = connection.execute(
-        "SELECT c.id, -bm25(messages, 1.0, 0.5) AS score FROM messages"
-        " JOIN commits c ON c.id = messages.rowid AND c.live"
-        " WHERE messages MATCH ? ORDER BY score DESC, c.id DESC LIMIT ?",
-        (" OR ".join(quoted(word) for word in words), limit),
-    )
-    return [(id, score) for id, score in rows]
-
-
-def commit_ages(connection: sqlite3.Connection) -> dict[int, int]:
-    """Return how many of the live commits are younger than each, by their dates.
-
-    So it is the same however history was read, and whichever branches were read before.
-    """
-    rows = connection.execute("SELECT id FROM commits WHERE live ORDER BY time DESC, id DESC")
-    return {id: age for age, (id,) in enumerate(rows)}
-
-
-def paths_of_commit(connection: sqlite3.Connection, id: int) -> list[str]:
-    """Return the Python files of a commit, under the names they had then."""
-    rows = connection.execute("SELECT path FROM touched WHERE commit_id = ?", (id,))
-    return [path for (path,) in rows]
-
-
-def touched_paths(connection: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Return (path, commit id) of everything that stored commits touched, live or not."""
-    return connection.execute("SELECT path, commit_id FROM touched").fetchall()
-
-
-def renamed_path(connection: sqlite3.Connection, path: str, since: int) -> str | None:
-    """Return the name that live commits newer than `since` gave a file last, None for none."""
-    name: str | None = None
-    # Bounded: files that changed their names with each other make a circle.
-    for _ in range(_MOST_RENAMES):
-        row = connection.execute(
-            "SELECT r.new, r.commit_id FROM renames r JOIN commits c ON c.id = r.commit_id"
-            " WHERE r.old = ? AND r.commit_id > ? AND c.live ORDER BY r.commit_id LIMIT 1",
-            (name or path, since),
-        ).fetchone()
-        if not row:
-            break
-        name, since = row
-    return name
-
-
 # --- The full text, for `search`.
 
 
@@ -482,19 +381,36 @@ def match_words(
     terms: Sequence[str],
     weights: Sequence[float],
     field: str = "",
+    among: str = "",
 ) -> dict[int, float]:
     """Return file id -> weighted BM25 of the files that hold any of the terms (words or phrases).
 
-    `live` is `versions()`: a join would look through all files for each row. `weights` is what an
-    occurrence counts in each of `FIELDS`, `field` the only one to look into. A file that has the
-    terms only in fields that count nothing is left out.
+    `live` is `versions()`. `weights` is what an occurrence counts in each of `FIELDS`, `field` the
+    only one to look into, `among` the only rows to score, as JSON. A file that has the terms only
+    in fields that count nothing is left out.
     """
     if not terms:
         return {}
     query = " OR ".join(quoted(term) for term in terms)
     score = f"-bm25(words, {', '.join(str(float(weight)) for weight in weights)})"
+    # To score a row costs ten times what it costs to find it. "+" keeps SQLite from asking the
+    # full text for each of those rows by itself.
+    only = " AND +rowid IN (SELECT value FROM json_each(?2))" if among else ""
     rows = connection.execute(
-        f"SELECT rowid, {score} FROM words WHERE words MATCH ?",  # noqa: S608 - only numbers
-        (f"{field} : ({query})" if field else query,),
+        f"SELECT rowid, {score} FROM words WHERE words MATCH ?1{only}",  # noqa: S608 - numbers
+        (f"{field} : ({query})" if field else query, *([among] if among else ())),
     )
     return {live[row]: value for row, value in rows if value > 0 and row in live}
+
+
+def frequencies(connection: sqlite3.Connection, word: str) -> dict[str, int]:
+    """Return how many rows hold a word in each of `FIELDS`, dead ones as well."""
+    query = "SELECT col, doc FROM vocabulary WHERE term = ?"
+    return dict(connection.execute(query, (word,)).fetchall())
+
+
+def rows_holding(connection: sqlite3.Connection, terms: Iterable[str]) -> set[int]:
+    """Return the rows of the full text, dead ones as well, that hold one of some terms."""
+    query = " OR ".join(quoted(term) for term in terms)
+    rows = connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,))
+    return {row for (row,) in rows}

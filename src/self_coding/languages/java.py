@@ -81,6 +81,11 @@ class Java(TreeLanguage):
     def sees(self, path: str, other: str) -> bool:
         return False  # which classes of its package a file needs, its own words tell
 
+    def importing(self, text: str) -> str:
+        last = max(text.rfind("\nimport "), 0)
+        end = text.find("\n", last + 1)
+        return text if end < 0 else text[: end + 1]
+
     def imports(self, tree: Tree, text: str) -> Imported:
         found = Imported([], [], [])
         bare = self.bare(text)

@@ -307,8 +307,9 @@ class TreeLanguage(Language):
         bare = nfkc(self._without_quoted(text, words, found.strings))
         spelled = "|".join(map(re.escape, sorted(words)))
         if "import" in words or _may_import(bare, spelled):
-            tree = self.tree(text.encode("utf-8", "replace"))
-            statements = [] if isinstance(tree, str) else self.imports(tree, text).statements
+            head = self.importing(text)
+            tree = self.tree(head.encode("utf-8", "replace"))
+            statements = [] if isinstance(tree, str) else self.imports(tree, head).statements
             for each in statements:
                 names = {name for pair in each.names for name in pair}
                 if "import" in words or not words.isdisjoint(names) or "*" in names:
@@ -328,6 +329,10 @@ class TreeLanguage(Language):
             else:
                 found.names.append((match[0], line))
         return found
+
+    def importing(self, text: str) -> str:
+        """Return the part of a text that may hold import statements."""
+        return text
 
     def bare(self, text: str) -> str:
         """Return a text with a space for each comment and string."""

@@ -20,40 +20,41 @@ FILES = [
     _file(4, "docs/conf.py"),
     _file(5, "tests/test_models.py", is_test=True),
 ]
+BY_ID = {each.id: each for each in FILES}
 MATCHER = PathMatcher(FILES)
 
 
 def test_best_file_first_and_ties_by_path() -> None:
     """Files are ordered by their weighted sum, equal ones by path."""
-    ranked = ranking.rank(FILES, {"words": {1: 2.0, 2: 4.0, 3: 2.0}})
+    ranked = ranking.rank(BY_ID, {"words": {1: 2.0, 2: 4.0, 3: 2.0}})
     assert [each.file.id for each in ranked] == [2, 3, 1]
 
 
 def test_tests_come_last_unless_named() -> None:
     """A test follows every other file, but not when the task gives its path."""
     signals = {"words": {1: 0.1, 5: 9.0}}
-    assert [e.file.id for e in ranking.rank(FILES, signals)] == [1, 5]
-    assert all(each.score > 0 for each in ranking.rank(FILES, signals))  # as it is, not its place
-    named = ranking.rank(FILES, signals, named=frozenset((5,)))
+    assert [e.file.id for e in ranking.rank(BY_ID, signals)] == [1, 5]
+    assert all(each.score > 0 for each in ranking.rank(BY_ID, signals))  # as it is, not its place
+    named = ranking.rank(BY_ID, signals, named=frozenset((5,)))
     assert [e.file.id for e in named] == [5, 1]
 
 
 def test_documentation_counts_half() -> None:
     """With the same evidence, a file beside the product comes after one of the product."""
-    ranked = ranking.rank(FILES, {"words": {1: 1.0, 4: 1.0}})
+    ranked = ranking.rank(BY_ID, {"words": {1: 1.0, 4: 1.0}})
     assert [(e.file.id, e.score) for e in ranked] == [(1, 0.5), (4, 0.25)]
 
 
 def test_signals_are_scaled_before_they_are_added() -> None:
     """A signal's size does not matter, only its weight does."""
-    small = ranking.rank(FILES, {"words": {1: 1.0}, "title": {2: 0.001}})
-    large = ranking.rank(FILES, {"words": {1: 1.0}, "title": {2: 1000.0}})
+    small = ranking.rank(BY_ID, {"words": {1: 1.0}, "title": {2: 0.001}})
+    large = ranking.rank(BY_ID, {"words": {1: 1.0}, "title": {2: 1000.0}})
     assert [e.score for e in small] == [e.score for e in large]
 
 
 def test_reasons_strongest_first() -> None:
     """What spoke for a file is said in words, the strongest first."""
-    (only,) = ranking.rank(FILES, {"history": {1: 1.0}, "names": {1: 1.0}})
+    (only,) = ranking.rank(BY_ID, {"history": {1: 1.0}, "names": {1: 1.0}})
     assert [reason.split(" (")[0] for reason in only.reasons()] == [
         "past commits like the task changed it",
         "it defines names that occur in the task",
@@ -62,16 +63,16 @@ def test_reasons_strongest_first() -> None:
 
 def test_the_newest_commits_speak_for_no_file_alone() -> None:
     """What changed lately gains, unscaled, where anything else speaks for it, and only there."""
-    ranked = ranking.rank(FILES, {"words": {1: 1.0, 2: 1.0}}, recency={2: 0.5, 3: 1.0})
+    ranked = ranking.rank(BY_ID, {"words": {1: 1.0, 2: 1.0}}, recency={2: 0.5, 3: 1.0})
     assert [(each.file.id, each.score) for each in ranked] == [(2, 0.875), (1, 0.5)]
     off = ranking.WEIGHTS | {"recency": 0.0}
-    plain = ranking.rank(FILES, {"words": {1: 1.0, 2: 1.0}}, recency={2: 0.5}, weights=off)
+    plain = ranking.rank(BY_ID, {"words": {1: 1.0, 2: 1.0}}, recency={2: 0.5}, weights=off)
     assert [(each.file.id, each.score) for each in plain] == [(1, 0.5), (2, 0.5)]
 
 
 def test_what_says_nothing_of_the_task_is_told_last() -> None:
     """That the newest commits changed a file is the last reason, however much it counts."""
-    (only,) = ranking.rank(FILES, {"paths": {1: 1.0}}, recency={1: 1.0})
+    (only,) = ranking.rank(BY_ID, {"paths": {1: 1.0}}, recency={1: 1.0})
     assert [reason.split(" (")[0] for reason in only.reasons()] == [
         "words of the title occur in its path",
         "the newest commits changed it",

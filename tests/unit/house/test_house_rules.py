@@ -25,7 +25,7 @@ _SPEC.loader.exec_module(house)
 
 # The ratchet: these numbers may only fall. The first may rise with a new capability, by whole
 # thousands, and then the commit message says why.
-SOURCE_LINES = 54_000
+SOURCE_LINES = 55_000
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 70
 NINETIETH_FUNCTION = 35
