@@ -298,9 +298,8 @@ def impact(reader: IndexReader, paths: Sequence[str]) -> Impact:
             folder, _, name = path.rpartition("/")
             for word in filter(None, (name, folder.rpartition("/")[2])):
                 found = store.holders(reader.connection, word, "body", live=reader.live)
-                readers = sorted(
-                    path for each in found if word in reader.text(path := reader.paths[each])
-                )
+                holders = sorted(reader.paths[each] for each in found)
+                readers = [holder for holder in holders if word in reader.text(holder)]
                 first.update(dict.fromkeys(readers, path))
                 if readers:
                     break
