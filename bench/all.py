@@ -98,6 +98,8 @@ ROWS = (
         "bench/index.py tests ROOT COVERAGE", _DOCS + "index.md"),
     Row("languages", "imports against what each language's own tools resolve",
         "bench/languages.py go ROOT", _DOCS + "languages.md"),
+    Row("selected tests", "tests that a mutant breaks beside those selected, Go and vitest",
+        "bench/selected.py go ROOT 100", _DOCS + "languages.md"),
     Row("relevance", "relevant files, with ablations",
         "bench/localize.py --set SHARED/localize", _DOCS + "relevance.md",
         "bench/localize.py --set SHARED/localize --each 3"),

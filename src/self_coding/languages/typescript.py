@@ -112,7 +112,7 @@ class TypeScript(TreeLanguage):
                 continue
             [statement] = held["statement"]
             bind(text_of(source), line_of(statement), list(_bound(text_of(statement))))
-        may_call = any(word in tree.source for word in _CALLED)
+        may_call = any(call in tree.source for call in _CALLED)
         for match in _CALL.finditer(tree.source) if may_call else ():
             call = tree.root.descendant_for_byte_range(match.start(), match.end())
             arguments = call.child_by_field_name("arguments") if call is not None else None
