@@ -23,8 +23,8 @@ _DEFINITION = re.compile(
     r"(?:[\w<>\[\],.?@]{1,80}\s{1,9}){0,6}(?!let\b)(?P<method>[A-Za-z_]\w{0,80})\s?\([^;{}\n]{0,200}\)"
     r"[^;{}()=\n]{0,80}\{\s*(?://.*)?$"
     # A function that JavaScript gives a name to.
-    r"|(?:(?:export|const|let|var)\s+|(?:[\w$]{1,80}\.){1,9})+(?P<given>[\w$]{1,80})\s*=\s*"
-    r"(?:async\s*)?(?:function\b|\(?[\w$, ]{0,200}\)?\s*=>))"
+    r"|(?:(?:export|const|let|var)\s{1,9}){0,2}(?:[\w$]{1,80}\.){0,9}(?P<given>[\w$]{1,80})"
+    r"\s{0,9}=\s{0,9}(?:async\s{1,9})?(?:function\b|\(?[\w$, ]{0,200}\)?\s{0,9}=>))"
 )
 _BESIDE = ("indent", "kind")
 

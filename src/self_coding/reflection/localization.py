@@ -49,7 +49,7 @@ _OPERATORS = (
     ("hash(", "__hash__"), ("bool(", "__bool__"), (" < ", "__lt__"), ("del ", "__delitem__"),
 )  # fmt: skip
 # A call of a test framework's, of whatever language.
-_EXPECTS = re.compile(r"(?:.*\.)?(?:pytest\.|t?\.?assert[\w.]*$|assert\.|test|expect\b|to[A-Z])")
+_EXPECTS = re.compile(r"(?:\w*+\.){0,20}?(?:pytest\.|t\.assert\b|assert|test|expect\b|to[A-Z])")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _CALL = re.compile(r"(?<![\w@])((?:\w++\.){0,20}+)(\w++)\(")
 # What a message says of the function at fault: its own method, what handed a wrong value over, what
@@ -135,7 +135,7 @@ class Features:
             name = names[-1].removesuffix("()")
             if not path.endswith(".py"):
                 # A group of tests is often named after what they test.
-                if group := re.match(r"([\w$]+).*? [>\u203a] ", name):
+                if group := re.match(r"([\w$]++)[^>\u203a\n]*+[>\u203a] ", name):
                     weights[group[1]] = 0.3
                 name = re.split(r" > | \u203a |[/.:]", name)[-1]
             words = re.split(r"[_\s]+", name.removeprefix("test_").strip())
