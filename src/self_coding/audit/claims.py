@@ -81,7 +81,9 @@ def claims_of(
     `idle` of functions that do not, whatever they are called."""
     used = _used(function)
     spent = _spent(function)
-    reader = _Reader(frozenset(helpers), frozenset(idle), _constants(function), used, spent)
+    inner = (n for n in nodes(function) if isinstance(n, Function) and n is not function)
+    silent = frozenset([*idle, *(n.name for n in inner if not claims_of(n, helpers))])
+    reader = _Reader(frozenset(helpers), silent, _constants(function), used, spent)
     return tuple(reader.body(function.body, ""))
 
 

@@ -106,7 +106,7 @@ _POWERS = (
     ),
     (
         "reads a secret",
-        r"\$\{\{(?:(?!\$\{\{)[^}])*\bsecrets\b(?!\s*\.\s*(?:GITHUB_TOKEN|CODECOV_TOKEN|COVERALLS\w*)\b)[^}]*|"
+        r"\$\{\{(?:(?!\$\{\{)[^}])*\bsecrets\b(?!\s*\.\s*(?i:GITHUB_TOKEN|CODECOV_TOKEN|COVERALLS\w*)\b)[^}]*|"
         r"\bsecrets\s*:\s*inherit|\bcredentials\s*\([^)]*",
     ),
     ("runs on the project's own machines", r"\bself-hosted\b|\bruns-on\s*:\s*\{.*"),

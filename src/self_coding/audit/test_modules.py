@@ -28,6 +28,7 @@ from self_coding.audit.syntax import (
     parse,
     strings,
     unparse,
+    walk_own,
 )
 from self_coding.values.verdicts import Finding
 
@@ -90,6 +91,11 @@ class Test:
     def words(self) -> frozenset[str]:
         """The words that its statements are written with."""
         return frozenset(re.findall(r"\w+", self.body))
+
+    @cached_property
+    def yields(self) -> bool:
+        """Whether it is a generator, which pytest does not run."""
+        return any(isinstance(n, ast.Yield | ast.YieldFrom) for n in walk_own(self.node))
 
     @cached_property
     def decorators(self) -> tuple[ast.expr, ...]:

@@ -29,7 +29,6 @@ from self_coding.audit.syntax import (
     quote,
     strings,
     unparse,
-    walk_own,
 )
 from self_coding.audit.test_modules import Module, Modules, Sides, Test, cases
 from self_coding.audit.weakening import Around, bare, compare, without
@@ -118,7 +117,9 @@ def _module(
     for test in before.by_name.values():
         now = after.by_name.get(test.name) if after else None
         if now is None or after is None:
-            lost += [test] if test.collected else []
+            # a bare generator was never run
+            dead = test.yields and not test.decorators
+            lost += [test] if test.collected and not dead else []
         elif test.collected and not now.collected:
             yield now.finding("test-uncollected", f"{test.name} is no longer collected as a test")
         else:
@@ -211,11 +212,7 @@ def _pair(old: Test, new: Test, search: _Search, around: Around) -> Iterator[Fin
             message = f"{new.name} runs {fewer} fewer cases, without {quote(nowhere[0])}"
             yield new.finding("cases-removed", message)
     # forms in which a test is still collected, but does not run
-    yielded, yields = (
-        any(isinstance(node, ast.Yield | ast.YieldFrom) for node in walk_own(test.node))
-        for test in (old, new)
-    )
-    if yields and not yielded:
+    if new.yields and not old.yields:
         message = f"{new.name} yields now, so pytest does not run it"
         yield new.finding("test-uncollected", message)
     was_async, is_async = (isinstance(test.node, ast.AsyncFunctionDef) for test in (old, new))

@@ -409,3 +409,59 @@ def test_a_name_in_other_letters_is_hidden(line: str) -> None:
     plain = "\u2113 = 1  # \ufb01le\nname = '\uff4f\uff53'\n"
     assert rules({}, {"src/a.py": plain}) == []
     assert rules({"src/a.py": f"{line}\n"}, {"src/a.py": f"{line}\nb = 1\n"}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [("github_token", []), ("Codecov_Token", []), ("github_token_of_mine", ["pipeline-power"])],
+)
+def test_the_names_of_secrets_have_no_case(name: str, broken: list[str]) -> None:
+    """What every pipeline has is no new power, however it is spelled."""
+    job = f"on: push\njobs:\n  a:\n    env:\n      T: ${{{{ secrets.{name} }}}}\n"
+    assert rules({}, {".github/workflows/a.yml": job}) == broken
+
+
+_INNER = "def test_a():\n    def should_a(x):\n        {}\n    {}\n    assert b(2) == 3\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "broken"),
+    [
+        # it moves, or goes: what is asked of it was no claim
+        (("return x > 1", "c = [should_a(x) for x in d]"), ("pass", "c = [*d]"), []),
+        # it claimed, and only answers now; it stands where a claim stood
+        (
+            ("assert x > 1", "should_a(b(1))"),
+            ("return x > 1", "should_a(b(1))"),
+            ["assert-removed"],
+        ),
+        (("return x", "assert b(1) == 2"), ("return x", "should_a(b(1) == 2)"), ["assert-removed"]),
+        # first a name in the way, then what it hides
+        (("check_it(x)", "should_a(b(1))"), ("return x", "should_a(b(1))"), ["assert-removed"]),
+    ],
+)
+def test_an_inner_function_claims_what_it_holds(
+    before: tuple[str, str], after: tuple[str, str], broken: list[str]
+) -> None:
+    """A function in a test claims what it holds; its name alone claims nothing."""
+    sides = [{"tests/test_a.py": _INNER.format(*side)} for side in (before, after)]
+    assert rules(*sides) == broken
+
+
+@pytest.mark.parametrize(
+    ("mark", "before", "after", "broken"),
+    [
+        ("", "    yield check, 1\n    assert b(1) == 2\n", "", []),
+        # by what it bears it may run; first made one that does not, then gone
+        ("@gen_test\n", "    yield check, 1\n    assert b(1) == 2\n", "", ["test-removed"]),
+        ("", "    assert b(1) == 2\n", "    yield\n    assert b(1) == 2\n", ["test-uncollected"]),
+        ("", "    assert b(1) == 2\n", "", ["test-removed"]),
+    ],
+)
+def test_a_generator_that_nothing_runs_was_no_test(
+    mark: str, before: str, after: str, broken: list[str]
+) -> None:
+    """A test that yields, as nose had them, may become one that runs, or go."""
+    head, rest = f"{mark}def test_a():\n", "def test_b():\n    assert c(3) == 4\n"
+    new = rest + (head + after if after else "")
+    assert rules({"tests/test_a.py": head + before + rest}, {"tests/test_a.py": new}) == broken
