@@ -57,9 +57,11 @@ _CALLER = re.compile(
 )
 _JOINED = re.compile(r"""["']\s*+\+?\s*+["']""")  # "py" + "test" is one word
 # Bidirectional controls (CVE-2021-42574) and zero-width characters; joiners and marks are spelling
-# beside the letters of many scripts, and in emoji.
+# beside the letters of many scripts, and in emoji; so is where a word ends in those without spaces.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u200b"  # Thai, Lao, Burmese, Khmer
 _HIDDEN = re.compile(
-    r"[\u202a-\u202e\u2066-\u2069\u200b]|(?<![^\x00-\x7f])[\u200c-\u200f]++(?![^\x00-\x7f])"
+    rf"[\u202a-\u202e\u2066-\u2069]|(?<![{_UNSPACED}])\u200b|\u200b(?![{_UNSPACED}])|"
+    r"(?<![^\x00-\x7f])[\u200c-\u200f]++(?![^\x00-\x7f])"
 )
 _READ = 5000  # characters of a line that somebody may read; longer ones are generated
 _JUDGES = re.compile(

@@ -388,6 +388,10 @@ def test_nobody_reads_a_generated_line(length: int, broken: list[str]) -> None:
         ("pass\u200dword", ["hidden-characters"]),
         ("a\u200d\u200db", ["hidden-characters"]),
         ("\u0645\u200b", ["hidden-characters"]),
+        ("\u1784\u17c3\u200b\u200b\u1798", []),  # Khmer, where a word ends
+        ("\u1784\u200ba", ["hidden-characters"]),
+        ("a\u200b\u1784", ["hidden-characters"]),
+        ("\u1784\u200b\u202e\u1784", ["hidden-characters"]),
         ("\u0645\u202e", ["hidden-characters"]),
     ],
 )
