@@ -171,7 +171,7 @@ def _test_command(top: Path) -> str:
         "python manage.py test": "manage.py" in names and not uses_pytest,
         django: django and not uses_pytest,
         "python runtests.py": "runtests.py" in names and not uses_pytest,  # as Django's own has it
-        f"python -m unittest discover{_start_of(tests, names)}": unittest,
+        f"python -m unittest discover{_finding(tests, names)}": unittest,
         "python -m pytest --tb=short -q": tests or uses_pytest,
         "nox": "noxfile.py" in names,
         "tox": "tox.ini" in names,
@@ -238,12 +238,15 @@ def _targets(makefile: str) -> list[str]:
     return found
 
 
-def _start_of(tests: list[str], names: list[str]) -> str:
-    """Return the option of unittest for tests in a folder that is no package: it looks in none."""
+def _finding(tests: list[str], names: list[str]) -> str:
+    """Return the options by which unittest finds the tests: it looks in no folder that is no
+    package, and at no file but test*.py."""
     folder = os.path.commonpath([os.path.dirname(one) for one in tests]) if tests else ""  # noqa: PTH120
     above = [folder, *(str(one) for one in Path(folder).parents)]
     packages = all(f"{one}/__init__.py" in names for one in above if one not in ("", "."))
-    return "" if not folder or packages else f" -s {folder}"
+    start = "" if not folder or packages else f" -s {folder}"
+    usual = any(Path(one).name.startswith("test") for one in tests)
+    return start if usual else f"{start} -p '*_test.py'"
 
 
 # -- doctor -----------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ def cases(suite):
     for one in suite:
         yield from cases(one) if isinstance(one, unittest.TestSuite) else [one]
 loader = unittest.defaultTestLoader
-found = list(cases(loader.discover(*sys.argv[1:2] or ["."])))
+folder, _, pattern = " ".join(sys.argv[1:]).partition("-p ")
+found = list(cases(loader.discover(folder.strip() or ".", pattern or "test*.py")))
 for one in found:
     if "_FailedTest" not in one.id():
         print(one.id(), ": test")
@@ -39,7 +40,10 @@ _LISTING = (
     (re.compile(r"\bgo test\b"), "go test -list ."),
     (re.compile(r"\bcargo test\b(?!.* -- )[^&|;]*"), r"\g<0> -- --list"),
     (
-        re.compile(r"-m unittest(?: -[qv]+)*$|-m unittest discover(?: -[qvs]+)*(?= [\w./]+$|$)"),
+        re.compile(
+            r"-m unittest(?: -[qv]+)*$"
+            r"|-m unittest discover(?: -[qvs]+)*(?=(?: [\w./]+)?(?: -p ['\"*\w.]+)?$)"
+        ),
         f"-c {shlex.quote(_UNITTEST)}".replace("\\", "\\\\"),
     ),
 )

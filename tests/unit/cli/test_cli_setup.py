@@ -160,6 +160,14 @@ def test_the_remotes_default_wins(tmp_path: Path) -> None:
         ({"Justfile": "build:\n  test\n"}, ""),
         ({"a.h": "", "tests/Makefile": "all: one\n\t./one\n"}, "make -C tests"),
         ({"test_a.py": "import unittest\n"}, "python -m unittest discover"),
+        (
+            {
+                "a/tests/b_test.py": "import unittest\n",
+                "a/__init__.py": "",
+                "a/tests/__init__.py": "",
+            },
+            "python -m unittest discover -p '*_test.py'",
+        ),
         ({"tests/test_a.py": "import pytest\n"}, "python -m pytest --tb=short -q"),
         (
             {"tests/test_a.py": "import unittest\n", "setup.cfg": "[tool:pytest]\n"},

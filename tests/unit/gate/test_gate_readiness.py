@@ -36,6 +36,7 @@ def ready(top: Path, files: dict[str, str], command: str) -> Readiness:
         ({"test_a.py": "def test_a():\n    pass\n"}, PYTEST, 1),
         ({"test_a.py": CASE.format("")}, UNITTEST, 1),
         ({"t/__init__.py": "", "t/test_a.py": CASE.format("")}, f"{UNITTEST} -s t", 1),
+        ({"t/a_test.py": CASE.format("")}, f"{UNITTEST} -s t -p '*_test.py'", 1),
         ({"Makefile": f"test:\n\t{PYTEST}\n", "test_a.py": "def test_a(): 1"}, "make test", 1),
         pytest.param(
             {"go.mod": "module x\n", "a_test.go": 'package x\nimport "testing"\n'
