@@ -64,7 +64,7 @@ _CODE: Mapping[str, Mapping[str, str]] = {
 }
 _FRAMES = re.compile(r"\bstack\b|[sS]tackTrace|StackWalker|runtime\.Callers?\b|[bB]acktrace::")
 _CALLER = re.compile(
-    r"(?i)^(?!\s*(?:import|use|package)\b).*[\"'`/._](?:tests?|specs?|__tests__|jest|vitest|mocha|junit\w*)[\"'`/.:\\]"
+    r"(?i)^(?!\s*(?:import|use|package)\b).*[\"'`/._](?:tests?|specs?|__tests__|jest|vitest|mocha|junit\w{0,20})[\"'`/.:\\]"
 )
 _BUILT = re.compile(r"go\.|tsconfig")  # what is built, not what is tested
 _CARGO = re.compile(r"(?:^|/)(?:Cargo|nextest)\.toml$")
