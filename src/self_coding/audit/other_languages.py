@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from self_coding.audit.files import File, Files, Kind
@@ -78,7 +79,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         off=r"\b(?:it|test|describe|suite|context)\.(?:skip|todo|fails|failing)\b|"
         r"\bx(?:it|describe|test)\b|\b(?:this|t)\.skip\(|\b(?:skip|todo)\s*:\s*(?:true|['\"])",
         focus=r"\b(?:it|test|describe|suite|context)\.only\b|\bf(?:it|describe)\(|\bonly\s*:\s*true",
-        idle=r"\b(\w+) = new (?:Map|Set)\b[^\0]*Object\.(?:keys|values|entries)\(\1\)",
+        idle=r"\b(\w+) = new (?:Map|Set)\b[^\0]{0,500}Object\.(?:keys|values|entries)\(\1\)",
         aside=r"\bset(?:Timeout|Immediate|Interval)\(|\bqueueMicrotask\(|\bnextTick\(",
         exact=r"\bassert/strict\b|\bassert\.strict\b|\{ ?strict\b",
     ),
@@ -93,7 +94,7 @@ TABLES: dict[str, Table] = {  # by the name of the language; one from elsewhere 
         weak=r"\.(?:NotNil|NoError|NotEmpty|True|False|NotPanics)\(|^if (?:[^=<>]*|.*[!=]= nil) \{",
         faint=r"^if .*\berr\w* != nil|^if len\(errs?\) > 0|\.NoError\(",
         off=r"\b[tb]\.Skip(?:f|Now)?\(",
-        idle=r"(?m)^\s*[tb] :?= (?:&testing\.|new\(testing\.)",
+        idle=r"(?m)^[ \t]*+[tb] :?= (?:&testing\.|new\(testing\.)",
         aside=r"\bgo func\b",
     ),
     "Rust": Table(
@@ -143,10 +144,7 @@ _TOLERANCE = re.compile(r"toBeCloseTo\(|closeTo\(|InDelta\(|InEpsilon\(|abs\(\)\
 _LEFT_OUT = re.compile(
     r"(?m)^(?://go:build|// \+build) .{0,200}\b(?:ignore|never)\b|^#!\[cfg\(any\(\)\)\]"
 )
-_LATER = re.compile(
-    r"\bfor \w+, (\w+) := range\b(?:(?!\b\1 := \1\b|\n\t?}\n)[^\0])*\.Run\(\1\b"
-    r"(?:(?!\n\t?}\n)[^\0])*?\.Parallel\(\)"
-)
+_TURNS = re.compile(r"\bfor \w+, (\w+) := range\b")
 _ALIKE = 0.4  # of the words of two tests
 
 
@@ -257,9 +255,13 @@ class _Change:
             yield "assert-weakened", 0, "its claims compare loosely now"
         # before Go 1.22 all turns of a loop share its variable, of which the last value is left
         is_shared = re.search(r"(?m)^go 1\.(?:\d|1\d|2[01])\b", self.go_mod)
-        match = _LATER.search(file.new or "") if is_shared else None
-        if match and match[0] not in (file.old or ""):
-            yield "assert-unreachable", 0, f"all parallel tests see the last {match[1]} alone"
+        for turn in islice(_TURNS.finditer(file.new or ""), 500) if is_shared else ():
+            body = re.split(r"\n\t?}\n", turn.string[turn.end() : turn.end() + 3000])[0]
+            before, runs, after = body.partition(f".Run({turn[1]}")
+            shares = f"{turn[1]} := {turn[1]}\n" not in before and ".Parallel()" in after
+            if runs and shares and body not in (file.old or ""):
+                yield "assert-unreachable", 0, f"all parallel tests see the last {turn[1]} alone"
+                break
         had = {text for _, text in old.focus}
         for line, text in new.focus:
             if text not in had:
@@ -331,7 +333,7 @@ class _Change:
         rows, rows_now = (Counter(map(str.strip, t.text.split("\n"))) for t in (was, now))
         asked = {*_NAME.findall(_TEXT.sub("", " ".join(was.claims)))}
         for row in rows_now - rows:
-            for call in re.finditer(r"([A-Za-z_]\w*)\([^()]{0,80}\)", row):
+            for call in re.finditer(r"\b([A-Za-z_]\w*+)\([^()]{0,80}\)", row):
                 around = re.escape(row[: call.start()]), re.escape(row[call.end() :])
                 literal = re.compile(rf"(?:{_TEXT.pattern})".join(around))
                 if call[1] in asked and any(map(literal.fullmatch, rows - rows_now)):
