@@ -85,7 +85,7 @@ class Graph:
         }
         for file, path in paths.items() if scoped else ():
             if languages[file] in scoped and (scope := languages[file].scope(path)):
-                self._scopes[scope + "\0" + languages[file].name].append(file)
+                self._scopes[f"{scope}\0{languages[file].name}"].append(file)
 
     def _around(self, target: int, left: dict[str, list[int]] | None = None) -> list[int]:
         """Return the files that may need one of their scope without importing it.
@@ -94,7 +94,7 @@ class Graph:
         would else compare each of them with each.
         """
         language, path = self._languages[target], self.paths[target]
-        key = language.scope(path) + "\0" + language.name
+        key = f"{language.scope(path)}\0{language.name}"
         if key not in self._scopes:
             return []
         around: tuple[list[int], list[int]] = [], []

@@ -8,6 +8,7 @@ points to is not named.
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ _COMMON_WORDS = (
     "tuple set isinstance range type repr value name data result expected match error Error"
 )
 _EVERYDAY = frozenset(_COMMON_WORDS.split())
+_BUILT_IN = frozenset(dir(builtins))
 _OPERATORS = (
     (" == ", "__eq__"), (" != ", "__ne__"), ("len(", "__len__"), ("repr(", "__repr__"),
     ("str(", "__str__"), (" in ", "__contains__"), ("set(", "__iter__"), ("list(", "__iter__"),
@@ -370,7 +372,9 @@ def _likeliest(raised: Raised, frames: Sequence[Frame]) -> list[str]:
     if told := _METHOD_TOLD.search(raised.message):
         return [told[1], *real]
     if _NONE_RETURNED.search(raised.message) and frames:
-        calls = [call[2] for call in _CALL.finditer(frames[-1].code) if call[2] not in _EVERYDAY]
+        found = _CALL.finditer(frames[-1].code)
+        # A built-in, such as `sum`, is at fault in none of the project's files.
+        calls = [c[2] for c in found if c[2] not in _EVERYDAY and (c[1] or c[2] not in _BUILT_IN)]
         # A class returns an object whenever it is called.
         return [*[name for name in calls if not name.lstrip("_")[:1].isupper()][:1], *real]
     if (called := _ARGUMENTS.match(raised.message)) and frames:
