@@ -177,6 +177,7 @@ class Search:
     def _most(self, lookup: Lookup, term: str) -> float:
         """Return the most that a common term adds to the score of a file."""
         held = self._held(lookup, term)
+        # FTS5 counts the rows of files that went, too: at most 30 % and five, as `refresh` leaves.
         idf = log((len(self._known.live) * 1.3 + 6 - held) / (held + 0.5)) if held else 0.0
         return _MOST * max(idf, _LEAST_IDF)
 
