@@ -61,6 +61,7 @@ _LACKS = (
         r"(?<![\w./-])([\w./-]{1,200}+@v[\w.+-]{1,100}): (?:module lookup disabled|Get |dial tcp)",
         _installs("module", "go mod download"),
     ),
+    (r"\bgo: downloading ([\w./-]{1,200}+) v", _installs("module", "go mod download")),
     (
         r"Cannot find (?:module|package) '(@?[\w-][^'\n]*)'",
         _installs("package", "npm install"),
