@@ -100,7 +100,7 @@ def test_a_plugin_that_ends_pytest_is_named(tmp_path, place, said):
             "the module github.com/x/y@v1.2.0 is not",
         ),
         (
-            "go: downloading github.com/x/y v0.5.3\na.go:1:2: open /m/y.lock: read-only file system",
+            "go: downloading github.com/x/y v0.5.3\na.go:1:2: open /m/y.lock: read-only",
             "the module github.com/x/y is not on this machine; run go mod download",
         ),
         ("Error: Cannot find module 'left-pad'\n", "the package left-pad is not on this machine"),
