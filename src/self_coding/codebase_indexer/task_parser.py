@@ -24,7 +24,7 @@ _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _CHECKBOX = re.compile(r"^[ \t]*[-*] \[[ xX]\][^\n]*$", re.MULTILINE)
 _VERSIONS = re.compile(r"(?:INSTALLED VERSIONS|Versions? of |show_versions\(\))", re.IGNORECASE)
 _VERSION_LINE = re.compile(
-    r"^[ \t>|]*+\W{0,3}[\w.()/ -]{1,40}\W{0,3}(?:[:=]{1,3}|[ \t])[ \t\"]*+"
+    r"^[ \t>|]*+[^\w\n]{0,3}[\w.()/ -]{1,40}[^\w\n]{0,3}(?:[:=]{1,3}|[ \t])[ \t\"]{0,80}+"
     r"(?:v?\d+(?:\.\d+)+\S*|None|null|N/A|\{)[ \t\",|]*$",
     re.MULTILINE,
 )
