@@ -79,12 +79,19 @@ def claims_of(
 ) -> tuple[Claim, ...]:
     """Return the assertions of a function in order; `helpers` are names of functions that assert,
     `idle` of functions that do not, whatever they are called."""
-    used = _used(function)
-    spent = _spent(function)
-    inner = (n for n in nodes(function) if isinstance(n, Function) and n is not function)
-    silent = frozenset([*idle, *(n.name for n in inner if not claims_of(n, helpers))])
-    reader = _Reader(frozenset(helpers), silent, _constants(function), used, spent)
-    return tuple(reader.body(function.body, ""))
+    asserting, silent = frozenset(helpers), set[ast.AST]()
+
+    def read(one: Function, others: Iterable[str]) -> tuple[Claim, ...]:
+        inside = (n.name for n in nodes(one) if isinstance(n, Function) and n in silent)
+        known = frozenset([*others, *inside])
+        reader = _Reader(asserting, known, _constants(one), _used(one), _spent(one))
+        return tuple(reader.body(one.body, ""))
+
+    # The innermost first, so that each is read once: whether one claims rests on all inside of it.
+    for one in reversed(nodes(function)):
+        if isinstance(one, Function) and one is not function and not read(one, ()):
+            silent.add(one)
+    return read(function, idle)
 
 
 def _used(function: Function) -> frozenset[str]:

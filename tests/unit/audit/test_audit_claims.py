@@ -40,3 +40,12 @@ def reaches(body: str) -> list[str]:
 def test_the_reach_of_a_claim_is_known(body: str, reach: list[str]) -> None:
     """An assertion is run, run on a condition, caught where it fails, or never reached."""
     assert reaches(body) == reach
+
+
+def test_functions_inside_of_each_other_are_read_once_each() -> None:
+    """As deep as Python allows, an inner function is no reason to read those inside of it again."""
+    source = "def test_a():\n" + "".join(f"{' ' * deep}def f{deep}():\n" for deep in range(1, 60))
+    source += f"{' ' * 60}assert f() == 1\n"
+    [function] = ast.parse(source).body
+    assert isinstance(function, ast.FunctionDef)
+    assert [claim.reach for claim in claims_of(function)] == ["unreachable"]
