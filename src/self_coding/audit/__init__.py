@@ -33,8 +33,7 @@ _RULES = (
     *(commands.project, commands.commands, commands.removed_command, commands.pipelines),
 )
 _RULES_FOR_NEW_CODE = (  # what the old file had, wherever that was, may stay
-    *(subject.always_equal, subject.replacing),
-    *(framework.hooks, framework.plugins),
+    *(subject.always_equal, subject.replacing, framework.hooks, framework.plugins),
     framework.exits,
 )
 

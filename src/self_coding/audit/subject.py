@@ -127,12 +127,9 @@ def always_equal(file: File, sides: Sides) -> Breaches:
     """Yield comparisons that are true of everything, in a class that is new or changed, and of a
     built-in kind of value in another way than its own, where old code answers by it."""
     classes = [node for node in nodes(file.tree) if isinstance(node, ast.ClassDef)]
-    had = {n.name for n in nodes(file.old_tree) if isinstance(n, ast.ClassDef)}
-    changed = [o for o in sides.files.of(Kind.SOURCE) if o.old is not None]
-    added = "\n".join(line for one in changed for _, line in one.added_lines)
     for owner in classes if file.kind is Kind.SOURCE and file.path != "setup.py" else ():
         kind = next(filter(_VALUES.fullmatch, map(name_of, owner.bases)), "")
-        used = kind and owner.name not in had and re.search(rf"(?<!ss )\b{owner.name}\(", added)
+        used = kind and _is_made_by_old_code(owner.name, file, sides)
         for part in owner.body:
             names, results = set(), []
             if isinstance(part, ast.FunctionDef):
@@ -149,15 +146,26 @@ def always_equal(file: File, sides: Sides) -> Breaches:
                 yield "equality-always-true", part, f"a {owner.name} equals or contains everything"
 
 
+def _is_made_by_old_code(name: str, file: File, sides: Sides) -> bool:
+    """Return whether a class is new, and code that was there before makes its objects now."""
+    if any(isinstance(n, ast.ClassDef) and n.name == name for n in nodes(file.old_tree)):
+        return False
+    made = re.compile(rf"(?<!ss )\b{name}\(")
+    changed = (one for one in sides.files.of(Kind.SOURCE) if one.old is not None)
+    return any(made.search(line) for one in changed for _, line in one.added_lines)
+
+
 def configured(file: File, sides: Sides) -> Breaches:
     """Yield variables that the tests set for all of them and that the code begins to read."""
     if file.kind not in {Kind.TEST, Kind.SUPPORT, Kind.SETTING}:
         return
-    said = [(o.new or "", o.old or "") for o in sides.files.of(Kind.SOURCE)]
-    new, old = ({*_VARIABLE.findall("\n".join(o[at] for o in said))} for at in (0, 1))
-    for number, line in file.added_lines:
-        names = re.findall(r"\w+", uncommented(line)) if re.match(r"\S.*env", line) else ()
-        for name in sorted((new - old).intersection(names)):
+    lines = [(number, line) for number, line in file.added_lines if re.match(r"\S.*env", line)]
+    new, old = set[str](), set[str]()
+    for one in sides.files.of(Kind.SOURCE) if lines else ():
+        new.update(_VARIABLE.findall(one.new or ""))
+        old.update(_VARIABLE.findall(one.old or ""))
+    for number, line in lines:
+        for name in sorted((new - old).intersection(re.findall(r"\w+", uncommented(line)))):
             yield "test-environment", number, f"sets {name}, which the code begins to read"
 
 
