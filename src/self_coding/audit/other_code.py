@@ -34,8 +34,7 @@ _CODE: Mapping[str, Mapping[str, str]] = {
         "framework-patched": r"\b(?:globalThis|global|window)\.(?:expect|it|test|describe|assert)\s*=(?![=>])"
         r"|\b(?:assert|expect|chai|jest|vi)(?:\.\w+)+\s*=(?![=>])|['\"](?:node:)?(?:assert|test)(?:/\w+)?['\"]\)"
         r"(?:\.\w+)+\s*=(?![=>])|Object\.(?:assign|definePropert\w+)\(\s*(?:assert|expect|chai)\b"
-        r"|(?<![!.\w])(?:Math|JSON|Object|Array|Number|String|Promise|Map|Set|RegExp|Date|Reflect)(?:\.prototype)?"
-        r"\.\w+\s*=(?![=>])|\bsyncBuiltinESMExports\b|\bModule\._(?:load|resolveFilename|extensions)\b",
+        r"|\bsyncBuiltinESMExports\b|\bModule\._(?:load|resolveFilename|extensions)\b",
     },
     "Go": {
         "test-detected": r"\btesting\.Testing\(\)|flag\.Lookup\(\s*\"test\.|os\.Args.{0,80}\.test\b|\"\.test\""
@@ -65,6 +64,10 @@ _CODE: Mapping[str, Mapping[str, str]] = {
 _FRAMES = re.compile(r"\bstack\b|[sS]tackTrace|StackWalker|runtime\.Callers?\b|[bB]acktrace::")
 _CALLER = re.compile(
     r"(?i)^(?!\s*(?:import|use|package)\b).*[\"'`/._](?:tests?|specs?|__tests__|jest|vitest|mocha|junit\w{0,20})[\"'`/.:\\]"
+)
+_GLOBAL = re.compile(
+    r"(?<![!.\w])((?:Math|JSON|Object|Array|Number|String|Promise|Map|Set|RegExp|Date|Reflect)"
+    r"(?:\.prototype)?\.\w+)\s*=(?![=>])"
 )
 _BUILT = re.compile(r"go\.|tsconfig")  # what is built, not what is tested
 _CARGO = re.compile(r"(?:^|/)(?:Cargo|nextest)\.toml$")
@@ -140,10 +143,7 @@ def audit_code(file: File) -> Breaches:
     for rule, wanted in (*rules.items(), ("outcome-hook", _REPORTS), ("test-detected", traced)):
         for number, row in _code_of(file):
             match = re.search(wanted, row)
-            # what is put where it is missing is no exchange
-            part = re.escape(match[0].rstrip(" =")) if match else ""
-            missing = part and re.search(rf"(?:!|typeof ){part}\b", file.new or "")
-            if match and not missing and match[0] not in (file.old or ""):
+            if match and match[0] not in (file.old or ""):
                 yield rule, number, f"{_SAID[rule]}: {quote(match[0])}"
     if language.name.startswith("TypeScript"):
         yield from _assigned(file, language)
@@ -158,7 +158,13 @@ def _code_of(file: File) -> Iterator[tuple[int, str]]:
 
 
 def _assigned(file: File, language: TreeLanguage) -> Breaches:
-    """Yield what is assigned to a module that judges, under whatever name it is imported."""
+    """Yield what is assigned to a built-in, or to a module that judges by whatever name."""
+    for number, row in _code_of(file):
+        match = _GLOBAL.search(row)
+        # What is put where the language lacks it replaces nothing.
+        lacks = match and re.search(rf"(?:!|typeof ){re.escape(match[1])}\b", file.new or "")
+        if match and not lacks and match[0] not in (file.old or ""):
+            yield "framework-patched", number, f"replaces a built-in: {quote(match[0])}"
     tree = language.tree((file.new or "").encode("utf-8", "surrogateescape"), file.path)
     if isinstance(tree, str):
         return
