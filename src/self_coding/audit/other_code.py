@@ -28,6 +28,7 @@ _CODE: Mapping[str, Mapping[str, str]] = {
         "test-detected": r"\b(?:NODE_TEST_CONTEXT|JEST_WORKER_ID|VITEST(?:_\w+)?|MOCHA_\w+|PLAYWRIGHT_TEST\w*)\b"
         r"|NODE_ENV\W{1,20}test\b|\btypeof\s+(?:it|test|describe|jest|vi|expect)\b"
         r"|\b(?:execArgv|argv)\b.{0,80}(?:--test|jest|vitest|mocha)"
+        r"|\bstack\b.{0,80}(?:node:test|jest|vitest|mocha|\.test\.|\.spec\.)"
         r"|\bimport\.meta\.(?:jest|vitest)\b|globalThis\.(?:it|describe|jest|vi|__vitest\w*)\b",
         "exit-forced": r"\bprocess\.(?:exit|reallyExit)\(\s*0?\s*\)|\bprocess\.exitCode\s*=\s*0"
         r"|\bprocess\.on\(\s*['\"](?:exit|beforeExit)\b.{0,200}exit",
@@ -38,7 +39,7 @@ _CODE: Mapping[str, Mapping[str, str]] = {
     },
     "Go": {
         "test-detected": r"\btesting\.Testing\(\)|flag\.Lookup\(\s*\"test\.|os\.Args.{0,80}\.test\b|\"\.test\""
-        r"|os\.Args.{0,80}-test\.|\"_test\.go\"|\"testing\.tRunner\"|\"testdata[/\"]",
+        r"|os\.Args.{0,80}-test\.|runtime\.Callers?\b.{0,200}_test|\"_test\.go\"|\"testing\.tRunner\"|\"testdata[/\"]",
         "exit-forced": r"\b(?:os|syscall)\.Exit\(\s*0\s*\)|\bsyscall\.(?:Kill|RawSyscall6?)\(",
         "framework-patched": r"//go:linkname\s+\S+\s+testing\.",
     },
@@ -52,7 +53,7 @@ _CODE: Mapping[str, Mapping[str, str]] = {
     },
     "Java": {
         "test-detected": r"[\"'](?:org\.junit|junit\.|org\.testng|sun\.java\.command|surefire)[\w.]*"
-        r"|endsWith\(\"Tests?\"\)|getProperty\(\s*\"(?:basedir|surefire|java\.class\.path|org\.gradle)"
+        r"|getStackTrace\(\).{0,200}(?:[Tt]est|junit)|endsWith\(\"Tests?\"\)|getProperty\(\s*\"(?:basedir|surefire|java\.class\.path|org\.gradle)"
         r"|\bassert\s+\(?\w+ = true|desiredAssertionStatus\(",
         "exit-forced": r"\bSystem\.exit\(\s*0\s*\)|\bRuntime\b.{0,60}\.(?:halt|exit)\(",
         "framework-patched": r"^\s*package\s+(?:org\.(?:junit|testng|assertj|hamcrest|mockito|opentest4j)|"
