@@ -171,7 +171,7 @@ def _test_command(top: Path) -> str:
         "python manage.py test": "manage.py" in names and not uses_pytest,
         django: django and not uses_pytest,
         "python runtests.py": "runtests.py" in names and not uses_pytest,  # as Django's own has it
-        f"python -m unittest discover{_finding(tests, names)}": unittest,
+        f"python -m unittest discover{_discover_options(tests, names)}": unittest,
         "python -m pytest --tb=short -q": tests or uses_pytest,
         "nox": "noxfile.py" in names,
         "tox": "tox.ini" in names,
@@ -238,7 +238,7 @@ def _targets(makefile: str) -> list[str]:
     return found
 
 
-def _finding(tests: list[str], names: list[str]) -> str:
+def _discover_options(tests: list[str], names: list[str]) -> str:
     """Return the options by which unittest finds the tests: it looks in no folder that is no
     package, and at no file but test*.py."""
     folder = os.path.commonpath([os.path.dirname(one) for one in tests]) if tests else ""  # noqa: PTH120

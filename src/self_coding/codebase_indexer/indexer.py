@@ -183,7 +183,7 @@ class CodebaseIndexer:
         room = max_tokens if spans else 0
         return await self._ask(
             lambda database: search.relevant_files(
-                database, self.repo_path, task, limit, room, lambda c: self._kept(c).known
+                database, self.repo_path, task, limit, room, lambda c: self._kept(c).corpus
             )
         )
 

@@ -35,7 +35,7 @@ class Lookup(NamedTuple):
     field: str = ""
 
 
-class Known:
+class Corpus:
     """What a ranking needs of all files, for as long as the index stays as it is."""
 
     def __init__(self, files: Sequence[store.File], live: Mapping[int, int]) -> None:
@@ -61,7 +61,7 @@ class Known:
         return self._counts[word]
 
 
-class Found(NamedTuple):
+class Scored(NamedTuple):
     """The scores of the `chosen` files by the names of lookups.
 
     Of lookups that are not in `bounds` all files are scored, of the others no file that was not
@@ -104,21 +104,21 @@ class Search:
     """Scores the files of one state of the index by some lookups."""
 
     def __init__(
-        self, connection: sqlite3.Connection, known: Known, lookups: Mapping[str, Lookup]
+        self, connection: sqlite3.Connection, corpus: Corpus, lookups: Mapping[str, Lookup]
     ) -> None:
         self._connection = connection
-        self._known = known
+        self._corpus = corpus
         self._lookups = lookups
 
-    def everything(self) -> Found:
+    def everything(self) -> Scored:
         """Score all files that hold any of the terms."""
-        return Found(self._score(self._lookups, ""), {}, set(self._known.by_id))
+        return Scored(self._score(self._lookups, ""), {}, set(self._corpus.by_id))
 
-    def bounded(self, room: int, files: Collection[int]) -> Found | None:
+    def bounded(self, room: int, files: Collection[int]) -> Scored | None:
         """Score the files that hold a rare term, and some `files`; None if that spares nothing."""
         terms = {term for each in self._lookups.values() for term in each.terms}
         often = {
-            term: sum(self._known.counts(self._connection, term).values())
+            term: sum(self._corpus.counts(self._connection, term).values())
             for term in terms
             if _PLAIN.fullmatch(term)
         }
@@ -136,7 +136,7 @@ class Search:
             if not each.field and common > _HOPE * sum(most for most, _ in adding):
                 return None
         rows = store.rows_holding(self._connection, rare)
-        rows |= {self._known.rows[file] for file in files}
+        rows |= {self._corpus.rows[file] for file in files}
         cheap = {
             name: each
             for name, each in self._lookups.items()
@@ -144,32 +144,32 @@ class Search:
         }
         dear = {name: each for name, each in self._lookups.items() if name not in cheap}
         scores = self._score(dear, json.dumps([*rows])) | self._score(cheap, "")
-        chosen = {self._known.live[row] for row in rows if row in self._known.live}
+        chosen = {self._corpus.live[row] for row in rows if row in self._corpus.live}
         bounds = {
             name: sum(self._most(each, term) for term in each.terms if term not in rare)
             for name, each in dear.items()
         }
-        return Found({name: scores[name] for name in self._lookups}, bounds, chosen)
+        return Scored({name: scores[name] for name in self._lookups}, bounds, chosen)
 
-    def add(self, found: Found, files: Collection[int]) -> None:
+    def add(self, scored: Scored, files: Collection[int]) -> None:
         """Score further files, and count them as chosen."""
-        found.chosen.update(files)
-        dear = {name: self._lookups[name] for name in found.bounds}
-        rows = json.dumps([self._known.rows[file] for file in files])
+        scored.chosen.update(files)
+        dear = {name: self._lookups[name] for name in scored.bounds}
+        rows = json.dumps([self._corpus.rows[file] for file in files])
         for name, more in self._score(dear, rows).items() if files else ():
-            found.scores[name].update(more)
+            scored.scores[name].update(more)
 
-    def add_tests(self, found: Found, name: str, least: float) -> None:
+    def add_tests(self, scored: Scored, name: str, least: float) -> None:
         """Score by one lookup all tests, unless no other one can have more than `least`."""
-        if found.bounds.get(name, 0.0) > least:
-            rows = [self._known.rows[file] for file in self._known.tests - found.chosen]
+        if scored.bounds.get(name, 0.0) > least:
+            rows = [self._corpus.rows[file] for file in self._corpus.tests - scored.chosen]
             more = self._score({name: self._lookups[name]}, json.dumps(rows))[name]
-            found.scores[name].update(more)
+            scored.scores[name].update(more)
 
     def _score(self, lookups: Mapping[str, Lookup], among: str) -> dict[str, Scores]:
         # Of a task that is a title alone several are the same.
         different = {
-            each: store.match_words(self._connection, self._known.live, *each, among)
+            each: store.match_words(self._connection, self._corpus.live, *each, among)
             for each in {*lookups.values()}
         }
         return {name: dict(different[each]) for name, each in lookups.items()}
@@ -178,10 +178,10 @@ class Search:
         """Return the most that a common term adds to the score of a file."""
         held = self._held(lookup, term)
         # FTS5 counts the rows of files that went, too: at most 30 % and five, as `refresh` leaves.
-        idf = log((len(self._known.live) * 1.3 + 6 - held) / (held + 0.5)) if held else 0.0
+        idf = log((len(self._corpus.live) * 1.3 + 6 - held) / (held + 0.5)) if held else 0.0
         return _MOST * max(idf, _LEAST_IDF)
 
     def _held(self, lookup: Lookup, term: str) -> int:
         """Return how many rows hold a plain word in its field, or a lower bound for all fields."""
-        counts = self._known.counts(self._connection, term) if _PLAIN.fullmatch(term) else {}
+        counts = self._corpus.counts(self._connection, term) if _PLAIN.fullmatch(term) else {}
         return counts.get(lookup.field, 0) if lookup.field else max(counts.values(), default=0)

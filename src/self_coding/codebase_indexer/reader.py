@@ -42,7 +42,7 @@ from self_coding.values.code import (
 )
 
 if TYPE_CHECKING:
-    from self_coding.codebase_indexer.lookup import Known
+    from self_coding.codebase_indexer.lookup import Corpus
 
 
 class Graph:
@@ -198,11 +198,11 @@ class IndexReader:
         }
 
     @cached_property
-    def known(self) -> Known:
+    def corpus(self) -> Corpus:
         """What a ranking needs of all files."""
-        from self_coding.codebase_indexer.lookup import Known
+        from self_coding.codebase_indexer.lookup import Corpus
 
-        return Known(self.files, self.live)
+        return Corpus(self.files, self.live)
 
     @cached_property
     def graph(self) -> Graph:

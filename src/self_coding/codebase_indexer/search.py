@@ -15,7 +15,7 @@ from pathlib import Path
 from self_coding.adapters.db import Database
 from self_coding.codebase_indexer import commits, history, passages, ranking, store, summary
 from self_coding.codebase_indexer.links import left_out
-from self_coding.codebase_indexer.lookup import ROOMS, Found, Known, Lookup, Search
+from self_coding.codebase_indexer.lookup import ROOMS, Corpus, Lookup, Scored, Search
 from self_coding.codebase_indexer.ranking import Ranked
 from self_coding.codebase_indexer.summary import Outline
 from self_coding.codebase_indexer.task_parser import (
@@ -48,19 +48,19 @@ def relevant_files(
     task: str,
     limit: int,
     max_tokens: int = 0,
-    known: Callable[[sqlite3.Connection], Known | None] = lambda connection: None,
+    corpus: Callable[[sqlite3.Connection], Corpus | None] = lambda connection: None,
 ) -> list[RelevantFile]:
     """Return the files that a task concerns, best first, with what spoke for each.
 
     With `max_tokens`, their functions and lines in so many; files that hold some come beside the
-    limit. `known` returns what is kept of all files, if anything is.
+    limit. `corpus` returns what is kept of all files, if anything is.
     """
     if limit <= 0:
         return []
     history.refresh(database, repo_path)
     with database.read() as connection:
         most = max(limit, passages.FILES if max_tokens else 0)
-        ranked = rank_files(connection, task, known=known(connection), limit=most)
+        ranked = rank_files(connection, task, corpus=corpus(connection), limit=most)
     spans: dict[str, tuple[CodeSpan, ...]] = {}
     if max_tokens:
         paths = [each.file.path for each in ranked[: passages.FILES]]
@@ -117,65 +117,65 @@ def rank_files(
     text: str,
     *,
     weights: Mapping[str, float] = ranking.WEIGHTS,
-    known: Known | None = None,
+    corpus: Corpus | None = None,
     limit: int | None = None,
 ) -> list[Ranked]:
     """Return the files of the index that a task concerns, best first, at most `limit`.
 
     It is empty when no word, name or path of the task occurs in the code, whatever history says.
-    `known` is what is known of all files, if the caller has read them. With a limit, files that
+    `corpus` is what is known of all files, if the caller has read them. With a limit, files that
     cannot be among the first are not looked at; those that are given are the same.
     """
     task = parse_task(text)
-    known = known or Known(store.files(connection), store.versions(connection))
+    corpus = corpus or Corpus(store.files(connection), store.versions(connection))
     lookups = _lookups(task)
-    mentions = ranking.score_mentions(task, known.matcher)
+    mentions = ranking.score_mentions(task, corpus.matcher)
     definitions = ranking.score_definitions(
-        (weight, known.code.intersection(store.definitions(connection, name, known.live)))
+        (weight, corpus.code.intersection(store.definitions(connection, name, corpus.live)))
         for name, weight in list(task.identifiers.items())[:_NAMES]
     )
     ages = commits.commit_ages(connection)
-    votes = _votes(connection, task, known.present, ages) if weights.get("history") else ()
-    past = ranking.score_votes(votes, known.present)
-    changes = _last_changes(connection, known.present, ages)
+    votes = _votes(connection, task, corpus.present, ages) if weights.get("history") else ()
+    past = ranking.score_votes(votes, corpus.present)
+    changes = _last_changes(connection, corpus.present, ages)
     recency = ranking.score_recency(changes, len(lookups["words"].terms))
     newest = sorted(changes, key=changes.__getitem__)
     sparse = {*mentions, *definitions, *past, *newest[:_NEWEST]}
     late = max((recency[file] for file in newest[_NEWEST:]), default=0.0)
-    tests = known.tests - (named := known.matcher.named_tests(task))
-    search = Search(connection, known, lookups)
+    tests = corpus.tests - (named := corpus.matcher.named_tests(task))
+    search = Search(connection, corpus, lookups)
 
-    def rank(found: Found) -> list[Ranked]:
+    def rank(scored: Scored) -> list[Ranked]:
         signals = {
-            **found.scores,
+            **scored.scores,
             "mentions": mentions,
             "definitions": definitions,
-            "tests": _of_tests(connection, known, search, found),
+            "tests": _of_tests(connection, corpus, search, scored),
             "history": past,
         }
         return ranking.rank(
-            known.by_id,
+            corpus.by_id,
             signals,
             named=named,
             recency=recency,
             weights=weights,
             limit=limit,
-            among=found.chosen,
+            among=scored.chosen,
         )
 
     for room in ROOMS if limit is not None else ():
-        if (found := search.bounded(room, sparse)) is None:
+        if (scored := search.bounded(room, sparse)) is None:
             continue
-        ranked = rank(found)
+        ranked = rank(scored)
         if len(ranked) == limit and ranked[-1].file.id not in tests:
             more = weights.get("recency", 0.0) * late
-            near = found.further(ranked[-1].score, more, weights, tests)
+            near = scored.further(ranked[-1].score, more, weights, tests)
             if near is not None:
-                search.add(found, near)
-                return rank(found) if near else ranked
-    found = search.everything()
+                search.add(scored, near)
+                return rank(scored) if near else ranked
+    scored = search.everything()
     # Past commits and recency speak for files whatever is asked; a task must match code first.
-    return rank(found) if mentions or any(found.scores.values()) else []
+    return rank(scored) if mentions or any(scored.scores.values()) else []
 
 
 def _lookups(task: Task) -> dict[str, Lookup]:
@@ -193,18 +193,18 @@ def _lookups(task: Task) -> dict[str, Lookup]:
 
 
 def _of_tests(
-    connection: sqlite3.Connection, known: Known, search: Search, found: Found
+    connection: sqlite3.Connection, corpus: Corpus, search: Search, scored: Scored
 ) -> ranking.Scores:
     """Return what the tests most like the task say of the files they import; these are chosen."""
-    best = ranking.best_tests(found.scores["words"], known.tests)
+    best = ranking.best_tests(scored.scores["words"], corpus.tests)
     least = (
         min(best.values()) if len(best) == ranking.TESTS else max(best.values(), default=0.0) / 2
     )
-    search.add_tests(found, "words", least)
-    best = ranking.best_tests(found.scores["words"], known.tests)
-    imports = {test: sorted(known.code & store.targets(connection, test)) for test in best}
+    search.add_tests(scored, "words", least)
+    best = ranking.best_tests(scored.scores["words"], corpus.tests)
+    imports = {test: sorted(corpus.code & store.targets(connection, test)) for test in best}
     scores = ranking.score_tests(best, imports)
-    search.add(found, scores.keys() - found.chosen)
+    search.add(scored, scores.keys() - scored.chosen)
     return scores
 
 
@@ -258,8 +258,8 @@ def _outlines(connection: sqlite3.Connection, task: str | None) -> list[Outline]
         commits.touched_paths(connection), commits.commit_ages(connection)
     )
     files = store.files(connection)
-    known = Known(files, store.versions(connection))
-    ranked = rank_files(connection, task, known=known) if task and task.strip() else []
+    corpus = Corpus(files, store.versions(connection))
+    ranked = rank_files(connection, task, corpus=corpus) if task and task.strip() else []
     best = max((each.score for each in ranked if not each.file.is_test), default=0.0)
     relevance = {each.file.id: each.score / best for each in ranked if best > 0}
     return [

@@ -29,9 +29,8 @@ _PLAIN = bytes(
     at if chr(at) in ":_$'" or chr(at).isalnum() or at > 127 else 32 for at in range(256)
 )
 _PATH = re.compile(r"(?<![\w:$'])(?:\$?crate|[a-z_]\w*+)(?:::[A-Za-z_]\w*+)++")
-_MODULE = re.compile(
-    r"mod(?<!\wmod)\s++([a-z_]\w*+)\s*+;"
-)  # also where a macro hides it from the tree
+# Also where a macro hides it from the tree.
+_MODULE = re.compile(r"mod(?<!\wmod)\s++([a-z_]\w*+)\s*+;")
 _PLACE = re.compile(r"#\[\s*+path\b")
 _TABLE = re.compile(
     r"(?m)^[ \t]*+\[++([^\]\n]*+)\]++[^\n]*+\n((?:(?![ \t]*+\[)[^\n]*+(?:\n|\Z))*+)"

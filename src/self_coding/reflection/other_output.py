@@ -45,9 +45,8 @@ _ELSEWHERE = re.compile(
 )
 # A line of source that jest and vitest show around a place.
 _SHOWN = re.compile(r"^\s*+(?:> )?\s*+(?P<line>\d{1,7}) ?\| ?(?P<code>.*)$")
-_ABOVE = re.compile(
-    r"(?m)^test at (?P<path>\S{1,300}?):\d"
-)  # what `node --test` prints above a head
+# What `node --test` prints above a head.
+_ABOVE = re.compile(r"(?m)^test at (?P<path>\S{1,300}?):\d")
 _PANIC = re.compile(r"^thread '.{0,300}' (?:\(\d+\) )?panicked at (?:'(?P<old>.*)', )?")
 _NOISE = re.compile(
     r"^(?:at |note: |goroutine \d|[\w.$]{1,200}\(\w{1,100}\.java:\d"

@@ -44,10 +44,10 @@ def test_what_is_left_out_could_not_come_first(
     dice = random.Random(seed)
     task = f"Fix {' '.join(dice.sample(WORDS, dice.randint(1, 6)))}"
     with index.read() as connection:
-        known = lookup.Known(store.files(connection), store.versions(connection))
+        corpus = lookup.Corpus(store.files(connection), store.versions(connection))
         for limit in (1, 5, 15):
-            whole = search.rank_files(connection, task, known=known)[:limit]
-            bounded = search.rank_files(connection, task, known=known, limit=limit)
+            whole = search.rank_files(connection, task, corpus=corpus)[:limit]
+            bounded = search.rank_files(connection, task, corpus=corpus, limit=limit)
             assert [each.file.path for each in bounded] == [each.file.path for each in whole]
             assert [each.score for each in bounded] == pytest.approx([e.score for e in whole])
             assert [each.parts.keys() for each in bounded] == [e.parts.keys() for e in whole]
@@ -60,9 +60,9 @@ def test_files_without_a_rare_word_are_not_scored(
     monkeypatch.setattr(search, "ROOMS", (60,))
     monkeypatch.setattr(search.Search, "everything", lambda self: pytest.fail("all were scored"))
     with index.read() as connection:
-        known = lookup.Known(store.files(connection), store.versions(connection))
+        corpus = lookup.Corpus(store.files(connection), store.versions(connection))
         assert len(store.rows_holding(connection, [WORDS[0]])) > 250
         ranked = search.rank_files(
-            connection, f"Fix {WORDS[0]} {WORDS[-1]} {WORDS[-2]}", known=known, limit=1
+            connection, f"Fix {WORDS[0]} {WORDS[-1]} {WORDS[-2]}", corpus=corpus, limit=1
         )
     assert len(ranked) == 1
